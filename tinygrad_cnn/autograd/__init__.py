@@ -1,0 +1,44 @@
+"""The engine: it records operations into a graph and walks it backwards. It names no operation."""
+
+from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
+from tinygrad_cnn.autograd.hooks import RemovableHandle
+from tinygrad_cnn.autograd.modes import (
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_anomaly_enabled,
+    is_grad_enabled,
+    no_grad,
+    set_detect_anomaly,
+    set_grad_enabled,
+)
+from tinygrad_cnn.autograd.node import Leaf, Node, Saved
+from tinygrad_cnn.autograd.op import REGISTRY, Op, op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.walk import backward, grad
+
+__all__ = [
+    "REGISTRY",
+    "Draw",
+    "ErrorSample",
+    "Function",
+    "FunctionCtx",
+    "Leaf",
+    "Node",
+    "Op",
+    "RemovableHandle",
+    "Sample",
+    "Saved",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "is_anomaly_enabled",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "op",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]

@@ -1,0 +1,274 @@
+"""`Function`: operations written as a pair of static methods, for people who bring PyTorch code."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
+from tinygrad_cnn.autograd.node import Node, SavedValue
+from tinygrad_cnn.autograd.variable import Variable, wrap
+
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+
+
+class FunctionCtx:
+    """Carries what `Function.forward` leaves for `Function.backward`; any attribute may be set."""
+
+    def __init__(self) -> None:
+        self.needs_input_grad: tuple[bool, ...] = ()
+        self._to_save: tuple[Any, ...] = ()
+        self._saved: list[Any] | None = []
+        self._non_differentiable: tuple[Any, ...] = ()
+        self._dirty: tuple[Any, ...] = ()
+        self._materialize = True
+        self._name = ""
+        self._node: Callable[[], Node | None] = lambda: None
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep inputs, outputs or other tensors (or None) for the backward pass."""
+        self._to_save = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was saved; inputs and outputs still know where they came from."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"{self._name}: what it saved was already freed; pass retain_graph=True to the "
+                f"first backward() or grad() call"
+            )
+        out = []
+        for value, output in self._saved:
+            if not isinstance(value, SavedValue):
+                out.append(value)
+                continue
+            value.check(self._name, "a saved tensor")
+            node = value.node if output is None else self._output_node(output)
+            tensor = wrap(value.array, node)
+            tensor.version = value.version
+            out.append(tensor)
+        return tuple(out)
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Say which outputs have no gradient."""
+        self._non_differentiable = tensors
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Say which inputs ``forward`` changed in place and returned."""
+        self._dirty = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """With False, ``backward`` gets None instead of zeros for an output nobody used."""
+        self._materialize = value
+
+    def _output_node(self, i: int) -> Node | None:
+        node = self._node()
+        return None if node is None else _output(node, i)
+
+
+class Function:
+    """A differentiable operation from ``forward(ctx, ...)`` and ``backward(ctx, *gradients)``.
+
+    Call it as ``MyFunction.apply(...)``. ``forward`` runs unrecorded. ``backward`` returns one
+    gradient (or None) for every argument of ``forward`` and, if written in operations on tensors,
+    can itself be differentiated. ``setup_context(ctx, inputs, output)`` may be split off, in which
+    case ``forward`` takes no ``ctx``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> class Cube(tg.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return g * 3 * x * x
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+
+    setup_context: ClassVar[Callable[[Any, Any, Any], None] | None] = None
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Compute the output or outputs; to be overridden."""
+        raise TypeError("Function: a subclass must define the static method `forward`")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Compute the gradient of every argument of ``forward``; to be overridden."""
+        raise TypeError("Function: a subclass must define the static method `backward`")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run the operation on ``args`` and record it."""
+        ctx = FunctionCtx()
+        ctx._name = cls.__name__
+        inputs = [a if isinstance(a, Variable) else None for a in args]
+        parents = tuple([None if t is None else t.current_node() for t in inputs])
+        ctx.needs_input_grad = tuple([p is not None for p in parents])
+        before = {id(t): t.version[0] for t in inputs if t is not None}
+        with no_grad():
+            if cls.setup_context is None:
+                result = cls.forward(ctx, *args)
+            else:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
+        outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        live = is_recording() and any(ctx.needs_input_grad)
+        _seal(ctx, inputs, parents, outputs)
+        if live:
+            outputs = _record(cls, ctx, inputs, parents, outputs)
+        for t in ctx._dirty:
+            if t.version[0] == before.get(id(t)):
+                t.bump(cls.__name__)
+        ctx._to_save = ctx._non_differentiable = ctx._dirty = ()
+        return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a `Function.backward` that cannot itself be differentiated: it runs unrecorded."""
+
+    def run(ctx: Any, *gradients: Any) -> Any:
+        if is_recording():
+            raise RuntimeError(
+                f"{ctx._name}: its backward is marked once_differentiable, so it has no second "
+                f"derivative"
+            )
+        with no_grad():
+            return backward(ctx, *gradients)
+
+    return run
+
+
+def _seal(ctx: FunctionCtx, inputs: list[Any], parents: tuple[Any, ...], outputs: list[Any]) -> None:
+    """Turn the tensors to save into arrays and nodes: a node that held tensors would be a cycle."""
+    sealed: list[Any] = []
+    for t in ctx._to_save:
+        if not isinstance(t, Variable):
+            sealed.append((t, None))
+            continue
+        number = next((i for i, o in enumerate(outputs) if o is t), None)
+        node = next((p for x, p in zip(inputs, parents, strict=True) if x is t), None)
+        if node is not None or any(x is t for x in inputs):
+            number = None
+        sealed.append((SavedValue(t.array, node, t.version), number))
+    ctx._saved = sealed
+
+
+def _record(
+    cls: type[Function],
+    ctx: FunctionCtx,
+    inputs: list[Any],
+    parents: tuple[Any, ...],
+    outputs: list[Any],
+) -> list[Any]:
+    shapes = tuple([() if t is None else t.array.shape for t in inputs])
+    dtypes = tuple([None if t is None else t.array.dtype for t in inputs])
+    derivative = _FunctionDerivative(cls, [_blank(o) for o in outputs])
+    node = Node(derivative, parents, shapes, dtypes, {}, {"ctx": ctx})
+    ctx._node = weakref.ref(node)
+    recorded: list[Any] = []
+    for i, out in enumerate(outputs):
+        constant = (
+            not isinstance(out, Variable)
+            or any(out is t for t in ctx._non_differentiable)
+            or out.array.dtype.kind != "f"
+        )
+        if constant:
+            recorded.append(out)
+        elif any(out is t for t in ctx._dirty):
+            out.node = _output(node, i)
+            recorded.append(out)
+        else:
+            new = wrap(out.array, _output(node, i))
+            new.version = out.version
+            recorded.append(new)
+    return recorded
+
+
+def _blank(out: Any) -> tuple[tuple[int, ...], Any] | None:
+    return (out.array.shape, out.array.dtype) if isinstance(out, Variable) else None
+
+
+def _output(node: Node, i: int) -> Node:
+    """The node of output ``i``: it hands its gradient to the function's node as part ``i``."""
+    blank = node.op.outputs[i]  # type: ignore[attr-defined]  # a _FunctionDerivative
+    return Node(_OutputPart(node.op.name, i), (node,), (blank[0],), (blank[1],), {}, {})
+
+
+class _Parts(dict[int, Any]):
+    """Gradients of some of a function's outputs, by output number."""
+
+    def __add__(self, other: _Parts) -> _Parts:
+        out = _Parts(self)
+        for i, g in other.items():
+            out[i] = out[i] + g if i in out else g
+        return out
+
+
+class _OutputPart:
+    """One output among a function's several."""
+
+    broadcasts = False
+
+    def __init__(self, name: str, i: int) -> None:
+        self.name, self.i = name, i
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        return (_Parts({self.i: g}),)
+
+
+class _FunctionDerivative:
+    """Runs a `Function`'s backward."""
+
+    broadcasts = False
+
+    def __init__(self, cls: type[Function], outputs: list[Any]) -> None:
+        self.cls, self.outputs = cls, outputs
+        self.name = cls.__name__
+
+    def pullback(
+        self, node: Node, g: Any, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        assert node.saved is not None
+        ctx = node.saved["ctx"]
+        parts = []
+        for i, blank in enumerate(self.outputs):
+            part = g.get(i)
+            if part is None and ctx._materialize and blank is not None:
+                part = wrap(np.zeros(blank[0], blank[1]))
+            parts.append(part)
+        with set_grad_enabled(recording):
+            got = self.cls.backward(ctx, *parts)
+        gradients = tuple(got) if isinstance(got, (tuple, list)) else (got,)
+        n = len(wanted)
+        if len(gradients) > n and all(x is None for x in gradients[n:]):
+            gradients = gradients[:n]
+        if len(gradients) != n:
+            raise RuntimeError(
+                f"{self.name}: backward returned {len(gradients)} gradients for {n} arguments of "
+                f"forward"
+            )
+        for i, gx in enumerate(gradients):
+            if gx is not None and not isinstance(gx, Variable):
+                raise TypeError(
+                    f"{self.name}: backward returned a {type(gx).__name__} for argument {i}, "
+                    f"expected a Tensor or None"
+                )
+            if gx is not None and wanted[i] and gx.array.shape != node.shapes[i]:
+                raise RuntimeError(
+                    f"{self.name}: backward returned a gradient of shape {gx.array.shape} for "
+                    f"argument {i} of shape {node.shapes[i]}"
+                )
+        return gradients

@@ -1,0 +1,61 @@
+"""Hooks and the handles that remove them."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Hooks", "RemovableHandle"]
+
+_next_id = itertools.count().__next__
+
+
+class Hooks(dict[int, Callable[..., Any]]):
+    """Functions by number, in order of registration (a dict that weak references can point to)."""
+
+    __slots__ = ("__weakref__",)
+
+
+class RemovableHandle:
+    """Takes one entry out of a registry of hooks; usable as a ``with`` block.
+
+    ``registry`` maps numbers to functions. Only a weak reference to it is kept where its type
+    allows one. The entry itself is made by the caller under ``handle.id``.
+    """
+
+    __slots__ = ("_registry", "id")
+
+    def __init__(self, registry: MutableMapping[int, Any]) -> None:
+        self.id = _next_id()
+        self._registry: Callable[[], MutableMapping[int, Any] | None]
+        try:
+            self._registry = weakref.ref(registry)
+        except TypeError:  # a plain dict takes no weak references
+            self._registry = lambda: registry
+
+    def remove(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        registry = self._registry()
+        if registry is not None:
+            registry.pop(self.id, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def add_hook(hooks: Hooks, function: Callable[..., Any]) -> RemovableHandle:
+    """Register ``function`` and return the handle that removes it."""
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = function
+    return handle

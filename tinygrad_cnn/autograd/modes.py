@@ -1,0 +1,186 @@
+"""Grad modes: whether operations are recorded, and whether anomalies are looked for.
+
+Both live in `contextvars`, so a mode set in one thread or task is not seen by another, and every
+block restores what it found, whatever happens inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
+
+__all__ = [
+    "detect_anomaly",
+    "enable_grad",
+    "inference_mode",
+    "is_anomaly_enabled",
+    "is_grad_enabled",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
+_anomaly: ContextVar[bool] = ContextVar("tinygrad_cnn.anomaly", default=False)
+
+is_recording = _recording.get  # the hot path calls the C function itself
+is_anomaly_enabled = _anomaly.get
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on tensors that require gradients are being recorded."""
+    return _recording.get()
+
+
+class _Mode:
+    """A value of one context variable for the length of a ``with`` block or of a decorated call."""
+
+    variable: ClassVar[ContextVar[bool]] = _recording
+    __slots__ = ("_before", "_value")
+
+    def __init__(self, value: bool) -> None:
+        self._value = bool(value)
+        self._before: list[bool] = []  # a stack: one object may be entered again inside itself
+
+    def __enter__(self) -> Self:
+        self._before.append(self.variable.get())
+        self.variable.set(self._value)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.variable.set(self._before.pop())
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate ``function`` (a generator function too) so that its body runs in this mode."""
+        mode, value = type(self), self._value
+
+        def fresh() -> _Mode:
+            block = mode.__new__(mode)
+            _Mode.__init__(block, value)
+            return block
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generate(*args: Any, **kwargs: Any) -> Any:
+                with fresh():
+                    running = function(*args, **kwargs)
+                value_in = None
+                while True:
+                    try:
+                        with fresh():
+                            out = running.send(value_in)
+                    except StopIteration as stop:
+                        return stop.value
+                    value_in = yield out
+
+            return generate  # type: ignore[return-value]  # same call signature, by wraps
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with fresh():
+                return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]  # same call signature, by wraps
+
+
+class set_grad_enabled(_Mode):  # noqa: N801  (PyTorch's name)
+    """Record operations, or do not: takes effect at once, and is undone at the end of a ``with``.
+
+    >>> import tinygrad_cnn as tg
+    >>> with tg.set_grad_enabled(False):
+    ...     tg.is_grad_enabled()
+    False
+    """
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self._before.append(_recording.get())
+        _recording.set(self._value)
+
+    def __enter__(self) -> Self:
+        _recording.set(self._value)
+        return self
+
+    def __call__(self, function: _F) -> _F:
+        _recording.set(self._before.pop())  # as a decorator it changes nothing outside the call
+        return super().__call__(function)
+
+
+class no_grad(_Mode):  # noqa: N801  (PyTorch's name)
+    """Do not record operations in this block or decorated function.
+
+    >>> import tinygrad_cnn as tg
+    >>> w = tg.ones(2, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     (w * 2).requires_grad
+    False
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_Mode):  # noqa: N801  (PyTorch's name)
+    """Record operations in this block or decorated function, even inside `no_grad`."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class inference_mode(_Mode):  # noqa: N801  (PyTorch's name)
+    """Do not record operations; ``inference_mode(False)`` records them. The same as `no_grad` here:
+
+    a tensor made inside is an ordinary constant outside, where PyTorch would refuse it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode)
+
+
+class detect_anomaly(_Mode):  # noqa: N801  (PyTorch's name)
+    """Look for trouble: a backward rule that makes a NaN raises and shows where its forward ran.
+
+    Slow: every operation keeps the stack that called it.
+    """
+
+    variable = _anomaly
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class set_detect_anomaly(_Mode):  # noqa: N801  (PyTorch's name)
+    """Turn `detect_anomaly` on or off at once; undone at the end of a ``with``."""
+
+    variable = _anomaly
+    __slots__ = ()
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self._before.append(_anomaly.get())
+        _anomaly.set(self._value)
+
+    def __enter__(self) -> Self:
+        _anomaly.set(self._value)
+        return self

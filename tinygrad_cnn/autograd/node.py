@@ -1,0 +1,146 @@
+"""What a recorded graph is made of: nodes (operations) and leaves (tensors made by the user).
+
+References point one way, from a result to what it was made from: a node holds its parents' nodes
+and the values that its derivative rules name, never the tensors, and a leaf knows its tensor only
+weakly. So a graph holds no cycle and dies by reference count as soon as its last result does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.autograd.hooks import Hooks
+    from tinygrad_cnn.autograd.variable import Variable
+
+__all__ = ["Leaf", "Node", "Saved", "SavedValue"]
+
+clock = itertools.count(1).__next__
+"""Creation time: an operation's node is always newer than the nodes of its inputs."""
+
+
+class Saved:
+    """What a forward pass hands to its rules beside the output: indices, statistics, masks."""
+
+    __slots__ = ("out", "residuals")
+
+    def __init__(self, out: np.ndarray[Any, Any], **residuals: Any) -> None:
+        self.out = out
+        self.residuals = residuals
+
+
+class SavedValue:
+    """An array kept for a rule, with the node it came from and the version it had."""
+
+    __slots__ = ("array", "node", "seen", "version")
+
+    def __init__(self, array: Any, node: GraphNode | None, version: list[Any]) -> None:
+        self.array = array
+        self.node = node
+        self.version = version  # the cell shared with the tensor and all its views
+        self.seen = version[0]
+
+    def check(self, op: str, name: str) -> None:
+        """Raise RuntimeError if the array was changed in place since it was saved."""
+        if self.version[0] != self.seen:
+            raise RuntimeError(
+                f"{op}: its derivative needs `{name}` (shape {self.array.shape}) as the forward "
+                f"pass saw it, but {self.version[1]} changed it in place afterwards (version "
+                f"{self.seen} was saved, now {self.version[0]}); use the out-of-place form, or "
+                f"change a clone()"
+            )
+
+
+class Derivative(Protocol):
+    """What a node needs of its operation: a name and the way from ``g`` to its inputs' gradients."""
+
+    name: str
+    broadcasts: bool
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
+        ...
+
+
+class Node:
+    """One recorded operation; PyTorch's ``grad_fn``."""
+
+    __slots__ = (
+        "__weakref__",
+        "dtypes",
+        "hooks",
+        "op",
+        "params",
+        "parents",
+        "retain",
+        "saved",
+        "shapes",
+        "time",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        op: Derivative,
+        parents: tuple[GraphNode | None, ...],
+        shapes: tuple[tuple[int, ...], ...],
+        dtypes: tuple[Any, ...],
+        params: dict[str, Any],
+        saved: dict[str, Any],
+    ) -> None:
+        self.op = op
+        self.time = clock()
+        self.parents = parents
+        self.shapes = shapes
+        self.dtypes = dtypes
+        self.params = params
+        self.saved: dict[str, Any] | None = saved
+        self.hooks: Hooks | None = None
+        self.retain: weakref.ref[Variable] | None = None
+        self.trace: str | None = None
+
+    def name(self) -> str:
+        """The operation's name."""
+        return self.op.name
+
+    @property
+    def next_functions(self) -> tuple[tuple[GraphNode | None, int], ...]:
+        """The nodes of the inputs, as PyTorch lists them: pairs of node and output number."""
+        return tuple((p, 0) for p in self.parents)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name}>"
+
+
+class Leaf:
+    """Where the gradient of a tensor that the user created ends up; PyTorch's AccumulateGrad."""
+
+    __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "tensor", "time")
+
+    op = None
+    parents: tuple[()] = ()
+    next_functions: tuple[()] = ()
+
+    def __init__(self, tensor: Variable) -> None:
+        self.time = clock()
+        self.tensor = weakref.ref(tensor)
+        self.shape: tuple[int, ...] = tensor.array.shape
+        self.dtype = tensor.array.dtype
+        self.hooks: Hooks | None = None
+        self.post_hooks: Hooks | None = None
+
+    def name(self) -> str:
+        """A fixed name: a leaf runs no operation."""
+        return "leaf"
+
+    def __repr__(self) -> str:
+        return f"<leaf {self.shape}>"
+
+
+GraphNode = Node | Leaf

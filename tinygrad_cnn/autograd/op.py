@@ -1,0 +1,435 @@
+"""``@op``: one record per operation: its forward pass, its derivative rules, its samples.
+
+A rule is a function written in operations (so that it can be differentiated again). Its first
+parameter is ``g``, the gradient of the output; its other parameters name what it needs, and only
+that is kept alive until the backward pass:
+
+========== =====================================================================================
+``y``      the output
+an argument the input of that name, as the forward pass saw it (a variadic one: all of them)
+a parameter the keyword parameter of that name
+a residual what the forward pass returned in ``Saved(out, name=...)``
+``shapes`` the shapes of all inputs (always known, costs nothing)
+``dtypes`` their dtypes
+``needs``  for each input, whether its gradient is wanted
+========== =====================================================================================
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
+from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
+from tinygrad_cnn.autograd.variable import Variable, View, wrap
+
+__all__ = ["REGISTRY", "Op", "op"]
+
+REGISTRY: dict[str, Op] = {}
+"""Every operation by name: the source of the op table, of the property tests, of the benchmarks."""
+
+_AMBIENT = ("y", "shapes", "dtypes", "needs")
+_ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
+
+
+class Rule:
+    """A derivative rule and the names it asks for."""
+
+    __slots__ = ("function", "names")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.names = tuple(inspect.signature(function).parameters)[1:]  # the first is always `g`
+
+
+class Op:
+    """A differentiable operation. Call it with tensors (or numbers, or None where optional).
+
+    Made by the decorator `op`; its docstring is the forward function's.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None,
+        *,
+        fused: Callable[..., Any] | None = None,
+        reference: Callable[..., Any] | None = None,
+        broadcasts: bool = False,
+        promotes: str = "",
+        quiet: bool = False,
+        view: bool = False,
+        samples: Callable[..., Any] | None = None,
+        errors: tuple[Any, ...] = (),
+    ) -> None:
+        functools.update_wrapper(self, forward)
+        self.name: str = forward.__name__
+        self.forward, self.reference = forward, reference
+        self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
+        self.quiet = quiet
+        self.samples, self.errors = samples, errors
+        signature = inspect.signature(forward).parameters.values()
+        self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
+        self.variadic = any(p.kind is _ARRAYS for p in signature)
+        self.defaults = {
+            p.name: p.default
+            for p in signature
+            if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is not p.empty
+        }
+        assert forward.__doc__, f"{self.name}: an operation needs a docstring"
+        assert not {*self.args, *self.defaults}.intersection(("g", *_AMBIENT)), self.name
+        assert (fused is None) == (reference is None), f"{self.name}: fused needs a reference"
+        assert (fused is None) != (vjp is None), f"{self.name}: either vjp or fused"
+
+        self.fused = Rule(fused) if fused is not None else None
+        rules = vjp if isinstance(vjp, tuple) else (vjp,) * (vjp is not None)
+        self.rules = tuple(Rule(r) if r is not None else None for r in rules)
+        if self.fused is None:
+            assert len(self.rules) == len(self.args), f"{self.name}: one rule for every argument"
+        wanted = {n for r in (*self.rules, self.fused) if r is not None for n in r.names}
+        # Every kept value with the inputs whose rules name it: if none of these inputs wants a
+        # gradient, it is not kept. A joint rule, and a reference, which is run on the inputs,
+        # serve all of them.
+        joint = self.variadic or fused is not None
+        self.output_users = () if joint else self._users("y")
+        self.keeps_output = "y" in wanted
+        self.kept = tuple(
+            (i, n, () if joint else self._users(n))
+            for i, n in enumerate(self.args)
+            if n in wanted or reference is not None
+        )
+        self.residual_names = wanted - {*self.args, *_AMBIENT}
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def _users(self, name: str) -> tuple[int, ...]:
+        """The inputs whose rules name ``name``."""
+        return tuple(i for i, r in enumerate(self.rules) if r is not None and name in r.names)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind like a function, so that a class body can name an operation as its method."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    # ---- forward ---------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        if self.promotes:
+            args = self._promoted(args)
+        arrays, parents, live = [], [], False
+        for a in args:
+            if isinstance(a, Variable):
+                arrays.append(a.array)
+                node = a.node if a.view_of is None else a.current_node()
+                parents.append(node)
+                if node is not None:
+                    live = True
+            else:  # a constant: a number, an array, or None for an argument left out
+                arrays.append(a)
+                parents.append(None)
+        try:
+            if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
+                with np.errstate(all="ignore"):
+                    result = self.forward(*arrays, **params)
+            else:
+                result = self.forward(*arrays, **params)
+        except ValueError as error:
+            if self.broadcasts and "broadcast" in str(error):
+                shapes = " and ".join(str(np.shape(a)) for a in arrays)
+                raise ValueError(f"{self.name}: shapes {shapes} do not broadcast") from None
+            raise
+        residuals: dict[str, Any] = {}
+        if type(result) is Saved:
+            result, residuals = result.out, result.residuals
+        if live and is_recording() and result.dtype.kind == "f":
+            out = self.record(result, args, arrays, tuple(parents), params, residuals)
+        else:
+            out = wrap(result)
+        if self.view:
+            self._track_view(out, args[0], params)
+        return out
+
+    def record(
+        self,
+        result: Any,
+        args: Iterable[Any],
+        arrays: Iterable[Any],
+        parents: tuple[Any, ...],
+        params: dict[str, Any],
+        residuals: dict[str, Any],
+    ) -> Any:
+        """A tensor around ``result`` with a node that says how it came to be."""
+        saved: dict[str, Any] = {}
+        args = tuple(args)
+        arrays = tuple(arrays)
+        for i, name, users in self.kept:
+            if users and not any([parents[u] is not None for u in users if u < len(parents)]):
+                continue
+            if self.variadic and i == len(self.args) - 1:
+                saved[name] = [
+                    _keep(a, x, p)
+                    for a, x, p in zip(args[i:], arrays[i:], parents[i:], strict=True)
+                ]
+            elif i < len(args):
+                saved[name] = _keep(args[i], arrays[i], parents[i])
+        for name in self.residual_names:
+            if name in residuals:
+                saved[name] = residuals[name]
+        shapes = tuple([x.shape if isinstance(x, np.ndarray) else () for x in arrays])
+        dtypes = tuple([x.dtype if isinstance(x, np.ndarray) else None for x in arrays])
+        node = Node(self, parents, shapes, dtypes, params, saved)
+        if is_anomaly_enabled():
+            node.trace = "".join(traceback.format_stack()[:-2])
+        out = wrap(result, node)
+        if self.keeps_output and (
+            not self.output_users or any([parents[u] is not None for u in self.output_users])
+        ):
+            saved["y"] = SavedValue(out.array, None, out.version)
+        return out
+
+    def _promoted(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments in one dtype, as PyTorch promotes them; Python numbers may stay numbers."""
+        dtype = None
+        mixed = False
+        for a in args:
+            if isinstance(a, (Variable, np.ndarray)):
+                d = a.array.dtype if isinstance(a, Variable) else a.dtype
+                if dtype is None:
+                    dtype = d
+                elif d is not dtype and d != dtype:
+                    mixed = True
+        if dtype is not None and dtype.kind == "f" and not mixed:
+            return args  # NumPy treats Python numbers beside a float array as PyTorch does
+        present = [a for a in args if a is not None]
+        values = [a.array if isinstance(a, Variable) else a for a in present]
+        common = promotion.common_dtype(values)
+        if self.promotes == "float" and common.kind != "f":
+            common = promotion.get_default_dtype()
+        return tuple(None if a is None else _cast(a, common) for a in args)
+
+    def _track_view(self, out: Any, source: Any, params: dict[str, Any]) -> None:
+        """Let ``out`` share its source's version, and know how to be replayed from its base."""
+        if not isinstance(source, Variable) or not _same_memory(out.array, source.array):
+            return
+        out.version = source.version
+        tracked = is_recording()
+        before = source.view_of
+        if before is None:
+            out.view_of = View(source, ((self, params),), tracked)
+        else:
+            steps = (*before.steps, (self, params))
+            out.view_of = View(before.base, steps, tracked and before.tracked)
+
+    # ---- backward --------------------------------------------------------------------------
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
+        if self.fused is not None:
+            if recording:
+                return self._through_reference(node, g, wanted)
+            have = {n: self._fetch(n, node, wanted, arrays=True) for n in self.fused.names}
+            gradients = self.fused.function(g.array, *have.values())
+            return tuple([None if a is None else wrap(a) for a in gradients])
+        have = {}
+        if self.variadic:  # one joint rule for all of them
+            rule = self.rules[0]
+            assert rule is not None
+            values = [self._fetch(n, node, wanted) for n in rule.names]
+            return tuple(rule.function(g, *values))
+        out: list[Any] = []
+        for rule, want in zip(self.rules, wanted, strict=False):
+            if rule is None or not want:
+                out.append(None)
+                continue
+            for n in rule.names:
+                if n not in have:
+                    have[n] = self._fetch(n, node, wanted)
+            out.append(rule.function(g, *[have[n] for n in rule.names]))
+        return tuple(out)
+
+    def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...], arrays: bool = False) -> Any:
+        """The value a rule asks for by ``name``: a tensor (an array for a fused rule)."""
+        if name == "shapes":
+            return node.shapes
+        if name == "dtypes":
+            return node.dtypes
+        if name == "needs":
+            return wanted
+        assert node.saved is not None
+        if name in node.saved:
+            value = node.saved[name]
+            if type(value) is SavedValue:
+                return self._restore(value, name, node, arrays)
+            if type(value) is list:
+                return [
+                    self._restore(v, name, node, arrays) if type(v) is SavedValue else v
+                    for v in value
+                ]
+            if isinstance(value, np.ndarray) and not arrays:
+                return wrap(value)
+            return value
+        if name in node.params:
+            return node.params[name]
+        return self.defaults.get(name)  # an optional array that was left out is None
+
+    def _restore(self, value: SavedValue, name: str, node: Node, arrays: bool) -> Any:
+        value.check(self.name, "its output" if name == "y" else name)
+        if arrays:
+            return value.array
+        tensor = wrap(value.array, node if name == "y" else value.node)
+        tensor.version = value.version
+        return tensor
+
+    def _through_reference(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...]
+    ) -> tuple[Any, ...]:
+        """The gradients by differentiating the reference, which can be differentiated again."""
+        from tinygrad_cnn.autograd.walk import grad  # the walk calls pullbacks, and here one walks
+
+        assert self.reference is not None
+        inputs = [self._fetch(n, node, wanted) for n in self.args[: len(node.parents)]]
+        # Each input behind a node of its own: if one was made from another, the path between them
+        # must not be counted here.
+        apart = [isolate(t) if w else t for t, w in zip(inputs, wanted, strict=True)]
+        out = self.reference(*apart, **node.params)
+        found = grad(
+            out,
+            [t for t, w in zip(apart, wanted, strict=True) if w],
+            g,
+            create_graph=True,
+            allow_unused=True,
+        )
+        rest = iter(found)
+        return tuple(next(rest) if w else None for w in wanted)
+
+
+class _Isolate:
+    """The identity with a node of its own."""
+
+    name = "isolate"
+    broadcasts = False
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        return (g,)
+
+
+_isolate = _Isolate()
+
+
+def isolate(tensor: Variable) -> Any:
+    """``tensor`` behind a new node, so that a walk can stop there."""
+    array = tensor.array
+    node = Node(_isolate, (tensor.current_node(),), (array.shape,), (array.dtype,), {}, {})
+    return wrap(array, node)
+
+
+def _keep(arg: Any, array: Any, parent: Any) -> Any:
+    """What a node keeps of an input for its rules."""
+    if isinstance(arg, Variable):
+        return SavedValue(array, parent, arg.version)
+    return arg
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    if isinstance(value, Variable):
+        return value if value.array.dtype == dtype else value.to(dtype)  # type: ignore[attr-defined]
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype, copy=False)
+    return np.asarray(value).astype(dtype)  # wraps around as PyTorch does
+
+
+def _owner(array: np.ndarray[Any, Any]) -> Any:
+    """The object that owns the memory of ``array``."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if array.base is None else array.base
+
+
+def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a.base is not None and _owner(a) is _owner(b)
+
+
+def op(
+    *,
+    vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None = None,
+    fused: Callable[..., Any] | None = None,
+    reference: Callable[..., Any] | None = None,
+    broadcasts: bool = False,
+    promotes: str = "",
+    quiet: bool = False,
+    view: bool = False,
+    samples: Callable[..., Any] | None = None,
+    errors: tuple[Any, ...] = (),
+) -> Callable[[Callable[..., Any]], Op]:
+    """Make a differentiable operation of a function on arrays, and register it.
+
+    Parameters
+    ----------
+    vjp
+        The derivative rule, or a tuple of one for every array argument (None where there is
+        none). For a variadic operation one rule that returns all gradients.
+    fused, reference
+        Instead of ``vjp``: one rule on raw arrays that returns a tuple of all gradients, and the
+        same operation written in other operations, which is differentiated in the rule's place
+        while gradients are themselves being recorded.
+    broadcasts
+        Gradients are summed back to the inputs' shapes. Without it, a gradient of the wrong shape
+        is an error.
+    promotes
+        ``"common"``: inputs are brought to one dtype by PyTorch's rules; ``"float"``: to a
+        floating one.
+    quiet
+        NumPy's floating-point warnings are off in the forward pass.
+    view
+        The result shares memory with the first argument whenever NumPy can do so.
+    samples
+        ``samples(draw)`` returns a `Sample` of valid arguments; see `tinygrad_cnn.autograd.samples`.
+    errors
+        `ErrorSample` records: arguments that must be refused, and how.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_cnn.autograd import Op
+    >>> import tinygrad_cnn as tg
+    >>> def cube(x):
+    ...     '''Elementwise cube.'''
+    ...     return x ** 3
+    >>> cube = Op(cube, lambda g, x: g * 3 * x ** 2)   # `@op(vjp=...)` also registers it
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+
+    def decorate(forward: Callable[..., Any]) -> Op:
+        record = Op(
+            forward,
+            vjp,
+            fused=fused,
+            reference=reference,
+            broadcasts=broadcasts,
+            promotes=promotes,
+            quiet=quiet,
+            view=view,
+            samples=samples,
+            errors=errors,
+        )
+        if record.name in REGISTRY:
+            raise ValueError(f"op: `{record.name}` is already registered")
+        REGISTRY[record.name] = record
+        return record
+
+    return decorate

@@ -1,0 +1,98 @@
+"""Which dtype an operation computes in: PyTorch's promotion rules on NumPy dtypes.
+
+They differ from NumPy's: an integer never widens a float (``int64 + float32`` is float32), and a
+0-d tensor, like a Python number, only decides the dtype if it is of a higher category
+(bool < integer < float) than all tensors with dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "common_dtype",
+    "get_default_dtype",
+    "is_floating",
+    "set_default_dtype",
+]
+
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
+_INT64 = np.dtype(np.int64)
+_BOOL = np.dtype(np.bool_)
+_default_float = np.dtype(np.float32)
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of tensors made from Python floats: float32 unless changed."""
+    return _default_float
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make ``dtype`` (a floating one) the dtype of tensors made from Python floats.
+
+    Raises
+    ------
+    TypeError
+        ``dtype`` is not floating.
+    """
+    global _default_float
+    wanted = np.dtype(dtype)
+    if wanted.kind != "f":
+        raise TypeError(f"set_default_dtype: `dtype` is {wanted} but must be a floating dtype")
+    _default_float = wanted
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether tensors of this dtype can require gradients."""
+    return dtype.kind == "f"
+
+
+def category(dtype: np.dtype[Any], name: str = "tensor") -> int:
+    """0 for bool, 1 for integers, 2 for floats; TypeError for what tensors cannot hold."""
+    try:
+        return _CATEGORY[dtype.kind]
+    except KeyError:
+        raise TypeError(
+            f"{name}: dtype {dtype} is not supported (bool, integers, float16, float32, float64 are)"
+        ) from None
+
+
+def _widest(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+    """The common dtype of equals: the widest of the highest category present."""
+    top = max(category(d) for d in dtypes)
+    out: np.dtype[Any] | None = None
+    for d in dtypes:
+        if category(d) == top:
+            out = d if out is None else np.promote_types(out, d)
+    assert out is not None
+    return out
+
+
+def common_dtype(values: list[Any]) -> np.dtype[Any]:
+    """The dtype in which arrays and Python numbers are computed together.
+
+    ``values`` are arrays (anything with ``dtype`` and ``ndim``) and Python bools, ints and floats.
+    """
+    with_dims: list[np.dtype[Any]] = []
+    zero_dim: list[np.dtype[Any]] = []
+    numbers: list[np.dtype[Any]] = []
+    for v in values:
+        dtype = getattr(v, "dtype", None)
+        if dtype is not None:
+            (with_dims if v.ndim else zero_dim).append(dtype)
+        elif isinstance(v, bool):
+            numbers.append(_BOOL)
+        elif isinstance(v, int):
+            numbers.append(_INT64)
+        else:
+            numbers.append(_default_float)
+    out: np.dtype[Any] | None = None
+    for group in (with_dims, zero_dim, numbers):
+        if group:
+            dtype = _widest(group)
+            if out is None or category(dtype) > category(out):
+                out = dtype
+    assert out is not None, "common_dtype needs at least one value"
+    return out

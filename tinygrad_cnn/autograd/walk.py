@@ -1,0 +1,372 @@
+"""The reverse walk: one traversal that carries gradients from results back to what made them.
+
+Nodes are visited newest first. A node is always newer than its inputs' nodes, so all consumers of
+a value have run before its own rule does: no recursion, no sorting pass.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.variable import Variable, wrap
+
+__all__ = ["backward", "grad"]
+
+
+def backward(
+    tensors: Variable | Sequence[Variable],
+    grad_tensors: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Variable | Sequence[Variable] | None = None,
+) -> None:
+    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they were made from.
+
+    Parameters
+    ----------
+    tensors
+        One or several results; gradients from all of them are summed.
+    grad_tensors
+        The gradient of each, of its shape; may be left out for one-element tensors (then 1).
+    retain_graph
+        Keep what the rules saved, for another walk. Default: ``create_graph``.
+    create_graph
+        Record the walk itself, so that the gradients can be differentiated.
+    inputs
+        Collect gradients only here (leaves, or results, whose ``.grad`` is then set too).
+
+    Raises
+    ------
+    RuntimeError
+        A tensor does not require gradients, a gradient is missing, of the wrong shape, or the
+        graph was already used and freed.
+    """
+    roots = _roots("backward", _several(tensors), _several_or_none(grad_tensors))
+    targets = None
+    if inputs is not None:
+        targets = _targets("backward", _several(inputs))
+        if not targets:
+            raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _walk(roots, targets, keep, create_graph, collect_leaves=targets is None)
+    owned = _Ownership(roots)
+    with set_grad_enabled(create_graph):
+        if targets is None:
+            for node, g in found.items():
+                if type(node) is Leaf:
+                    _accumulate(node.tensor(), node, g, owned, create_graph)
+        else:
+            for t in _several(inputs):  # type: ignore[arg-type]  # not None here
+                node = t.current_node()
+                if node in found:
+                    _accumulate(t, node, found.pop(node), owned, create_graph)
+
+
+def grad(
+    outputs: Variable | Sequence[Variable],
+    inputs: Variable | Sequence[Variable],
+    grad_outputs: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of ``outputs`` with respect to ``inputs``; touches no ``.grad``.
+
+    Only the rules on paths from inputs to outputs run.
+
+    Parameters
+    ----------
+    grad_outputs
+        The gradient of each output, of its shape; may be left out for one-element outputs.
+    allow_unused
+        Return None for an input that no output was made from, instead of raising.
+    materialize_grads
+        Return zeros for such an input.
+
+    Raises
+    ------
+    RuntimeError
+        As `backward`, and for unused inputs.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (dx,) = tg.autograd.grad(x**3, x, create_graph=True)
+    >>> (ddx,) = tg.autograd.grad(dx, x)
+    >>> dx.item(), ddx.item()
+    (27.0, 18.0)
+    """
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
+    wanted = _several(inputs)
+    roots = _roots("grad", _several(outputs), _several_or_none(grad_outputs))
+    targets = _targets("grad", wanted)
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _walk(roots, targets, keep, create_graph, collect_leaves=False)
+    owned = _Ownership(roots)
+    out: list[Any] = []
+    for i, t in enumerate(wanted):
+        node = t.current_node()
+        assert node is not None
+        g = found.get(node)
+        if g is not None:
+            out.append(g if create_graph else owned.take(g))
+        elif materialize_grads:
+            out.append(wrap(np.zeros_like(t.array)))
+        elif allow_unused:
+            out.append(None)
+        else:
+            raise RuntimeError(
+                f"grad: `inputs[{i}]` (shape {t.array.shape}) was not used to make `outputs`; "
+                f"allow_unused=True returns None for it, materialize_grads=True zeros"
+            )
+    return tuple(out)
+
+
+# ---- the walk ------------------------------------------------------------------------------
+
+
+def _walk(
+    roots: dict[GraphNode, Any],
+    targets: set[GraphNode] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    collect_leaves: bool,
+) -> dict[GraphNode, Any]:
+    """Gradients by node: of all leaves reached, or of ``targets`` only."""
+    useful = None if targets is None else _paths_to(targets, roots)
+    pending: dict[int, Any] = {}
+    by_time: dict[int, GraphNode] = {}
+    queue: list[int] = []
+    for root, g in roots.items():
+        if useful is None or root in useful:
+            pending[root.time], by_time[root.time] = g, root
+            queue.append(-root.time)
+    heapq.heapify(queue)
+    found: dict[GraphNode, Any] = {}
+    # Sums that this walk itself allocated, and may therefore add to in place.
+    sums: set[int] = set()
+    anomaly = is_anomaly_enabled()
+    with set_grad_enabled(create_graph), np.errstate(all="ignore"):
+        while queue:
+            time = -heapq.heappop(queue)
+            node, g = by_time.pop(time), pending.pop(time)
+            if node.hooks:
+                g = _run_hooks(node, g)
+            if targets is not None and node in targets:
+                found[node] = g
+            if type(node) is not Node:
+                if collect_leaves:
+                    found[node] = g
+                continue
+            if node.retain is not None:
+                _retain(node, g)
+            if node.saved is None:
+                raise RuntimeError(
+                    f"{node.op.name}: the graph was already walked and what it saved was freed; "
+                    f"pass retain_graph=True to the first backward() or grad() call"
+                )
+            if useful is None:
+                wanted = tuple([p is not None for p in node.parents])
+            else:
+                wanted = tuple([p in useful for p in node.parents])
+                if not any(wanted):
+                    continue
+            gradients = node.op.pullback(node, g, wanted, create_graph)
+            if not retain_graph and node.saved:
+                node.saved = None
+            for i, gx in enumerate(gradients):
+                if gx is None or not wanted[i]:
+                    continue
+                parent = node.parents[i]
+                assert parent is not None
+                gx = _fit(node, i, gx)
+                if anomaly:
+                    _check_finite(node, i, gx)
+                at = parent.time
+                before = pending.get(at)
+                if before is None:
+                    pending[at], by_time[at] = gx, parent
+                    heapq.heappush(queue, -at)
+                elif at in sums and not create_graph:
+                    np.add(before.array, gx.array, out=before.array)
+                else:
+                    pending[at] = before + gx
+                    if isinstance(before, Variable):
+                        sums.add(at)
+            del g, gradients
+    return found
+
+
+def _fit(node: Node, i: int, gx: Any) -> Any:
+    """The gradient in its input's shape and dtype."""
+    if not isinstance(gx, Variable):
+        return gx  # parts of a multi-output function's gradient, which has no one shape
+    shape = node.shapes[i]
+    if gx.array.shape != shape:
+        if not node.op.broadcasts:
+            raise AssertionError(
+                f"{node.op.name}: its rule {i} gave a gradient of shape {gx.array.shape} for an "
+                f"input of shape {shape}"
+            )
+        gx = gx.sum_to_size(shape)  # type: ignore[attr-defined]  # an operation of Tensor
+    if gx.array.dtype != node.dtypes[i]:
+        gx = gx.to(node.dtypes[i])
+    return gx
+
+
+def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[GraphNode]:
+    """The nodes from which some target can be reached (targets included)."""
+    seen: set[GraphNode] = set(roots)
+    stack: list[GraphNode] = list(roots)
+    oldest = min((t.time for t in targets), default=0)
+    while stack:
+        for p in stack.pop().parents:
+            if p is not None and p not in seen and p.time >= oldest:
+                seen.add(p)
+                stack.append(p)
+    useful: set[GraphNode] = set()
+    for node in sorted(seen, key=lambda n: n.time):  # inputs before what was made from them
+        if node in targets or any(p in useful for p in node.parents):
+            useful.add(node)
+    return useful
+
+
+def _run_hooks(node: GraphNode, g: Any) -> Any:
+    assert node.hooks is not None
+    for hook in tuple(node.hooks.values()):
+        new = hook(g)
+        if new is None:
+            continue
+        if not isinstance(new, Variable) or new.array.shape != g.array.shape:
+            what = new.array.shape if isinstance(new, Variable) else type(new).__name__
+            raise RuntimeError(
+                f"a hook on the output of {node.name()} returned {what}, expected None or a "
+                f"tensor of shape {g.array.shape}"
+            )
+        g = new
+    return g
+
+
+def _retain(node: Node, g: Any) -> None:
+    assert node.retain is not None
+    tensor = node.retain()
+    if tensor is not None:
+        kept = wrap(g.array.copy()) if g.node is None else g
+        tensor._grad = kept if tensor._grad is None else tensor._grad + kept
+
+
+def _check_finite(node: Node, i: int, gx: Any) -> None:
+    if isinstance(gx, Variable) and np.isnan(gx.array).any():
+        where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
+        raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")
+
+
+# ---- ends of the walk ----------------------------------------------------------------------
+
+
+class _Ownership:
+    """Sees to it that no two gradients handed out share memory with each other or with a root."""
+
+    def __init__(self, roots: dict[GraphNode, Any]) -> None:
+        self.taken = {id(_memory(g.array)) for g in roots.values() if isinstance(g, Variable)}
+
+    def take(self, g: Any) -> Any:
+        """``g``, copied if its memory is not its own alone."""
+        array = g.array
+        memory = _memory(array)
+        if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
+            return wrap(array.copy())
+        self.taken.add(id(memory))
+        return g
+
+
+def _memory(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _accumulate(
+    tensor: Variable | None, node: GraphNode | None, g: Any, owned: _Ownership, create_graph: bool
+) -> None:
+    """Add ``g`` to the tensor's ``.grad``."""
+    if tensor is None:  # nobody is left who could read it
+        return
+    before = tensor._grad
+    if create_graph:
+        tensor._grad = g if before is None else before + g  # type: ignore[operator]  # Tensor's
+    elif before is None:
+        tensor._grad = owned.take(g)
+    elif before.node is None and before.array.flags.writeable:
+        np.add(before.array, g.array, out=before.array)
+        before.bump("backward")
+    else:
+        tensor._grad = wrap(before.array + g.array)
+    if type(node) is Leaf and node.post_hooks:
+        for hook in tuple(node.post_hooks.values()):
+            hook(tensor)
+
+
+def _several(value: Any) -> list[Variable]:
+    return [value] if isinstance(value, Variable) else list(value)
+
+
+def _several_or_none(value: Any) -> list[Variable | None] | None:
+    return None if value is None else [value] if isinstance(value, Variable) else list(value)
+
+
+def _roots(
+    name: str, outputs: list[Variable], gradients: list[Variable | None] | None
+) -> dict[GraphNode, Any]:
+    """The gradient to start from at each output's node."""
+    if gradients is None:
+        gradients = [None] * len(outputs)
+    if len(gradients) != len(outputs):
+        raise RuntimeError(f"{name}: {len(gradients)} gradients given for {len(outputs)} outputs")
+    roots: dict[GraphNode, Any] = {}
+    for i, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
+        node = out.current_node()
+        if node is None:
+            raise RuntimeError(
+                f"{name}: output {i} (shape {out.array.shape}) does not require gradients: none "
+                f"of the tensors it was made from has requires_grad=True, or it was made under "
+                f"no_grad() or detached"
+            )
+        if g is None:
+            if out.array.size != 1:
+                raise RuntimeError(
+                    f"{name}: output {i} has shape {out.array.shape}; its gradient can only be "
+                    f"left out for a single number, pass one of that shape"
+                )
+            g = wrap(np.ones_like(out.array))
+        elif not isinstance(g, Variable):
+            raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
+        elif g.array.shape != out.array.shape:
+            raise RuntimeError(
+                f"{name}: gradient {i} has shape {g.array.shape} but its output {out.array.shape}"
+            )
+        if g.array.dtype != out.array.dtype:
+            g = g.to(out.array.dtype)  # type: ignore[attr-defined]  # an operation of Tensor
+        roots[node] = roots[node] + g if node in roots else g
+    return roots
+
+
+def _targets(name: str, inputs: list[Variable]) -> set[GraphNode]:
+    nodes: set[GraphNode] = set()
+    for i, t in enumerate(inputs):
+        node = t.current_node()
+        if node is None:
+            raise RuntimeError(
+                f"{name}: `inputs[{i}]` (shape {t.array.shape}) does not require gradients"
+            )
+        nodes.add(node)
+    return nodes

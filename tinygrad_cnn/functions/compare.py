@@ -1,0 +1,167 @@
+"""Comparisons, logic and tests of values. Their results are bools, which have no derivative."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.functions.convert import operand, to_tensor
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "allclose",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "eq",
+    "equal",
+    "ge",
+    "gt",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "le",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "ne",
+]
+
+
+def _apply(ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
+    values = []
+    for v in (operand(x), operand(other)):
+        values.append(v.array if isinstance(v, Variable) else v)
+    a, b = values
+    da, db = getattr(a, "dtype", None), getattr(b, "dtype", None)
+    if da is not db and (da is not None and db is not None and da != db):
+        dtype = promotion.common_dtype(values)
+        a, b = np.asarray(a, dtype), np.asarray(b, dtype)
+    for v in (a, b):
+        kind = np.asarray(v).dtype.kind
+        if kind not in kinds:
+            raise TypeError(f"{ufunc.__name__}: an operand is {np.asarray(v).dtype}, which is refused")
+    try:
+        with np.errstate(all="ignore"):
+            return wrap(ufunc(a, b))  # type: ignore[no-any-return]
+    except ValueError:
+        raise ValueError(
+            f"{ufunc.__name__}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
+        ) from None
+
+
+def eq(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x == other``."""
+    return _apply(np.equal, x, other)
+
+
+def ne(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x != other``."""
+    return _apply(np.not_equal, x, other)
+
+
+def lt(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x < other``."""
+    return _apply(np.less, x, other)
+
+
+def le(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x <= other``."""
+    return _apply(np.less_equal, x, other)
+
+
+def gt(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x > other``."""
+    return _apply(np.greater, x, other)
+
+
+def ge(x: Any, other: Any) -> Tensor:
+    """Elementwise ``x >= other``."""
+    return _apply(np.greater_equal, x, other)
+
+
+def logical_and(x: Any, other: Any) -> Tensor:
+    """Whether both are true (not 0)."""
+    return _apply(np.logical_and, x, other)
+
+
+def logical_or(x: Any, other: Any) -> Tensor:
+    """Whether either is true (not 0)."""
+    return _apply(np.logical_or, x, other)
+
+
+def logical_xor(x: Any, other: Any) -> Tensor:
+    """Whether exactly one is true (not 0)."""
+    return _apply(np.logical_xor, x, other)
+
+
+def logical_not(x: Any) -> Tensor:
+    """Whether it is false (0)."""
+    return wrap(np.logical_not(to_tensor(x).array))  # type: ignore[no-any-return]
+
+
+def bitwise_and(x: Any, other: Any) -> Tensor:
+    """Bit by bit and, of bools or integers."""
+    return _apply(np.bitwise_and, x, other, "biu")
+
+
+def bitwise_or(x: Any, other: Any) -> Tensor:
+    """Bit by bit or, of bools or integers."""
+    return _apply(np.bitwise_or, x, other, "biu")
+
+
+def bitwise_xor(x: Any, other: Any) -> Tensor:
+    """Bit by bit exclusive or, of bools or integers."""
+    return _apply(np.bitwise_xor, x, other, "biu")
+
+
+def bitwise_not(x: Any) -> Tensor:
+    """Every bit inverted, of bools or integers."""
+    array = to_tensor(x).array
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"bitwise_not: `x` is {array.dtype}, expected bool or an integer dtype")
+    return wrap(np.invert(array))  # type: ignore[no-any-return]
+
+
+def isnan(x: Any) -> Tensor:
+    """Whether it is NaN."""
+    return wrap(np.isnan(to_tensor(x).array))  # type: ignore[no-any-return]
+
+
+def isinf(x: Any) -> Tensor:
+    """Whether it is inf or -inf."""
+    return wrap(np.isinf(to_tensor(x).array))  # type: ignore[no-any-return]
+
+
+def isfinite(x: Any) -> Tensor:
+    """Whether it is neither infinite nor NaN."""
+    return wrap(np.isfinite(to_tensor(x).array))  # type: ignore[no-any-return]
+
+
+def isclose(
+    x: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Whether ``|x - other| <= atol + rtol * |other|``."""
+    a, b = to_tensor(x).array, to_tensor(other).array
+    return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))  # type: ignore[no-any-return]
+
+
+def allclose(
+    x: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Whether `isclose` holds everywhere."""
+    return bool(isclose(x, other, rtol, atol, equal_nan).array.all())
+
+
+def equal(x: Any, other: Any) -> bool:
+    """Whether both have the same shape and the same values."""
+    return bool(np.array_equal(to_tensor(x).array, to_tensor(other).array))

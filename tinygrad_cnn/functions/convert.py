@@ -1,0 +1,172 @@
+"""From what users write to what operations take: tensors, numbers, axes, sizes."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.variable import Variable, wrap
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["array_of", "axes", "axis", "numpy_names", "operand", "pair", "size_of", "to_tensor"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_NUMBERS = (bool, int, float)
+
+
+def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """A new array of ``data`` in a dtype that tensors have.
+
+    Python floats (and lists of them) become the default dtype, integers int64.
+
+    Raises
+    ------
+    TypeError
+        ``data`` holds something else than numbers, or numbers tensors cannot hold.
+    ValueError
+        ``data`` is ragged.
+    """
+    if isinstance(data, Variable):
+        source: Any = data.array
+    elif isinstance(data, (list, tuple)) and _holds_tensors(data):
+        source = _stack(data)
+    else:
+        try:
+            source = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"tensor: `data` is not rectangular: {error}") from None
+        if not isinstance(data, (np.ndarray, np.generic)) and source.dtype == np.float64:
+            dtype = promotion.get_default_dtype() if dtype is None else dtype
+    if source.dtype.kind not in "biuf":
+        kind = type(data).__name__
+        raise TypeError(
+            f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers or "
+            f"real floats"
+        )
+    with np.errstate(all="ignore"):
+        out = np.array(source, dtype=dtype, order="K")
+    return check_dtype(out)
+
+
+def check_dtype(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``array`` itself; TypeError if tensors cannot have its dtype."""
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise TypeError(
+            f"tensor: dtype {array.dtype} is not supported (bool, integers, float16, float32 and "
+            f"float64 are)"
+        )
+    return array
+
+
+def _holds_tensors(data: Sequence[Any]) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Variable)
+
+
+def _stack(data: Any) -> np.ndarray[Any, Any]:
+    if isinstance(data, Variable):
+        return data.array
+    return np.array([_stack(d) if not isinstance(d, _NUMBERS) else d for d in data])
+
+
+def to_tensor(x: Any) -> Tensor:
+    """``x`` as a tensor: itself if it is one, else a constant (an array keeps its memory)."""
+    if isinstance(x, Variable):
+        return x  # type: ignore[return-value]  # every Variable is a Tensor
+    if isinstance(x, np.ndarray):
+        return wrap(check_dtype(x))  # type: ignore[no-any-return]
+    return wrap(array_of(x))  # type: ignore[no-any-return]
+
+
+def operand(x: Any) -> Any:
+    """``x`` as an operation takes it: a tensor, an array, or a Python number."""
+    if isinstance(x, (Variable, *_NUMBERS)):
+        return x
+    if isinstance(x, np.ndarray):
+        return check_dtype(x)
+    return array_of(x)
+
+
+def axis(name: str, dim: Any, ndim: int) -> int:
+    """``dim`` as a number from 0 to ndim - 1 (a 0-d tensor counts as having one axis).
+
+    Raises
+    ------
+    IndexError
+        It is out of range.
+    TypeError
+        It is not an integer.
+    """
+    try:
+        d = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"{name}: `dim` is {dim!r}, expected an integer") from None
+    n = max(ndim, 1)
+    if not -n <= d < n:
+        raise IndexError(f"{name}: `dim` is {d}, expected {-n} to {n - 1} for {ndim} dimensions")
+    return d % n
+
+
+def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """``dim`` (an integer, several, or None for all) as a sorted tuple of axes."""
+    if dim is None:
+        return tuple(range(ndim))
+    if isinstance(dim, (list, tuple)):
+        if not dim:
+            return tuple(range(ndim))
+        out = sorted(axis(name, d, ndim) for d in dim)
+        if len(set(out)) != len(out):
+            raise ValueError(f"{name}: `dim` is {dim}, which names an axis twice")
+        return tuple(out) if ndim else ()
+    one = axis(name, dim, ndim)
+    return (one,) if ndim else ()
+
+
+def size_of(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape that a call such as ``zeros(2, 3)`` or ``zeros((2, 3))`` means."""
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
+        size = tuple(size[0])
+    try:
+        shape = tuple(operator.index(n) for n in size)
+    except TypeError:
+        raise TypeError(f"{name}: `size` is {size!r}, expected integers") from None
+    if any(n < 0 for n in shape):
+        raise ValueError(f"{name}: `size` is {shape}, but no side can be negative")
+    return shape
+
+
+def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:
+    """An integer or ``n`` of them, as a tuple of ``n``."""
+    values = value if isinstance(value, (tuple, list)) else (value,) * n
+    if len(values) == 1:
+        values = tuple(values) * n
+    try:
+        out = tuple(operator.index(v) for v in values)
+    except TypeError:
+        out = ()
+    if len(out) != n:
+        raise TypeError(f"{name}: `{argument}` is {value!r}, expected an integer or {n} of them")
+    return out
+
+
+def numpy_names(function: F) -> F:
+    """Let a function take NumPy's ``axis`` and ``keepdims`` for ``dim`` and ``keepdim``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            if "axis" in kwargs:
+                kwargs["dim"] = kwargs.pop("axis")
+            if "keepdims" in kwargs:
+                kwargs["keepdim"] = kwargs.pop("keepdims")
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]  # the same signature and two more names

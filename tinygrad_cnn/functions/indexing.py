@@ -1,0 +1,244 @@
+"""Reading and writing by index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.elementwise import mul, to
+from tinygrad_cnn.functions.inplace import check_writable, take_history
+from tinygrad_cnn.ops import index as ops
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "gather",
+    "getitem",
+    "index_add",
+    "index_select",
+    "masked_select",
+    "nonzero",
+    "one_hot",
+    "scatter",
+    "scatter_add",
+    "setitem",
+    "take_along_dim",
+]
+
+_PLAIN = (int, slice, type(None), type(Ellipsis))
+
+
+def _plain_index(index: Any) -> Any:
+    """An index as NumPy takes it: tensors and lists become arrays that nobody else can change."""
+    if type(index) is tuple:
+        return tuple([p if type(p) in _PLAIN else _part(p) for p in index])
+    return index if type(index) in _PLAIN else _part(index)
+
+
+def _part(p: Any) -> Any:
+    if isinstance(p, Variable):
+        p = p.array
+    if isinstance(p, (list, tuple)):
+        p = np.array([_part(q) if not isinstance(q, (int, bool)) else q for q in p])
+        if not p.size:
+            p = p.astype(np.int64)
+    if isinstance(p, np.ndarray):
+        if p.dtype.kind not in "biu":
+            raise IndexError(
+                f"index: a tensor of dtype {p.dtype} is no index, expected integers or bools"
+            )
+        if p.dtype == np.uint8:
+            raise IndexError("index: a uint8 tensor is ambiguous, use bool for a mask or int64")
+        return p.copy() if p.ndim else p.item()
+    if isinstance(p, np.integer):
+        return int(p)
+    if isinstance(p, np.bool_):
+        return bool(p)
+    if isinstance(p, slice):
+        return slice(*(v.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step)))
+    return p
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """``x[index]``: basic, integer, boolean and mixed indexing.
+
+    Basic indexing (integers, slices, ``...``, None) shares memory with ``x``.
+    """
+    return ops.getitem(to_tensor(x), index=_plain_index(index))  # type: ignore[no-any-return]
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value``, differentiable in both; ``value`` is broadcast and cast to x's dtype.
+
+    Where an index repeats, the last value written stays, and only it gets a gradient.
+    """
+    index = _plain_index(index)
+    source = to_tensor(value)
+    if source.array.dtype != x.array.dtype:
+        source = to(source, x.array.dtype)
+    node, from_ = x.current_node(), source.current_node()
+    check_writable(x, "x[i] = v", from_ is not None)
+    written: Any = source.array
+    if np.shares_memory(written, x.array) if written.ndim else False:
+        written = written.copy()
+    target_shape = np.shape(x.array[index]) if written.ndim else ()
+    while written.ndim > len(target_shape) and written.shape[0] == 1:  # as PyTorch allows
+        source = source[0]
+        written = written[0]
+    try:
+        x.array[index] = written
+    except ValueError:
+        raise ValueError(
+            f"x[i] = v: v has shape {source.array.shape}, which does not broadcast to "
+            f"{target_shape}, the shape of x[i] (x {x.array.shape})"
+        ) from None
+    if is_recording() and (node is not None or from_ is not None):
+        out = ops.put.record(
+            x.array, (x, source), (x.array, source.array), (node, source.node), {"index": index}, {}
+        )
+        take_history(x, out, "x[i] = v")
+    else:
+        x.bump("x[i] = v")
+
+
+def _index_tensor(name: str, index: Any) -> Tensor:
+    index = to_tensor(index)
+    if index.array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: `index` has dtype {index.array.dtype}, expected integers")
+    return index
+
+
+def _in_range(name: str, index: np.ndarray[Any, Any], n: int) -> None:
+    if index.size and (index.min() < 0 or index.max() >= n):
+        bad = int(index.min()) if index.min() < 0 else int(index.max())
+        raise IndexError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
+
+
+def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
+    a, b = x.array.shape, index.array.shape
+    if len(a) != len(b) or any(m > n for i, (n, m) in enumerate(zip(a, b, strict=True)) if i != d):
+        raise ValueError(
+            f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
+            f"{d}, be no longer along any"
+        )
+    _in_range(name, index.array, a[d] if a else 1)
+
+
+def gather(x: Any, dim: int, index: Any) -> Tensor:
+    """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.gather(tg.tensor([[1, 2], [3, 4]]), 1, tg.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    x, index = to_tensor(x), _index_tensor("gather", index)
+    d = axis("gather", dim, x.array.ndim)
+    _gather_shapes("gather", x, index, d)
+    return ops.gather(x, index, dim=d) if x.array.ndim else x.clone()  # type: ignore[no-any-return]
+
+
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
+    """`gather` with ``indices`` broadcast against ``x`` (flattened if ``dim`` is None)."""
+    x, indices = to_tensor(x), _index_tensor("take_along_dim", indices)
+    if dim is None:
+        return gather(x.reshape(-1), 0, indices.reshape(-1))
+    d = axis("take_along_dim", dim, x.array.ndim)
+    a, b = list(x.array.shape), list(indices.array.shape)
+    shape = list(np.broadcast_shapes(a[:d] + [1] + a[d + 1 :], b[:d] + [1] + b[d + 1 :]))
+    shape_x, shape_i = list(shape), list(shape)
+    shape_x[d], shape_i[d] = a[d], b[d]
+    return gather(x.expand(shape_x), d, indices.expand(shape_i))
+
+
+def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
+    source = to_tensor(source)
+    if not source.array.ndim and index.array.ndim:
+        source = source.expand(index.array.shape)
+    if source.array.ndim != index.array.ndim or any(
+        m > n for n, m in zip(source.array.shape, index.array.shape, strict=True)
+    ):
+        raise ValueError(
+            f"{name}: `src` has shape {source.array.shape}, smaller than `index` {index.array.shape}"
+        )
+    if source.array.shape != index.array.shape:
+        source = source[tuple(slice(n) for n in index.array.shape)]
+    return to(source, dtype)
+
+
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """A copy of ``x`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
+    x, index = to_tensor(x), _index_tensor("scatter_add", index)
+    d = axis("scatter_add", dim, x.array.ndim)
+    _gather_shapes("scatter_add", x, index, d)
+    return ops.scatter_add(x, index, _source("scatter_add", src, index, x.array.dtype), dim=d)  # type: ignore[no-any-return]
+
+
+def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None) -> Tensor:
+    """A copy of ``x`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
+    x, index = to_tensor(x), _index_tensor("scatter", index)
+    d = axis("scatter", dim, x.array.ndim)
+    _gather_shapes("scatter", x, index, d)
+    source = _source("scatter", value if src is None else src, index, x.array.dtype)
+    return ops.scatter(x, index, source, dim=d)  # type: ignore[no-any-return]
+
+
+def index_select(x: Any, dim: int, index: Any) -> Tensor:
+    """The slices of ``x`` along ``dim`` that ``index`` (k,) lists, in its order."""
+    x, index = to_tensor(x), _index_tensor("index_select", index)
+    d = axis("index_select", dim, x.array.ndim)
+    if index.array.ndim > 1:
+        raise ValueError(f"index_select: `index` has shape {index.array.shape}, expected a vector")
+    _in_range("index_select", index.array, x.array.shape[d] if x.array.ndim else 1)
+    if not x.array.ndim:
+        return x.clone()
+    return ops.index_select(x, index.reshape(-1), dim=d)  # type: ignore[no-any-return]
+
+
+def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+    """A copy of ``x`` with ``alpha`` times slice i of ``source`` added to slice ``index[i]``."""
+    x, index = to_tensor(x), _index_tensor("index_add", index)
+    d = axis("index_add", dim, x.array.ndim)
+    source = to(source, x.array.dtype)
+    shape = (*x.array.shape[:d], index.array.size, *x.array.shape[d + 1 :])
+    if source.array.shape != shape:
+        raise ValueError(f"index_add: `source` has shape {source.array.shape}, expected {shape}")
+    _in_range("index_add", index.array, x.array.shape[d])
+    return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)  # type: ignore[no-any-return]
+
+
+def masked_select(x: Any, mask: Any) -> Tensor:
+    """The values of ``x`` where ``mask`` (bool, broadcast with ``x``) holds, as a vector."""
+    x, mask = to_tensor(x), to_tensor(mask)
+    if mask.array.dtype.kind != "b":
+        raise TypeError(f"masked_select: `mask` has dtype {mask.array.dtype}, expected bool")
+    shape = np.broadcast_shapes(x.array.shape, mask.array.shape)
+    return getitem(x.expand(shape), mask.expand(shape))
+
+
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """Where ``x`` is not 0: a tensor (count, ndim), or one index vector per axis."""
+    found = np.nonzero(np.atleast_1d(to_tensor(x).array))
+    if as_tuple:
+        return tuple(wrap(i) for i in found)
+    table = np.stack(found, 1) if to_tensor(x).array.ndim else np.zeros((len(found[0]), 0), np.int64)
+    return wrap(table)
+
+
+def one_hot(x: Any, num_classes: int = -1) -> Tensor:
+    """Class numbers (...) as rows of one 1 among zeros (..., num_classes), int64.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.one_hot(tg.tensor([1, 0]), 3)
+    tensor([[0, 1, 0],
+            [1, 0, 0]])
+    """
+    labels = _index_tensor("one_hot", x).array
+    n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
+    _in_range("one_hot", labels, n)
+    return wrap((labels[..., None] == np.arange(n)).astype(np.int64))  # type: ignore[no-any-return]

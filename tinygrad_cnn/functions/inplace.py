@@ -1,0 +1,115 @@
+"""Changing a tensor in place, with the graph and all views of its memory kept right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
+from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.ops import index as ops
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["assign", "check_writable", "fill_", "take_history"]
+
+
+def check_writable(x: Variable, by: str, live: bool) -> None:
+    """Raise where writing to ``x`` would lose something.
+
+    ``live`` says whether the write itself is to be recorded.
+    """
+    if not x.array.flags.writeable:
+        raise RuntimeError(
+            f"{by}: this tensor (shape {x.array.shape}) is read-only memory, such as the result of "
+            f"expand(), where one number stands for many; write to a clone()"
+        )
+    node = x.current_node()
+    if is_recording() and type(node) is Leaf:
+        raise RuntimeError(
+            f"{by}: a leaf that requires gradients cannot be changed in place while operations are "
+            f"recorded; do it under no_grad(), or on a result made from it"
+        )
+    view = x.view_of
+    if view is not None and is_recording() and (live or view.base.node is not None):
+        if type(view.base.node) is Leaf:
+            raise RuntimeError(
+                f"{by}: this is a view of a leaf that requires gradients, which cannot be changed "
+                f"in place while operations are recorded; do it under no_grad()"
+            )
+        if not view.tracked:
+            raise RuntimeError(
+                f"{by}: this view was made under no_grad(), so the change could not be recorded; "
+                f"make the view again, or write under no_grad()"
+            )
+
+
+def take_history(x: Variable, result: Variable, by: str) -> None:
+    """Say that ``x`` (and what it is a view of) now has the value and the history of ``result``.
+
+    The values themselves are already in ``x.array``.
+    """
+    x.bump(by)
+    if not is_recording():
+        return
+    node = result.node
+    old = x.node
+    if type(node) is Node:
+        if type(old) is Node and old.retain is not None and old.retain() is x:
+            node.retain, old.retain = old.retain, None
+        if node.saved and "y" in node.saved:  # kept for the rule: now it lies in x
+            node.saved["y"] = SavedValue(x.array, None, x.version)
+    view = x.view_of
+    if view is not None and (node is not None or view.base.node is not None):
+        base = view.base
+        params = {"steps": view.steps}
+        parents = (base.node, node)
+        whole = ops.overwrite.record(
+            base.array, (base, result), (base.array, x.array), parents, params, {}
+        )
+        base.node = view.node = whole.node
+    x.node = node
+
+
+def assign(x: Any, result: Any, by: str) -> Tensor:
+    """Write ``result`` into ``x`` and return ``x``, which now has the history of ``result``.
+
+    Raises
+    ------
+    RuntimeError
+        ``x`` must not be changed, is too small for the result, or of a lower kind of number.
+    """
+    check_writable(x, by, result.node is not None)
+    if result.array.shape != x.array.shape:
+        raise RuntimeError(
+            f"{by}: the result has shape {result.array.shape} but must fit in place into "
+            f"{x.array.shape}"
+        )
+    if result.array.dtype != x.array.dtype:
+        if not np.can_cast(result.array.dtype, x.array.dtype, "same_kind"):
+            raise RuntimeError(
+                f"{by}: the result is {result.array.dtype}, which does not fit in place into "
+                f"{x.array.dtype}"
+            )
+        result = result.to(x.array.dtype)
+    if type(result.node) is Node and result.node.saved:
+        for name, value in result.node.saved.items():
+            if name != "y" and type(value) is SavedValue and value.version is x.version:
+                # its own rule needs what is about to be overwritten
+                result.node.saved[name] = SavedValue(value.array.copy(), value.node, [0, None])
+    np.copyto(x.array, result.array)
+    take_history(x, result, by)
+    return x  # type: ignore[no-any-return]  # a Tensor
+
+
+def fill_(x: Any, value: Any) -> Tensor:
+    """Write one number everywhere into ``x`` and return ``x``."""
+    value = to_tensor(value)
+    if value.array.ndim:
+        raise RuntimeError(f"fill_: `value` has shape {value.array.shape}, expected a number")
+    return assign(x, to(value, x.array.dtype).expand(x.array.shape), "fill_")

@@ -1,0 +1,232 @@
+"""Products of vectors, matrices and tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.elementwise import add, mul
+from tinygrad_cnn.functions.shaping import diagonal, permute, reshape
+from tinygrad_cnn.ops import linalg as ops
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "addmm",
+    "bmm",
+    "dot",
+    "einsum",
+    "linear",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+]
+
+
+def matmul(x: Any, other: Any) -> Tensor:
+    """``x @ other``: vectors, matrices, and batches of matrices, which broadcast.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.matmul(tg.ones(2, 3), tg.ones(3))
+    tensor([3., 3.])
+    """
+    a, b = to_tensor(x), to_tensor(other)
+    if not a.array.ndim or not b.array.ndim:
+        raise ValueError(
+            f"matmul: shapes {a.array.shape} and {b.array.shape}, but a number is no matrix; use *"
+        )
+    row, column = a.array.ndim == 1, b.array.ndim == 1
+    if row:
+        a = reshape(a, 1, -1)
+    if column:
+        b = reshape(b, -1, 1)
+    if a.array.ndim > 2 and b.array.ndim == 2:  # one large product instead of a batch of small ones
+        lead = a.array.shape[:-1]
+        flat = ops.matmul(reshape(a, (int(np.prod(lead)), a.array.shape[-1])), b)
+        out = reshape(flat, (*lead, b.array.shape[-1]))
+    else:
+        out = ops.matmul(a, b)
+    if row or column:
+        shape = list(out.array.shape)
+        if column:
+            del shape[-1]
+        if row:
+            del shape[-1 if column else -2]
+        out = reshape(out, shape)
+    return out
+
+
+def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
+    out = []
+    for argument, (value, rank) in tensors.items():
+        x = to_tensor(value)
+        if x.array.ndim != rank:
+            raise ValueError(
+                f"{name}: `{argument}` has shape {x.array.shape}, expected {rank} dimensions"
+            )
+        out.append(x)
+    return out
+
+
+def mm(x: Any, mat2: Any) -> Tensor:
+    """The product of two matrices (n, k) and (k, m)."""
+    return matmul(*_of_rank("mm", input=(x, 2), mat2=(mat2, 2)))
+
+
+def bmm(x: Any, mat2: Any) -> Tensor:
+    """The products of two batches of matrices (b, n, k) and (b, k, m)."""
+    a, b = _of_rank("bmm", input=(x, 3), mat2=(mat2, 3))
+    if a.array.shape[0] != b.array.shape[0]:
+        raise ValueError(f"bmm: batches of {a.array.shape[0]} and {b.array.shape[0]} matrices")
+    return matmul(a, b)
+
+
+def mv(x: Any, vec: Any) -> Tensor:
+    """A matrix (n, k) times a vector (k,)."""
+    return matmul(*_of_rank("mv", input=(x, 2), vec=(vec, 1)))
+
+
+def dot(x: Any, other: Any) -> Tensor:
+    """The inner product of two vectors."""
+    return matmul(*_of_rank("dot", input=(x, 1), other=(other, 1)))
+
+
+def outer(x: Any, vec2: Any) -> Tensor:
+    """The matrix of all products of two vectors' elements."""
+    a, b = _of_rank("outer", input=(x, 1), vec2=(vec2, 1))
+    return mul(reshape(a, -1, 1), b)
+
+
+def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``beta * x + alpha * (mat1 @ mat2)``."""
+    return add(mul(x, beta) if beta != 1 else x, mm(mat1, mat2), alpha=alpha)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x @ weight.T + bias``: x (..., in), weight (out, in) or (in,), bias (out,) → (..., out)."""
+    x, weight = to_tensor(x), to_tensor(weight)
+    bias = None if bias is None else to_tensor(bias)
+    if weight.array.ndim == 1:
+        out = matmul(x, weight)
+        return out if bias is None else add(out, bias)
+    if not x.array.ndim or weight.array.ndim != 2:
+        raise ValueError(
+            f"linear: `x` has shape {x.array.shape} and `weight` {weight.array.shape}, expected "
+            f"(..., in) and (out, in)"
+        )
+    _one_dtype("linear", x, weight, bias)
+    if x.array.ndim == 2:
+        return ops.linear(x, weight, bias)  # type: ignore[no-any-return]
+    lead = x.array.shape[:-1]
+    flat = reshape(x, (int(np.prod(lead)), x.array.shape[-1]))
+    return reshape(ops.linear(flat, weight, bias), (*lead, weight.array.shape[0]))
+
+
+def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """As PyTorch, these functions convert nothing silently."""
+    for argument, other in (("weight", weight), ("bias", bias)):
+        if other is not None and other.array.dtype != x.array.dtype:
+            raise TypeError(
+                f"{name}: `x` is {x.array.dtype} but `{argument}` is {other.array.dtype}; convert "
+                f"one of them, for instance x.to({argument}.dtype)"
+            )
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
+    """Products of ``a`` and ``b`` summed over axes: the last and first ``dims``, or two lists."""
+    a, b = to_tensor(a), to_tensor(b)
+    if isinstance(dims, int):
+        if dims < 0 or dims > min(a.array.ndim, b.array.ndim):
+            raise ValueError(f"tensordot: `dims` is {dims}, more axes than {a.shape} or {b.shape} has")
+        of_a, of_b = list(range(a.array.ndim - dims, a.array.ndim)), list(range(dims))
+    else:
+        first, second = dims
+        of_a = [axis("tensordot", d, a.array.ndim) for d in ([first] if isinstance(first, int) else first)]
+        of_b = [axis("tensordot", d, b.array.ndim) for d in ([second] if isinstance(second, int) else second)]
+    if [a.array.shape[d] for d in of_a] != [b.array.shape[d] for d in of_b]:
+        raise ValueError(
+            f"tensordot: axes {of_a} of {a.array.shape} and {of_b} of {b.array.shape} differ in length"
+        )
+    keep_a = [d for d in range(a.array.ndim) if d not in of_a]
+    keep_b = [d for d in range(b.array.ndim) if d not in of_b]
+    k = int(np.prod([a.array.shape[d] for d in of_a]))
+    shape_a = tuple(a.array.shape[d] for d in keep_a)
+    shape_b = tuple(b.array.shape[d] for d in keep_b)
+    left = reshape(permute(a, (*keep_a, *of_a)), (int(np.prod(shape_a)), k))
+    right = reshape(permute(b, (*of_b, *keep_b)), (k, int(np.prod(shape_b))))
+    return reshape(ops.matmul(left, right), (*shape_a, *shape_b))
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein's sum, such as ``"bij,bjk->bik"``, with ``...`` and repeated indices.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.einsum("ii->", tg.eye(3))
+    tensor(3.)
+    """
+    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
+        operands = tuple(operands[0])
+    xs = [to_tensor(x) for x in operands]
+    terms, output = _parse(equation.replace(" ", ""), [x.array.ndim for x in xs])
+    size: dict[str, int] = {}
+    for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
+        for c, n in zip(term, x.array.shape, strict=True):
+            if size.get(c, 1) == 1:
+                size[c] = n
+            elif n not in (1, size[c]):
+                raise ValueError(
+                    f"einsum: index '{c}' has length {size[c]} and, in operand {i}, {n} ({equation})"
+                )
+    flat: list[Any] = []
+    for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
+        x = x.expand(tuple(size[c] for c in term))  # sides of 1 stretch
+        while len(set(term)) < len(term):  # an index twice: the diagonal
+            c = next(c for c in term if term.count(c) > 1)
+            p, q = [j for j, d in enumerate(term) if d == c][:2]
+            x = diagonal(x, 0, p, q)
+            term = "".join(d for j, d in enumerate(term) if j not in (p, q)) + c
+        terms[i] = term
+        flat.append(x)
+    return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")  # type: ignore[no-any-return]
+
+
+def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:
+    """The terms and the output with one letter for each axis."""
+    inputs, arrow, output = equation.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(ranks):
+        raise ValueError(f"einsum: {equation!r} has {len(terms)} terms for {len(ranks)} operands")
+    for part in (*terms, output):
+        letters = part.replace("...", "", 1)
+        if letters and not (letters.isascii() and letters.isalpha()):
+            raise ValueError(f"einsum: {part!r} in {equation!r} is not made of letters and '...'")
+    unused = [c for c in _LETTERS if c not in equation]
+    hidden = [r - len(t.replace("...", "")) for t, r in zip(terms, ranks, strict=True)]
+    for t, r, h in zip(terms, ranks, hidden, strict=True):
+        if h < 0 or (h and "..." not in t):
+            raise ValueError(f"einsum: term {t!r} of {equation!r} is for another rank than {r}")
+    dots = "".join(unused[: max((h for h, t in zip(hidden, terms, strict=True) if "..." in t), default=0)])
+    full = [
+        t.replace("...", dots[len(dots) - h :] if h else "") for t, h in zip(terms, hidden, strict=True)
+    ]
+    if arrow:
+        result = output.replace("...", dots)
+    else:
+        joined = "".join(full)
+        result = dots + "".join(
+            c for c in sorted(set(joined)) if joined.count(c) == 1 and c not in dots
+        )
+    for c in result:
+        if not any(c in t for t in full):
+            raise ValueError(f"einsum: the output of {equation!r} has '{c}', which no term has")
+    if len(set(result)) != len(result):
+        raise ValueError(f"einsum: the output of {equation!r} repeats an index")
+    return full, result

@@ -1,0 +1,271 @@
+"""Losses, with PyTorch's arguments and reductions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions.activation import softplus
+from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.elementwise import abs, add, mul, square, sub, to, where
+from tinygrad_cnn.functions.reduction import mean, sum
+from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.ops import reduce as reductions
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "reduce_loss",
+]
+
+
+def reduce_loss(name: str, loss: Tensor, reduction: str) -> Tensor:
+    """``loss`` as it is (``"none"``), its ``"mean"`` or its ``"sum"``."""
+    if reduction == "mean":
+        return mean(loss)
+    if reduction == "sum":
+        return sum(loss)
+    if reduction == "none":
+        return loss
+    raise ValueError(f"{name}: `reduction` is {reduction!r}, expected 'none', 'mean' or 'sum'")
+
+
+def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
+    """The class axis of ``x`` ((c,) or (n, c, ...)), after a check against ``target``."""
+    shape, ndim = x.array.shape, x.array.ndim
+    if not ndim:
+        raise ValueError(f"{name}: `input` has no dimensions, expected (c,) or (n, c, ...)")
+    dim = 0 if ndim == 1 else 1
+    if target.array.shape != shape[:dim] + shape[dim + 1 :]:
+        raise ValueError(
+            f"{name}: `target` has shape {target.array.shape}, expected "
+            f"{shape[:dim] + shape[dim + 1 :]} for `input` {shape}"
+        )
+    return dim
+
+
+def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, Any]:
+    """Class numbers fit for indexing, and where they count (None if everywhere)."""
+    labels = target.array
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name}: `target` has dtype {labels.dtype}, expected integers (class numbers)"
+        )
+    ignored = labels == ignore_index
+    counts = None
+    if ignored.any():
+        counts = ~ignored
+        labels = np.where(ignored, 0, labels)
+    if labels.size and (labels.min() < 0 or labels.max() >= c):
+        bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        raise IndexError(f"{name}: `target` holds {bad}, expected class numbers from 0 to {c - 1}")
+    return labels.astype(np.int64, copy=False), counts
+
+
+def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
+    if weight is None:
+        return None
+    weight = to_tensor(weight)
+    if weight.array.shape != (c,):
+        raise ValueError(
+            f"{name}: `weight` has shape {weight.array.shape}, expected ({c},), one for each class"
+        )
+    return to(weight, x.array.dtype)
+
+
+def _weigh(
+    name: str, picked: Tensor, weights: Any, counts: Any, reduction: str, dtype: Any
+) -> Tensor:
+    """Reduce one loss for each target, with class weights and ignored targets."""
+    if weights is None and counts is None:
+        return reduce_loss(name, picked, reduction)
+    w = np.ones(picked.array.shape, dtype) if weights is None else weights
+    if counts is not None:
+        w = w * counts
+        picked = where(wrap(counts), picked, 0.0)  # an ignored loss may be inf
+    loss = mul(picked, wrap(w)) if weights is not None else picked
+    if reduction == "mean":
+        with np.errstate(all="ignore"):
+            return mul(sum(loss), wrap(np.reciprocal(np.add.reduce(w, None))))
+    return reduce_loss(name, loss, reduction)
+
+
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of the right class.
+
+    Parameters
+    ----------
+    input
+        Log-probabilities (n, c), (c,) or (n, c, ...).
+    target
+        Class numbers (n,), () or (n, ...), integers.
+    weight
+        One weight for each class; ``"mean"`` divides by the sum of the weights used.
+    ignore_index
+        Targets of this value count for nothing.
+    """
+    x, target = to_tensor(input), to_tensor(target)
+    dim = _classes_last("nll_loss", x, target)
+    c = x.array.shape[dim]
+    weight = _class_weight("nll_loss", weight, x, c)
+    labels, counts = _labels("nll_loss", target, c, ignore_index)
+    picked = -_pick(x, labels, dim)
+    weights = None if weight is None else weight.array[labels]
+    return _weigh("nll_loss", picked, weights, counts, reduction, x.array.dtype)
+
+
+def _pick(x: Tensor, labels: np.ndarray[Any, Any], dim: int) -> Tensor:
+    """``x[n, labels[n, ...], ...]``."""
+    at = indexing.gather(x, np.expand_dims(labels, dim), dim=dim)
+    return at.squeeze(dim)  # type: ignore[no-any-return]
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Softmax and minus the log-probability of the right class, in one.
+
+    Parameters
+    ----------
+    input
+        Scores (logits) (n, c), (c,) or (n, c, ...).
+    target
+        Class numbers (n,), () or (n, ...), integers; or probabilities of the shape of ``input``.
+    weight
+        One weight for each class.
+    ignore_index
+        Class-number targets of this value count for nothing.
+    label_smoothing
+        The share of the target's probability that is spread evenly over all classes.
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        Shapes that do not fit, a class number out of range, a target of the wrong dtype.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.cross_entropy(tg.zeros(2, 10), tg.tensor([3, 7]))
+    tensor(2.3026)
+    """
+    name = "cross_entropy"
+    x, target = to_tensor(input), to_tensor(target)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
+    soft = target.array.dtype.kind == "f" and target.array.shape == x.array.shape
+    dim = (0 if x.array.ndim == 1 else 1) if soft else _classes_last(name, x, target)
+    c = x.array.shape[dim]
+    weight = _class_weight(name, weight, x, c)
+    logp = reductions.log_softmax(x, dim=dim)
+    if soft:
+        return _soft_cross_entropy(logp, target, weight, dim, reduction, label_smoothing)
+    labels, counts = _labels(name, target, c, ignore_index)
+    weights = None if weight is None else weight.array[labels]
+    hard = _weigh(name, -_pick(logp, labels, dim), weights, counts, reduction, x.array.dtype)
+    if not label_smoothing:
+        return hard
+    spread = logp if weight is None else mul(logp, _along(weight, logp, dim))
+    even = -sum(spread, dim)
+    if counts is not None:
+        even = where(wrap(counts), even, 0.0)
+    if reduction == "mean":
+        if weights is None:
+            n = even.array.size if counts is None else int(counts.sum())
+        else:
+            n = float((weights if counts is None else weights * counts).sum())
+        even = mul(sum(even), 1.0 / n if n else np.nan)
+    else:
+        even = reduce_loss(name, even, reduction)
+    return add(mul(hard, 1 - label_smoothing), mul(even, label_smoothing / c))
+
+
+def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:
+    shape = [1] * x.array.ndim
+    shape[dim] = -1
+    return weight.reshape(shape)  # type: ignore[no-any-return]
+
+
+def _soft_cross_entropy(
+    logp: Tensor, target: Tensor, weight: Any, dim: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    if label_smoothing:
+        c = logp.array.shape[dim]
+        target = add(mul(target, 1 - label_smoothing), label_smoothing / c)
+    if weight is not None:
+        target = mul(target, _along(weight, logp, dim))
+    loss = -sum(mul(logp, target), dim)
+    if reduction == "mean":
+        return mul(sum(loss), 1.0 / loss.array.size if loss.array.size else np.nan)
+    return reduce_loss("cross_entropy", loss, reduction)
+
+
+def _same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+    x, target = to_tensor(input), to_tensor(target)
+    if x.array.shape != target.array.shape:
+        raise ValueError(
+            f"{name}: `input` has shape {x.array.shape} but `target` {target.array.shape}; they "
+            f"must be the same (use expand() if broadcasting is meant)"
+        )
+    return x, target
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Squared difference of tensors of the same shape.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    x, target = _same_shape("mse_loss", input, target)
+    return reduce_loss("mse_loss", square(sub(x, target)), reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Absolute difference of tensors of the same shape."""
+    x, target = _same_shape("l1_loss", input, target)
+    return reduce_loss("l1_loss", abs(sub(x, target)), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """Sigmoid and cross-entropy of yes-or-no targets (0 to 1, same shape), in one.
+
+    ``weight`` scales every loss, ``pos_weight`` the positive targets'; both broadcast.
+    """
+    name = "binary_cross_entropy_with_logits"
+    x, target = _same_shape(name, input, target)
+    # -t log σ(x) - (1 - t) log(1 - σ(x)), by log σ(x) = -softplus(-x)
+    negative = softplus(-x, threshold=np.inf)
+    if pos_weight is None:
+        loss = add(mul(sub(1, target), x), negative)
+    else:
+        scale = add(mul(sub(pos_weight, 1), target), 1)
+        loss = add(mul(sub(1, target), x), mul(scale, negative))
+    if weight is not None:
+        loss = mul(loss, weight)
+    return reduce_loss(name, loss, reduction)

@@ -1,0 +1,211 @@
+"""Normalisation and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.elementwise import mul, rsqrt
+from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.ops import norm as ops
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["batch_norm", "dropout", "dropout1d", "dropout2d", "layer_norm"]
+
+
+def _channels(name: str, argument: str, value: Any, c: int) -> Any:
+    if value is None:
+        return None
+    t = to_tensor(value)
+    if t.array.shape != (c,):
+        raise ValueError(
+            f"{name}: `{argument}` has shape {t.array.shape}, but `x` has {c} channels"
+        )
+    return t
+
+
+def batch_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``x`` (n, c, ...) normalised in each channel, times ``weight`` plus ``bias``, each (c,).
+
+    In training by the batch's own mean and (biased) variance, which also move ``running_mean`` and
+    ``running_var`` (the unbiased one) by the share ``momentum``; otherwise by the running ones.
+    Ioffe & Szegedy, 2015.
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, missing running statistics, or a batch of one value for each channel.
+    """
+    x = to_tensor(x)
+    shape = x.array.shape
+    if len(shape) < 2:
+        raise ValueError(f"batch_norm: `x` has shape {shape}, expected (n, c, ...)")
+    c = shape[1]
+    mean = _channels("batch_norm", "running_mean", running_mean, c)
+    var = _channels("batch_norm", "running_var", running_var, c)
+    weight = _channels("batch_norm", "weight", weight, c)
+    bias = _channels("batch_norm", "bias", bias, c)
+    if not training:
+        if mean is None or var is None:
+            raise ValueError("batch_norm: `running_mean` and `running_var` are needed to evaluate")
+        scale = rsqrt(var + eps)
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        return ops.channel_affine(x, scale, shift)  # type: ignore[no-any-return]
+    n = x.array.size // c if c else 0
+    if n == 1:
+        raise ValueError(
+            f"batch_norm: `x` of shape {shape} has one value for each channel, expected more in "
+            f"training"
+        )
+    statistics: list[np.ndarray[Any, Any]] = []
+    y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
+    if n:
+        batch_mean, batch_var = statistics
+        _move(mean, batch_mean, momentum)
+        _move(var, batch_var * (n / (n - 1)), momentum)
+    return y  # type: ignore[no-any-return]
+
+
+def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:
+    """Move a running statistic by the share ``momentum`` towards what this batch has."""
+    if running is not None:
+        running.array *= 1 - momentum
+        running.array += momentum * seen
+        running.bump("batch_norm")
+
+
+def layer_norm(
+    x: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``x`` normalised over its last axes, which are ``normalized_shape``; weight and bias alike.
+
+    Ba, Kiros & Hinton, 2016.
+    """
+    x = to_tensor(x)
+    part = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not part or x.array.shape[x.array.ndim - len(part) :] != part or len(part) > x.array.ndim:
+        raise ValueError(
+            f"layer_norm: `normalized_shape` is {part}, but `x` has shape {x.array.shape}"
+        )
+    given = {"weight": weight, "bias": bias}
+    tensors = {k: None if v is None else to_tensor(v) for k, v in given.items()}
+    for argument, t in tensors.items():
+        if t is not None and t.array.shape != part:
+            raise ValueError(
+                f"layer_norm: `{argument}` has shape {t.array.shape}, expected {part}"
+            )
+    return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)  # type: ignore[no-any-return]
+
+
+# ---- dropout -------------------------------------------------------------------------------
+
+
+def _probability(name: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: `p` is {p}, expected a probability from 0 to 1")
+    return float(p)
+
+
+def _drop(
+    name: str,
+    x: Tensor,
+    mask_shape: tuple[int, ...],
+    p: float,
+    inplace: bool,
+    generator: Generator | None,
+) -> Tensor:
+    dtype = x.array.dtype
+    if p == 1:
+        mask = np.zeros(mask_shape, dtype)
+    else:
+        draws = numpy_generator(generator).random(mask_shape, dtype=np.float32)
+        mask = (draws >= p) * dtype.type(1 / (1 - p))
+    y = mul(x, wrap(mask))
+    return assign(x, y, f"{name}_") if inplace else y
+
+
+def dropout(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """``x`` with each value set to 0 with probability ``p``, the others divided by ``1 - p``.
+
+    Only in training. Srivastava et al., 2014 (inverted: evaluation needs no scaling).
+    """
+    x, p = to_tensor(x), _probability("dropout", p)
+    if not training or p == 0:
+        return x
+    return _drop("dropout", x, x.array.shape, p, inplace, generator)
+
+
+def dropout2d(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """``x`` (n, c, h, w) or (c, h, w) with whole channels set to 0 with probability ``p``.
+
+    Tompson et al., 2014.
+    """
+    return _channel_dropout("dropout2d", x, 2, p, training, inplace, generator)
+
+
+def dropout1d(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """``x`` (n, c, l) or (c, l) with whole channels set to 0 with probability ``p``."""
+    return _channel_dropout("dropout1d", x, 1, p, training, inplace, generator)
+
+
+def _channel_dropout(
+    name: str,
+    x: Any,
+    spatial: int,
+    p: float,
+    training: bool,
+    inplace: bool,
+    generator: Generator | None,
+) -> Tensor:
+    x, p = to_tensor(x), _probability(name, p)
+    if x.array.ndim not in (spatial + 1, spatial + 2):
+        raise ValueError(
+            f"{name}: `x` has shape {x.array.shape}, expected {spatial + 1} or {spatial + 2} axes"
+        )
+    if not training or p == 0:
+        return x
+    lead = x.array.shape[: x.array.ndim - spatial]
+    return _drop(name, x, lead + (1,) * spatial, p, inplace, generator)

@@ -1,0 +1,180 @@
+"""What NumPy's functions do with tensors: ``np.exp(t)`` is differentiable, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.variable import Variable, wrap
+
+__all__ = ["apply_function", "apply_ufunc"]
+
+_UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.absolute: f.abs,
+    np.add: f.add,
+    np.arccos: f.acos,
+    np.arcsin: f.asin,
+    np.arctan: f.atan,
+    np.arctan2: f.atan2,
+    np.bitwise_and: f.bitwise_and,
+    np.bitwise_or: f.bitwise_or,
+    np.bitwise_xor: f.bitwise_xor,
+    np.ceil: f.ceil,
+    np.cos: f.cos,
+    np.cosh: f.cosh,
+    np.equal: f.eq,
+    np.exp: f.exp,
+    np.exp2: f.exp2,
+    np.expm1: f.expm1,
+    np.fabs: f.abs,
+    np.floor: f.floor,
+    np.floor_divide: f.floor_divide,
+    np.fmod: f.fmod,
+    np.greater: f.gt,
+    np.greater_equal: f.ge,
+    np.invert: f.bitwise_not,
+    np.isfinite: f.isfinite,
+    np.isinf: f.isinf,
+    np.isnan: f.isnan,
+    np.less: f.lt,
+    np.less_equal: f.le,
+    np.log: f.log,
+    np.log10: f.log10,
+    np.log1p: f.log1p,
+    np.log2: f.log2,
+    np.logaddexp: f.logaddexp,
+    np.logical_and: f.logical_and,
+    np.logical_not: f.logical_not,
+    np.logical_or: f.logical_or,
+    np.logical_xor: f.logical_xor,
+    np.matmul: f.matmul,
+    np.maximum: f.maximum,
+    np.minimum: f.minimum,
+    np.multiply: f.mul,
+    np.negative: f.neg,
+    np.not_equal: f.ne,
+    np.positive: f.clone,
+    np.power: f.pow,
+    np.reciprocal: f.reciprocal,
+    np.remainder: f.remainder,
+    np.rint: f.round,
+    np.sign: f.sign,
+    np.sin: f.sin,
+    np.sinh: f.sinh,
+    np.sqrt: f.sqrt,
+    np.square: f.square,
+    np.subtract: f.sub,
+    np.tan: f.tan,
+    np.tanh: f.tanh,
+    np.true_divide: f.div,
+    np.trunc: f.trunc,
+}
+
+
+def _population(spread: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's var and std divide by n unless told otherwise."""
+
+    def call(x: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+        return spread(x, axis, keepdim=keepdims, correction=ddof)
+
+    return call
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.all: f.all,
+    np.amax: f.amax,
+    np.amin: f.amin,
+    np.any: f.any,
+    np.argmax: f.argmax,
+    np.argmin: f.argmin,
+    np.broadcast_to: f.broadcast_to,
+    np.clip: lambda x, a_min=None, a_max=None: f.clamp(x, a_min, a_max),
+    np.concatenate: lambda xs, axis=0: f.cat(xs, axis),
+    np.copy: f.clone,
+    np.cumsum: f.cumsum,
+    np.dot: f.matmul,
+    np.einsum: f.einsum,
+    np.expand_dims: lambda x, axis: f.unsqueeze(x, axis),
+    np.flip: lambda x, axis=None: f.flip(x, tuple(range(x.ndim)) if axis is None else axis),
+    np.hstack: f.hstack,
+    np.mean: f.mean,
+    np.moveaxis: f.movedim,
+    np.ones_like: lambda x, dtype=None: f.ones_like(x, dtype=dtype),
+    np.outer: lambda a, b: f.outer(f.ravel(a), f.ravel(b)),
+    np.prod: f.prod,
+    np.ravel: f.ravel,
+    np.repeat: lambda x, repeats, axis=None: f.repeat_interleave(x, repeats, axis),
+    np.reshape: lambda x, shape: f.reshape(x, shape),
+    np.roll: lambda x, shift, axis=None: f.roll(x, shift, axis),
+    np.round: lambda x, decimals=0: f.round(x, decimals=decimals),
+    np.sort: lambda x, axis=-1: f.sort(x, axis).values,
+    np.squeeze: lambda x, axis=None: f.squeeze(x, axis),
+    np.stack: lambda xs, axis=0: f.stack(xs, axis),
+    np.std: _population(f.std),
+    np.sum: f.sum,
+    np.swapaxes: f.swapaxes,
+    np.tensordot: lambda a, b, axes=2: f.tensordot(a, b, axes),
+    np.tile: lambda x, reps: f.tile(x, reps),
+    np.transpose: lambda x, axes=None: f.permute(
+        x, tuple(reversed(range(x.ndim))) if axes is None else axes
+    ),
+    np.tril: lambda x, k=0: f.tril(x, k),
+    np.triu: lambda x, k=0: f.triu(x, k),
+    np.var: _population(f.var),
+    np.vstack: f.vstack,
+    np.where: f.where,
+    np.zeros_like: lambda x, dtype=None: f.zeros_like(x, dtype=dtype),
+}
+
+
+def _unwrap(value: Any, name: str) -> Any:
+    """Arrays in place of tensors; TypeError where a gradient would be lost."""
+    if isinstance(value, Variable):
+        if value.current_node() is not None:
+            raise TypeError(
+                f"{name} has no derivative here, and its argument requires gradients: use the "
+                f"tensor's own function, or pass detach() to compute without gradients"
+            )
+        return value.array
+    if isinstance(value, (list, tuple)):
+        return type(value)(_unwrap(v, name) for v in value)
+    return value
+
+
+def _wrap(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return wrap(value)
+    if isinstance(value, tuple):
+        return tuple(_wrap(v) for v in value)
+    return value
+
+
+def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``Tensor.__array_ufunc__``."""
+    known = _UFUNCS.get(ufunc)
+    if known is not None and method == "__call__" and not kwargs:
+        return known(*inputs)
+    name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+    out = kwargs.get("out")
+    arrays = [_unwrap(v, name) for v in inputs]
+    plain = {k: _unwrap(v, name) for k, v in kwargs.items()}
+    result = getattr(ufunc, method)(*arrays, **plain)
+    if out is None:
+        return _wrap(result)
+    for t in out:
+        if isinstance(t, Variable):
+            t.bump(name)
+    return out[0] if len(out) == 1 else out
+
+
+def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``Tensor.__array_function__``."""
+    known = _FUNCTIONS.get(function)
+    if known is not None:
+        return known(*args, **kwargs)
+    name = f"np.{function.__name__}"
+    plain = {k: _unwrap(v, name) for k, v in kwargs.items()}
+    return _wrap(function(*_unwrap(tuple(args), name), **plain))

@@ -1,0 +1,134 @@
+"""Activation functions with rules of their own; the others are compositions in `functions`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, Sample, unary
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.elementwise import erf, exp, square, tanh, where
+
+__all__ = ["elu", "gelu", "leaky_relu", "relu", "relu_backward", "sigmoid", "silu", "softplus"]
+
+Array = np.ndarray[Any, Any]
+
+
+def _relu_backward_samples(draw: Draw) -> Sample:
+    shape = draw.shape()
+    return Sample((draw.array(shape), np.maximum(draw.distinct(shape), 0)))
+
+
+@op(vjp=(lambda g, out: relu_backward(g, out), None), samples=_relu_backward_samples)
+def relu_backward(dy: Array, out: Array) -> Array:
+    """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
+    return kernels.relu_backward(dy, out)
+
+
+@op(vjp=lambda g, y: relu_backward(g, y), samples=unary(away_from=0))
+def relu(x: Array) -> Array:
+    """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
+    return kernels.relu(x)
+
+
+@op(
+    vjp=lambda g, x, negative_slope: where(wrap(x.array > 0), g, g * negative_slope),
+    samples=lambda draw: Sample(
+        (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
+    ),
+)
+def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
+    """Elementwise ``x`` if positive, else ``negative_slope * x``."""
+    return np.where(x > 0, x, x * negative_slope)
+
+
+def _elu_rule(g: Any, x: Any, alpha: float) -> Any:
+    positive = wrap(x.array > 0)
+    return where(positive, g, g * (alpha * exp(where(positive, 0.0, x))))
+
+
+@op(
+    vjp=_elu_rule,
+    quiet=True,
+    samples=lambda draw: Sample(
+        (draw.distinct(draw.shape()),), {"alpha": draw.choice((1.0, 0.5, 1.7))}
+    ),
+)
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
+    """Elementwise ``x`` if positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _sigmoid(x: Array) -> Array:
+    # exp of a non-positive number only: never overflows, and small results stay exact
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, small) / (1 + small), dtype=x.dtype)
+
+
+@op(vjp=lambda g, y: g * (y * (1.0 - y)), promotes="float", quiet=True, samples=unary(-4, 4))
+def sigmoid(x: Array) -> Array:
+    """Elementwise ``1 / (1 + exp(-x))``."""
+    return _sigmoid(x)
+
+
+def _silu_rule(g: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return g * (s * (1.0 + x * (1.0 - s)))
+
+
+@op(vjp=_silu_rule, quiet=True, samples=unary(-4, 4))
+def silu(x: Array) -> Array:
+    """Elementwise ``x * sigmoid(x)`` (Elfwing et al., 2017)."""
+    return x * _sigmoid(x)
+
+
+_CUBIC = 0.044715
+_ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+
+def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
+    if approximate == "tanh":
+        t = tanh(_ROOT_2_OVER_PI * (x + _CUBIC * x * square(x)))
+        inner = _ROOT_2_OVER_PI * (1.0 + 3 * _CUBIC * square(x))
+        return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner)
+    density = exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))
+    return g * (0.5 * (1.0 + erf(x * math.sqrt(0.5))) + x * density)
+
+
+@op(
+    vjp=_gelu_rule,
+    samples=lambda draw: Sample(
+        (draw.array(draw.shape()),), {"approximate": draw.choice(("none", "tanh"))}
+    ),
+)
+def gelu(x: Array, *, approximate: str = "none") -> Array:
+    """Elementwise ``x * Φ(x)``, Φ the normal distribution's (Hendrycks & Gimpel, 2016).
+
+    ``approximate="tanh"`` uses their formula with tanh.
+    """
+    if approximate == "tanh":
+        inner = _ROOT_2_OVER_PI * (x + _CUBIC * x * x * x)
+        return np.asarray(0.5 * x * (1 + np.tanh(inner)), dtype=x.dtype)
+    if approximate != "none":
+        raise ValueError(f"gelu: `approximate` is {approximate!r}, expected 'none' or 'tanh'")
+    return np.asarray(0.5 * x * (1 + erf.forward(x * math.sqrt(0.5))), dtype=x.dtype)
+
+
+def _softplus_rule(g: Any, x: Any, beta: float, threshold: float) -> Any:
+    return where(wrap(x.array * beta > threshold), g, g * sigmoid(x * beta))
+
+
+@op(
+    vjp=_softplus_rule,
+    quiet=True,
+    samples=lambda draw: Sample((draw.array(draw.shape()),), {"beta": draw.choice((1.0, 2.5))}),
+)
+def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
+    """Elementwise ``log(1 + exp(beta * x)) / beta``; ``x`` itself where ``beta * x > threshold``."""
+    z = x * beta
+    smooth = (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta
+    return np.asarray(np.where(z > threshold, x, smooth), dtype=x.dtype)

@@ -1,0 +1,212 @@
+"""Convolution: three maps, linear in each argument, that are each other's derivative rules.
+
+``conv2d(x, w)``, its adjoint in x ``conv2d_input(dy, w)`` (PyTorch's transposed convolution) and its
+adjoint in w ``conv2d_weight(dy, x)``. As in every deep-learning library, what is called convolution
+is a cross-correlation: the kernel is not flipped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.ops.norm import channel_sum
+
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
+
+Array = np.ndarray[Any, Any]
+Pair = tuple[int, int]
+Border = tuple[Pair, Pair]
+
+_PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+
+
+def _geometry(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes of x and w, and parameters, that fit together."""
+    groups = draw.choice((1, 1, 2))
+    stride = (draw.integer(1, 2), draw.integer(1, 2))
+    dilation = (draw.integer(1, 2), draw.integer(1, 2))
+    kernel = (draw.integer(1, 3), draw.integer(1, 2))
+    padding = tuple((draw.integer(0, 1), draw.integer(0, 2)) for _ in range(2))
+    size = tuple(
+        max(1, d * (k - 1) + 1 - sum(p)) + draw.integer(0, 2)
+        for d, k, p in zip(dilation, kernel, padding, strict=True)
+    )
+    c, f = draw.integer(1, 2), draw.integer(1, 2)
+    x = (draw.integer(1, 2), c * groups, *size)
+    params = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return x, (f * groups, c, *kernel), params
+
+
+def _conv2d_samples(draw: Draw) -> Sample:
+    x, w, params = _geometry(draw)
+    bias = draw.array(w[:1]) if draw.choice((False, True)) else None
+    return Sample((draw.array(x), draw.array(w), bias), params)
+
+
+def _conv2d_rule_x(
+    g: Any, w: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d_input(
+        g,
+        w,
+        size=shapes[0][2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _conv2d_rule_w(
+    g: Any, x: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d_weight(
+        g,
+        x,
+        kernel_size=shapes[1][2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@op(
+    vjp=(_conv2d_rule_x, _conv2d_rule_w, lambda g: channel_sum(g)),
+    samples=_conv2d_samples,
+    errors=(
+        ErrorSample(
+            (np.zeros((1, 3, 8, 8)), np.zeros((4, 2, 3, 3)), None),
+            _PLAIN,
+            ValueError,
+            "conv2d: `x` has 3 channels",
+        ),
+        ErrorSample(
+            (np.zeros((1, 2, 2, 2)), np.zeros((4, 2, 3, 3)), None), _PLAIN, ValueError, "conv2d"
+        ),
+    ),
+)
+def conv2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair,
+    padding: Border,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Cross-correlation of ``x`` (n, c, h, w) with ``w`` (f, c/groups, kh, kw) → (n, f, oh, ow).
+
+    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros.
+    """
+    return kernels.conv2d(
+        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def _size(kernel: Any, params: dict[str, Any], x: tuple[int, ...]) -> Pair:
+    return kernels.conv2d_output_size(
+        x[2:],
+        kernel[2:],
+        stride=params["stride"],
+        padding=params["padding"],
+        dilation=params["dilation"],
+    )
+
+
+def _conv2d_input_samples(draw: Draw) -> Sample:
+    x, w, params = _geometry(draw)
+    dy = draw.array((x[0], w[0], *_size(w, params, x)))
+    return Sample((dy, draw.array(w)), {"size": x[2:], **params})
+
+
+def _conv2d_input_rule_dy(
+    g: Any, w: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d(g, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _conv2d_input_rule_w(
+    g: Any, dy: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d_weight(
+        dy,
+        g,
+        kernel_size=shapes[1][2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@op(vjp=(_conv2d_input_rule_dy, _conv2d_input_rule_w), samples=_conv2d_input_samples)
+def conv2d_input(
+    dy: Array,
+    w: Array,
+    *,
+    size: Pair,
+    stride: Pair,
+    padding: Border,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w) with ``size`` (h, w)."""
+    return kernels.conv2d_input(
+        dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def _conv2d_weight_samples(draw: Draw) -> Sample:
+    x, w, params = _geometry(draw)
+    dy = draw.array((x[0], w[0], *_size(w, params, x)))
+    return Sample((dy, draw.array(x)), {"kernel_size": w[2:], **params})
+
+
+def _conv2d_weight_rule_dy(
+    g: Any, x: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _conv2d_weight_rule_x(
+    g: Any, dy: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
+) -> Any:
+    return conv2d_input(
+        dy,
+        g,
+        size=shapes[1][2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@op(vjp=(_conv2d_weight_rule_dy, _conv2d_weight_rule_x), samples=_conv2d_weight_samples)
+def conv2d_weight(
+    dy: Array,
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Border,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """The adjoint of `conv2d` in ``w``: ``dy`` (n, f, oh, ow), ``x`` → (f, c/groups, kh, kw)."""
+    return kernels.conv2d_weight(
+        dy,
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )

@@ -1,0 +1,265 @@
+"""Reading and writing by index. Reading's rule is writing and adding, and the other way round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.variable import wrap
+
+__all__ = [
+    "gather",
+    "getitem",
+    "index_add",
+    "index_select",
+    "overwrite",
+    "put",
+    "replay",
+    "scatter",
+    "scatter_add",
+    "ungetitem",
+]
+
+Array = np.ndarray[Any, Any]
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index is made of integers, slices, ... and None: NumPy then returns a view."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return not any(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)
+
+
+# ---- any index expression ------------------------------------------------------------------
+
+
+def _getitem_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    return Sample((draw.array(shape),), {"index": draw.index(shape)})
+
+
+@op(
+    vjp=lambda g, index, shapes: ungetitem(g, index=index, shape=shapes[0]),
+    view=True,
+    samples=_getitem_samples,
+    errors=(
+        ErrorSample((np.zeros((2, 3)),), {"index": (0, 0, 0)}, IndexError, "too many indices"),
+        ErrorSample((np.zeros((2, 3)),), {"index": 5}, IndexError, "out of bounds"),
+    ),
+)
+def getitem(x: Array, *, index: Any) -> Array:
+    """``x[index]``: basic, integer, boolean and mixed indexing as NumPy's."""
+    return np.asarray(x[index])
+
+
+def _ungetitem_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    index = draw.index(shape)
+    return Sample((draw.array(np.empty(shape)[index].shape),), {"index": index, "shape": shape})
+
+
+@op(vjp=lambda g, index: getitem(g, index=index), samples=_ungetitem_samples)
+def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
+    out = np.zeros(shape, x.dtype)
+    if is_basic(index):
+        out[index] = x
+    else:
+        np.add.at(out, index, x)
+    return out
+
+
+def _winners(index: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
+    """Which of the ``size`` values written to ``index`` are there afterwards, as a bool array.
+
+    Where a place is written several times, the last value stays.
+    """
+    n = int(np.prod(size))
+    place = np.full(shape, -1, np.int64)
+    number = np.arange(n).reshape(size)
+    place[index] = number
+    return place[index] == number
+
+
+def _put_value_rule(g: Any, index: Any, shapes: Any) -> Any:
+    part = getitem(g, index=index)
+    if not is_basic(index):
+        part = part * wrap(_winners(index, shapes[0], part.array.shape).astype(g.array.dtype))
+    return part
+
+
+def _put_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    index = draw.index(shape)
+    part = np.empty(shape)[index].shape
+    value = draw.array(part if draw.choice((True, False)) else part[1:])
+    return Sample((draw.array(shape), value), {"index": index})
+
+
+@op(
+    vjp=(lambda g, index: put(g, 0.0, index=index), _put_value_rule),
+    broadcasts=True,
+    samples=_put_samples,
+)
+def put(x: Array, value: Array, *, index: Any) -> Array:
+    """A copy of ``x`` with ``value``, broadcast, written to ``index``."""
+    out = x.copy(order="K")
+    out[index] = value
+    return out
+
+
+# ---- writing through a view ----------------------------------------------------------------
+
+
+def _follow(x: Array, steps: Any) -> Array:
+    for step, params in steps:
+        x = step.forward(x, **params)
+    return x
+
+
+def _replay_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=2, min_side=1)
+    n = shape[0]
+    return Sample((draw.array(shape),), {"steps": ((getitem, {"index": slice(n // 2, n)}),)})
+
+
+def _zeros(shape: tuple[int, ...], like: Any) -> Any:
+    return wrap(np.zeros(shape, like.array.dtype))
+
+
+@op(
+    vjp=lambda g, steps, shapes: overwrite(_zeros(shapes[0], g), g, steps=steps),
+    samples=_replay_samples,
+)
+def replay(x: Array, *, steps: Any) -> Array:
+    """What a view made of ``x`` by ``steps`` (view operations and their parameters) shows."""
+    return _follow(x, steps).copy()
+
+
+def _overwrite_samples(draw: Draw) -> Sample:
+    sample = _replay_samples(draw)
+    part = _follow(sample.args[0], sample.params["steps"])
+    return Sample((sample.args[0], draw.array(part.shape)), sample.params)
+
+
+@op(
+    vjp=(
+        lambda g, steps, shapes: overwrite(g, _zeros(shapes[1], g), steps=steps),
+        lambda g, steps: replay(g, steps=steps),
+    ),
+    samples=_overwrite_samples,
+)
+def overwrite(x: Array, value: Array, *, steps: Any) -> Array:
+    """A copy of ``x`` with ``value`` written through the view made by ``steps``."""
+    out = x.copy()
+    _follow(out, steps)[...] = value
+    return out
+
+
+# ---- along one axis ------------------------------------------------------------------------
+
+
+def _mesh(index: Array, dim: int) -> tuple[Array, ...]:
+    """The full index that has ``index`` at ``dim`` and every position elsewhere."""
+    grid: list[Array] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid[dim] = index
+    return tuple(grid)
+
+
+def _draw_gather(draw: Draw, unique: bool = False) -> tuple[tuple[int, ...], Array, int]:
+    shape = draw.shape(min_dims=1, min_side=1)
+    dim = draw.integer(0, len(shape) - 1)
+    size = tuple(draw.integer(1, n) for n in shape)
+    flat = [draw.integer(0, shape[dim] - 1) for _ in range(int(np.prod(size)))]
+    return shape, np.array(flat, np.int64).reshape(size), dim
+
+
+def _gather_samples(draw: Draw) -> Sample:
+    shape, index, dim = _draw_gather(draw)
+    return Sample((draw.array(shape), index), {"dim": dim})
+
+
+def _gather_rule(g: Any, index: Any, dim: int, shapes: Any) -> Any:
+    return scatter_add(_zeros(shapes[0], g), index, g, dim=dim)
+
+
+@op(vjp=(_gather_rule, None), samples=_gather_samples)
+def gather(x: Array, index: Array, *, dim: int) -> Array:
+    """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``."""
+    return np.asarray(x[_mesh(index, dim)])
+
+
+def _scatter_samples(draw: Draw) -> Sample:
+    shape, index, dim = _draw_gather(draw)
+    return Sample((draw.array(shape), index, draw.array(index.shape)), {"dim": dim})
+
+
+@op(
+    vjp=(lambda g: g, None, lambda g, index, dim: gather(g, index, dim=dim)),
+    samples=_scatter_samples,
+)
+def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
+    """A copy of ``x`` with ``out[i, index[i, j, k], k] += source[i, j, k]`` (for ``dim=1``)."""
+    out = x.copy()
+    np.add.at(out, _mesh(index, dim), source)
+    return out
+
+
+def _scatter_source_rule(g: Any, index: Any, dim: int) -> Any:
+    part = gather(g, index, dim=dim)
+    stays = _winners(_mesh(index.array, dim), g.array.shape, index.array.shape)
+    return part * wrap(stays.astype(g.array.dtype))
+
+
+@op(
+    vjp=(
+        lambda g, index, dim, shapes: scatter(g, index, _zeros(shapes[1], g), dim=dim),
+        None,
+        _scatter_source_rule,
+    ),
+    samples=_scatter_samples,
+)
+def scatter(x: Array, index: Array, source: Array, *, dim: int) -> Array:
+    """A copy of ``x`` with ``out[i, index[i, j, k], k] = source[i, j, k]`` (for ``dim=1``)."""
+    out = x.copy()
+    out[_mesh(index, dim)] = source
+    return out
+
+
+def _select_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    dim = draw.integer(0, len(shape) - 1)
+    index = np.array([draw.integer(0, shape[dim] - 1) for _ in range(draw.integer(0, 4))], np.int64)
+    return Sample((draw.array(shape), index), {"dim": dim})
+
+
+@op(
+    vjp=(
+        lambda g, index, dim, shapes: index_add(_zeros(shapes[0], g), index, g, dim=dim),
+        None,
+    ),
+    samples=_select_samples,
+)
+def index_select(x: Array, index: Array, *, dim: int) -> Array:
+    """The slices of ``x`` along ``dim`` whose numbers ``index`` (k,) lists."""
+    return np.take(x, index, axis=dim)
+
+
+def _index_add_samples(draw: Draw) -> Sample:
+    sample = _select_samples(draw)
+    (x, index), dim = sample.args, sample.params["dim"]
+    shape = (*x.shape[:dim], len(index), *x.shape[dim + 1 :])
+    return Sample((x, index, draw.array(shape)), sample.params)
+
+
+@op(
+    vjp=(lambda g: g, None, lambda g, index, dim: index_select(g, index, dim=dim)),
+    samples=_index_add_samples,
+)
+def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
+    """A copy of ``x`` with slice ``i`` of ``source`` added to its slice ``index[i]`` along ``dim``."""
+    out = x.copy()
+    np.add.at(out, (slice(None),) * dim + (index,), source)
+    return out

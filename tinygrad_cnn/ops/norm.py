@@ -1,0 +1,158 @@
+"""Normalisation: fused forward and backward passes, each with a reference in ordinary operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.node import Saved
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
+from tinygrad_cnn.ops.reduce import mean
+from tinygrad_cnn.ops.shape import expand, reshape
+
+__all__ = ["batch_norm", "channel_affine", "channel_sum", "layer_norm"]
+
+Array = np.ndarray[Any, Any]
+
+
+def _per_channel(v: Any, ndim: int) -> Any:
+    """``v`` (c,) as (c, 1, 1), to broadcast against (n, c, h, w)."""
+    return reshape(v, shape=(v.array.shape[0], *(1,) * (ndim - 2)))
+
+
+def _channel_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=2, max_dims=4)
+    return Sample((draw.array(shape),))
+
+
+def _channel_sum_rule(g: Any, shapes: Any) -> Any:
+    return expand(_per_channel(g, len(shapes[0])), shape=shapes[0])
+
+
+@op(vjp=_channel_sum_rule, samples=_channel_samples)
+def channel_sum(x: Array) -> Array:
+    """Sum of ``x`` (n, c, ...) over all axes but the second → (c,)."""
+    return kernels.channel_sum(x)
+
+
+def _affine_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=2, max_dims=4)
+    c = shape[1:2]
+    shift = draw.array(c) if draw.choice((False, True)) else None
+    return Sample((draw.array(shape), draw.array(c), shift))
+
+
+@op(
+    vjp=(
+        lambda g, scale: channel_affine(g, scale),
+        lambda g, x: channel_sum(mul(g, x)),
+        lambda g: channel_sum(g),
+    ),
+    samples=_affine_samples,
+)
+def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array:
+    """``x * scale + shift`` with one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
+    return kernels.channel_affine(x, scale, np.zeros_like(scale) if shift is None else shift)
+
+
+# ---- batch norm ----------------------------------------------------------------------------
+
+
+def _batch_norm_reference(
+    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None
+) -> Any:
+    ndim = x.array.ndim
+    dim = (0, *range(2, ndim))
+    centred = x - mean(x, dim=dim, keepdim=True)
+    y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
+    if weight is not None:
+        y = y * _per_channel(weight, ndim)
+    return y if bias is None else y + _per_channel(bias, ndim)
+
+
+def _batch_norm_backward(g: Array, x: Array, weight: Any, mean: Array, invstd: Array) -> Any:
+    return kernels.batch_norm_backward(g, x, weight, mean, invstd)
+
+
+def _batch_norm_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=2, max_dims=4, min_side=2)
+    c = shape[1:2]
+    weight = draw.array(c) if draw.choice((False, True)) else None
+    bias = draw.array(c) if draw.choice((False, True)) else None
+    return Sample((draw.distinct(shape), weight, bias), {"eps": 0.1})
+
+
+@op(
+    fused=_batch_norm_backward,
+    reference=_batch_norm_reference,
+    samples=_batch_norm_samples,
+)
+def batch_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    eps: float,
+    statistics: list[Array] | None = None,
+) -> Saved:
+    """``x`` (n, c, ...) with mean 0 and variance 1 in each channel, times ``weight`` plus ``bias``.
+
+    Ioffe & Szegedy, 2015. The variance is the biased one. A list given as ``statistics`` receives
+    the batch's mean and variance, each (c,).
+    """
+    y, mean, invstd, var = kernels.batch_norm(x, weight, bias, eps=eps)
+    if statistics is not None:
+        statistics.extend((mean, var))
+    return Saved(y, mean=mean, invstd=invstd)
+
+
+# ---- layer norm ----------------------------------------------------------------------------
+
+
+def _layer_norm_reference(x: Any, weight: Any, bias: Any, *, ndim: int, eps: float) -> Any:
+    dim = tuple(range(x.array.ndim - ndim, x.array.ndim))
+    centred = x - mean(x, dim=dim, keepdim=True)
+    y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias
+
+
+def _layer_norm_backward(
+    g: Array, x: Array, weight: Any, mean: Array, invstd: Array, ndim: int
+) -> Any:
+    return kernels.layer_norm_backward(g, x, weight, mean, invstd, ndim=ndim)
+
+
+def _layer_norm_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, max_dims=3, min_side=2)
+    ndim = draw.integer(1, len(shape))
+    part = shape[len(shape) - ndim :]
+    weight = draw.array(part) if draw.choice((False, True)) else None
+    bias = draw.array(part) if draw.choice((False, True)) else None
+    return Sample((draw.distinct(shape), weight, bias), {"ndim": ndim, "eps": 0.1})
+
+
+@op(
+    fused=_layer_norm_backward,
+    reference=_layer_norm_reference,
+    samples=_layer_norm_samples,
+    errors=(
+        ErrorSample(
+            (np.zeros((2, 3)), np.zeros(2), None), {"ndim": 1, "eps": 1e-5}, ValueError, "layer_norm"
+        ),
+    ),
+)
+def layer_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, ndim: int, eps: float
+) -> Saved:
+    """``x`` with mean 0 and variance 1 over its last ``ndim`` axes, times ``weight`` plus ``bias``.
+
+    Ba, Kiros & Hinton, 2016. ``weight`` and ``bias`` have the shape of these axes.
+    """
+    y, mean, invstd = kernels.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
+    return Saved(y, mean=mean, invstd=invstd)

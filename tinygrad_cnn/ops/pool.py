@@ -1,0 +1,328 @@
+"""Pooling over windows. Choosing (max) and averaging are linear once the choice is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.node import Saved
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_input",
+    "avg_pool2d",
+    "avg_pool2d_input",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_scatter",
+]
+
+Array = np.ndarray[Any, Any]
+Pair = tuple[int, int]
+
+
+def _window(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
+    kernel = (draw.integer(1, 3), draw.integer(1, 3))
+    dilation = (draw.integer(1, 2), draw.integer(1, 2))
+    padding = (draw.integer(0, kernel[0] // 2), draw.integer(0, kernel[1] // 2))
+    size = tuple(
+        max(1, d * (k - 1) + 1 - 2 * p) + draw.integer(0, 2)
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    )
+    params = {
+        "kernel_size": kernel,
+        "stride": (draw.integer(1, 3), draw.integer(1, 3)),
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": draw.choice((False, True)),
+    }
+    return (draw.integer(1, 2), draw.integer(1, 2), *size), params
+
+
+def _max_pool2d_samples(draw: Draw) -> Sample:
+    shape, params = _window(draw)
+    return Sample((draw.distinct(shape),), params)
+
+
+def _max_pool2d_rule(
+    g: Any,
+    index: Any,
+    shapes: Any,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Any:
+    return max_pool2d_scatter(
+        g,
+        index,
+        size=shapes[0][2:],
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+
+
+@op(
+    vjp=_max_pool2d_rule,
+    samples=_max_pool2d_samples,
+    errors=(
+        ErrorSample(
+            (np.zeros((1, 1, 4, 4)),),
+            {
+                "kernel_size": (2, 2),
+                "stride": (2, 2),
+                "padding": (2, 2),
+                "dilation": (1, 1),
+                "ceil_mode": False,
+            },
+            ValueError,
+            "max_pool2d: `padding`",
+        ),
+    ),
+)
+def max_pool2d(
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> Saved:
+    """Largest value of each window of ``x`` (n, c, h, w); the first of equal ones is chosen."""
+    y, index = kernels.max_pool2d(
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+    return Saved(y, index=index)
+
+
+def _chosen(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
+    shape, params = _window(draw)
+    x = draw.distinct(shape)
+    return x, kernels.max_pool2d(x, **params)[1], params
+
+
+def _gather_samples(draw: Draw) -> Sample:
+    x, index, params = _chosen(draw)
+    return Sample((draw.array(x.shape), index), params)
+
+
+@op(vjp=(_max_pool2d_rule, None), samples=_gather_samples)
+def max_pool2d_gather(
+    x: Array,
+    index: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    """From each window of ``x`` the value that `max_pool2d` chose when it made ``index``."""
+    return kernels.max_pool2d_gather(
+        x,
+        index,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+
+
+def _scatter_samples(draw: Draw) -> Sample:
+    x, index, params = _chosen(draw)
+    return Sample((draw.array(index.shape), index), {"size": x.shape[2:], **params})
+
+
+def _scatter_rule(
+    g: Any,
+    index: Any,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Any:
+    return max_pool2d_gather(
+        g,
+        index,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+
+
+@op(vjp=(_scatter_rule, None), samples=_scatter_samples)
+def max_pool2d_scatter(
+    dy: Array,
+    index: Array,
+    *,
+    size: Pair,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    """The adjoint of `max_pool2d_gather`: each value of ``dy`` goes to the place chosen for it."""
+    return kernels.max_pool2d_scatter(
+        dy,
+        index,
+        size=size,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+
+
+# ---- averages ------------------------------------------------------------------------------
+
+
+def _average_window(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
+    shape, params = _window(draw)
+    del params["dilation"]
+    params["count_include_pad"] = draw.choice((True, False))
+    params["divisor_override"] = draw.choice((None, None, 3))
+    return shape, params
+
+
+def _avg_pool2d_samples(draw: Draw) -> Sample:
+    shape, params = _average_window(draw)
+    return Sample((draw.array(shape),), params)
+
+
+def _avg_pool2d_rule(
+    g: Any,
+    shapes: Any,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:
+    return avg_pool2d_input(
+        g,
+        size=shapes[0][2:],
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+@op(vjp=_avg_pool2d_rule, samples=_avg_pool2d_samples)
+def avg_pool2d(
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Array:
+    """Mean of each window of ``x`` (n, c, h, w), as PyTorch counts what lies in the padding."""
+    return kernels.avg_pool2d(
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+def _avg_pool2d_input_samples(draw: Draw) -> Sample:
+    shape, params = _average_window(draw)
+    out = kernels.avg_pool2d(np.zeros(shape), **params).shape
+    return Sample((draw.array(out),), {"size": shape[2:], **params})
+
+
+def _avg_pool2d_input_rule(
+    g: Any,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:
+    return avg_pool2d(
+        g,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+@op(vjp=_avg_pool2d_input_rule, samples=_avg_pool2d_input_samples)
+def avg_pool2d_input(
+    dy: Array,
+    *,
+    size: Pair,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Array:
+    """The adjoint of `avg_pool2d`: ``dy`` (n, c, oh, ow) spread over its windows → (n, c, h, w)."""
+    return kernels.avg_pool2d_input(
+        dy,
+        size=size,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+def _adaptive_samples(draw: Draw) -> Sample:
+    shape = tuple(draw.integer(1, n) for n in (2, 2, 5, 5))
+    size = (draw.integer(1, 4), draw.integer(1, 4))
+    return Sample((draw.array(shape),), {"output_size": size})
+
+
+@op(
+    vjp=lambda g, shapes: adaptive_avg_pool2d_input(g, size=shapes[0][2:]),
+    samples=_adaptive_samples,
+)
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
+    """Means of ``x`` (n, c, h, w) over a grid of ``output_size`` near-equal windows."""
+    return kernels.adaptive_avg_pool2d(x, output_size=output_size)
+
+
+def _adaptive_input_samples(draw: Draw) -> Sample:
+    shape = tuple(draw.integer(1, n) for n in (2, 2, 4, 4))
+    return Sample((draw.array(shape),), {"size": (draw.integer(1, 5), draw.integer(1, 5))})
+
+
+@op(
+    vjp=lambda g, shapes: adaptive_avg_pool2d(g, output_size=shapes[0][2:]),
+    samples=_adaptive_input_samples,
+)
+def adaptive_avg_pool2d_input(dy: Array, *, size: Pair) -> Array:
+    """The adjoint of `adaptive_avg_pool2d`: ``dy`` spread over windows of ``size`` (h, w)."""
+    return kernels.adaptive_avg_pool2d_input(dy, size=size)

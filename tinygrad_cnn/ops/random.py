@@ -1,0 +1,123 @@
+"""Where random numbers come from: generators that are passed, and one default that is seeded.
+
+Nothing in the library draws from anywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Generator",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]
+
+
+class Generator:
+    """A stream of random numbers with a seed and a state that can be kept.
+
+    Attributes
+    ----------
+    numpy
+        The `numpy.random.Generator` that does the drawing (PCG64).
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> g = tg.Generator(7)
+    >>> state = g.get_state()
+    >>> a = tg.rand(2, generator=g)
+    >>> g.set_state(state)
+    >>> bool((tg.rand(2, generator=g) == a).all())
+    True
+    """
+
+    __slots__ = ("_seed", "numpy")
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.numpy = np.random.default_rng()
+        self._seed = 0
+        if seed is None:
+            self.seed()
+        else:
+            self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream that belongs to ``seed`` (an integer; negative ones count from 2⁶⁴)."""
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise TypeError(f"manual_seed: `seed` is {seed!r}, expected an integer")
+        self._seed = int(seed)
+        self.numpy = np.random.Generator(np.random.PCG64(int(seed) % 2**64))
+        return self
+
+    def seed(self) -> int:
+        """Start a stream with a seed from the operating system, and return it."""
+        fresh = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+        self.manual_seed(fresh)
+        return fresh
+
+    def initial_seed(self) -> int:
+        """The seed that the present stream started from."""
+        return self._seed
+
+    def get_state(self) -> dict[str, Any]:
+        """The exact position in the stream, of plain numbers and strings (fit for JSON)."""
+        return {"seed": self._seed, "bit_generator": self.numpy.bit_generator.state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to a position that `get_state` returned.
+
+        Raises
+        ------
+        ValueError
+            ``state`` is not such a position.
+        """
+        try:
+            self.numpy.bit_generator.state = state["bit_generator"]
+            self._seed = int(state["seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"set_state: `state` is not a generator's state: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self._seed})"
+
+
+default_generator = Generator()
+"""Used wherever no generator is given."""
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator; the same seed gives the same run."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system, and return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The default generator's seed."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The default generator's position."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put the default generator back to a position."""
+    default_generator.set_state(state)
+
+
+def numpy_generator(generator: Generator | None) -> np.random.Generator:
+    """The NumPy generator behind ``generator``, or behind the default one."""
+    return (default_generator if generator is None else generator).numpy

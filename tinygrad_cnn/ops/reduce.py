@@ -1,0 +1,226 @@
+"""Reductions, running sums and the softmax family. ``dim`` is a tuple of axes, none negative."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.elementwise import exp, where
+from tinygrad_cnn.ops.shape import expand, flip, reshape
+
+__all__ = [
+    "amax",
+    "amin",
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "mean",
+    "norm2",
+    "prod",
+    "softmax",
+    "sum",
+    "var",
+]
+
+Array = np.ndarray[Any, Any]
+Dims = tuple[int, ...]
+
+
+def _kept(shape: tuple[int, ...], dim: Dims) -> tuple[int, ...]:
+    """``shape`` with 1 in place of the reduced axes."""
+    return tuple(1 if i in dim else n for i, n in enumerate(shape))
+
+
+def _count(shape: tuple[int, ...], dim: Dims) -> int:
+    return math.prod(shape[i] for i in dim)
+
+
+def _spread(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    """``g``, the gradient of a reduced result, in the shape of what was reduced."""
+    shape = shapes[0]
+    return expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)
+
+
+def _draw_dims(draw: Draw, shape: tuple[int, ...]) -> Dims:
+    options: list[Dims] = [tuple(range(len(shape)))]
+    options += [(i,) for i in range(len(shape))]
+    if len(shape) == 3:
+        options += [(0, 2)]
+    return tuple(draw.choice(options))
+
+
+def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -> Any:
+    def samples(draw: Draw) -> Sample:
+        shape = draw.shape(min_dims=1 if one_dim else 0, min_side=min_side)
+        x = draw.distinct(shape) if distinct else draw.array(shape)
+        if one_dim:
+            return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
+        keep = draw.choice((False, True))
+        return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": keep})
+
+    return samples
+
+
+@op(vjp=_spread, quiet=True, samples=_samples())
+def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Sum over ``dim``; integers and bools give int64."""
+    dtype = np.int64 if x.dtype.kind in "biu" else None
+    return np.asarray(np.add.reduce(x, dim, dtype=dtype, keepdims=keepdim))
+
+
+def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
+
+
+@op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
+def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Mean over ``dim``; NaN of nothing."""
+    total = np.asarray(np.add.reduce(x, dim, keepdims=keepdim))
+    return np.asarray(total / _count(x.shape, dim), dtype=x.dtype)
+
+
+def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    shape = shapes[0]
+    g = _spread(g, shapes, dim, keepdim)
+    if np.all(x.array != 0):
+        return g * _spread(y, shapes, dim, keepdim) / x
+    # Products of all others, by brute force: n copies of the n reduced elements, each with the
+    # element itself replaced by 1. Exact at zeros, to any order.
+    rest = [i for i in range(len(shape)) if i not in dim]
+    n = _count(shape, dim)
+    front = x.permute((*rest, *dim)).reshape((*(shape[i] for i in rest), 1, n))
+    copies = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, front)  # (rest..., n, n)
+    others = prod(copies, dim=(len(rest) + 1,))  # (rest..., n)
+    back = others.reshape((*(shape[i] for i in rest), *(shape[i] for i in dim)))
+    inverse = np.argsort([*rest, *dim])
+    return g * back.permute(tuple(int(i) for i in inverse))
+
+
+def _prod_samples(draw: Draw) -> Sample:
+    shape = draw.shape()
+    x = draw.distinct(shape)
+    if x.size and draw.choice((False, True)):
+        x.flat[0] = 0.0
+    return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
+
+
+@op(vjp=_prod_rule, quiet=True, samples=_prod_samples)
+def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Product over ``dim``; integers and bools give int64."""
+    dtype = np.int64 if x.dtype.kind in "biu" else None
+    return np.asarray(np.multiply.reduce(x, dim, dtype=dtype, keepdims=keepdim))
+
+
+def _var_rule(g: Any, x: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
+    n = max(_count(shapes[0], dim) - correction, 0)
+    return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * (x - mean(x, dim=dim, keepdim=True))
+
+
+def _var_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=2)
+    params = {"dim": _draw_dims(draw, shape), "correction": draw.choice((0, 1))}
+    return Sample((draw.array(shape),), {**params, "keepdim": draw.choice((False, True))})
+
+
+@op(vjp=_var_rule, quiet=True, samples=_var_samples)
+def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
+    """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
+    n = _count(x.shape, dim)
+    centre = np.add.reduce(x, dim, keepdims=True) / n
+    squares = np.square(x - centre)
+    total = np.asarray(np.add.reduce(squares, dim, keepdims=keepdim))
+    return np.asarray(total / np.float64(max(n - correction, 0)), dtype=x.dtype)
+
+
+def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    extreme = y.array.reshape(_kept(shapes[0], dim))
+    hit = x.array == extreme
+    hit |= np.isnan(x.array) & np.isnan(extreme)
+    share = hit / np.maximum(np.add.reduce(hit, dim, keepdims=True), 1)
+    return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g.array.dtype))
+
+
+@op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
+def amax(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Largest value over ``dim``; equal ones share the gradient evenly."""
+    return np.asarray(np.maximum.reduce(x, dim, keepdims=keepdim))
+
+
+@op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
+def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Smallest value over ``dim``; equal ones share the gradient evenly."""
+    return np.asarray(np.minimum.reduce(x, dim, keepdims=keepdim))
+
+
+def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    at_zero = wrap(y.array == 0)
+    unit = where(at_zero, 0.0, g) / where(at_zero, 1.0, y)
+    return _spread(unit, shapes, dim, keepdim) * x
+
+
+@op(vjp=_norm2_rule, quiet=True, samples=_samples(distinct=True))
+def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
+    return np.asarray(np.sqrt(np.add.reduce(np.square(x), dim, keepdims=keepdim)))
+
+
+@op(
+    vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
+    samples=_samples(one_dim=True),
+)
+def cumsum(x: Array, *, dim: int) -> Array:
+    """Running sum along the axis ``dim``; integers and bools give int64."""
+    return np.cumsum(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+
+
+# ---- softmax -------------------------------------------------------------------------------
+
+
+def _shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
+    """``x`` minus its finite maximum over ``dim``, and that maximum."""
+    top = np.maximum.reduce(x, dim, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, np.zeros_like(top))
+    return x - top, top
+
+
+def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+    y = _spread(where(wrap(np.isinf(y.array)), 0.0, y), shapes, dim, keepdim)
+    return _spread(g, shapes, dim, keepdim) * exp(x - y)
+
+
+@op(vjp=_logsumexp_rule, promotes="float", quiet=True, samples=_samples(min_side=1))
+def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
+    """``log(sum(exp(x)))`` over ``dim``, without overflow."""
+    z, top = _shifted(x, dim)
+    out = np.log(np.add.reduce(np.exp(z), dim, keepdims=True)) + top
+    return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])
+
+
+def _softmax_rule(g: Any, y: Any, dim: int) -> Any:
+    return y * (g - sum(g * y, dim=(dim,), keepdim=True))
+
+
+@op(vjp=_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
+def softmax(x: Array, *, dim: int) -> Array:
+    """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow."""
+    z, _ = _shifted(x, (dim,))
+    np.exp(z, out=z)
+    z /= np.add.reduce(z, dim, keepdims=True)
+    return z
+
+
+def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
+    return g - exp(y) * sum(g, dim=(dim,), keepdim=True)
+
+
+@op(vjp=_log_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
+def log_softmax(x: Array, *, dim: int) -> Array:
+    """``x - logsumexp(x)`` along the axis ``dim``."""
+    z, _ = _shifted(x, (dim,))
+    z -= np.log(np.add.reduce(np.exp(z), dim, keepdims=True))
+    return z

@@ -1,0 +1,913 @@
+"""`Tensor`: an array that remembers how it was made, with every function as a method."""
+
+from __future__ import annotations
+
+import builtins
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd import walk
+from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.functions import indexing, inplace
+from tinygrad_cnn.functions.convert import array_of, size_of, to_tensor
+from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
+from tinygrad_cnn.functions.printing import format_tensor
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+
+__all__ = ["Tensor"]
+
+_OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
+
+
+class Tensor(Variable):
+    """An n-dimensional array of one dtype that records what is done to it.
+
+    Made by `tinygrad_cnn.tensor`, `zeros`, `randn` and so on. If `requires_grad` is set, the results
+    of operations on it know how they came to be, and `backward` on one of them adds the gradient to
+    `grad`.
+
+    Parameters
+    ----------
+    data
+        Numbers, nested lists, an array or a tensor; copied.
+    dtype
+        Default: float32 for Python floats, int64 for integers, an array's own.
+    requires_grad
+        Whether gradients are to be collected.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x**2).sum()
+    >>> y
+    tensor(14., grad_fn=<sum>)
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __hash__ = object.__hash__
+    __array_priority__ = 1000
+
+    def __init__(self, data: Any = (), dtype: Any = None, *, requires_grad: bool = False) -> None:
+        self.array = array_of(data, dtype)
+        self.node = None
+        self.version = [0, None]
+        self.view_of = None
+        self._grad = None
+        if requires_grad:
+            self.want_gradient(True)
+
+    # ---- what it is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sides."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of its elements."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return self.array.ndim
+
+    @property
+    def device(self) -> str:
+        """Always ``"cpu"``."""
+        return "cpu"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.array.nbytes
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return type(self.current_node()) is not Node
+
+    @property
+    def grad_fn(self) -> GraphNode | None:
+        """The recorded operation that made it, None for a leaf."""
+        node = self.current_node()
+        return node if type(node) is Node else None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it. May be set on leaves."""
+        return self.current_node() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.want_gradient(wanted)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient collected by `backward`, or None. May be set or deleted."""
+        return self._grad  # type: ignore[return-value]  # every Variable is a Tensor
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Variable):
+                raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
+            if value.array.shape != self.array.shape or value.array.dtype != self.array.dtype:
+                raise ValueError(
+                    f"grad: got shape {value.array.shape} and dtype {value.array.dtype}, expected "
+                    f"{self.array.shape} and {self.array.dtype}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    @property
+    def data(self) -> Tensor:
+        """The same values outside the graph, in the same memory. May be set to other values."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        new = to_tensor(value).array
+        if self.node is not None and new.dtype.kind != "f":
+            raise TypeError(f"data: got dtype {new.dtype}, but a tensor with gradients is floating")
+        self.array = new
+        if type(self.node) is Leaf:
+            self.node.shape, self.node.dtype = new.shape, new.dtype
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (PyTorch's name)
+        """The axes in reverse order."""
+        return f.permute(self, tuple(reversed(range(self.array.ndim))))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802  (PyTorch's name)
+        """The last two axes swapped."""
+        return f.transpose(self, -2, -1)
+
+    @property
+    def _version(self) -> int:
+        """How often its memory was changed in place."""
+        return self.version[0]  # type: ignore[no-any-return]
+
+    def dim(self) -> int:
+        """How many axes it has."""
+        return self.array.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        """Its sides, or one of them."""
+        return self.array.shape if dim is None else self.array.shape[dim]
+
+    def numel(self) -> int:
+        """How many elements it has."""
+        return self.array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements to skip in memory for one step along each axis, or along one."""
+        steps = tuple(s // self.array.itemsize for s in self.array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie in memory in row-major order."""
+        return self.array.flags.c_contiguous
+
+    def is_floating_point(self) -> bool:
+        """Whether its dtype is floating."""
+        return self.array.dtype.kind == "f"
+
+    def data_ptr(self) -> int:
+        """The address of its first element."""
+        return int(self.array.__array_interface__["data"][0])
+
+    # ---- to Python and NumPy ---------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as an array in the same memory.
+
+        Raises
+        ------
+        RuntimeError
+            The tensor requires gradients: a change to the array would not be seen by them.
+        """
+        if self.current_node() is not None:
+            raise RuntimeError(
+                "numpy: this tensor requires gradients; use t.detach().numpy() for its values"
+            )
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.current_node() is not None:
+            raise TypeError(
+                "np.asarray: this tensor requires gradients, which an array would lose; use "
+                "t.detach() for its values"
+            )
+        array = self.array
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return apply_function(function, args, kwargs)
+
+    def item(self) -> Any:
+        """Its one element as a Python number."""
+        if self.array.size != 1:
+            raise RuntimeError(f"item: shape is {self.array.shape}, expected a single element")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """Its values as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def __bool__(self) -> builtins.bool:
+        if self.array.size != 1:
+            raise RuntimeError(
+                f"bool: shape is {self.array.shape}; the truth of several values is ambiguous, use "
+                f"any() or all()"
+            )
+        return builtins.bool(self.array.item())
+
+    def __int__(self) -> builtins.int:
+        return builtins.int(self.item())
+
+    def __float__(self) -> builtins.float:
+        return builtins.float(self.item())
+
+    def __index__(self) -> builtins.int:
+        if self.array.size != 1 or self.array.dtype.kind not in "biu":
+            raise TypeError(
+                f"index: shape {self.array.shape} and dtype {self.array.dtype}, expected one integer"
+            )
+        return builtins.int(self.array.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __len__(self) -> builtins.int:
+        if not self.array.ndim:
+            raise TypeError("len: a tensor without dimensions has no length")
+        return self.array.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.array.ndim:
+            raise TypeError("iter: a tensor without dimensions cannot be iterated over")
+        return (self[i] for i in range(self.array.shape[0]))
+
+    def __contains__(self, value: Any) -> builtins.bool:
+        return builtins.bool((self.array == to_tensor(value).array).any())
+
+    def __repr__(self) -> str:
+        node = self.current_node()
+        made_by = node.name() if type(node) is Node else None
+        return format_tensor(self.array, node is not None, made_by)
+
+    def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "deepcopy: only leaves can be copied deeply; a result's copy would share its graph. "
+                "Use clone() or detach()"
+            )
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        Tensor.__setstate__(new, (self.array.copy(), self.requires_grad))
+        if self._grad is not None:
+            new._grad = wrap(self._grad.array.copy())
+        return new
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError("pickle: only leaves can be pickled; use detach() for the values")
+        return _rebuild, (type(self), self.array, self.requires_grad)
+
+    def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
+        array, wanted = state
+        self.array, self.node, self.version = array, None, [0, None]
+        self.view_of = self._grad = None
+        if wanted:
+            self.want_gradient(True)
+
+    # ---- autograd --------------------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: builtins.bool | None = None,
+        create_graph: builtins.bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradients of this tensor to ``grad`` of the leaves it was made from.
+
+        See `tinygrad_cnn.autograd.backward`.
+        """
+        walk.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def requires_grad_(self, requires_grad: builtins.bool = True) -> Tensor:
+        """Set `requires_grad` and return the tensor itself."""
+        self.want_gradient(requires_grad)
+        return self
+
+    def detach(self) -> Tensor:
+        """The same values, in the same memory, as a constant."""
+        out = wrap(self.array)
+        out.version = self.version
+        return out  # type: ignore[no-any-return]
+
+    def detach_(self) -> Tensor:
+        """Make this tensor a constant."""
+        if self.view_of is not None and self.view_of.tracked:
+            raise RuntimeError("detach_: this tensor is a view, whose graph is its base's; use detach()")
+        self.node = None
+        return self
+
+    def retain_grad(self) -> None:
+        """Collect `grad` here too, although an operation made this tensor."""
+        node = self.current_node()
+        if node is None:
+            raise RuntimeError("retain_grad: this tensor does not require gradients")
+        if type(node) is Node:
+            node.retain = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> builtins.bool:
+        """Whether `retain_grad` was called on a result."""
+        node = self.current_node()
+        return type(node) is Node and node.retain is not None and node.retain() is self
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call ``hook(gradient)`` when this tensor's gradient is complete.
+
+        What it returns, unless None, takes the gradient's place.
+        """
+        node = self.current_node()
+        if node is None:
+            raise RuntimeError("register_hook: this tensor does not require gradients")
+        if node.hooks is None:
+            node.hooks = Hooks()
+        return add_hook(node.hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], None]) -> RemovableHandle:
+        """Call ``hook(tensor)`` after `backward` has added to this leaf's `grad`."""
+        node = self.current_node()
+        if type(node) is not Leaf:
+            raise RuntimeError(
+                "register_post_accumulate_grad_hook: expected a leaf that requires gradients"
+            )
+        if node.post_hooks is None:
+            node.post_hooks = Hooks()
+        return add_hook(node.post_hooks, hook)
+
+    # ---- operators -------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Any:
+        return f.add(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return f.add(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return f.sub(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return f.sub(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        return f.mul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Any:
+        return f.mul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __truediv__(self, other: Any) -> Any:
+        return f.div(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return f.div(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __floordiv__(self, other: Any) -> Any:
+        return f.floor_divide(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return f.floor_divide(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __mod__(self, other: Any) -> Any:
+        return f.remainder(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rmod__(self, other: Any) -> Any:
+        return f.remainder(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __pow__(self, other: Any) -> Any:
+        return f.pow(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rpow__(self, other: Any) -> Any:
+        return f.pow(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __matmul__(self, other: Any) -> Any:
+        return f.matmul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return f.matmul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __neg__(self) -> Tensor:
+        return f.neg(self)  # type: ignore[no-any-return]
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return f.abs(self)  # type: ignore[no-any-return]
+
+    def __invert__(self) -> Tensor:
+        return f.bitwise_not(self)
+
+    def __and__(self, other: Any) -> Any:
+        return f.bitwise_and(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __or__(self, other: Any) -> Any:
+        return f.bitwise_or(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __xor__(self, other: Any) -> Any:
+        return f.bitwise_xor(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __eq__(self, other: Any) -> Any:
+        return f.eq(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return f.ne(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return f.lt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return f.le(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return f.gt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return f.ge(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+
+    # ---- in place --------------------------------------------------------------------------
+
+    def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
+        """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
+        b = to_tensor(other) if isinstance(other, (np.ndarray, np.generic, list)) else other
+        live = is_recording() and (
+            self.current_node() is not None
+            or (isinstance(b, Variable) and b.current_node() is not None)
+        )
+        array = b.array if isinstance(b, Variable) else b
+        same = not isinstance(b, Variable) or b.array.dtype == self.array.dtype
+        if live or not same or self.array.dtype.kind != "f":
+            return inplace.assign(self, result(self, b), by)
+        inplace.check_writable(self, by, False)
+        try:
+            with np.errstate(all="ignore"):
+                ufunc(self.array, array, out=self.array)
+        except ValueError:
+            raise RuntimeError(
+                f"{by}: shapes {self.array.shape} and {np.shape(array)} do not give "
+                f"{self.array.shape}, in which the result must fit in place"
+            ) from None
+        self.bump(by)
+        return self
+
+    def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        """``self += alpha * other``."""
+        return self._update("add_", f.add, np.add, other if alpha == 1 else f.mul(other, alpha))
+
+    def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        """``self -= alpha * other``."""
+        return self._update("sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha))
+
+    def mul_(self, other: Any) -> Tensor:
+        """``self *= other``."""
+        return self._update("mul_", f.mul, np.multiply, other)
+
+    def div_(self, other: Any) -> Tensor:
+        """``self /= other``."""
+        return self._update("div_", f.div, np.true_divide, other)
+
+    def pow_(self, exponent: Any) -> Tensor:
+        """``self **= exponent``."""
+        return inplace.assign(self, f.pow(self, exponent), "pow_")
+
+    def remainder_(self, other: Any) -> Tensor:
+        """``self %= other``."""
+        return inplace.assign(self, f.remainder(self, other), "remainder_")
+
+    def floor_divide_(self, other: Any) -> Tensor:
+        """``self //= other``."""
+        return inplace.assign(self, f.floor_divide(self, other), "floor_divide_")
+
+    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
+    __ipow__, __imod__, __ifloordiv__ = pow_, remainder_, floor_divide_
+
+    def __iand__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_and(self, other), "&=")
+
+    def __ior__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_or(self, other), "|=")
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_xor(self, other), "^=")
+
+    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+        """``self += value * tensor1 * tensor2``."""
+        return self.add_(f.mul(tensor1, tensor2), alpha=value)
+
+    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+        """``self += value * tensor1 / tensor2``."""
+        return self.add_(f.div(tensor1, tensor2), alpha=value)
+
+    def lerp_(self, end: Any, weight: Any) -> Tensor:
+        """``self += weight * (end - self)``."""
+        return inplace.assign(self, f.lerp(self, end, weight), "lerp_")
+
+    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
+        """Limit the values to ``[min, max]`` in place."""
+        return inplace.assign(self, f.clamp(self, min, max), "clamp_")
+
+    def neg_(self) -> Tensor:
+        """Change the sign in place."""
+        return inplace.assign(self, f.neg(self), "neg_")
+
+    def abs_(self) -> Tensor:
+        """Take the absolute value in place."""
+        return inplace.assign(self, f.abs(self), "abs_")
+
+    def exp_(self) -> Tensor:
+        """Take the exponential in place."""
+        return inplace.assign(self, f.exp(self), "exp_")
+
+    def log_(self) -> Tensor:
+        """Take the logarithm in place."""
+        return inplace.assign(self, f.log(self), "log_")
+
+    def sqrt_(self) -> Tensor:
+        """Take the square root in place."""
+        return inplace.assign(self, f.sqrt(self), "sqrt_")
+
+    def relu_(self) -> Tensor:
+        """``max(self, 0)`` in place."""
+        return f.relu(self, inplace=True)
+
+    def sigmoid_(self) -> Tensor:
+        """Take the sigmoid in place."""
+        return inplace.assign(self, f.sigmoid(self), "sigmoid_")
+
+    def tanh_(self) -> Tensor:
+        """Take the hyperbolic tangent in place."""
+        return inplace.assign(self, f.tanh(self), "tanh_")
+
+    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
+        """Write ``value`` where ``mask`` holds."""
+        return inplace.assign(self, f.masked_fill(self, mask, value), "masked_fill_")
+
+    def scatter_(
+        self, dim: builtins.int, index: Any, src: Any = None, *, value: Any = None
+    ) -> Tensor:
+        """`scatter` in place."""
+        return inplace.assign(self, f.scatter(self, dim, index, src, value=value), "scatter_")
+
+    def scatter_add_(self, dim: builtins.int, index: Any, src: Any) -> Tensor:
+        """`scatter_add` in place."""
+        return inplace.assign(self, f.scatter_add(self, dim, index, src), "scatter_add_")
+
+    def index_add_(
+        self, dim: builtins.int, index: Any, source: Any, *, alpha: builtins.float = 1
+    ) -> Tensor:
+        """`index_add` in place."""
+        return inplace.assign(self, f.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+
+    def copy_(self, src: Any) -> Tensor:
+        """Write ``src``, broadcast and cast, into this tensor."""
+        return inplace.assign(self, f.to(src, self.dtype).expand(self.array.shape), "copy_")
+
+    def fill_(self, value: Any) -> Tensor:
+        """Write one number everywhere."""
+        return inplace.fill_(self, value)
+
+    def zero_(self) -> Tensor:
+        """Write 0 everywhere."""
+        return inplace.fill_(self, 0)
+
+    def _sample(self, by: str, values: np.ndarray[Any, Any]) -> Tensor:
+        return inplace.assign(self, wrap(values.astype(self.dtype, copy=False)), by)
+
+    def normal_(
+        self,
+        mean: builtins.float = 0.0,
+        std: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with normal random numbers."""
+        rng = numpy_generator(generator)
+        return self._sample("normal_", rng.normal(mean, std, self.array.shape))
+
+    def uniform_(
+        self,
+        from_: builtins.float = 0.0,
+        to: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with uniform random numbers."""
+        rng = numpy_generator(generator)
+        return self._sample("uniform_", rng.uniform(from_, to, self.array.shape))
+
+    def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Fill with 1 with probability ``p``, else 0."""
+        rng = numpy_generator(generator)
+        return self._sample("bernoulli_", rng.random(self.array.shape) < p)
+
+    # ---- dtypes and copies -----------------------------------------------------------------
+
+    def to(self, *args: Any, dtype: Any = None, copy: builtins.bool = False, **ignored: Any) -> Tensor:
+        """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; a device may be ``"cpu"`` only."""
+        for a in args:
+            if isinstance(a, str) and not _is_dtype(a):
+                _only_cpu(a)
+            elif not isinstance(a, builtins.bool):
+                dtype = a
+        if "device" in ignored:
+            _only_cpu(ignored.pop("device"))
+        ignored.pop("non_blocking", None)
+        if ignored:
+            raise TypeError(f"to: unexpected arguments {sorted(ignored)}")
+        return f.to(self, dtype, copy=copy)
+
+    def cpu(self) -> Tensor:
+        """The tensor itself: there is no other device."""
+        return self
+
+    def type(self, dtype: Any) -> Tensor:
+        """Another dtype."""
+        return f.to(self, dtype)
+
+    def type_as(self, other: Any) -> Tensor:
+        """The dtype of ``other``."""
+        return f.to(self, other.dtype)
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return f.to(self, np.float32)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return f.to(self, np.float64)
+
+    def half(self) -> Tensor:
+        """As float16."""
+        return f.to(self, np.float16)
+
+    def long(self) -> Tensor:
+        """As int64."""
+        return f.to(self, np.int64)
+
+    def int(self) -> Tensor:
+        """As int32."""
+        return f.to(self, np.int32)
+
+    def short(self) -> Tensor:
+        """As int16."""
+        return f.to(self, np.int16)
+
+    def byte(self) -> Tensor:
+        """As uint8."""
+        return f.to(self, np.uint8)
+
+    def bool(self) -> Tensor:
+        """As bool: whether it is not 0."""
+        return f.to(self, np.bool_)
+
+    def contiguous(self, *, memory_format: Any = None) -> Tensor:
+        """Itself if its elements lie in row-major order, else a copy that does."""
+        if self.array.flags.c_contiguous or memory_format is not None:
+            return self
+        out = f.clone(self)
+        out.array = np.ascontiguousarray(out.array)
+        return out  # type: ignore[no-any-return]
+
+    def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
+        """A tensor of ``data`` in this one's dtype."""
+        return f.tensor(data, dtype or self.dtype)
+
+    def new_zeros(self, *size: Any, dtype: Any = None) -> Tensor:
+        """Zeros of another shape in this dtype."""
+        return f.zeros(size_of("new_zeros", size), dtype=dtype or self.dtype)
+
+    def new_ones(self, *size: Any, dtype: Any = None) -> Tensor:
+        """Ones of another shape in this dtype."""
+        return f.ones(size_of("new_ones", size), dtype=dtype or self.dtype)
+
+    def new_empty(self, *size: Any, dtype: Any = None) -> Tensor:
+        """Whatever the memory holds, of another shape in this dtype."""
+        return f.empty(size_of("new_empty", size), dtype=dtype or self.dtype)
+
+    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
+        """One number, of another shape in this dtype."""
+        return f.full(size, fill_value, dtype=dtype or self.dtype)
+
+    # ---- functions as methods --------------------------------------------------------------
+
+    abs = absolute = f.abs
+    acos = arccos = f.acos
+    add = f.add
+    addcdiv = f.addcdiv
+    addcmul = f.addcmul
+    addmm = f.addmm
+    all = f.all
+    allclose = f.allclose
+    amax = f.amax
+    amin = f.amin
+    any = f.any
+    argmax = f.argmax
+    argmin = f.argmin
+    argsort = f.argsort
+    asin = arcsin = f.asin
+    atan = arctan = f.atan
+    atan2 = f.atan2
+    bernoulli = f.bernoulli
+    bitwise_and = f.bitwise_and
+    bitwise_not = f.bitwise_not
+    bitwise_or = f.bitwise_or
+    bitwise_xor = f.bitwise_xor
+    bmm = f.bmm
+    broadcast_to = f.broadcast_to
+    ceil = f.ceil
+    chunk = f.chunk
+    clamp = clip = f.clamp
+    clone = f.clone
+    cos = f.cos
+    cosh = f.cosh
+    count_nonzero = f.count_nonzero
+    cumsum = f.cumsum
+    diag = f.diag
+    diagonal = f.diagonal
+    div = divide = true_divide = f.div
+    dot = f.dot
+    eq = f.eq
+    equal = f.equal
+    erf = f.erf
+    exp = f.exp
+    exp2 = f.exp2
+    expand = f.expand
+    expand_as = f.expand_as
+    expm1 = f.expm1
+    flatten = f.flatten
+    flip = f.flip
+    floor = f.floor
+    floor_divide = f.floor_divide
+    fmod = f.fmod
+    frac = f.frac
+    gather = f.gather
+    ge = f.ge
+    gt = f.gt
+    index_add = f.index_add
+    index_select = f.index_select
+    isclose = f.isclose
+    isfinite = f.isfinite
+    isinf = f.isinf
+    isnan = f.isnan
+    le = f.le
+    lerp = f.lerp
+    log = f.log
+    log1p = f.log1p
+    log2 = f.log2
+    log10 = f.log10
+    log_softmax = f.log_softmax
+    logaddexp = f.logaddexp
+    logical_and = f.logical_and
+    logical_not = f.logical_not
+    logical_or = f.logical_or
+    logical_xor = f.logical_xor
+    logsumexp = f.logsumexp
+    lt = f.lt
+    masked_fill = f.masked_fill
+    masked_select = f.masked_select
+    matmul = f.matmul
+    max = f.max
+    maximum = f.maximum
+    mean = f.mean
+    median = f.median
+    min = f.min
+    minimum = f.minimum
+    mm = f.mm
+    movedim = moveaxis = f.movedim
+    mul = multiply = f.mul
+    multinomial = f.multinomial
+    mv = f.mv
+    nan_to_num = f.nan_to_num
+    narrow = f.narrow
+    ne = f.ne
+    neg = negative = f.neg
+    nonzero = f.nonzero
+    norm = f.norm
+    outer = f.outer
+    permute = f.permute
+    pow = f.pow
+    prod = f.prod
+    ravel = f.ravel
+    reciprocal = f.reciprocal
+    relu = f.relu
+    remainder = f.remainder
+    repeat = f.repeat
+    repeat_interleave = f.repeat_interleave
+    reshape = f.reshape
+    reshape_as = f.reshape_as
+    roll = f.roll
+    round = f.round
+    rsqrt = f.rsqrt
+    scatter = f.scatter
+    scatter_add = f.scatter_add
+    select = f.select
+    sigmoid = f.sigmoid
+    sign = f.sign
+    sin = f.sin
+    sinh = f.sinh
+    softmax = f.softmax
+    sort = f.sort
+    split = f.split
+    sqrt = f.sqrt
+    square = f.square
+    squeeze = f.squeeze
+    std = f.std
+    sub = subtract = f.sub
+    sum = f.sum
+    sum_to_size = f.sum_to_size
+    swapaxes = swapdims = f.swapaxes
+    t = f.t
+    take_along_dim = f.take_along_dim
+    tan = f.tan
+    tanh = f.tanh
+    tensordot = f.tensordot
+    tile = f.tile
+    topk = f.topk
+    transpose = f.transpose
+    tril = f.tril
+    triu = f.triu
+    trunc = f.trunc
+    unbind = f.unbind
+    unflatten = f.unflatten
+    unsqueeze = f.unsqueeze
+    var = f.var
+    view = f.reshape
+    view_as = f.reshape_as
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """This tensor's values where ``condition`` holds, else ``other``."""
+        return f.where(condition, self, other)  # type: ignore[no-any-return]
+
+
+def _rebuild(kind: Any, array: np.ndarray[Any, Any], wanted: builtins.bool) -> Tensor:
+    new = kind.__new__(kind)
+    Tensor.__setstate__(new, (array, wanted))
+    return new  # type: ignore[no-any-return]
+
+
+def _is_dtype(name: str) -> builtins.bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
+def _only_cpu(device: Any) -> None:
+    if str(device) != "cpu":
+        raise ValueError(f"to: `device` is {device!r}, but tensors live on 'cpu' only")
+
+
+Variable.tensor_type = Tensor
