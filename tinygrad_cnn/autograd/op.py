@@ -275,9 +275,9 @@ class Op:
                     self._restore(v, name, node, arrays) if type(v) is SavedValue else v
                     for v in value
                 ]
-            if isinstance(value, np.ndarray) and not arrays:
-                return wrap(value)
-            return value
+            if isinstance(value, Variable):
+                return value.array if arrays else value
+            return wrap(value) if isinstance(value, np.ndarray) and not arrays else value
         if name in node.params:
             return node.params[name]
         return self.defaults.get(name)  # an optional array that was left out is None
@@ -339,7 +339,7 @@ def _keep(arg: Any, array: Any, parent: Any) -> Any:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
         return SavedValue(array, parent, arg.version)
-    return arg
+    return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
 
 
 def _cast(value: Any, dtype: Any) -> Any:

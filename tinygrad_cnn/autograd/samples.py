@@ -59,6 +59,11 @@ class Sample:
     args: tuple[Any, ...]
     params: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # arithmetic on a 0-d array gives a NumPy scalar; operations take arrays
+        args = tuple(np.asarray(a) if isinstance(a, np.generic) else a for a in self.args)
+        object.__setattr__(self, "args", args)
+
 
 @dataclass(frozen=True)
 class ErrorSample:

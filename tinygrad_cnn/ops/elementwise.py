@@ -57,6 +57,11 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
+def raw(x: Any) -> Any:
+    """The array of a tensor; a number as it is."""
+    return getattr(x, "array", x)
+
+
 def zeros_like(g: Any) -> Any:
     """Zeros of the shape and dtype of ``g``, as a constant."""
     return wrap(np.zeros_like(g.array))
@@ -122,7 +127,7 @@ def div(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g: g, lambda g, a, b: -g * wrap(np.floor(a.array / b.array))),
+    vjp=(lambda g: g, lambda g, a, b: -g * wrap(np.floor(raw(a) / raw(b)))),
     broadcasts=True,
     promotes="common",
     quiet=True,
@@ -164,7 +169,7 @@ def cast(x: Array, *, dtype: Any) -> Array:
 
 def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
-    safe = where(wrap(a.array == 0), 1.0, a)
+    safe = where(wrap(raw(a) == 0), 1.0, a)
     return g * y * log(safe)
 
 
@@ -408,7 +413,7 @@ def round(x: Array, *, decimals: int = 0) -> Array:
 
 def _share(a: Any, b: Any) -> Any:
     """1 where a > b, ½ where they are equal, 0 elsewhere."""
-    x, y = getattr(a, "array", a), getattr(b, "array", b)
+    x, y = raw(a), raw(b)
     dtype = x.dtype if isinstance(x, np.ndarray) else y.dtype
     return wrap((np.greater(x, y) + np.float16(0.5) * np.equal(x, y)).astype(dtype))
 

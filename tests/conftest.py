@@ -1,0 +1,39 @@
+"""What every test runs under: deterministic properties, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.autograd import is_anomaly_enabled
+
+_common = {
+    "deadline": None,  # a busy machine is not a failing property
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("ci", derandomize=True, max_examples=40, database=None, **_common)
+settings.register_profile("thorough", max_examples=1000, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind() -> Iterator[None]:
+    """Every test starts from one seed and fails if it leaks a grad mode or a thread."""
+    tg.manual_seed(0)
+    before = set(threading.enumerate())
+    yield
+    assert tg.is_grad_enabled(), "the test left recording switched off"
+    assert not is_anomaly_enabled(), "the test left anomaly mode switched on"
+    leaked = [
+        t
+        for t in threading.enumerate()
+        if t not in before and t.is_alive() and not t.name.startswith("tinygrad_cnn")
+    ]
+    for thread in leaked:
+        thread.join(1.0)
+    assert not [t for t in leaked if t.is_alive()], f"the test left threads running: {leaked}"

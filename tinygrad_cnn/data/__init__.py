@@ -1,0 +1,44 @@
+"""Data sets, the loader that batches them, and batch transforms."""
+
+from tinygrad_cnn.data.cifar10 import CIFAR10, download_cifar10
+from tinygrad_cnn.data.collate import default_collate
+from tinygrad_cnn.data.dataset import (
+    ConcatDataset,
+    Dataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
+from tinygrad_cnn.data.images import ImageDataset
+from tinygrad_cnn.data.loader import DataLoader
+from tinygrad_cnn.data.shapes import Shapes
+from tinygrad_cnn.data.transforms import (
+    Compose,
+    Normalize,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotation,
+    RandomShift,
+    ToFloat,
+)
+
+__all__ = [
+    "CIFAR10",
+    "Compose",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "ImageDataset",
+    "Normalize",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomRotation",
+    "RandomShift",
+    "Shapes",
+    "Subset",
+    "TensorDataset",
+    "ToFloat",
+    "default_collate",
+    "download_cifar10",
+    "random_split",
+]

@@ -1,0 +1,183 @@
+"""Map-style data sets and ways to cut and join them."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from tinygrad_cnn.functions import as_tensor
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.data.transforms import Transform
+
+__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "fetch", "random_split"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Dataset(Generic[T_co]):
+    """A collection with a length and numbered samples: subclasses define both methods below.
+
+    A data set may also define ``__getitems__(indices)``, to read many samples at once: it returns
+    a list of samples, or a tuple of arrays that already are the batch (much the faster).
+
+    `DataLoader` also looks at two attributes: ``transform``, a batch transform for the first array
+    of each batch, and ``finish``, one more for a batch that is still uint8 after that.
+
+    >>> class Squares(Dataset[int]):
+    ...     def __len__(self) -> int:
+    ...         return 4
+    ...     def __getitem__(self, index: int) -> int:
+    ...         return index**2
+    >>> (Squares() + Squares())[6]
+    4
+    """
+
+    transform: Transform | None = None
+    finish: Transform | None = None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `__len__`")
+
+    def __getitem__(self, index: int) -> T_co:
+        """Return one sample."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `__getitem__`")
+
+    def __add__(self, other: Dataset[Any]) -> ConcatDataset:
+        """Return both data sets one after the other."""
+        return ConcatDataset([self, other])
+
+
+def fetch(dataset: Any, indices: Sequence[int]) -> Any:
+    """Return the samples of ``indices``: a list, or a tuple of arrays that already is a batch."""
+    if hasattr(dataset, "__getitems__"):
+        return dataset.__getitems__(indices)
+    return [dataset[int(i)] for i in indices]
+
+
+class TensorDataset(Dataset[tuple[Tensor, ...]]):
+    """Samples along the first dimension of tensors (or arrays) of equal length.
+
+    >>> import tinygrad_cnn as tg
+    >>> pairs = TensorDataset(tg.tensor([1.0, 2.0, 3.0]), tg.tensor([1, 4, 9]))
+    >>> len(pairs), pairs[1][1].item()
+    (3, 4)
+    """
+
+    def __init__(self, *tensors: Tensor | np.ndarray[Any, Any]) -> None:
+        if not tensors:
+            raise ValueError("TensorDataset: at least one tensor is needed")
+        self.tensors = tuple(as_tensor(t) for t in tensors)
+        shapes = [t.shape for t in self.tensors]
+        if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+            listed = ", ".join(map(str, shapes))
+            raise ValueError(f"TensorDataset: first dimensions must be equal, got shapes {listed}")
+
+    def __len__(self) -> int:
+        return int(self.tensors[0].shape[0])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(t[index] for t in self.tensors)
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[np.ndarray[Any, Any], ...]:
+        """Return arrays of the given rows."""
+        rows = np.asarray(indices, np.int64)
+        return tuple(t.array[rows] for t in self.tensors)
+
+
+class Subset(Dataset[T_co]):
+    """The samples of ``dataset`` at ``indices``, with its ``transform`` until it is given another.
+
+    >>> Subset([10, 11, 12, 13], [3, 1])[0]
+    13
+    """
+
+    def __init__(self, dataset: Dataset[T_co] | Sequence[T_co], indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+        self.transform = getattr(dataset, "transform", None)
+        self.finish = getattr(dataset, "finish", None)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> T_co:
+        return self.dataset[int(self.indices[index])]
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """Return many samples as ``dataset`` does."""
+        return fetch(self.dataset, [int(self.indices[i]) for i in indices])
+
+
+class ConcatDataset(Dataset[Any]):
+    """Data sets one after the other; ``transform`` is theirs where all have the same.
+
+    >>> ConcatDataset([[1, 2], [3]])[2]
+    3
+    """
+
+    def __init__(self, datasets: Sequence[Dataset[Any] | Sequence[Any]]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("ConcatDataset: `datasets` is empty")
+        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
+        for name in ("transform", "finish"):
+            values = [getattr(d, name, None) for d in self.datasets]
+            if all(v is values[0] for v in values):
+                setattr(self, name, values[0])
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"ConcatDataset: index {index} is out of range ({len(self)} samples)")
+        part = bisect.bisect_right(self.cumulative_sizes, position)
+        return self.datasets[part][position - (self.cumulative_sizes[part - 1] if part else 0)]
+
+
+def random_split(
+    dataset: Dataset[T_co] | Sequence[T_co],
+    lengths: Sequence[int | float],
+    generator: Generator | None = None,
+) -> list[Subset[T_co]]:
+    """Divide a data set at random into parts of given lengths, or fractions that sum to 1.
+
+    With fractions, each part gets the floor of its share and the remaining samples go one each to
+    the first parts, as in PyTorch.
+
+    >>> import tinygrad_cnn as tg
+    >>> parts = random_split(range(10), [0.75, 0.25], generator=tg.Generator(0))
+    >>> [len(part) for part in parts]
+    [8, 2]
+    """
+    total = len(dataset)
+    if not lengths or any(length < 0 for length in lengths):
+        raise ValueError(f"random_split: `lengths` must be numbers >= 0, got {list(lengths)}")
+    if math.isclose(sum(lengths), 1) and sum(lengths) <= 1 + 1e-9 and max(lengths) <= 1:
+        sizes = [math.floor(total * share) for share in lengths]
+        for i in range(total - sum(sizes)):
+            sizes[i % len(sizes)] += 1
+        for i, size in enumerate(sizes):
+            if size == 0:
+                warnings.warn(f"random_split: part {i} is empty", stacklevel=2)
+    else:
+        sizes = [int(length) for length in lengths]
+        if sizes != list(lengths) or sum(sizes) != total:
+            raise ValueError(
+                f"random_split: `lengths` {list(lengths)} must sum to the {total} samples of the "
+                "data set, or be fractions that sum to 1"
+            )
+    order = numpy_generator(generator).permutation(total).tolist()
+    ends = list(itertools.accumulate(sizes))
+    return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]

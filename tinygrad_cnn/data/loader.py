@@ -1,0 +1,194 @@
+"""DataLoader: seeded batches from a data set, built ahead of time by worker threads."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.data.collate import collate_arrays, rebuild, to_tensors
+from tinygrad_cnn.data.dataset import Dataset, fetch
+from tinygrad_cnn.data.transforms import Transform, channels_last
+from tinygrad_cnn.ops.random import Generator, default_generator
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["DataLoader"]
+
+# Which random stream of an epoch: its order, or one per batch.
+_ORDER, _BATCH = 0, 1
+
+
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"DataLoader: `{name}` must be an integer >= {least}, got {value!r}")
+
+
+class DataLoader:
+    """Iterate over a data set in batches of Tensors.
+
+    Each ``iter()`` draws one 64-bit seed from ``generator`` (the library's by default). The order
+    and the random numbers of every batch's transform follow from that seed and the batch's number
+    alone: any number of workers gives the same bytes, and a restored generator the same epoch.
+    An exception in a worker is raised where the batch would have come, with its traceback.
+
+    Parameters
+    ----------
+    dataset
+        has ``len`` and ``[i]``, and where it can ``__getitems__`` (see `Dataset`).
+    batch_size
+        samples in a batch; the last may be smaller.
+    shuffle
+        visit the samples in a new random order each time.
+    sampler
+        an iterable of indices that decides the order, instead of ``shuffle``.
+    drop_last
+        leave out a last batch that is smaller.
+    num_workers
+        threads that build batches ahead; with 0 the consumer builds them itself.
+    prefetch_factor
+        batches that each worker is ahead.
+    generator
+        where seeds are drawn.
+    transform
+        ``(images (n, c, h, w), rng) -> images`` for the first array of each batch, in
+        place of the data set's own ``transform``.
+    collate_fn
+        makes a batch of a list of samples, in place of `default_collate`.
+
+    >>> import tinygrad_cnn as tg
+    >>> squares = [(i, i * i) for i in range(5)]
+    >>> for x, y in DataLoader(squares, batch_size=2):
+    ...     print(x.tolist(), y.tolist())
+    [0, 1] [0, 1]
+    [2, 3] [4, 9]
+    [4] [16]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any] | Sequence[Any],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        sampler: Iterable[int] | None = None,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        prefetch_factor: int = 2,
+        generator: Generator | None = None,
+        transform: Transform | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            kind = type(dataset).__name__
+            raise TypeError(f"DataLoader: `dataset` needs len() and [i], which {kind} has not")
+        _check_count("batch_size", batch_size, 1)
+        _check_count("num_workers", num_workers, 0)
+        _check_count("prefetch_factor", prefetch_factor, 1)
+        if shuffle and sampler is not None:
+            raise ValueError("DataLoader: `shuffle` and `sampler` exclude each other")
+        if generator is not None and not isinstance(generator, Generator):
+            kind = type(generator).__name__
+            raise TypeError(f"DataLoader: `generator` must be a tg.Generator, got {kind}")
+        for name, value in (("transform", transform), ("collate_fn", collate_fn)):
+            if value is not None and not callable(value):
+                raise TypeError(f"DataLoader: `{name}` is a {type(value).__name__}, not callable")
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.sampler = sampler
+        self.drop_last = drop_last
+        self.num_workers = int(num_workers)
+        self.prefetch_factor = int(prefetch_factor)
+        self.generator = default_generator if generator is None else generator
+        self.transform = transform
+        self.collate_fn = collate_fn
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        source: Any = self.dataset if self.sampler is None else self.sampler
+        full, rest = divmod(len(source), self.batch_size)
+        return full + (1 if rest and not self.drop_last else 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Draw a seed and return an iterator over the batches of one epoch."""
+        seed = int(self.generator.numpy.integers(0, 2**64, dtype=np.uint64))
+        batches = enumerate(self._index_batches(seed))
+        return self._threaded(seed, batches) if self.num_workers else self._plain(seed, batches)
+
+    def _index_batches(self, seed: int) -> Iterator[Sequence[int]]:
+        """Yield the indices of each batch."""
+        if self.sampler is not None:
+            pending: list[int] = []
+            for index in self.sampler:
+                pending.append(index)
+                if len(pending) == self.batch_size:
+                    yield pending
+                    pending = []
+            if pending and not self.drop_last:
+                yield pending
+            return
+        n = len(self.dataset)
+        order = _stream(seed, _ORDER).permutation(n) if self.shuffle else np.arange(n)
+        for number in range(len(self)):
+            start = number * self.batch_size
+            yield order[start : start + self.batch_size].tolist()
+
+    def _plain(self, seed: int, batches: Iterator[tuple[int, Sequence[int]]]) -> Iterator[Any]:
+        for number, indices in batches:
+            yield to_tensors(self._load(seed, number, indices))
+
+    def _threaded(self, seed: int, batches: Iterator[tuple[int, Sequence[int]]]) -> Iterator[Any]:
+        pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="DataLoader")
+        queue: deque[Future[Any]] = deque()
+
+        def submit() -> None:
+            for number, indices in batches:
+                # Workers see the consumer's context (grad mode and so on) as the plain loop does.
+                run = contextvars.copy_context().run
+                queue.append(pool.submit(run, self._load, seed, number, indices))
+                return
+
+        try:
+            for _ in range(self.num_workers * self.prefetch_factor):
+                submit()
+            while queue:
+                batch = queue.popleft().result()
+                submit()
+                yield to_tensors(batch)
+                del batch
+        finally:  # also when the consumer stops early: the generator is closed
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, seed: int, number: int, indices: Sequence[int]) -> Any:
+        """Return batch ``number`` of an epoch, its Tensors still arrays (safe in any thread)."""
+        if self.collate_fn is not None:
+            batch = self.collate_fn([self.dataset[int(i)] for i in indices])
+        else:
+            batch = fetch(self.dataset, indices)
+            if isinstance(batch, list):
+                batch = collate_arrays(batch)
+        transform = self.transform or getattr(self.dataset, "transform", None)
+        finish = getattr(self.dataset, "finish", None)
+        several = isinstance(batch, tuple | list) and len(batch) > 0
+        first = batch[0] if several else batch
+        images = first.array if isinstance(first, Tensor) else first
+        if not isinstance(images, np.ndarray):
+            if transform is None:
+                return batch
+            kind = type(images).__name__
+            raise TypeError(f"DataLoader: `transform` needs batches of arrays, got a {kind} first")
+        if transform is not None:
+            images = transform(images, _stream(seed, _BATCH, number))
+        if finish is not None and images.dtype == np.uint8:
+            images = finish(images, _stream(seed, _BATCH, number))
+        if images.ndim == 4 and images.dtype.kind == "f":
+            images = channels_last(images).transpose(0, 3, 1, 2)  # (n, c, h, w)
+        return rebuild(batch, [images, *batch[1:]]) if several else images

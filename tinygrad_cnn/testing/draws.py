@@ -1,0 +1,118 @@
+"""What `Draw` is bound to: a NumPy generator (examples, benchmarks) or Hypothesis (property tests)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["GeneratorDraw", "HypothesisDraw"]
+
+Array = np.ndarray[Any, Any]
+
+
+class _Draw:
+    """Everything that follows from a source of integers; see `tinygrad_cnn.autograd.Draw`."""
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        raise NotImplementedError  # each source draws in its own way
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        """One of ``options``; the first is the simplest."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> tuple[int, ...]:
+        """A shape with sides of at most 4, a side of 0 being rare."""
+        n = self.integer(min_dims, max_dims)
+        sides = [max(min_side, self.choice((1, 2, 3, 4, 2, 3, 1, 0))) for _ in range(n)]
+        return tuple(sides)
+
+    def broadcast_shapes(self, n: int = 2) -> tuple[tuple[int, ...], ...]:
+        """``n`` shapes that broadcast together."""
+        full = self.shape(max_dims=3)
+        shapes = []
+        for _ in range(n):
+            kept = full[self.integer(0, len(full)) :]
+            shapes.append(tuple(1 if self.choice((False, False, True)) else s for s in kept))
+        return tuple(shapes)
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator with a drawn seed."""
+        return np.random.default_rng(self.integer(0, 2**32 - 1))
+
+    def array(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
+        """Float64 values spread evenly over ``[low, high]``."""
+        return np.asarray(self.generator().uniform(low, high, shape))
+
+    def distinct(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
+        """Values in random order, no two of them (nor any and 0) closer than the even spacing allows."""
+        n = math.prod(shape)
+        grid = low + (high - low) * (np.arange(n) + 0.5) / max(n, 1)
+        if low < 0 < high:  # keep clear of 0 by as much as of each other
+            gap = (high - low) / max(n, 1) / 4
+            grid = grid + np.where(grid >= 0, gap, -gap)
+        return np.asarray(self.generator().permutation(grid).reshape(shape))
+
+    def index(self, shape: tuple[int, ...]) -> Any:
+        """An index expression for an array of ``shape`` (no side of 0)."""
+        kind = self.choice(("basic", "integers", "mask", "mixed"))
+        rng = self.generator()
+        if kind == "mask":
+            return rng.random(shape) < 0.5
+        if kind == "integers":
+            size = tuple(self.shape(max_dims=2, min_side=1))
+            return tuple(
+                rng.integers(-n, n, size) for n in shape[: self.integer(1, len(shape))]
+            )
+        parts: list[Any] = [self._basic(n) for n in shape[: self.integer(0, len(shape))]]
+        if kind == "mixed":
+            at = self.integer(0, len(parts) - 1) if parts else 0
+            parts[at : at + 1] = [rng.integers(-shape[at], shape[at], (self.integer(1, 3),))]
+        if self.choice((False, True)):
+            parts.append(Ellipsis)
+        if self.choice((False, False, True)):
+            parts.insert(self.integer(0, len(parts)), None)
+        return tuple(parts)
+
+    def _basic(self, n: int) -> Any:
+        if self.choice((False, True)):
+            return self.integer(-n, n - 1)
+        start, stop = self.integer(-n, n), self.integer(-n, n)
+        return slice(start, stop, self.choice((1, 2, -1, -2)))
+
+
+class GeneratorDraw(_Draw):
+    """Choices from a NumPy generator.
+
+    >>> from tinygrad_cnn.autograd import REGISTRY
+    >>> sample = REGISTRY["matmul"].samples(GeneratorDraw(0))
+    >>> [a.ndim for a in sample.args]
+    [2, 2]
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        return int(self._rng.integers(low, high + 1))
+
+
+class HypothesisDraw(_Draw):
+    """Choices from Hypothesis; ``data`` is what its strategy ``data()`` gives a test.
+
+    Failing cases shrink to the simplest: small shapes, first options. Arrays shrink by their seed.
+    """
+
+    def __init__(self, data: Any) -> None:
+        from hypothesis import strategies
+
+        self._draw: Callable[[Any], Any] = data.draw
+        self._integers = strategies.integers
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        return int(self._draw(self._integers(low, high)))
