@@ -27,7 +27,9 @@ def _leaves_nothing_behind() -> Iterator[None]:
     tg.manual_seed(0)
     before = set(threading.enumerate())
     yield
-    assert tg.is_grad_enabled(), "the test left recording switched off"
+    recording = tg.is_grad_enabled()
+    tg.set_grad_enabled(True)
+    assert recording, "the test left recording switched off"
     assert not is_anomaly_enabled(), "the test left anomaly mode switched on"
     leaked = [
         t

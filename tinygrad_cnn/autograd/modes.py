@@ -42,10 +42,11 @@ class _Mode:
     """A value of one context variable for the length of a ``with`` block or of a decorated call."""
 
     variable: ClassVar[ContextVar[bool]] = _recording
-    __slots__ = ("_before", "_value")
+    __slots__ = ("_applied", "_before", "_value")
 
     def __init__(self, value: bool) -> None:
         self._value = bool(value)
+        self._applied = False
         self._before: list[bool] = []  # a stack: one object may be entered again inside itself
 
     def __enter__(self) -> Self:
@@ -95,7 +96,29 @@ class _Mode:
         return call  # type: ignore[return-value]  # same call signature, by wraps
 
 
-class set_grad_enabled(_Mode):  # noqa: N801  (PyTorch's name)
+class _Immediate(_Mode):
+    """A mode that begins when it is made; a ``with`` block around it ends it."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        super().__enter__()
+        self._applied = True
+
+    def __enter__(self) -> Self:
+        if not self._applied:
+            return super().__enter__()
+        self._applied = False
+        return self
+
+    def __call__(self, function: _F) -> _F:
+        """As a decorator it changes nothing outside the call."""
+        self.__exit__(None, None, None)
+        return super().__call__(function)
+
+
+class set_grad_enabled(_Immediate):
     """Record operations, or do not: takes effect at once, and is undone at the end of a ``with``.
 
     >>> import tinygrad_cnn as tg
@@ -106,21 +129,8 @@ class set_grad_enabled(_Mode):  # noqa: N801  (PyTorch's name)
 
     __slots__ = ()
 
-    def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
-        self._before.append(_recording.get())
-        _recording.set(self._value)
 
-    def __enter__(self) -> Self:
-        _recording.set(self._value)
-        return self
-
-    def __call__(self, function: _F) -> _F:
-        _recording.set(self._before.pop())  # as a decorator it changes nothing outside the call
-        return super().__call__(function)
-
-
-class no_grad(_Mode):  # noqa: N801  (PyTorch's name)
+class no_grad(_Mode):
     """Do not record operations in this block or decorated function.
 
     >>> import tinygrad_cnn as tg
@@ -136,7 +146,7 @@ class no_grad(_Mode):  # noqa: N801  (PyTorch's name)
         super().__init__(False)
 
 
-class enable_grad(_Mode):  # noqa: N801  (PyTorch's name)
+class enable_grad(_Mode):
     """Record operations in this block or decorated function, even inside `no_grad`."""
 
     __slots__ = ()
@@ -145,7 +155,7 @@ class enable_grad(_Mode):  # noqa: N801  (PyTorch's name)
         super().__init__(True)
 
 
-class inference_mode(_Mode):  # noqa: N801  (PyTorch's name)
+class inference_mode(_Mode):
     """Do not record operations; ``inference_mode(False)`` records them. The same as `no_grad` here:
 
     a tensor made inside is an ordinary constant outside, where PyTorch would refuse it.
@@ -157,7 +167,7 @@ class inference_mode(_Mode):  # noqa: N801  (PyTorch's name)
         super().__init__(not mode)
 
 
-class detect_anomaly(_Mode):  # noqa: N801  (PyTorch's name)
+class detect_anomaly(_Mode):
     """Look for trouble: a backward rule that makes a NaN raises and shows where its forward ran.
 
     Slow: every operation keeps the stack that called it.
@@ -170,17 +180,8 @@ class detect_anomaly(_Mode):  # noqa: N801  (PyTorch's name)
         super().__init__(True)
 
 
-class set_detect_anomaly(_Mode):  # noqa: N801  (PyTorch's name)
+class set_detect_anomaly(_Immediate):
     """Turn `detect_anomaly` on or off at once; undone at the end of a ``with``."""
 
     variable = _anomaly
     __slots__ = ()
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
-        self._before.append(_anomaly.get())
-        _anomaly.set(self._value)
-
-    def __enter__(self) -> Self:
-        _anomaly.set(self._value)
-        return self
