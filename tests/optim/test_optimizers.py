@@ -1,0 +1,370 @@
+"""Optimisers: PyTorch's formulas step by step, groups, state."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.optim import memory
+
+CASES = {
+    "sgd": (optim.SGD, {"lr": 0.1}),
+    "sgd-decay": (optim.SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    "sgd-maximize": (optim.SGD, {"lr": 0.01, "maximize": True, "weight_decay": 0.1}),
+    "sgd-momentum": (optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    "sgd-dampening": (optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    "sgd-all": (
+        optim.SGD,
+        {
+            "lr": 0.01,
+            "momentum": 0.8,
+            "dampening": 0.2,
+            "weight_decay": 0.05,
+            "maximize": True,
+        },
+    ),
+    "sgd-nesterov": (
+        optim.SGD,
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    ),
+    "sgd-nesterov-plain": (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "adam": (optim.Adam, {"lr": 0.05}),
+    "adam-decay": (optim.Adam, {"lr": 0.05, "weight_decay": 0.1, "betas": (0.8, 0.95)}),
+    "adam-amsgrad": (optim.Adam, {"lr": 0.05, "amsgrad": True, "eps": 1e-3}),
+    "adam-maximize": (optim.Adam, {"lr": 0.05, "maximize": True}),
+    "adamw": (optim.AdamW, {"lr": 0.05}),
+    "adamw-all": (
+        optim.AdamW,
+        {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True, "maximize": True},
+    ),
+    "rmsprop": (optim.RMSprop, {"lr": 0.01}),
+    "rmsprop-all": (
+        optim.RMSprop,
+        {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "centered": True, "weight_decay": 0.1},
+    ),
+}
+every_case = pytest.mark.parametrize(("kind", "options"), CASES.values(), ids=CASES.keys())
+
+
+def formula(kind, options, x, grads):
+    """The update as its paper or PyTorch's documentation writes it, on float64 copies."""
+    o = {"lr": 1e-3, "weight_decay": 0.01 if kind is optim.AdamW else 0, "maximize": False}
+    o |= {"momentum": 0, "dampening": 0, "nesterov": False, "betas": (0.9, 0.999), "eps": 1e-8}
+    o |= {"amsgrad": False, "alpha": 0.99, "centered": False} | options
+    m = v = top = mean = 0.0
+    buffer = None
+    for t, g in enumerate(grads, start=1):
+        g = -g if o["maximize"] else g
+        if kind is optim.AdamW:
+            x = x * (1 - o["lr"] * o["weight_decay"])
+        else:
+            g = g + o["weight_decay"] * x
+        if kind is optim.SGD:
+            buffer = g if buffer is None else o["momentum"] * buffer + (1 - o["dampening"]) * g
+            if o["momentum"]:
+                g = g + o["momentum"] * buffer if o["nesterov"] else buffer
+            x = x - o["lr"] * g
+        elif kind is optim.RMSprop:
+            v = o["alpha"] * v + (1 - o["alpha"]) * g**2
+            mean = o["alpha"] * mean + (1 - o["alpha"]) * g
+            spread = v - mean**2 if o["centered"] else v
+            g = g / (np.sqrt(spread) + o["eps"])
+            buffer = g if buffer is None else o["momentum"] * buffer + g
+            x = x - o["lr"] * (buffer if o["momentum"] else g)
+        else:
+            beta1, beta2 = o["betas"]
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * g**2
+            top = np.maximum(top, v)
+            use = top if o["amsgrad"] else v
+            x = x - o["lr"] * (m / (1 - beta1**t)) / (np.sqrt(use / (1 - beta2**t)) + o["eps"])
+    return x
+
+
+@every_case
+def test_formula(kind, options):
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal((3, 5)), rng.standard_normal((6, 3, 5))
+    x = tg.tensor(start, requires_grad=True)
+    optimizer = kind([x], **options)
+    for g in grads:
+        x.grad = tg.tensor(g)
+        optimizer.step()
+        assert (x.grad.numpy() == g).all()  # the gradient is only read
+    np.testing.assert_allclose(
+        x.detach().numpy(), formula(kind, options, start, grads), rtol=1e-10, atol=1e-12
+    )
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_are_pytorchs(kind, options, dtype):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
+    )
+    rng = np.random.default_rng(1)
+    start = rng.standard_normal((4, 3)).astype(dtype)
+    ours = tg.tensor(start, requires_grad=True)
+    theirs = torch.tensor(start, requires_grad=True)
+    a = kind([ours], **options)
+    b = getattr(torch.optim, kind.__name__)([theirs], **options)
+    exact = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    for _ in range(30):
+        g = rng.standard_normal((4, 3)).astype(dtype)
+        ours.grad, theirs.grad = tg.tensor(g), torch.tensor(g)
+        a.step()
+        b.step()
+        np.testing.assert_allclose(
+            ours.detach().numpy(), theirs.detach().numpy(), rtol=exact, atol=exact
+        )
+    mine, its = a.state_dict(), b.state_dict()
+    assert set(mine) == set(its)
+    assert mine["param_groups"][0].items() <= its["param_groups"][0].items()
+    for name, value in mine["state"].get(0, {}).items():
+        np.testing.assert_allclose(value.numpy(), its["state"][0][name], rtol=exact, atol=exact)
+        assert str(value.dtype) == str(its["state"][0][name].dtype).removeprefix("torch.")
+    assert mine["state"].get(0, {}).keys() == its["state"].get(0, {}).keys()
+
+
+@every_case
+@pytest.mark.parametrize("layout", ["big", "transposed", "strided gradient", "0-d", "empty"])
+def test_memory_layouts(kind, options, layout, monkeypatch):
+    monkeypatch.setattr(memory, "BLOCK", 7)  # several pieces
+    rng = np.random.default_rng(2)
+    shape = {"0-d": (), "empty": (0, 3)}.get(layout, (4, 6))
+    start, grads = rng.standard_normal(shape), rng.standard_normal((3, *shape))
+    plain, odd = tg.tensor(start.copy()), tg.from_numpy(start.copy())
+    if layout == "transposed":
+        odd = tg.from_numpy(np.asfortranarray(start))
+        assert not odd.numpy().flags.c_contiguous
+    for x in (plain, odd):
+        x.requires_grad_()
+        optimizer = kind([x], **options)
+        for g in grads:
+            strided = layout == "strided gradient" and x is odd
+            x.grad = tg.from_numpy(np.asfortranarray(g) if strided else np.array(g))
+            optimizer.step()
+    np.testing.assert_allclose(odd.detach().numpy(), plain.detach().numpy(), rtol=1e-12)
+
+
+@every_case
+@pytest.mark.parametrize("via", ["live", "json"])
+def test_resuming_changes_nothing(kind, options, via):
+    rng = np.random.default_rng(3)
+    grads = rng.standard_normal((6, 2, 2)).astype(np.float32)
+
+    def run(optimizer, params, which):
+        for g in which:
+            for p in params:
+                p.grad = tg.tensor(g)
+            optimizer.step()
+
+    def fresh():
+        params = [tg.ones(2, 2, requires_grad=True), tg.zeros(2, 2, requires_grad=True)]
+        groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.03}]
+        return params, kind(groups, **options)
+
+    params, optimizer = fresh()
+    run(optimizer, params, grads)
+    first, half = fresh()
+    run(half, first, grads[:3])
+    state = half.state_dict()
+    if via == "json":  # tensors apart, the rest as text
+        arrays = {(k, n): v.numpy() for k, s in state["state"].items() for n, v in s.items()}
+        state = json.loads(json.dumps(state, default=lambda v: None))
+        for (k, n), array in arrays.items():
+            state["state"][str(k)][n] = array
+    second, rest = fresh()
+    with tg.no_grad():
+        for p, q in zip(second, first, strict=True):
+            p.copy_(q)
+    rest.load_state_dict(state)
+    run(half, first, grads[3:5])  # what was loaded is a copy
+    run(rest, second, grads[3:])
+    for p, q in zip(params, second, strict=True):
+        assert (p == q).all()
+    assert rest.param_groups[1]["lr"] == 0.03
+    if "betas" in options:
+        assert rest.param_groups[0]["betas"] == options["betas"]
+
+
+def test_loading_checks_before_it_changes():
+    x = tg.ones(2, requires_grad=True)
+    optimizer = optim.SGD([x], lr=0.1, momentum=0.9)
+    x.grad = tg.ones(2)
+    optimizer.step()
+    good = copy.deepcopy(optimizer.state_dict())
+    bad = copy.deepcopy(good)
+    bad["state"][0]["momentum_buffer"] = tg.ones(3)
+    bad["param_groups"][0]["lr"] = 5.0
+    bad["state"][9] = {}
+    with pytest.raises(ValueError, match=r"(?s)has shape \(3,\) but \(2,\).*parameter 9 is in no"):
+        optimizer.load_state_dict(bad)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert optimizer.state[x]["momentum_buffer"].shape == (2,)
+    with pytest.raises(ValueError, match="2 groups in the state but 1 in the optimiser"):
+        optimizer.load_state_dict({"state": {}, "param_groups": good["param_groups"] * 2})
+    good["param_groups"][0]["params"] = [0, 1]
+    with pytest.raises(ValueError, match="group 0 has 2 parameters in the state but 1"):
+        optimizer.load_state_dict(good)
+
+
+def test_state_takes_the_parameters_dtype():
+    x = tg.ones(2, requires_grad=True)
+    adam = optim.Adam([x])
+    x.grad = tg.ones(2)
+    adam.step()
+    state = copy.deepcopy(adam.state_dict())
+    y = tg.ones(2, dtype=tg.float64, requires_grad=True)
+    other = optim.Adam([y])
+    other.load_state_dict(state)
+    assert other.state[y]["exp_avg"].dtype == np.float64
+    assert other.state[y]["step"].dtype == np.float32
+
+
+def test_groups_and_their_options():
+    a, b = nn.Linear(2, 2), nn.Linear(2, 1)
+    sgd = optim.SGD(
+        [{"params": a.parameters(), "lr": 0.5}, {"params": b.weight, "momentum": 0.9}], lr=0.1
+    )
+    assert [g["lr"] for g in sgd.param_groups] == [0.5, 0.1]
+    assert [g["momentum"] for g in sgd.param_groups] == [0, 0.9]
+    sgd.add_param_group({"params": [b.bias]})
+    assert sgd.state_dict()["param_groups"][2]["params"] == [3]
+    before = a.weight.detach().clone()
+    b.bias.grad = tg.ones(1)
+    sgd.step()
+    assert b.bias.item() == pytest.approx(-0.1)
+    assert (a.weight == before).all()  # no gradient, no change
+    assert "Parameter Group 1\n    dampening: 0\n    lr: 0.1" in repr(sgd)
+
+
+def test_named_parameters():
+    net = nn.Linear(2, 1)
+    sgd = optim.SGD(net.named_parameters(), lr=0.1)
+    assert sgd.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert sgd.param_groups[0]["params"][1] is net.bias
+
+
+x = tg.ones(2, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "text"),
+    [
+        (x, TypeError, "an iterable of tensors"),
+        ([], ValueError, "`params` is empty"),
+        ({x}, TypeError, "is a set"),
+        ([1.0], TypeError, "parameter 0 is a float but a Tensor"),
+        ([x * 2], ValueError, "is the result of an operation but a leaf"),
+        ([x, x], ValueError, "parameter 1 .* is given twice"),
+        ([{"params": [x]}, {"params": [x]}], ValueError, "given twice"),
+        ([{"params": {x}}], TypeError, "is a set"),
+        ([{"lr": 1.0}], ValueError, "has no 'params'"),
+        ([{"params": [x]}, [x]], TypeError, "a group is a list"),
+        ([("x", x), tg.ones(1)], TypeError, "named and unnamed"),
+    ],
+)
+def test_bad_parameters(params, error, text):
+    with pytest.raises(error, match=text):
+        optim.SGD(params, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "text"),
+    [
+        (optim.SGD, {"lr": -1.0}, "SGD: `lr` is -1.0 but at least 0"),
+        (optim.SGD, {"momentum": -0.1}, "`momentum`"),
+        (optim.SGD, {"weight_decay": math.nan}, "`weight_decay`"),
+        (optim.SGD, {"nesterov": True}, "`nesterov` needs momentum"),
+        (optim.SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "`nesterov` needs"),
+        (optim.Adam, {"betas": (0.9, 1.0)}, r"Adam: `betas\[1\]` is 1.0"),
+        (optim.Adam, {"betas": 0.9}, "two numbers"),
+        (optim.AdamW, {"eps": -1}, "AdamW: `eps`"),
+        (optim.RMSprop, {"alpha": -1}, "RMSprop: `alpha`"),
+    ],
+)
+def test_bad_options(kind, options, text):
+    with pytest.raises(ValueError, match=text):
+        kind([x], **options)
+    optimizer = kind([tg.ones(1, requires_grad=True)])
+    with pytest.raises(ValueError, match=text):  # a group's options are checked as well
+        optimizer.add_param_group({"params": [x], **options})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_lr_must_be_a_number():
+    with pytest.raises(TypeError, match="`lr` is 'fast'"):
+        optim.SGD([x], lr="fast")
+
+
+def test_closure_and_zero_grad():
+    w = tg.tensor([2.0], requires_grad=True)
+    sgd = optim.SGD([w], lr=0.1)
+
+    def closure():
+        sgd.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    with tg.no_grad():
+        assert sgd.step(closure).item() == 4.0
+    assert w.item() == pytest.approx(1.6)
+    sgd.zero_grad(set_to_none=False)
+    assert w.grad.item() == 0
+    sgd.zero_grad()
+    assert w.grad is None
+
+
+def test_steps_are_not_recorded_and_are_noticed():
+    w = tg.tensor([2.0], requires_grad=True)
+    loss = (w * w).sum()
+    loss.backward(retain_graph=True)
+    sgd = optim.SGD([w], lr=0.1)
+    sgd.step()
+    assert w.is_leaf
+    with pytest.raises(RuntimeError, match=r"SGD\.step"):
+        loss.backward()
+
+
+def test_numpy_numbers_do_not_lift_float32():
+    w = tg.ones(3, requires_grad=True)
+    adam = optim.Adam([w], lr=np.float64(0.1), betas=(np.float64(0.9), np.float64(0.99)))
+    w.grad = tg.ones(3)
+    adam.step()
+    assert adam.state[w]["exp_avg"].dtype == np.float32
+    np.testing.assert_allclose(w.detach().numpy(), 0.9, rtol=1e-6)
+
+
+@every_case
+def test_a_bowl_is_descended(kind, options):
+    if options.get("maximize"):
+        options = options | {"maximize": False}
+    w = tg.tensor([0.3, -0.2], requires_grad=True)
+    optimizer = kind([w], **options)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+    assert (w.abs() < 0.06).all()
+
+
+def test_own_optimisers_need_only_a_formula():
+    class SignDescent(optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        def update(self, param, grad, state, group):
+            param.array -= group["lr"] * np.sign(grad)
+
+    w = tg.tensor([2.0], requires_grad=True)
+    (3 * w).sum().backward()
+    SignDescent([w], lr=0.5).step()
+    assert w.item() == 1.5
+    with pytest.raises(NotImplementedError, match="define `update` or `step`"):
+        optim.Optimizer([w], {}).step()

@@ -1,0 +1,44 @@
+"""Norms, distances and angles between vectors."""
+
+from __future__ import annotations
+
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Divide by the p-norm along ``dim``, which is taken to be at least ``eps``.
+
+    >>> import tinygrad_cnn as tg
+    >>> normalize(tg.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    out: Tensor = input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+    return out
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Cosine of the angle between vectors along ``dim``; norms are taken to be at least ``eps``.
+
+    >>> import tinygrad_cnn as tg
+    >>> cosine_similarity(tg.tensor([[1.0, 0.0]]), tg.tensor([[3.0, 4.0]]))
+    tensor([0.6000])
+    """
+    first = x1 / x1.norm(2, dim, keepdim=True).clamp(min=eps)
+    second = x2 / x2.norm(2, dim, keepdim=True).clamp(min=eps)
+    out: Tensor = (first * second).sum(dim)
+    return out
+
+
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """p-norm of ``x1 - x2 + eps`` along the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> pairwise_distance(tg.zeros(1, 2), tg.tensor([[3.0, 4.0]]))
+    tensor([5.0000])
+    """
+    out: Tensor = (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+    return out

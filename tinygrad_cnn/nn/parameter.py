@@ -1,0 +1,52 @@
+"""`Parameter`: a tensor that a module trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Tensor):
+    """A leaf tensor that a `Module` registers when it is assigned to an attribute.
+
+    ``data`` is a tensor or array, whose memory is shared; it must be floating unless
+    ``requires_grad`` is False.
+
+    Raises
+    ------
+    TypeError
+        ``data`` is neither a tensor nor an array.
+    RuntimeError
+        ``data`` is not floating and ``requires_grad`` is set.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.Parameter(tg.ones(2))
+    Parameter containing:
+    tensor([1., 1.], requires_grad=True)
+    """
+
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        if data is None:
+            data = np.empty(0, np.float32)
+        if isinstance(data, Tensor):
+            self.array, self.version = data.array, data.version
+        elif isinstance(data, np.ndarray):
+            self.array, self.version = data, [0, None]
+        else:
+            raise TypeError(
+                f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
+            )
+        self.node = None
+        self.view_of = None
+        self._grad = None
+        if requires_grad:
+            self.want_gradient(True)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()

@@ -1,0 +1,169 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.optim.checks import at_least_zero, below_one
+from tinygrad_cnn.optim.memory import blocks
+from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Steps scaled by running averages of the gradient and of its square.
+
+    With g the gradient (negated if ``maximize``) plus ``weight_decay * param``, and t the number of
+    the step::
+
+        exp_avg = beta1 * exp_avg + (1 - beta1) * g
+        exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * g²
+        param -= lr / (1 - beta1**t) * exp_avg / (sqrt(exp_avg_sq / (1 - beta2**t)) + eps)
+
+    With ``amsgrad`` the largest ``exp_avg_sq`` so far is used. State: ``step`` (0-d), ``exp_avg``,
+    ``exp_avg_sq`` and, with ``amsgrad``, ``max_exp_avg_sq``. Sources: Kingma and Ba, "Adam", 2014;
+    Reddi et al., "On the convergence of Adam and beyond", 2018.
+
+    Raises
+    ------
+    ValueError
+        ``lr``, ``eps`` or ``weight_decay`` is negative or a beta is outside [0, 1).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> x = tg.tensor([1.0, -1.0], requires_grad=True)
+    >>> adam = optim.Adam([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> adam.step()
+    >>> x.detach()
+    tensor([ 0.9000, -0.9000])
+    """
+
+    decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option is out of range."""
+        me = self._name()
+        at_least_zero(me, group, "lr", "eps", "weight_decay")
+        betas = group["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"{me}: `betas` is {betas!r} but two numbers are expected")
+        for i, beta in enumerate(betas):
+            below_one(me, f"betas[{i}]", beta)
+
+    def update(
+        self,
+        param: Tensor,
+        grad: np.ndarray[Any, Any],
+        state: dict[str, Any],
+        group: dict[str, Any],
+    ) -> None:
+        """Change ``param`` in place."""
+        values = param.array
+        if not state:
+            state["step"] = from_numpy(np.zeros((), np.float32))
+            state["exp_avg"] = from_numpy(np.zeros_like(values))
+            state["exp_avg_sq"] = from_numpy(np.zeros_like(values))
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"] = from_numpy(np.zeros_like(values))
+        state["step"].array += 1
+        t = float(state["step"].array)
+        # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
+        lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        size = lr / (1.0 - beta1**t)
+        root = math.sqrt(1.0 - beta2**t)
+        moments = [state["exp_avg"], state["exp_avg_sq"]]
+        if group["amsgrad"]:
+            moments.append(state["max_exp_avg_sq"])
+        for g, w, m, v, *largest in blocks(grad, values, *(x.array for x in moments)):
+            s = self._scratch.like(w)
+            if group["maximize"] or (decay and not self.decoupled):
+                g = self._decayed(w, g, 0.0 if self.decoupled else decay, group["maximize"])
+            if decay and self.decoupled:
+                np.multiply(w, 1.0 - lr * decay, out=w)
+            np.subtract(g, m, out=s)
+            np.multiply(s, 1.0 - beta1, out=s)
+            np.add(m, s, out=m)
+            np.multiply(g, g, out=s)
+            np.multiply(s, 1.0 - beta2, out=s)
+            np.multiply(v, beta2, out=v)
+            np.add(v, s, out=v)
+            if largest:
+                v = np.maximum(largest[0], v, out=largest[0])
+            np.sqrt(v, out=s)
+            np.divide(s, root, out=s)
+            np.add(s, eps, out=s)
+            np.divide(m, s, out=s)
+            np.multiply(s, size, out=s)
+            np.subtract(w, s, out=w)
+        for held in (state["step"], *moments):
+            held.bump(f"{self._name()}.step")
+
+    def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
+        """The gradient (negated to maximise) plus weight decay, in scratch of its own."""
+        out = self._scratch.like(w, 1)
+        np.multiply(w, decay, out=out)
+        return np.subtract(out, g, out=out) if maximize else np.add(out, g, out=out)
+
+
+class AdamW(Adam):
+    """`Adam` whose weight decay shrinks the parameters instead of joining the gradient.
+
+    Before each step ``param *= 1 - lr * weight_decay``. Source: Loshchilov and Hutter, "Decoupled
+    weight decay regularization", 2019. Arguments, state and errors are those of `Adam`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> adamw = optim.AdamW([x], lr=0.1, weight_decay=0.5)
+    >>> (0 * x).sum().backward()
+    >>> adamw.step()
+    >>> x.detach()
+    tensor([0.9500])
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

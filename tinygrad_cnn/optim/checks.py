@@ -1,0 +1,26 @@
+"""Checks of optimiser options, with errors that say what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["at_least_zero", "below_one"]
+
+
+def at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
+    """Raise unless the options are numbers of at least 0."""
+    for name in names:
+        try:
+            good = float(group[name]) >= 0
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{owner}: `{name}` is {group[name]!r} but a number is expected"
+            ) from None
+        if not good:
+            raise ValueError(f"{owner}: `{name}` is {group[name]} but at least 0 is expected")
+
+
+def below_one(owner: str, name: str, value: float) -> None:
+    """Raise unless ``value`` is in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{owner}: `{name}` is {value} but a number in [0, 1) is expected")

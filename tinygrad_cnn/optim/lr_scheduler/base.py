@@ -1,0 +1,147 @@
+"""`LRScheduler`: counts steps and writes learning rates; subclasses add the formula."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from tinygrad_cnn.optim.optimizer import Optimizer
+
+__all__ = ["LRScheduler"]
+
+
+class LRScheduler:
+    """Base class of learning-rate schedules.
+
+    Made with an optimiser whose learning rates it sets at once and at every `step`, which is
+    called after the optimiser's. A subclass defines `get_lr` and may define `closed_form_lr`.
+
+    Most formulas work on the present rate, not the initial one, so that several schedules can act
+    on one optimiser; they are PyTorch's, down to the order of the arithmetic.
+
+    Attributes
+    ----------
+    last_epoch
+        The number of steps taken.
+    base_lrs
+        The initial learning rate of each group, which is also kept in the group as "initial_lr".
+
+    Raises
+    ------
+    TypeError
+        ``optimizer`` is no Optimizer.
+    KeyError
+        ``last_epoch`` is not -1 but a group has no "initial_lr" (load the optimiser's state first).
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        self._attach(optimizer)
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"{self._name()}: group {i} has no 'initial_lr', which `last_epoch` = "
+                    f"{last_epoch} needs; load the optimiser's state first"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._start()
+
+    def _attach(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"{self._name()}: `optimizer` is a {type(optimizer).__name__} but an Optimizer is "
+                f"expected"
+            )
+        self.optimizer = optimizer
+
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _start(self) -> None:
+        """Set the rates for the first step."""
+        self._step_count = 1
+        self._starting = True
+        self._set_rates()
+        self._starting = False
+
+    def get_lr(self) -> list[float]:
+        """Return the rates for step ``last_epoch``, given those of the step before."""
+        raise NotImplementedError(f"{self._name()}: define `get_lr`")
+
+    def closed_form_lr(self) -> list[float]:
+        """Return the rates for step ``last_epoch`` from the initial ones alone."""
+        return self.get_lr()
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rates that were set last, one per group."""
+        return self._last_lr
+
+    def step(self) -> None:
+        """Go on by one: call it once per epoch or per batch, after ``optimizer.step()``."""
+        if self._step_count == 1 and _never_stepped(self.optimizer):
+            warnings.warn(
+                f"{self._name()}: step() is called before the first optimizer.step(), so the first "
+                f"learning rate is skipped; call optimizer.step() first",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._step_count += 1
+        self._set_rates()
+
+    def _set_rates(self, restart: bool = False) -> None:
+        """Compute and write the rates; ``restart`` begins at step 0 from the initial rates."""
+        self.last_epoch = 0 if restart else self.last_epoch + 1
+        rates = self.closed_form_lr() if restart else self.get_lr()
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = lr
+        self._note_rates()
+
+    def _note_rates(self) -> None:
+        self._last_lr: list[float] = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _scaled(self, factor: float) -> list[float]:
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimiser: numbers, strings and lists, ready for JSON.
+
+        >>> import tinygrad_cnn as tg
+        >>> from tinygrad_cnn import optim
+        >>> sgd = optim.SGD([tg.zeros(1, requires_grad=True)], lr=0.5)
+        >>> optim.lr_scheduler.ExponentialLR(sgd, 0.9).state_dict()["last_epoch"]
+        0
+        """
+        return copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "optimizer"})
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned. The optimiser's state is loaded apart.
+
+        Raises
+        ------
+        ValueError
+            Entries are missing or unknown: the state belongs to another kind of schedule.
+        """
+        _require_keys(self, self.state_dict(), state_dict)
+        self.__dict__.update(copy.deepcopy(dict(state_dict)))
+
+
+def _never_stepped(optimizer: Optimizer) -> bool:
+    # An optimiser with a step() of its own does not count.
+    return type(optimizer).step is Optimizer.step and optimizer.step_count == 0
+
+
+def _require_keys(scheduler: LRScheduler, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    if own.keys() != given.keys():
+        missing = sorted(own.keys() - given.keys()) or "none"
+        unexpected = sorted(given.keys() - own.keys()) or "none"
+        raise ValueError(
+            f"{type(scheduler).__name__}.load_state_dict: the state is another schedule's "
+            f"(missing: {missing}, unexpected: {unexpected})"
+        )

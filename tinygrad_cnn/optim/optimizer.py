@@ -1,0 +1,282 @@
+"""`Optimizer`: parameter groups, state, saving and loading. Subclasses add the update formula."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_cnn.autograd import enable_grad
+from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.optim.memory import Scratch
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Base class of optimisers.
+
+    ``params`` is an iterable of tensors, of ``(name, tensor)`` pairs or of dicts: groups, each with
+    its tensors under "params" and the options in which it differs from ``defaults``. A subclass
+    either defines `update`, which changes one parameter, or `step`.
+
+    Attributes
+    ----------
+    param_groups
+        The groups, dicts with "params" and every option.
+    state
+        What is remembered about each parameter (momentum ...), a dict of tensors by parameter.
+
+    Raises
+    ------
+    TypeError
+        Something is no tensor, or the parameters come in a set, which has no order.
+    ValueError
+        There are no parameters, one comes twice or is no leaf, an option is out of range.
+    """
+
+    step_count: int = 0
+    _scratch: ClassVar[Scratch] = Scratch()
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        defaults: dict[str, Any],
+    ) -> None:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        if isinstance(params, Tensor | np.ndarray):
+            raise TypeError(
+                f"{self._name()}: `params` is a {type(params).__name__} but an iterable of tensors "
+                f"or of dicts is expected; write [{'param' if params.ndim else 'x'}]"
+            )
+        _require_order(self._name(), params)
+        given: list[Any] = list(params)
+        if not given:
+            raise ValueError(
+                f"{self._name()}: `params` is empty (an iterator such as model.parameters() can be "
+                f"read only once)"
+            )
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name()} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    # -- groups -------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, as for layers that are thawed during training.
+
+        Options that it does not name are the constructor's. Nothing is changed if it is wrong.
+
+        Raises
+        ------
+        TypeError
+            The group is no dict, holds something else than tensors, or is unordered.
+        ValueError
+            A parameter is there already or is no leaf; an option is unknown, missing or out of
+            range.
+
+        >>> from tinygrad_cnn import nn, optim
+        >>> body, head = nn.Linear(3, 2), nn.Linear(2, 1)
+        >>> sgd = optim.SGD(body.parameters(), lr=0.1)
+        >>> sgd.add_param_group({"params": head.parameters(), "lr": 0.01})
+        >>> [group["lr"] for group in sgd.param_groups]
+        [0.1, 0.01]
+        """
+        me = self._name()
+        if not isinstance(param_group, dict):
+            raise TypeError(
+                f"{me}: a group is a {type(param_group).__name__} but a dict is expected"
+            )
+        if "params" not in param_group:
+            raise ValueError(f"{me}: a group has no 'params', only {sorted(param_group)}")
+        group = dict(param_group)
+        params = group["params"]
+        _require_order(me, params)
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if any(isinstance(p, tuple) for p in params):
+            params, group["param_names"] = _split_names(me, params)
+        group["params"] = params
+        known = {id(p) for held in self.param_groups for p in held["params"]}
+        for i, param in enumerate(params):
+            if not isinstance(param, Tensor):
+                raise TypeError(
+                    f"{me}: parameter {i} is a {type(param).__name__} but a Tensor is expected"
+                )
+            if not param.is_leaf:
+                raise ValueError(
+                    f"{me}: parameter {i} (shape {param.shape}) is the result of an operation but "
+                    f"a leaf is expected; use detach().requires_grad_()"
+                )
+            if id(param) in known:
+                raise ValueError(f"{me}: parameter {i} (shape {param.shape}) is given twice")
+            known.add(id(param))
+        for option, value in self.defaults.items():
+            group.setdefault(option, value)
+        self.check_options(group)
+        self.param_groups.append(group)
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise if a group's options are out of range; subclasses define it."""
+
+    # -- gradients and steps ------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if set_to_none:
+                    param.grad = None
+                elif param.grad is not None:
+                    param.grad.array.fill(0)
+                    param.grad.bump("zero_grad")
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient.
+
+        ``closure``, if given, computes the loss and the gradients first; its result is returned.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        self.step_count += 1
+        by = f"{self._name()}.step"
+        for group in self.param_groups:
+            for param in group["params"]:
+                grad = param.grad
+                if grad is not None:
+                    self.update(param, grad.array, self.state[param], group)
+                    param.bump(by)
+        return loss
+
+    def update(
+        self,
+        param: Tensor,
+        grad: np.ndarray[Any, Any],
+        state: dict[str, Any],
+        group: dict[str, Any],
+    ) -> None:
+        """Change ``param.array`` in place, given its gradient, its state and its group's options.
+
+        ``grad`` must not be changed.
+        """
+        raise NotImplementedError(f"{self._name()}: define `update` or `step`")
+
+    # -- state --------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return state and options in PyTorch's layout, parameters numbered in order.
+
+        ``{"state": {number: {name: tensor}}, "param_groups": [{..., "params": [number, ...]}]}``;
+        the tensors are the live ones.
+
+        >>> from tinygrad_cnn import nn, optim
+        >>> sgd = optim.SGD(nn.Linear(3, 2).parameters(), lr=0.1)
+        >>> sgd.state_dict()["param_groups"][0]["params"]
+        [0, 1]
+        """
+        number: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                number[id(param)] = len(number)
+            packed = {key: value for key, value in group.items() if key != "params"}
+            packed["params"] = [number[id(param)] for param in group["params"]]
+            groups.append(packed)
+        state = {number[id(param)]: dict(held) for param, held in self.state.items() if held}
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over copies of the state and options that `state_dict` returned.
+
+        Tensors may come as arrays, and numbers of parameters as strings (as JSON has them).
+        Nothing is changed if anything is wrong.
+
+        Raises
+        ------
+        ValueError
+            Groups or parameters differ in number, or state has another shape than its parameter.
+        """
+        me = self._name()
+        saved = list(state_dict["param_groups"])
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                f"{me}.load_state_dict: {len(saved)} groups in the state but "
+                f"{len(self.param_groups)} in the optimiser"
+            )
+        by_number: dict[int, Tensor] = {}
+        groups = []
+        for i, (old, new) in enumerate(zip(saved, self.param_groups, strict=True)):
+            if len(old["params"]) != len(new["params"]):
+                raise ValueError(
+                    f"{me}.load_state_dict: group {i} has {len(old['params'])} parameters in the "
+                    f"state but {len(new['params'])} in the optimiser"
+                )
+            by_number.update(zip(map(int, old["params"]), new["params"], strict=True))
+            group = {key: copy.deepcopy(v) for key, v in old.items() if key != "params"}
+            for key, value in group.items():
+                if isinstance(new.get(key), tuple) and isinstance(value, list):
+                    group[key] = tuple(value)  # JSON has no tuples
+            groups.append({"params": new["params"], **group})
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        wrong = []
+        for key, held in state_dict["state"].items():
+            param = by_number.get(int(key))
+            if param is None:
+                wrong.append(f"parameter {key} is in no group")
+                continue
+            for name, value in held.items():
+                loaded = _copied(name, value, param)
+                state[param][name] = loaded
+                if isinstance(loaded, Tensor) and loaded.ndim and loaded.shape != param.shape:
+                    wrong.append(
+                        f"{name} of parameter {key} has shape {loaded.shape} but {param.shape} is "
+                        f"expected"
+                    )
+        if wrong:
+            raise ValueError(
+                f"{me}.load_state_dict: the state does not fit; nothing was loaded:\n  "
+                + "\n  ".join(wrong)
+            )
+        self.param_groups = groups
+        self.state = state
+
+
+def _require_order(name: str, params: Any) -> None:
+    if isinstance(params, set | frozenset):
+        raise TypeError(
+            f"{name}: `params` is a set, whose order changes from run to run; use a list"
+        )
+
+
+def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
+    if not all(isinstance(p, tuple) and len(p) == 2 for p in params):
+        raise TypeError(f"{name}: named and unnamed parameters are mixed in one group")
+    return [param for _, param in params], [str(label) for label, _ in params]
+
+
+def _copied(name: str, value: Any, param: Tensor) -> Any:
+    """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
+    if isinstance(value, Tensor):
+        value = value.array
+    if not isinstance(value, np.ndarray | np.generic):
+        return copy.deepcopy(value)
+    array = np.asarray(value)
+    keep = name == "step" or array.dtype.kind != "f"
+    return from_numpy(np.array(array, dtype=array.dtype if keep else param.dtype, order="C"))

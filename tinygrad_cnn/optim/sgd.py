@@ -1,0 +1,130 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.optim.checks import at_least_zero
+from tinygrad_cnn.optim.memory import blocks
+from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as PyTorch defines it.
+
+    With g the gradient (negated if ``maximize``) plus ``weight_decay * param``::
+
+        buffer = momentum * buffer + (1 - dampening) * g     # the first time: buffer = g
+        direction = g + momentum * buffer if nesterov else buffer
+        param -= lr * direction
+
+    State: ``momentum_buffer``, if there is momentum. Source: Sutskever et al., "On the importance
+    of initialization and momentum in deep learning", 2013.
+
+    Raises
+    ------
+    ValueError
+        ``lr``, ``momentum`` or ``weight_decay`` is negative, or ``nesterov`` is set without
+        momentum or with dampening.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> sgd = optim.SGD([x], lr=0.1, momentum=0.9)
+    >>> for _ in range(2):
+    ...     sgd.zero_grad()
+    ...     (3 * x).sum().backward()
+    ...     sgd.step()
+    >>> x.detach()
+    tensor([0.1300])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option is out of range."""
+        at_least_zero("SGD", group, "lr", "momentum", "weight_decay")
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError(
+                f"SGD: `nesterov` needs momentum > 0 and dampening = 0 but they are "
+                f"{group['momentum']} and {group['dampening']}"
+            )
+
+    def update(
+        self,
+        param: Tensor,
+        grad: np.ndarray[Any, Any],
+        state: dict[str, Any],
+        group: dict[str, Any],
+    ) -> None:
+        """Change ``param`` in place."""
+        # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
+        lr, momentum = float(group["lr"]), float(group["momentum"])
+        decay, keep = float(group["weight_decay"]), 1.0 - float(group["dampening"])
+        nesterov, maximize = group["nesterov"], group["maximize"]
+        values = param.array
+        if momentum == 0:
+            for g, w in blocks(grad, values):
+                s = self._scratch.like(w)
+                np.multiply(_decayed(w, g, s, decay, maximize), lr, out=s)
+                np.subtract(w, s, out=w)
+            return
+        buffer = state.get("momentum_buffer")
+        first = buffer is None
+        if buffer is None:
+            buffer = state["momentum_buffer"] = from_numpy(np.empty_like(values))
+        for g, w, b in blocks(grad, values, buffer.array):
+            s = self._scratch.like(w)
+            d = _decayed(w, g, s, decay, maximize)
+            if first:
+                np.copyto(b, d)
+            else:
+                np.multiply(b, momentum, out=b)
+                if keep != 1.0:
+                    # Nesterov excludes dampening, so the undamped direction is not needed again.
+                    d = np.multiply(d, keep, out=s)
+                np.add(b, d, out=b)
+            if nesterov:
+                t = np.multiply(b, momentum, out=self._scratch.like(w, 1))
+                np.add(t, d, out=t)
+                np.multiply(t, lr, out=s)
+            else:
+                np.multiply(b, lr, out=s)
+            np.subtract(w, s, out=w)
+        buffer.bump("SGD.step")
+
+
+def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:
+    """The gradient (negated to maximise) plus weight decay: ``g`` itself or in scratch ``s``."""
+    if decay:
+        np.multiply(w, decay, out=s)
+        return np.subtract(s, g, out=s) if maximize else np.add(s, g, out=s)
+    return np.negative(g, out=s) if maximize else g
