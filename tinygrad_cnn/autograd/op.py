@@ -17,11 +17,13 @@ a residual what the forward pass returned in ``Saved(out, name=...)``
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
+import threading
 import traceback
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,9 +124,9 @@ class Op:
     # ---- forward ---------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.promotes:
-            args = self._promoted(args)
-        arrays, parents, live = [], [], False
+        arrays: list[Any] = []
+        parents: list[Any] = []
+        live = False
         for a in args:
             if isinstance(a, Variable):
                 arrays.append(a.array)
@@ -135,10 +137,13 @@ class Op:
             else:  # a constant: a number, an array, or None for an argument left out
                 arrays.append(a)
                 parents.append(None)
+        if self.promotes and not _one_float_dtype(arrays):
+            args = self._promoted(args, arrays)
+            arrays = [a.array if isinstance(a, Variable) else a for a in args]
+            parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
             if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
-                with np.errstate(all="ignore"):
-                    result = self.forward(*arrays, **params)
+                result = _quiet.run(self.forward, *arrays, **params)
             else:
                 result = self.forward(*arrays, **params)
         except ValueError as error:
@@ -146,7 +151,7 @@ class Op:
                 shapes = " and ".join(str(np.shape(a)) for a in arrays)
                 raise ValueError(f"{self.name}: shapes {shapes} do not broadcast") from None
             raise
-        residuals: dict[str, Any] = {}
+        residuals = None
         if type(result) is Saved:
             result, residuals = result.out, result.residuals
         if live and is_recording() and result.dtype.kind == "f":
@@ -160,18 +165,16 @@ class Op:
     def record(
         self,
         result: Any,
-        args: Iterable[Any],
-        arrays: Iterable[Any],
+        args: Sequence[Any],
+        arrays: Sequence[Any],
         parents: tuple[Any, ...],
         params: dict[str, Any],
-        residuals: dict[str, Any],
+        residuals: dict[str, Any] | None = None,
     ) -> Any:
         """A tensor around ``result`` with a node that says how it came to be."""
         saved: dict[str, Any] = {}
-        args = tuple(args)
-        arrays = tuple(arrays)
         for i, name, users in self.kept:
-            if users and not any([parents[u] is not None for u in users if u < len(parents)]):
+            if users and not _any_lives(users, parents):
                 continue
             if self.variadic and i == len(self.args) - 1:
                 saved[name] = [
@@ -180,9 +183,10 @@ class Op:
                 ]
             elif i < len(args):
                 saved[name] = _keep(args[i], arrays[i], parents[i])
-        for name in self.residual_names:
-            if name in residuals:
-                saved[name] = residuals[name]
+        if residuals is not None:
+            for name in self.residual_names:
+                if name in residuals:
+                    saved[name] = residuals[name]
         shapes = tuple([x.shape if isinstance(x, np.ndarray) else () for x in arrays])
         dtypes = tuple([x.dtype if isinstance(x, np.ndarray) else None for x in arrays])
         node = Node(self, parents, shapes, dtypes, params, saved)
@@ -190,27 +194,14 @@ class Op:
             node.trace = "".join(traceback.format_stack()[:-2])
         out = wrap(result, node)
         if self.keeps_output and (
-            not self.output_users or any([parents[u] is not None for u in self.output_users])
+            not self.output_users or _any_lives(self.output_users, parents)
         ):
             saved["y"] = SavedValue(out.array, None, out.version)
         return out
 
-    def _promoted(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments in one dtype, as PyTorch promotes them; Python numbers may stay numbers."""
-        dtype = None
-        mixed = False
-        for a in args:
-            if isinstance(a, (Variable, np.ndarray)):
-                d = a.array.dtype if isinstance(a, Variable) else a.dtype
-                if dtype is None:
-                    dtype = d
-                elif d is not dtype and d != dtype:
-                    mixed = True
-        if dtype is not None and dtype.kind == "f" and not mixed:
-            return args  # NumPy treats Python numbers beside a float array as PyTorch does
-        present = [a for a in args if a is not None]
-        values = [a.array if isinstance(a, Variable) else a for a in present]
-        common = promotion.common_dtype(values)
+    def _promoted(self, args: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
+        """The arguments in one dtype, as PyTorch promotes them."""
+        common = promotion.common_dtype([x for x in arrays if x is not None])
         if self.promotes == "float" and common.kind != "f":
             common = promotion.get_default_dtype()
         return tuple(None if a is None else _cast(a, common) for a in args)
@@ -333,6 +324,46 @@ def isolate(tensor: Variable) -> Any:
     array = tensor.array
     node = Node(_isolate, (tensor.current_node(),), (array.shape,), (array.dtype,), {}, {})
     return wrap(array, node)
+
+
+class _Quiet(threading.local):
+    """Runs functions with NumPy's floating-point warnings off.
+
+    The setting lives in a context, and entering one costs a fraction of `numpy.errstate`. A context
+    can be entered once at a time, so every thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self.run = contextvars.copy_context().run
+        self.run(np.seterr, all="ignore")
+
+
+_quiet = _Quiet()
+
+
+def _one_float_dtype(arrays: list[Any]) -> bool:
+    """Whether NumPy computes these as PyTorch does: floats of one dtype and Python numbers."""
+    first = None
+    for a in arrays:
+        if type(a) is np.ndarray:
+            dtype = a.dtype
+            if first is None:
+                if dtype.kind != "f":
+                    return False
+                first = dtype
+            elif dtype is not first and dtype != first:
+                return False
+        elif isinstance(a, np.generic):
+            return False
+    return first is not None
+
+
+def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
+    """Whether one of the inputs ``users`` wants a gradient."""
+    for u in users:
+        if u < len(parents) and parents[u] is not None:
+            return True
+    return False
 
 
 def _keep(arg: Any, array: Any, parent: Any) -> Any:

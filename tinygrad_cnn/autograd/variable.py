@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -114,7 +114,7 @@ _new = object.__new__
 
 def wrap(array: Any, node: GraphNode | None = None) -> Any:
     """A tensor around ``array`` (not copied), made by ``node``."""
-    out = cast(Variable, _new(Variable.tensor_type))
+    out: Any = _new(Variable.tensor_type)
     # A ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays.
     out.array = array if isinstance(array, np.ndarray) else np.asarray(array)
     out.node = node
