@@ -342,7 +342,9 @@ class Tensor(Variable):
     def detach_(self) -> Tensor:
         """Make this tensor a constant."""
         if self.view_of is not None and self.view_of.tracked:
-            raise RuntimeError("detach_: this tensor is a view, whose graph is its base's; use detach()")
+            raise RuntimeError(
+                "detach_: this tensor is a view, whose graph is its base's; use detach()"
+            )
         self.node = None
         return self
 
@@ -488,7 +490,7 @@ class Tensor(Variable):
         )
         array = b.array if isinstance(b, Variable) else b
         same = not isinstance(b, Variable) or b.array.dtype == self.array.dtype
-        if live or not same or self.array.dtype.kind != "f":
+        if live or not same or self.array.dtype.kind != "f" or isinstance(b, builtins.bool):
             return inplace.assign(self, result(self, b), by)
         inplace.check_writable(self, by, False)
         try:
@@ -508,7 +510,9 @@ class Tensor(Variable):
 
     def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
         """``self -= alpha * other``."""
-        return self._update("sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha))
+        return self._update(
+            "sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha)
+        )
 
     def mul_(self, other: Any) -> Tensor:
         """``self *= other``."""
@@ -608,7 +612,13 @@ class Tensor(Variable):
         self, dim: builtins.int, index: Any, source: Any, *, alpha: builtins.float = 1
     ) -> Tensor:
         """`index_add` in place."""
-        return inplace.assign(self, f.index_add(self, dim, index, source, alpha=alpha), "index_add_")
+        return inplace.assign(
+            self, f.index_add(self, dim, index, source, alpha=alpha), "index_add_"
+        )
+
+    def index_put_(self, indices: Any, values: Any, accumulate: builtins.bool = False) -> Tensor:
+        """`index_put` in place."""
+        return inplace.assign(self, f.index_put(self, indices, values, accumulate), "index_put_")
 
     def copy_(self, src: Any) -> Tensor:
         """Write ``src``, broadcast and cast, into this tensor."""
@@ -654,7 +664,9 @@ class Tensor(Variable):
 
     # ---- dtypes and copies -----------------------------------------------------------------
 
-    def to(self, *args: Any, dtype: Any = None, copy: builtins.bool = False, **ignored: Any) -> Tensor:
+    def to(
+        self, *args: Any, dtype: Any = None, copy: builtins.bool = False, **ignored: Any
+    ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; a device may be ``"cpu"`` only."""
         for a in args:
             if isinstance(a, str) and not _is_dtype(a):
@@ -752,6 +764,7 @@ class Tensor(Variable):
     allclose = f.allclose
     amax = f.amax
     amin = f.amin
+    aminmax = f.aminmax
     any = f.any
     argmax = f.argmax
     argmin = f.argmin
@@ -760,6 +773,7 @@ class Tensor(Variable):
     atan = arctan = f.atan
     atan2 = f.atan2
     bernoulli = f.bernoulli
+    bincount = f.bincount
     bitwise_and = f.bitwise_and
     bitwise_not = f.bitwise_not
     bitwise_or = f.bitwise_or
@@ -769,12 +783,16 @@ class Tensor(Variable):
     ceil = f.ceil
     chunk = f.chunk
     clamp = clip = f.clamp
+    clamp_max = f.clamp_max
+    clamp_min = f.clamp_min
     clone = f.clone
     cos = f.cos
     cosh = f.cosh
+    cumprod = f.cumprod
     count_nonzero = f.count_nonzero
     cumsum = f.cumsum
     diag = f.diag
+    diff = f.diff
     diagonal = f.diagonal
     div = divide = true_divide = f.div
     dot = f.dot
@@ -796,6 +814,11 @@ class Tensor(Variable):
     ge = f.ge
     gt = f.gt
     index_add = f.index_add
+    argwhere = f.argwhere
+    masked_scatter = f.masked_scatter
+    index_put = f.index_put
+    index_fill = f.index_fill
+    index_copy = f.index_copy
     index_select = f.index_select
     isclose = f.isclose
     isfinite = f.isfinite
@@ -829,6 +852,8 @@ class Tensor(Variable):
     mul = multiply = f.mul
     multinomial = f.multinomial
     mv = f.mv
+    nansum = f.nansum
+    nanmean = f.nanmean
     nan_to_num = f.nan_to_num
     narrow = f.narrow
     ne = f.ne
@@ -881,6 +906,7 @@ class Tensor(Variable):
     trunc = f.trunc
     unbind = f.unbind
     unflatten = f.unflatten
+    unique = f.unique
     unsqueeze = f.unsqueeze
     var = f.var
     view = f.reshape

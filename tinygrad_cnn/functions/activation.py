@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.convert import axis, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
-from tinygrad_cnn.ops.activation import sigmoid
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -27,63 +26,66 @@ __all__ = [
 ]
 
 
-def relu(x: Any, inplace: bool = False) -> Tensor:
-    """``max(x, 0)``; the derivative at 0 is 0. ``inplace`` writes the result into ``x``.
+sigmoid = unary(ops.sigmoid)
+
+
+def relu(input: Any, inplace: bool = False) -> Tensor:
+    """``max(input, 0)``; the derivative at 0 is 0. ``inplace`` writes the result into ``input``.
 
     >>> import tinygrad_cnn as tg
     >>> tg.relu(tg.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    x = to_tensor(x)
+    x = to_tensor(input)
     y = ops.relu(x)
     return assign(x, y, "relu_") if inplace else y
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``x`` if positive, else ``negative_slope * x`` (Maas et al., 2013)."""
-    x = to_tensor(x)
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``input`` if positive, else ``negative_slope * input`` (Maas et al., 2013)."""
+    x = to_tensor(input)
     y = ops.leaky_relu(x, negative_slope=negative_slope)
     return assign(x, y, "leaky_relu_") if inplace else y
 
 
-def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``x`` if positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015)."""
-    x = to_tensor(x)
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``input`` if positive, else ``alpha * (exp(input) - 1)`` (Clevert et al., 2015)."""
+    x = to_tensor(input)
     y = ops.elu(x, alpha=alpha)
     return assign(x, y, "elu_") if inplace else y
 
 
-def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """``x * Φ(x)``, Φ the normal distribution's; ``approximate`` is ``"none"`` or ``"tanh"``."""
-    return ops.gelu(to_tensor(x), approximate=approximate)  # type: ignore[no-any-return]
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """``input * Φ(input)``, Φ the normal distribution's; ``approximate`` is ``"none"`` or ``"tanh"``."""
+    return ops.gelu(to_tensor(input), approximate=approximate)  # type: ignore[no-any-return]
 
 
-def silu(x: Any, inplace: bool = False) -> Tensor:
-    """``x * sigmoid(x)``, also called swish."""
-    x = to_tensor(x)
+def silu(input: Any, inplace: bool = False) -> Tensor:
+    """``input * sigmoid(input)``, also called swish."""
+    x = to_tensor(input)
     y = ops.silu(x)
     return assign(x, y, "silu_") if inplace else y
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """``log(1 + exp(beta * x)) / beta``; linear where ``beta * x > threshold``."""
-    return ops.softplus(to_tensor(x), beta=beta, threshold=threshold)  # type: ignore[no-any-return]
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta * input)) / beta``; linear where ``beta * input > threshold``."""
+    return ops.softplus(to_tensor(input), beta=beta, threshold=threshold)  # type: ignore[no-any-return]
 
 
-def softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """``exp(x) / sum(exp(x))`` along ``dim``.
+def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """``exp(input) / sum(exp(input))`` along ``dim``.
 
     >>> import tinygrad_cnn as tg
     >>> tg.softmax(tg.tensor([[1.0, 1.0]]), dim=1)
     tensor([[0.5000, 0.5000]])
     """
-    x = to_tensor(x) if dtype is None else to(x, dtype)
+    x = to_tensor(input) if dtype is None else to(input, dtype)
     return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x.array.ndim else x * 0 + 1  # type: ignore[no-any-return]
 
 
-def log_softmax(x: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """``log(softmax(x))`` along ``dim``, without overflow."""
-    x = to_tensor(x) if dtype is None else to(x, dtype)
+def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """``log(softmax(input))`` along ``dim``, without overflow."""
+    x = to_tensor(input) if dtype is None else to(input, dtype)
     return reductions.log_softmax(x, dim=_axis("log_softmax", x, dim)) if x.array.ndim else x * 0  # type: ignore[no-any-return]
 
 

@@ -49,7 +49,9 @@ def _apply(ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
     for v in (a, b):
         kind = np.asarray(v).dtype.kind
         if kind not in kinds:
-            raise TypeError(f"{ufunc.__name__}: an operand is {np.asarray(v).dtype}, which is refused")
+            raise TypeError(
+                f"{ufunc.__name__}: an operand is {np.asarray(v).dtype}, which is refused"
+            )
     try:
         with np.errstate(all="ignore"):
             return wrap(ufunc(a, b))  # type: ignore[no-any-return]
@@ -59,109 +61,109 @@ def _apply(ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
         ) from None
 
 
-def eq(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x == other``."""
-    return _apply(np.equal, x, other)
+def eq(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input == other``."""
+    return _apply(np.equal, input, other)
 
 
-def ne(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x != other``."""
-    return _apply(np.not_equal, x, other)
+def ne(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input != other``."""
+    return _apply(np.not_equal, input, other)
 
 
-def lt(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x < other``."""
-    return _apply(np.less, x, other)
+def lt(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input < other``."""
+    return _apply(np.less, input, other)
 
 
-def le(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x <= other``."""
-    return _apply(np.less_equal, x, other)
+def le(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input <= other``."""
+    return _apply(np.less_equal, input, other)
 
 
-def gt(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x > other``."""
-    return _apply(np.greater, x, other)
+def gt(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input > other``."""
+    return _apply(np.greater, input, other)
 
 
-def ge(x: Any, other: Any) -> Tensor:
-    """Elementwise ``x >= other``."""
-    return _apply(np.greater_equal, x, other)
+def ge(input: Any, other: Any) -> Tensor:
+    """Elementwise ``input >= other``."""
+    return _apply(np.greater_equal, input, other)
 
 
-def logical_and(x: Any, other: Any) -> Tensor:
+def logical_and(input: Any, other: Any) -> Tensor:
     """Whether both are true (not 0)."""
-    return _apply(np.logical_and, x, other)
+    return _apply(np.logical_and, input, other)
 
 
-def logical_or(x: Any, other: Any) -> Tensor:
+def logical_or(input: Any, other: Any) -> Tensor:
     """Whether either is true (not 0)."""
-    return _apply(np.logical_or, x, other)
+    return _apply(np.logical_or, input, other)
 
 
-def logical_xor(x: Any, other: Any) -> Tensor:
+def logical_xor(input: Any, other: Any) -> Tensor:
     """Whether exactly one is true (not 0)."""
-    return _apply(np.logical_xor, x, other)
+    return _apply(np.logical_xor, input, other)
 
 
-def logical_not(x: Any) -> Tensor:
+def logical_not(input: Any) -> Tensor:
     """Whether it is false (0)."""
-    return wrap(np.logical_not(to_tensor(x).array))  # type: ignore[no-any-return]
+    return wrap(np.logical_not(to_tensor(input).array))  # type: ignore[no-any-return]
 
 
-def bitwise_and(x: Any, other: Any) -> Tensor:
+def bitwise_and(input: Any, other: Any) -> Tensor:
     """Bit by bit and, of bools or integers."""
-    return _apply(np.bitwise_and, x, other, "biu")
+    return _apply(np.bitwise_and, input, other, "biu")
 
 
-def bitwise_or(x: Any, other: Any) -> Tensor:
+def bitwise_or(input: Any, other: Any) -> Tensor:
     """Bit by bit or, of bools or integers."""
-    return _apply(np.bitwise_or, x, other, "biu")
+    return _apply(np.bitwise_or, input, other, "biu")
 
 
-def bitwise_xor(x: Any, other: Any) -> Tensor:
+def bitwise_xor(input: Any, other: Any) -> Tensor:
     """Bit by bit exclusive or, of bools or integers."""
-    return _apply(np.bitwise_xor, x, other, "biu")
+    return _apply(np.bitwise_xor, input, other, "biu")
 
 
-def bitwise_not(x: Any) -> Tensor:
+def bitwise_not(input: Any) -> Tensor:
     """Every bit inverted, of bools or integers."""
-    array = to_tensor(x).array
+    array = to_tensor(input).array
     if array.dtype.kind not in "biu":
-        raise TypeError(f"bitwise_not: `x` is {array.dtype}, expected bool or an integer dtype")
+        raise TypeError(f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype")
     return wrap(np.invert(array))  # type: ignore[no-any-return]
 
 
-def isnan(x: Any) -> Tensor:
+def isnan(input: Any) -> Tensor:
     """Whether it is NaN."""
-    return wrap(np.isnan(to_tensor(x).array))  # type: ignore[no-any-return]
+    return wrap(np.isnan(to_tensor(input).array))  # type: ignore[no-any-return]
 
 
-def isinf(x: Any) -> Tensor:
+def isinf(input: Any) -> Tensor:
     """Whether it is inf or -inf."""
-    return wrap(np.isinf(to_tensor(x).array))  # type: ignore[no-any-return]
+    return wrap(np.isinf(to_tensor(input).array))  # type: ignore[no-any-return]
 
 
-def isfinite(x: Any) -> Tensor:
+def isfinite(input: Any) -> Tensor:
     """Whether it is neither infinite nor NaN."""
-    return wrap(np.isfinite(to_tensor(x).array))  # type: ignore[no-any-return]
+    return wrap(np.isfinite(to_tensor(input).array))  # type: ignore[no-any-return]
 
 
 def isclose(
-    x: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Whether ``|x - other| <= atol + rtol * |other|``."""
-    a, b = to_tensor(x).array, to_tensor(other).array
+    """Whether ``|input - other| <= atol + rtol * |other|``."""
+    a, b = to_tensor(input).array, to_tensor(other).array
     return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))  # type: ignore[no-any-return]
 
 
 def allclose(
-    x: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Whether `isclose` holds everywhere."""
-    return bool(isclose(x, other, rtol, atol, equal_nan).array.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
-def equal(x: Any, other: Any) -> bool:
+def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and the same values."""
-    return bool(np.array_equal(to_tensor(x).array, to_tensor(other).array))
+    return bool(np.array_equal(to_tensor(input).array, to_tensor(other).array))

@@ -15,7 +15,17 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["array_of", "axes", "axis", "numpy_names", "operand", "pair", "size_of", "to_tensor"]
+__all__ = [
+    "array_of",
+    "axes",
+    "axis",
+    "numpy_names",
+    "operand",
+    "pair",
+    "size_of",
+    "to_tensor",
+    "unary",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NUMBERS = (bool, int, float)
@@ -77,13 +87,17 @@ def _stack(data: Any) -> np.ndarray[Any, Any]:
     return np.array([_stack(d) if not isinstance(d, _NUMBERS) else d for d in data])
 
 
-def to_tensor(x: Any) -> Tensor:
-    """``x`` as a tensor: itself if it is one, else a constant (an array keeps its memory)."""
+def to_tensor(x: Any, dtype: Any = None) -> Tensor:
+    """``x`` as a tensor: itself if it is one, else a constant (an array keeps its memory).
+
+    Numbers and lists are read as ``dtype`` right away: by way of the default dtype, 0.1 would lose
+    half of its digits.
+    """
     if isinstance(x, Variable):
         return x  # type: ignore[return-value]  # every Variable is a Tensor
     if isinstance(x, np.ndarray):
         return wrap(check_dtype(x))  # type: ignore[no-any-return]
-    return wrap(array_of(x))  # type: ignore[no-any-return]
+    return wrap(array_of(x, dtype))  # type: ignore[no-any-return]
 
 
 def operand(x: Any) -> Any:
@@ -93,6 +107,17 @@ def operand(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return check_dtype(x)
     return array_of(x)
+
+
+def unary(op: Any) -> Callable[[Any], Tensor]:
+    """The public function of one tensor that an operation is: named ``input``, as PyTorch's."""
+
+    def call(input: Any) -> Tensor:
+        return op(to_tensor(input))  # type: ignore[no-any-return]
+
+    functools.update_wrapper(call, op)
+    del call.__wrapped__  # type: ignore[attr-defined]  # whose signature would be shown instead
+    return call
 
 
 def axis(name: str, dim: Any, ndim: int) -> int:
@@ -163,10 +188,14 @@ def numpy_names(function: F) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            if "axis" in kwargs:
-                kwargs["dim"] = kwargs.pop("axis")
-            if "keepdims" in kwargs:
-                kwargs["keepdim"] = kwargs.pop("keepdims")
+            for numpys, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+                if numpys in kwargs:
+                    if ours in kwargs:
+                        raise TypeError(
+                            f"{function.__name__}: `{numpys}` and `{ours}` are two names of one "
+                            f"argument"
+                        )
+                    kwargs[ours] = kwargs.pop(numpys)
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]  # the same signature and two more names

@@ -29,7 +29,11 @@ Border = tuple[tuple[int, int], tuple[int, int]]
 
 
 def _border(
-    name: str, padding: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+    name: str,
+    padding: Any,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> Border:
     """``padding`` as ((top, bottom), (left, right))."""
     if isinstance(padding, str):
@@ -57,7 +61,7 @@ def _images(name: str, x: Any, rank: int = 4) -> tuple[Tensor, bool]:
         return unsqueeze(x, 0), True
     if x.array.ndim != rank:
         form = "(n, c, h, w) or (c, h, w)" if rank == 4 else "(n, c, l) or (c, l)"
-        raise ValueError(f"{name}: `x` has shape {x.array.shape}, expected {form}")
+        raise ValueError(f"{name}: `input` has shape {x.array.shape}, expected {form}")
     return x, False
 
 
@@ -73,7 +77,7 @@ def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tup
 
 
 def conv2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Any = 1,
@@ -112,7 +116,7 @@ def conv2d(
     >>> tg.nn.functional.conv2d(x, tg.ones(2, 3, 3, 3), padding=1).shape
     (1, 2, 5, 5)
     """
-    x, single = _images("conv2d", x)
+    x, single = _images("conv2d", input)
     weight, bias = _weights("conv2d", x, weight, bias)
     strides = pair("conv2d", "stride", stride)
     spread = pair("conv2d", "dilation", dilation)
@@ -129,7 +133,7 @@ def conv2d(
 
 
 def conv1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Any = 1,
@@ -138,7 +142,7 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation of signals (n, c, l) or (c, l) with filters (f, c / groups, k)."""
-    x, single = _images("conv1d", x, 3)
+    x, single = _images("conv1d", input, 3)
     weight, bias = _weights("conv1d", x, weight, bias, 3)
     (s,), (d,) = pair("conv1d", "stride", stride, 1), pair("conv1d", "dilation", dilation, 1)
     if not isinstance(padding, str):
@@ -163,7 +167,7 @@ def _border_1d(padding: Any, k: int, stride: int, dilation: int) -> Border:
 
 
 def conv_transpose2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Any = 1,
@@ -174,10 +178,10 @@ def conv_transpose2d(
 ) -> Tensor:
     """The adjoint of `conv2d`, which spreads every pixel over a kernel.
 
-    ``x`` (n, c, h, w), ``weight`` (c, f / groups, kh, kw) → (n, f, oh, ow) with
+    ``input`` (n, c, h, w), ``weight`` (c, f / groups, kh, kw) → (n, f, oh, ow) with
     ``oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1``.
     """
-    x, single = _images("conv_transpose2d", x)
+    x, single = _images("conv_transpose2d", input)
     weight, bias = _weights("conv_transpose2d", x, weight, bias)
     strides = pair("conv_transpose2d", "stride", stride)
     spread = pair("conv_transpose2d", "dilation", dilation)
@@ -188,7 +192,7 @@ def conv_transpose2d(
     border = _border("conv_transpose2d", padding, kernel, strides, spread)
     if x.array.shape[1] != weight.array.shape[0]:
         raise ValueError(
-            f"conv_transpose2d: `x` has {x.array.shape[1]} channels but `weight` expects "
+            f"conv_transpose2d: `input` has {x.array.shape[1]} channels but `weight` expects "
             f"{weight.array.shape[0]} (x {x.array.shape}, weight {weight.array.shape})"
         )
     for o, s, d in zip(extra, strides, spread, strict=True):
@@ -214,13 +218,15 @@ def conv_transpose2d(
     if bias is not None:
         f = out.array.shape[1]
         if bias.array.shape != (f,):
-            raise ValueError(f"conv_transpose2d: `bias` has shape {bias.array.shape}, expected ({f},)")
+            raise ValueError(
+                f"conv_transpose2d: `bias` has shape {bias.array.shape}, expected ({f},)"
+            )
         out = out + reshape(bias, (f, 1, 1))
     return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
 
 
 def conv_transpose1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Any = 1,
@@ -230,7 +236,7 @@ def conv_transpose1d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of `conv1d`: signals (n, c, l), weight (c, f / groups, k)."""
-    x, single = _images("conv_transpose1d", x, 3)
+    x, single = _images("conv_transpose1d", input, 3)
     weight, bias = _weights("conv_transpose1d", x, weight, bias, 3)
     name = "conv_transpose1d"
     out = conv_transpose2d(
@@ -251,7 +257,7 @@ def conv_transpose1d(
 
 
 def max_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -269,11 +275,13 @@ def max_pool2d(
     tensor([[[[ 5.,  7.],
               [13., 15.]]]])
     """
-    x, single = _images("max_pool2d", x)
+    x, single = _images("max_pool2d", input)
     kernel = pair("max_pool2d", "kernel_size", kernel_size)
     params: dict[str, Any] = {
         "kernel_size": kernel,
-        "stride": kernel if stride is None or stride == [] else pair("max_pool2d", "stride", stride),
+        "stride": kernel
+        if stride is None or stride == []
+        else pair("max_pool2d", "stride", stride),
         "padding": pair("max_pool2d", "padding", padding),
         "dilation": pair("max_pool2d", "dilation", dilation),
         "ceil_mode": bool(ceil_mode),
@@ -288,7 +296,7 @@ def max_pool2d(
 
 
 def avg_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -297,7 +305,7 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Mean of each window; zeros in the padding count unless ``count_include_pad`` is False."""
-    x, single = _images("avg_pool2d", x)
+    x, single = _images("avg_pool2d", input)
     kernel = pair("avg_pool2d", "kernel_size", kernel_size)
     out = pooling.avg_pool2d(
         x,
@@ -311,9 +319,9 @@ def avg_pool2d(
     return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """Means over a grid of ``output_size`` near-equal windows; None keeps a side."""
-    x, single = _images("adaptive_avg_pool2d", x)
+    x, single = _images("adaptive_avg_pool2d", input)
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     size = pair(
         "adaptive_avg_pool2d",

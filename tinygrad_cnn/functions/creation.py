@@ -50,9 +50,9 @@ def _make(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
     return out  # type: ignore[no-any-return]
 
 
-def is_tensor(x: Any) -> bool:
-    """Whether ``x`` is a tensor."""
-    return isinstance(x, Variable)
+def is_tensor(input: Any) -> bool:
+    """Whether ``input`` is a tensor."""
+    return isinstance(input, Variable)
 
 
 def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
@@ -123,28 +123,35 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool =
     return _make(np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad)
 
 
-def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of the shape and dtype of ``x``."""
-    return _make(np.zeros_like(to_tensor(x).array, dtype=dtype), requires_grad)
+def zeros_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape and dtype of ``input``."""
+    return _make(np.zeros_like(to_tensor(input).array, dtype=dtype), requires_grad)
 
 
-def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape and dtype of ``x``."""
-    return _make(np.ones_like(to_tensor(x).array, dtype=dtype), requires_grad)
+def ones_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape and dtype of ``input``."""
+    return _make(np.ones_like(to_tensor(input).array, dtype=dtype), requires_grad)
 
 
-def empty_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of the shape and dtype of ``x`` with whatever the memory holds."""
-    return _make(np.empty_like(to_tensor(x).array, dtype=dtype), requires_grad)
+def empty_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
+    return _make(np.empty_like(to_tensor(input).array, dtype=dtype), requires_grad)
 
 
-def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """The shape and dtype of ``x`` full of one number."""
-    return _make(np.full_like(to_tensor(x).array, fill_value, dtype=dtype), requires_grad)
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The shape and dtype of ``input`` full of one number."""
+    return _make(np.full_like(to_tensor(input).array, fill_value, dtype=dtype), requires_grad)
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers from ``start`` (0 if only one is given) up to but without ``end``.
 
@@ -156,19 +163,29 @@ def arange(
         start, end = 0, start
     values = [v.item() if isinstance(v, Variable) else v for v in (start, end, step)]  # type: ignore[attr-defined]
     if not values[2] or (values[1] - values[0]) / values[2] < 0:
-        raise ValueError(f"arange: from {values[0]} to {values[1]} by steps of {values[2]} is endless")
+        raise ValueError(
+            f"arange: from {values[0]} to {values[1]} by steps of {values[2]} is endless"
+        )
     if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
         dtype = promotion.get_default_dtype()
     return _make(np.arange(*values, dtype=dtype), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     return _make(np.linspace(start, end, steps, dtype=_dtype(dtype)), requires_grad)
 
 
 def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
     return _make(np.logspace(start, end, steps, base=base, dtype=_dtype(dtype)), requires_grad)
@@ -182,7 +199,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool 
 # ---- random numbers ------------------------------------------------------------------------
 
 
-def _draw(name: str, size: tuple[Any, ...], dtype: Any, generator: Any, method: str) -> np.ndarray[Any, Any]:
+def _draw(
+    name: str, size: tuple[Any, ...], dtype: Any, generator: Any, method: str
+) -> np.ndarray[Any, Any]:
     shape, wanted = size_of(name, size), _dtype(dtype)
     if wanted.kind != "f":
         raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
@@ -206,18 +225,26 @@ def randn(
 
 
 def rand_like(
-    x: Any, *, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
+    input: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
 ) -> Tensor:
-    """`rand` of the shape and dtype of ``x``."""
-    x = to_tensor(x)
+    """`rand` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
     return rand(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
 
 
 def randn_like(
-    x: Any, *, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
+    input: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
 ) -> Tensor:
-    """`randn` of the shape and dtype of ``x``."""
-    x = to_tensor(x)
+    """`randn` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
     return randn(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
 
 

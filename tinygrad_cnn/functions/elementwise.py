@@ -9,35 +9,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import operand, to_tensor
+from tinygrad_cnn.functions.convert import operand, to_tensor, unary
+from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
-from tinygrad_cnn.ops.elementwise import (
-    abs,
-    acos,
-    asin,
-    atan,
-    clone,
-    cos,
-    cosh,
-    erf,
-    exp,
-    exp2,
-    expm1,
-    log,
-    log1p,
-    log2,
-    log10,
-    neg,
-    reciprocal,
-    rsqrt,
-    sign,
-    sin,
-    sinh,
-    sqrt,
-    square,
-    tan,
-    tanh,
-)
+from tinygrad_cnn.ops import trigonometry as trig
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -53,6 +28,8 @@ __all__ = [
     "atan2",
     "ceil",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clone",
     "cos",
     "cosh",
@@ -97,6 +74,33 @@ __all__ = [
 ]
 
 
+abs = unary(choice.abs)
+acos = unary(trig.acos)
+asin = unary(trig.asin)
+atan = unary(trig.atan)
+clone = unary(ops.clone)
+cos = unary(trig.cos)
+cosh = unary(trig.cosh)
+erf = unary(ops.erf)
+exp = unary(ops.exp)
+exp2 = unary(ops.exp2)
+expm1 = unary(ops.expm1)
+log = unary(ops.log)
+log1p = unary(ops.log1p)
+log2 = unary(ops.log2)
+log10 = unary(ops.log10)
+neg = unary(ops.neg)
+reciprocal = unary(ops.reciprocal)
+rsqrt = unary(ops.rsqrt)
+sign = unary(choice.sign)
+sin = unary(trig.sin)
+sinh = unary(trig.sinh)
+sqrt = unary(ops.sqrt)
+square = unary(ops.square)
+tan = unary(trig.tan)
+tanh = unary(trig.tanh)
+
+
 def _two(x: Any, other: Any) -> tuple[Any, Any]:
     """Two operands, at least one of which is a tensor or an array."""
     a, b = operand(x), operand(other)
@@ -105,119 +109,121 @@ def _two(x: Any, other: Any) -> tuple[Any, Any]:
     return a, b
 
 
+def _times(x: Any, alpha: float) -> Any:
+    return x * alpha if isinstance(x, (bool, int, float)) else ops.mul(x, alpha)
+
+
 def _bool_kind(v: Any) -> bool:
     if isinstance(v, Variable):
         v = v.array
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 
-def add(x: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """``x + alpha * other``, broadcasting.
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """``input + alpha * other``, broadcasting.
 
     >>> import tinygrad_cnn as tg
     >>> tg.add(tg.tensor([1.0, 2.0]), tg.tensor([10.0, 20.0]), alpha=2)
     tensor([21., 42.])
     """
-    a, b = _two(x, other)
-    return ops.add(a, b if alpha == 1 else ops.mul(to_tensor(b), alpha))  # type: ignore[no-any-return]
+    a, b = _two(input, other)
+    return ops.add(a, b if alpha == 1 else _times(b, alpha))  # type: ignore[no-any-return]
 
 
-def sub(x: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """``x - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
-    a, b = _two(x, other)
-    if _bool_kind(a) and _bool_kind(b):
-        raise TypeError("sub: both operands are bool; use ^ or logical_not()")
-    return ops.sub(a, b if alpha == 1 else ops.mul(to_tensor(b), alpha))  # type: ignore[no-any-return]
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
+    a, b = _two(input, other)
+    if _bool_kind(a) or _bool_kind(b):
+        raise TypeError("sub: an operand is bool; use ^ or logical_not()")
+    return ops.sub(a, b if alpha == 1 else _times(b, alpha))  # type: ignore[no-any-return]
 
 
-def rsub(x: Any, other: Any) -> Tensor:
-    """``other - x``."""
-    return sub(other, x)
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """``other - alpha * input``."""
+    return sub(other, input, alpha=alpha)
 
 
-def mul(x: Any, other: Any) -> Tensor:
-    """``x * other``, broadcasting."""
-    return ops.mul(*_two(x, other))  # type: ignore[no-any-return]
+def mul(input: Any, other: Any) -> Tensor:
+    """``input * other``, broadcasting."""
+    return ops.mul(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def div(x: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """``x / other``, broadcasting; integers give floats unless rounded.
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``, broadcasting; integers give floats unless rounded.
 
     ``rounding_mode`` is None, ``"floor"`` or ``"trunc"``.
     """
     if rounding_mode is None:
-        return ops.div(*_two(x, other))  # type: ignore[no-any-return]
+        return ops.div(*_two(input, other))  # type: ignore[no-any-return]
     if rounding_mode not in ("floor", "trunc"):
         raise ValueError(
             f"div: `rounding_mode` is {rounding_mode!r}, expected None, 'floor' or 'trunc'"
         )
     if rounding_mode == "floor":
-        return floor_divide(x, other)
-    a, b = _two(x, other)
+        return floor_divide(input, other)
+    a, b = _two(input, other)
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
-    return to(trunc(ops.div(a, b)), dtype)
+    if dtype.kind == "f":
+        return trunc(ops.div(a, b))
+    down = floor_divide(a, b).array
+    inexact = down * choice.raw(b) != choice.raw(a)
+    return wrap((down + (inexact & (down < 0))).astype(dtype))  # type: ignore[no-any-return]
 
 
-def floor_divide(x: Any, other: Any) -> Tensor:
-    """``floor(x / other)`` in the operands' common dtype; its derivative is 0."""
-    a, b = (to_tensor(v) if not isinstance(v, (bool, int, float)) else v for v in _two(x, other))
-    values = [getattr(v, "array", v) for v in (a, b)]
-    dtype = promotion.common_dtype(values)
-    if dtype.kind == "b":
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """``floor(input / other)`` in the operands' common dtype; its derivative is 0."""
+    a, b = _two(input, other)
+    if _bool_kind(a) and _bool_kind(b):
         raise TypeError("floor_divide: both operands are bool, expected numbers")
-    if dtype.kind in "iu" and not np.all(np.asarray(values[1])):
-        raise ZeroDivisionError("floor_divide: `other` holds 0, and integers cannot be infinite")
-    with np.errstate(all="ignore"):
-        return wrap(np.floor_divide(*[np.asarray(v, dtype) for v in values]))  # type: ignore[no-any-return]
+    return ops.floor_divide(a, b)  # type: ignore[no-any-return]
 
 
-def remainder(x: Any, other: Any) -> Tensor:
-    """``x - other * floor(x / other)``, with the sign of ``other``."""
-    return ops.remainder(*_two(x, other))  # type: ignore[no-any-return]
+def remainder(input: Any, other: Any) -> Tensor:
+    """``input - other * floor(input / other)``, with the sign of ``other``."""
+    return ops.remainder(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def fmod(x: Any, other: Any) -> Tensor:
-    """``x - other * trunc(x / other)``, with the sign of ``x``."""
-    a, b = (to_tensor(v) for v in _two(x, other))
-    return sub(a, mul(b, trunc(div(a, b)).detach()))
+def fmod(input: Any, other: Any) -> Tensor:
+    """``input - other * trunc(input / other)``, with the sign of ``input``."""
+    return ops.fmod(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def pow(x: Any, exponent: Any) -> Tensor:
-    """``x ** exponent``, broadcasting.
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent``, broadcasting.
 
     >>> import tinygrad_cnn as tg
     >>> tg.pow(tg.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
     """
-    if isinstance(exponent, (bool, int, float)) and not isinstance(x, (bool, int, float)):
-        base = to_tensor(x)
+    if isinstance(exponent, (bool, int, float)) and not isinstance(input, (bool, int, float)):
+        base = to_tensor(input)
         kind = base.array.dtype.kind
         if kind == "f" and not (exponent == 2):
             return ops.pow_scalar(base, exponent=float(exponent))  # type: ignore[no-any-return]
-        if exponent == 2 and kind in "fiu":
+        if exponent == 2 and (kind == "f" or (kind in "iu" and isinstance(exponent, int))):
             return ops.square(base)  # type: ignore[no-any-return]
         if kind in "iu" and isinstance(exponent, int) and exponent < 0:
             raise ValueError(f"pow: `exponent` is {exponent}, but integers have no such power")
-    return ops.pow(*_two(x, exponent))  # type: ignore[no-any-return]
+    return ops.pow(*_two(input, exponent))  # type: ignore[no-any-return]
 
 
-def atan2(x: Any, other: Any) -> Tensor:
-    """Angle in radians of the points (``other``, ``x``)."""
-    return ops.atan2(*_two(x, other))  # type: ignore[no-any-return]
+def atan2(input: Any, other: Any) -> Tensor:
+    """Angle in radians of the points (``other``, ``input``)."""
+    return trig.atan2(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def maximum(x: Any, other: Any) -> Tensor:
+def maximum(input: Any, other: Any) -> Tensor:
     """Elementwise larger value; equal values share the gradient."""
-    return ops.maximum(*_two(x, other))  # type: ignore[no-any-return]
+    return choice.maximum(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def minimum(x: Any, other: Any) -> Tensor:
+def minimum(input: Any, other: Any) -> Tensor:
     """Elementwise smaller value; equal values share the gradient."""
-    return ops.minimum(*_two(x, other))  # type: ignore[no-any-return]
+    return choice.minimum(*_two(input, other))  # type: ignore[no-any-return]
 
 
-def where(condition: Any, x: Any = None, other: Any = None) -> Any:
-    """``x`` where ``condition`` holds, else ``other``, broadcasting.
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, else ``other``, broadcasting.
 
     With ``condition`` alone: the indices where it holds, as ``nonzero(as_tuple=True)``.
 
@@ -227,31 +233,29 @@ def where(condition: Any, x: Any = None, other: Any = None) -> Any:
     tensor([0., 2.])
     """
     condition = to_tensor(condition)
-    if x is None and other is None:
+    if input is None and other is None:
         return tuple(wrap(i) for i in np.nonzero(condition.array))
     if condition.array.dtype.kind != "b":
         raise TypeError(f"where: `condition` has dtype {condition.array.dtype}, expected bool")
-    a, b = operand(x), operand(other)
+    a, b = operand(input), operand(other)
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
-    a, b = (v if v.array.dtype == dtype else to(v, dtype) for v in (to_tensor(a), to_tensor(b)))
-    return ops.where(condition, a, b)
+    return choice.where(condition, to(a, dtype), to(b, dtype))
 
 
-def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
-    """``x`` with ``value`` (a number or a 0-d tensor) where ``mask`` (bool, broadcast) holds."""
-    x = to_tensor(x)
+def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
+    """``input`` with ``value`` (a number or a 0-d tensor) where ``mask`` (bool, broadcast) holds."""
+    x = to_tensor(input)
     mask = to_tensor(mask)
     if mask.array.dtype.kind != "b":
         raise TypeError(f"masked_fill: `mask` has dtype {mask.array.dtype}, expected bool")
-    value = to_tensor(value)
-    if value.array.ndim:
-        raise ValueError(f"masked_fill: `value` has shape {value.array.shape}, expected a number")
-    return ops.where(mask, to(value, x.array.dtype), x)  # type: ignore[no-any-return]
+    if np.ndim(choice.raw(value)):
+        raise ValueError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
+    return choice.where(mask, to(value, x.array.dtype), x)  # type: ignore[no-any-return]
 
 
-def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """``x`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
-    x = to_tensor(x)
+def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
+    """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
+    x = to_tensor(input)
     if min is None and max is None:
         raise ValueError("clamp: at least one of `min` and `max` must be given")
     numbers = (bool, int, float, type(None))
@@ -260,69 +264,84 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:
             x = to(x, promotion.get_default_dtype())
         if min is not None and max is not None and min > max:
             min = max
-        return ops.clamp(x, min=min, max=max)  # type: ignore[no-any-return]
+        return choice.clamp(x, min=min, max=max)  # type: ignore[no-any-return]
     if min is not None:
-        min = to_tensor(min)
-        x = where(wrap(x.array < min.array), min, x)
+        x = where(_beyond(np.less, x, min), min, x)
     if max is not None:
-        max = to_tensor(max)
-        x = where(wrap(x.array > max.array), max, x)
+        x = where(_beyond(np.greater, x, max), max, x)
     return x
 
 
-def floor(x: Any) -> Tensor:
-    """Largest integer not above ``x``; its derivative is 0."""
-    return ops.step(to_tensor(x), kind="floor")  # type: ignore[no-any-return]
+def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
+    """Where ``bound`` takes the place of ``x``: a NaN does so too."""
+    limit = choice.raw(bound)
+    try:
+        return wrap(than(x.array, limit) | np.isnan(limit))  # type: ignore[no-any-return]
+    except ValueError:
+        shapes = f"{x.array.shape} and {np.shape(limit)}"
+        raise ValueError(f"clamp: shapes {shapes} do not broadcast") from None
 
 
-def ceil(x: Any) -> Tensor:
-    """Smallest integer not below ``x``; its derivative is 0."""
-    return ops.step(to_tensor(x), kind="ceil")  # type: ignore[no-any-return]
+def clamp_min(input: Any, min: Any) -> Tensor:
+    """``input`` limited from below."""
+    return clamp(input, min=min)
 
 
-def trunc(x: Any) -> Tensor:
-    """The integer next to ``x`` towards 0; its derivative is 0."""
-    return ops.step(to_tensor(x), kind="trunc")  # type: ignore[no-any-return]
+def clamp_max(input: Any, max: Any) -> Tensor:
+    """``input`` limited from above."""
+    return clamp(input, max=max)
 
 
-def frac(x: Any) -> Tensor:
-    """``x - trunc(x)``."""
-    return sub(x, trunc(x))
+def floor(input: Any) -> Tensor:
+    """Largest integer not above ``input``; its derivative is 0."""
+    return choice.step(to_tensor(input), kind="floor")  # type: ignore[no-any-return]
 
 
-def round(x: Any, *, decimals: int = 0) -> Tensor:
+def ceil(input: Any) -> Tensor:
+    """Smallest integer not below ``input``; its derivative is 0."""
+    return choice.step(to_tensor(input), kind="ceil")  # type: ignore[no-any-return]
+
+
+def trunc(input: Any) -> Tensor:
+    """The integer next to ``input`` towards 0; its derivative is 0."""
+    return choice.step(to_tensor(input), kind="trunc")  # type: ignore[no-any-return]
+
+
+def frac(input: Any) -> Tensor:
+    """``input - trunc(input)``."""
+    return sub(input, trunc(input))
+
+
+def round(input: Any, *, decimals: int = 0) -> Tensor:
     """Nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
-    return ops.round(to_tensor(x), decimals=decimals)  # type: ignore[no-any-return]
+    return choice.round(to_tensor(input), decimals=decimals)  # type: ignore[no-any-return]
 
 
-def lerp(x: Any, end: Any, weight: Any) -> Tensor:
-    """``x + weight * (end - x)``."""
-    return add(x, mul(sub(end, x), weight))
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    """``input + weight * (end - input)``."""
+    return add(input, mul(sub(end, input), weight))
 
 
-def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
-    """``x + value * tensor1 * tensor2``."""
-    return add(x, mul(tensor1, tensor2), alpha=value)
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2``."""
+    return add(input, mul(tensor1, tensor2), alpha=value)
 
 
-def addcdiv(x: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
-    """``x + value * tensor1 / tensor2``."""
-    return add(x, div(tensor1, tensor2), alpha=value)
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``."""
+    return add(input, div(tensor1, tensor2), alpha=value)
 
 
-def logaddexp(x: Any, other: Any) -> Tensor:
-    """``log(exp(x) + exp(other))``, without overflow."""
-    a, b = (to_tensor(v) for v in _two(x, other))
-    top = maximum(a, b).detach()
-    top = where(top.isinf(), 0.0, top)
-    return add(log(add(exp(sub(a, top)), exp(sub(b, top)))), top)
+def logaddexp(input: Any, other: Any) -> Tensor:
+    """``log(exp(input) + exp(other))``, without overflow."""
+    return ops.logaddexp(*_two(input, other))  # type: ignore[no-any-return]
 
 
 def nan_to_num(
-    x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """``x`` with NaN, inf and -inf replaced (by 0 and the dtype's largest and smallest numbers)."""
-    x = to_tensor(x)
+    """``input`` with NaN, inf and -inf replaced (by 0 and the dtype's largest and smallest numbers)."""
+    x = to_tensor(input)
     if x.array.dtype.kind != "f":
         return clone(x)  # type: ignore[no-any-return]
     limits = np.finfo(x.array.dtype)
@@ -333,19 +352,23 @@ def nan_to_num(
     return where(wrap(x.array == -math.inf), low, out)  # type: ignore[no-any-return]
 
 
-def to(x: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
-    """``x`` in another dtype: ``x`` itself if it has it already (unless ``copy``).
+def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
+    """``input`` in another dtype: ``input`` itself if it has it already (unless ``copy``).
 
     ``dtype`` may also be another tensor, whose dtype is taken, or the device ``"cpu"``.
     """
-    x = to_tensor(x)
     if isinstance(dtype, Variable):
         dtype = dtype.array.dtype
-    if isinstance(dtype, str) and dtype == "cpu":
-        dtype = None
-    wanted = x.array.dtype if dtype is None else np.dtype(dtype)
+    if dtype is None or (isinstance(dtype, str) and dtype == "cpu"):
+        x = to_tensor(input)
+        return clone(x) if copy else x
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"to: `dtype` is {dtype!r}, expected a dtype such as float32") from None
     if wanted.kind not in "biuf" or wanted.itemsize > 8:
         raise TypeError(f"to: `dtype` is {wanted}, expected bool, an integer or a float dtype")
+    x = to_tensor(input, wanted)
     if wanted == x.array.dtype:
-        return clone(x) if copy else x  # type: ignore[no-any-return]
+        return clone(x) if copy else x
     return ops.cast(x, dtype=wanted)  # type: ignore[no-any-return]

@@ -9,18 +9,25 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import axis, to_tensor
-from tinygrad_cnn.functions.elementwise import mul, to
+from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.inplace import check_writable, take_history
+from tinygrad_cnn.functions.shaping import expand, reshape
 from tinygrad_cnn.ops import index as ops
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
+    "argwhere",
     "gather",
     "getitem",
     "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
     "index_select",
+    "isin",
+    "masked_scatter",
     "masked_select",
     "nonzero",
     "one_hot",
@@ -60,7 +67,9 @@ def _part(p: Any) -> Any:
     if isinstance(p, np.bool_):
         return bool(p)
     if isinstance(p, slice):
-        return slice(*(v.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step)))
+        return slice(
+            *(v.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
+        )
     return p
 
 
@@ -69,7 +78,16 @@ def getitem(x: Any, index: Any) -> Tensor:
 
     Basic indexing (integers, slices, ``...``, None) shares memory with ``x``.
     """
-    return ops.getitem(to_tensor(x), index=_plain_index(index))  # type: ignore[no-any-return]
+    x = to_tensor(x)
+    try:
+        return ops.getitem(x, index=_plain_index(index))  # type: ignore[no-any-return]
+    except (IndexError, ValueError) as error:
+        raise _bad_index(x, error) from None
+
+
+def _bad_index(x: Tensor, error: Exception) -> IndexError:
+    reason = str(error).removeprefix("index: ")
+    return IndexError(f"index: {reason} (the tensor has shape {x.array.shape})")
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -77,16 +95,17 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
     Where an index repeats, the last value written stays, and only it gets a gradient.
     """
-    index = _plain_index(index)
-    source = to_tensor(value)
-    if source.array.dtype != x.array.dtype:
-        source = to(source, x.array.dtype)
+    try:
+        index = _plain_index(index)
+        target_shape = np.shape(x.array[index])
+    except (IndexError, ValueError) as error:
+        raise _bad_index(x, error) from None
+    source = to(value, x.array.dtype)
     node, from_ = x.current_node(), source.current_node()
     check_writable(x, "x[i] = v", from_ is not None)
     written: Any = source.array
     if np.shares_memory(written, x.array) if written.ndim else False:
         written = written.copy()
-    target_shape = np.shape(x.array[index]) if written.ndim else ()
     while written.ndim > len(target_shape) and written.shape[0] == 1:  # as PyTorch allows
         source = source[0]
         written = written[0]
@@ -129,23 +148,23 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     _in_range(name, index.array, a[d] if a else 1)
 
 
-def gather(x: Any, dim: int, index: Any) -> Tensor:
-    """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
+def gather(input: Any, dim: int, index: Any) -> Tensor:
+    """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
 
     >>> import tinygrad_cnn as tg
     >>> tg.gather(tg.tensor([[1, 2], [3, 4]]), 1, tg.tensor([[1], [0]]))
     tensor([[2],
             [3]])
     """
-    x, index = to_tensor(x), _index_tensor("gather", index)
+    x, index = to_tensor(input), _index_tensor("gather", index)
     d = axis("gather", dim, x.array.ndim)
     _gather_shapes("gather", x, index, d)
     return ops.gather(x, index, dim=d) if x.array.ndim else x.clone()  # type: ignore[no-any-return]
 
 
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
-    """`gather` with ``indices`` broadcast against ``x`` (flattened if ``dim`` is None)."""
-    x, indices = to_tensor(x), _index_tensor("take_along_dim", indices)
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
+    """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
+    x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x.array.ndim)
@@ -157,7 +176,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
 
 
 def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
-    source = to_tensor(source)
+    source = to(source, dtype)
     if not source.array.ndim and index.array.ndim:
         source = source.expand(index.array.shape)
     if source.array.ndim != index.array.ndim or any(
@@ -168,29 +187,31 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
         )
     if source.array.shape != index.array.shape:
         source = source[tuple(slice(n) for n in index.array.shape)]
-    return to(source, dtype)
+    return source
 
 
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
-    """A copy of ``x`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
-    x, index = to_tensor(x), _index_tensor("scatter_add", index)
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
+    x, index = to_tensor(input), _index_tensor("scatter_add", index)
     d = axis("scatter_add", dim, x.array.ndim)
     _gather_shapes("scatter_add", x, index, d)
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x.array.dtype), dim=d)  # type: ignore[no-any-return]
 
 
-def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None) -> Tensor:
-    """A copy of ``x`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
-    x, index = to_tensor(x), _index_tensor("scatter", index)
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
+) -> Tensor:
+    """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
+    x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x.array.ndim)
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x.array.dtype)
     return ops.scatter(x, index, source, dim=d)  # type: ignore[no-any-return]
 
 
-def index_select(x: Any, dim: int, index: Any) -> Tensor:
-    """The slices of ``x`` along ``dim`` that ``index`` (k,) lists, in its order."""
-    x, index = to_tensor(x), _index_tensor("index_select", index)
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
+    """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
+    x, index = to_tensor(input), _index_tensor("index_select", index)
     d = axis("index_select", dim, x.array.ndim)
     if index.array.ndim > 1:
         raise ValueError(f"index_select: `index` has shape {index.array.shape}, expected a vector")
@@ -200,9 +221,9 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
     return ops.index_select(x, index.reshape(-1), dim=d)  # type: ignore[no-any-return]
 
 
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
-    """A copy of ``x`` with ``alpha`` times slice i of ``source`` added to slice ``index[i]``."""
-    x, index = to_tensor(x), _index_tensor("index_add", index)
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+    """A copy of ``input`` with ``alpha`` times slice i of ``source`` added to slice ``index[i]``."""
+    x, index = to_tensor(input), _index_tensor("index_add", index)
     d = axis("index_add", dim, x.array.ndim)
     source = to(source, x.array.dtype)
     shape = (*x.array.shape[:d], index.array.size, *x.array.shape[d + 1 :])
@@ -212,25 +233,29 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)  # type: ignore[no-any-return]
 
 
-def masked_select(x: Any, mask: Any) -> Tensor:
-    """The values of ``x`` where ``mask`` (bool, broadcast with ``x``) holds, as a vector."""
-    x, mask = to_tensor(x), to_tensor(mask)
+def masked_select(input: Any, mask: Any) -> Tensor:
+    """The values of ``input`` where ``mask`` (bool, broadcast with ``input``) holds, as a vector."""
+    x, mask = to_tensor(input), to_tensor(mask)
     if mask.array.dtype.kind != "b":
         raise TypeError(f"masked_select: `mask` has dtype {mask.array.dtype}, expected bool")
     shape = np.broadcast_shapes(x.array.shape, mask.array.shape)
     return getitem(x.expand(shape), mask.expand(shape))
 
 
-def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
-    """Where ``x`` is not 0: a tensor (count, ndim), or one index vector per axis."""
-    found = np.nonzero(np.atleast_1d(to_tensor(x).array))
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """Where ``input`` is not 0: a tensor (count, ndim), or one index vector per axis."""
+    found = np.nonzero(np.atleast_1d(to_tensor(input).array))
     if as_tuple:
         return tuple(wrap(i) for i in found)
-    table = np.stack(found, 1) if to_tensor(x).array.ndim else np.zeros((len(found[0]), 0), np.int64)
+    table = (
+        np.stack(found, 1)
+        if to_tensor(input).array.ndim
+        else np.zeros((len(found[0]), 0), np.int64)
+    )
     return wrap(table)
 
 
-def one_hot(x: Any, num_classes: int = -1) -> Tensor:
+def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     """Class numbers (...) as rows of one 1 among zeros (..., num_classes), int64.
 
     >>> import tinygrad_cnn as tg
@@ -238,7 +263,72 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     tensor([[0, 1, 0],
             [1, 0, 0]])
     """
-    labels = _index_tensor("one_hot", x).array
+    labels = _index_tensor("one_hot", input).array
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))  # type: ignore[no-any-return]
+
+
+# ---- compositions --------------------------------------------------------------------------
+
+
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """A copy of ``input`` with ``values`` written to (or, with ``accumulate``, added at) ``indices``.
+
+    ``indices`` is a tuple with one index for each axis.
+    """
+    x = to_tensor(input)
+    values = to(values, x.array.dtype)
+    index = _plain_index(tuple(indices))
+    try:
+        shape = np.shape(x.array[index])
+        if accumulate:
+            return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x.array.shape))
+        return ops.put(x, values, index=index)  # type: ignore[no-any-return]
+    except (IndexError, ValueError) as error:
+        raise _bad_index(x, error) from None
+
+
+def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
+    index = _index_tensor(name, index)
+    d = axis(name, dim, x.array.ndim)
+    _in_range(name, index.array, x.array.shape[d] if x.array.ndim else 1)
+    return (slice(None),) * d + (index.array,)
+
+
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
+    """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
+    x = to_tensor(input)
+    return index_put(x, _along_axis("index_fill", x, dim, index), value)
+
+
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+    """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
+    x = to_tensor(input)
+    return index_put(x, _along_axis("index_copy", x, dim, index), source)
+
+
+def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
+    """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
+    x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
+    if mask.array.dtype.kind != "b":
+        raise TypeError(f"masked_scatter: `mask` has dtype {mask.array.dtype}, expected bool")
+    mask = expand(mask, x.array.shape)
+    count = int(np.count_nonzero(mask.array))
+    if count > source.array.size:
+        raise ValueError(
+            f"masked_scatter: `mask` holds in {count} places, but `source` has {source.array.size} "
+            f"values"
+        )
+    return index_put(x, (mask,), reshape(source, -1)[:count])
+
+
+def argwhere(input: Any) -> Tensor:
+    """Where ``input`` is not 0, as a tensor (count, ndim)."""
+    return nonzero(input)  # type: ignore[no-any-return]
+
+
+def isin(elements: Any, test_elements: Any) -> Tensor:
+    """For each of ``elements``, whether it is one of ``test_elements``."""
+    found = np.isin(to_tensor(elements).array, to_tensor(test_elements).array)
+    return wrap(found)  # type: ignore[no-any-return]

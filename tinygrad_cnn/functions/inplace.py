@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
+from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.variable import Variable
-from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as ops
 
@@ -91,7 +91,7 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
             f"{x.array.shape}"
         )
     if result.array.dtype != x.array.dtype:
-        if not np.can_cast(result.array.dtype, x.array.dtype, "same_kind"):
+        if category(result.array.dtype) > category(x.array.dtype):
             raise RuntimeError(
                 f"{by}: the result is {result.array.dtype}, which does not fit in place into "
                 f"{x.array.dtype}"
@@ -109,7 +109,7 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
 
 def fill_(x: Any, value: Any) -> Tensor:
     """Write one number everywhere into ``x`` and return ``x``."""
-    value = to_tensor(value)
-    if value.array.ndim:
-        raise RuntimeError(f"fill_: `value` has shape {value.array.shape}, expected a number")
-    return assign(x, to(value, x.array.dtype).expand(x.array.shape), "fill_")
+    number = to(value, x.array.dtype)
+    if number.array.ndim:
+        raise RuntimeError(f"fill_: `value` has shape {number.array.shape}, expected a number")
+    return assign(x, number.expand(x.array.shape), "fill_")

@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 
-def matmul(x: Any, other: Any) -> Tensor:
-    """``x @ other``: vectors, matrices, and batches of matrices, which broadcast.
+def matmul(input: Any, other: Any) -> Tensor:
+    """``input @ other``: vectors, matrices, and batches of matrices, which broadcast.
 
     >>> import tinygrad_cnn as tg
     >>> tg.matmul(tg.ones(2, 3), tg.ones(3))
     tensor([3., 3.])
     """
-    a, b = to_tensor(x), to_tensor(other)
+    a, b = to_tensor(input), to_tensor(other)
     if not a.array.ndim or not b.array.ndim:
         raise ValueError(
             f"matmul: shapes {a.array.shape} and {b.array.shape}, but a number is no matrix; use *"
@@ -73,50 +73,50 @@ def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
     return out
 
 
-def mm(x: Any, mat2: Any) -> Tensor:
+def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices (n, k) and (k, m)."""
-    return matmul(*_of_rank("mm", input=(x, 2), mat2=(mat2, 2)))
+    return matmul(*_of_rank("mm", input=(input, 2), mat2=(mat2, 2)))
 
 
-def bmm(x: Any, mat2: Any) -> Tensor:
+def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two batches of matrices (b, n, k) and (b, k, m)."""
-    a, b = _of_rank("bmm", input=(x, 3), mat2=(mat2, 3))
+    a, b = _of_rank("bmm", input=(input, 3), mat2=(mat2, 3))
     if a.array.shape[0] != b.array.shape[0]:
         raise ValueError(f"bmm: batches of {a.array.shape[0]} and {b.array.shape[0]} matrices")
     return matmul(a, b)
 
 
-def mv(x: Any, vec: Any) -> Tensor:
+def mv(input: Any, vec: Any) -> Tensor:
     """A matrix (n, k) times a vector (k,)."""
-    return matmul(*_of_rank("mv", input=(x, 2), vec=(vec, 1)))
+    return matmul(*_of_rank("mv", input=(input, 2), vec=(vec, 1)))
 
 
-def dot(x: Any, other: Any) -> Tensor:
+def dot(input: Any, other: Any) -> Tensor:
     """The inner product of two vectors."""
-    return matmul(*_of_rank("dot", input=(x, 1), other=(other, 1)))
+    return matmul(*_of_rank("dot", input=(input, 1), other=(other, 1)))
 
 
-def outer(x: Any, vec2: Any) -> Tensor:
+def outer(input: Any, vec2: Any) -> Tensor:
     """The matrix of all products of two vectors' elements."""
-    a, b = _of_rank("outer", input=(x, 1), vec2=(vec2, 1))
+    a, b = _of_rank("outer", input=(input, 1), vec2=(vec2, 1))
     return mul(reshape(a, -1, 1), b)
 
 
-def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """``beta * x + alpha * (mat1 @ mat2)``."""
-    return add(mul(x, beta) if beta != 1 else x, mm(mat1, mat2), alpha=alpha)
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``beta * input + alpha * (mat1 @ mat2)``."""
+    return add(mul(input, beta) if beta != 1 else input, mm(mat1, mat2), alpha=alpha)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """``x @ weight.T + bias``: x (..., in), weight (out, in) or (in,), bias (out,) → (..., out)."""
-    x, weight = to_tensor(x), to_tensor(weight)
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``input @ weight.T + bias``: x (..., in), weight (out, in) or (in,), bias (out,) → (..., out)."""
+    x, weight = to_tensor(input), to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
     if weight.array.ndim == 1:
         out = matmul(x, weight)
         return out if bias is None else add(out, bias)
     if not x.array.ndim or weight.array.ndim != 2:
         raise ValueError(
-            f"linear: `x` has shape {x.array.shape} and `weight` {weight.array.shape}, expected "
+            f"linear: `input` has shape {x.array.shape} and `weight` {weight.array.shape}, expected "
             f"(..., in) and (out, in)"
         )
     _one_dtype("linear", x, weight, bias)
@@ -132,7 +132,7 @@ def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Non
     for argument, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.array.dtype != x.array.dtype:
             raise TypeError(
-                f"{name}: `x` is {x.array.dtype} but `{argument}` is {other.array.dtype}; convert "
+                f"{name}: `input` is {x.array.dtype} but `{argument}` is {other.array.dtype}; convert "
                 f"one of them, for instance x.to({argument}.dtype)"
             )
 
@@ -142,12 +142,20 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     a, b = to_tensor(a), to_tensor(b)
     if isinstance(dims, int):
         if dims < 0 or dims > min(a.array.ndim, b.array.ndim):
-            raise ValueError(f"tensordot: `dims` is {dims}, more axes than {a.shape} or {b.shape} has")
+            raise ValueError(
+                f"tensordot: `dims` is {dims}, more axes than {a.shape} or {b.shape} has"
+            )
         of_a, of_b = list(range(a.array.ndim - dims, a.array.ndim)), list(range(dims))
     else:
         first, second = dims
-        of_a = [axis("tensordot", d, a.array.ndim) for d in ([first] if isinstance(first, int) else first)]
-        of_b = [axis("tensordot", d, b.array.ndim) for d in ([second] if isinstance(second, int) else second)]
+        of_a = [
+            axis("tensordot", d, a.array.ndim)
+            for d in ([first] if isinstance(first, int) else first)
+        ]
+        of_b = [
+            axis("tensordot", d, b.array.ndim)
+            for d in ([second] if isinstance(second, int) else second)
+        ]
     if [a.array.shape[d] for d in of_a] != [b.array.shape[d] for d in of_b]:
         raise ValueError(
             f"tensordot: axes {of_a} of {a.array.shape} and {of_b} of {b.array.shape} differ in length"
@@ -213,9 +221,12 @@ def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     for t, r, h in zip(terms, ranks, hidden, strict=True):
         if h < 0 or (h and "..." not in t):
             raise ValueError(f"einsum: term {t!r} of {equation!r} is for another rank than {r}")
-    dots = "".join(unused[: max((h for h, t in zip(hidden, terms, strict=True) if "..." in t), default=0)])
+    dots = "".join(
+        unused[: max((h for h, t in zip(hidden, terms, strict=True) if "..." in t), default=0)]
+    )
     full = [
-        t.replace("...", dots[len(dots) - h :] if h else "") for t, h in zip(terms, hidden, strict=True)
+        t.replace("...", dots[len(dots) - h :] if h else "")
+        for t, h in zip(terms, hidden, strict=True)
     ]
     if arrow:
         result = output.replace("...", dots)

@@ -26,13 +26,13 @@ def _channels(name: str, argument: str, value: Any, c: int) -> Any:
     t = to_tensor(value)
     if t.array.shape != (c,):
         raise ValueError(
-            f"{name}: `{argument}` has shape {t.array.shape}, but `x` has {c} channels"
+            f"{name}: `{argument}` has shape {t.array.shape}, but `input` has {c} channels"
         )
     return t
 
 
 def batch_norm(
-    x: Any,
+    input: Any,
     running_mean: Any = None,
     running_var: Any = None,
     weight: Any = None,
@@ -41,7 +41,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``x`` (n, c, ...) normalised in each channel, times ``weight`` plus ``bias``, each (c,).
+    """``input`` (n, c, ...) normalised in each channel, times ``weight`` plus ``bias``, each (c,).
 
     In training by the batch's own mean and (biased) variance, which also move ``running_mean`` and
     ``running_var`` (the unbiased one) by the share ``momentum``; otherwise by the running ones.
@@ -52,10 +52,10 @@ def batch_norm(
     ValueError
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
-    x = to_tensor(x)
+    x = to_tensor(input)
     shape = x.array.shape
     if len(shape) < 2:
-        raise ValueError(f"batch_norm: `x` has shape {shape}, expected (n, c, ...)")
+        raise ValueError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]
     mean = _channels("batch_norm", "running_mean", running_mean, c)
     var = _channels("batch_norm", "running_var", running_var, c)
@@ -72,7 +72,7 @@ def batch_norm(
     n = x.array.size // c if c else 0
     if n == 1:
         raise ValueError(
-            f"batch_norm: `x` of shape {shape} has one value for each channel, expected more in "
+            f"batch_norm: `input` of shape {shape} has one value for each channel, expected more in "
             f"training"
         )
     statistics: list[np.ndarray[Any, Any]] = []
@@ -93,29 +93,27 @@ def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float)
 
 
 def layer_norm(
-    x: Any,
+    input: Any,
     normalized_shape: int | Sequence[int],
     weight: Any = None,
     bias: Any = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``x`` normalised over its last axes, which are ``normalized_shape``; weight and bias alike.
+    """``input`` normalised over its last axes, which are ``normalized_shape``; weight and bias alike.
 
     Ba, Kiros & Hinton, 2016.
     """
-    x = to_tensor(x)
+    x = to_tensor(input)
     part = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not part or x.array.shape[x.array.ndim - len(part) :] != part or len(part) > x.array.ndim:
         raise ValueError(
-            f"layer_norm: `normalized_shape` is {part}, but `x` has shape {x.array.shape}"
+            f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.array.shape}"
         )
     given = {"weight": weight, "bias": bias}
     tensors = {k: None if v is None else to_tensor(v) for k, v in given.items()}
     for argument, t in tensors.items():
         if t is not None and t.array.shape != part:
-            raise ValueError(
-                f"layer_norm: `{argument}` has shape {t.array.shape}, expected {part}"
-            )
+            raise ValueError(f"layer_norm: `{argument}` has shape {t.array.shape}, expected {part}")
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)  # type: ignore[no-any-return]
 
 
@@ -147,48 +145,48 @@ def _drop(
 
 
 def dropout(
-    x: Any,
+    input: Any,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """``x`` with each value set to 0 with probability ``p``, the others divided by ``1 - p``.
+    """``input`` with each value set to 0 with probability ``p``, the others divided by ``1 - p``.
 
     Only in training. Srivastava et al., 2014 (inverted: evaluation needs no scaling).
     """
-    x, p = to_tensor(x), _probability("dropout", p)
+    x, p = to_tensor(input), _probability("dropout", p)
     if not training or p == 0:
         return x
     return _drop("dropout", x, x.array.shape, p, inplace, generator)
 
 
 def dropout2d(
-    x: Any,
+    input: Any,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """``x`` (n, c, h, w) or (c, h, w) with whole channels set to 0 with probability ``p``.
+    """``input`` (n, c, h, w) or (c, h, w) with whole channels set to 0 with probability ``p``.
 
     Tompson et al., 2014.
     """
-    return _channel_dropout("dropout2d", x, 2, p, training, inplace, generator)
+    return _channel_dropout("dropout2d", input, 2, p, training, inplace, generator)
 
 
 def dropout1d(
-    x: Any,
+    input: Any,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """``x`` (n, c, l) or (c, l) with whole channels set to 0 with probability ``p``."""
-    return _channel_dropout("dropout1d", x, 1, p, training, inplace, generator)
+    """``input`` (n, c, l) or (c, l) with whole channels set to 0 with probability ``p``."""
+    return _channel_dropout("dropout1d", input, 1, p, training, inplace, generator)
 
 
 def _channel_dropout(
@@ -203,7 +201,7 @@ def _channel_dropout(
     x, p = to_tensor(x), _probability(name, p)
     if x.array.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(
-            f"{name}: `x` has shape {x.array.shape}, expected {spatial + 1} or {spatial + 2} axes"
+            f"{name}: `input` has shape {x.array.shape}, expected {spatial + 1} or {spatial + 2} axes"
         )
     if not training or p == 0:
         return x

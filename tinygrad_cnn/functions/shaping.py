@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axes, axis, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
@@ -62,7 +62,11 @@ __all__ = [
 ]
 
 
-def _sizes(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+def _sizes(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """The integers that a call such as ``f(x, 2, 3)``, ``f(x, (2, 3))`` or ``f(x, shape=(2, 3))``
+    means."""
+    if named is not None and not size:
+        size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
@@ -80,13 +84,13 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
         shape = tuple(n // known if s == -1 else s for s in shape)
     if any(s < 0 for s in shape) or math.prod(shape) != n:
         raise ValueError(
-            f"{name}: `shape` is {shape}, but `x` {x.array.shape} has {n} elements to fit in it"
+            f"{name}: `shape` is {shape}, but `input` {x.array.shape} has {n} elements to fit in it"
         )
     return shape
 
 
-def reshape(x: Any, *shape: Any) -> Tensor:
-    """``x`` in another shape, one side of which may be -1; shares memory where it can.
+def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+    """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
     The method ``view`` is the same: image batches lie channels-last inside, so that flattening
     one has to copy, which `view` therefore does too.
@@ -96,18 +100,18 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    x = to_tensor(x)
-    return ops.reshape(x, shape=_target("reshape", x, _sizes("reshape", shape)))  # type: ignore[no-any-return]
+    x = to_tensor(input)
+    return ops.reshape(x, shape=_target("reshape", x, _sizes("reshape", sizes, shape)))  # type: ignore[no-any-return]
 
 
-def reshape_as(x: Any, other: Any) -> Tensor:
-    """``x`` in the shape of ``other``."""
-    return reshape(x, to_tensor(other).array.shape)
+def reshape_as(input: Any, other: Any) -> Tensor:
+    """``input`` in the shape of ``other``."""
+    return reshape(input, to_tensor(other).array.shape)
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """``x`` with the axes from ``start_dim`` to ``end_dim`` made one."""
-    x = to_tensor(x)
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """``input`` with the axes from ``start_dim`` to ``end_dim`` made one."""
+    x = to_tensor(input)
     shape = x.array.shape
     if not shape:
         return reshape(x, 1)
@@ -118,14 +122,14 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return ops.reshape(x, shape=(*shape[:start], middle, *shape[end + 1 :]))  # type: ignore[no-any-return]
 
 
-def ravel(x: Any) -> Tensor:
-    """``x`` with one axis."""
-    return reshape(x, -1)
+def ravel(input: Any) -> Tensor:
+    """``input`` with one axis."""
+    return reshape(input, -1)
 
 
-def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Tensor:
-    """``x`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
-    x = to_tensor(x)
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+    """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
+    x = to_tensor(input)
     shape = x.array.shape
     d = axis("unflatten", dim, len(shape))
     part = tuple(sizes)
@@ -133,24 +137,26 @@ def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     if part.count(-1) == 1 and known and shape[d] % known == 0:
         part = tuple(shape[d] // known if s == -1 else s for s in part)
     if math.prod(part) != shape[d] or any(s < 0 for s in part):
-        raise ValueError(f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements")
+        raise ValueError(
+            f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements"
+        )
     return ops.reshape(x, shape=(*shape[:d], *part, *shape[d + 1 :]))  # type: ignore[no-any-return]
 
 
-def permute(x: Any, *dims: Any) -> Tensor:
-    """``x`` with its axes in the order ``dims``."""
-    x = to_tensor(x)
-    given = _sizes("permute", dims)
+def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
+    """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
+    x = to_tensor(input)
+    given = _sizes("permute", order, dims)
     n = x.array.ndim
-    order = tuple(axis("permute", d, n) for d in given)
-    if sorted(order) != list(range(n)):
+    wanted = tuple(axis("permute", d, n) for d in given)
+    if sorted(wanted) != list(range(n)):
         raise ValueError(f"permute: `dims` is {given}, expected each of the {n} axes once")
-    return ops.permute(x, dims=order)  # type: ignore[no-any-return]
+    return ops.permute(x, dims=wanted)  # type: ignore[no-any-return]
 
 
-def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
-    """``x`` with two axes swapped."""
-    x = to_tensor(x)
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
+    """``input`` with two axes swapped."""
+    x = to_tensor(input)
     order = list(range(x.array.ndim))
     if not order:
         return ops.permute(x, dims=())  # type: ignore[no-any-return]
@@ -162,17 +168,17 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
 swapaxes = transpose
 
 
-def t(x: Any) -> Tensor:
+def t(input: Any) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
-    x = to_tensor(x)
+    x = to_tensor(input)
     if x.array.ndim > 2:
-        raise ValueError(f"t: `x` has {x.array.ndim} axes, expected at most 2; see transpose()")
+        raise ValueError(f"t: `input` has {x.array.ndim} axes, expected at most 2; see transpose()")
     return ops.permute(x, dims=tuple(reversed(range(x.array.ndim))))  # type: ignore[no-any-return]
 
 
-def movedim(x: Any, source: Any, destination: Any) -> Tensor:
-    """``x`` with the axes ``source`` moved to ``destination``."""
-    x = to_tensor(x)
+def movedim(input: Any, source: Any, destination: Any) -> Tensor:
+    """``input`` with the axes ``source`` moved to ``destination``."""
+    x = to_tensor(input)
     n = x.array.ndim
     source = source if isinstance(source, (tuple, list)) else (source,)
     destination = destination if isinstance(destination, (tuple, list)) else (destination,)
@@ -186,24 +192,24 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
     return ops.permute(x, dims=tuple(order))  # type: ignore[no-any-return]
 
 
-def squeeze(x: Any, dim: Any = None) -> Tensor:
-    """``x`` without its axes of length 1 (only those in ``dim``, if given)."""
-    x = to_tensor(x)
+def squeeze(input: Any, dim: Any = None) -> Tensor:
+    """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
+    x = to_tensor(input)
     chosen = set(axes("squeeze", dim, x.array.ndim)) if dim != () else set()
     shape = tuple(n for i, n in enumerate(x.array.shape) if n != 1 or i not in chosen)
     return ops.reshape(x, shape=shape)  # type: ignore[no-any-return]
 
 
-def unsqueeze(x: Any, dim: int) -> Tensor:
-    """``x`` with an axis of length 1 put in at ``dim``."""
-    x = to_tensor(x)
+def unsqueeze(input: Any, dim: int) -> Tensor:
+    """``input`` with an axis of length 1 put in at ``dim``."""
+    x = to_tensor(input)
     d = axis("unsqueeze", dim, x.array.ndim + 1)
     return ops.reshape(x, shape=(*x.array.shape[:d], 1, *x.array.shape[d:]))  # type: ignore[no-any-return]
 
 
-def expand(x: Any, *shape: Any) -> Tensor:
-    """``x`` stretched to ``shape`` without taking memory; -1 keeps a side."""
-    x = to_tensor(x)
+def expand(input: Any, *shape: Any) -> Tensor:
+    """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
+    x = to_tensor(input)
     wanted = _sizes("expand", shape)
     lead = len(wanted) - x.array.ndim
     full = tuple(
@@ -214,42 +220,48 @@ def expand(x: Any, *shape: Any) -> Tensor:
         for i, s in enumerate(full)
     )
     if not ok or any(s < 0 for s in full):
-        raise ValueError(f"expand: `x` of shape {x.array.shape} cannot be stretched to {wanted}")
+        raise ValueError(
+            f"expand: `input` of shape {x.array.shape} cannot be stretched to {wanted}"
+        )
     return ops.expand(x, shape=full)  # type: ignore[no-any-return]
 
 
-def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
-    """``x`` stretched to ``shape``."""
-    return expand(x, tuple(shape))
+def broadcast_to(input: Any, shape: Sequence[int]) -> Tensor:
+    """``input`` stretched to ``shape``."""
+    return expand(input, tuple(shape))
 
 
-def expand_as(x: Any, other: Any) -> Tensor:
-    """``x`` stretched to the shape of ``other``."""
-    return expand(x, to_tensor(other).array.shape)
+def expand_as(input: Any, other: Any) -> Tensor:
+    """``input`` stretched to the shape of ``other``."""
+    return expand(input, to_tensor(other).array.shape)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors stretched to their common shape."""
     xs = [to_tensor(x) for x in tensors]
-    shape = np.broadcast_shapes(*(x.array.shape for x in xs))
+    shapes = [x.array.shape for x in xs]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"broadcast_tensors: shapes {shapes} do not broadcast") from None
     return tuple(expand(x, shape) for x in xs)
 
 
-def sum_to_size(x: Any, *size: Any) -> Tensor:
-    """``x`` summed down to ``size``, the reverse of broadcasting."""
-    x = to_tensor(x)
+def sum_to_size(input: Any, *size: Any) -> Tensor:
+    """``input`` summed down to ``size``, the reverse of broadcasting."""
+    x = to_tensor(input)
     shape = _sizes("sum_to_size", size)
     lead = x.array.ndim - len(shape)
-    if lead < 0 or any(
-        n not in (1, x.array.shape[i + lead]) for i, n in enumerate(shape)
-    ):
-        raise ValueError(f"sum_to_size: `x` of shape {x.array.shape} cannot be summed to {shape}")
+    if lead < 0 or any(n not in (1, x.array.shape[i + lead]) for i, n in enumerate(shape)):
+        raise ValueError(
+            f"sum_to_size: `input` of shape {x.array.shape} cannot be summed to {shape}"
+        )
     return ops.sum_to(x, shape=shape)  # type: ignore[no-any-return]
 
 
-def repeat(x: Any, *repeats: Any) -> Tensor:
-    """``x`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
-    x = to_tensor(x)
+def repeat(input: Any, *repeats: Any) -> Tensor:
+    """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
+    x = to_tensor(input)
     times = _sizes("repeat", repeats)
     lead = len(times) - x.array.ndim
     if lead < 0 or any(n < 0 for n in times):
@@ -266,32 +278,37 @@ def repeat(x: Any, *repeats: Any) -> Tensor:
     return clone(result) if result.view_of is not None else result  # type: ignore[no-any-return]
 
 
-def tile(x: Any, *dims: Any) -> Tensor:
+def tile(input: Any, *dims: Any) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
-    x = to_tensor(x)
+    x = to_tensor(input)
     times = _sizes("tile", dims)
     return repeat(x, (1,) * (x.array.ndim - len(times)) + times)
 
 
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
-    x = ravel(x) if dim is None else to_tensor(x)
+    x = ravel(input) if dim is None else to_tensor(input)
     d = axis("repeat_interleave", 0 if dim is None else dim, x.array.ndim)
     times = to_tensor(repeats).array
+    if times.dtype.kind not in "iu" or times.size not in (1, x.array.shape[d]) or (times < 0).any():
+        raise ValueError(
+            f"repeat_interleave: `repeats` is {repeats!r}, expected one integer or "
+            f"{x.array.shape[d]}, none negative"
+        )
     index = np.repeat(np.arange(x.array.shape[d]), times)
     return indexing.index_select(x, index, dim=d)  # type: ignore[no-any-return]
 
 
-def flip(x: Any, *dims: Any) -> Tensor:
-    """``x`` reversed along ``dims``."""
-    x = to_tensor(x)
-    given = _sizes("flip", dims)
+def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
+    """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
+    x = to_tensor(input)
+    given = _sizes("flip", axes_, dims)
     return ops.flip(x, dims=axes("flip", given, x.array.ndim) if given else ())  # type: ignore[no-any-return]
 
 
-def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
-    """``x`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
-    x = to_tensor(x)
+def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
+    """``input`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
+    x = to_tensor(input)
     if dims is None:
         flat = ops.roll(ravel(x), shifts=(int(shifts),), dims=(0,))
         return ops.reshape(flat, shape=x.array.shape)  # type: ignore[no-any-return]
@@ -305,6 +322,7 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
 # ---- joining and splitting -----------------------------------------------------------------
 
 
+@numpy_names
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors one after another along ``dim``; their other sides must agree.
 
@@ -316,6 +334,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     xs = [to_tensor(x) for x in tensors]
     if not xs:
         raise ValueError("cat: `tensors` is empty, expected at least one")
+    dtype = promotion.common_dtype([x.array for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
         xs = [x for x in xs if x.array.shape != (0,)] or xs[:1]
     first = xs[0].array
@@ -324,18 +343,21 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     d = axis("cat", dim, first.ndim)
     for i, x in enumerate(xs):
         shape = x.array.shape
-        if len(shape) != first.ndim or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]:
+        if (
+            len(shape) != first.ndim
+            or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]
+        ):
             raise ValueError(
                 f"cat: tensor {i} has shape {shape}, which does not fit {first.shape} but along "
                 f"axis {d}"
             )
-    dtype = promotion.common_dtype([x.array for x in xs])
     return ops.cat(*[to(x, dtype) for x in xs], dim=d)  # type: ignore[no-any-return]
 
 
 concat = cat
 
 
+@numpy_names
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis ``dim``."""
     xs = [to_tensor(x) for x in tensors]
@@ -355,6 +377,8 @@ def hstack(tensors: Sequence[Any]) -> Tensor:
     """Tensors side by side: along the second axis, vectors along the first."""
     xs = [to_tensor(x) for x in tensors]
     xs = [reshape(x, 1) if not x.array.ndim else x for x in xs]
+    if not xs:
+        raise ValueError("hstack: `tensors` is empty, expected at least one")
     return cat(xs, 0 if xs[0].array.ndim == 1 else 1)
 
 
@@ -364,27 +388,34 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
     return cat([reshape(x, 1, -1) if x.array.ndim < 2 else x for x in xs], 0)
 
 
-def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
-    """The part of ``x`` from ``start`` of ``length`` along ``dim``; shares memory."""
-    x = to_tensor(x)
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+    """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
+    x = to_tensor(input)
     d = axis("narrow", dim, x.array.ndim)
     n = x.array.shape[d]
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):
-        raise IndexError(f"narrow: {start} to {start + length} is not inside axis {d} of length {n}")
+        raise IndexError(
+            f"narrow: {start} to {start + length} is not inside axis {d} of length {n}"
+        )
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))  # type: ignore[no-any-return]
 
 
-def select(x: Any, dim: int, index: int) -> Tensor:
+def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
-    x = to_tensor(x)
+    x = to_tensor(input)
     d = axis("select", dim, x.array.ndim)
+    n = x.array.shape[d] if x.array.ndim else 0
+    if not -n <= index < n:
+        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.array.shape} has {n}")
     return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))  # type: ignore[no-any-return]
 
 
-def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of ``x`` along ``dim``: of one size (the last may be smaller) or of given sizes."""
-    x = to_tensor(x)
+def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of ``input`` along ``dim``: of one size (the last may be smaller) or of given sizes."""
+    x = to_tensor(input)
+    if not x.array.ndim:
+        raise ValueError("split: `input` has no dimensions to take apart")
     d = axis("split", dim, x.array.ndim)
     n = x.array.shape[d]
     if isinstance(split_size_or_sections, (int, np.integer)):
@@ -395,25 +426,27 @@ def split(x: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ..
     else:
         sections = [operator.index(s) for s in split_size_or_sections]
         if sum(sections) != n or any(s < 0 for s in sections):
-            raise ValueError(f"split: sections {sections} do not add up to {n}, the side of axis {d}")
+            raise ValueError(
+                f"split: sections {sections} do not add up to {n}, the side of axis {d}"
+            )
     starts = np.cumsum([0, *sections])
     return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
 
 
-def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of ``x`` along ``dim``, of one size but for the last."""
-    x = to_tensor(x)
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
+    x = to_tensor(input)
     if chunks < 1:
         raise ValueError(f"chunk: `chunks` is {chunks}, expected at least 1")
     n = x.array.shape[axis("chunk", dim, x.array.ndim)]
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
-def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """All slices of ``x`` along ``dim``."""
-    x = to_tensor(x)
+def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """All slices of ``input`` along ``dim``."""
+    x = to_tensor(input)
     if not x.array.ndim:
-        raise ValueError("unbind: `x` has no dimensions to take apart")
+        raise ValueError("unbind: `input` has no dimensions to take apart")
     return tuple(select(x, dim, i) for i in range(x.array.shape[axis("unbind", dim, x.array.ndim)]))
 
 
@@ -437,8 +470,10 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 # ---- padding and triangles -----------------------------------------------------------------
 
 
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """``x`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
+def pad(
+    input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """``input`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
 
     ``mode`` is ``"constant"`` (``value``, default 0; negative widths cut off), ``"reflect"``,
     ``"replicate"`` or ``"circular"``.
@@ -447,7 +482,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     >>> tg.pad(tg.ones(2), (1, 2), value=7)
     tensor([7., 1., 1., 7., 7.])
     """
-    x = to_tensor(x)
+    x = to_tensor(input)
     widths = _sizes("pad", tuple(pad))
     if len(widths) % 2 or len(widths) > 2 * x.array.ndim:
         raise ValueError(
@@ -476,7 +511,7 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
     )
     if any(b < 0 or a < 0 for b, a in pairs):
         if any(n + b + a < 0 for n, (b, a) in zip(x.array.shape, pairs, strict=True)):
-            raise ValueError(f"pad: widths {pairs} cut more off than `x` {x.array.shape} has")
+            raise ValueError(f"pad: widths {pairs} cut more off than `input` {x.array.shape} has")
         x = indexing.getitem(x, index=cut)
     return ops.pad(x, width=tuple((max(0, b), max(0, a)) for b, a in pairs), value=value)  # type: ignore[no-any-return]
 
@@ -484,7 +519,9 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
 def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any, Any]:
     limit = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else -1}[mode]
     if before > limit or after > limit:
-        raise ValueError(f"pad: widths ({before}, {after}) are too large for mode {mode!r} and side {n}")
+        raise ValueError(
+            f"pad: widths ({before}, {after}) are too large for mode {mode!r} and side {n}"
+        )
     place = np.arange(-before, n + after)
     if mode == "replicate":
         return np.clip(place, 0, n - 1)
@@ -494,26 +531,26 @@ def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any,
     return np.where(folded >= n, 2 * (n - 1) - folded, folded)
 
 
-def tril(x: Any, diagonal: int = 0) -> Tensor:
+def tril(input: Any, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros elsewhere."""
-    return ops.tril(_matrix("tril", x), diagonal=diagonal)  # type: ignore[no-any-return]
+    return ops.tril(_matrix("tril", input), diagonal=diagonal)  # type: ignore[no-any-return]
 
 
-def triu(x: Any, diagonal: int = 0) -> Tensor:
+def triu(input: Any, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, zeros elsewhere."""
-    return ops.triu(_matrix("triu", x), diagonal=diagonal)  # type: ignore[no-any-return]
+    return ops.triu(_matrix("triu", input), diagonal=diagonal)  # type: ignore[no-any-return]
 
 
 def _matrix(name: str, x: Any) -> Tensor:
     x = to_tensor(x)
     if x.array.ndim < 2:
-        raise ValueError(f"{name}: `x` has shape {x.array.shape}, expected at least 2 axes")
+        raise ValueError(f"{name}: `input` has shape {x.array.shape}, expected at least 2 axes")
     return x
 
 
-def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis (a copy)."""
-    x = _matrix("diagonal", x)
+    x = _matrix("diagonal", input)
     x = movedim(x, (dim1, dim2), (0, 1))
     rows, columns = x.array.shape[:2]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
@@ -525,13 +562,13 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
 _diagonal = diagonal  # `diag` has a parameter of that name
 
 
-def diag(x: Any, diagonal: int = 0) -> Tensor:
-    """A matrix with the vector ``x`` on its diagonal, or the diagonal of the matrix ``x``."""
-    x = to_tensor(x)
+def diag(input: Any, diagonal: int = 0) -> Tensor:
+    """A matrix with the vector ``input`` on its diagonal, or the diagonal of the matrix ``input``."""
+    x = to_tensor(input)
     if x.array.ndim == 2:
         return _diagonal(x, diagonal)  # type: ignore[no-any-return]
     if x.array.ndim != 1:
-        raise ValueError(f"diag: `x` has shape {x.array.shape}, expected a vector or a matrix")
+        raise ValueError(f"diag: `input` has shape {x.array.shape}, expected a vector or a matrix")
     n = x.array.size + abs(diagonal)
     i = np.arange(x.array.size)
     index = (i - min(diagonal, 0), i + max(diagonal, 0))

@@ -2,6 +2,7 @@
 
 from tinygrad_cnn.ops import (
     activation,
+    choice,
     conv,
     elementwise,
     index,
@@ -11,10 +12,12 @@ from tinygrad_cnn.ops import (
     random,
     reduce,
     shape,
+    trigonometry,
 )
 
 __all__ = [
     "activation",
+    "choice",
     "conv",
     "elementwise",
     "index",
@@ -24,4 +27,5 @@ __all__ = [
     "random",
     "reduce",
     "shape",
+    "trigonometry",
 ]

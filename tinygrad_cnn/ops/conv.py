@@ -78,6 +78,7 @@ def _conv2d_rule_w(
 
 @op(
     vjp=(_conv2d_rule_x, _conv2d_rule_w, lambda g: channel_sum(g)),
+    quiet=True,
     samples=_conv2d_samples,
     errors=(
         ErrorSample(
@@ -146,7 +147,7 @@ def _conv2d_input_rule_w(
     )
 
 
-@op(vjp=(_conv2d_input_rule_dy, _conv2d_input_rule_w), samples=_conv2d_input_samples)
+@op(vjp=(_conv2d_input_rule_dy, _conv2d_input_rule_w), quiet=True, samples=_conv2d_input_samples)
 def conv2d_input(
     dy: Array,
     w: Array,
@@ -189,7 +190,7 @@ def _conv2d_weight_rule_x(
     )
 
 
-@op(vjp=(_conv2d_weight_rule_dy, _conv2d_weight_rule_x), samples=_conv2d_weight_samples)
+@op(vjp=(_conv2d_weight_rule_dy, _conv2d_weight_rule_x), quiet=True, samples=_conv2d_weight_samples)
 def conv2d_weight(
     dy: Array,
     x: Array,

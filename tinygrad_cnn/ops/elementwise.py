@@ -1,4 +1,4 @@
-"""Elementwise operations: arithmetic, powers, exponentials, trigonometry, choices between values."""
+"""Elementwise arithmetic, powers, exponentials and logarithms."""
 
 from __future__ import annotations
 
@@ -8,66 +8,40 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.op import op
-from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
+from tinygrad_cnn.autograd.samples import Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
 
 __all__ = [
-    "abs",
-    "acos",
     "add",
-    "asin",
-    "atan",
-    "atan2",
     "cast",
-    "clamp",
     "clone",
-    "cos",
-    "cosh",
     "div",
     "erf",
     "exp",
     "exp2",
     "expm1",
+    "floor_divide",
+    "fmod",
     "log",
     "log1p",
     "log2",
     "log10",
-    "maximum",
-    "minimum",
+    "logaddexp",
     "mul",
     "neg",
     "pow",
     "pow_scalar",
     "reciprocal",
     "remainder",
-    "round",
     "rsqrt",
-    "sign",
-    "sin",
-    "sinh",
     "sqrt",
     "square",
-    "step",
     "sub",
-    "tan",
-    "tanh",
-    "where",
 ]
 
 Array = np.ndarray[Any, Any]
 
-
-def raw(x: Any) -> Any:
-    """The array of a tensor; a number as it is."""
-    return getattr(x, "array", x)
-
-
-def zeros_like(g: Any) -> Any:
-    """Zeros of the shape and dtype of ``g``, as a constant."""
-    return wrap(np.zeros_like(g.array))
-
-
-_NO_BROADCAST = (ErrorSample((np.zeros((2, 3)), np.zeros((4,))), {}, ValueError, "do not broadcast"),)
 
 # ---- arithmetic ----------------------------------------------------------------------------
 
@@ -78,7 +52,7 @@ _NO_BROADCAST = (ErrorSample((np.zeros((2, 3)), np.zeros((4,))), {}, ValueError,
     promotes="common",
     quiet=True,
     samples=binary(),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def add(a: Array, b: Array) -> Array:
     """Elementwise sum ``a + b``."""
@@ -91,7 +65,7 @@ def add(a: Array, b: Array) -> Array:
     promotes="common",
     quiet=True,
     samples=binary(),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def sub(a: Array, b: Array) -> Array:
     """Elementwise difference ``a - b``."""
@@ -104,7 +78,7 @@ def sub(a: Array, b: Array) -> Array:
     promotes="common",
     quiet=True,
     samples=binary(),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def mul(a: Array, b: Array) -> Array:
     """Elementwise product ``a * b``."""
@@ -119,11 +93,34 @@ def mul(a: Array, b: Array) -> Array:
     samples=lambda draw: Sample(
         (draw.array((s := draw.broadcast_shapes())[0]), draw.distinct(s[1]))
     ),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def div(a: Array, b: Array) -> Array:
     """Elementwise quotient ``a / b``; integers give floats."""
     return np.true_divide(a, b)
+
+
+def _no_zero(name: str, b: Any, dtype: Any) -> None:
+    if dtype.kind in "iub" and not np.all(b):
+        raise ZeroDivisionError(f"{name}: `other` holds 0, and integers cannot be infinite")
+
+
+@op(
+    vjp=(zeros_like, zeros_like),
+    broadcasts=True,
+    promotes="common",
+    quiet=True,
+    samples=lambda draw: Sample(
+        ((b := draw.distinct(draw.shape())) * (draw.integer(-3, 3) + 0.3), b)
+    ),
+    errors=NO_BROADCAST,
+)
+def floor_divide(a: Array, b: Array) -> Array:
+    """Elementwise ``floor(a / b)``; its derivative is 0."""
+    _no_zero("floor_divide", b, np.result_type(a, b))
+    out = np.floor_divide(a, b)
+    # 1 // 0 is inf, as 1 / 0 is: NumPy says NaN
+    return out if out.dtype.kind != "f" else np.where(np.equal(b, 0), np.true_divide(a, b), out)
 
 
 @op(
@@ -135,16 +132,36 @@ def div(a: Array, b: Array) -> Array:
         # whole quotients plus 0.3: away from the jumps
         ((b := draw.distinct(draw.shape())) * (draw.integer(-3, 3) + 0.3), b)
     ),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def remainder(a: Array, b: Array) -> Array:
     """Elementwise ``a - b * floor(a / b)``, with the sign of ``b``."""
+    _no_zero("remainder", b, np.result_type(a, b))
     return np.remainder(a, b)
+
+
+@op(
+    vjp=(lambda g: g, lambda g, a, b: -g * wrap(np.trunc(raw(a) / raw(b)))),
+    broadcasts=True,
+    promotes="common",
+    quiet=True,
+    samples=lambda draw: Sample(
+        # whole quotients plus 0.3: away from the jumps
+        ((b := draw.distinct(draw.shape())) * (draw.integer(-3, 3) + 0.3), b)
+    ),
+    errors=NO_BROADCAST,
+)
+def fmod(a: Array, b: Array) -> Array:
+    """Elementwise ``a - b * trunc(a / b)``, with the sign of ``a``."""
+    _no_zero("fmod", b, np.result_type(a, b))
+    return np.fmod(a, b)
 
 
 @op(vjp=lambda g: -g, samples=unary())
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
+    if x.dtype.kind == "b":
+        raise TypeError("neg: `input` is bool; use ~ or logical_not()")
     return np.negative(x)
 
 
@@ -167,24 +184,33 @@ def cast(x: Array, *, dtype: Any) -> Array:
 # ---- powers and roots ----------------------------------------------------------------------
 
 
+def _pow_base(g: Any, a: Any, b: Any) -> Any:
+    slope = g * b * pow(a, b - 1.0)
+    zero = np.equal(raw(b), 0)
+    return where(wrap(zero), 0.0, slope) if np.any(zero) else slope
+
+
 def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
-    safe = where(wrap(raw(a) == 0), 1.0, a)
-    return g * y * log(safe)
+    x, n = raw(a), raw(b)
+    flat = wrap(np.equal(x, 0) & np.greater_equal(n, 0))
+    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
 
 
 @op(
-    vjp=(lambda g, a, b: g * b * pow(a, b - 1.0), _pow_exponent),
+    vjp=(_pow_base, _pow_exponent),
     broadcasts=True,
     promotes="common",
     quiet=True,
     samples=binary(0.3, 2.0),
-    errors=_NO_BROADCAST,
+    errors=NO_BROADCAST,
 )
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
     if isinstance(b, np.ndarray) and b.dtype.kind in "iu" and (b < 0).any():
         raise ValueError(f"pow: `b` holds {b.min()} but integers have no negative integer powers")
+    if isinstance(a, np.ndarray) and a.dtype.kind == "b":
+        return np.power(a, b).astype(np.bool_)
     return np.power(a, b)
 
 
@@ -232,8 +258,8 @@ def pow_scalar(x: Array, *, exponent: float) -> Array:
 
 @op(vjp=lambda g, x: g * (2.0 * x), quiet=True, samples=unary())
 def square(x: Array) -> Array:
-    """Elementwise ``x * x``."""
-    return np.square(x)
+    """Elementwise ``x * x``; bools give int64."""
+    return np.square(x, dtype=np.int64 if x.dtype.kind == "b" else None)
 
 
 @op(vjp=lambda g, y: g / (2.0 * y), promotes="float", quiet=True, samples=unary(0.3, 2.0))
@@ -299,6 +325,19 @@ def log1p(x: Array) -> Array:
     return np.log1p(x)
 
 
+@op(
+    vjp=(lambda g, a, b: g / (1.0 + exp(b - a)), lambda g, a, b: g / (1.0 + exp(a - b))),
+    broadcasts=True,
+    promotes="float",
+    quiet=True,
+    samples=binary(),
+    errors=NO_BROADCAST,
+)
+def logaddexp(a: Array, b: Array) -> Array:
+    """Elementwise ``log(exp(a) + exp(b))``, without overflow."""
+    return np.logaddexp(a, b)
+
+
 def _erf_rule(g: Any, x: Any) -> Any:
     return g * (2.0 / math.sqrt(math.pi) * exp(-square(x)))
 
@@ -309,173 +348,3 @@ def erf(x: Array) -> Array:
     from scipy import special  # loading it takes longer than loading all of this package
 
     return np.asarray(special.erf(x), dtype=x.dtype)
-
-
-# ---- trigonometry --------------------------------------------------------------------------
-
-
-@op(vjp=lambda g, x: g * cos(x), promotes="float", quiet=True, samples=unary())
-def sin(x: Array) -> Array:
-    """Elementwise sine of an angle in radians."""
-    return np.sin(x)
-
-
-@op(vjp=lambda g, x: -g * sin(x), promotes="float", quiet=True, samples=unary())
-def cos(x: Array) -> Array:
-    """Elementwise cosine of an angle in radians."""
-    return np.cos(x)
-
-
-@op(vjp=lambda g, y: g * (1.0 + y * y), promotes="float", quiet=True, samples=unary(-1.2, 1.2))
-def tan(x: Array) -> Array:
-    """Elementwise tangent of an angle in radians."""
-    return np.tan(x)
-
-
-@op(vjp=lambda g, x: g * rsqrt(1.0 - x * x), promotes="float", quiet=True, samples=unary(-0.8, 0.8))
-def asin(x: Array) -> Array:
-    """Elementwise inverse sine, in radians."""
-    return np.arcsin(x)
-
-
-@op(vjp=lambda g, x: -g * rsqrt(1.0 - x * x), promotes="float", quiet=True, samples=unary(-0.8, 0.8))
-def acos(x: Array) -> Array:
-    """Elementwise inverse cosine, in radians."""
-    return np.arccos(x)
-
-
-@op(vjp=lambda g, x: g / (1.0 + x * x), promotes="float", quiet=True, samples=unary())
-def atan(x: Array) -> Array:
-    """Elementwise inverse tangent, in radians."""
-    return np.arctan(x)
-
-
-@op(
-    vjp=(
-        lambda g, a, b: g * b / (a * a + b * b),
-        lambda g, a, b: -g * a / (a * a + b * b),
-    ),
-    broadcasts=True,
-    promotes="float",
-    quiet=True,
-    samples=binary(0.3, 2.0),
-    errors=_NO_BROADCAST,
-)
-def atan2(a: Array, b: Array) -> Array:
-    """Elementwise angle of the point (x=``b``, y=``a``), in radians."""
-    return np.arctan2(a, b)
-
-
-@op(vjp=lambda g, x: g * cosh(x), promotes="float", quiet=True, samples=unary())
-def sinh(x: Array) -> Array:
-    """Elementwise hyperbolic sine."""
-    return np.sinh(x)
-
-
-@op(vjp=lambda g, x: g * sinh(x), promotes="float", quiet=True, samples=unary())
-def cosh(x: Array) -> Array:
-    """Elementwise hyperbolic cosine."""
-    return np.cosh(x)
-
-
-@op(vjp=lambda g, y: g * (1.0 - y * y), promotes="float", samples=unary())
-def tanh(x: Array) -> Array:
-    """Elementwise hyperbolic tangent."""
-    return np.tanh(x)
-
-
-# ---- choices -------------------------------------------------------------------------------
-
-
-@op(vjp=lambda g, x: g * wrap(np.sign(x.array)), samples=unary(away_from=0))
-def abs(x: Array) -> Array:
-    """Elementwise absolute value; the derivative at 0 is 0."""
-    return np.abs(x)
-
-
-@op(vjp=zeros_like, samples=unary(away_from=0))
-def sign(x: Array) -> Array:
-    """Elementwise -1, 0 or 1; its derivative is 0."""
-    return np.sign(x)
-
-
-@op(vjp=zeros_like, samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),), {"kind": draw.choice(("floor", "ceil", "trunc"))}))
-def step(x: Array, *, kind: str) -> Array:
-    """Elementwise ``floor``, ``ceil`` or ``trunc``; its derivative is 0."""
-    return x.copy() if x.dtype.kind in "iub" else np.asarray(getattr(np, kind)(x))
-
-
-@op(vjp=zeros_like, samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),)))
-def round(x: Array, *, decimals: int = 0) -> Array:
-    """Elementwise nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
-    return np.round(x, decimals)
-
-
-def _share(a: Any, b: Any) -> Any:
-    """1 where a > b, ½ where they are equal, 0 elsewhere."""
-    x, y = raw(a), raw(b)
-    dtype = x.dtype if isinstance(x, np.ndarray) else y.dtype
-    return wrap((np.greater(x, y) + np.float16(0.5) * np.equal(x, y)).astype(dtype))
-
-
-@op(
-    vjp=(lambda g, a, b: g * _share(a, b), lambda g, a, b: g * _share(b, a)),
-    broadcasts=True,
-    promotes="common",
-    samples=binary(distinct=True),
-    errors=_NO_BROADCAST,
-)
-def maximum(a: Array, b: Array) -> Array:
-    """Elementwise larger value (NaN if either is); equal values share the gradient."""
-    return np.maximum(a, b)
-
-
-@op(
-    vjp=(lambda g, a, b: g * _share(b, a), lambda g, a, b: g * _share(a, b)),
-    broadcasts=True,
-    promotes="common",
-    samples=binary(distinct=True),
-    errors=_NO_BROADCAST,
-)
-def minimum(a: Array, b: Array) -> Array:
-    """Elementwise smaller value (NaN if either is); equal values share the gradient."""
-    return np.minimum(a, b)
-
-
-def _where_samples(draw: Draw) -> Sample:
-    c, a, b = draw.broadcast_shapes(3)
-    return Sample((draw.array(c) > 0, draw.array(a), draw.array(b)))
-
-
-@op(
-    vjp=(
-        None,
-        lambda g, condition: where(condition, g, 0.0),
-        lambda g, condition: where(condition, 0.0, g),
-    ),
-    broadcasts=True,
-    samples=_where_samples,
-)
-def where(condition: Array, a: Array, b: Array) -> Array:
-    """Elementwise ``a`` where ``condition`` (bool) holds, else ``b``, both of one dtype."""
-    return np.where(condition, a, b)
-
-
-def _clamp_rule(g: Any, x: Any, min: float | None, max: float | None) -> Any:
-    inside = np.ones(x.array.shape, np.bool_)
-    if min is not None:
-        inside &= x.array >= min
-    if max is not None:
-        inside &= x.array <= max
-    return where(wrap(inside), g, 0.0)
-
-
-def _clamp_samples(draw: Draw) -> Sample:
-    bounds = draw.choice(({"min": -0.505}, {"max": 0.505}, {"min": -0.505, "max": 0.755}))
-    return Sample((draw.distinct(draw.shape()),), bounds)
-
-
-@op(vjp=_clamp_rule, samples=_clamp_samples)
-def clamp(x: Array, *, min: float | None = None, max: float | None = None) -> Array:
-    """Elementwise ``x`` limited to ``[min, max]``; the derivative at a bound is 1."""
-    return np.clip(x, min, max)

@@ -60,7 +60,7 @@ def _ungetitem_samples(draw: Draw) -> Sample:
     return Sample((draw.array(np.empty(shape)[index].shape),), {"index": index, "shape": shape})
 
 
-@op(vjp=lambda g, index: getitem(g, index=index), samples=_ungetitem_samples)
+@op(vjp=lambda g, index: getitem(g, index=index), quiet=True, samples=_ungetitem_samples)
 def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
     out = np.zeros(shape, x.dtype)
@@ -198,6 +198,7 @@ def _scatter_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g: g, None, lambda g, index, dim: gather(g, index, dim=dim)),
+    quiet=True,
     samples=_scatter_samples,
 )
 def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
@@ -256,6 +257,7 @@ def _index_add_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g: g, None, lambda g, index, dim: index_select(g, index, dim=dim)),
+    quiet=True,
     samples=_index_add_samples,
 )
 def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:

@@ -111,7 +111,16 @@ def _einsum_rule(g: Any, xs: Any, equation: str, shapes: Any, needs: Any) -> tup
 
 def _einsum_samples(draw: Draw) -> Sample:
     equation = draw.choice(
-        ("ij,jk->ik", "ij,ij->", "i,j->ij", "bij,bjk->bki", "ij->ji", "ij->", "ij,jk,kl->il", "ab,c->a")
+        (
+            "ij,jk->ik",
+            "ij,ij->",
+            "i,j->ij",
+            "bij,bjk->bki",
+            "ij->ji",
+            "ij->",
+            "ij,jk,kl->il",
+            "ab,c->a",
+        )
     )
     size = {c: draw.integer(1, 3) for c in "abcijkl"}
     terms = equation.split("->")[0].split(",")

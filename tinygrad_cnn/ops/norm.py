@@ -33,7 +33,7 @@ def _channel_sum_rule(g: Any, shapes: Any) -> Any:
     return expand(_per_channel(g, len(shapes[0])), shape=shapes[0])
 
 
-@op(vjp=_channel_sum_rule, samples=_channel_samples)
+@op(vjp=_channel_sum_rule, quiet=True, samples=_channel_samples)
 def channel_sum(x: Array) -> Array:
     """Sum of ``x`` (n, c, ...) over all axes but the second → (c,)."""
     return kernels.channel_sum(x)
@@ -52,6 +52,7 @@ def _affine_samples(draw: Draw) -> Sample:
         lambda g, x: channel_sum(mul(g, x)),
         lambda g: channel_sum(g),
     ),
+    quiet=True,
     samples=_affine_samples,
 )
 def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array:
@@ -89,6 +90,7 @@ def _batch_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_batch_norm_backward,
     reference=_batch_norm_reference,
+    quiet=True,
     samples=_batch_norm_samples,
 )
 def batch_norm(
@@ -140,10 +142,14 @@ def _layer_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_layer_norm_backward,
     reference=_layer_norm_reference,
+    quiet=True,
     samples=_layer_norm_samples,
     errors=(
         ErrorSample(
-            (np.zeros((2, 3)), np.zeros(2), None), {"ndim": 1, "eps": 1e-5}, ValueError, "layer_norm"
+            (np.zeros((2, 3)), np.zeros(2), None),
+            {"ndim": 1, "eps": 1e-5},
+            ValueError,
+            "layer_norm",
         ),
     ),
 )

@@ -162,7 +162,7 @@ def _scatter_rule(
     )
 
 
-@op(vjp=(_scatter_rule, None), samples=_scatter_samples)
+@op(vjp=(_scatter_rule, None), quiet=True, samples=_scatter_samples)
 def max_pool2d_scatter(
     dy: Array,
     index: Array,
@@ -225,7 +225,7 @@ def _avg_pool2d_rule(
     )
 
 
-@op(vjp=_avg_pool2d_rule, samples=_avg_pool2d_samples)
+@op(vjp=_avg_pool2d_rule, quiet=True, samples=_avg_pool2d_samples)
 def avg_pool2d(
     x: Array,
     *,
@@ -274,7 +274,7 @@ def _avg_pool2d_input_rule(
     )
 
 
-@op(vjp=_avg_pool2d_input_rule, samples=_avg_pool2d_input_samples)
+@op(vjp=_avg_pool2d_input_rule, quiet=True, samples=_avg_pool2d_input_samples)
 def avg_pool2d_input(
     dy: Array,
     *,
@@ -307,6 +307,7 @@ def _adaptive_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, shapes: adaptive_avg_pool2d_input(g, size=shapes[0][2:]),
+    quiet=True,
     samples=_adaptive_samples,
 )
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
@@ -321,6 +322,7 @@ def _adaptive_input_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, shapes: adaptive_avg_pool2d(g, output_size=shapes[0][2:]),
+    quiet=True,
     samples=_adaptive_input_samples,
 )
 def adaptive_avg_pool2d_input(dy: Array, *, size: Pair) -> Array:

@@ -10,12 +10,14 @@ import numpy as np
 from tinygrad_cnn.autograd.op import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.ops.elementwise import exp, where
+from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 
 __all__ = [
     "amax",
     "amin",
+    "cumprod",
     "cumsum",
     "log_softmax",
     "logsumexp",
@@ -23,6 +25,7 @@ __all__ = [
     "norm2",
     "prod",
     "softmax",
+    "std",
     "sum",
     "var",
 ]
@@ -118,7 +121,9 @@ def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 def _var_rule(g: Any, x: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
     n = max(_count(shapes[0], dim) - correction, 0)
-    return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * (x - mean(x, dim=dim, keepdim=True))
+    return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * (
+        x - mean(x, dim=dim, keepdim=True)
+    )
 
 
 def _var_samples(draw: Draw) -> Sample:
@@ -135,6 +140,27 @@ def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
     squares = np.square(x - centre)
     total = np.asarray(np.add.reduce(squares, dim, keepdims=keepdim))
     return np.asarray(total / np.float64(max(n - correction, 0)), dtype=x.dtype)
+
+
+def _std_rule(
+    g: Any, x: Any, y: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool
+) -> Any:
+    flat = wrap(y.array == 0)
+    half = where(flat, 0.0, g) / (2.0 * where(flat, 1.0, y))
+    return _var_rule(half, x, shapes, dim, correction, keepdim)
+
+
+def _std_samples(draw: Draw) -> Sample:
+    sample = _var_samples(draw)
+    return Sample((draw.distinct(sample.args[0].shape),), sample.params)
+
+
+@op(vjp=_std_rule, quiet=True, samples=_std_samples)
+def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
+    """Square root of `var`; the derivative at 0 is 0."""
+    return np.asarray(
+        np.sqrt(var.forward(x, dim=dim, correction=correction, keepdim=keepdim)), dtype=x.dtype
+    )
 
 
 def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -171,11 +197,42 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 @op(
     vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
+    quiet=True,
     samples=_samples(one_dim=True),
 )
 def cumsum(x: Array, *, dim: int) -> Array:
     """Running sum along the axis ``dim``; integers and bools give int64."""
     return np.cumsum(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+
+
+def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
+    if np.all(x.array != 0):
+        return flip(cumsum(flip(g * y, dims=(dim,)), dim=dim), dims=(dim,)) / x
+    # as in _prod_rule, for each of the n products: the other factors, with ones from its end on
+    n, last = shapes[0][dim], len(shapes[0]) - 1
+    front = x.transpose(dim, last)  # (..., n)
+    lead = front.array.shape[:-1]
+    used = wrap(np.tri(n, dtype=np.bool_))
+    factors = where(used, front.reshape((*lead, 1, n)), 1.0)  # (..., product, factor)
+    products = prod(factors, dim=(last + 1,))  # (..., product)
+    again = _prod_rule(
+        g.transpose(dim, last), factors, products, ((*lead, n, n),), (last + 1,), False
+    )
+    return sum(where(used, again, 0.0), dim=(last,)).transpose(dim, last)
+
+
+def _cumprod_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1)
+    x = draw.distinct(shape)
+    if x.size and draw.choice((False, True)):
+        x.flat[0] = 0.0
+    return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
+
+
+@op(vjp=_cumprod_rule, quiet=True, samples=_cumprod_samples)
+def cumprod(x: Array, *, dim: int) -> Array:
+    """Running product along the axis ``dim``; integers and bools give int64."""
+    return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
 # ---- softmax -------------------------------------------------------------------------------
@@ -189,7 +246,7 @@ def _shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
 
 
 def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    y = _spread(where(wrap(np.isinf(y.array)), 0.0, y), shapes, dim, keepdim)
+    y = _spread(where(wrap(np.isneginf(y.array)), 0.0, y), shapes, dim, keepdim)
     return _spread(g, shapes, dim, keepdim) * exp(x - y)
 
 

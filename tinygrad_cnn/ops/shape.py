@@ -69,7 +69,7 @@ def _sum_to_samples(draw: Draw) -> Sample:
     return Sample((draw.array(np.broadcast_shapes(small, other)),), {"shape": small})
 
 
-@op(vjp=lambda g, shapes: expand(g, shape=shapes[0]), samples=_sum_to_samples)
+@op(vjp=lambda g, shapes: expand(g, shape=shapes[0]), quiet=True, samples=_sum_to_samples)
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` summed over the axes that broadcasting ``shape`` to ``x.shape`` adds or stretches."""
     lead = x.ndim - len(shape)

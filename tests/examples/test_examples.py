@@ -1,0 +1,33 @@
+"""Every example runs, checks itself and stays short."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+def test_there_are_examples():
+    assert {"train_by_hand", "custom_operation", "double_backward"} <= {p.stem for p in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_runs_and_is_short(path, tmp_path):
+    assert len(path.read_text().splitlines()) < 60
+    environment = {**os.environ, "PYTHONPATH": str(path.parents[1]), "PYTHONWARNINGS": "error"}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # the tests beside it have the other cores
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not done.stderr
+    assert not list(tmp_path.iterdir())  # no litter

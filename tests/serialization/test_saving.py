@@ -1,0 +1,245 @@
+"""Files: what goes in comes out, and what is damaged is never mistaken for good."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.serialization import (
+    SerializationError,
+    load,
+    load_state,
+    save,
+    save_state,
+    write_atomically,
+)
+
+DTYPES = [
+    tg.float16,
+    tg.float32,
+    tg.float64,
+    tg.int8,
+    tg.int16,
+    tg.int32,
+    tg.int64,
+    tg.uint8,
+    tg.bool,
+]
+
+
+def same(a, b):
+    """Whether two nested states are equal, down to types, dtypes and bits."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tg.Tensor):
+        return same(a.detach().numpy(), b.numpy())
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b or (a != a and b != b)
+
+
+arrays = hnp.arrays(
+    st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**140), 2**140)  # the states of generators are longer than 64 bits
+    | st.floats()
+    | st.text(max_size=5)
+    | arrays
+    | arrays.map(tg.from_numpy)
+)
+keys = st.text(max_size=4) | st.integers(0, 3) | st.just("__metadata__")
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(tree=trees)
+def test_nested_states_round_trip(tree, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"tree-{os.getpid()}.safetensors"
+    save(tree, path)
+    assert same(tree, load(path))
+
+
+def test_colliding_names_are_kept_apart(tmp_path):
+    state = {"a.b": tg.tensor([1.0]), "a": {"b": tg.tensor([2.0])}, "__metadata__": tg.tensor(3)}
+    save(state, tmp_path / "s")
+    assert same(state, load(tmp_path / "s"))
+
+
+def test_any_memory_order_is_stored_by_value(tmp_path):
+    x = tg.from_numpy(np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)[::-1])
+    save({"x": x}, tmp_path / "s")
+    back = load(tmp_path / "s")["x"]
+    np.testing.assert_array_equal(back.numpy(), x.numpy())
+    back.fill_(1)  # owns writable memory
+
+
+def test_state_dicts_are_plain_safetensors_files(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    state = {"fc.weight": tg.randn(2, 3), "fc.bias": tg.zeros(2)}
+    save_state(state, tmp_path / "model.safetensors")
+    theirs = load_file(tmp_path / "model.safetensors")
+    assert {k: v.tobytes() for k, v in theirs.items()} == {
+        k: v.numpy().tobytes() for k, v in state.items()
+    }
+    save_file(theirs, tmp_path / "other.safetensors")
+    assert list(load_state(tmp_path / "model.safetensors")) == list(state)
+    assert same(load_state(tmp_path / "other.safetensors")["fc.weight"], state["fc.weight"])
+
+
+def test_equal_states_give_equal_files(tmp_path):
+    state = {"b": tg.ones(3), "a": tg.zeros(2), "n": 1}
+    save(state, tmp_path / "1")
+    save(state, tmp_path / "2")
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_optimizer_and_model_states_round_trip(tmp_path):
+    from tinygrad_cnn import nn, optim
+
+    def make():
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        return model, optim.Adam(model.parameters(), lr=0.1)
+
+    def step(model, optimizer, x):
+        optimizer.zero_grad()
+        (model(x) ** 2).sum().backward()
+        optimizer.step()
+
+    tg.manual_seed(0)
+    model, optimizer = make()
+    x = tg.randn(5, 3)
+    step(model, optimizer, x)
+    save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "s")
+    other, other_optimizer = make()
+    state = load(tmp_path / "s")
+    other.load_state_dict(state["model"])
+    other_optimizer.load_state_dict(state["optimizer"])
+    step(model, optimizer, x)
+    step(other, other_optimizer, x)
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def test_what_cannot_be_stored_is_named(tmp_path):
+    with pytest.raises(SerializationError, match=r"object at `a\.1`"):
+        save({"a": [1, object()]}, tmp_path / "s")
+    with pytest.raises(SerializationError, match=r"key \(1,\) at the top is a tuple"):
+        save({(1,): 2}, tmp_path / "s")
+    with pytest.raises(SerializationError, match="complex64"):
+        save(np.zeros(2, np.complex64), tmp_path / "s")
+    with pytest.raises(SerializationError, match="not tensors: epoch; use `save`"):
+        save_state({"w": tg.ones(1), "epoch": 3}, tmp_path / "s")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_truncated_or_altered_file_is_refused(tmp_path):
+    path, bad = tmp_path / "good", tmp_path / "bad"
+    state = {"w": tg.arange(6, dtype=tg.float32), "epoch": 3, "name": "x"}
+    save(state, path)
+    data = path.read_bytes()
+    for end in range(0, len(data), 7):
+        bad.write_bytes(data[:end])
+        with pytest.raises(SerializationError, match="damaged"):
+            load(bad)
+    for at in range(len(data)):
+        bad.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        try:
+            found = load(bad)
+        except SerializationError:
+            continue
+        # A bit in the name of our metadata entry: a foreign file, of tensors only.
+        assert list(found) == ["w"]
+        assert same(found["w"], state["w"])
+
+
+def test_foreign_files_are_named(tmp_path):
+    path = tmp_path / "x"
+    for content in (b"", b"hello", b"PK\x03\x04" * 20):
+        path.write_bytes(content)
+        with pytest.raises(SerializationError, match="damaged or not a safetensors file"):
+            load(path)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing")
+    save([tg.ones(1)], path)
+    with pytest.raises(SerializationError, match="nested state"):
+        load_state(path)
+    from safetensors.numpy import save_file
+
+    note = {"version": 99, "checksum": 0, "tree": "null"}
+    save_file({"w": np.ones(1)}, path, {"tinygrad_cnn": json.dumps(note)})
+    with pytest.raises(SerializationError, match="version 99"):
+        load(path)
+    save_file({"w": np.ones(1)}, path, {"tinygrad_cnn": "[]"})
+    with pytest.raises(SerializationError, match="metadata is not ours"):
+        load(path)
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, moment):
+    path = tmp_path / "state"
+    save({"epoch": 1}, path)
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    if moment == "write":
+        real = open
+
+        def broken(file, mode="r", *args, **kwargs):
+            opened = real(file, mode, *args, **kwargs)
+            if mode == "xb":
+                opened.close()  # the write that follows fails
+            return opened
+
+        monkeypatch.setattr("builtins.open", broken)
+    else:
+        monkeypatch.setattr(os, moment, fail)
+    with pytest.raises((OSError, ValueError)):
+        save({"epoch": 2}, path)
+    monkeypatch.undo()
+    assert load(path) == {"epoch": 1}
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path, moment):
+    path = tmp_path / "state"
+    save({"epoch": 1}, path)
+    code = (
+        "import os, signal, sys\n"
+        "from tinygrad_cnn.serialization import save\n"
+        f"os.{moment} = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "save({'epoch': 2}, sys.argv[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -9
+    assert load(path) == {"epoch": 1}
+
+
+def test_text_is_written_as_utf8_under_the_users_umask(tmp_path):
+    write_atomically(tmp_path / "a", "naïve")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "a").read_bytes() == "naïve".encode()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode

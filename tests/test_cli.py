@@ -1,0 +1,234 @@
+"""The command line as users meet it: results, and errors of one line."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from tinygrad_cnn.cli import main
+from tinygrad_cnn.serialization import load
+from tinygrad_cnn.version import __version__
+
+MODEL = """
+from tinygrad_cnn import nn
+
+class Tiny(nn.Sequential):
+    def __init__(self, num_classes=10):
+        super().__init__(
+            nn.AvgPool2d(4), nn.Conv2d(3, 4, 3), nn.ReLU(),
+            nn.Flatten(), nn.Linear(144, num_classes))
+"""
+SMALL = ["--epochs", "2", "--limit", "60", "--batch-size", "20"]
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """``cli(*arguments)`` in a folder with ``tiny.py``; every error is one line and status 2."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+    (tmp_path / "tiny.py").write_text(MODEL)
+
+    def invoke(*arguments):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result
+        if result.exit_code == 2:
+            assert result.stderr.startswith("tinygrad-cnn: ")
+            assert result.stderr.count("\n") == 1
+        return result
+
+    return invoke
+
+
+def test_train_then_evaluate_then_resume(cli, tmp_path):
+    trained = cli("train", "tiny.py", *SMALL, "--out", "run")
+    assert trained.exit_code == 0, trained.output
+    assert "Test accuracy" in trained.stdout
+    assert sorted(os.listdir("run")) == [
+        "checkpoint.safetensors",
+        "config.json",
+        "confusion.png",
+        "curves.png",
+        "metrics.csv",
+        "model.safetensors",
+        "report.json",
+        "report.md",
+    ]
+    with open("run/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    accuracy = json.loads((tmp_path / "run/report.json").read_text())["test_accuracy"]
+    line = f"Test accuracy {accuracy:.2%}"
+    assert line in trained.stdout
+    assert line in cli("evaluate", "run").stdout
+    assert cli("evaluate", "run", "--quiet").stdout.strip() == line
+    before = (tmp_path / "run/metrics.csv").read_bytes()
+    again = cli("train", "--resume", "run", "--quiet")
+    assert (again.exit_code, line in again.stdout) == (0, True)
+    assert (tmp_path / "run/metrics.csv").read_bytes() == before
+
+
+def test_without_validation_the_last_model_is_kept(cli, tmp_path):
+    assert cli("train", "tiny.py", *SMALL, "--val-fraction", 0, "--out", "run").exit_code == 0
+    with open("run/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["val_loss"] + row["val_accuracy"] for row in rows] == ["", ""]
+    model, checkpoint = load("run/model.safetensors"), load("run/checkpoint.safetensors")
+    for name, weights in checkpoint["checkpoint"]["model"].items():
+        assert (weights == model[name]).all().item()
+
+
+def test_a_run_is_made_longer_where_the_schedule_allows(cli, tmp_path):
+    assert cli("train", "tiny.py", *SMALL, "--out", "a", "--schedule", "none").exit_code == 0
+    longer = cli("train", "--resume", "a", "--epochs", 3)
+    assert longer.exit_code == 0
+    assert json.loads((tmp_path / "a/config.json").read_text())["epochs"] == 3
+    whole = cli("train", "tiny.py", *SMALL, "--out", "b", "--schedule", "none", "--epochs", 3)
+    assert whole.exit_code == 0
+    ours, theirs = (tmp_path / name / "model.safetensors" for name in "ab")
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert cli("train", "tiny.py", *SMALL, "--out", "c").exit_code == 0
+    refused = cli("train", "--resume", "c", "--epochs", 3)
+    assert refused.exit_code == 2
+    assert "the schedule onecycle was made for --epochs 2" in refused.stderr
+
+
+WRONG = {
+    "unknown flag": (["train", "tiny.py", "--epoch", 3], "No such option '--epoch'"),
+    "unknown command": (["trian"], "No such command 'trian'"),
+    "no model": (["train"], r"name a MODEL"),
+    "no epochs": (["train", "tiny.py", "--epochs", 0], "--epochs"),
+    "no number": (["train", "tiny.py", "--lr", "fast"], "'fast' is not a valid float"),
+    "unknown data": (["train", "tiny.py", "--data", "mnist"], "'mnist' is not one of"),
+    "schedule": (["train", "tiny.py", "--schedule", "step"], "expected step:SIZE[:GAMMA]"),
+    "augment": (["train", "tiny.py", "--augment", "spin"], "unknown augmentation 'spin'"),
+    "no file": (["train", "nothing.py"], "there is no file nothing.py"),
+    "no class": (["train", "tiny.py:Big"], "has no class Big; its Modules: Tiny"),
+    "no images": (["train", "tiny.py", "--data", "cifar10", "--root", "void"], "--download"),
+    "no run": (["evaluate", "nowhere"], "there is no run folder nowhere"),
+    "nothing to resume": (["train", "--resume", "nowhere"], "there is no run folder nowhere"),
+    "two folders": (["train", "--resume", "a", "--out", "b"], "drop --out"),
+    "too few images": (["train", "tiny.py", "--limit", 1], "leave 1 to train and 0 to validate"),
+    "diverges": (["train", "tiny.py", *SMALL, "--lr", "1e30"], "try a smaller --lr than 1e+30"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_mistakes_are_one_line(cli, name):
+    arguments, message = WRONG[name]
+    result = cli(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+BROKEN = {
+    "classes": (MODEL.replace("num_classes=10", "n=7").replace("num_classes", "7"), "(2, 7)"),
+    "shape": (MODEL.replace("nn.Flatten(), nn.Linear(144, num_classes)", ""), "(2, 4, 6, 6)"),
+    "layers": (MODEL.replace("144", "100"), "100"),
+    "syntax": (MODEL.replace("class", "clas"), "SyntaxError"),
+    "no module": ("x = 1\n", "no subclass of tinygrad_cnn.nn.Module"),
+    "no parameters": (
+        "from tinygrad_cnn import nn\nclass Net(nn.Module):\n"
+        "    def forward(self, x):\n        return x.flatten(1)[:, :10]\n",
+        "no parameters to train",
+    ),
+    "only in training": (
+        MODEL + "\n    def forward(self, x):\n        if self.training:\n"
+        "            raise IndexError('here')\n        return super().forward(x)\n",
+        "IndexError: here [in Tiny] (tiny.py:12, in forward)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_models_that_do_not_work(cli, tmp_path, name):
+    text, message = BROKEN[name]
+    (tmp_path / "tiny.py").write_text(text)
+    result = cli("train", "tiny.py", *SMALL)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "tiny.py" in result.stderr
+    begun = name == "only in training"
+    assert [p.name for p in tmp_path.glob("runs/*")] == ["tiny-shapes-1"] * begun
+
+
+def test_damaged_runs(cli, tmp_path):
+    assert cli("train", "tiny.py", *SMALL, "--out", "run").exit_code == 0
+    used = cli("train", "tiny.py", "--out", "run")
+    assert "holds a run already" in used.stderr
+    other = cli("train", "tiny.py", "--resume", "run", "--lr", 0.3)
+    assert "has --lr 0.05, not 0.3" in other.stderr
+    for name, command in (
+        ("checkpoint.safetensors", ["train", "--resume", "run"]),
+        ("model.safetensors", ["evaluate", "run"]),
+        ("config.json", ["evaluate", "run"]),
+    ):
+        path = tmp_path / "run" / name
+        path.write_bytes(path.read_bytes()[:-9])
+        result = cli(*command)
+        assert (result.exit_code, f"{name} is damaged" in result.stderr) == (2, True), result.stderr
+        path.unlink()
+        assert cli(*command).exit_code == 2
+
+
+def test_debug_shows_the_traceback(cli):
+    result = CliRunner().invoke(main, ["train", "nothing.py", "--debug"])
+    assert type(result.exception).__name__ == "TrainError"
+
+
+def test_version_and_help(cli):
+    assert cli("--version").stdout == f"tinygrad-cnn {__version__}\n"
+    assert cli().stdout == cli("--help").stdout
+    for command in ([], ["train"], ["evaluate"]):
+        result = cli(*command, "--help")
+        assert result.exit_code == 0
+        assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def start(*arguments, **options):
+    code = "from tinygrad_cnn.cli import main; main()"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def test_a_real_process_fails_with_one_line(tmp_path):
+    with start("train", "nothing.py", cwd=tmp_path) as process:
+        out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert err == "tinygrad-cnn: there is no file nothing.py\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_control_c_keeps_the_checkpoint(tmp_path):
+    (tmp_path / "tiny.py").write_text(MODEL)
+    options = ["--epochs", "9999", "--limit", "100", "--out", "run"]
+    with start("train", "tiny.py", *options, cwd=tmp_path) as process:
+        metrics = tmp_path / "run" / "metrics.csv"
+        give_up = time.monotonic() + 60
+        while not metrics.exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "Interrupted. Continue with: tinygrad-cnn train --resume run\n"
+    with start("evaluate", "run", "--quiet", cwd=tmp_path) as process:
+        assert process.communicate()[0].startswith("Test accuracy")

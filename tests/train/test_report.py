@@ -1,0 +1,103 @@
+"""The report and the run folder."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.train import Config, Report, RunFolder, TrainError
+
+MATRIX = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
+REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"best_epoch": 3})
+
+
+def test_a_class_without_examples_is_said_to_have_none():
+    values = REPORT.to_dict()
+    assert values["classes"]["antler"] == {"accuracy": None, "examples": 0}
+    assert values["classes"]["cat"] == {"accuracy": 0.9, "examples": 10}
+    assert json.loads(json.dumps(values, allow_nan=False))["confusion_matrix"] == MATRIX.tolist()
+    assert "| antler | no examples | 0 |  |" in REPORT.to_markdown()
+
+
+def test_markdown_has_every_figure():
+    lines = REPORT.to_markdown().splitlines()
+    assert lines[0] == "# Net on toys"
+    assert "**Test accuracy 85.00%** on 20 images, loss 0.2500." in lines
+    assert "* best epoch: 3" in lines
+    assert "| ant | 80.0% | 10 | antler (2) |" in lines
+    assert "| **cat** | 1 | 0 | 9 |" in lines
+
+
+def test_the_screen_shows_names_that_differ():
+    text = io.StringIO()
+    REPORT.show(Console(file=text, width=80))
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    assert ["Test", "accuracy", "85.00%", "on", "20", "images,", "loss", "0.2500"] in lines
+    assert ["true", "class", "accuracy", "images", "│", "ant", "antl", "cat"] in lines
+    assert ["ant", "80.0%", "10", "│", "8", "2", "·"] in lines
+    assert ["antler", "no", "examples", "0", "│", "·", "0", "·"] in lines
+
+
+def test_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").touch()
+    config = Config(model="net.py")
+    names = [RunFolder.create(None, config).path.as_posix() for _ in range(2)]
+    assert names == ["runs/net-shapes-1", "runs/net-shapes-2"]
+    folder, found = RunFolder.open(tmp_path / "runs/net-shapes-1")
+    assert found.model == "net.py"
+    assert json.loads(folder.config.read_text())["model"] == str(tmp_path / "net.py")
+    with pytest.raises(TrainError, match="holds a run already; continue it with --resume"):
+        RunFolder.create(folder.path, config)
+    with pytest.raises(TrainError, match="there is no run folder nowhere"):
+        RunFolder.open(tmp_path.__class__("nowhere"))
+    with pytest.raises(TrainError, match=r"is not a run folder \(it has no config\.json\)"):
+        RunFolder.open(tmp_path)
+    folder.config.write_text("{")
+    with pytest.raises(TrainError, match=r"config\.json is damaged: not a JSON object"):
+        RunFolder.open(folder.path)
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainError, match="is not a folder"):
+        RunFolder.create(tmp_path / "file", config)
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
+    (folder.path / ".metrics.csv.123-0.tmp").touch()
+    RunFolder.open(folder.path)
+    assert [p.name for p in folder.path.iterdir()] == ["config.json"]
+
+
+def test_metrics_keep_every_bit(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
+    row = dict.fromkeys(("epoch", "seconds", "images_per_second"), 1)
+    row |= {"train_loss": 0.1 + 0.2, "train_accuracy": 1 / 3, "lr": 1e-5}
+    row |= {"val_loss": None, "val_accuracy": None}
+    folder.write_metrics([row])
+    header, line = folder.metrics.read_text().splitlines()
+    assert header.startswith("epoch,train_loss,train_accuracy,val_loss,val_accuracy,lr,seconds,")
+    assert line == "1,0.30000000000000004,0.3333333333333333,,,1e-05,1,1"
+
+
+def test_weights_that_are_missing_or_damaged(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
+    with pytest.raises(TrainError, match=r"no trained model yet"):
+        folder.read_model()
+    folder.write_model({"w": tg.ones(3)})
+    folder.model.write_bytes(folder.model.read_bytes()[:-1])
+    with pytest.raises(TrainError, match=r"model\.safetensors is damaged"):
+        folder.read_model()
+
+
+def test_too_many_classes_for_the_screen_show_the_mistakes_instead_of_the_matrix():
+    names = [f"class {i}" for i in range(30)]
+    matrix = np.diag(np.full(30, 5))
+    matrix[7, 3] = 2
+    text = io.StringIO()
+    Report("Net", names, 0.25, 0.85, matrix, {}).show(Console(file=text, width=80))
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    assert ["class", "7", "71.4%", "7", "class", "3", "(2)"] in lines
+    assert max(map(len, text.getvalue().splitlines())) <= 80

@@ -1,0 +1,196 @@
+"""The loop, the settings and the progress of a run."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import tinygrad_cnn as tg
+import tinygrad_cnn.nn.functional as F
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.train import Config, TrainError, evaluate, train_epoch
+from tinygrad_cnn.train.build import (
+    make_augmentation,
+    make_optimizer,
+    make_scheduler,
+    parse_schedule,
+)
+from tinygrad_cnn.train.progress import RunProgress, clock
+from tinygrad_cnn.train.splits import load_splits
+
+# ---- the loop ------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_the_loop_written_by_hand(toy):
+    def make():
+        tg.manual_seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 4))
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        return model, optimizer, optim.lr_scheduler.StepLR(optimizer, 2)
+
+    data = toy(22, 0)
+    model, optimizer, scheduler = make()
+    generator = tg.Generator(5)
+    loader = DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+    seen = []
+    totals = train_epoch(
+        model,
+        loader,
+        F.cross_entropy,
+        optimizer,
+        scheduler=scheduler,
+        watch=lambda t: seen.append(t.images),
+    )
+    hand, hand_optimizer, hand_scheduler = make()
+    generator.manual_seed(5)
+    loss_sum = right = 0
+    for images, labels in loader:
+        scores = hand(images)
+        loss = F.cross_entropy(scores, labels)
+        hand_optimizer.zero_grad()
+        loss.backward()
+        hand_optimizer.step()
+        hand_scheduler.step()
+        loss_sum += loss.item() * len(labels)
+        right += (scores.argmax(1) == labels).sum().item()
+    assert seen == [8, 16, 22]
+    assert totals.loss == loss_sum / 22
+    assert totals.accuracy == right / 22
+    for p, q in zip(model.parameters(), hand.parameters(), strict=True):
+        assert (p == q).all().item()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_evaluation_changes_nothing(toy):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 4))
+    model[0].running_mean.fill_(0.5)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    data = toy(10, 0)
+    totals = evaluate(model, DataLoader(data, batch_size=4), F.cross_entropy)
+    scores = model(data.tensors[0])
+    assert totals.loss == pytest.approx(F.cross_entropy(scores, data.tensors[1]).item(), rel=1e-5)
+    assert np.concatenate(totals.predictions).tolist() == scores.argmax(1).tolist()
+    assert all((before[k] == v).all().item() for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+# ---- settings ------------------------------------------------------------------------------
+
+
+def test_config_round_trip_and_errors():
+    config = Config(model="m.py", lr=0.1, limit=7)
+    assert Config.from_json(config.to_json()) == config
+    values = json.loads(config.to_json())
+    values.pop("seed")
+    with pytest.raises(TrainError, match=r"unknown setting 'x'; missing setting 'seed'; .*'lr' is"):
+        Config.from_json(json.dumps({**values, "x": 1, "lr": "fast"}))
+    for text in ("", "[1", "3", "{"):
+        with pytest.raises(TrainError, match="not a JSON object"):
+            Config.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("none", [1.0, 1.0, 1.0, 1.0]),
+        ("step:2:0.5", [1.0, 1.0, 0.5, 0.5]),
+        ("step:1", [1.0, 0.1, 0.01, 0.001]),
+        ("multistep:1,3:0.5", [1.0, 0.5, 0.5, 0.25]),
+        ("exp:0.5", [1.0, 0.5, 0.25, 0.125]),
+        ("cosine", [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
+        ("plateau:0.5:1", [1.0, 1.0, 1.0, 0.5]),
+    ],
+)
+def test_schedules(text, rates):
+    config = Config(model="m", epochs=4, lr=1.0, schedule=text)
+    optimizer = make_optimizer(config, nn.Linear(2, 2))
+    scheduler, when = make_scheduler(config, optimizer, 10)
+    found = []
+    for _ in range(4):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if when == "loss":
+            scheduler.step(1.0)
+        elif when == "epoch":
+            scheduler.step()
+    assert found == pytest.approx(rates)
+
+
+def test_onecycle_rises_and_falls_over_the_batches():
+    config = Config(model="m", epochs=2, lr=0.5, schedule="onecycle:0.25")
+    optimizer = make_optimizer(config, nn.Linear(2, 2))
+    scheduler, when = make_scheduler(config, optimizer, 10)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert when == "batch"
+    assert max(rates) == rates[4] == pytest.approx(0.5)  # step 0.25 · 20 - 1, as in PyTorch
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[-1] < 1e-5
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    "fast;step;step:0;step:x;step:3:0.1:4;exp;exp:-1;exp:nan;none:1;multistep:;multistep:2,x;"
+    "plateau:2;plateau:0.5:0;cosine:3;onecycle:1;".split(";"),
+)
+def test_bad_schedules(text):
+    with pytest.raises(TrainError, match=r"unknown schedule|bad schedule .*; expected"):
+        parse_schedule(text)
+
+
+def test_augmentations():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    augment = make_augmentation("flip,shift, rotation,crop")
+    out = augment(images, np.random.default_rng(1))
+    assert (out.shape, out.dtype) == (images.shape, images.dtype)
+    assert (out != images).any()
+    assert make_augmentation("none") is None
+    with pytest.raises(TrainError, match=r"unknown augmentation 'spin'; known: none, flip"):
+        make_augmentation("flip,spin")
+
+
+def test_splits_are_disjoint_and_follow_the_seed():
+    def indices(**changes):
+        splits = load_splits(Config(model="m", limit=50, val_fraction=0.2, **changes))
+        return splits.train.indices, splits.validation.indices
+
+    train, validation = indices()
+    assert (len(train), len(validation)) == (40, 10)
+    assert sorted(train + validation) == list(range(50))
+    assert indices() == (train, validation)
+    assert indices(seed=1) != (train, validation)
+    assert load_splits(Config(model="m", limit=50, val_fraction=0.0)).validation is None
+    with pytest.raises(TrainError, match="leave 2 to train and 0 to validate"):
+        load_splits(Config(model="m", limit=2))
+
+
+# ---- progress ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_prints_a_row_per_epoch(terminal):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120)
+    row = {"epoch": 1, "train_loss": 1.25, "train_accuracy": 0.5, "val_loss": None}
+    row |= {"val_accuracy": None, "lr": 0.05, "seconds": 2.0, "images_per_second": 1234.5}
+    with RunProgress(console, 12) as progress:
+        progress.begin(1, 100)
+        progress.looking()
+        progress.end(row)
+    shown = text.getvalue()
+    assert "1/12" in shown
+    assert "1,234" in shown
+    assert "50.0%" in shown
+    assert ("\x1b[" in shown) is terminal
+
+
+def test_clock():
+    assert [clock(s) for s in (0, 59.6, 61, 3600)] == ["0:00", "1:00", "1:01", "1:00:00"]

@@ -1,0 +1,218 @@
+"""Searching and putting in order. The functions along an axis return values and indices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions.convert import axis, numpy_names, to_tensor
+from tinygrad_cnn.functions.elementwise import maximum, minimum
+from tinygrad_cnn.functions.reduction import amax, amin, not_empty
+from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.ops.shape import reshape
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "aminmax",
+    "argmax",
+    "argmin",
+    "argsort",
+    "bincount",
+    "max",
+    "median",
+    "min",
+    "sort",
+    "topk",
+    "unique",
+]
+
+
+class ValuesIndices(NamedTuple):
+    """What a search along one axis returns: the values found and where they were."""
+
+    values: Any
+    indices: Any
+
+
+def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
+    x = to_tensor(x)
+    find = getattr(np, name)
+    if dim is None:
+        not_empty(name, x, tuple(range(x.array.ndim)))
+        out = np.asarray(find(x.array), np.int64)
+        return wrap(out.reshape((1,) * x.array.ndim) if keepdim else out)  # type: ignore[no-any-return]
+    d = axis(name, dim, x.array.ndim)
+    if not x.array.ndim:
+        return wrap(np.zeros((), np.int64))  # type: ignore[no-any-return]
+    not_empty(name, x, (d,))
+    return wrap(np.asarray(find(x.array, axis=d, keepdims=keepdim), np.int64))  # type: ignore[no-any-return]
+
+
+@numpy_names
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the largest value along ``dim`` (in the flattened tensor if None); the first one.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.argmax(tg.tensor([[1, 5], [7, 2]]), dim=1)
+    tensor([1, 0])
+    """
+    return _arg("argmax", input, dim, keepdim)
+
+
+@numpy_names
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the smallest value along ``dim`` (in the flattened tensor if None); the first one."""
+    return _arg("argmin", input, dim, keepdim)
+
+
+def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
+    """The values of ``x`` at ``index`` (which keeps the axis), and the index."""
+    if not x.array.ndim:
+        return ValuesIndices(x.clone(), index)
+    values = indexing.gather(x, index, dim=d)
+    if keepdim:
+        return ValuesIndices(values, index)
+    shape = tuple(n for i, n in enumerate(x.array.shape) if i != d)
+    return ValuesIndices(reshape(values, shape=shape), wrap(index.array.reshape(shape)))
+
+
+@numpy_names
+def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The largest value; along one axis its index too; with a tensor as ``dim``: `maximum`.
+
+    >>> import tinygrad_cnn as tg
+    >>> values, indices = tg.max(tg.tensor([[1, 5], [7, 2]]), dim=1)
+    >>> values, indices
+    (tensor([5, 7]), tensor([1, 0]))
+    """
+    if other is not None or hasattr(dim, "shape"):
+        return maximum(input, dim if other is None else other)
+    if dim is None:
+        return amax(input)
+    x = to_tensor(input)
+    d = axis("max", dim, x.array.ndim)
+    return _along(x, argmax(x, d, keepdim=True), d, keepdim)
+
+
+@numpy_names
+def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The smallest value; along one axis its index too; with a tensor as ``dim``: `minimum`."""
+    if other is not None or hasattr(dim, "shape"):
+        return minimum(input, dim if other is None else other)
+    if dim is None:
+        return amin(input)
+    x = to_tensor(input)
+    d = axis("min", dim, x.array.ndim)
+    return _along(x, argmin(x, d, keepdim=True), d, keepdim)
+
+
+def _order(x: Tensor, d: int, descending: bool) -> np.ndarray[Any, Any]:
+    values = x.array
+    if not descending:
+        return np.argsort(values, axis=d, kind="stable")
+    # a stable descending order: sort the reversed sequence upwards and read both backwards
+    back = np.argsort(np.flip(values, d), axis=d, kind="stable")
+    return np.flip(values.shape[d] - 1 - back, d)
+
+
+@numpy_names
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
+    """``input`` in order along ``dim``, with the indices; equal values keep their order.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.sort(tg.tensor([3, 1, 2])).values
+    tensor([1, 2, 3])
+    """
+    x = to_tensor(input)
+    d = axis("sort", dim, x.array.ndim)
+    if not x.array.ndim:
+        return ValuesIndices(x.clone(), wrap(np.zeros((), np.int64)))
+    index = wrap(_order(x, d, descending).astype(np.int64))
+    return ValuesIndices(indexing.gather(x, index, dim=d), index)
+
+
+@numpy_names
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices that put ``input`` in order along ``dim``."""
+    return sort(input, dim, descending).indices  # type: ignore[no-any-return]
+
+
+@numpy_names
+def topk(
+    input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ValuesIndices:
+    """The ``k`` largest (or smallest) values along ``dim``, best first, with their indices."""
+    x = to_tensor(input)
+    d = axis("topk", dim, x.array.ndim)
+    if not 0 <= k <= (x.array.shape[d] if x.array.ndim else 1):
+        raise ValueError(f"topk: `k` is {k}, but `input` has shape {x.array.shape} (dim {d})")
+    if not x.array.ndim:
+        return sort(x)
+    index = np.take(_order(x, d, largest), range(k), axis=d)
+    where = wrap(np.ascontiguousarray(index).astype(np.int64))
+    return ValuesIndices(indexing.gather(x, where, dim=d), where)
+
+
+@numpy_names
+def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle value (the lower of two); along one axis its index too."""
+    x = to_tensor(input)
+    if dim is None:
+        return median(reshape(x, shape=(x.array.size,)), 0).values
+    d = axis("median", dim, x.array.ndim)
+    if not x.array.ndim:
+        return sort(x)
+    not_empty("median", x, (d,))
+    order, n = _order(x, d, False), x.array.shape[d]
+    missing = np.add.reduce(np.isnan(x.array), d, keepdims=True)  # NaN is sorted to the end
+    middle = np.where(missing, n - missing, (n - 1) // 2)
+    index = np.take_along_axis(order, middle, d)
+    return _along(x, wrap(index.astype(np.int64)), d, keepdim)
+
+
+class MinMax(NamedTuple):
+    """What `aminmax` returns."""
+
+    min: Any
+    max: Any
+
+
+@numpy_names
+def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """`amin` and `amax`."""
+    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+# ---- counting ------------------------------------------------------------------------------
+
+
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, 2, … occurs in a vector of integers, or the sum of its ``weights``."""
+    x = to_tensor(input).array
+    if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
+        raise ValueError(
+            f"bincount: `input` has shape {x.shape} and dtype {x.dtype}, expected a vector of "
+            f"integers, none negative"
+        )
+    given = None if weights is None else to_tensor(weights).array
+    if given is not None and given.shape != x.shape:
+        raise ValueError(f"bincount: `weights` has shape {given.shape}, expected {x.shape}")
+    out = np.bincount(x.astype(np.int64), given, minlength)
+    single = given is not None and given.dtype == np.float32
+    return wrap(out.astype(np.float32) if single else out)  # type: ignore[no-any-return]
+
+
+def unique(input: Any, *, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The values that occur, in order; where each went, and how often each occurs, on request."""
+    x = to_tensor(input).array
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    out = [wrap(values)]
+    if return_inverse:
+        out.append(wrap(inverse.reshape(x.shape)))
+    if return_counts:
+        out.append(wrap(counts))
+    return out[0] if len(out) == 1 else tuple(out)

@@ -1,0 +1,32 @@
+"""The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
+
+from .activation import relu, relu_backward
+from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d, avg_pool2d_input
+from .channels import channel_affine, channel_sum
+from .conv import conv2d, conv2d_input, conv2d_weight
+from .max_pool import max_pool2d, max_pool2d_gather, max_pool2d_plane_index, max_pool2d_scatter
+from .norm import batch_norm, batch_norm_backward, layer_norm, layer_norm_backward
+from .product import matmul
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_input",
+    "avg_pool2d",
+    "avg_pool2d_input",
+    "batch_norm",
+    "batch_norm_backward",
+    "channel_affine",
+    "channel_sum",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "layer_norm",
+    "layer_norm_backward",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_plane_index",
+    "max_pool2d_scatter",
+    "relu",
+    "relu_backward",
+]

@@ -1,0 +1,224 @@
+"""Batch and layer normalisation with accurate statistics, in few passes over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_batch_norm, check_layer_norm, check_shape
+from ..memory import Take, empty, scratch
+from .channels import Channels, affine
+from .layout import BLOCK_BYTES, Array, accumulation_dtype, rows_per_chunk
+
+__all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
+
+
+def _moments(channels: Channels) -> tuple[Array, Array]:
+    """Return mean and biased variance per channel, float64 (c,), in one pass over memory.
+
+    Numbers are first moved by the mean of a sample taken all over the array, so that a large mean
+    cancels nothing (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance",
+    section 3: shifted data).
+    """
+    matrix, count = channels.matrix, max(channels.count, 1)
+    sample = matrix[:: max(1, len(matrix) // 16)]
+    pilot = np.zeros(channels.c)
+    if sample.size:
+        pilot = channels.fold(sample.mean(0)) * (channels.c / matrix.shape[1])
+        pilot = pilot.astype(matrix.dtype).astype(np.float64)
+    row = channels.spread(pilot)
+
+    def parts(block: slice, take: Take) -> Sequence[Array]:
+        part = matrix[block]
+        moved = np.subtract(part, row, out=take(part.shape, part.dtype))
+        return moved, np.multiply(moved, moved, out=take(part.shape, part.dtype))
+
+    first, second = channels.sums(parts)
+    away = first / count
+    return pilot + away, np.maximum(second / count - away * away, 0)
+
+
+def batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise every channel of x (n, c, ...) to mean 0 and variance 1, then scale and shift it.
+
+    Ioffe and Szegedy 2015, "Batch normalization: accelerating deep network training", algorithm 1.
+
+    Returns
+    -------
+    y of x's shape, and per channel (c,): mean, ``1/sqrt(var + eps)`` and the biased variance.
+    These have x's dtype, or float32 for float16.
+
+    >>> y, mean, invstd, var = batch_norm(np.array([[1.0], [3.0]]), None, None, eps=0.0)
+    >>> y.ravel(), mean, invstd, var
+    (array([-1.,  1.]), array([2.]), array([1.]), array([1.]))
+    """
+    check_batch_norm(
+        "batch_norm",
+        x.shape,
+        None if weight is None else weight.shape,
+        None if bias is None else bias.shape,
+    )
+    dtype = accumulation_dtype(x)
+    channels = Channels.of(x, dtype)
+    mean, var = _moments(channels)
+    invstd = 1 / np.sqrt(var + eps)
+    scale = invstd if weight is None else invstd * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    y = channels.restore(affine(channels, scale, shift), x.dtype)
+    return y, mean.astype(dtype), invstd.astype(dtype), var.astype(dtype)
+
+
+def batch_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
+) -> tuple[Array, Array, Array]:
+    """Return the gradients (gx, gweight, gbias) of `batch_norm` for the gradient g of its output.
+
+    With ``z = (x - mean)*invstd``: ``gbias = sum g``, ``gweight = sum g*z`` and
+    ``gx = weight*invstd*(g - gbias/m - z*gweight/m)`` over the m numbers of a channel (Ioffe and
+    Szegedy 2015, section 3). `gweight` and `gbias` are those of a weight of 1 and a bias of 0
+    where there are none.
+    """
+    check_shape("batch_norm_backward", "g", g.shape, x.shape)
+    check_batch_norm(
+        "batch_norm_backward", x.shape, None if weight is None else weight.shape, mean.shape
+    )
+    dtype = accumulation_dtype(x)
+    channels, grads = Channels.of(x, dtype), Channels.of(g, dtype)
+    centre = channels.spread(mean)
+
+    def parts(block: slice, take: Take) -> Sequence[Array]:
+        grad = grads.matrix[block]
+        product = np.subtract(channels.matrix[block], centre, out=take(grad.shape, dtype))
+        product *= grad
+        return grad, product
+
+    gbias, gweight = channels.sums(parts)
+    gweight = gweight * invstd
+    scale = invstd.astype(np.float64) if weight is None else invstd * weight.astype(np.float64)
+    count = max(channels.count, 1)
+    scales = channels.spread(scale)
+    slope = -scale * invstd * gweight / count
+    slopes = channels.spread(slope)
+    shifts = channels.spread(-scale * gbias / count - slope * mean)
+    gx = channels.empty()
+
+    def work(share: Sequence[slice]) -> None:
+        for block in share:
+            target = gx[block]
+            with scratch() as take:
+                product = np.multiply(grads.matrix[block], scales, out=take(target.shape, dtype))
+                np.multiply(channels.matrix[block], slopes, out=target)
+                target += product
+                target += shifts
+
+    channels.split(work)
+    kind = x.dtype if weight is None else weight.dtype
+    return channels.restore(gx, x.dtype), gweight.astype(kind), gbias.astype(kind)
+
+
+def _rows(x: Array, ndim: int, dtype: np.dtype[Any]) -> Array:
+    """Return x as a matrix: one row per normalised group of the last `ndim` axes."""
+    width = int(np.prod(x.shape[x.ndim - ndim :]))
+    return np.ascontiguousarray(x, dtype).reshape(x.size // max(width, 1), width)
+
+
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, ndim: int, eps: float
+) -> tuple[Array, Array, Array]:
+    """Normalise x over its last `ndim` axes to mean 0 and variance 1, then scale and shift every
+    element.
+
+    Ba, Kiros and Hinton 2016, "Layer normalization", equation 4. Weight and bias have the shape of
+    these axes.
+
+    Returns
+    -------
+    y of x's shape, C-contiguous; mean and ``1/sqrt(var + eps)`` with those axes of length 1
+    (float32 for float16).
+
+    >>> y, mean, invstd = layer_norm(np.array([[1.0, 3.0]]), None, None, ndim=1, eps=0.0)
+    >>> y, mean, invstd
+    (array([[-1.,  1.]]), array([[2.]]), array([[1.]]))
+    """
+    check_layer_norm(
+        "layer_norm",
+        x.shape,
+        ndim,
+        None if weight is None else weight.shape,
+        None if bias is None else bias.shape,
+    )
+    dtype = accumulation_dtype(x)
+    matrix = _rows(x, ndim, dtype)
+    rows, width = matrix.shape
+    y, mean, invstd = (
+        empty(matrix.shape, dtype),
+        np.empty((rows, 1), dtype),
+        np.empty((rows, 1), dtype),
+    )
+    scales = None if weight is None else np.ascontiguousarray(weight, dtype).reshape(width)
+    shifts = None if bias is None else np.ascontiguousarray(bias, dtype).reshape(width)
+    step = rows_per_chunk(rows, width * dtype.itemsize, BLOCK_BYTES)
+    for start in range(0, rows if width else 0, step):
+        block = slice(start, min(rows, start + step))
+        target = y[block]
+        mean[block] = matrix[block].mean(1, keepdims=True)
+        np.subtract(matrix[block], mean[block], out=target)
+        var = np.einsum("ij,ij->i", target, target)[:, None] / width
+        invstd[block] = 1 / np.sqrt(var + eps)
+        target *= invstd[block]
+        if scales is not None:
+            target *= scales
+        if shifts is not None:
+            target += shifts
+    outer = (*x.shape[: x.ndim - ndim], *(1,) * ndim)
+    return (
+        y.reshape(x.shape).astype(x.dtype, copy=False),
+        mean.reshape(outer),
+        invstd.reshape(outer),
+    )
+
+
+def layer_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, *, ndim: int
+) -> tuple[Array, Array, Array]:
+    """Return the gradients (gx, gweight, gbias) of `layer_norm` for the gradient g of its output.
+
+    With ``z = (x - mean)*invstd`` and ``u = g*weight``: ``gx = invstd*(u - mean(u) -
+    z*mean(u*z))`` over each row, ``gweight = sum g*z`` and ``gbias = sum g`` over the rows.
+    """
+    check_shape("layer_norm_backward", "g", g.shape, x.shape)
+    check_layer_norm(
+        "layer_norm_backward", x.shape, ndim, None if weight is None else weight.shape, None
+    )
+    dtype = accumulation_dtype(x)
+    matrix, grads = _rows(x, ndim, dtype), _rows(g, ndim, dtype)
+    rows, width = matrix.shape
+    centre, factor = mean.reshape(rows, 1), invstd.reshape(rows, 1)
+    scales = None if weight is None else np.ascontiguousarray(weight, dtype).reshape(width)
+    gx = empty(matrix.shape, dtype)
+    gweight, gbias = np.zeros(width, np.float64), np.zeros(width, np.float64)
+    step = rows_per_chunk(rows, width * dtype.itemsize, BLOCK_BYTES)
+    for start in range(0, rows if width else 0, step):
+        block = slice(start, min(rows, start + step))
+        grad, target = grads[block], gx[block]
+        with scratch() as take:
+            z = np.subtract(matrix[block], centre[block], out=take(grad.shape, dtype))
+            z *= factor[block]
+            gweight += np.einsum("ij,ij->j", grad, z)
+            gbias += grad.sum(0)
+            np.multiply(grad, 1 if scales is None else scales, out=target)
+            slope = np.einsum("ij,ij->i", target, z)[:, None] / width
+            target -= target.mean(1, keepdims=True)
+            z *= slope
+            target -= z
+            target *= factor[block]
+    shape, kind = x.shape[x.ndim - ndim :], x.dtype if weight is None else weight.dtype
+    return (
+        gx.reshape(x.shape).astype(x.dtype, copy=False),
+        gweight.reshape(shape).astype(kind),
+        gbias.reshape(shape).astype(kind),
+    )

@@ -1,0 +1,149 @@
+"""Choices between values, and functions that are constant between jumps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
+from tinygrad_cnn.autograd.variable import wrap
+
+__all__ = [
+    "NO_BROADCAST",
+    "abs",
+    "clamp",
+    "maximum",
+    "minimum",
+    "raw",
+    "round",
+    "sign",
+    "step",
+    "where",
+    "zeros_like",
+]
+
+Array = np.ndarray[Any, Any]
+
+
+def raw(x: Any) -> Any:
+    """The array of a tensor; a number as it is."""
+    return getattr(x, "array", x)
+
+
+def zeros_like(g: Any) -> Any:
+    """Zeros of the shape and dtype of ``g``, as a constant."""
+    return wrap(np.zeros_like(g.array))
+
+
+NO_BROADCAST = (
+    ErrorSample((np.zeros((2, 3)), np.zeros((4,))), {}, ValueError, "do not broadcast"),
+)
+
+
+def _sign(x: Array) -> Array:
+    return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
+
+
+@op(vjp=lambda g, x: g * wrap(_sign(x.array)), samples=unary(away_from=0))
+def abs(x: Array) -> Array:
+    """Elementwise absolute value; the derivative at 0 is 0."""
+    return np.abs(x)
+
+
+@op(vjp=zeros_like, samples=unary(away_from=0))
+def sign(x: Array) -> Array:
+    """Elementwise -1, 0 (of NaN too) or 1; its derivative is 0."""
+    return _sign(x)
+
+
+@op(
+    vjp=zeros_like,
+    samples=lambda draw: Sample(
+        (draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),),
+        {"kind": draw.choice(("floor", "ceil", "trunc"))},
+    ),
+)
+def step(x: Array, *, kind: str) -> Array:
+    """Elementwise ``floor``, ``ceil`` or ``trunc``; its derivative is 0."""
+    return x.copy() if x.dtype.kind in "iub" else np.asarray(getattr(np, kind)(x))
+
+
+@op(
+    vjp=zeros_like,
+    samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),)),
+)
+def round(x: Array, *, decimals: int = 0) -> Array:
+    """Elementwise nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
+    return x.copy() if x.dtype.kind == "b" else np.round(x, decimals)
+
+
+def _share(a: Any, b: Any) -> Any:
+    """1 where a > b, ½ where they are equal, 0 where a < b; 1 where either is NaN, as PyTorch."""
+    x, y = raw(a), raw(b)
+    dtype = x.dtype if isinstance(x, np.ndarray) else y.dtype
+    return wrap((~np.less(x, y) - np.float16(0.5) * np.equal(x, y)).astype(dtype))
+
+
+@op(
+    vjp=(lambda g, a, b: g * _share(a, b), lambda g, a, b: g * _share(b, a)),
+    broadcasts=True,
+    promotes="common",
+    samples=binary(distinct=True),
+    errors=NO_BROADCAST,
+)
+def maximum(a: Array, b: Array) -> Array:
+    """Elementwise larger value (NaN if either is); equal values share the gradient."""
+    return np.maximum(a, b)
+
+
+@op(
+    vjp=(lambda g, a, b: g * _share(b, a), lambda g, a, b: g * _share(a, b)),
+    broadcasts=True,
+    promotes="common",
+    samples=binary(distinct=True),
+    errors=NO_BROADCAST,
+)
+def minimum(a: Array, b: Array) -> Array:
+    """Elementwise smaller value (NaN if either is); equal values share the gradient."""
+    return np.minimum(a, b)
+
+
+def _where_samples(draw: Draw) -> Sample:
+    c, a, b = draw.broadcast_shapes(3)
+    return Sample((draw.array(c) > 0, draw.array(a), draw.array(b)))
+
+
+@op(
+    vjp=(
+        None,
+        lambda g, condition: where(condition, g, 0.0),
+        lambda g, condition: where(condition, 0.0, g),
+    ),
+    broadcasts=True,
+    samples=_where_samples,
+)
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Elementwise ``a`` where ``condition`` (bool) holds, else ``b``, both of one dtype."""
+    return np.where(condition, a, b)
+
+
+def _clamp_rule(g: Any, x: Any, min: float | None, max: float | None) -> Any:
+    inside = np.ones(x.array.shape, np.bool_)
+    if min is not None:
+        inside &= x.array >= min
+    if max is not None:
+        inside &= x.array <= max
+    return where(wrap(inside), g, 0.0)
+
+
+def _clamp_samples(draw: Draw) -> Sample:
+    bounds = draw.choice(({"min": -0.505}, {"max": 0.505}, {"min": -0.505, "max": 0.755}))
+    return Sample((draw.distinct(draw.shape()),), bounds)
+
+
+@op(vjp=_clamp_rule, samples=_clamp_samples)
+def clamp(x: Array, *, min: float | None = None, max: float | None = None) -> Array:
+    """Elementwise ``x`` limited to ``[min, max]``; the derivative at a bound is 1."""
+    return np.clip(x, min, max)

@@ -1,0 +1,225 @@
+"""Nested states in one safetensors file: tensors as tensors, everything else as JSON beside them.
+
+The file is an ordinary safetensors file; its metadata has one entry, ``tinygrad_cnn``, a JSON
+object with the nesting (``tree``), the format's version and a checksum of all tensors and the tree.
+The tensors of a flat ``state_dict`` keep their names, so other programs read them as they are.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.serialization.files import write_atomically
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["SerializationError", "load", "load_state", "save", "save_state"]
+
+_KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
+_VERSION = 1
+_DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
+
+StrPath = str | os.PathLike[str]
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class SerializationError(ValueError):
+    """An object that cannot be written, or a file that is damaged or not one of ours."""
+
+
+def save(obj: object, path: StrPath) -> None:
+    """Write nested dicts, lists and tuples of tensors, arrays, numbers, strings, None to ``path``.
+
+    Models and optimisers go in by their ``state_dict()``. Nothing is pickled, so a file from a
+    stranger is safe to load. The file appears whole or not at all.
+
+    Raises
+    ------
+    SerializationError
+        Something in ``obj`` is of another type; the message says where.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.serialization import load, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"epoch": 3, "weights": [tg.tensor([1.0, 2.0])]}, f"{folder}/state.safetensors")
+    ...     state = load(f"{folder}/state.safetensors")
+    >>> state["epoch"], state["weights"][0].tolist()
+    (3, [1.0, 2.0])
+    """
+    from safetensors.numpy import save as to_bytes
+
+    arrays: Arrays = {}
+    tree = json.dumps(_encode(obj, (), arrays), separators=(",", ":"))
+    note = {"version": _VERSION, "checksum": _checksum(arrays, tree), "tree": tree}
+    write_atomically(path, to_bytes(arrays, {_KEY: json.dumps(note)}))
+
+
+def load(path: StrPath) -> Any:
+    """Read what `save` wrote to ``path``; any other safetensors file gives a dict of its tensors.
+
+    Tensors come back with their dtype and shape, own their memory and require no gradient.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    SerializationError
+        The file is damaged, not a safetensors file, or written by a newer version.
+    """
+    arrays, note = _read(Path(path))
+    if note is None:
+        return {name: Tensor(array) for name, array in arrays.items()}
+    if _checksum(arrays, note["tree"]) != note["checksum"]:
+        raise SerializationError(f"load: {path} is damaged (its checksum does not match)")
+    return _decode(json.loads(note["tree"]), arrays)
+
+
+def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
+    """Write a ``state_dict`` of names and tensors to ``path`` (safetensors), whole or not at all.
+
+    Raises
+    ------
+    SerializationError
+        An entry is not a tensor; use `save` for nested states such as an optimiser's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tinygrad_cnn as tg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_state({"fc.bias": tg.zeros(2)}, f"{folder}/model.safetensors")
+    ...     {name: t.shape for name, t in load_state(f"{folder}/model.safetensors").items()}
+    {'fc.bias': (2,)}
+    """
+    wrong = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise SerializationError(
+            f"save_state: not tensors: {', '.join(wrong)}; use `save` for nested states"
+        )
+    save(dict(state), path)
+
+
+def load_state(path: StrPath) -> dict[str, Tensor]:
+    """Read a ``state_dict`` of names and tensors from any safetensors file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    SerializationError
+        The file is damaged, or holds something else than names and tensors.
+    """
+    state = load(path)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SerializationError(
+            f"load_state: {path} holds a nested state, not names and tensors; use `load`"
+        )
+    return state
+
+
+def _encode(obj: object, path: tuple[str, ...], arrays: Arrays) -> object:
+    """``obj`` as JSON; tensors and arrays are moved to ``arrays`` and leave their name behind."""
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
+    if isinstance(obj, Tensor):
+        return {"tensor": _put(obj.array, path, arrays)}
+    if isinstance(obj, np.ndarray):
+        return {"array": _put(obj, path, arrays)}
+    if isinstance(obj, np.generic):
+        return _encode(obj.item(), path, arrays)
+    if isinstance(obj, (list, tuple)):
+        items = [_encode(value, (*path, str(i)), arrays) for i, value in enumerate(obj)]
+        return items if isinstance(obj, list) else {"tuple": items}
+    if isinstance(obj, Mapping):
+        for key in obj:
+            if not isinstance(key, (str, int, float)):
+                raise SerializationError(f"save: key {key!r} {_where(path)} is a {_name(key)}")
+        return {"dict": [[k, _encode(v, (*path, str(k)), arrays)] for k, v in obj.items()]}
+    raise SerializationError(
+        f"save: {_name(obj)} {_where(path)}; expected dicts, lists, tuples, tensors, arrays, "
+        "numbers, strings or None"
+    )
+
+
+def _decode(tree: Any, arrays: Arrays) -> Any:
+    """The inverse of `_encode`."""
+    if isinstance(tree, list):
+        return [_decode(item, arrays) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, value),) = tree.items()
+    if kind == "tensor":
+        return Tensor(arrays[value])
+    if kind == "array":
+        return arrays[value]
+    if kind == "tuple":
+        return tuple(_decode(item, arrays) for item in value)
+    return {key: _decode(item, arrays) for key, item in value}
+
+
+def _put(array: np.ndarray[Any, Any], path: tuple[str, ...], arrays: Arrays) -> str:
+    if array.dtype.str[1:] not in _DTYPES:
+        raise SerializationError(f"save: dtype {array.dtype} {_where(path)} cannot be stored")
+    stem = name = ".".join(path) or "tensor"
+    count = 1
+    while name in arrays or name == "__metadata__":  # "a.b" beside {"a": {"b": …}}
+        count += 1
+        name = f"{stem}#{count}"
+    # Safetensors stores the bytes as they lie: row-major (channels-last activations are not).
+    arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return name
+
+
+def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
+    """The arrays of a safetensors file and our note in its metadata, None if there is none."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    data = path.read_bytes()
+    try:
+        arrays = {name: array.copy() for name, array in from_bytes(data).items()}
+    except SafetensorError as error:
+        raise SerializationError(
+            f"load: {path} is damaged or not a safetensors file ({error})"
+        ) from error
+    except KeyError as error:  # a dtype that NumPy lacks, such as bfloat16
+        raise SerializationError(f"load: {path} has tensors of dtype {error}") from error
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    text = header.get("__metadata__", {}).get(_KEY)
+    if text is None:
+        return arrays, None
+    try:
+        note = dict(json.loads(text))
+        version, _, _ = note["version"], note["checksum"], note["tree"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SerializationError(f"load: {path} is damaged (its metadata is not ours)") from error
+    if version != _VERSION:
+        raise SerializationError(
+            f"load: {path} has format version {version}, this program reads {_VERSION}"
+        )
+    return arrays, note
+
+
+def _checksum(arrays: Arrays, tree: str) -> int:
+    """CRC-32 over the tree and every array's name, dtype, shape and bytes."""
+    total = zlib.crc32(tree.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
+    return total
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return f"at `{'.'.join(path)}`" if path else "at the top"
+
+
+def _name(obj: object) -> str:
+    return f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
