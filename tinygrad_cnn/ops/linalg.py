@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.op import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.ops.shape import expand, permute, reshape
@@ -43,7 +44,7 @@ def matmul(a: Array, b: Array) -> Array:
             f"matmul: `a` has {a.shape[-1]} columns but `b` has {b.shape[-2]} rows "
             f"(a {a.shape}, b {b.shape})"
         )
-    return np.matmul(a, b)
+    return kernels.matmul(a, b)
 
 
 def _column_sum(g: Any) -> Any:
@@ -80,7 +81,7 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
             f"linear: `x` has {x.shape[1]} features but `weight` expects {w.shape[1]} "
             f"(x {x.shape}, weight {w.shape})"
         )
-    out = np.matmul(x, w.T)
+    out = kernels.matmul(x, w.T)
     if bias is not None:
         if bias.shape != w.shape[:1]:
             raise ValueError(
