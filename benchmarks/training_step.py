@@ -3,10 +3,10 @@
     python benchmarks/training_step.py [--model minivgg|lenet5] [--batch 64] [--rounds 15]
 
 A step is forward pass, loss, backward pass and SGD with momentum on random images. The two take
-turns, a few steps each, for a number of rounds: absolute times drift on shared machines, the ratio of
-neighbouring rounds does not. PyTorch's model is made from the very same source file, with its import
-changed. Without PyTorch (`pip install torch==2.13.0`) only our own times are printed, and that is
-said.
+turns, a few steps each, for a number of rounds: absolute times drift on shared machines, the ratio
+of neighbouring rounds does not. PyTorch's model is made from the very same source file, with its
+import changed. Without PyTorch (`pip install torch==2.13.0`) only our own times are printed, and
+that is said.
 """
 
 from __future__ import annotations

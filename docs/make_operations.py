@@ -1,6 +1,6 @@
 """Write docs/operations.md, the table of all operations, from the registry.
 
-    python docs/make_operations.py
+python docs/make_operations.py
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def page() -> str:
             families.setdefault(op.forward.__module__.rsplit(".", 1)[1], []).append(op)
     parts = [HEAD]
     for family, ops in sorted(families.items()):
-        parts.append(f"## {family}\n\n| operation | what it computes | rules | keeps |\n|---|---|---|---|")
+        parts.append(
+            f"## {family}\n\n| operation | what it computes | rules | keeps |\n|---|---|---|---|"
+        )
         parts += [row(op) for op in sorted(ops, key=lambda o: o.name)]
         parts.append("")
     return "\n".join(parts)

@@ -6,6 +6,9 @@ import os
 import threading
 from collections.abc import Iterator
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: no second level of threads
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is first imported
+
 import pytest
 from hypothesis import HealthCheck, settings
 

@@ -36,7 +36,9 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
 
 def test_the_table_of_operations_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("make_operations", ROOT / "docs/make_operations.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_operations", ROOT / "docs/make_operations.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (ROOT / "docs/operations.md").read_text(encoding="utf-8") == module.page(), (

@@ -95,9 +95,17 @@ def test_every_folder_says_why_it_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=_module)
 def test_every_file_says_what_it_exports(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    names = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    names = {
+        t.id
+        for n in tree.body
+        if isinstance(n, ast.Assign)
+        for t in n.targets
+        if isinstance(t, ast.Name)
+    }
     assert "__all__" in names or path.name == "__main__.py"
-    assert not [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
+    assert not [
+        n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
+    ]
 
 
 def test_models_and_examples_use_public_names_only() -> None:

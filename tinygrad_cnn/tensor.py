@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing, inplace
-from tinygrad_cnn.functions.convert import array_of, size_of, to_tensor
+from tinygrad_cnn.functions.convert import array_of, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -670,11 +670,11 @@ class Tensor(Variable):
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; a device may be ``"cpu"`` only."""
         for a in args:
             if isinstance(a, str) and not _is_dtype(a):
-                _only_cpu(a)
+                only_cpu("to", a)
             elif not isinstance(a, builtins.bool):
                 dtype = a
         if "device" in ignored:
-            _only_cpu(ignored.pop("device"))
+            only_cpu("to", ignored.pop("device"))
         ignored.pop("non_blocking", None)
         if ignored:
             raise TypeError(f"to: unexpected arguments {sorted(ignored)}")
@@ -929,11 +929,6 @@ def _is_dtype(name: str) -> builtins.bool:
     except TypeError:
         return False
     return True
-
-
-def _only_cpu(device: Any) -> None:
-    if str(device) != "cpu":
-        raise ValueError(f"to: `device` is {device!r}, but tensors live on 'cpu' only")
 
 
 Variable.tensor_type = Tensor

@@ -17,7 +17,9 @@ def test_a_changed_input_is_noticed_and_both_places_are_named() -> None:
     h = x * 1.0
     y = h * h
     h.add_(1)
-    with pytest.raises(RuntimeError, match=r"mul: its derivative needs `[ab]`.*but add_ changed it"):
+    with pytest.raises(
+        RuntimeError, match=r"mul: its derivative needs `[ab]`.*but add_ changed it"
+    ):
         y.sum().backward()
 
 

@@ -193,12 +193,12 @@ def test_function_saved_tensors_are_guarded() -> None:
     h = x * 1
     y = Exp.apply(h)
     y.sum().backward()
-    with pytest.raises(RuntimeError, match="Exp.*retain_graph"):
+    with pytest.raises(RuntimeError, match=r"Exp.*retain_graph"):
         y.sum().backward()
     a = leaf(1.0) * 1
     p, _ = Product.apply(a, a, 1.0)
     a.add_(1)
-    with pytest.raises(RuntimeError, match="Product.*add_ changed it"):
+    with pytest.raises(RuntimeError, match=r"Product.*add_ changed it"):
         p.sum().backward()
 
 
@@ -260,7 +260,7 @@ def test_function_options() -> None:
 
     y = Once.apply(x)
     tg.autograd.grad(y.sum(), x, retain_graph=True)
-    with pytest.raises(RuntimeError, match="Once.*once_differentiable"):
+    with pytest.raises(RuntimeError, match=r"Once.*once_differentiable"):
         tg.autograd.grad(y.sum(), x, create_graph=True)
 
 

@@ -44,6 +44,7 @@ CONV2D = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel:UserWarning")
 @pytest.mark.parametrize("given", CONV2D, ids=lambda g: f"{g[1]}-{g[2]}")
 def test_conv2d(given: Any) -> None:
     x, w, keywords = given

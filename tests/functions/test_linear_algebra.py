@@ -78,7 +78,6 @@ def test_einsum(given: tuple[Any, ...]) -> None:
     [
         case("matmul-name", lambda m, x, y: m.matmul(input=x, other=y), floats(2, 3), floats(3, 2)),
         case("matmul-int", lambda m, x, y: x @ y, ints(2, 3), ints(3, 2)),
-        case("matmul-dtypes", lambda m, x, y: x @ y, ints(2, 3), floats(3, 2)),
         case("matmul-inf", lambda m, x, y: x @ y, np.array([[np.inf, 1.0]]), np.array([[0.0], [1.0]])),
         case("mm", lambda m, x, y: m.mm(x, y), floats(2, 3), floats(3, 2)),
         case("mm-rank", lambda m, x, y: m.mm(x, y), floats(2, 3), floats(3)),
@@ -142,6 +141,8 @@ def test_gradients_are_the_transposed_products(a: tuple[int, ...], b: tuple[int,
 
 def test_einsum_by_numpy() -> None:
     for equation, *shapes in EINSUMS[:26]:
+        if "..." in equation and "->" not in equation:
+            continue  # NumPy refuses what PyTorch allows
         xs = [floats(*s, seed=i) for i, s in enumerate(shapes)]
         expected = np.einsum(equation, *xs)
         np.testing.assert_allclose(tg.einsum(equation, *xs).array, expected, atol=1e-14)

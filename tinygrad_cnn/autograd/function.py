@@ -149,7 +149,9 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _seal(ctx: FunctionCtx, inputs: list[Any], parents: tuple[Any, ...], outputs: list[Any]) -> None:
+def _seal(
+    ctx: FunctionCtx, inputs: list[Any], parents: tuple[Any, ...], outputs: list[Any]
+) -> None:
     """Turn the tensors to save into arrays and nodes: a node that held tensors would be a cycle."""
     sealed: list[Any] = []
     for t in ctx._to_save:

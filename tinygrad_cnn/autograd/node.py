@@ -56,7 +56,7 @@ class SavedValue:
 
 
 class Derivative(Protocol):
-    """What a node needs of its operation: a name and the way from ``g`` to its inputs' gradients."""
+    """What a node needs of its operation: a name, and the inputs' gradients from ``g``."""
 
     name: str
     broadcasts: bool

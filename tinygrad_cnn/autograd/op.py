@@ -9,6 +9,7 @@ that is kept alive until the backward pass:
 an argument the input of that name, as the forward pass saw it (a variadic one: all of them)
 a parameter the keyword parameter of that name
 a residual what the forward pass returned in ``Saved(out, name=...)``
+``params`` all keyword parameters, as a dict
 ``shapes`` the shapes of all inputs (always known, costs nothing)
 ``dtypes`` their dtypes
 ``needs``  for each input, whether its gradient is wanted
@@ -38,7 +39,7 @@ __all__ = ["REGISTRY", "Op", "op"]
 REGISTRY: dict[str, Op] = {}
 """Every operation by name: the source of the op table, of the property tests, of the benchmarks."""
 
-_AMBIENT = ("y", "shapes", "dtypes", "needs")
+_AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
 _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
@@ -193,9 +194,7 @@ class Op:
         if is_anomaly_enabled():
             node.trace = "".join(traceback.format_stack()[:-2])
         out = wrap(result, node)
-        if self.keeps_output and (
-            not self.output_users or _any_lives(self.output_users, parents)
-        ):
+        if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
             saved["y"] = SavedValue(out.array, None, out.version)
         return out
 
@@ -250,6 +249,8 @@ class Op:
 
     def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...], arrays: bool = False) -> Any:
         """The value a rule asks for by ``name``: a tensor (an array for a fused rule)."""
+        if name == "params":
+            return {**self.defaults, **node.params}
         if name == "shapes":
             return node.shapes
         if name == "dtypes":
@@ -426,7 +427,7 @@ def op(
     view
         The result shares memory with the first argument whenever NumPy can do so.
     samples
-        ``samples(draw)`` returns a `Sample` of valid arguments; see `tinygrad_cnn.autograd.samples`.
+        ``samples(draw)`` returns a `Sample` of valid arguments; see `autograd.samples`.
     errors
         `ErrorSample` records: arguments that must be refused, and how.
 

@@ -55,7 +55,7 @@ def category(dtype: np.dtype[Any], name: str = "tensor") -> int:
         return _CATEGORY[dtype.kind]
     except KeyError:
         raise TypeError(
-            f"{name}: dtype {dtype} is not supported (bool, integers, float16, float32, float64 are)"
+            f"{name}: dtype {dtype} is not supported (bool, integers and float16 to float64 are)"
         ) from None
 
 

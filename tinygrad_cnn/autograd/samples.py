@@ -75,7 +75,9 @@ class ErrorSample:
     match: str
 
 
-def unary(low: float = -2.0, high: float = 2.0, away_from: float | None = None) -> Callable[[Draw], Sample]:
+def unary(
+    low: float = -2.0, high: float = 2.0, away_from: float | None = None
+) -> Callable[[Draw], Sample]:
     """Samples of one array of any shape with values in ``[low, high]``.
 
     ``away_from=0`` keeps values well apart from 0, where the function has a kink.
@@ -90,7 +92,9 @@ def unary(low: float = -2.0, high: float = 2.0, away_from: float | None = None) 
     return samples
 
 
-def binary(low: float = -2.0, high: float = 2.0, distinct: bool = False) -> Callable[[Draw], Sample]:
+def binary(
+    low: float = -2.0, high: float = 2.0, distinct: bool = False
+) -> Callable[[Draw], Sample]:
     """Samples of two arrays that broadcast; ``distinct`` keeps all values of both apart."""
 
     def samples(draw: Draw) -> Sample:

@@ -20,6 +20,7 @@ __all__ = [
     "axes",
     "axis",
     "numpy_names",
+    "only_cpu",
     "operand",
     "pair",
     "size_of",
@@ -50,8 +51,10 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     else:
         try:
             source = np.asarray(data)
-        except ValueError as error:
-            raise ValueError(f"tensor: `data` is not rectangular: {error}") from None
+        except ValueError:
+            raise ValueError(
+                "tensor: `data` is not rectangular: some of its lists differ in length"
+            ) from None
         if not isinstance(data, (np.ndarray, np.generic)) and source.dtype == np.float64:
             dtype = promotion.get_default_dtype() if dtype is None else dtype
     if source.dtype.kind not in "biuf":
@@ -155,9 +158,11 @@ def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return (one,) if ndim else ()
 
 
-def size_of(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape that a call such as ``zeros(2, 3)`` or ``zeros((2, 3))`` means."""
-    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
+def size_of(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """The shape that ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))`` means."""
+    if named is not None and not size:
+        size = (named,)
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
         shape = tuple(operator.index(n) for n in size)
@@ -166,6 +171,12 @@ def size_of(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     if any(n < 0 for n in shape):
         raise ValueError(f"{name}: `size` is {shape}, but no side can be negative")
     return shape
+
+
+def only_cpu(name: str, device: Any) -> None:
+    """Raise ValueError if ``device`` is given and is not the CPU."""
+    if device is not None and str(device) != "cpu":
+        raise ValueError(f"{name}: `device` is {device!r}, but tensors live on 'cpu' only")
 
 
 def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:

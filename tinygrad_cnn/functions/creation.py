@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import array_of, check_dtype, size_of, to_tensor
+from tinygrad_cnn.functions.convert import array_of, check_dtype, only_cpu, size_of, to_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "is_floating_point",
     "is_tensor",
     "linspace",
     "logspace",
     "multinomial",
     "normal",
+    "numel",
     "ones",
     "ones_like",
     "rand",
@@ -43,19 +45,34 @@ __all__ = [
 ]
 
 
-def _make(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+def _make(
+    name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: Any = None
+) -> Tensor:
+    only_cpu(name, device)
     out = wrap(array)
     if requires_grad:
         out.want_gradient(True)
     return out  # type: ignore[no-any-return]
 
 
-def is_tensor(input: Any) -> bool:
-    """Whether ``input`` is a tensor."""
-    return isinstance(input, Variable)
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor."""
+    return isinstance(obj, Variable)
 
 
-def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
+def is_floating_point(input: Any) -> bool:
+    """Whether the dtype of ``input`` is floating."""
+    return bool(to_tensor(input).array.dtype.kind == "f")
+
+
+def numel(input: Any) -> int:
+    """How many elements ``input`` has."""
+    return to_tensor(input).array.size
+
+
+def tensor(
+    data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
     Python floats become the default dtype (float32), integers int64; arrays keep theirs.
@@ -76,11 +93,12 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False) -> Tens
     >>> tg.tensor(0.5, requires_grad=True)
     tensor(0.5000, requires_grad=True)
     """
-    return _make(array_of(data, dtype), requires_grad)
+    return _make("tensor", array_of(data, dtype), requires_grad, device)
 
 
-def as_tensor(data: Any, dtype: Any = None) -> Tensor:
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
+    only_cpu("as_tensor", device)
     if isinstance(data, Variable):
         return data.to(dtype) if dtype is not None else data  # type: ignore[attr-defined,return-value,no-any-return]
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
@@ -101,57 +119,113 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
     return check_dtype(np.empty(0, dtype)).dtype
 
 
-def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """Zeros of a shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return _make(np.zeros(size_of("zeros", size), _dtype(dtype)), requires_grad)
+    return _make(
+        "zeros", np.zeros(size_of("zeros", sizes, size), _dtype(dtype)), requires_grad, device
+    )
 
 
-def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """Ones of a shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return _make(np.ones(size_of("ones", size), _dtype(dtype)), requires_grad)
+    return _make(
+        "ones", np.ones(size_of("ones", sizes, size), _dtype(dtype)), requires_grad, device
+    )
 
 
-def empty(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """A tensor of a shape whose values are whatever the memory holds."""
-    return _make(np.empty(size_of("empty", size), _dtype(dtype)), requires_grad)
+    return _make(
+        "empty", np.empty(size_of("empty", sizes, size), _dtype(dtype)), requires_grad, device
+    )
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
     value = array_of(fill_value, dtype)
-    return _make(np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad)
+    return _make(
+        "full", np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad, device
+    )
 
 
-def zeros_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return _make(np.zeros_like(to_tensor(input).array, dtype=dtype), requires_grad)
+    return _make(
+        "zeros_like", np.zeros_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    )
 
 
-def ones_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return _make(np.ones_like(to_tensor(input).array, dtype=dtype), requires_grad)
+    return _make(
+        "ones_like", np.ones_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    )
 
 
-def empty_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return _make(np.empty_like(to_tensor(input).array, dtype=dtype), requires_grad)
+    return _make(
+        "empty_like", np.empty_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    )
 
 
 def full_like(
-    input: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
+    input: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
-    return _make(np.full_like(to_tensor(input).array, fill_value, dtype=dtype), requires_grad)
+    return _make(
+        "full_like",
+        np.full_like(to_tensor(input).array, fill_value, dtype=dtype),
+        requires_grad,
+        device,
+    )
 
 
 def arange(
-    start: float,
+    start: float = 0,
     end: float | None = None,
     step: float = 1,
     *,
     dtype: Any = None,
     requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Numbers from ``start`` (0 if only one is given) up to but without ``end``.
 
@@ -168,14 +242,24 @@ def arange(
         )
     if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
         dtype = promotion.get_default_dtype()
-    return _make(np.arange(*values, dtype=dtype), requires_grad)
+    return _make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
 def linspace(
-    start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
-    return _make(np.linspace(start, end, steps, dtype=_dtype(dtype)), requires_grad)
+    if steps < 0:
+        raise ValueError(f"linspace: `steps` is {steps}, which must not be negative")
+    return _make(
+        "linspace", np.linspace(start, end, steps, dtype=_dtype(dtype)), requires_grad, device
+    )
 
 
 def logspace(
@@ -186,23 +270,40 @@ def logspace(
     *,
     dtype: Any = None,
     requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
-    return _make(np.logspace(start, end, steps, base=base, dtype=_dtype(dtype)), requires_grad)
+    if steps < 0:
+        raise ValueError(f"logspace: `steps` is {steps}, which must not be negative")
+    return _make(
+        "logspace",
+        np.logspace(start, end, steps, base=base, dtype=_dtype(dtype)),
+        requires_grad,
+        device,
+    )
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
-    return _make(np.eye(n, m, dtype=_dtype(dtype)), requires_grad)
+    if n < 0 or (m is not None and m < 0):
+        raise ValueError(f"eye: `n` and `m` are {n} and {m}, but no side can be negative")
+    return _make("eye", np.eye(n, m, dtype=_dtype(dtype)), requires_grad, device)
 
 
 # ---- random numbers ------------------------------------------------------------------------
 
 
 def _draw(
-    name: str, size: tuple[Any, ...], dtype: Any, generator: Any, method: str
+    name: str, shape: tuple[int, ...], dtype: Any, generator: Any, method: str
 ) -> np.ndarray[Any, Any]:
-    shape, wanted = size_of(name, size), _dtype(dtype)
+    wanted = _dtype(dtype)
     if wanted.kind != "f":
         raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
@@ -211,17 +312,37 @@ def _draw(
 
 
 def rand(
-    *size: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Uniform random numbers from 0 up to 1."""
-    return _make(_draw("rand", size, dtype, generator, "random"), requires_grad)
+    return _make(
+        "rand",
+        _draw("rand", size_of("rand", sizes, size), dtype, generator, "random"),
+        requires_grad,
+        device,
+    )
 
 
 def randn(
-    *size: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Random numbers from the normal distribution of mean 0 and variance 1."""
-    return _make(_draw("randn", size, dtype, generator, "standard_normal"), requires_grad)
+    return _make(
+        "randn",
+        _draw("randn", size_of("randn", sizes, size), dtype, generator, "standard_normal"),
+        requires_grad,
+        device,
+    )
 
 
 def rand_like(
@@ -249,7 +370,7 @@ def randn_like(
 
 
 def randint(
-    low: int,
+    low: Any = 0,
     high: Any = None,
     size: Any = None,
     *,
@@ -260,8 +381,10 @@ def randint(
 
     ``randint(10, (2, 3))`` and ``randint(5, 10, (2, 3))``.
     """
-    if size is None:
+    if size is None:  # randint(10, (2, 3))
         low, high, size = 0, low, high
+    elif high is None:  # randint(10, size=(2, 3))
+        low, high = 0, low
     if high <= low:
         raise ValueError(f"randint: there is no integer from {low} up to but without {high}")
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
@@ -283,9 +406,9 @@ def normal(
     return randn(size, generator=generator) * std + mean
 
 
-def bernoulli(p: Any, *, generator: Generator | None = None) -> Tensor:
-    """1 with probability ``p`` (a tensor of them), else 0."""
-    p = to_tensor(p)
+def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that ``input`` holds in each place, else 0."""
+    p = to_tensor(input)
     draws = numpy_generator(generator).random(p.array.shape)
     return wrap((draws < p.array).astype(p.array.dtype))  # type: ignore[no-any-return]
 

@@ -69,12 +69,13 @@ class _Format:
             self.width = max((len(str(v)) for v in values.ravel().tolist()), default=1)
             return
         finite = values[np.isfinite(values) & (values != 0)].astype(np.float64)
-        if finite.size:
-            size = np.abs(finite)
-            low, high = float(size.min()), float(size.max())
-            self.whole = bool((finite == np.ceil(finite)).all())
-            spread = high / low > 1000 or high > 1e8
-            self.scientific = spread or (not self.whole and low < 1e-4)
+        if not finite.size:
+            return
+        size = np.abs(finite)
+        low, high = float(size.min()), float(size.max())
+        self.whole = bool((finite == np.ceil(finite)).all())
+        spread = high / low > 1000 or high > 1e8
+        self.scientific = spread or (not self.whole and low < 1e-4)
         if _options.sci_mode is not None:
             self.scientific = _options.sci_mode
         self.width = max((len(self(v)) for v in finite.tolist()), default=1)
@@ -156,4 +157,14 @@ def format_tensor(
         notes.append(f"grad_fn=<{made_by}>")
     elif requires_grad:
         notes.append("requires_grad=True")
-    return f"{name}({', '.join([body, *notes])})"
+    text = f"{name}({body}"
+    indent, room = len(name) + 1, _options.linewidth - 2  # for ", "
+    used = len(text) - text.rfind("\n") + 1
+    for note in notes:
+        if used + len(note) > room:
+            text += ",\n" + " " * indent + note
+            used = indent + len(note)
+        else:
+            text += ", " + note
+            used += len(note) + 2
+    return text + ")"

@@ -1,4 +1,4 @@
-"""Every differentiable primitive, by family; each is one record of forward pass, rules and samples."""
+"""Every differentiable primitive, by family; each is one record of forward, rules and samples."""
 
 from tinygrad_cnn.ops import (
     activation,

@@ -131,7 +131,7 @@ def _softplus_rule(g: Any, x: Any, beta: float, threshold: float) -> Any:
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"beta": draw.choice((1.0, 2.5))}),
 )
 def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
-    """Elementwise ``log(1 + exp(beta * x)) / beta``; ``x`` itself where ``beta * x > threshold``."""
+    """Elementwise ``log(1 + exp(beta * x)) / beta``; ``x`` where ``beta * x > threshold``."""
     z = x * beta
     smooth = (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta
     return np.asarray(np.where(z > threshold, x, smooth), dtype=x.dtype)

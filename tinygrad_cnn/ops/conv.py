@@ -1,8 +1,8 @@
 """Convolution: three maps, linear in each argument, that are each other's derivative rules.
 
-``conv2d(x, w)``, its adjoint in x ``conv2d_input(dy, w)`` (PyTorch's transposed convolution) and its
-adjoint in w ``conv2d_weight(dy, x)``. As in every deep-learning library, what is called convolution
-is a cross-correlation: the kernel is not flipped.
+``conv2d(x, w)``, its adjoint in x ``conv2d_input(dy, w)`` (PyTorch's transposed convolution) and
+its adjoint in w ``conv2d_weight(dy, x)``. As in every deep-learning library, what is called
+convolution is a cross-correlation: the kernel is not flipped.
 """
 
 from __future__ import annotations
@@ -48,36 +48,22 @@ def _conv2d_samples(draw: Draw) -> Sample:
     return Sample((draw.array(x), draw.array(w), bias), params)
 
 
-def _conv2d_rule_x(
-    g: Any, w: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d_input(
-        g,
-        w,
-        size=shapes[0][2:],
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
+def _shared(params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that all three maps have."""
+    return {k: params[k] for k in ("stride", "padding", "dilation", "groups")}
 
 
-def _conv2d_rule_w(
-    g: Any, x: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d_weight(
-        g,
-        x,
-        kernel_size=shapes[1][2:],
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
+def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters for `conv2d_weight`, from an operation whose second input is the filters."""
+    return {"kernel_size": shapes[1][2:], **_shared(params)}
 
 
 @op(
-    vjp=(_conv2d_rule_x, _conv2d_rule_w, lambda g: channel_sum(g)),
+    vjp=(
+        lambda g, w, shapes, params: conv2d_input(g, w, size=shapes[0][2:], **params),
+        lambda g, x, shapes, params: conv2d_weight(g, x, **_to_filters(shapes, params)),
+        lambda g: channel_sum(g),
+    ),
     quiet=True,
     samples=_conv2d_samples,
     errors=(
@@ -127,27 +113,14 @@ def _conv2d_input_samples(draw: Draw) -> Sample:
     return Sample((dy, draw.array(w)), {"size": x[2:], **params})
 
 
-def _conv2d_input_rule_dy(
-    g: Any, w: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d(g, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-
-
-def _conv2d_input_rule_w(
-    g: Any, dy: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d_weight(
-        dy,
-        g,
-        kernel_size=shapes[1][2:],
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-
-
-@op(vjp=(_conv2d_input_rule_dy, _conv2d_input_rule_w), quiet=True, samples=_conv2d_input_samples)
+@op(
+    vjp=(
+        lambda g, w, params: conv2d(g, w, **_shared(params)),
+        lambda g, dy, shapes, params: conv2d_weight(dy, g, **_to_filters(shapes, params)),
+    ),
+    quiet=True,
+    samples=_conv2d_input_samples,
+)
 def conv2d_input(
     dy: Array,
     w: Array,
@@ -158,7 +131,7 @@ def conv2d_input(
     dilation: Pair,
     groups: int,
 ) -> Array:
-    """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w) with ``size`` (h, w)."""
+    """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w), ``size`` (h, w)."""
     return kernels.conv2d_input(
         dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -170,27 +143,14 @@ def _conv2d_weight_samples(draw: Draw) -> Sample:
     return Sample((dy, draw.array(x)), {"kernel_size": w[2:], **params})
 
 
-def _conv2d_weight_rule_dy(
-    g: Any, x: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
-
-
-def _conv2d_weight_rule_x(
-    g: Any, dy: Any, shapes: Any, stride: Pair, padding: Border, dilation: Pair, groups: int
-) -> Any:
-    return conv2d_input(
-        dy,
-        g,
-        size=shapes[1][2:],
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-
-
-@op(vjp=(_conv2d_weight_rule_dy, _conv2d_weight_rule_x), quiet=True, samples=_conv2d_weight_samples)
+@op(
+    vjp=(
+        lambda g, x, params: conv2d(x, g, **_shared(params)),
+        lambda g, dy, shapes, params: conv2d_input(dy, g, size=shapes[1][2:], **_shared(params)),
+    ),
+    quiet=True,
+    samples=_conv2d_weight_samples,
+)
 def conv2d_weight(
     dy: Array,
     x: Array,

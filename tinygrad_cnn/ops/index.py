@@ -261,7 +261,7 @@ def _index_add_samples(draw: Draw) -> Sample:
     samples=_index_add_samples,
 )
 def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
-    """A copy of ``x`` with slice ``i`` of ``source`` added to its slice ``index[i]`` along ``dim``."""
+    """A copy of ``x`` with slice i of ``source`` added to its slice ``index[i]`` along ``dim``."""
     out = x.copy()
     np.add.at(out, (slice(None),) * dim + (index,), source)
     return out

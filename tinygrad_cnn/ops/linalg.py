@@ -16,7 +16,7 @@ __all__ = ["einsum", "linear", "matmul"]
 Array = np.ndarray[Any, Any]
 
 
-def _mT(x: Any) -> Any:  # noqa: N802  (PyTorch's name for the matrix transpose)
+def _mT(x: Any) -> Any:  # PyTorch's name for the matrix transpose
     n = x.array.ndim
     return permute(x, dims=(*range(n - 2), n - 1, n - 2))
 
@@ -38,7 +38,7 @@ def _matmul_samples(draw: Draw) -> Sample:
     ),
 )
 def matmul(a: Array, b: Array) -> Array:
-    """Matrix products ``a`` (..., n, k) times ``b`` (..., k, m) → (..., n, m), batches broadcast."""
+    """Products ``a`` (..., n, k) times ``b`` (..., k, m) → (..., n, m), batches broadcast."""
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(
             f"matmul: `a` has {a.shape[-1]} columns but `b` has {b.shape[-2]} rows "

@@ -1,4 +1,4 @@
-"""Normalisation: fused forward and backward passes, each with a reference in ordinary operations."""
+"""Normalisation: fused both ways, each with a reference in ordinary operations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _affine_samples(draw: Draw) -> Sample:
     samples=_affine_samples,
 )
 def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array:
-    """``x * scale + shift`` with one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
+    """``x * scale + shift``, one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
     return kernels.channel_affine(x, scale, np.zeros_like(scale) if shift is None else shift)
 
 

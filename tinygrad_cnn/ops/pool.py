@@ -48,30 +48,16 @@ def _max_pool2d_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(shape),), params)
 
 
-def _max_pool2d_rule(
-    g: Any,
-    index: Any,
-    shapes: Any,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Any:
-    return max_pool2d_scatter(
-        g,
-        index,
-        size=shapes[0][2:],
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
+def _choice_rule(g: Any, index: Any, shapes: Any, params: dict[str, Any]) -> Any:
+    return max_pool2d_scatter(g, index, size=shapes[0][2:], **params)
+
+
+def _without_size(params: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in params.items() if k != "size"}
 
 
 @op(
-    vjp=_max_pool2d_rule,
+    vjp=_choice_rule,
     samples=_max_pool2d_samples,
     errors=(
         ErrorSample(
@@ -114,7 +100,7 @@ def _gather_samples(draw: Draw) -> Sample:
     return Sample((draw.array(x.shape), index), params)
 
 
-@op(vjp=(_max_pool2d_rule, None), samples=_gather_samples)
+@op(vjp=(_choice_rule, None), samples=_gather_samples)
 def max_pool2d_gather(
     x: Array,
     index: Array,
@@ -142,27 +128,11 @@ def _scatter_samples(draw: Draw) -> Sample:
     return Sample((draw.array(index.shape), index), {"size": x.shape[2:], **params})
 
 
-def _scatter_rule(
-    g: Any,
-    index: Any,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Any:
-    return max_pool2d_gather(
-        g,
-        index,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-
-
-@op(vjp=(_scatter_rule, None), quiet=True, samples=_scatter_samples)
+@op(
+    vjp=(lambda g, index, params: max_pool2d_gather(g, index, **_without_size(params)), None),
+    quiet=True,
+    samples=_scatter_samples,
+)
 def max_pool2d_scatter(
     dy: Array,
     index: Array,
@@ -203,29 +173,11 @@ def _avg_pool2d_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), params)
 
 
-def _avg_pool2d_rule(
-    g: Any,
-    shapes: Any,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Any:
-    return avg_pool2d_input(
-        g,
-        size=shapes[0][2:],
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-        divisor_override=divisor_override,
-    )
-
-
-@op(vjp=_avg_pool2d_rule, quiet=True, samples=_avg_pool2d_samples)
+@op(
+    vjp=lambda g, shapes, params: avg_pool2d_input(g, size=shapes[0][2:], **params),
+    quiet=True,
+    samples=_avg_pool2d_samples,
+)
 def avg_pool2d(
     x: Array,
     *,
@@ -254,27 +206,11 @@ def _avg_pool2d_input_samples(draw: Draw) -> Sample:
     return Sample((draw.array(out),), {"size": shape[2:], **params})
 
 
-def _avg_pool2d_input_rule(
-    g: Any,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Any:
-    return avg_pool2d(
-        g,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-        divisor_override=divisor_override,
-    )
-
-
-@op(vjp=_avg_pool2d_input_rule, quiet=True, samples=_avg_pool2d_input_samples)
+@op(
+    vjp=lambda g, params: avg_pool2d(g, **_without_size(params)),
+    quiet=True,
+    samples=_avg_pool2d_input_samples,
+)
 def avg_pool2d_input(
     dy: Array,
     *,

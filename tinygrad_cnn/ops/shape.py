@@ -1,4 +1,4 @@
-"""Operations that change shape and order, not values. Each is linear, and its rule's family closed."""
+"""Operations that change shape and order, not values. All are linear, in closed families."""
 
 from __future__ import annotations
 

@@ -64,9 +64,7 @@ class _Draw:
             return rng.random(shape) < 0.5
         if kind == "integers":
             size = tuple(self.shape(max_dims=2, min_side=1))
-            return tuple(
-                rng.integers(-n, n, size) for n in shape[: self.integer(1, len(shape))]
-            )
+            return tuple(rng.integers(-n, n, size) for n in shape[: self.integer(1, len(shape))])
         parts: list[Any] = [self._basic(n) for n in shape[: self.integer(0, len(shape))]]
         if kind == "mixed":
             at = self.integer(0, len(parts) - 1) if parts else 0

@@ -23,7 +23,9 @@ class GradientError(AssertionError):
     """A derivative disagrees with finite differences, or two ways to compute it with each other."""
 
 
-def _directional(function: Callable[..., Tensor], xs: Sequence[Array], along: Sequence[Array], u: Array) -> tuple[float, float]:
+def _directional(
+    function: Callable[..., Tensor], xs: Sequence[Array], along: Sequence[Array], u: Array
+) -> tuple[float, float]:
     """d/dt of ``<u, f(x + t v)>`` at 0 by Richardson extrapolation, and an estimate of its error.
 
     Two central differences cancel the error of order t²; a third tells how good that is (Richardson,
