@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing, inplace
 from tinygrad_cnn.functions.convert import array_of, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions.inplace import in_place
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -522,17 +523,40 @@ class Tensor(Variable):
         """``self /= other``."""
         return self._update("div_", f.div, np.true_divide, other)
 
-    def pow_(self, exponent: Any) -> Tensor:
-        """``self **= exponent``."""
-        return inplace.assign(self, f.pow(self, exponent), "pow_")
-
-    def remainder_(self, other: Any) -> Tensor:
-        """``self %= other``."""
-        return inplace.assign(self, f.remainder(self, other), "remainder_")
-
-    def floor_divide_(self, other: Any) -> Tensor:
-        """``self //= other``."""
-        return inplace.assign(self, f.floor_divide(self, other), "floor_divide_")
+    abs_ = in_place(f.abs)
+    ceil_ = in_place(f.ceil)
+    clamp_ = clip_ = in_place(f.clamp)
+    clamp_max_ = in_place(f.clamp_max)
+    clamp_min_ = in_place(f.clamp_min)
+    cos_ = in_place(f.cos)
+    exp_ = in_place(f.exp)
+    floor_ = in_place(f.floor)
+    floor_divide_ = in_place(f.floor_divide)
+    index_add_ = in_place(f.index_add)
+    index_copy_ = in_place(f.index_copy)
+    index_fill_ = in_place(f.index_fill)
+    index_put_ = in_place(f.index_put)
+    lerp_ = in_place(f.lerp)
+    log_ = in_place(f.log)
+    masked_fill_ = in_place(f.masked_fill)
+    masked_scatter_ = in_place(f.masked_scatter)
+    nan_to_num_ = in_place(f.nan_to_num)
+    neg_ = in_place(f.neg)
+    pow_ = in_place(f.pow)
+    reciprocal_ = in_place(f.reciprocal)
+    relu_ = in_place(f.relu)
+    remainder_ = in_place(f.remainder)
+    round_ = in_place(f.round)
+    rsqrt_ = in_place(f.rsqrt)
+    scatter_ = in_place(f.scatter)
+    scatter_add_ = in_place(f.scatter_add)
+    sigmoid_ = in_place(f.sigmoid)
+    sign_ = in_place(f.sign)
+    sin_ = in_place(f.sin)
+    sqrt_ = in_place(f.sqrt)
+    square_ = in_place(f.square)
+    tanh_ = in_place(f.tanh)
+    trunc_ = in_place(f.trunc)
 
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
     __ipow__, __imod__, __ifloordiv__ = pow_, remainder_, floor_divide_
@@ -553,72 +577,6 @@ class Tensor(Variable):
     def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
         """``self += value * tensor1 / tensor2``."""
         return self.add_(f.div(tensor1, tensor2), alpha=value)
-
-    def lerp_(self, end: Any, weight: Any) -> Tensor:
-        """``self += weight * (end - self)``."""
-        return inplace.assign(self, f.lerp(self, end, weight), "lerp_")
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        """Limit the values to ``[min, max]`` in place."""
-        return inplace.assign(self, f.clamp(self, min, max), "clamp_")
-
-    def neg_(self) -> Tensor:
-        """Change the sign in place."""
-        return inplace.assign(self, f.neg(self), "neg_")
-
-    def abs_(self) -> Tensor:
-        """Take the absolute value in place."""
-        return inplace.assign(self, f.abs(self), "abs_")
-
-    def exp_(self) -> Tensor:
-        """Take the exponential in place."""
-        return inplace.assign(self, f.exp(self), "exp_")
-
-    def log_(self) -> Tensor:
-        """Take the logarithm in place."""
-        return inplace.assign(self, f.log(self), "log_")
-
-    def sqrt_(self) -> Tensor:
-        """Take the square root in place."""
-        return inplace.assign(self, f.sqrt(self), "sqrt_")
-
-    def relu_(self) -> Tensor:
-        """``max(self, 0)`` in place."""
-        return f.relu(self, inplace=True)
-
-    def sigmoid_(self) -> Tensor:
-        """Take the sigmoid in place."""
-        return inplace.assign(self, f.sigmoid(self), "sigmoid_")
-
-    def tanh_(self) -> Tensor:
-        """Take the hyperbolic tangent in place."""
-        return inplace.assign(self, f.tanh(self), "tanh_")
-
-    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
-        """Write ``value`` where ``mask`` holds."""
-        return inplace.assign(self, f.masked_fill(self, mask, value), "masked_fill_")
-
-    def scatter_(
-        self, dim: builtins.int, index: Any, src: Any = None, *, value: Any = None
-    ) -> Tensor:
-        """`scatter` in place."""
-        return inplace.assign(self, f.scatter(self, dim, index, src, value=value), "scatter_")
-
-    def scatter_add_(self, dim: builtins.int, index: Any, src: Any) -> Tensor:
-        """`scatter_add` in place."""
-        return inplace.assign(self, f.scatter_add(self, dim, index, src), "scatter_add_")
-
-    def index_add_(
-        self, dim: builtins.int, index: Any, source: Any, *, alpha: builtins.float = 1
-    ) -> Tensor:
-        """`index_add` in place."""
-        return inplace.assign(
-            self, f.index_add(self, dim, index, source, alpha=alpha), "index_add_"
-        )
-
-    def index_put_(self, indices: Any, values: Any, accumulate: builtins.bool = False) -> Tensor:
-        """`index_put` in place."""
-        return inplace.assign(self, f.index_put(self, indices, values, accumulate), "index_put_")
 
     def copy_(self, src: Any) -> Tensor:
         """Write ``src``, broadcast and cast, into this tensor."""

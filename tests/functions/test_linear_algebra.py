@@ -141,7 +141,7 @@ def test_gradients_are_the_transposed_products(a: tuple[int, ...], b: tuple[int,
 
 def test_einsum_by_numpy() -> None:
     for equation, *shapes in EINSUMS[:26]:
-        if "..." in equation and "->" not in equation:
+        if "..." in equation and "..." not in equation.partition("->")[2]:
             continue  # NumPy refuses what PyTorch allows
         xs = [floats(*s, seed=i) for i, s in enumerate(shapes)]
         expected = np.einsum(equation, *xs)

@@ -46,7 +46,7 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     """
     if isinstance(data, Variable):
         source: Any = data.array
-    elif isinstance(data, (list, tuple)) and _holds_tensors(data):
+    elif isinstance(data, (list, tuple)) and isinstance(_first(data), Variable):
         source = _stack(data)
     else:
         try:
@@ -55,8 +55,8 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
             raise ValueError(
                 "tensor: `data` is not rectangular: some of its lists differ in length"
             ) from None
-        if not isinstance(data, (np.ndarray, np.generic)) and source.dtype == np.float64:
-            dtype = promotion.get_default_dtype() if dtype is None else dtype
+        if dtype is None and source.dtype == np.float64 and not _is_numpys(_first(data)):
+            dtype = promotion.get_default_dtype()
     if source.dtype.kind not in "biuf":
         kind = type(data).__name__
         raise TypeError(
@@ -78,10 +78,15 @@ def check_dtype(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
-def _holds_tensors(data: Sequence[Any]) -> bool:
+def _first(data: Any) -> Any:
+    """The first thing in nested lists that is not a list."""
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
-    return isinstance(data, Variable)
+    return data
+
+
+def _is_numpys(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic))
 
 
 def _stack(data: Any) -> np.ndarray[Any, Any]:

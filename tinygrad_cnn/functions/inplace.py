@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinygrad_cnn.ops import index as ops
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["assign", "check_writable", "fill_", "take_history"]
+__all__ = ["assign", "check_writable", "fill_", "in_place", "take_history"]
 
 
 def check_writable(x: Variable, by: str, live: bool) -> None:
@@ -97,6 +98,13 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
                 f"{x.array.dtype}"
             )
         result = result.to(x.array.dtype)
+    if result.node is None and is_recording() and type(x.current_node()) is Node:
+        # a constant takes its place: as in PyTorch it still is a result, whose gradient is 0
+        arrays = (x.array, result.array)
+        recorded = ops.put.record(x.array, (x, result), arrays, (x.node, None), {"index": ...}, {})
+        np.copyto(x.array, result.array)
+        take_history(x, recorded, by)
+        return x  # type: ignore[no-any-return]  # a Tensor
     if type(result.node) is Node and result.node.saved:
         for name, value in result.node.saved.items():
             if name != "y" and type(value) is SavedValue and value.version is x.version:
@@ -113,3 +121,15 @@ def fill_(x: Any, value: Any) -> Tensor:
     if number.array.ndim:
         raise RuntimeError(f"fill_: `value` has shape {number.array.shape}, expected a number")
     return assign(x, number.expand(x.array.shape), "fill_")
+
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that writes what ``function`` returns into its first argument."""
+    name = f"{function.__name__}_"
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return assign(self, function(self, *args, **kwargs), name)
+
+    method.__name__ = name
+    method.__doc__ = f"`{function.__name__}` in place."
+    return method

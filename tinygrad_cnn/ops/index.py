@@ -51,7 +51,11 @@ def _getitem_samples(draw: Draw) -> Sample:
 )
 def getitem(x: Array, *, index: Any) -> Array:
     """``x[index]``: basic, integer, boolean and mixed indexing as NumPy's."""
-    return np.asarray(x[index])
+    out = x[index]
+    if isinstance(out, np.ndarray):
+        return out
+    # a single element: NumPy copies it unless asked for an array with "..."
+    return np.asarray(x[(*index, ...) if isinstance(index, tuple) else (index, ...)])
 
 
 def _ungetitem_samples(draw: Draw) -> Sample:

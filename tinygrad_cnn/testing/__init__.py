@@ -1,4 +1,4 @@
-"""Property tests of derivatives: sources of sample arguments and checks against finite differences."""
+"""Property tests of derivatives: sources of sample arguments, checks by finite differences."""
 
 from tinygrad_cnn.testing.draws import GeneratorDraw, HypothesisDraw
 from tinygrad_cnn.testing.gradients import GradientError, check_adjoint, check_gradients

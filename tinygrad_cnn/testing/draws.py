@@ -1,4 +1,4 @@
-"""What `Draw` is bound to: a NumPy generator (examples, benchmarks) or Hypothesis (property tests)."""
+"""What `Draw` is bound to: a NumPy generator (examples, benchmarks) or Hypothesis (tests)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Draw:
         return np.asarray(self.generator().uniform(low, high, shape))
 
     def distinct(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
-        """Values in random order, no two of them (nor any and 0) closer than the even spacing allows."""
+        """Evenly spaced values in random order, none of them close to another nor to 0."""
         n = math.prod(shape)
         grid = low + (high - low) * (np.arange(n) + 0.5) / max(n, 1)
         if low < 0 < high:  # keep clear of 0 by as much as of each other

@@ -23,13 +23,18 @@ class GradientError(AssertionError):
     """A derivative disagrees with finite differences, or two ways to compute it with each other."""
 
 
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Normal random numbers, an array also where the shape is ()."""
+    return np.asarray(rng.standard_normal(shape))
+
+
 def _directional(
     function: Callable[..., Tensor], xs: Sequence[Array], along: Sequence[Array], u: Array
 ) -> tuple[float, float]:
     """d/dt of ``<u, f(x + t v)>`` at 0 by Richardson extrapolation, and an estimate of its error.
 
-    Two central differences cancel the error of order t²; a third tells how good that is (Richardson,
-    1911).
+    Two central differences cancel the error of order t²; a third tells how good that is
+    (Richardson, 1911).
     """
 
     def at(t: float) -> float:
@@ -92,14 +97,14 @@ def _check(
     leaves = [f.tensor(x, requires_grad=True) for x in xs]
     y = function(*leaves)
     if not y.requires_grad:  # piecewise constant, or not a function of the inputs: slope 0
-        u, along = rng.standard_normal(y.shape), [rng.standard_normal(x.shape) for x in xs]
+        u, along = _normal(rng, y.shape), [_normal(rng, x.shape) for x in xs]
         expected, error = _directional(function, xs, along, u)
         if abs(expected) > _ABSOLUTE + 10 * error:
             raise GradientError(
                 f"{name}: order {level}: no gradient, but the slope is {expected:.9g}"
             )
         return
-    u = rng.standard_normal(y.shape)
+    u = _normal(rng, y.shape)
     cotangent = f.tensor(u)
     plain = grad(y, leaves, cotangent, retain_graph=True, materialize_grads=True)
     recorded = grad(y, leaves, cotangent, create_graph=True, materialize_grads=True)
@@ -111,7 +116,7 @@ def _check(
                 f"{name}: order {level}: gradient {i} differs with create_graph by "
                 f"{np.abs(a.array - b.array).max():.3g}"
             )
-    along = [rng.standard_normal(x.shape) for x in xs]
+    along = [_normal(rng, x.shape) for x in xs]
     got = sum(float(np.vdot(v, g.array)) for v, g in zip(along, plain, strict=True))
     expected, error = _directional(function, xs, along, u)
     size = sum(float(np.abs(v * g.array).sum()) for v, g in zip(along, plain, strict=True))
@@ -123,7 +128,7 @@ def _check(
             f"{[x.shape for x in xs]}"
         )
     if level < order:
-        us = [rng.standard_normal(x.shape) for x in xs]
+        us = [_normal(rng, x.shape) for x in xs]
 
         def slope(*ts: Tensor) -> Tensor:
             """The gradient of ``<cotangent, f>`` in the direction ``us``, as a function."""
@@ -149,7 +154,7 @@ def check_adjoint(
     rng = np.random.default_rng(seed)
     leaf = f.tensor(np.asarray(x, np.float64), requires_grad=True)
     y = forward(leaf)
-    u = rng.standard_normal(y.shape)
+    u = _normal(rng, y.shape)
     (g,) = grad(y, leaf, f.tensor(u), materialize_grads=True)
     left, right = float(np.vdot(y.array, u)), float(np.vdot(leaf.array, g.array))
     scale = float(np.abs(y.array * u).sum()) + float(np.abs(leaf.array * g.array).sum())
