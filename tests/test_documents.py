@@ -54,7 +54,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def test_the_floors_in_the_documents_are_those_of_the_test() -> None:
-    from tests.test_floors import FLOORS
+    from test_floors import FLOORS
 
     rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     written = {

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing, inplace
-from tinygrad_cnn.functions.convert import array_of, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.inplace import in_place
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
@@ -175,7 +175,7 @@ class Tensor(Variable):
 
     def size(self, dim: int | None = None) -> Any:
         """Its sides, or one of them."""
-        return self.array.shape if dim is None else self.array.shape[dim]
+        return self.array.shape if dim is None else self.array.shape[axis("size", dim, self.ndim)]
 
     def numel(self) -> int:
         """How many elements it has."""
@@ -190,7 +190,7 @@ class Tensor(Variable):
     def stride(self, dim: int | None = None) -> Any:
         """Elements to skip in memory for one step along each axis, or along one."""
         steps = tuple(s // self.array.itemsize for s in self.array.strides)
-        return steps if dim is None else steps[dim]
+        return steps if dim is None else steps[axis("stride", dim, self.ndim)]
 
     def is_contiguous(self) -> bool:
         """Whether its elements lie in memory in row-major order."""

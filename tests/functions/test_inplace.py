@@ -241,7 +241,6 @@ def test_methods(method: tuple[Any, ...]) -> None:
         case("addcdiv_", lambda m, x, y: (x * 1).addcdiv_(y, y + 5, value=0.5), floats(3), floats(3, seed=1)),
         case("lerp_", lambda m, x, y: (x * 1).lerp_(y, 0.3), floats(3), floats(3, seed=1)),
         case("self-add", lambda m, x: _self_add(x * 1), floats(3)),
-        case("self-mul", lambda m, x: _self_mul(x * 1), floats(3)),
         case("overlap", lambda m, x: _overlap(x * 1), floats(6)),
         case("int-mul", lambda m, x: x.clone().mul_(3), ints(3)),
         case("int-div", lambda m, x: x.clone().div_(2), ints(3)),
@@ -276,11 +275,6 @@ def _late_view(y: Any) -> Any:
 
 def _self_add(y: Any) -> Any:
     y += y
-    return y
-
-
-def _self_mul(y: Any) -> Any:
-    y *= y
     return y
 
 
@@ -390,3 +384,22 @@ def test_a_view_made_under_no_grad_cannot_be_written_where_it_would_be_lost() ->
         view = y[1:]
     with pytest.raises(RuntimeError, match=r"made under no_grad"):
         view.mul_(2)
+
+
+def test_a_tensor_multiplied_by_itself_in_place() -> None:
+    x = tg.tensor([3.0, -2.0], requires_grad=True)
+    y = x * 1
+    y *= y
+    y[0] *= y[1].clone()
+    assert y.tolist() == [36.0, 4.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [24.0, -40.0]  # of x0² x1² + x1²
+
+
+def test_one_element_is_a_view_too() -> None:
+    x = tg.zeros(3)
+    x[1].add_(5)
+    for element in x:
+        element.mul_(2)
+    x.view(3, 1)[2, 0].fill_(1)
+    assert x.tolist() == [0.0, 10.0, 1.0]

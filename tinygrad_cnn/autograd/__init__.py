@@ -13,7 +13,8 @@ from tinygrad_cnn.autograd.modes import (
     set_grad_enabled,
 )
 from tinygrad_cnn.autograd.node import Leaf, Node, Saved
-from tinygrad_cnn.autograd.op import REGISTRY, Op, op
+from tinygrad_cnn.autograd.op import Op
+from tinygrad_cnn.autograd.registry import REGISTRY, op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.walk import backward, grad
 

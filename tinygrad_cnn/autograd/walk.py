@@ -12,6 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.ends import (
+    Ownership,
+    accumulate,
+    roots_of,
+    several,
+    several_or_none,
+    targets_of,
+)
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
@@ -47,25 +55,25 @@ def backward(
         A tensor does not require gradients, a gradient is missing, of the wrong shape, or the
         graph was already used and freed.
     """
-    roots = _roots("backward", _several(tensors), _several_or_none(grad_tensors))
+    roots = roots_of("backward", several(tensors), several_or_none(grad_tensors))
     targets = None
     if inputs is not None:
-        targets = _targets("backward", _several(inputs))
+        targets = targets_of("backward", several(inputs))
         if not targets:
             raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
     keep = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, targets, keep, create_graph, collect_leaves=targets is None)
-    owned = _Ownership(roots)
+    owned = Ownership(roots)
     with set_grad_enabled(create_graph):
         if targets is None:
             for node, g in found.items():
                 if type(node) is Leaf:
-                    _accumulate(node.tensor(), node, g, owned, create_graph)
+                    accumulate(node.tensor(), node, g, owned, create_graph)
         else:
-            for t in _several(inputs):  # type: ignore[arg-type]  # not None here
+            for t in several(inputs):  # type: ignore[arg-type]  # not None here
                 node = t.current_node()
                 if node in found:
-                    _accumulate(t, node, found.pop(node), owned, create_graph)
+                    accumulate(t, node, found.pop(node), owned, create_graph)
 
 
 def grad(
@@ -106,12 +114,12 @@ def grad(
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
-    wanted = _several(inputs)
-    roots = _roots("grad", _several(outputs), _several_or_none(grad_outputs))
-    targets = _targets("grad", wanted)
+    wanted = several(inputs)
+    roots = roots_of("grad", several(outputs), several_or_none(grad_outputs))
+    targets = targets_of("grad", wanted)
     keep = create_graph if retain_graph is None else retain_graph
     found = _walk(roots, targets, keep, create_graph, collect_leaves=False)
-    owned = _Ownership(roots)
+    owned = Ownership(roots)
     out: list[Any] = []
     for i, t in enumerate(wanted):
         node = t.current_node()
@@ -268,105 +276,3 @@ def _check_finite(node: Node, i: int, gx: Any) -> None:
     if isinstance(gx, Variable) and np.isnan(gx.array).any():
         where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
         raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")
-
-
-# ---- ends of the walk ----------------------------------------------------------------------
-
-
-class _Ownership:
-    """Sees to it that no two gradients handed out share memory with each other or with a root."""
-
-    def __init__(self, roots: dict[GraphNode, Any]) -> None:
-        self.taken = {id(_memory(g.array)) for g in roots.values() if isinstance(g, Variable)}
-
-    def take(self, g: Any) -> Any:
-        """``g``, copied if its memory is not its own alone."""
-        array = g.array
-        memory = _memory(array)
-        if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
-            return wrap(array.copy())
-        self.taken.add(id(memory))
-        return g
-
-
-def _memory(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def _accumulate(
-    tensor: Variable | None, node: GraphNode | None, g: Any, owned: _Ownership, create_graph: bool
-) -> None:
-    """Add ``g`` to the tensor's ``.grad``."""
-    if tensor is None:  # nobody is left who could read it
-        return
-    before = tensor._grad
-    if create_graph:
-        tensor._grad = g if before is None else before + g  # type: ignore[operator]  # Tensor's
-    elif before is None:
-        tensor._grad = owned.take(g)
-    elif before.node is None and before.array.flags.writeable:
-        np.add(before.array, g.array, out=before.array)
-        before.bump("backward")
-    else:
-        tensor._grad = wrap(before.array + g.array)
-    if type(node) is Leaf and node.post_hooks:
-        for hook in tuple(node.post_hooks.values()):
-            hook(tensor)
-
-
-def _several(value: Any) -> list[Variable]:
-    return [value] if isinstance(value, Variable) else list(value)
-
-
-def _several_or_none(value: Any) -> list[Variable | None] | None:
-    return None if value is None else [value] if isinstance(value, Variable) else list(value)
-
-
-def _roots(
-    name: str, outputs: list[Variable], gradients: list[Variable | None] | None
-) -> dict[GraphNode, Any]:
-    """The gradient to start from at each output's node."""
-    if gradients is None:
-        gradients = [None] * len(outputs)
-    if len(gradients) != len(outputs):
-        raise RuntimeError(f"{name}: {len(gradients)} gradients given for {len(outputs)} outputs")
-    roots: dict[GraphNode, Any] = {}
-    for i, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
-        node = out.current_node()
-        if node is None:
-            raise RuntimeError(
-                f"{name}: output {i} (shape {out.array.shape}) does not require gradients: none "
-                f"of the tensors it was made from has requires_grad=True, or it was made under "
-                f"no_grad() or detached"
-            )
-        if g is None:
-            if out.array.size != 1:
-                raise RuntimeError(
-                    f"{name}: output {i} has shape {out.array.shape}; its gradient can only be "
-                    f"left out for a single number, pass one of that shape"
-                )
-            g = wrap(np.ones_like(out.array))
-        elif not isinstance(g, Variable):
-            raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
-        elif g.array.shape != out.array.shape:
-            raise RuntimeError(
-                f"{name}: gradient {i} has shape {g.array.shape} but its output {out.array.shape}"
-            )
-        if g.array.dtype != out.array.dtype:
-            g = g.to(out.array.dtype)  # type: ignore[attr-defined]  # an operation of Tensor
-        roots[node] = roots[node] + g if node in roots else g
-    return roots
-
-
-def _targets(name: str, inputs: list[Variable]) -> set[GraphNode]:
-    nodes: set[GraphNode] = set()
-    for i, t in enumerate(inputs):
-        node = t.current_node()
-        if node is None:
-            raise RuntimeError(
-                f"{name}: `inputs[{i}]` (shape {t.array.shape}) does not require gradients"
-            )
-        nodes.add(node)
-    return nodes

@@ -106,11 +106,13 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype)
 
 
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares its memory with ``array``."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: `array` is a {type(array).__name__}, expected numpy.ndarray")
-    return wrap(check_dtype(array))  # type: ignore[no-any-return]
+def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor that shares its memory with ``ndarray``."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(
+            f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
+        )
+    return wrap(check_dtype(ndarray))  # type: ignore[no-any-return]
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

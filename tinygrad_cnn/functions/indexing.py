@@ -255,7 +255,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     return wrap(table)
 
 
-def one_hot(input: Any, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     """Class numbers (...) as rows of one 1 among zeros (..., num_classes), int64.
 
     >>> import tinygrad_cnn as tg
@@ -263,7 +263,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     tensor([[0, 1, 0],
             [1, 0, 0]])
     """
-    labels = _index_tensor("one_hot", input).array
+    labels = _index_tensor("one_hot", tensor).array
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))  # type: ignore[no-any-return]

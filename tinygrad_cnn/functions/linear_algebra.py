@@ -91,9 +91,9 @@ def mv(input: Any, vec: Any) -> Tensor:
     return matmul(*_of_rank("mv", input=(input, 2), vec=(vec, 1)))
 
 
-def dot(input: Any, other: Any) -> Tensor:
+def dot(input: Any, tensor: Any) -> Tensor:
     """The inner product of two vectors."""
-    return matmul(*_of_rank("dot", input=(input, 1), other=(other, 1)))
+    return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 
 
 def outer(input: Any, vec2: Any) -> Tensor:

@@ -83,6 +83,20 @@ def _population(spread: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    ndim = x.ndim if axis is None else len(np.atleast_1d(axis))
+    if ord is not None and ndim > 1:
+        raise ValueError("np.linalg.norm: `ord` is for vectors here; leave it out for matrices")
+    return f.norm(x, "fro" if ord is None else ord, axis, keepdims)
+
+
+def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
+    if mode != "constant":
+        raise ValueError(f"np.pad: `mode` is {mode!r}, expected 'constant'; see tg.pad for others")
+    pairs = np.broadcast_to(pad_width, (x.ndim, 2))[::-1]  # tg.pad begins with the last axis
+    return f.pad(x, tuple(int(n) for n in pairs.ravel()), value=constant_values)
+
+
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.all: f.all,
     np.amax: f.amax,
@@ -91,19 +105,25 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmax: f.argmax,
     np.argmin: f.argmin,
     np.broadcast_to: f.broadcast_to,
+    np.argmin: f.argmin,
     np.clip: lambda x, a_min=None, a_max=None: f.clamp(x, a_min, a_max),
     np.concatenate: lambda xs, axis=0: f.cat(xs, axis),
     np.copy: f.clone,
-    np.cumsum: f.cumsum,
+    np.cumsum: lambda x, axis=None: f.cumsum(f.ravel(x), 0) if axis is None else f.cumsum(x, axis),
+    np.diff: lambda x, n=1, axis=-1: f.diff(x, n, axis),
     np.dot: f.matmul,
     np.einsum: f.einsum,
     np.expand_dims: lambda x, axis: f.unsqueeze(x, axis),
     np.flip: lambda x, axis=None: f.flip(x, tuple(range(x.ndim)) if axis is None else axis),
     np.hstack: f.hstack,
+    np.linalg.norm: _norm,
+    np.max: f.amax,
     np.mean: f.mean,
+    np.min: f.amin,
     np.moveaxis: f.movedim,
     np.ones_like: lambda x, dtype=None: f.ones_like(x, dtype=dtype),
     np.outer: lambda a, b: f.outer(f.ravel(a), f.ravel(b)),
+    np.pad: _pad,
     np.prod: f.prod,
     np.ravel: f.ravel,
     np.repeat: lambda x, repeats, axis=None: f.repeat_interleave(x, repeats, axis),
@@ -175,6 +195,6 @@ def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     known = _FUNCTIONS.get(function)
     if known is not None:
         return known(*args, **kwargs)
-    name = f"np.{function.__name__}"
+    name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
     plain = {k: _unwrap(v, name) for k, v in kwargs.items()}
     return _wrap(function(*_unwrap(tuple(args), name), **plain))

@@ -206,7 +206,9 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     return wrap(out.astype(np.float32) if single else out)  # type: ignore[no-any-return]
 
 
-def unique(input: Any, *, return_inverse: bool = False, return_counts: bool = False) -> Any:
+def unique(
+    input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
     """The values that occur, in order; where each went, and how often each occurs, on request."""
     x = to_tensor(input).array
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)

@@ -165,7 +165,9 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     return ops.permute(x, dims=tuple(order))  # type: ignore[no-any-return]
 
 
-swapaxes = transpose
+def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
+    """`transpose` by NumPy's name."""
+    return transpose(input, axis0, axis1)
 
 
 def t(input: Any) -> Tensor:
@@ -411,11 +413,11 @@ def select(input: Any, dim: int, index: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))  # type: ignore[no-any-return]
 
 
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of ``input`` along ``dim``: of one size (the last may be smaller) or of given sizes."""
-    x = to_tensor(input)
+def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of ``tensor`` along ``dim``: of one size (the last may be smaller) or of given sizes."""
+    x = to_tensor(tensor)
     if not x.array.ndim:
-        raise ValueError("split: `input` has no dimensions to take apart")
+        raise ValueError("split: `tensor` has no dimensions to take apart")
     d = axis("split", dim, x.array.ndim)
     n = x.array.shape[d]
     if isinstance(split_size_or_sections, (int, np.integer)):

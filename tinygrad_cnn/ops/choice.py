@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Saved
-from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 
 __all__ = ["cat", "expand", "flip", "pad", "permute", "reshape", "roll", "sum_to", "tril", "triu"]

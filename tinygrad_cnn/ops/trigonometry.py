@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.op import op
+from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where

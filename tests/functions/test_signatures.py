@@ -1,0 +1,131 @@
+"""Names and order of arguments are PyTorch's, so that keywords and positions carry over."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+from parity import require_torch
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import functions
+
+# where PyTorch's own documentation has several forms, or no text to read them from
+BY_HAND = {
+    "batch_norm": "input running_mean running_var weight bias training momentum eps",
+    "dropout": "input p training inplace",
+    "dropout1d": "input p training inplace",
+    "dropout2d": "input p training inplace",
+    "elu": "input alpha inplace",
+    "layer_norm": "input normalized_shape weight bias eps",
+    "linear": "input weight bias",
+    "log_softmax": "input dim dtype",
+    "max_pool2d": "input kernel_size stride padding dilation ceil_mode return_indices",
+    "adaptive_avg_pool2d": "input output_size",
+    "relu": "input inplace",
+    "silu": "input inplace",
+    "leaky_relu": "input negative_slope inplace",
+    "softplus": "input beta threshold",
+    "sum": "input dim keepdim dtype",
+    "mean": "input dim keepdim dtype",
+    "prod": "input dim keepdim dtype",
+    "var": "input dim unbiased keepdim correction",
+    "std": "input dim unbiased keepdim correction",
+    "max": "input dim keepdim",
+    "min": "input dim keepdim",
+    "any": "input dim keepdim",
+    "all": "input dim keepdim",
+    "argmax": "input dim keepdim",
+    "median": "input dim keepdim",
+    "norm": "input p dim keepdim",
+    "scatter": "input dim index src",
+    "masked_fill": "input mask value",
+    "split": "tensor split_size_or_sections dim",
+    "where": "condition input other",
+    "topk": "input k dim largest sorted",
+    "sort": "input dim descending",
+    "one_hot": "tensor num_classes",
+    "tensordot": "a b dims",
+    "cross_entropy": "input target weight",
+    "nll_loss": "input target weight",
+    "mse_loss": "input target",
+    "l1_loss": "input target",
+    "binary_cross_entropy_with_logits": "input target weight",
+    "pad": "input pad mode value",
+}
+VARIADIC = "zeros ones empty rand randn reshape permute flip repeat tile expand sum_to_size".split()
+OURS = "to expand_as reshape_as rsub full_like diff unique".split()
+
+
+def _parameters(function: Any) -> list[str]:
+    return [p.name for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_known_orders(name: str) -> None:
+    expected = BY_HAND[name].split()
+    assert _parameters(getattr(functions, name))[: len(expected)] == expected
+
+
+def test_documented_orders() -> None:
+    torch = require_torch()
+    wrong = []
+    for name in functions.__all__:
+        if name in BY_HAND or name in VARIADIC or name in OURS:
+            continue
+        source = getattr(torch, name, None) or getattr(torch.nn.functional, name, None)
+        text = re.search(rf"^\s*(?:torch\.)?{name}\((.*?)\) *->", source.__doc__ or "", re.M)
+        if text is None:
+            continue
+        words = [w.strip() for w in re.sub(r"\[.*?\]", "", text[1]).split(",")]
+        theirs = [re.split(r"[:= ]", w)[0] for w in words if w]
+        theirs = theirs[: next((i for i, w in enumerate(theirs) if "*" in w), len(theirs))]
+        ours = _parameters(getattr(functions, name))
+        if ours[: len(theirs)] != theirs and "operands" not in ours and "tensors" not in ours:
+            wrong.append((name, ours, theirs))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_every_function_is_exported_and_typed() -> None:
+    for name in functions.__all__:
+        function = getattr(functions, name)
+        assert getattr(tg, name, function) is function or name in ("tensor", "to")
+        assert function.__doc__, name
+        if name not in VARIADIC:
+            assert _parameters(function)[0] not in ("x", "self", "args"), name
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: tg.sum(input=x, dim=1),
+        lambda x: tg.max(input=x, dim=1, keepdim=True).values,
+        lambda x: tg.where(condition=x > 0, input=x, other=0.0),
+        lambda x: tg.softmax(input=x, dim=0),
+        lambda x: tg.exp(input=x),
+        lambda x: tg.add(input=x, other=x, alpha=2),
+        lambda x: tg.flatten(input=x, start_dim=0),
+        lambda x: tg.cat(tensors=[x, x], dim=0),
+        lambda x: tg.nn.functional.relu(input=x, inplace=False),
+        lambda x: tg.nn.functional.dropout(input=x, p=0.5, training=False),
+        lambda x: tg.nn.functional.pad(input=x, pad=(1, 1), mode="constant", value=0),
+        lambda x: tg.clamp(input=x, min=0),
+        lambda x: tg.matmul(input=x, other=x.T),
+        lambda x: tg.transpose(input=x, dim0=0, dim1=1),
+        lambda x: tg.flip(x, dims=(0,)),
+        lambda x: tg.permute(x, dims=(1, 0)),
+        lambda x: tg.norm(input=x, p=2, dim=1),
+        lambda x: tg.var(input=x, dim=0, unbiased=False, keepdim=True),
+    ],
+)
+def test_keywords(call: Any) -> None:
+    assert call(tg.ones(2, 3)).numel()
+
+
+def test_both_an_argument_and_its_keyword_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        tg.sum(tg.ones(2), input=tg.ones(2))
+    with pytest.raises(TypeError):
+        tg.exp()

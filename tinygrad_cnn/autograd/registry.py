@@ -1,0 +1,103 @@
+"""``@op``: one record per operation: its forward pass, its derivative rules, its samples.
+
+A rule is a function written in operations (so that it can be differentiated again). Its first
+parameter is ``g``, the gradient of the output; its other parameters name what it needs, and only
+that is kept alive until the backward pass:
+
+========== =====================================================================================
+``y``      the output
+an argument the input of that name, as the forward pass saw it (a variadic one: all of them)
+a parameter the keyword parameter of that name
+a residual what the forward pass returned in ``Saved(out, name=...)``
+``params`` all keyword parameters, as a dict
+``shapes`` the shapes of all inputs (always known, costs nothing)
+``dtypes`` their dtypes
+``needs``  for each input, whether its gradient is wanted
+========== =====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_cnn.autograd.op import Op
+
+__all__ = ["REGISTRY", "op"]
+
+REGISTRY: dict[str, Op] = {}
+"""Every operation by name: the source of the op table, of the property tests, of the benchmarks."""
+
+
+def op(
+    *,
+    vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None = None,
+    fused: Callable[..., Any] | None = None,
+    reference: Callable[..., Any] | None = None,
+    broadcasts: bool = False,
+    promotes: str = "",
+    quiet: bool = False,
+    view: bool = False,
+    samples: Callable[..., Any] | None = None,
+    errors: tuple[Any, ...] = (),
+) -> Callable[[Callable[..., Any]], Op]:
+    """Make a differentiable operation of a function on arrays, and register it.
+
+    Parameters
+    ----------
+    vjp
+        The derivative rule, or a tuple of one for every array argument (None where there is
+        none). For a variadic operation one rule that returns all gradients.
+    fused, reference
+        Instead of ``vjp``: one rule on raw arrays that returns a tuple of all gradients, and the
+        same operation written in other operations, which is differentiated in the rule's place
+        while gradients are themselves being recorded.
+    broadcasts
+        Gradients are summed back to the inputs' shapes. Without it, a gradient of the wrong shape
+        is an error.
+    promotes
+        ``"common"``: inputs are brought to one dtype by PyTorch's rules; ``"float"``: to a
+        floating one.
+    quiet
+        NumPy's floating-point warnings are off in the forward pass.
+    view
+        The result shares memory with the first argument whenever NumPy can do so.
+    samples
+        ``samples(draw)`` returns a `Sample` of valid arguments; see `autograd.samples`.
+    errors
+        `ErrorSample` records: arguments that must be refused, and how.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_cnn.autograd import Op
+    >>> import tinygrad_cnn as tg
+    >>> def cube(x):
+    ...     '''Elementwise cube.'''
+    ...     return x ** 3
+    >>> cube = Op(cube, lambda g, x: g * 3 * x ** 2)   # `@op(vjp=...)` also registers it
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+
+    def decorate(forward: Callable[..., Any]) -> Op:
+        record = Op(
+            forward,
+            vjp,
+            fused=fused,
+            reference=reference,
+            broadcasts=broadcasts,
+            promotes=promotes,
+            quiet=quiet,
+            view=view,
+            samples=samples,
+            errors=errors,
+        )
+        if record.name in REGISTRY:
+            raise ValueError(f"op: `{record.name}` is already registered")
+        REGISTRY[record.name] = record
+        return record
+
+    return decorate
