@@ -1,5 +1,7 @@
 """`Tensor`: what it is, its operators, its conversions, its place in Python and NumPy."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 import copy

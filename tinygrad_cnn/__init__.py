@@ -1,4 +1,4 @@
-"""tinygrad_cnn: a define-by-run autograd framework over NumPy, with PyTorch's names and semantics."""
+"""tinygrad_cnn: define-by-run autograd over NumPy, with PyTorch's names and semantics."""
 
 import numpy as _np
 

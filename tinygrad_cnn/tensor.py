@@ -1,5 +1,8 @@
 """`Tensor`: an array that remembers how it was made, with every function as a method."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import builtins
@@ -12,27 +15,25 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
-from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions import indexing, inplace
+from tinygrad_cnn.functions import indexing
 from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
-from tinygrad_cnn.functions.inplace import in_place
+from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
-from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 __all__ = ["Tensor"]
 
 _OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
 
 
-class Tensor(Variable):
+class Tensor(InPlaceMethods):
     """An n-dimensional array of one dtype that records what is done to it.
 
-    Made by `tinygrad_cnn.tensor`, `zeros`, `randn` and so on. If `requires_grad` is set, the results
-    of operations on it know how they came to be, and `backward` on one of them adds the gradient to
-    `grad`.
+    Made by `tinygrad_cnn.tensor`, `zeros`, `randn` and so on. If `requires_grad` is set, the
+    results of operations on it know how they came to be, and `backward` on one of them adds the
+    gradient to `grad`.
 
     Parameters
     ----------
@@ -155,19 +156,19 @@ class Tensor(Variable):
             self.node.shape, self.node.dtype = new.shape, new.dtype
 
     @property
-    def T(self) -> Tensor:  # noqa: N802  (PyTorch's name)
+    def T(self) -> Tensor:
         """The axes in reverse order."""
         return f.permute(self, tuple(reversed(range(self.array.ndim))))
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802  (PyTorch's name)
+    def mT(self) -> Tensor:
         """The last two axes swapped."""
         return f.transpose(self, -2, -1)
 
     @property
     def _version(self) -> int:
         """How often its memory was changed in place."""
-        return self.version[0]  # type: ignore[no-any-return]
+        return self.version[0]
 
     def dim(self) -> int:
         """How many axes it has."""
@@ -264,7 +265,8 @@ class Tensor(Variable):
     def __index__(self) -> builtins.int:
         if self.array.size != 1 or self.array.dtype.kind not in "biu":
             raise TypeError(
-                f"index: shape {self.array.shape} and dtype {self.array.dtype}, expected one integer"
+                f"index: shape {self.array.shape} and dtype {self.array.dtype}, expected one "
+                f"integer"
             )
         return builtins.int(self.array.item())
 
@@ -292,8 +294,8 @@ class Tensor(Variable):
     def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
         if not self.is_leaf:
             raise RuntimeError(
-                "deepcopy: only leaves can be copied deeply; a result's copy would share its graph. "
-                "Use clone() or detach()"
+                "deepcopy: only leaves can be copied deeply; a result's copy would share its "
+                "graph. Use clone() or detach()"
             )
         new = type(self).__new__(type(self))
         memo[id(self)] = new
@@ -338,7 +340,7 @@ class Tensor(Variable):
         """The same values, in the same memory, as a constant."""
         out = wrap(self.array)
         out.version = self.version
-        return out  # type: ignore[no-any-return]
+        return out
 
     def detach_(self) -> Tensor:
         """Make this tensor a constant."""
@@ -437,13 +439,13 @@ class Tensor(Variable):
         return f.matmul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
     def __neg__(self) -> Tensor:
-        return f.neg(self)  # type: ignore[no-any-return]
+        return f.neg(self)
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return f.abs(self)  # type: ignore[no-any-return]
+        return f.abs(self)
 
     def __invert__(self) -> Tensor:
         return f.bitwise_not(self)
@@ -480,152 +482,12 @@ class Tensor(Variable):
     __getitem__ = indexing.getitem
     __setitem__ = indexing.setitem
 
-    # ---- in place --------------------------------------------------------------------------
-
-    def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
-        """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
-        b = to_tensor(other) if isinstance(other, (np.ndarray, np.generic, list)) else other
-        live = is_recording() and (
-            self.current_node() is not None
-            or (isinstance(b, Variable) and b.current_node() is not None)
-        )
-        array = b.array if isinstance(b, Variable) else b
-        same = not isinstance(b, Variable) or b.array.dtype == self.array.dtype
-        if live or not same or self.array.dtype.kind != "f" or isinstance(b, builtins.bool):
-            return inplace.assign(self, result(self, b), by)
-        inplace.check_writable(self, by, False)
-        try:
-            with np.errstate(all="ignore"):
-                ufunc(self.array, array, out=self.array)
-        except ValueError:
-            raise RuntimeError(
-                f"{by}: shapes {self.array.shape} and {np.shape(array)} do not give "
-                f"{self.array.shape}, in which the result must fit in place"
-            ) from None
-        self.bump(by)
-        return self
-
-    def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
-        """``self += alpha * other``."""
-        return self._update("add_", f.add, np.add, other if alpha == 1 else f.mul(other, alpha))
-
-    def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
-        """``self -= alpha * other``."""
-        return self._update(
-            "sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha)
-        )
-
-    def mul_(self, other: Any) -> Tensor:
-        """``self *= other``."""
-        return self._update("mul_", f.mul, np.multiply, other)
-
-    def div_(self, other: Any) -> Tensor:
-        """``self /= other``."""
-        return self._update("div_", f.div, np.true_divide, other)
-
-    abs_ = in_place(f.abs)
-    ceil_ = in_place(f.ceil)
-    clamp_ = clip_ = in_place(f.clamp)
-    clamp_max_ = in_place(f.clamp_max)
-    clamp_min_ = in_place(f.clamp_min)
-    cos_ = in_place(f.cos)
-    exp_ = in_place(f.exp)
-    floor_ = in_place(f.floor)
-    floor_divide_ = in_place(f.floor_divide)
-    index_add_ = in_place(f.index_add)
-    index_copy_ = in_place(f.index_copy)
-    index_fill_ = in_place(f.index_fill)
-    index_put_ = in_place(f.index_put)
-    lerp_ = in_place(f.lerp)
-    log_ = in_place(f.log)
-    masked_fill_ = in_place(f.masked_fill)
-    masked_scatter_ = in_place(f.masked_scatter)
-    nan_to_num_ = in_place(f.nan_to_num)
-    neg_ = in_place(f.neg)
-    pow_ = in_place(f.pow)
-    reciprocal_ = in_place(f.reciprocal)
-    relu_ = in_place(f.relu)
-    remainder_ = in_place(f.remainder)
-    round_ = in_place(f.round)
-    rsqrt_ = in_place(f.rsqrt)
-    scatter_ = in_place(f.scatter)
-    scatter_add_ = in_place(f.scatter_add)
-    sigmoid_ = in_place(f.sigmoid)
-    sign_ = in_place(f.sign)
-    sin_ = in_place(f.sin)
-    sqrt_ = in_place(f.sqrt)
-    square_ = in_place(f.square)
-    tanh_ = in_place(f.tanh)
-    trunc_ = in_place(f.trunc)
-
-    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
-    __ipow__, __imod__, __ifloordiv__ = pow_, remainder_, floor_divide_
-
-    def __iand__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_and(self, other), "&=")
-
-    def __ior__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_or(self, other), "|=")
-
-    def __ixor__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_xor(self, other), "^=")
-
-    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
-        """``self += value * tensor1 * tensor2``."""
-        return self.add_(f.mul(tensor1, tensor2), alpha=value)
-
-    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
-        """``self += value * tensor1 / tensor2``."""
-        return self.add_(f.div(tensor1, tensor2), alpha=value)
-
-    def copy_(self, src: Any) -> Tensor:
-        """Write ``src``, broadcast and cast, into this tensor."""
-        return inplace.assign(self, f.to(src, self.dtype).expand(self.array.shape), "copy_")
-
-    def fill_(self, value: Any) -> Tensor:
-        """Write one number everywhere."""
-        return inplace.fill_(self, value)
-
-    def zero_(self) -> Tensor:
-        """Write 0 everywhere."""
-        return inplace.fill_(self, 0)
-
-    def _sample(self, by: str, values: np.ndarray[Any, Any]) -> Tensor:
-        return inplace.assign(self, wrap(values.astype(self.dtype, copy=False)), by)
-
-    def normal_(
-        self,
-        mean: builtins.float = 0.0,
-        std: builtins.float = 1.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Fill with normal random numbers."""
-        rng = numpy_generator(generator)
-        return self._sample("normal_", rng.normal(mean, std, self.array.shape))
-
-    def uniform_(
-        self,
-        from_: builtins.float = 0.0,
-        to: builtins.float = 1.0,
-        *,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Fill with uniform random numbers."""
-        rng = numpy_generator(generator)
-        return self._sample("uniform_", rng.uniform(from_, to, self.array.shape))
-
-    def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor:
-        """Fill with 1 with probability ``p``, else 0."""
-        rng = numpy_generator(generator)
-        return self._sample("bernoulli_", rng.random(self.array.shape) < p)
-
     # ---- dtypes and copies -----------------------------------------------------------------
 
     def to(
         self, *args: Any, dtype: Any = None, copy: builtins.bool = False, **ignored: Any
     ) -> Tensor:
-        """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; a device may be ``"cpu"`` only."""
+        """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
         for a in args:
             if isinstance(a, str) and not _is_dtype(a):
                 only_cpu("to", a)
@@ -688,7 +550,7 @@ class Tensor(Variable):
             return self
         out = f.clone(self)
         out.array = np.ascontiguousarray(out.array)
-        return out  # type: ignore[no-any-return]
+        return out
 
     def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
         """A tensor of ``data`` in this one's dtype."""
@@ -871,14 +733,14 @@ class Tensor(Variable):
     view_as = f.reshape_as
 
     def where(self, condition: Any, other: Any) -> Tensor:
-        """This tensor's values where ``condition`` holds, else ``other``."""
-        return f.where(condition, self, other)  # type: ignore[no-any-return]
+        """Its values where ``condition`` holds, else ``other``."""
+        return f.where(condition, self, other)
 
 
 def _rebuild(kind: Any, array: np.ndarray[Any, Any], wanted: builtins.bool) -> Tensor:
     new = kind.__new__(kind)
     Tensor.__setstate__(new, (array, wanted))
-    return new  # type: ignore[no-any-return]
+    return new
 
 
 def _is_dtype(name: str) -> builtins.bool:

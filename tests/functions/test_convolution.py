@@ -1,5 +1,7 @@
 """Convolution and pooling over many geometries."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 import itertools
@@ -82,6 +84,11 @@ def test_conv1d(given: Any) -> None:
         ((2, 4, 4, 5), (4, 3, 3, 3), {"groups": 2, "dilation": 2}),
         ((3, 4, 5), (3, 4, 3, 3), {}),
         ((2, 3, 4, 5), (3, 4, 3, 3), {"output_padding": 1}),
+        (
+            (1, 2, 4, 4),
+            (2, 2, 4, 5),
+            {"stride": (3, 2), "padding": (1, 2), "output_padding": (2, 3), "dilation": 4},
+        ),
         ((2, 3, 4, 5), (3, 4, 3, 3), {"padding": 5}),
         ((2, 3, 4, 5), (2, 4, 3, 3), {}),
         ((2, 3, 4, 5), (3, 4, 3, 3), {"padding": "same"}),
@@ -146,6 +153,8 @@ def test_pools(given: Any) -> None:
         case("adaptive-larger", lambda m, x: m.nn.functional.adaptive_avg_pool2d(x, (9, 5)), floats(2, 3, 6, 7)),
         case("adaptive-single", lambda m, x: m.nn.functional.adaptive_avg_pool2d(x, 2), floats(3, 6, 7)),
         case("adaptive-negative", lambda m, x: m.nn.functional.adaptive_avg_pool2d(x, -1), floats(2, 3, 6, 7)),
+        case("adaptive-many", lambda m, x: m.nn.functional.adaptive_avg_pool2d(x, (1, 2, 3)), floats(2, 3, 6, 7)),
+        case("avg-stride-none", lambda m, x: m.nn.functional.avg_pool2d(x, (2, 2), ()), floats(1, 3, 6, 7)),
         case("adaptive-rank", lambda m, x: m.nn.functional.adaptive_avg_pool2d(x, 2), floats(6, 7)),
         case("conv-dtype", lambda m, x, w: m.nn.functional.conv2d(x, w), floats(1, 2, 4, 4), np.zeros((1, 2, 2, 2), np.float16)),
         case("conv-bias-shape", lambda m, x, w, b: m.nn.functional.conv2d(x, w, b), floats(1, 2, 4, 4), floats(3, 2, 2, 2), floats(2)),
@@ -216,11 +225,11 @@ def test_pools_by_hand() -> None:
 
 def test_errors() -> None:
     x = tg.zeros(1, 3, 8, 8)
-    with pytest.raises(ValueError, match="3 channels but `weight` expects 2"):
+    with pytest.raises(ValueError, match=r"3 channels but `weight` expects 2"):
         F.conv2d(x, tg.zeros(4, 2, 3, 3))
     with pytest.raises(ValueError, match=r"conv2d: `input` has shape \(8, 8\), expected \(n, c, h"):
         F.conv2d(x[0, 0], tg.zeros(4, 3, 3, 3))
     with pytest.raises(ValueError, match="'same' needs stride 1"):
         F.conv2d(x, tg.zeros(4, 3, 3, 3), stride=2, padding="same")
-    with pytest.raises(TypeError, match="max_pool2d: `kernel_size` is 2.5"):
+    with pytest.raises(TypeError, match=r"max_pool2d: `kernel_size` is 2\.5"):
         F.max_pool2d(x, 2.5)

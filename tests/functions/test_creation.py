@@ -1,5 +1,7 @@
 """Making tensors."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 from typing import Any
@@ -47,6 +49,14 @@ import tinygrad_cnn as tg
         case("arange-down", lambda m: m.arange(5, 0, -2)),
         case("arange-dtype", lambda m: m.arange(3, dtype=m.float64)),
         case("arange-float-into-int", lambda m: m.arange(0.0, 3.0, dtype=m.int64)),
+        case("arange-int-of-floats", lambda m: m.arange(0.0, -8.000001, -4.0, dtype=m.int64)),
+        case("arange-inf", lambda m: m.arange(0, float("inf"))),
+        case("arange-nan", lambda m: m.arange(0, float("nan"))),
+        case("linspace-int", lambda m: m.linspace(-2, -3, 50, dtype=m.int64)),
+        case("linspace-float-steps", lambda m: m.linspace(0, 1, 2.5)),
+        case("multinomial-rank", lambda m, x: m.multinomial(x.detach(), 1), floats(2, 2, 2, low=0)),
+        case("multinomial-none", lambda m, x: m.multinomial(x.detach(), -1), floats(2, low=0)),
+        case("multinomial-nan", lambda m, x: m.multinomial(x.detach(), 1), np.array([1.0, np.nan])),
         case("arange-empty", lambda m: m.arange(0)),
         case("arange-wrong", lambda m: m.arange(0, 5, -1)),
         case("arange-zero", lambda m: m.arange(0, 5, 0)),
@@ -136,7 +146,7 @@ def test_numbers_from_elsewhere() -> None:
     assert tg.tensor(range(3)).tolist() == [0, 1, 2]
     with pytest.raises(TypeError, match="complex128"):
         tg.tensor([1j])
-    with pytest.raises(TypeError, match="not supported|is a list of dtype"):
+    with pytest.raises(TypeError, match=r"not supported|is a list of dtype"):
         tg.tensor(np.zeros(2, np.longdouble))
 
 

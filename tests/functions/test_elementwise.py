@@ -1,5 +1,7 @@
 """Arithmetic and elementwise functions: values, dtypes and gradients."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 import math
@@ -130,8 +132,8 @@ OPERATORS = "add sub mul truediv floordiv mod pow eq ne lt le gt ge".split()
 def test_reflected_with_numbers(name: str, number: Any, dtype: str) -> None:
     op = getattr(operator, name)
     x = np.array([1, 2, 3]).astype(dtype)
-    if name == "pow" and number is True:
-        pytest.skip("PyTorch 2.13 gives True ** tensor its own dtype")
+    if name == "pow" and number is True and dtype.startswith("float"):
+        number = 1  # PyTorch 2.13 fails at an assertion of its own
     assert_agrees(lambda m, x: op(number, x), (x,))
     assert_agrees(lambda m, x: op(x, number), (x,))
 
@@ -406,3 +408,47 @@ def test_numbers_keep_all_their_digits_beside_float64() -> None:
     for name, out in results.items():
         assert out.dtype == np.float64, name
         assert out.array.flat[0] == 0.1, name
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda x: tg.cat(5), TypeError, "cat: `tensors` is 5"),
+        (lambda x: tg.stack(None), TypeError, "stack: `tensors` is None"),
+        (lambda x: x.topk(1.5), ValueError, "topk: `k` is 1.5"),
+        (lambda x: x.chunk(1.5), ValueError, "chunk: `chunks` is 1.5"),
+        (lambda x: x.split(1.5), TypeError, "split: got"),
+        (lambda x: x.permute("a"), TypeError, "permute: got"),
+        (lambda x: x.clamp(min="a"), TypeError, "str"),
+        (lambda x: x.clone().add_("a"), TypeError, "str"),
+        (lambda x: tg.nn.functional.pad(x, 1.5), TypeError, "pad: got"),
+        (lambda x: tg.nn.functional.dropout(x, "a"), ValueError, "dropout: `p` is 'a'"),
+        (lambda x: tg.nn.functional.layer_norm(x, 3.0), TypeError, "layer_norm: got"),
+        (lambda x: tg.isclose(x, tg.ones(4)), ValueError, "isclose: shapes"),
+        (lambda x: tg.eq(x, tg.ones(4)), ValueError, "eq: shapes"),
+        (lambda x: tg.zeros_like(x, dtype=np.complex64), TypeError, "complex64"),
+        (lambda x: tg.full_like(x, 1j), TypeError, "complex"),
+        (lambda x: tg.zeros(2, dtype="abc"), TypeError, "dtype: got 'abc'"),
+        (lambda x: tg.eye(2.5), TypeError, "eye: "),
+        (lambda x: tg.randperm(-1), ValueError, "randperm: "),
+        (lambda x: tg.bernoulli(x * 2), ValueError, "bernoulli: "),
+        (lambda x: x.clone().normal_(0, -1), ValueError, "normal_: `std` is -1"),
+        (lambda x: x.clone().uniform_(1, 0), ValueError, "uniform_: "),
+        *(
+            (lambda x, f=f: f(x.long()), TypeError, "int64, expected a floating dtype")
+            for f in (
+                tg.nn.functional.gelu,
+                tg.nn.functional.silu,
+                tg.nn.functional.elu,
+                tg.nn.functional.leaky_relu,
+                tg.nn.functional.softplus,
+                tg.nn.functional.dropout,
+                lambda x: tg.nn.functional.layer_norm(x, (3,)),
+                lambda x: tg.nn.functional.batch_norm(x, None, None, training=True),
+            )
+        ),
+    ],
+)
+def test_nonsense_is_refused_in_words(call: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        call(tg.ones(2, 3))

@@ -1,5 +1,7 @@
 """Reading and writing by index."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 from typing import Any
@@ -148,6 +150,13 @@ def _written(index: Any, value: Any = None) -> Any:
         case("gather-large", lambda m, x, i: m.gather(x, 1, i), floats(3, 4), ints(4, 2)),
         case("gather-float", lambda m, x, i: m.gather(x, 1, i), floats(3, 4), floats(3, 2)),
         case("gather-0d", lambda m, x, i: m.gather(x, 0, i), np.array(2.0), np.array(0)),
+        case("gather-0d-1d", lambda m, x, i: m.gather(x, 0, i), np.array(2.0), np.array([0])),
+        case("scatter-0d", lambda m, x, i, s: m.scatter(x, 0, i, s), np.array(2.0), np.array(0), np.array(3.0)),
+        case("scatter_add-0d", lambda m, x, i, s: x.scatter_add(0, i, s), np.array(2.0), np.array([0]), np.array([3.0])),
+        case("masked_scatter-grow", lambda m, x, c, s: m.masked_scatter(x, c, s), floats(3), np.ones((2, 3), bool), floats(6)),
+        case("take_along_dim-negative", lambda m, x, i: m.take_along_dim(x, i, dim=1), floats(3, 4), np.array([[-1], [0], [-4]])),
+        case("take_along_dim-bad", lambda m, x, i: m.take_along_dim(x, i, dim=1), floats(3, 4), ints(2, 1)),
+        case("masked_select-bad", lambda m, x, c: x.masked_select(c), floats(3), np.ones(2, bool)),
         case("gather-empty", lambda m, x, i: m.gather(x, 0, i), floats(3, 4), np.zeros((0, 4), np.int64)),
         case("take_along_dim", lambda m, x, i: m.take_along_dim(x, i, dim=1), floats(3, 4), ints(3, 2, high=4)),
         case("take_along_dim-broadcast", lambda m, x, i: m.take_along_dim(x, i, dim=1), floats(3, 4), ints(1, 2, high=4)),
@@ -262,7 +271,7 @@ def test_reading_and_writing_by_numpy(name: str) -> None:
 
 def test_errors() -> None:
     x = tg.zeros(4, 3)
-    with pytest.raises(IndexError, match="index: index 5 is out of bounds.*shape"):
+    with pytest.raises(IndexError, match=r"index: index 5 is out of bounds.*shape"):
         x[5]
     with pytest.raises(IndexError, match="too many indices"):
         x[0, 0, 0]

@@ -1,12 +1,14 @@
 """Views and in-place changes: what is written is seen everywhere, gradients included."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 import pytest
-from parity import assert_agrees, case, floats, ints
+from parity import assert_agrees, case, floats, ints, require_torch
 
 import tinygrad_cnn as tg
 
@@ -289,6 +291,74 @@ def _data(x: Any) -> Any:
     return x * x
 
 
+STEPS = (
+    "unary binary slice transpose row number_ tensor_ set relu_ clone reshape cat sum mask".split()
+)
+
+
+def _random_program(m: Any, steps: list[Any], xs: list[np.ndarray]) -> Any:
+    """Runs ``steps`` on a growing list of tensors, many of them views of each other."""
+    leaves = [m.tensor(x, requires_grad=True) for x in xs]
+    ts = [leaf * 1 for leaf in leaves]
+    for kind, i, j, k in steps:
+        t, u = ts[i % len(ts)], ts[j % len(ts)]
+        alike = tuple(t.shape) == tuple(u.shape)
+        if kind == "unary":
+            ts.append([m.tanh, m.sigmoid, m.sin, m.abs, m.relu][k % 5](t))
+        elif kind == "binary" and alike:
+            ts.append([m.mul, m.add, m.sub, m.maximum][k % 4](t, u))
+        elif kind == "slice" and t.ndim and t.shape[0] > 1:
+            ts.append(t[k % 2 :])
+        elif kind == "transpose" and t.ndim > 1:
+            ts.append(t.transpose(0, 1))
+        elif kind == "row" and t.ndim:
+            ts.append(t[k % t.shape[0]])
+        elif kind == "number_":
+            [t.mul_, t.add_, t.sub_][k % 3](0.7)
+        elif kind == "tensor_" and alike:
+            [t.mul_, t.add_, t.copy_][k % 3](u)
+        elif kind == "set" and t.ndim:
+            t[k % t.shape[0]] = u.sum()
+        elif kind == "relu_":
+            t.relu_()
+        elif kind == "clone":
+            ts.append(t.clone())
+        elif kind == "reshape":
+            ts.append(t.reshape(-1))
+        elif kind == "cat" and t.ndim and t.shape[1:] == u.shape[1:] and t.ndim == u.ndim:
+            ts.append(m.cat([t, u]))
+        elif kind == "sum":
+            ts.append(t + u.sum())
+        elif kind == "mask":
+            t.masked_fill_(t.detach() > 1, 0.25)
+    weights = [m.tensor(floats(*t.shape, seed=n)) for n, t in enumerate(ts)]
+    loss = sum((t * w).sum() for t, w in zip(ts, weights, strict=True))
+    found = m.autograd.grad(loss, leaves, allow_unused=True)
+    zero = [m.zeros(*x.shape, dtype=m.float64) for x in xs]
+    gradients = [z if g is None else g for g, z in zip(found, zero, strict=True)]
+    return [t.detach().numpy() for t in (*ts, *gradients)]
+
+
+def test_random_programs_as_pytorch() -> None:
+    torch = require_torch()
+    compared = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        steps = [
+            (str(rng.choice(STEPS)), *rng.integers(0, 99, 3)) for _ in range(rng.integers(4, 14))
+        ]
+        xs = [rng.standard_normal(s) for s in ((3, 3), (3, 3), (3,))]
+        try:
+            theirs = _random_program(torch, steps, xs)
+        except RuntimeError:
+            continue  # a version error; what we make of those is tested below
+        ours = _random_program(tg, steps, xs)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=str((seed, steps)))
+        compared += 1
+    assert compared > 80
+
+
 # ---- without PyTorch -----------------------------------------------------------------------
 
 
@@ -337,6 +407,33 @@ def test_a_program_on_views_equals_the_same_program_on_copies() -> None:
         np.testing.assert_allclose(got, expected, atol=1e-14)
 
 
+def test_random_programs_by_finite_differences_or_a_refusal() -> None:
+    """What is not refused is right, also where PyTorch would refuse."""
+    checked = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        steps = [
+            (str(rng.choice(STEPS)), *rng.integers(0, 99, 3)) for _ in range(rng.integers(4, 14))
+        ]
+        xs = [rng.standard_normal(s) for s in ((3, 3), (3, 3), (3,))]
+        along = [rng.standard_normal(x.shape) for x in xs]
+
+        def loss(h: float, steps: Any = steps, xs: Any = xs, along: Any = along) -> float:
+            moved = [x + h * v for x, v in zip(xs, along, strict=True)]
+            values = _random_program(tg, steps, moved)[: -len(xs)]
+            return sum(np.vdot(v, floats(*v.shape, seed=n)) for n, v in enumerate(values))
+
+        try:
+            gradients = _random_program(tg, steps, xs)[-len(xs) :]
+        except RuntimeError as error:
+            assert "changed it in place" in str(error)  # noqa: PT017  (either is fine)
+            continue
+        slope = sum(np.vdot(g, v) for g, v in zip(gradients, along, strict=True))
+        assert slope == pytest.approx((loss(1e-6) - loss(-1e-6)) / 2e-6, rel=1e-4, abs=1e-4), seed
+        checked += 1
+    assert checked > 30
+
+
 def test_errors_name_both_places() -> None:
     x = tg.ones(3, requires_grad=True)
     y = x.exp()
@@ -350,7 +447,7 @@ def test_errors_name_both_places() -> None:
         z.sum().backward()
     with pytest.raises(RuntimeError, match="add_: a leaf that requires gradients"):
         x += 1
-    with pytest.raises(RuntimeError, match="add_: .*read-only.*expand"):
+    with pytest.raises(RuntimeError, match=r"add_: .*read-only.*expand"):
         (x * 1).expand(2, 3).add_(1)
     with pytest.raises(RuntimeError, match=r"zero_|fill_: a leaf"):
         x.zero_()

@@ -1,5 +1,7 @@
 """Products of vectors, matrices and tensors."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 from typing import Any

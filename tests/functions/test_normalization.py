@@ -1,5 +1,7 @@
 """Batch and layer normalisation, dropout."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 from typing import Any
@@ -35,7 +37,7 @@ def test_batch_norm(shape: tuple[int, ...], training: bool, affine: bool) -> Non
     assert_agrees(_batch_norm(training, momentum=0.3, eps=1e-2), inputs)
 
 
-BN = lambda m: m.nn.functional.batch_norm  # noqa: E731
+BN = lambda m: m.nn.functional.batch_norm
 
 
 @pytest.mark.parametrize(

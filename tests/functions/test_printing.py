@@ -159,5 +159,5 @@ def test_format() -> None:
     assert f"{t}" == "3.1415901184082031" or f"{t}".startswith("3.14159") or "tensor" in f"{t}"
     assert f"{tg.tensor([1.0])}" == "tensor([1.])"
     assert f"{tg.tensor(7):04d}" == "0007"
-    with pytest.raises((TypeError, RuntimeError), match="item|format"):
+    with pytest.raises((TypeError, RuntimeError), match=r"item|format"):
         f"{tg.ones(2):.2f}"

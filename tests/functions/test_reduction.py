@@ -1,5 +1,7 @@
 """Reductions, searches and order."""
 
+# ruff: noqa: E501  (a case is a line)
+
 from __future__ import annotations
 
 import math
@@ -130,6 +132,10 @@ def test_ties_and_special_values(name: str, x: np.ndarray) -> None:
         case("cumprod-zeros", lambda m, x: m.cumprod(x, 1), np.array([[2.0, 0.0, 3.0, 0.0], [1.0, 2.0, 3.0, 4.0]])),
         case("cumprod-dtype", lambda m, x: m.cumprod(x, 0, dtype=m.float64), ints(3)),
         case("cumsum-dtype", lambda m, x: m.cumsum(x, 0, dtype=m.float64), ints(3)),
+        case("sum-into-uint8", lambda m, x: m.sum(x, 0, dtype=m.uint8), ints(2, 3)),
+        case("prod-into-bool", lambda m, x: m.prod(x, 0, dtype=m.bool), ints(2, 3)),
+        case("cumsum-into-int32", lambda m, x: m.cumsum(x, 0, dtype=m.int32), ints(2, 3)),
+        case("diff-negative", lambda m, x: m.diff(x, -1), floats(3)),
         case("sum-positional", lambda m, x: m.sum(x, 1, True), floats(2, 3)),
         case("sum-list", lambda m, x: m.sum(x, [0, 1]), floats(2, 3)),
         case("sum-float-dim", lambda m, x: m.sum(x, 1.0), floats(2, 3)),

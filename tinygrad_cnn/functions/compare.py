@@ -1,5 +1,8 @@
 """Comparisons, logic and tests of values. Their results are bools, which have no derivative."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -37,7 +40,7 @@ __all__ = [
 ]
 
 
-def _apply(ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
+def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
         values.append(v.array if isinstance(v, Variable) else v)
@@ -49,81 +52,79 @@ def _apply(ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
     for v in (a, b):
         kind = np.asarray(v).dtype.kind
         if kind not in kinds:
-            raise TypeError(
-                f"{ufunc.__name__}: an operand is {np.asarray(v).dtype}, which is refused"
-            )
+            raise TypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
     try:
         with np.errstate(all="ignore"):
-            return wrap(ufunc(a, b))  # type: ignore[no-any-return]
+            return wrap(ufunc(a, b))
     except ValueError:
         raise ValueError(
-            f"{ufunc.__name__}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
+            f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
         ) from None
 
 
 def eq(input: Any, other: Any) -> Tensor:
     """Elementwise ``input == other``."""
-    return _apply(np.equal, input, other)
+    return _apply("eq", np.equal, input, other)
 
 
 def ne(input: Any, other: Any) -> Tensor:
     """Elementwise ``input != other``."""
-    return _apply(np.not_equal, input, other)
+    return _apply("ne", np.not_equal, input, other)
 
 
 def lt(input: Any, other: Any) -> Tensor:
     """Elementwise ``input < other``."""
-    return _apply(np.less, input, other)
+    return _apply("lt", np.less, input, other)
 
 
 def le(input: Any, other: Any) -> Tensor:
     """Elementwise ``input <= other``."""
-    return _apply(np.less_equal, input, other)
+    return _apply("le", np.less_equal, input, other)
 
 
 def gt(input: Any, other: Any) -> Tensor:
     """Elementwise ``input > other``."""
-    return _apply(np.greater, input, other)
+    return _apply("gt", np.greater, input, other)
 
 
 def ge(input: Any, other: Any) -> Tensor:
     """Elementwise ``input >= other``."""
-    return _apply(np.greater_equal, input, other)
+    return _apply("ge", np.greater_equal, input, other)
 
 
 def logical_and(input: Any, other: Any) -> Tensor:
     """Whether both are true (not 0)."""
-    return _apply(np.logical_and, input, other)
+    return _apply("logical_and", np.logical_and, input, other)
 
 
 def logical_or(input: Any, other: Any) -> Tensor:
     """Whether either is true (not 0)."""
-    return _apply(np.logical_or, input, other)
+    return _apply("logical_or", np.logical_or, input, other)
 
 
 def logical_xor(input: Any, other: Any) -> Tensor:
     """Whether exactly one is true (not 0)."""
-    return _apply(np.logical_xor, input, other)
+    return _apply("logical_xor", np.logical_xor, input, other)
 
 
 def logical_not(input: Any) -> Tensor:
     """Whether it is false (0)."""
-    return wrap(np.logical_not(to_tensor(input).array))  # type: ignore[no-any-return]
+    return wrap(np.logical_not(to_tensor(input).array))
 
 
 def bitwise_and(input: Any, other: Any) -> Tensor:
     """Bit by bit and, of bools or integers."""
-    return _apply(np.bitwise_and, input, other, "biu")
+    return _apply("bitwise_and", np.bitwise_and, input, other, "biu")
 
 
 def bitwise_or(input: Any, other: Any) -> Tensor:
     """Bit by bit or, of bools or integers."""
-    return _apply(np.bitwise_or, input, other, "biu")
+    return _apply("bitwise_or", np.bitwise_or, input, other, "biu")
 
 
 def bitwise_xor(input: Any, other: Any) -> Tensor:
     """Bit by bit exclusive or, of bools or integers."""
-    return _apply(np.bitwise_xor, input, other, "biu")
+    return _apply("bitwise_xor", np.bitwise_xor, input, other, "biu")
 
 
 def bitwise_not(input: Any) -> Tensor:
@@ -131,30 +132,37 @@ def bitwise_not(input: Any) -> Tensor:
     array = to_tensor(input).array
     if array.dtype.kind not in "biu":
         raise TypeError(f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype")
-    return wrap(np.invert(array))  # type: ignore[no-any-return]
+    return wrap(np.invert(array))
 
 
 def isnan(input: Any) -> Tensor:
     """Whether it is NaN."""
-    return wrap(np.isnan(to_tensor(input).array))  # type: ignore[no-any-return]
+    return wrap(np.isnan(to_tensor(input).array))
 
 
 def isinf(input: Any) -> Tensor:
     """Whether it is inf or -inf."""
-    return wrap(np.isinf(to_tensor(input).array))  # type: ignore[no-any-return]
+    return wrap(np.isinf(to_tensor(input).array))
 
 
 def isfinite(input: Any) -> Tensor:
     """Whether it is neither infinite nor NaN."""
-    return wrap(np.isfinite(to_tensor(input).array))  # type: ignore[no-any-return]
+    return wrap(np.isfinite(to_tensor(input).array))
 
 
 def isclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Whether ``|input - other| <= atol + rtol * |other|``."""
+    if rtol < 0 or atol < 0:
+        raise ValueError(
+            f"isclose: `rtol` and `atol` are {rtol} and {atol}, expected none negative"
+        )
     a, b = to_tensor(input).array, to_tensor(other).array
-    return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))  # type: ignore[no-any-return]
+    try:
+        return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
+    except ValueError:
+        raise ValueError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
 
 
 def allclose(

@@ -1,10 +1,13 @@
 """From what users write to what operations take: tensors, numbers, axes, sizes."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,10 +22,12 @@ __all__ = [
     "array_of",
     "axes",
     "axis",
+    "floating",
     "numpy_names",
     "only_cpu",
     "operand",
     "pair",
+    "several",
     "size_of",
     "to_tensor",
     "unary",
@@ -104,8 +109,8 @@ def to_tensor(x: Any, dtype: Any = None) -> Tensor:
     if isinstance(x, Variable):
         return x  # type: ignore[return-value]  # every Variable is a Tensor
     if isinstance(x, np.ndarray):
-        return wrap(check_dtype(x))  # type: ignore[no-any-return]
-    return wrap(array_of(x, dtype))  # type: ignore[no-any-return]
+        return wrap(check_dtype(x))
+    return wrap(array_of(x, dtype))
 
 
 def operand(x: Any) -> Any:
@@ -121,11 +126,27 @@ def unary(op: Any) -> Callable[[Any], Tensor]:
     """The public function of one tensor that an operation is: named ``input``, as PyTorch's."""
 
     def call(input: Any) -> Tensor:
-        return op(to_tensor(input))  # type: ignore[no-any-return]
+        return op(to_tensor(input))
 
     functools.update_wrapper(call, op)
     del call.__wrapped__  # type: ignore[attr-defined]  # whose signature would be shown instead
     return call
+
+
+def floating(name: str, x: Tensor) -> Tensor:
+    """``x`` itself; TypeError unless its dtype is floating."""
+    if x.array.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: `input` is {x.array.dtype}, expected a floating dtype (x.float() makes one)"
+        )
+    return x
+
+
+def several(name: str, tensors: Any) -> list[Tensor]:
+    """The tensors of a list or tuple (or the slices of one tensor)."""
+    if not isinstance(tensors, (list, tuple, Variable, np.ndarray)):
+        raise TypeError(f"{name}: `tensors` is {tensors!r}, expected a list or tuple of tensors")
+    return [to_tensor(x) for x in tensors]  # type: ignore[union-attr]  # a Tensor can be iterated
 
 
 def axis(name: str, dim: Any, ndim: int) -> int:

@@ -1,11 +1,15 @@
 """Convolution and pooling, with PyTorch's arguments. Images are (n, c, h, w), or (c, h, w)."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions.borders import pad
 from tinygrad_cnn.functions.convert import pair, to_tensor
 from tinygrad_cnn.functions.linear_algebra import _one_dtype
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
@@ -129,7 +133,7 @@ def conv2d(
         dilation=spread,
         groups=groups,
     )
-    return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
+    return squeeze(out, 0) if single else out
 
 
 def conv1d(
@@ -195,6 +199,10 @@ def conv_transpose2d(
             f"conv_transpose2d: `input` has {x.array.shape[1]} channels but `weight` expects "
             f"{weight.array.shape[0]} (x {x.array.shape}, weight {weight.array.shape})"
         )
+    # What `output_padding` adds is cut off less at the far end; beyond the padding it is zeros.
+    far = tuple(max(0, o - after) for o, (_, after) in zip(extra, border, strict=True))
+    (top, bottom), (left, right) = border
+    border = ((top, max(0, bottom - extra[0])), (left, max(0, right - extra[1])))
     for o, s, d in zip(extra, strides, spread, strict=True):
         if not 0 <= o < max(s, d):
             raise ValueError(
@@ -202,10 +210,8 @@ def conv_transpose2d(
                 f"than stride {strides} or dilation {spread}"
             )
     size = tuple(
-        (n - 1) * s - sum(p) + d * (k - 1) + o + 1
-        for n, s, p, d, k, o in zip(
-            x.array.shape[2:], strides, border, spread, kernel, extra, strict=True
-        )
+        (n - 1) * s - sum(p) + d * (k - 1) + 1
+        for n, s, p, d, k in zip(x.array.shape[2:], strides, border, spread, kernel, strict=True)
     )
     if min(size) < 1:
         raise ValueError(
@@ -215,6 +221,8 @@ def conv_transpose2d(
     out = ops.conv2d_input(
         x, weight, size=size, stride=strides, padding=border, dilation=spread, groups=groups
     )
+    if any(far):
+        out = pad(out, (0, far[1], 0, far[0]))
     if bias is not None:
         f = out.array.shape[1]
         if bias.array.shape != (f,):
@@ -222,7 +230,7 @@ def conv_transpose2d(
                 f"conv_transpose2d: `bias` has shape {bias.array.shape}, expected ({f},)"
             )
         out = out + reshape(bias, (f, 1, 1))
-    return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
+    return squeeze(out, 0) if single else out
 
 
 def conv_transpose1d(
@@ -280,7 +288,7 @@ def max_pool2d(
     params: dict[str, Any] = {
         "kernel_size": kernel,
         "stride": kernel
-        if stride is None or stride == []
+        if stride is None or stride in ([], ())
         else pair("max_pool2d", "stride", stride),
         "padding": pair("max_pool2d", "padding", padding),
         "dilation": pair("max_pool2d", "dilation", dilation),
@@ -295,6 +303,11 @@ def max_pool2d(
     return result, wrap(where[0] if single else where)
 
 
+def _averages(name: str, x: Tensor) -> None:
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"{name}: `input` is {x.array.dtype}, expected a floating dtype")
+
+
 def avg_pool2d(
     input: Any,
     kernel_size: Any,
@@ -306,27 +319,29 @@ def avg_pool2d(
 ) -> Tensor:
     """Mean of each window; zeros in the padding count unless ``count_include_pad`` is False."""
     x, single = _images("avg_pool2d", input)
+    _averages("avg_pool2d", x)
     kernel = pair("avg_pool2d", "kernel_size", kernel_size)
     out = pooling.avg_pool2d(
         x,
         kernel_size=kernel,
-        stride=kernel if stride is None or stride == [] else pair("avg_pool2d", "stride", stride),
+        stride=kernel
+        if stride is None or stride in ([], ())
+        else pair("avg_pool2d", "stride", stride),
         padding=pair("avg_pool2d", "padding", padding),
         ceil_mode=bool(ceil_mode),
         count_include_pad=bool(count_include_pad),
         divisor_override=divisor_override,
     )
-    return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
+    return squeeze(out, 0) if single else out
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """Means over a grid of ``output_size`` near-equal windows; None keeps a side."""
     x, single = _images("adaptive_avg_pool2d", input)
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    size = pair(
-        "adaptive_avg_pool2d",
-        "output_size",
-        tuple(n if s is None else s for s, n in zip(given, x.array.shape[2:], strict=True)),
-    )
+    _averages("adaptive_avg_pool2d", x)
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+    sides = x.array.shape[2:] if len(given) == 2 else given
+    wanted = tuple(n if s is None else s for s, n in zip(given, sides, strict=True))
+    size = pair("adaptive_avg_pool2d", "output_size", wanted)
     out = pooling.adaptive_avg_pool2d(x, output_size=size)
-    return squeeze(out, 0) if single else out  # type: ignore[no-any-return]
+    return squeeze(out, 0) if single else out

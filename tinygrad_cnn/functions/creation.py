@@ -1,5 +1,8 @@
 """Making tensors: from data, of constants, of ranges, of random numbers."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -9,7 +12,6 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import array_of, check_dtype, only_cpu, size_of, to_tensor
-from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "arange",
     "as_tensor",
-    "bernoulli",
+    "dtype_of",
     "empty",
     "empty_like",
     "eye",
@@ -28,31 +30,22 @@ __all__ = [
     "is_tensor",
     "linspace",
     "logspace",
-    "multinomial",
-    "normal",
+    "make",
     "numel",
     "ones",
     "ones_like",
-    "rand",
-    "rand_like",
-    "randint",
-    "randn",
-    "randn_like",
-    "randperm",
     "tensor",
     "zeros",
     "zeros_like",
 ]
 
 
-def _make(
-    name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: Any = None
-) -> Tensor:
+def make(name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: Any = None) -> Tensor:
     only_cpu(name, device)
     out = wrap(array)
     if requires_grad:
         out.want_gradient(True)
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def is_tensor(obj: Any) -> bool:
@@ -93,16 +86,16 @@ def tensor(
     >>> tg.tensor(0.5, requires_grad=True)
     tensor(0.5000, requires_grad=True)
     """
-    return _make("tensor", array_of(data, dtype), requires_grad, device)
+    return make("tensor", array_of(data, dtype), requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     only_cpu("as_tensor", device)
     if isinstance(data, Variable):
-        return data.to(dtype) if dtype is not None else data  # type: ignore[attr-defined,return-value,no-any-return]
+        return to_tensor(data) if dtype is None else to_tensor(data).to(dtype)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
-        return wrap(check_dtype(data))  # type: ignore[no-any-return]
+        return wrap(check_dtype(data))
     return tensor(data, dtype)
 
 
@@ -112,13 +105,16 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
         raise TypeError(
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
-    return wrap(check_dtype(ndarray))  # type: ignore[no-any-return]
+    return wrap(check_dtype(ndarray))
 
 
-def _dtype(dtype: Any) -> np.dtype[Any]:
+def dtype_of(dtype: Any) -> np.dtype[Any]:
     if dtype is None:
         return promotion.get_default_dtype()
-    return check_dtype(np.empty(0, dtype)).dtype
+    try:
+        return check_dtype(np.empty(0, dtype)).dtype
+    except TypeError as error:
+        raise TypeError(f"dtype: got {dtype!r}, expected one such as float32 ({error})") from None
 
 
 def zeros(
@@ -129,8 +125,8 @@ def zeros(
     device: Any = None,
 ) -> Tensor:
     """Zeros of a shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return _make(
-        "zeros", np.zeros(size_of("zeros", sizes, size), _dtype(dtype)), requires_grad, device
+    return make(
+        "zeros", np.zeros(size_of("zeros", sizes, size), dtype_of(dtype)), requires_grad, device
     )
 
 
@@ -142,8 +138,8 @@ def ones(
     device: Any = None,
 ) -> Tensor:
     """Ones of a shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return _make(
-        "ones", np.ones(size_of("ones", sizes, size), _dtype(dtype)), requires_grad, device
+    return make(
+        "ones", np.ones(size_of("ones", sizes, size), dtype_of(dtype)), requires_grad, device
     )
 
 
@@ -155,8 +151,8 @@ def empty(
     device: Any = None,
 ) -> Tensor:
     """A tensor of a shape whose values are whatever the memory holds."""
-    return _make(
-        "empty", np.empty(size_of("empty", sizes, size), _dtype(dtype)), requires_grad, device
+    return make(
+        "empty", np.empty(size_of("empty", sizes, size), dtype_of(dtype)), requires_grad, device
     )
 
 
@@ -171,17 +167,24 @@ def full(
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
     value = array_of(fill_value, dtype)
-    return _make(
+    return make(
         "full", np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad, device
     )
+
+
+def _like(dtype: Any) -> Any:
+    return None if dtype is None else dtype_of(dtype)
 
 
 def zeros_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return _make(
-        "zeros_like", np.zeros_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    return make(
+        "zeros_like",
+        np.zeros_like(to_tensor(input).array, dtype=_like(dtype)),
+        requires_grad,
+        device,
     )
 
 
@@ -189,8 +192,8 @@ def ones_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return _make(
-        "ones_like", np.ones_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    return make(
+        "ones_like", np.ones_like(to_tensor(input).array, dtype=_like(dtype)), requires_grad, device
     )
 
 
@@ -198,8 +201,11 @@ def empty_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return _make(
-        "empty_like", np.empty_like(to_tensor(input).array, dtype=dtype), requires_grad, device
+    return make(
+        "empty_like",
+        np.empty_like(to_tensor(input).array, dtype=_like(dtype)),
+        requires_grad,
+        device,
     )
 
 
@@ -212,12 +218,10 @@ def full_like(
     device: Any = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
-    return _make(
-        "full_like",
-        np.full_like(to_tensor(input).array, fill_value, dtype=dtype),
-        requires_grad,
-        device,
-    )
+    like = to_tensor(input).array
+    wanted = like.dtype if dtype is None else dtype_of(dtype)
+    full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
+    return make("full_like", full, requires_grad, device)
 
 
 def arange(
@@ -237,14 +241,25 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    values = [v.item() if isinstance(v, Variable) else v for v in (start, end, step)]  # type: ignore[attr-defined]
-    if not values[2] or (values[1] - values[0]) / values[2] < 0:
-        raise ValueError(
-            f"arange: from {values[0]} to {values[1]} by steps of {values[2]} is endless"
-        )
+    values = [v.array.item() if isinstance(v, Variable) else v for v in (start, end, step)]
     if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
         dtype = promotion.get_default_dtype()
-    return _make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
+    first, last, by = values
+    if not by or not 0 <= (last - first) / by < 2**60:
+        raise ValueError(f"arange: from {first} to {last} by steps of {by} is endless")
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        values = [int(v) for v in values]
+    return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
+
+
+def _ends(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
+    ends = [to_tensor(v, np.float64).array for v in (start, end)]
+    if any(v.ndim for v in ends) or not isinstance(steps, (int, np.integer)) or steps < 0:
+        raise ValueError(
+            f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
+            f"numbers and a number of steps"
+        )
+    return ends[0], ends[1], int(steps)
 
 
 def linspace(
@@ -257,10 +272,11 @@ def linspace(
     device: Any = None,
 ) -> Tensor:
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
-    if steps < 0:
-        raise ValueError(f"linspace: `steps` is {steps}, which must not be negative")
-    return _make(
-        "linspace", np.linspace(start, end, steps, dtype=_dtype(dtype)), requires_grad, device
+    return make(
+        "linspace",
+        np.linspace(*_ends("linspace", start, end, steps)).astype(dtype_of(dtype)),
+        requires_grad,
+        device,
     )
 
 
@@ -275,11 +291,9 @@ def logspace(
     device: Any = None,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
-    if steps < 0:
-        raise ValueError(f"logspace: `steps` is {steps}, which must not be negative")
-    return _make(
+    return make(
         "logspace",
-        np.logspace(start, end, steps, base=base, dtype=_dtype(dtype)),
+        np.logspace(*_ends("logspace", start, end, steps), base=base).astype(dtype_of(dtype)),
         requires_grad,
         device,
     )
@@ -294,139 +308,5 @@ def eye(
     device: Any = None,
 ) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
-    if n < 0 or (m is not None and m < 0):
-        raise ValueError(f"eye: `n` and `m` are {n} and {m}, but no side can be negative")
-    return _make("eye", np.eye(n, m, dtype=_dtype(dtype)), requires_grad, device)
-
-
-# ---- random numbers ------------------------------------------------------------------------
-
-
-def _draw(
-    name: str, shape: tuple[int, ...], dtype: Any, generator: Any, method: str
-) -> np.ndarray[Any, Any]:
-    wanted = _dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
-    fine = np.float32 if wanted.itemsize <= 4 else np.float64
-    sample = getattr(numpy_generator(generator), method)
-    return np.asarray(sample(shape, dtype=fine), dtype=wanted)
-
-
-def rand(
-    *sizes: Any,
-    size: Any = None,
-    dtype: Any = None,
-    requires_grad: bool = False,
-    device: Any = None,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Uniform random numbers from 0 up to 1."""
-    return _make(
-        "rand",
-        _draw("rand", size_of("rand", sizes, size), dtype, generator, "random"),
-        requires_grad,
-        device,
-    )
-
-
-def randn(
-    *sizes: Any,
-    size: Any = None,
-    dtype: Any = None,
-    requires_grad: bool = False,
-    device: Any = None,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Random numbers from the normal distribution of mean 0 and variance 1."""
-    return _make(
-        "randn",
-        _draw("randn", size_of("randn", sizes, size), dtype, generator, "standard_normal"),
-        requires_grad,
-        device,
-    )
-
-
-def rand_like(
-    input: Any,
-    *,
-    dtype: Any = None,
-    requires_grad: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """`rand` of the shape and dtype of ``input``."""
-    x = to_tensor(input)
-    return rand(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
-
-
-def randn_like(
-    input: Any,
-    *,
-    dtype: Any = None,
-    requires_grad: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """`randn` of the shape and dtype of ``input``."""
-    x = to_tensor(input)
-    return randn(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
-
-
-def randint(
-    low: Any = 0,
-    high: Any = None,
-    size: Any = None,
-    *,
-    dtype: Any = np.int64,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Random integers from ``low`` (0 if left out) up to but without ``high``.
-
-    ``randint(10, (2, 3))`` and ``randint(5, 10, (2, 3))``.
-    """
-    if size is None:  # randint(10, (2, 3))
-        low, high, size = 0, low, high
-    elif high is None:  # randint(10, size=(2, 3))
-        low, high = 0, low
-    if high <= low:
-        raise ValueError(f"randint: there is no integer from {low} up to but without {high}")
-    shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
-    return wrap(numpy_generator(generator).integers(low, high, shape).astype(dtype))  # type: ignore[no-any-return]
-
-
-def randperm(n: int, *, dtype: Any = np.int64, generator: Generator | None = None) -> Tensor:
-    """The integers from 0 to n - 1 in random order."""
-    return wrap(numpy_generator(generator).permutation(n).astype(dtype))  # type: ignore[no-any-return]
-
-
-def normal(
-    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
-) -> Tensor:
-    """Normal random numbers; ``mean`` and ``std`` are numbers (then ``size`` is needed) or tensors."""
-    if size is None:
-        shapes = [to_tensor(v).array.shape for v in (mean, std)]
-        size = np.broadcast_shapes(*shapes)
-    return randn(size, generator=generator) * std + mean
-
-
-def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that ``input`` holds in each place, else 0."""
-    p = to_tensor(input)
-    draws = numpy_generator(generator).random(p.array.shape)
-    return wrap((draws < p.array).astype(p.array.dtype))  # type: ignore[no-any-return]
-
-
-def multinomial(
-    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
-) -> Tensor:
-    """``num_samples`` indices for each row of weights (c,) or (n, c)."""
-    weights = to_tensor(input).array.astype(np.float64)
-    rows = np.atleast_2d(weights)
-    if (rows < 0).any() or not (rows.sum(1) > 0).all():
-        raise ValueError("multinomial: weights must not be negative, nor all 0 in a row")
-    if not replacement and (np.count_nonzero(rows, 1) < num_samples).any():
-        raise ValueError(
-            f"multinomial: `num_samples` is {num_samples}, more than a row has weights above 0"
-        )
-    rng = numpy_generator(generator)
-    out = np.stack([rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows])
-    return wrap(out.reshape((*weights.shape[:-1], num_samples)))  # type: ignore[no-any-return]
+    size_of("eye", (n,) if m is None else (n, m))
+    return make("eye", np.eye(n, m, dtype=dtype_of(dtype)), requires_grad, device)

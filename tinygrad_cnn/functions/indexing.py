@@ -1,5 +1,8 @@
 """Reading and writing by index."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.inplace import check_writable, take_history
-from tinygrad_cnn.functions.shaping import expand, reshape
+from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.ops import index as ops
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ def _part(p: Any) -> Any:
         return bool(p)
     if isinstance(p, slice):
         return slice(
-            *(v.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
+            *(v.array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
         )
     return p
 
@@ -80,7 +83,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     """
     x = to_tensor(x)
     try:
-        return ops.getitem(x, index=_plain_index(index))  # type: ignore[no-any-return]
+        return ops.getitem(x, index=_plain_index(index))
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
 
@@ -158,8 +161,10 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     """
     x, index = to_tensor(input), _index_tensor("gather", index)
     d = axis("gather", dim, x.array.ndim)
+    if not x.array.ndim and index.array.ndim < 2:
+        return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index.array.shape)
     _gather_shapes("gather", x, index, d)
-    return ops.gather(x, index, dim=d) if x.array.ndim else x.clone()  # type: ignore[no-any-return]
+    return ops.gather(x, index, dim=d)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
@@ -168,8 +173,16 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x.array.ndim)
+    if indices.array.size and indices.array.min() < 0:  # counted from the end
+        indices = wrap(np.where(indices.array < 0, indices.array + x.array.shape[d], indices.array))
     a, b = list(x.array.shape), list(indices.array.shape)
-    shape = list(np.broadcast_shapes(a[:d] + [1] + a[d + 1 :], b[:d] + [1] + b[d + 1 :]))
+    try:
+        shape = list(np.broadcast_shapes([*a[:d], 1, *a[d + 1 :]], [*b[:d], 1, *b[d + 1 :]]))
+    except ValueError:
+        raise ValueError(
+            f"take_along_dim: `indices` has shape {tuple(b)}, which must broadcast to `input` "
+            f"{tuple(a)} but for axis {d}"
+        ) from None
     shape_x, shape_i = list(shape), list(shape)
     shape_x[d], shape_i[d] = a[d], b[d]
     return gather(x.expand(shape_x), d, indices.expand(shape_i))
@@ -183,7 +196,8 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
         m > n for n, m in zip(source.array.shape, index.array.shape, strict=True)
     ):
         raise ValueError(
-            f"{name}: `src` has shape {source.array.shape}, smaller than `index` {index.array.shape}"
+            f"{name}: `src` has shape {source.array.shape}, smaller than `index` "
+            f"{index.array.shape}"
         )
     if source.array.shape != index.array.shape:
         source = source[tuple(slice(n) for n in index.array.shape)]
@@ -194,8 +208,10 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
     d = axis("scatter_add", dim, x.array.ndim)
+    if not x.array.ndim:
+        return reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ())
     _gather_shapes("scatter_add", x, index, d)
-    return ops.scatter_add(x, index, _source("scatter_add", src, index, x.array.dtype), dim=d)  # type: ignore[no-any-return]
+    return ops.scatter_add(x, index, _source("scatter_add", src, index, x.array.dtype), dim=d)
 
 
 def scatter(
@@ -204,9 +220,11 @@ def scatter(
     """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x.array.ndim)
+    if not x.array.ndim:
+        return reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ())
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x.array.dtype)
-    return ops.scatter(x, index, source, dim=d)  # type: ignore[no-any-return]
+    return ops.scatter(x, index, source, dim=d)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
@@ -218,28 +236,30 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     _in_range("index_select", index.array, x.array.shape[d] if x.array.ndim else 1)
     if not x.array.ndim:
         return x.clone()
-    return ops.index_select(x, index.reshape(-1), dim=d)  # type: ignore[no-any-return]
+    return ops.index_select(x, index.reshape(-1), dim=d)
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
-    """A copy of ``input`` with ``alpha`` times slice i of ``source`` added to slice ``index[i]``."""
+    """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
+    if not x.array.ndim:
+        raise ValueError("index_add: `input` has no dimensions, so it has no slices")
     d = axis("index_add", dim, x.array.ndim)
     source = to(source, x.array.dtype)
     shape = (*x.array.shape[:d], index.array.size, *x.array.shape[d + 1 :])
     if source.array.shape != shape:
         raise ValueError(f"index_add: `source` has shape {source.array.shape}, expected {shape}")
     _in_range("index_add", index.array, x.array.shape[d])
-    return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)  # type: ignore[no-any-return]
+    return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
 def masked_select(input: Any, mask: Any) -> Tensor:
-    """The values of ``input`` where ``mask`` (bool, broadcast with ``input``) holds, as a vector."""
+    """The values of ``input`` where ``mask`` (bool, broadcast with it) holds, as a vector."""
     x, mask = to_tensor(input), to_tensor(mask)
     if mask.array.dtype.kind != "b":
         raise TypeError(f"masked_select: `mask` has dtype {mask.array.dtype}, expected bool")
-    shape = np.broadcast_shapes(x.array.shape, mask.array.shape)
-    return getitem(x.expand(shape), mask.expand(shape))
+    x, mask = broadcast_tensors(x, mask)
+    return getitem(x, mask)
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
@@ -266,14 +286,14 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     labels = _index_tensor("one_hot", tensor).array
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
-    return wrap((labels[..., None] == np.arange(n)).astype(np.int64))  # type: ignore[no-any-return]
+    return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
 
 
 # ---- compositions --------------------------------------------------------------------------
 
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
-    """A copy of ``input`` with ``values`` written to (or, with ``accumulate``, added at) ``indices``.
+    """``input`` with ``values`` written to (or, with ``accumulate``, added at) ``indices``.
 
     ``indices`` is a tuple with one index for each axis.
     """
@@ -284,15 +304,17 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         shape = np.shape(x.array[index])
         if accumulate:
             return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x.array.shape))
-        return ops.put(x, values, index=index)  # type: ignore[no-any-return]
+        return ops.put(x, values, index=index)
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
 
 
 def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
+    if not x.array.ndim:
+        raise ValueError(f"{name}: `input` has no dimensions, so it has no slices")
     d = axis(name, dim, x.array.ndim)
-    _in_range(name, index.array, x.array.shape[d] if x.array.ndim else 1)
+    _in_range(name, index.array, x.array.shape[d])
     return (slice(None),) * d + (index.array,)
 
 
@@ -313,7 +335,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
     if mask.array.dtype.kind != "b":
         raise TypeError(f"masked_scatter: `mask` has dtype {mask.array.dtype}, expected bool")
-    mask = expand(mask, x.array.shape)
+    x, mask = broadcast_tensors(x, mask)
     count = int(np.count_nonzero(mask.array))
     if count > source.array.size:
         raise ValueError(
@@ -325,10 +347,10 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
 
 def argwhere(input: Any) -> Tensor:
     """Where ``input`` is not 0, as a tensor (count, ndim)."""
-    return nonzero(input)  # type: ignore[no-any-return]
+    return nonzero(input)
 
 
 def isin(elements: Any, test_elements: Any) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
     found = np.isin(to_tensor(elements).array, to_tensor(test_elements).array)
-    return wrap(found)  # type: ignore[no-any-return]
+    return wrap(found)

@@ -1,14 +1,18 @@
 """Products of vectors, matrices and tensors."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.functions.borders import diagonal
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
-from tinygrad_cnn.functions.shaping import diagonal, permute, reshape
+from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
 
 if TYPE_CHECKING:
@@ -108,7 +112,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
-    """``input @ weight.T + bias``: x (..., in), weight (out, in) or (in,), bias (out,) → (..., out)."""
+    """``input @ weight.T + bias``: (..., in), (out, in) or (in,), and (out,) → (..., out)."""
     x, weight = to_tensor(input), to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
     if weight.array.ndim == 1:
@@ -116,12 +120,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         return out if bias is None else add(out, bias)
     if not x.array.ndim or weight.array.ndim != 2:
         raise ValueError(
-            f"linear: `input` has shape {x.array.shape} and `weight` {weight.array.shape}, expected "
-            f"(..., in) and (out, in)"
+            f"linear: `input` has shape {x.array.shape} and `weight` {weight.array.shape}, "
+            f"expected (..., in) and (out, in)"
         )
     _one_dtype("linear", x, weight, bias)
     if x.array.ndim == 2:
-        return ops.linear(x, weight, bias)  # type: ignore[no-any-return]
+        return ops.linear(x, weight, bias)
     lead = x.array.shape[:-1]
     flat = reshape(x, (int(np.prod(lead)), x.array.shape[-1]))
     return reshape(ops.linear(flat, weight, bias), (*lead, weight.array.shape[0]))
@@ -132,8 +136,8 @@ def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Non
     for argument, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.array.dtype != x.array.dtype:
             raise TypeError(
-                f"{name}: `input` is {x.array.dtype} but `{argument}` is {other.array.dtype}; convert "
-                f"one of them, for instance x.to({argument}.dtype)"
+                f"{name}: `input` is {x.array.dtype} but `{argument}` is {other.array.dtype}; "
+                f"convert one of them, for instance x.to({argument}.dtype)"
             )
 
 
@@ -158,7 +162,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
         ]
     if [a.array.shape[d] for d in of_a] != [b.array.shape[d] for d in of_b]:
         raise ValueError(
-            f"tensordot: axes {of_a} of {a.array.shape} and {of_b} of {b.array.shape} differ in length"
+            f"tensordot: axes {of_a} of {a.array.shape} and {of_b} of {b.array.shape} differ in "
+            f"length"
         )
     keep_a = [d for d in range(a.array.ndim) if d not in of_a]
     keep_b = [d for d in range(b.array.ndim) if d not in of_b]
@@ -191,7 +196,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
                 size[c] = n
             elif n not in (1, size[c]):
                 raise ValueError(
-                    f"einsum: index '{c}' has length {size[c]} and, in operand {i}, {n} ({equation})"
+                    f"einsum: index '{c}' has length {size[c]} and, in operand {i}, {n} "
+                    f"({equation})"
                 )
     flat: list[Any] = []
     for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
@@ -203,7 +209,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             term = "".join(d for j, d in enumerate(term) if j not in (p, q)) + c
         terms[i] = term
         flat.append(x)
-    return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")  # type: ignore[no-any-return]
+    return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
 
 
 def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:

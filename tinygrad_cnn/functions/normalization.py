@@ -1,5 +1,8 @@
 """Normalisation and dropout."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
 from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.functions.shaping import integers
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
@@ -52,7 +56,7 @@ def batch_norm(
     ValueError
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
-    x = to_tensor(input)
+    x = floating("batch_norm", to_tensor(input))
     shape = x.array.shape
     if len(shape) < 2:
         raise ValueError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
@@ -68,12 +72,12 @@ def batch_norm(
         if weight is not None:
             scale = scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        return ops.channel_affine(x, scale, shift)  # type: ignore[no-any-return]
+        return ops.channel_affine(x, scale, shift)
     n = x.array.size // c if c else 0
     if n == 1:
         raise ValueError(
-            f"batch_norm: `input` of shape {shape} has one value for each channel, expected more in "
-            f"training"
+            f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "
+            f"in training"
         )
     statistics: list[np.ndarray[Any, Any]] = []
     y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
@@ -81,7 +85,7 @@ def batch_norm(
         batch_mean, batch_var = statistics
         _move(mean, batch_mean, momentum)
         _move(var, batch_var * (n / (n - 1)), momentum)
-    return y  # type: ignore[no-any-return]
+    return y
 
 
 def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:
@@ -99,12 +103,12 @@ def layer_norm(
     bias: Any = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``input`` normalised over its last axes, which are ``normalized_shape``; weight and bias alike.
+    """``input`` normalised over its last axes, of ``normalized_shape``; weight and bias alike.
 
     Ba, Kiros & Hinton, 2016.
     """
-    x = to_tensor(input)
-    part = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    x = floating("layer_norm", to_tensor(input))
+    part = integers("layer_norm", (normalized_shape,))
     if not part or x.array.shape[x.array.ndim - len(part) :] != part or len(part) > x.array.ndim:
         raise ValueError(
             f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.array.shape}"
@@ -114,15 +118,15 @@ def layer_norm(
     for argument, t in tensors.items():
         if t is not None and t.array.shape != part:
             raise ValueError(f"layer_norm: `{argument}` has shape {t.array.shape}, expected {part}")
-    return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)  # type: ignore[no-any-return]
+    return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
 
 
 # ---- dropout -------------------------------------------------------------------------------
 
 
 def _probability(name: str, p: float) -> float:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name}: `p` is {p}, expected a probability from 0 to 1")
+    if not isinstance(p, (int, float, np.number)) or not 0 <= p <= 1:
+        raise ValueError(f"{name}: `p` is {p!r}, expected a probability from 0 to 1")
     return float(p)
 
 
@@ -134,7 +138,7 @@ def _drop(
     inplace: bool,
     generator: Generator | None,
 ) -> Tensor:
-    dtype = x.array.dtype
+    dtype = floating(name, x).array.dtype
     if p == 1:
         mask = np.zeros(mask_shape, dtype)
     else:
@@ -201,7 +205,8 @@ def _channel_dropout(
     x, p = to_tensor(x), _probability(name, p)
     if x.array.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(
-            f"{name}: `input` has shape {x.array.shape}, expected {spatial + 1} or {spatial + 2} axes"
+            f"{name}: `input` has shape {x.array.shape}, expected {spatial + 1} or "
+            f"{spatial + 2} axes"
         )
     if not training or p == 0:
         return x

@@ -1,5 +1,8 @@
 """Searching and putting in order. The functions along an axis return values and indices."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,12 +47,12 @@ def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     if dim is None:
         not_empty(name, x, tuple(range(x.array.ndim)))
         out = np.asarray(find(x.array), np.int64)
-        return wrap(out.reshape((1,) * x.array.ndim) if keepdim else out)  # type: ignore[no-any-return]
+        return wrap(out.reshape((1,) * x.array.ndim) if keepdim else out)
     d = axis(name, dim, x.array.ndim)
     if not x.array.ndim:
-        return wrap(np.zeros((), np.int64))  # type: ignore[no-any-return]
+        return wrap(np.zeros((), np.int64))
     not_empty(name, x, (d,))
-    return wrap(np.asarray(find(x.array, axis=d, keepdims=keepdim), np.int64))  # type: ignore[no-any-return]
+    return wrap(np.asarray(find(x.array, axis=d, keepdims=keepdim), np.int64))
 
 
 @numpy_names
@@ -65,7 +68,7 @@ def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 @numpy_names
 def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Index of the smallest value along ``dim`` (in the flattened tensor if None); the first one."""
+    """Index of the smallest value along ``dim`` (in the flattened tensor if None): the first."""
     return _arg("argmin", input, dim, keepdim)
 
 
@@ -138,7 +141,7 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
 @numpy_names
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that put ``input`` in order along ``dim``."""
-    return sort(input, dim, descending).indices  # type: ignore[no-any-return]
+    return sort(input, dim, descending).indices
 
 
 @numpy_names
@@ -148,8 +151,10 @@ def topk(
     """The ``k`` largest (or smallest) values along ``dim``, best first, with their indices."""
     x = to_tensor(input)
     d = axis("topk", dim, x.array.ndim)
-    if not 0 <= k <= (x.array.shape[d] if x.array.ndim else 1):
-        raise ValueError(f"topk: `k` is {k}, but `input` has shape {x.array.shape} (dim {d})")
+    if not isinstance(k, (int, np.integer)) or not 0 <= k <= (
+        x.array.shape[d] if x.array.ndim else 1
+    ):
+        raise ValueError(f"topk: `k` is {k!r}, but `input` has shape {x.array.shape} (dim {d})")
     if not x.array.ndim:
         return sort(x)
     index = np.take(_order(x, d, largest), range(k), axis=d)
@@ -191,7 +196,7 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, … occurs in a vector of integers, or the sum of its ``weights``."""
+    """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input).array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
         raise ValueError(
@@ -203,7 +208,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ValueError(f"bincount: `weights` has shape {given.shape}, expected {x.shape}")
     out = np.bincount(x.astype(np.int64), given, minlength)
     single = given is not None and given.dtype == np.float32
-    return wrap(out.astype(np.float32) if single else out)  # type: ignore[no-any-return]
+    return wrap(out.astype(np.float32) if single else out)
 
 
 def unique(

@@ -1,5 +1,8 @@
 """Reductions. ``dim`` is an axis, several, or None for all; NumPy's names are accepted too."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import math
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axes, axis, numpy_names, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.index import getitem
@@ -49,30 +52,27 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     tensor([3., 3.])
     """
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return ops.sum(x, dim=axes("sum", dim, x.array.ndim), keepdim=keepdim)  # type: ignore[no-any-return]
+    out = ops.sum(x, dim=axes("sum", dim, x.array.ndim), keepdim=keepdim)
+    return out if dtype is None else to(out, dtype)
 
 
 def _floating(name: str, x: Any, dtype: Any = None) -> Tensor:
-    x = to_tensor(x) if dtype is None else to(x, dtype)
-    if x.array.dtype.kind != "f":
-        raise TypeError(
-            f"{name}: `input` is {x.array.dtype}, expected a floating dtype (x.float() makes one)"
-        )
-    return x
+    return floating(name, to_tensor(x) if dtype is None else to(x, dtype))
 
 
 @numpy_names
 def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over ``dim`` of a floating tensor."""
     x = _floating("mean", input, dtype)
-    return ops.mean(x, dim=axes("mean", dim, x.array.ndim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.mean(x, dim=axes("mean", dim, x.array.ndim), keepdim=keepdim)
 
 
 @numpy_names
 def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return ops.prod(x, dim=axes("prod", dim, x.array.ndim), keepdim=keepdim)  # type: ignore[no-any-return]
+    out = ops.prod(x, dim=axes("prod", dim, x.array.ndim), keepdim=keepdim)
+    return out if dtype is None else to(out, dtype)
 
 
 def _correction(unbiased: bool | None, correction: float | None) -> float:
@@ -106,7 +106,7 @@ def var(
         dim, unbiased = None, dim
     x = _floating("var", input)
     dims = axes("var", dim, x.array.ndim)
-    return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
 @numpy_names
@@ -123,7 +123,7 @@ def std(
         dim, unbiased = None, dim
     x = _floating("std", input)
     dims = axes("std", dim, x.array.ndim)
-    return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
 @numpy_names
@@ -171,7 +171,7 @@ def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     x = to_tensor(input)
     dims = axes("amax", dim, x.array.ndim)
     not_empty("amax", x, dims)
-    return ops.amax(x, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.amax(x, dim=dims, keepdim=keepdim)
 
 
 @numpy_names
@@ -180,21 +180,21 @@ def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     x = to_tensor(input)
     dims = axes("amin", dim, x.array.ndim)
     not_empty("amin", x, dims)
-    return ops.amin(x, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.amin(x, dim=dims, keepdim=keepdim)
 
 
 @numpy_names
 def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
     x = to_tensor(input)
-    return wrap(np.any(x.array, axis=axes("any", dim, x.array.ndim), keepdims=keepdim))  # type: ignore[no-any-return]
+    return wrap(np.any(x.array, axis=axes("any", dim, x.array.ndim), keepdims=keepdim))
 
 
 @numpy_names
 def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
     x = to_tensor(input)
-    return wrap(np.all(x.array, axis=axes("all", dim, x.array.ndim), keepdims=keepdim))  # type: ignore[no-any-return]
+    return wrap(np.all(x.array, axis=axes("all", dim, x.array.ndim), keepdims=keepdim))
 
 
 @numpy_names
@@ -205,43 +205,43 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
         np.asarray(
             np.count_nonzero(x.array, axis=axes("count_nonzero", dim, x.array.ndim)), np.int64
         )
-    )  # type: ignore[no-any-return]
+    )
 
 
 @numpy_names
 def norm(
     input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
-    """Vector norm ``sum(|input|**p)**(1/p)`` over ``dim``; ``p`` may be inf, -inf, 0 or ``"fro"`` (2).
+    """Vector norm ``sum(|x|**p)**(1/p)`` over ``dim``; ``p`` may be inf, -inf, 0 or ``"fro"`` (2).
 
     The derivative at 0 is 0.
     """
     x = _floating("norm", input, dtype)
     dims = axes("norm", dim, x.array.ndim)
     if p in ("fro", None) or p == 2:
-        return ops.norm2(x, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+        return ops.norm2(x, dim=dims, keepdim=keepdim)
     if not isinstance(p, (int, float)):
         raise ValueError(f"norm: `p` is {p!r}, expected a number or 'fro'")
     size = abs(x)
     if p == math.inf:
-        return ops.amax(size, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+        return ops.amax(size, dim=dims, keepdim=keepdim)
     if p == -math.inf:
-        return ops.amin(size, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+        return ops.amin(size, dim=dims, keepdim=keepdim)
     if p == 0:
-        return ops.sum(sign(size), dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+        return ops.sum(sign(size), dim=dims, keepdim=keepdim)
     if p == 1:
-        return ops.sum(size, dim=dims, keepdim=keepdim)  # type: ignore[no-any-return]
+        return ops.sum(size, dim=dims, keepdim=keepdim)
     total = ops.sum(pow(size, p), dim=dims, keepdim=keepdim)
     zero = wrap(total.array == 0)
     root = pow(where(zero, 1.0, total), 1 / p)
-    return where(zero, 0.0, root)  # type: ignore[no-any-return]
+    return where(zero, 0.0, root)
 
 
 @numpy_names
 def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
     x = to_tensor(input)
-    return ops.logsumexp(x, dim=axes("logsumexp", dim, x.array.ndim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return ops.logsumexp(x, dim=axes("logsumexp", dim, x.array.ndim), keepdim=keepdim)
 
 
 @numpy_names
@@ -249,9 +249,8 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = axis("cumsum", dim, x.array.ndim)
-    if not x.array.ndim:
-        return ops.sum(x, dim=(), keepdim=False)  # type: ignore[no-any-return]
-    return ops.cumsum(x, dim=d)  # type: ignore[no-any-return]
+    out = ops.cumsum(x, dim=d) if x.array.ndim else ops.sum(x, dim=(), keepdim=False)
+    return out if dtype is None else to(out, dtype)
 
 
 @numpy_names
@@ -259,9 +258,8 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = axis("cumprod", dim, x.array.ndim)
-    if not x.array.ndim:
-        return ops.prod(x, dim=(), keepdim=False)  # type: ignore[no-any-return]
-    return ops.cumprod(x, dim=d)  # type: ignore[no-any-return]
+    out = ops.cumprod(x, dim=d) if x.array.ndim else ops.prod(x, dim=(), keepdim=False)
+    return out if dtype is None else to(out, dtype)
 
 
 @numpy_names
@@ -275,7 +273,8 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)
-    seen = np.add.reduce(~np.isnan(x.array), axes("nanmean", dim, x.array.ndim), keepdims=keepdim)
+    dims = axes("nanmean", dim, x.array.ndim)
+    seen = np.sum(~np.isnan(x.array), axis=dims, keepdims=keepdim)
     with np.errstate(all="ignore"):
         return mul(nansum(x, dim, keepdim), np.reciprocal(np.asarray(seen, x.array.dtype)))
 
@@ -287,6 +286,8 @@ def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
     d = axis("diff", dim, x.array.ndim)
     if not x.array.ndim:
         raise ValueError("diff: `input` has no dimensions, so its values have no neighbours")
+    if n < 0:
+        raise ValueError(f"diff: `n` is {n}, which must not be negative")
     lead = (slice(None),) * d
     for _ in range(n):
         x = sub(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))

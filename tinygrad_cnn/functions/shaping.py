@@ -1,5 +1,8 @@
 """Shape, order and joining of tensors."""
 
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import math
@@ -9,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axes, axis, numpy_names, to_tensor
-from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.functions.convert import axes, axis, to_tensor
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
@@ -23,20 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "broadcast_tensors",
     "broadcast_to",
-    "cat",
-    "chunk",
-    "concat",
-    "diag",
-    "diagonal",
     "expand",
     "expand_as",
     "flatten",
     "flip",
-    "hstack",
-    "meshgrid",
+    "integers",
     "movedim",
-    "narrow",
-    "pad",
     "permute",
     "ravel",
     "repeat",
@@ -44,27 +36,21 @@ __all__ = [
     "reshape",
     "reshape_as",
     "roll",
-    "select",
-    "split",
     "squeeze",
-    "stack",
     "sum_to_size",
     "swapaxes",
     "t",
     "tile",
     "transpose",
-    "tril",
-    "triu",
-    "unbind",
     "unflatten",
     "unsqueeze",
-    "vstack",
 ]
 
 
-def _sizes(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
     """The integers that a call such as ``f(x, 2, 3)``, ``f(x, (2, 3))`` or ``f(x, shape=(2, 3))``
-    means."""
+    means.
+    """
     if named is not None and not size:
         size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
@@ -72,7 +58,7 @@ def _sizes(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ..
     try:
         return tuple(operator.index(n) for n in size)
     except TypeError:
-        raise TypeError(f"{name}: `shape` is {size!r}, expected integers") from None
+        raise TypeError(f"{name}: got {size!r}, expected integers") from None
 
 
 def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -101,7 +87,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
             [3, 4, 5]])
     """
     x = to_tensor(input)
-    return ops.reshape(x, shape=_target("reshape", x, _sizes("reshape", sizes, shape)))  # type: ignore[no-any-return]
+    return ops.reshape(x, shape=_target("reshape", x, integers("reshape", sizes, shape)))
 
 
 def reshape_as(input: Any, other: Any) -> Tensor:
@@ -119,7 +105,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if start > end:
         raise ValueError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
     middle = math.prod(shape[start : end + 1])
-    return ops.reshape(x, shape=(*shape[:start], middle, *shape[end + 1 :]))  # type: ignore[no-any-return]
+    return ops.reshape(x, shape=(*shape[:start], middle, *shape[end + 1 :]))
 
 
 def ravel(input: Any) -> Tensor:
@@ -140,18 +126,18 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
         raise ValueError(
             f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements"
         )
-    return ops.reshape(x, shape=(*shape[:d], *part, *shape[d + 1 :]))  # type: ignore[no-any-return]
+    return ops.reshape(x, shape=(*shape[:d], *part, *shape[d + 1 :]))
 
 
 def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
     x = to_tensor(input)
-    given = _sizes("permute", order, dims)
+    given = integers("permute", order, dims)
     n = x.array.ndim
     wanted = tuple(axis("permute", d, n) for d in given)
     if sorted(wanted) != list(range(n)):
         raise ValueError(f"permute: `dims` is {given}, expected each of the {n} axes once")
-    return ops.permute(x, dims=wanted)  # type: ignore[no-any-return]
+    return ops.permute(x, dims=wanted)
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
@@ -159,10 +145,10 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     x = to_tensor(input)
     order = list(range(x.array.ndim))
     if not order:
-        return ops.permute(x, dims=())  # type: ignore[no-any-return]
+        return ops.permute(x, dims=())
     a, b = axis("transpose", dim0, len(order)), axis("transpose", dim1, len(order))
     order[a], order[b] = order[b], order[a]
-    return ops.permute(x, dims=tuple(order))  # type: ignore[no-any-return]
+    return ops.permute(x, dims=tuple(order))
 
 
 def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
@@ -175,7 +161,7 @@ def t(input: Any) -> Tensor:
     x = to_tensor(input)
     if x.array.ndim > 2:
         raise ValueError(f"t: `input` has {x.array.ndim} axes, expected at most 2; see transpose()")
-    return ops.permute(x, dims=tuple(reversed(range(x.array.ndim))))  # type: ignore[no-any-return]
+    return ops.permute(x, dims=tuple(reversed(range(x.array.ndim))))
 
 
 def movedim(input: Any, source: Any, destination: Any) -> Tensor:
@@ -191,7 +177,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     order = [d for d in range(n) if d not in src]
     for to_, from_ in sorted(zip(dst, src, strict=True)):
         order.insert(to_, from_)
-    return ops.permute(x, dims=tuple(order))  # type: ignore[no-any-return]
+    return ops.permute(x, dims=tuple(order))
 
 
 def squeeze(input: Any, dim: Any = None) -> Tensor:
@@ -199,20 +185,20 @@ def squeeze(input: Any, dim: Any = None) -> Tensor:
     x = to_tensor(input)
     chosen = set(axes("squeeze", dim, x.array.ndim)) if dim != () else set()
     shape = tuple(n for i, n in enumerate(x.array.shape) if n != 1 or i not in chosen)
-    return ops.reshape(x, shape=shape)  # type: ignore[no-any-return]
+    return ops.reshape(x, shape=shape)
 
 
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
     x = to_tensor(input)
     d = axis("unsqueeze", dim, x.array.ndim + 1)
-    return ops.reshape(x, shape=(*x.array.shape[:d], 1, *x.array.shape[d:]))  # type: ignore[no-any-return]
+    return ops.reshape(x, shape=(*x.array.shape[:d], 1, *x.array.shape[d:]))
 
 
 def expand(input: Any, *shape: Any) -> Tensor:
     """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
     x = to_tensor(input)
-    wanted = _sizes("expand", shape)
+    wanted = integers("expand", shape)
     lead = len(wanted) - x.array.ndim
     full = tuple(
         x.array.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(wanted)
@@ -225,7 +211,7 @@ def expand(input: Any, *shape: Any) -> Tensor:
         raise ValueError(
             f"expand: `input` of shape {x.array.shape} cannot be stretched to {wanted}"
         )
-    return ops.expand(x, shape=full)  # type: ignore[no-any-return]
+    return ops.expand(x, shape=full)
 
 
 def broadcast_to(input: Any, shape: Sequence[int]) -> Tensor:
@@ -252,19 +238,19 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 def sum_to_size(input: Any, *size: Any) -> Tensor:
     """``input`` summed down to ``size``, the reverse of broadcasting."""
     x = to_tensor(input)
-    shape = _sizes("sum_to_size", size)
+    shape = integers("sum_to_size", size)
     lead = x.array.ndim - len(shape)
     if lead < 0 or any(n not in (1, x.array.shape[i + lead]) for i, n in enumerate(shape)):
         raise ValueError(
             f"sum_to_size: `input` of shape {x.array.shape} cannot be summed to {shape}"
         )
-    return ops.sum_to(x, shape=shape)  # type: ignore[no-any-return]
+    return ops.sum_to(x, shape=shape)
 
 
 def repeat(input: Any, *repeats: Any) -> Tensor:
     """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
     x = to_tensor(input)
-    times = _sizes("repeat", repeats)
+    times = integers("repeat", repeats)
     lead = len(times) - x.array.ndim
     if lead < 0 or any(n < 0 for n in times):
         raise ValueError(
@@ -277,13 +263,13 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     whole = tuple(r * n for r, n in zip(times, shape, strict=True))
     result = ops.reshape(out, shape=whole)
     # nothing was repeated: still a copy, as everywhere else
-    return clone(result) if result.view_of is not None else result  # type: ignore[no-any-return]
+    return clone(result) if result.view_of is not None else result
 
 
 def tile(input: Any, *dims: Any) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
     x = to_tensor(input)
-    times = _sizes("tile", dims)
+    times = integers("tile", dims)
     return repeat(x, (1,) * (x.array.ndim - len(times)) + times)
 
 
@@ -298,280 +284,27 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tenso
             f"{x.array.shape[d]}, none negative"
         )
     index = np.repeat(np.arange(x.array.shape[d]), times)
-    return indexing.index_select(x, index, dim=d)  # type: ignore[no-any-return]
+    return indexing.index_select(x, index, dim=d)
 
 
 def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
-    given = _sizes("flip", axes_, dims)
-    return ops.flip(x, dims=axes("flip", given, x.array.ndim) if given else ())  # type: ignore[no-any-return]
+    given = integers("flip", axes_, dims)
+    return ops.flip(x, dims=axes("flip", given, x.array.ndim) if given else ())
 
 
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """``input`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
     x = to_tensor(input)
-    if dims is None:
-        flat = ops.roll(ravel(x), shifts=(int(shifts),), dims=(0,))
-        return ops.reshape(flat, shape=x.array.shape)  # type: ignore[no-any-return]
-    by = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
-    along = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
-    if len(by) != len(along):
-        raise ValueError(f"roll: {len(by)} `shifts` for {len(along)} `dims`")
-    return ops.roll(x, shifts=by, dims=tuple(axis("roll", d, x.array.ndim) for d in along))  # type: ignore[no-any-return]
-
-
-# ---- joining and splitting -----------------------------------------------------------------
-
-
-@numpy_names
-def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors one after another along ``dim``; their other sides must agree.
-
-    >>> import tinygrad_cnn as tg
-    >>> tg.cat([tg.zeros(1, 2), tg.ones(1, 2)])
-    tensor([[0., 0.],
-            [1., 1.]])
-    """
-    xs = [to_tensor(x) for x in tensors]
-    if not xs:
-        raise ValueError("cat: `tensors` is empty, expected at least one")
-    dtype = promotion.common_dtype([x.array for x in xs])
-    if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
-        xs = [x for x in xs if x.array.shape != (0,)] or xs[:1]
-    first = xs[0].array
-    if not first.ndim:
-        raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
-    d = axis("cat", dim, first.ndim)
-    for i, x in enumerate(xs):
-        shape = x.array.shape
-        if (
-            len(shape) != first.ndim
-            or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]
-        ):
-            raise ValueError(
-                f"cat: tensor {i} has shape {shape}, which does not fit {first.shape} but along "
-                f"axis {d}"
-            )
-    return ops.cat(*[to(x, dtype) for x in xs], dim=d)  # type: ignore[no-any-return]
-
-
-concat = cat
-
-
-@numpy_names
-def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis ``dim``."""
-    xs = [to_tensor(x) for x in tensors]
-    if not xs:
-        raise ValueError("stack: `tensors` is empty, expected at least one")
-    for i, x in enumerate(xs):
-        if x.array.shape != xs[0].array.shape:
-            raise ValueError(
-                f"stack: tensor {i} has shape {x.array.shape}, expected {xs[0].array.shape} as the "
-                f"first one"
-            )
-    d = axis("stack", dim, xs[0].array.ndim + 1)
-    return cat([unsqueeze(x, d) for x in xs], d)
-
-
-def hstack(tensors: Sequence[Any]) -> Tensor:
-    """Tensors side by side: along the second axis, vectors along the first."""
-    xs = [to_tensor(x) for x in tensors]
-    xs = [reshape(x, 1) if not x.array.ndim else x for x in xs]
-    if not xs:
-        raise ValueError("hstack: `tensors` is empty, expected at least one")
-    return cat(xs, 0 if xs[0].array.ndim == 1 else 1)
-
-
-def vstack(tensors: Sequence[Any]) -> Tensor:
-    """Tensors on top of each other; vectors are rows."""
-    xs = [to_tensor(x) for x in tensors]
-    return cat([reshape(x, 1, -1) if x.array.ndim < 2 else x for x in xs], 0)
-
-
-def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
-    """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
-    x = to_tensor(input)
-    d = axis("narrow", dim, x.array.ndim)
-    n = x.array.shape[d]
-    start = start + n if start < 0 else start
-    if not (0 <= start and length >= 0 and start + length <= n):
-        raise IndexError(
-            f"narrow: {start} to {start + length} is not inside axis {d} of length {n}"
-        )
-    return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))  # type: ignore[no-any-return]
-
-
-def select(input: Any, dim: int, index: int) -> Tensor:
-    """The slice number ``index`` along ``dim``; shares memory."""
-    x = to_tensor(input)
-    d = axis("select", dim, x.array.ndim)
-    n = x.array.shape[d] if x.array.ndim else 0
-    if not -n <= index < n:
-        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.array.shape} has {n}")
-    return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))  # type: ignore[no-any-return]
-
-
-def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of ``tensor`` along ``dim``: of one size (the last may be smaller) or of given sizes."""
-    x = to_tensor(tensor)
-    if not x.array.ndim:
-        raise ValueError("split: `tensor` has no dimensions to take apart")
-    d = axis("split", dim, x.array.ndim)
-    n = x.array.shape[d]
-    if isinstance(split_size_or_sections, (int, np.integer)):
-        size = int(split_size_or_sections)
-        if size < 0 or (size == 0 and n):
-            raise ValueError(f"split: `split_size_or_sections` is {size}, expected a positive size")
-        sections = [min(size, n - s) for s in range(0, n, size)] if n else [0]
-    else:
-        sections = [operator.index(s) for s in split_size_or_sections]
-        if sum(sections) != n or any(s < 0 for s in sections):
-            raise ValueError(
-                f"split: sections {sections} do not add up to {n}, the side of axis {d}"
-            )
-    starts = np.cumsum([0, *sections])
-    return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
-
-
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
-    x = to_tensor(input)
-    if chunks < 1:
-        raise ValueError(f"chunk: `chunks` is {chunks}, expected at least 1")
-    n = x.array.shape[axis("chunk", dim, x.array.ndim)]
-    return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
-
-
-def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """All slices of ``input`` along ``dim``."""
-    x = to_tensor(input)
-    if not x.array.ndim:
-        raise ValueError("unbind: `input` has no dimensions to take apart")
-    return tuple(select(x, dim, i) for i in range(x.array.shape[axis("unbind", dim, x.array.ndim)]))
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinate grids from vectors; ``indexing`` is ``"ij"`` or ``"xy"``."""
-    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
-        tensors = tuple(tensors[0])
-    if indexing not in ("ij", "xy"):
-        raise ValueError(f"meshgrid: `indexing` is {indexing!r}, expected 'ij' or 'xy'")
-    xs = [ravel(x) for x in tensors]
-    shape = tuple(x.array.size for x in xs)
-    grids = tuple(
-        expand(reshape(x, (1,) * i + (-1,) + (1,) * (len(xs) - i - 1)), shape)
-        for i, x in enumerate(xs)
-    )
-    if indexing == "xy" and len(xs) > 1:
-        return tuple(transpose(grid, 0, 1) for grid in grids)
-    return grids
-
-
-# ---- padding and triangles -----------------------------------------------------------------
-
-
-def pad(
-    input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """``input`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
-
-    ``mode`` is ``"constant"`` (``value``, default 0; negative widths cut off), ``"reflect"``,
-    ``"replicate"`` or ``"circular"``.
-
-    >>> import tinygrad_cnn as tg
-    >>> tg.pad(tg.ones(2), (1, 2), value=7)
-    tensor([7., 1., 1., 7., 7.])
-    """
-    x = to_tensor(input)
-    widths = _sizes("pad", tuple(pad))
-    if len(widths) % 2 or len(widths) > 2 * x.array.ndim:
+    by = integers("roll", (shifts,))
+    if dims is None and len(by) == 1:
+        flat = ops.roll(ravel(x), shifts=by, dims=(0,))
+        return ops.reshape(flat, shape=x.array.shape)
+    along = () if dims is None else integers("roll", (dims,))
+    if len(by) != len(along) or not x.array.ndim:
         raise ValueError(
-            f"pad: `pad` is {widths}, expected pairs for at most {x.array.ndim} axes, the last first"
+            f"roll: `shifts` is {shifts} and `dims` is {dims}, expected one shift for each axis "
+            f"of `input` {x.array.shape} that is rolled"
         )
-    pairs = [(0, 0)] * x.array.ndim
-    for i in range(len(widths) // 2):
-        pairs[-1 - i] = (widths[2 * i], widths[2 * i + 1])
-    if mode == "constant":
-        return _pad_constant(x, pairs, 0.0 if value is None else value)
-    if mode not in ("reflect", "replicate", "circular"):
-        raise ValueError(
-            f"pad: `mode` is {mode!r}, expected 'constant', 'reflect', 'replicate' or 'circular'"
-        )
-    for d, (before, after) in enumerate(pairs):
-        if before or after:
-            index = _border_index(mode, x.array.shape[d], before, after)
-            x = indexing.index_select(x, index, dim=d)
-    return x
-
-
-def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
-    cut = tuple(
-        slice(max(0, -b), max(0, -b, n + min(0, a)))
-        for n, (b, a) in zip(x.array.shape, pairs, strict=True)
-    )
-    if any(b < 0 or a < 0 for b, a in pairs):
-        if any(n + b + a < 0 for n, (b, a) in zip(x.array.shape, pairs, strict=True)):
-            raise ValueError(f"pad: widths {pairs} cut more off than `input` {x.array.shape} has")
-        x = indexing.getitem(x, index=cut)
-    return ops.pad(x, width=tuple((max(0, b), max(0, a)) for b, a in pairs), value=value)  # type: ignore[no-any-return]
-
-
-def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any, Any]:
-    limit = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else -1}[mode]
-    if before > limit or after > limit:
-        raise ValueError(
-            f"pad: widths ({before}, {after}) are too large for mode {mode!r} and side {n}"
-        )
-    place = np.arange(-before, n + after)
-    if mode == "replicate":
-        return np.clip(place, 0, n - 1)
-    if mode == "circular":
-        return place % n
-    folded = np.abs(place)
-    return np.where(folded >= n, 2 * (n - 1) - folded, folded)
-
-
-def tril(input: Any, diagonal: int = 0) -> Tensor:
-    """The lower triangle of the last two axes, zeros elsewhere."""
-    return ops.tril(_matrix("tril", input), diagonal=diagonal)  # type: ignore[no-any-return]
-
-
-def triu(input: Any, diagonal: int = 0) -> Tensor:
-    """The upper triangle of the last two axes, zeros elsewhere."""
-    return ops.triu(_matrix("triu", input), diagonal=diagonal)  # type: ignore[no-any-return]
-
-
-def _matrix(name: str, x: Any) -> Tensor:
-    x = to_tensor(x)
-    if x.array.ndim < 2:
-        raise ValueError(f"{name}: `input` has shape {x.array.shape}, expected at least 2 axes")
-    return x
-
-
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis (a copy)."""
-    x = _matrix("diagonal", input)
-    x = movedim(x, (dim1, dim2), (0, 1))
-    rows, columns = x.array.shape[:2]
-    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    i = np.arange(n)
-    picked = indexing.getitem(x, index=(i - min(offset, 0), i + max(offset, 0)))
-    return movedim(picked, 0, -1)
-
-
-_diagonal = diagonal  # `diag` has a parameter of that name
-
-
-def diag(input: Any, diagonal: int = 0) -> Tensor:
-    """A matrix with the vector ``input`` on its diagonal, or the diagonal of the matrix ``input``."""
-    x = to_tensor(input)
-    if x.array.ndim == 2:
-        return _diagonal(x, diagonal)  # type: ignore[no-any-return]
-    if x.array.ndim != 1:
-        raise ValueError(f"diag: `input` has shape {x.array.shape}, expected a vector or a matrix")
-    n = x.array.size + abs(diagonal)
-    i = np.arange(x.array.size)
-    index = (i - min(diagonal, 0), i + max(diagonal, 0))
-    return indexing.put(wrap(np.zeros((n, n), x.array.dtype)), x, index=index)  # type: ignore[no-any-return]
+    return ops.roll(x, shifts=by, dims=tuple(axis("roll", d, x.array.ndim) for d in along))

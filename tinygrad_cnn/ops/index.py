@@ -1,5 +1,8 @@
 """Reading and writing by index. Reading's rule is writing and adding, and the other way round."""
 
+# A rule may name its own operation, whose type mypy does not know yet at that place.
+# mypy: disable-error-code="has-type"
+
 from __future__ import annotations
 
 from typing import Any
@@ -267,5 +270,6 @@ def _index_add_samples(draw: Draw) -> Sample:
 def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with slice i of ``source`` added to its slice ``index[i]`` along ``dim``."""
     out = x.copy()
-    np.add.at(out, (slice(None),) * dim + (index,), source)
+    place: Any = (slice(None),) * dim + (index,)
+    np.add.at(out, place, source)
     return out

@@ -1,5 +1,8 @@
 """Reductions, running sums and the softmax family. ``dim`` is a tuple of axes, none negative."""
 
+# A rule may name its own operation, whose type mypy does not know yet at that place.
+# mypy: disable-error-code="has-type, no-any-return"
+
 from __future__ import annotations
 
 import math
@@ -32,6 +35,12 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 Dims = tuple[int, ...]
+
+# Their overloads want a literal `keepdims`.
+_add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
+_largest: Any = np.maximum.reduce
+_smallest: Any = np.minimum.reduce
 
 
 def _kept(shape: tuple[int, ...], dim: Dims) -> tuple[int, ...]:
@@ -73,7 +82,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
     dtype = np.int64 if x.dtype.kind in "biu" else None
-    return np.asarray(np.add.reduce(x, dim, dtype=dtype, keepdims=keepdim))
+    return np.asarray(_add(x, dim, dtype=dtype, keepdims=keepdim))
 
 
 def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -83,7 +92,7 @@ def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
 @op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
-    total = np.asarray(np.add.reduce(x, dim, keepdims=keepdim))
+    total = np.asarray(_add(x, dim, keepdims=keepdim))
     return np.asarray(total / _count(x.shape, dim), dtype=x.dtype)
 
 
@@ -116,7 +125,7 @@ def _prod_samples(draw: Draw) -> Sample:
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
     dtype = np.int64 if x.dtype.kind in "biu" else None
-    return np.asarray(np.multiply.reduce(x, dim, dtype=dtype, keepdims=keepdim))
+    return np.asarray(_multiply(x, dim, dtype=dtype, keepdims=keepdim))
 
 
 def _var_rule(g: Any, x: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
@@ -136,9 +145,9 @@ def _var_samples(draw: Draw) -> Sample:
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
     n = _count(x.shape, dim)
-    centre = np.add.reduce(x, dim, keepdims=True) / n
+    centre = _add(x, dim, keepdims=True) / n
     squares = np.square(x - centre)
-    total = np.asarray(np.add.reduce(squares, dim, keepdims=keepdim))
+    total = np.asarray(_add(squares, dim, keepdims=keepdim))
     return np.asarray(total / np.float64(max(n - correction, 0)), dtype=x.dtype)
 
 
@@ -167,20 +176,20 @@ def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool)
     extreme = y.array.reshape(_kept(shapes[0], dim))
     hit = x.array == extreme
     hit |= np.isnan(x.array) & np.isnan(extreme)
-    share = hit / np.maximum(np.add.reduce(hit, dim, keepdims=True), 1)
+    share = hit / np.maximum(_add(hit, dim, keepdims=True), 1)
     return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g.array.dtype))
 
 
 @op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
 def amax(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Largest value over ``dim``; equal ones share the gradient evenly."""
-    return np.asarray(np.maximum.reduce(x, dim, keepdims=keepdim))
+    return np.asarray(_largest(x, dim, keepdims=keepdim))
 
 
 @op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
 def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Smallest value over ``dim``; equal ones share the gradient evenly."""
-    return np.asarray(np.minimum.reduce(x, dim, keepdims=keepdim))
+    return np.asarray(_smallest(x, dim, keepdims=keepdim))
 
 
 def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -192,7 +201,7 @@ def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -
 @op(vjp=_norm2_rule, quiet=True, samples=_samples(distinct=True))
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(np.add.reduce(np.square(x), dim, keepdims=keepdim)))
+    return np.asarray(np.sqrt(_add(np.square(x), dim, keepdims=keepdim)))
 
 
 @op(
@@ -240,7 +249,7 @@ def cumprod(x: Array, *, dim: int) -> Array:
 
 def _shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
     """``x`` minus its finite maximum over ``dim``, and that maximum."""
-    top = np.maximum.reduce(x, dim, keepdims=True, initial=-np.inf)
+    top = _largest(x, dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros_like(top))
     return x - top, top
 
@@ -254,7 +263,7 @@ def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: boo
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
     z, top = _shifted(x, dim)
-    out = np.log(np.add.reduce(np.exp(z), dim, keepdims=True)) + top
+    out = np.log(_add(np.exp(z), dim, keepdims=True)) + top
     return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])
 
 
@@ -267,7 +276,7 @@ def softmax(x: Array, *, dim: int) -> Array:
     """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow."""
     z, _ = _shifted(x, (dim,))
     np.exp(z, out=z)
-    z /= np.add.reduce(z, dim, keepdims=True)
+    z /= _add(z, dim, keepdims=True)
     return z
 
 
@@ -279,5 +288,5 @@ def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
 def log_softmax(x: Array, *, dim: int) -> Array:
     """``x - logsumexp(x)`` along the axis ``dim``."""
     z, _ = _shifted(x, (dim,))
-    z -= np.log(np.add.reduce(np.exp(z), dim, keepdims=True))
+    z -= np.log(_add(np.exp(z), dim, keepdims=True))
     return z

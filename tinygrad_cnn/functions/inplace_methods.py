@@ -1,0 +1,174 @@
+"""The methods of `Tensor` that change it in place; their names end in ``_``."""
+
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.functions import inplace
+from tinygrad_cnn.functions.convert import operand, to_tensor
+from tinygrad_cnn.functions.inplace import in_place
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = ["InPlaceMethods"]
+
+
+class InPlaceMethods(Variable):
+    """What `Tensor` inherits: each method writes into the tensor and returns it."""
+
+    __slots__ = ()
+
+    def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
+        """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
+        b = operand(other)
+        b = to_tensor(b) if isinstance(b, np.ndarray) else b
+        live = is_recording() and (
+            self.current_node() is not None
+            or (isinstance(b, Variable) and b.current_node() is not None)
+        )
+        array = b.array if isinstance(b, Variable) else b
+        same = not isinstance(b, Variable) or b.array.dtype == self.array.dtype
+        if live or not same or self.array.dtype.kind != "f" or isinstance(b, builtins.bool):
+            return inplace.assign(self, result(self, b), by)
+        inplace.check_writable(self, by, False)
+        try:
+            with np.errstate(all="ignore"):
+                ufunc(self.array, array, out=self.array)
+        except ValueError:
+            raise RuntimeError(
+                f"{by}: shapes {self.array.shape} and {np.shape(array)} do not give "
+                f"{self.array.shape}, in which the result must fit in place"
+            ) from None
+        self.bump(by)
+        return self  # type: ignore[return-value]  # every Variable is a Tensor
+
+    def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        """``self += alpha * other``."""
+        return self._update("add_", f.add, np.add, other if alpha == 1 else f.mul(other, alpha))
+
+    def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        """``self -= alpha * other``."""
+        return self._update(
+            "sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha)
+        )
+
+    def mul_(self, other: Any) -> Tensor:
+        """``self *= other``."""
+        return self._update("mul_", f.mul, np.multiply, other)
+
+    def div_(self, other: Any) -> Tensor:
+        """``self /= other``."""
+        return self._update("div_", f.div, np.true_divide, other)
+
+    abs_ = in_place(f.abs)
+    ceil_ = in_place(f.ceil)
+    clamp_ = clip_ = in_place(f.clamp)
+    clamp_max_ = in_place(f.clamp_max)
+    clamp_min_ = in_place(f.clamp_min)
+    cos_ = in_place(f.cos)
+    exp_ = in_place(f.exp)
+    floor_ = in_place(f.floor)
+    floor_divide_ = in_place(f.floor_divide)
+    index_add_ = in_place(f.index_add)
+    index_copy_ = in_place(f.index_copy)
+    index_fill_ = in_place(f.index_fill)
+    index_put_ = in_place(f.index_put)
+    lerp_ = in_place(f.lerp)
+    log_ = in_place(f.log)
+    masked_fill_ = in_place(f.masked_fill)
+    masked_scatter_ = in_place(f.masked_scatter)
+    nan_to_num_ = in_place(f.nan_to_num)
+    neg_ = in_place(f.neg)
+    pow_ = in_place(f.pow)
+    reciprocal_ = in_place(f.reciprocal)
+    relu_ = in_place(f.relu)
+    remainder_ = in_place(f.remainder)
+    round_ = in_place(f.round)
+    rsqrt_ = in_place(f.rsqrt)
+    scatter_ = in_place(f.scatter)
+    scatter_add_ = in_place(f.scatter_add)
+    sigmoid_ = in_place(f.sigmoid)
+    sign_ = in_place(f.sign)
+    sin_ = in_place(f.sin)
+    sqrt_ = in_place(f.sqrt)
+    square_ = in_place(f.square)
+    tanh_ = in_place(f.tanh)
+    trunc_ = in_place(f.trunc)
+
+    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
+    __ipow__, __imod__, __ifloordiv__ = pow_, remainder_, floor_divide_
+
+    def __iand__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_and(self, other), "&=")
+
+    def __ior__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_or(self, other), "|=")
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return inplace.assign(self, f.bitwise_xor(self, other), "^=")
+
+    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+        """``self += value * tensor1 * tensor2``."""
+        return self.add_(f.mul(tensor1, tensor2), alpha=value)
+
+    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+        """``self += value * tensor1 / tensor2``."""
+        return self.add_(f.div(tensor1, tensor2), alpha=value)
+
+    def copy_(self, src: Any) -> Tensor:
+        """Write ``src``, broadcast and cast, into this tensor."""
+        return inplace.assign(self, f.to(src, self.array.dtype).expand(self.array.shape), "copy_")
+
+    def fill_(self, value: Any) -> Tensor:
+        """Write one number everywhere."""
+        return inplace.fill_(self, value)
+
+    def zero_(self) -> Tensor:
+        """Write 0 everywhere."""
+        return inplace.fill_(self, 0)
+
+    def _sample(self, by: str, values: np.ndarray[Any, Any]) -> Tensor:
+        return inplace.assign(self, wrap(values.astype(self.array.dtype, copy=False)), by)
+
+    def normal_(
+        self,
+        mean: builtins.float = 0.0,
+        std: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with normal random numbers."""
+        if std < 0:
+            raise ValueError(f"normal_: `std` is {std}, which must not be negative")
+        rng = numpy_generator(generator)
+        return self._sample("normal_", rng.normal(mean, std, self.array.shape))
+
+    def uniform_(
+        self,
+        from_: builtins.float = 0.0,
+        to: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with uniform random numbers."""
+        if to < from_:
+            raise ValueError(f"uniform_: there is nothing from {from_} up to {to}")
+        rng = numpy_generator(generator)
+        return self._sample("uniform_", rng.uniform(from_, to, self.array.shape))
+
+    def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Fill with 1 with probability ``p``, else 0."""
+        rng = numpy_generator(generator)
+        return self._sample("bernoulli_", rng.random(self.array.shape) < p)

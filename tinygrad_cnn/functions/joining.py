@@ -1,0 +1,184 @@
+"""Joining, splitting and taking parts of tensors."""
+
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.functions.convert import axis, numpy_names, several, to_tensor
+from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
+from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.ops import shape as ops
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "cat",
+    "chunk",
+    "concat",
+    "hstack",
+    "meshgrid",
+    "narrow",
+    "select",
+    "split",
+    "stack",
+    "unbind",
+    "vstack",
+]
+
+
+@numpy_names
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors one after another along ``dim``; their other sides must agree.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.cat([tg.zeros(1, 2), tg.ones(1, 2)])
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    xs = several("cat", tensors)
+    if not xs:
+        raise ValueError("cat: `tensors` is empty, expected at least one")
+    dtype = promotion.common_dtype([x.array for x in xs])
+    if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
+        xs = [x for x in xs if x.array.shape != (0,)] or xs[:1]
+    first = xs[0].array
+    if not first.ndim:
+        raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
+    d = axis("cat", dim, first.ndim)
+    for i, x in enumerate(xs):
+        shape = x.array.shape
+        if (
+            len(shape) != first.ndim
+            or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]
+        ):
+            raise ValueError(
+                f"cat: tensor {i} has shape {shape}, which does not fit {first.shape} but along "
+                f"axis {d}"
+            )
+    return ops.cat(*[to(x, dtype) for x in xs], dim=d)
+
+
+concat = cat
+
+
+@numpy_names
+def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis ``dim``."""
+    xs = several("stack", tensors)
+    if not xs:
+        raise ValueError("stack: `tensors` is empty, expected at least one")
+    for i, x in enumerate(xs):
+        if x.array.shape != xs[0].array.shape:
+            raise ValueError(
+                f"stack: tensor {i} has shape {x.array.shape}, expected {xs[0].array.shape} as the "
+                f"first one"
+            )
+    d = axis("stack", dim, xs[0].array.ndim + 1)
+    return cat([unsqueeze(x, d) for x in xs], d)
+
+
+def hstack(tensors: Sequence[Any]) -> Tensor:
+    """Tensors side by side: along the second axis, vectors along the first."""
+    xs = several("hstack", tensors)
+    xs = [reshape(x, 1) if not x.array.ndim else x for x in xs]
+    if not xs:
+        raise ValueError("hstack: `tensors` is empty, expected at least one")
+    return cat(xs, 0 if xs[0].array.ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Any]) -> Tensor:
+    """Tensors on top of each other; vectors are rows."""
+    xs = several("vstack", tensors)
+    return cat([reshape(x, 1, -1) if x.array.ndim < 2 else x for x in xs], 0)
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+    """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
+    x = to_tensor(input)
+    d = axis("narrow", dim, x.array.ndim)
+    if not x.array.ndim:
+        raise ValueError("narrow: `input` has no dimensions to narrow")
+    n = x.array.shape[d]
+    start, length = integers("narrow", (start, length))
+    start = start + n if start < 0 else start
+    if not (0 <= start and length >= 0 and start + length <= n):
+        raise IndexError(
+            f"narrow: {start} to {start + length} is not inside axis {d} of length {n}"
+        )
+    return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
+
+
+def select(input: Any, dim: int, index: int) -> Tensor:
+    """The slice number ``index`` along ``dim``; shares memory."""
+    x = to_tensor(input)
+    d = axis("select", dim, x.array.ndim)
+    n = x.array.shape[d] if x.array.ndim else 0
+    if not -n <= index < n:
+        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.array.shape} has {n}")
+    return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))
+
+
+def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
+    x = to_tensor(tensor)
+    if not x.array.ndim:
+        raise ValueError("split: `tensor` has no dimensions to take apart")
+    d = axis("split", dim, x.array.ndim)
+    n = x.array.shape[d]
+    if isinstance(split_size_or_sections, (int, np.integer)):
+        size = int(split_size_or_sections)
+        if size < 0 or (size == 0 and n):
+            raise ValueError(f"split: `split_size_or_sections` is {size}, expected a positive size")
+        sections = [min(size, n - s) for s in range(0, n, size)] if n else [0]
+    else:
+        sections = list(integers("split", (split_size_or_sections,)))
+        if sum(sections) != n or any(s < 0 for s in sections):
+            raise ValueError(
+                f"split: sections {sections} do not add up to {n}, the side of axis {d}"
+            )
+    starts = np.cumsum([0, *sections])
+    return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
+    x = to_tensor(input)
+    if not isinstance(chunks, (int, np.integer)) or chunks < 1:
+        raise ValueError(f"chunk: `chunks` is {chunks!r}, expected an integer, at least 1")
+    n = x.array.shape[axis("chunk", dim, x.array.ndim)]
+    return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
+
+
+def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """All slices of ``input`` along ``dim``."""
+    x = to_tensor(input)
+    if not x.array.ndim:
+        raise ValueError("unbind: `input` has no dimensions to take apart")
+    return tuple(select(x, dim, i) for i in range(x.array.shape[axis("unbind", dim, x.array.ndim)]))
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinate grids from vectors; ``indexing`` is ``"ij"`` or ``"xy"``."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: `indexing` is {indexing!r}, expected 'ij' or 'xy'")
+    xs = [ravel(x) for x in tensors]
+    shape = tuple(x.array.size for x in xs)
+    grids = tuple(
+        expand(reshape(x, (1,) * i + (-1,) + (1,) * (len(xs) - i - 1)), shape)
+        for i, x in enumerate(xs)
+    )
+    if indexing == "xy" and len(xs) > 1:
+        return tuple(transpose(grid, 0, 1) for grid in grids)
+    return grids

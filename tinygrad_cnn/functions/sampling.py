@@ -1,0 +1,170 @@
+"""Random tensors, from the default generator or from one that is given."""
+
+# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions.convert import size_of, to_tensor
+from tinygrad_cnn.functions.creation import dtype_of, make
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "bernoulli",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+    "randperm",
+]
+
+
+def _draw(
+    name: str, shape: tuple[int, ...], dtype: Any, generator: Any, method: str
+) -> np.ndarray[Any, Any]:
+    wanted = dtype_of(dtype)
+    if wanted.kind != "f":
+        raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
+    fine = np.float32 if wanted.itemsize <= 4 else np.float64
+    sample = getattr(numpy_generator(generator), method)
+    return np.asarray(sample(shape, dtype=fine), dtype=wanted)
+
+
+def rand(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Uniform random numbers from 0 up to 1."""
+    return make(
+        "rand",
+        _draw("rand", size_of("rand", sizes, size), dtype, generator, "random"),
+        requires_grad,
+        device,
+    )
+
+
+def randn(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Random numbers from the normal distribution of mean 0 and variance 1."""
+    return make(
+        "randn",
+        _draw("randn", size_of("randn", sizes, size), dtype, generator, "standard_normal"),
+        requires_grad,
+        device,
+    )
+
+
+def rand_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """`rand` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
+    return rand(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
+
+
+def randn_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """`randn` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
+    return randn(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
+
+
+def randint(
+    low: Any = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    dtype: Any = np.int64,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Random integers from ``low`` (0 if left out) up to but without ``high``.
+
+    ``randint(10, (2, 3))`` and ``randint(5, 10, (2, 3))``.
+    """
+    if size is None:  # randint(10, (2, 3))
+        low, high, size = 0, low, high
+    elif high is None:  # randint(10, size=(2, 3))
+        low, high = 0, low
+    if high <= low:
+        raise ValueError(f"randint: there is no integer from {low} up to but without {high}")
+    shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
+    return wrap(numpy_generator(generator).integers(low, high, shape).astype(dtype))
+
+
+def randperm(n: int, *, dtype: Any = np.int64, generator: Generator | None = None) -> Tensor:
+    """The integers from 0 to n - 1 in random order."""
+    (n,) = size_of("randperm", (n,))
+    return wrap(numpy_generator(generator).permutation(n).astype(dtype))
+
+
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``."""
+    if size is None:
+        shapes = [to_tensor(v).array.shape for v in (mean, std)]
+        size = np.broadcast_shapes(*shapes)
+    return randn(size, generator=generator) * std + mean
+
+
+def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that ``input`` holds in each place, else 0."""
+    p = to_tensor(input)
+    if not ((p.array >= 0) & (p.array <= 1)).all():
+        raise ValueError("bernoulli: `input` holds values that are no probabilities from 0 to 1")
+    draws = numpy_generator(generator).random(p.array.shape)
+    return wrap((draws < p.array).astype(p.array.dtype))
+
+
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """``num_samples`` indices for each row of weights (c,) or (n, c)."""
+    weights = to_tensor(input).array.astype(np.float64)
+    if weights.ndim not in (1, 2) or num_samples < 1:
+        raise ValueError(
+            f"multinomial: `input` has shape {weights.shape} and `num_samples` is {num_samples}, "
+            f"expected (c,) or (n, c) and at least 1"
+        )
+    rows = np.atleast_2d(weights)
+    if not (rows >= 0).all() or not np.isfinite(rows).all() or not (rows.sum(1) > 0).all():
+        raise ValueError(
+            "multinomial: weights must be finite, not negative, and not all 0 in a row"
+        )
+    if not replacement and (np.count_nonzero(rows, 1) < num_samples).any():
+        raise ValueError(
+            f"multinomial: `num_samples` is {num_samples}, more than a row has weights above 0"
+        )
+    rng = numpy_generator(generator)
+    out = np.stack([rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows])
+    return wrap(out.reshape((*weights.shape[:-1], num_samples)))
