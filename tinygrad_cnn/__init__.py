@@ -231,6 +231,7 @@ from tinygrad_cnn.functions import (
     zeros_like,
 )
 from tinygrad_cnn.functions.printing import set_printoptions
+from tinygrad_cnn.kernels import set_conv_algorithm
 from tinygrad_cnn.ops.random import (
     Generator,
     default_generator,
@@ -245,6 +246,7 @@ from tinygrad_cnn.version import __version__
 
 from tinygrad_cnn.functions import tensor  # isort: skip  (after the module of that name)
 from tinygrad_cnn import data, nn, optim  # isort: skip  (they use what stands above)
+from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)
 float32 = float = _np.dtype(_np.float32)
@@ -405,6 +407,7 @@ __all__ = [
     "lerp",
     "linear",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -483,10 +486,12 @@ __all__ = [
     "round",
     "rsqrt",
     "rsub",
+    "save",
     "scatter",
     "scatter_add",
     "seed",
     "select",
+    "set_conv_algorithm",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,9 +47,9 @@ def accumulate(
     """Add ``g`` to the tensor's ``.grad``."""
     if tensor is None:  # nobody is left who could read it
         return
-    before = tensor._grad
+    before: Any = tensor._grad
     if create_graph:
-        tensor._grad = g if before is None else before + g  # type: ignore[operator]  # Tensor's
+        tensor._grad = g if before is None else before + g
     elif before is None:
         tensor._grad = owned.take(g)
     elif before.node is None and before.array.flags.writeable:
@@ -101,7 +101,7 @@ def roots_of(
                 f"{name}: gradient {i} has shape {g.array.shape} but its output {out.array.shape}"
             )
         if g.array.dtype != out.array.dtype:
-            g = g.to(out.array.dtype)  # type: ignore[attr-defined]  # an operation of Tensor
+            g = cast(Any, g).to(out.array.dtype)  # an operation of Tensor
         roots[node] = roots[node] + g if node in roots else g
     return roots
 

@@ -108,6 +108,7 @@ class Op:
     def __call__(self, *args: Any, **params: Any) -> Any:
         arrays: list[Any] = []
         parents: list[Any] = []
+        result: Any
         live = False
         for a in args:
             if isinstance(a, Variable):

@@ -70,10 +70,10 @@ def backward(
                 if type(node) is Leaf:
                     accumulate(node.tensor(), node, g, owned, create_graph)
         else:
-            for t in several(inputs):  # type: ignore[arg-type]  # not None here
-                node = t.current_node()
-                if node in found:
-                    accumulate(t, node, found.pop(node), owned, create_graph)
+            for t in several(inputs):
+                at = t.current_node()
+                if at in found:
+                    accumulate(t, at, found.pop(at), owned, create_graph)
 
 
 def grad(

@@ -105,6 +105,7 @@ def nll_loss(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
@@ -141,6 +142,7 @@ def cross_entropy(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -232,7 +234,7 @@ def _same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return x, target
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """Squared difference of tensors of the same shape.
 
     >>> import tinygrad_cnn as tg
@@ -243,7 +245,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return reduce_loss("mse_loss", square(sub(x, target)), reduction)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """Absolute difference of tensors of the same shape."""
     x, target = _same_shape("l1_loss", input, target)
     return reduce_loss("l1_loss", abs(sub(x, target)), reduction)
@@ -253,6 +255,7 @@ def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:

@@ -130,7 +130,7 @@ def _check(
     if level < order:
         us = [_normal(rng, x.shape) for x in xs]
 
-        def slope(*ts: Tensor) -> Tensor:
+        def slope(*ts: Tensor) -> Any:
             """The gradient of ``<cotangent, f>`` in the direction ``us``, as a function."""
             # recorded even where the caller only wants a value: it is a derivative itself
             with enable_grad():

@@ -10,7 +10,7 @@ __all__ = ["binary_cross_entropy", "huber_loss", "kl_div", "smooth_l1_loss"]
 
 
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
+    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
     """``d² / (2 beta)`` where ``d = |input - target|`` is below ``beta``, else ``d - beta / 2``.
 
@@ -58,7 +58,7 @@ def huber_loss(
 
 
 def kl_div(
-    input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False
+    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
     """Kullback-Leibler divergence of ``input``, log-probabilities, from ``target``.
 
@@ -87,7 +87,7 @@ def kl_div(
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """``-(target * log(input) + (1 - target) * log(1 - input))``, logarithms at least -100.
 
