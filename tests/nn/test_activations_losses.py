@@ -107,7 +107,11 @@ def test_nan_goes_through():
         (lambda: F.celu(tg.ones(1), 0), ValueError, "celu: `alpha` is 0"),
         (lambda: F.softshrink(tg.ones(1), -1), ValueError, "softshrink: `lambd` is -1"),
         (lambda: F.glu(tg.ones(3)), ValueError, "glu: `input` has 3 values along dim -1"),
-        (lambda: nn.PReLU(3)(tg.ones(2, 4)), ValueError, "prelu: `weight` has 3 values but 1 or 4"),
+        (
+            lambda: nn.PReLU(3)(tg.ones(2, 4)),
+            ValueError,
+            r"prelu: `weight` has shape \(3,\) but \(1,\) or \(4,\)",
+        ),
         (lambda: nn.Softmax()(tg.ones(2, 4)), TypeError, "`dim` is missing"),
     ],
 )

@@ -161,3 +161,14 @@ def test_functional_is_below_the_modules():
                 parts = node.module.split(".")
                 if parts[:2] == ["tinygrad_cnn", "nn"]:
                     assert parts[2:3] == ["functional"], (path.name, node.module)
+
+
+def test_shapes_at_the_edge():
+    """An empty batch, a broadcast reduced axis, no axes at all: as PyTorch."""
+    assert F.group_norm(tg.zeros(0, 4, 3), 2).shape == (0, 4, 3)
+    one, many = tg.ones(2, 1), tg.tensor([[3.0, 4.0], [1.0, 0.0]])
+    expected = F.cosine_similarity(tg.ones(2, 2), many)
+    np.testing.assert_allclose(F.cosine_similarity(one, many).array, expected.array)
+    assert F.prelu(tg.tensor(-2.0), tg.tensor([0.5])).tolist() == -1.0
+    with pytest.raises(ValueError, match=r"prelu: `weight` has shape \(1, 3\)"):
+        F.prelu(tg.ones(2, 3), tg.ones(1, 3))

@@ -7,7 +7,6 @@ import functools
 import inspect
 import threading
 import traceback
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,10 +97,6 @@ class Op:
     def _users(self, name: str) -> tuple[int, ...]:
         """The inputs whose rules name ``name``."""
         return tuple(i for i, r in enumerate(self.rules) if r is not None and name in r.names)
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Bind like a function, so that a class body can name an operation as its method."""
-        return self if instance is None else types.MethodType(self, instance)
 
     # ---- forward ---------------------------------------------------------------------------
 

@@ -252,13 +252,15 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     tensor([[-2., -1.]])
     """
     channels = input.shape[1] if input.ndim > 1 else 1
-    if weight.numel() not in (1, channels):
+    if weight.ndim > 1 or weight.numel() not in (1, channels):
         raise ValueError(
-            f"prelu: `weight` has {weight.numel()} values but 1 or {channels} are expected (input "
-            f"{input.shape}, weight {weight.shape})"
+            f"prelu: `weight` has shape {weight.shape} but (1,) or ({channels},) is expected "
+            f"(input {input.shape})"
         )
     if weight.numel() > 1:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
+    elif input.ndim == 0:
+        weight = weight.reshape(())
     out: Tensor = where(input > 0, input, weight * input)
     return out
 

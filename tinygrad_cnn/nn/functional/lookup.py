@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tinygrad_cnn.functions import layer_norm
 from tinygrad_cnn.tensor import Tensor
 
@@ -79,8 +81,9 @@ def group_norm(
             f"group_norm: `num_groups` is {num_groups} but a divisor of the {c} channels is "
             f"expected (input {input.shape})"
         )
-    groups = input.reshape(n, num_groups, -1)  # (n, groups, c / groups * positions)
-    out = layer_norm(groups, (groups.shape[-1],), eps=eps).reshape(n, c, *rest)
+    size = c // num_groups * math.prod(rest)
+    groups = input.reshape(n, num_groups, size)
+    out = layer_norm(groups, (size,), eps=eps).reshape(n, c, *rest)
     per_channel = (c, *(1,) * len(rest))
     if weight is not None:
         out = out * weight.reshape(per_channel)
