@@ -4,7 +4,8 @@ gradients.
 
 from .algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
 from .checks import conv2d_output_size, pool2d_output_size
-from .reference import (
+from .choice import KernelSet, kernel_set, set_kernels
+from .dispatch import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input,
     avg_pool2d,
@@ -18,17 +19,18 @@ from .reference import (
     conv2d_weight,
     layer_norm,
     layer_norm_backward,
-    matmul,
     max_pool2d,
     max_pool2d_gather,
-    max_pool2d_plane_index,
     max_pool2d_scatter,
     relu,
     relu_backward,
 )
+from .reference import matmul, max_pool2d_plane_index
+from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ConvAlgorithm",
+    "KernelSet",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_input",
     "avg_pool2d",
@@ -42,6 +44,8 @@ __all__ = [
     "conv2d_output_size",
     "conv2d_weight",
     "conv_algorithm",
+    "get_num_threads",
+    "kernel_set",
     "layer_norm",
     "layer_norm_backward",
     "matmul",
@@ -53,4 +57,6 @@ __all__ = [
     "relu",
     "relu_backward",
     "set_conv_algorithm",
+    "set_kernels",
+    "set_num_threads",
 ]

@@ -1,10 +1,12 @@
 """Shares of one kernel call on several threads: NumPy lets go of the interpreter while it computes.
 
-As many threads work as BLAS is set to use (``OPENBLAS_NUM_THREADS`` and the like, by default all
-processors), and BLAS itself is held at one thread meanwhile: two levels of threads would fight for
-the same processors. A convolution is then faster than with BLAS's threads alone, because gathering
-and transforming run in parallel too. Where NumPy's BLAS is not OpenBLAS, there is one thread and
-everything works as before.
+One number, `set_num_threads`, holds for BLAS, for the shares of NumPy kernels (`split`) and for
+compiled kernels (`team`). Until it is set, as many threads work as BLAS is set to use
+(``OPENBLAS_NUM_THREADS`` and the like, by default all processors), and BLAS itself is held at one
+thread meanwhile: two levels of threads would fight for the same processors. A convolution is then
+faster than with BLAS's threads alone, because gathering and transforming run in parallel too.
+Where NumPy's BLAS is not OpenBLAS, NumPy kernels have one thread, as before, unless a number is
+set.
 
 Shares are consecutive and fixed by the number of threads, so the same call always gives the same
 bits.
@@ -19,11 +21,19 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-__all__ = ["count", "one_blas_thread", "split"]
+__all__ = [
+    "apart",
+    "count",
+    "get_num_threads",
+    "one_blas_thread",
+    "set_num_threads",
+    "split",
+    "team",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,6 +77,14 @@ class _Blas:
     def threads(self) -> int:
         with self.lock:
             return self.former if self.inside else self.get() if self.get else 1
+
+    def choose(self, number: int) -> None:
+        """Set the number of threads outside of ``with``."""
+        with self.lock:
+            if self.inside:
+                self.former = number
+            elif self.put:
+                self.put(number)
 
     def __enter__(self) -> None:
         with self.lock:
@@ -122,9 +140,94 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+class _Chosen:
+    """What `set_num_threads` was given, and what `team` found out."""
+
+    number: int | None = None
+    team: int | None = None
+
+
+_chosen = _Chosen()
+
+
 def count() -> int:
-    """Return how many threads share the work of a large kernel call."""
-    return max(1, min(_blas.threads(), MOST))
+    """Return how many threads share the work of a large call of a NumPy kernel."""
+    return max(1, min(_chosen.number or _blas.threads(), MOST))
+
+
+def team() -> int:
+    """Return how many threads share the work of a large call of a compiled kernel."""
+    if _chosen.team is None:
+        _chosen.team = _blas.threads() if _blas.get else _processors()
+    return _chosen.team
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, or fewer if OMP_NUM_THREADS says so."""
+    if hasattr(os, "sched_getaffinity"):
+        most = len(os.sched_getaffinity(0))
+    else:
+        most = os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(most, int(wanted))) if wanted.isdecimal() else most
+
+
+def get_num_threads() -> int:
+    """Return how many threads a kernel call may use.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    return _chosen.number or team()
+
+
+def set_num_threads(number: int) -> int:
+    """Let every kernel, and BLAS, use at most `number` threads and return the former number.
+
+    Sums are shared among threads in fixed parts: the same number always gives the same bits,
+    another number may round differently. It holds for the whole process.
+
+    Raises
+    ------
+    ValueError: not a positive integer.
+
+    >>> former = set_num_threads(1)
+    >>> set_num_threads(former)
+    1
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"set_num_threads: `number` is {number!r}, expected a positive integer")
+    former = get_num_threads()
+    _chosen.number = _chosen.team = number
+    _blas.choose(number)
+    return former
+
+
+def apart(work: Callable[[], R]) -> R:
+    """Return ``work()``, called on a thread of its own that then ends.
+
+    What importing and compiling leave behind in reference cycles holds on to the frames that were
+    active, and so to all arrays of a training step, until Python looks for cycles. A fresh
+    thread's frames hold none.
+
+    >>> apart(lambda: 1 + 1)
+    2
+    """
+    answer: SimpleQueue[Any] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put((work(), None))
+        except BaseException as error:  # raised again in the thread that asked
+            answer.put((None, error))
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="tinygrad_cnn apart")
+    thread.start()
+    thread.join()
+    result, error = answer.get()
+    if error is not None:
+        raise error
+    return cast(R, result)
 
 
 def one_blas_thread() -> _Blas:

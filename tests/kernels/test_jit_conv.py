@@ -1,0 +1,237 @@
+"""The compiled convolutions agree with NumPy's in float64, whatever the geometry."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import LAYOUTS, is_channels_last, laid_out, randoms
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels import reference, threads
+from tinygrad_cnn.kernels.jit import conv
+from tinygrad_cnn.kernels.jit.vector import TILE, TILES
+
+PLAIN: dict[str, Any] = {
+    "stride": (1, 1),
+    "padding": ((0, 0), (0, 0)),
+    "dilation": (1, 1),
+    "groups": 1,
+}
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@contextmanager
+def algorithm(name: Any) -> Iterator[None]:
+    former = kernels.set_conv_algorithm(name)
+    try:
+        yield
+    finally:
+        kernels.set_conv_algorithm(former)
+
+
+def three(
+    x: Any, w: Any, b: Any, parameters: Any, layout: str = "nchw", seed: int = 1
+) -> tuple[Any, Any, Any]:
+    """Compute all three directions, compare them with the reference in float64, return them."""
+    g_shape = reference.conv2d(x[:1], w, **parameters).shape
+    (g,) = randoms(seed, (x.shape[0], *g_shape[1:]), dtype="float32")
+    given = [laid_out(a, layout) for a in (x, w, g)]
+    shift = None if b is None else laid_out(b, "sliced")
+    y = conv.conv2d(given[0], given[1], shift, **parameters)
+    gx = conv.conv2d_input(given[2], given[1], size=x.shape[2:], **parameters)
+    gw = conv.conv2d_weight(given[2], given[0], kernel_size=w.shape[2:], **parameters)
+    wide = [a.astype(np.float64) for a in (x, w, g)]
+    expected = (
+        reference.conv2d(*wide[:2], None if b is None else b.astype(np.float64), **parameters),
+        reference.conv2d_input(wide[2], wide[1], size=x.shape[2:], **parameters),
+        reference.conv2d_weight(wide[2], wide[0], kernel_size=w.shape[2:], **parameters),
+    )
+    for ours, true in zip((y, gx, gw), expected, strict=True):
+        assert ours.dtype == np.float32
+        assert ours.shape == true.shape
+        atol = 3e-5 * (1 + np.abs(true).max(initial=0))
+        np.testing.assert_allclose(ours, true, rtol=0, atol=atol)
+        assert ours.flags.writeable
+        assert not any(np.may_share_memory(ours, a) for a in given)
+    assert is_channels_last(y)
+    assert is_channels_last(gx)
+    for before, after in zip((x, w, g), given, strict=True):
+        np.testing.assert_array_equal(before, after)
+    return y, gx, gw
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes of x and w, and parameters with which at least one window fits."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    depth, per_group = draw(st.integers(1, 19)), draw(st.integers(1, 35))
+    kernel, dilation, padding = draw(pairs), draw(pairs), draw(st.tuples(pads, pads))
+    size = [
+        draw(st.integers(max(1, (k - 1) * d + 1 - sum(p)), max(1, (k - 1) * d + 1 - sum(p)) + 9))
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
+    x = (draw(st.integers(1, 4)), groups * depth, *size)
+    w = (groups * per_group, depth, *kernel)
+    return x, w, {
+        "stride": draw(pairs), "padding": padding, "dilation": dilation, "groups": groups,
+    }  # fmt: skip
+
+
+@given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
+def test_direct(case: Any, bias: bool, layout: str, seed: int) -> None:
+    x_shape, w_shape, parameters = case
+    x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1], dtype="float32")
+    with algorithm("direct"):
+        three(x, w, b if bias else None, parameters, layout)
+
+
+@given(
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(3, 13), st.integers(3, 13)),
+    st.tuples(pads, pads),
+    st.booleans(),
+    st.sampled_from(LAYOUTS),
+    st.integers(0, 99),
+)
+def test_winograd(
+    n: int, channels: Any, size: Any, padding: Any, bias: bool, layout: str, seed: int
+) -> None:
+    (c, f) = channels
+    x, w, b = randoms(seed, (n, c, *size), (f, c, 3, 3), (f,), dtype="float32")
+    with algorithm("winograd"):
+        three(x, w, b if bias else None, {**PLAIN, "padding": padding}, layout)
+
+
+@given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(1, 40), st.integers(0, 99))
+def test_depthwise(case: Any, bias: bool, layout: str, channels: int, seed: int) -> None:
+    x_shape, w_shape, parameters = case
+    x, w, b = randoms(
+        seed, (x_shape[0], channels, *x_shape[2:]), (channels, 1, *w_shape[2:]), (channels,),
+        dtype="float32",
+    )  # fmt: skip
+    three(x, w, b if bias else None, {**parameters, "groups": channels}, layout)
+
+
+@pytest.mark.parametrize("threads_used", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("x", "w", "change"),
+    [
+        ((9, 3, 32, 32), (6, 3, 5, 5), {}),
+        ((9, 6, 14, 14), (16, 6, 5, 5), {}),
+        ((2, 16, 150, 40), (33, 16, 3, 3), {"padding": ((1, 0), (2, 1))}),
+        ((70, 32, 4, 4), (64, 32, 3, 3), {"padding": ((1, 1), (1, 1))}),
+        ((300, 24, 1, 1), (40, 24, 1, 1), {}),
+        ((5, 64, 16, 16), (32, 64, 1, 1), {"stride": (2, 2)}),
+        ((33, 16, 6, 6), (16, 4, 3, 3), {"groups": 4, "stride": (2, 1)}),
+        ((20, 48, 17, 18), (48, 1, 3, 3), {"groups": 48, "padding": ((1, 1), (1, 1))}),
+        ((1, 20, 90, 300), (7, 20, 7, 1), {"dilation": (3, 1)}),
+    ],
+)
+def test_many_jobs(x: Any, w: Any, change: Any, threads_used: int) -> None:
+    """Bands of an image and groups of images meet without a seam, and in the same way each time."""
+    images, filters, b = randoms(0, x, w, w[:1], dtype="float32")
+    parameters = {**PLAIN, **change}
+    former = threads.get_num_threads()
+    threads.set_num_threads(threads_used)
+    try:
+        first = three(images, filters, b, parameters)
+        with algorithm("direct"):
+            three(images, filters, b, parameters)
+        again = three(images, filters, b, parameters)
+    finally:
+        threads.set_num_threads(former)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("channels", [4, 16])
+def test_direct_convolution_keeps_a_nan_in_its_windows(channels: int, value: float) -> None:
+    x, w = randoms(0, (1, channels, 12, 12), (16, channels, 3, 3), dtype="float32")
+    x[0, 3, 6, 6] = value
+    with algorithm("direct"):
+        y = conv.conv2d(x, w, **PLAIN)
+    reached = np.zeros((10, 10), bool)
+    reached[4:7, 4:7] = True
+    np.testing.assert_array_equal(~np.isfinite(y[0]).all(0), reached)
+
+
+def test_a_broadcast_gradient_is_read_as_it_is() -> None:
+    g = np.broadcast_to(np.float32(2), (2, 3, 4, 4))
+    x, w = randoms(0, (2, 2, 5, 5), (3, 2, 2, 2), dtype="float32")
+    np.testing.assert_array_equal(
+        conv.conv2d_weight(g, x, kernel_size=(2, 2), **PLAIN),
+        conv.conv2d_weight(g.copy(), x, kernel_size=(2, 2), **PLAIN),
+    )
+    np.testing.assert_array_equal(
+        conv.conv2d_input(g, w, size=(5, 5), **PLAIN),
+        conv.conv2d_input(g.copy(), w, size=(5, 5), **PLAIN),
+    )
+
+
+def test_other_dtypes_and_empty_arrays_are_left_to_numpy() -> None:
+    x, w = randoms(0, (2, 2, 5, 5), (3, 2, 2, 2))
+    single = w.astype(np.float32)
+    assert conv.conv2d(x, w, **PLAIN) is NotImplemented
+    assert conv.conv2d(x, single, **PLAIN) is NotImplemented
+    assert conv.conv2d(x[:0].astype(np.float32), single, **PLAIN) is NotImplemented
+    g = np.ones((2, 3, 4, 4))
+    assert conv.conv2d_input(g, single, size=(5, 5), **PLAIN) is NotImplemented
+    assert conv.conv2d_weight(g, x, kernel_size=(2, 2), **PLAIN) is NotImplemented
+
+
+NARROW = """
+import numpy as np
+from test_jit_conv import PLAIN, algorithm, randoms, three
+from tinygrad_cnn.kernels.jit.vector import TILE
+assert TILE.lanes == {lanes}
+for c, f in ((3, 6), (16, 33), (13, 20)):
+    for name in ("direct", "winograd"):
+        x, w, b = randoms(0, (5, c, 11, 9), (f, c, 3, 3), (f,), dtype="float32")
+        with algorithm(name):
+            three(x, w, b, {{**PLAIN, "padding": ((1, 1), (2, 0))}})
+x, w, b = randoms(0, (5, 21, 11, 9), (21, 1, 3, 3), (21,), dtype="float32")
+three(x, w, b, {{**PLAIN, "groups": 21, "stride": (2, 1)}})
+"""
+
+
+@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+def test_every_vector_width(lanes: int) -> None:
+    """Widths that this processor does not have are computed in pieces."""
+    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
+    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW.format(lanes=lanes)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@given(case=cases(), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_agrees_with_pytorch(case: Any, seed: int) -> None:
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
+    )
+    x_shape, w_shape, parameters = case
+    x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1])
+    (top, bottom), (left, right) = parameters["padding"]
+    padded = torch.nn.functional.pad(torch.from_numpy(x), (left, right, top, bottom))
+    others = (parameters["stride"], 0, parameters["dilation"], parameters["groups"])
+    true = torch.nn.functional.conv2d(padded, torch.from_numpy(w), torch.from_numpy(b), *others)
+    y = conv.conv2d(*(a.astype(np.float32) for a in (x, w, b)), **parameters)
+    atol = 3e-5 * (1 + float(true.abs().max()))
+    np.testing.assert_allclose(y, true.numpy(), rtol=0, atol=atol)

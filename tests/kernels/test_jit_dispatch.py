@@ -1,0 +1,225 @@
+"""Each call goes to the right set of kernels, and a compiled kernel that fails is no failure."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import laid_out, randoms
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels import choice, dispatch, reference, threads
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Forget afterwards what was chosen and what has failed."""
+    monkeypatch.setattr(dispatch, "_compiled", {})
+    token = choice.chosen.set("auto")
+    yield
+    choice.chosen.reset(token)
+
+
+class Compiled:
+    """A compiled kernel that counts its calls."""
+
+    def __init__(self, result: Any) -> None:
+        self.result, self.calls = result, 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "has_numba", lambda: True)
+
+
+@pytest.mark.usefixtures("numba")
+@pytest.mark.parametrize(
+    ("chosen", "dtype", "size", "calls"),
+    [
+        ("auto", "float32", dispatch.LEAST, 1),
+        ("auto", "float32", dispatch.LEAST - 1, 0),
+        ("auto", "float64", dispatch.LEAST, 0),
+        ("auto", "float16", dispatch.LEAST, 0),
+        ("jit", "float32", 1, 1),
+        ("jit", "float64", 1, 0),
+        ("reference", "float32", dispatch.LEAST, 0),
+    ],
+)
+def test_who_computes(chosen: Any, dtype: str, size: int, calls: int) -> None:
+    compiled = Compiled("compiled")
+    dispatch._compiled["relu"] = compiled
+    kernels.set_kernels(chosen)
+    result = kernels.relu(-np.ones(size, dtype))
+    assert compiled.calls == calls
+    if calls:
+        assert result == "compiled"
+    else:
+        np.testing.assert_array_equal(result, np.zeros(size, dtype))
+
+
+@pytest.mark.usefixtures("numba")
+def test_what_a_compiled_kernel_declines_the_reference_does() -> None:
+    dispatch._compiled["relu"] = declines = Compiled(NotImplemented)
+    kernels.set_kernels("jit")
+    np.testing.assert_array_equal(kernels.relu(np.float32([-1, 2])), [0, 2])
+    kernels.relu(np.float32([-1]))
+    assert declines.calls == 2  # it is asked every time: another layout may suit it
+
+
+@pytest.mark.usefixtures("numba")
+def test_a_compiled_kernel_that_fails_warns_once_and_is_left() -> None:
+    dispatch._compiled["relu"] = broken = Compiled(RuntimeError("no such instruction"))
+    x = -np.ones(dispatch.LEAST, np.float32)
+    with pytest.warns(RuntimeWarning, match=r"relu: .* NumPy's .*RuntimeError: no such instr"):
+        first = kernels.relu(x)
+    second = kernels.relu(x)  # warnings are errors here
+    np.testing.assert_array_equal(first, np.zeros_like(x))
+    np.testing.assert_array_equal(second, first)
+    assert broken.calls == 1
+
+
+@pytest.mark.usefixtures("numba")
+def test_asked_for_by_name_a_failure_is_raised() -> None:
+    dispatch._compiled["relu"] = Compiled(RuntimeError("no such instruction"))
+    kernels.set_kernels("jit")
+    with pytest.raises(RuntimeError, match="no such instruction"):
+        kernels.relu(np.ones(3, np.float32))
+
+
+@pytest.mark.usefixtures("numba")
+def test_lack_of_memory_is_not_a_broken_kernel() -> None:
+    dispatch._compiled["relu"] = Compiled(MemoryError())
+    with pytest.raises(MemoryError):
+        kernels.relu(np.ones(dispatch.LEAST, np.float32))
+    assert dispatch._compiled["relu"] is not None
+
+
+@pytest.mark.usefixtures("numba")
+def test_wrong_arguments_are_the_callers_error_not_the_kernels() -> None:
+    dispatch._compiled["relu_backward"] = compiled = Compiled(IndexError("shape"))
+    x = np.ones(dispatch.LEAST, np.float32)
+    with pytest.raises(ValueError, match="relu_backward: `g` has shape"):
+        kernels.relu_backward(x, x[1:])
+    assert dispatch._compiled["relu_backward"] is compiled
+
+
+def test_a_numba_that_cannot_be_imported_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("libLLVM is missing")
+
+    monkeypatch.setattr(choice, "has_numba", lambda: True)
+    monkeypatch.setattr(dispatch, "import_module", broken)
+    x = -np.ones(dispatch.LEAST, np.float32)
+    with pytest.warns(RuntimeWarning, match="libLLVM is missing"):
+        kernels.relu(x)
+    assert kernels.relu(x).max() == 0
+
+
+def test_without_numba_everything_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "has_numba", lambda: False)
+    x = -np.ones(dispatch.LEAST, np.float32)
+    np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
+    assert dispatch._compiled == {"relu": None}
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tinygrad-cnn\[fast\]'"):
+        kernels.set_kernels("jit")
+
+
+def test_choices_are_checked_and_given_back() -> None:
+    assert kernels.set_kernels("reference") == "auto"
+    assert kernels.kernel_set() == "reference"
+    assert kernels.set_kernels("auto") == "reference"
+    with pytest.raises(ValueError, match="`name` is 'fast', expected one of auto, jit, reference"):
+        kernels.set_kernels("fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "expected"), [("reference", "reference"), ("wrong", "auto")])
+def test_the_environment_chooses_at_the_start(
+    given: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(choice.VARIABLE, given)
+    assert choice._initial() == expected
+
+
+def test_every_compiled_kernel_has_the_signature_of_its_reference() -> None:
+    pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+    import inspect
+
+    for name in dispatch._MODULES:
+        plain, compiled = getattr(reference, name), dispatch._load(name)
+        if name.startswith("conv2d") and compiled is None:
+            continue
+        assert compiled is not None, name
+        expected, found = (
+            list(inspect.signature(f).parameters.values()) for f in (plain, compiled)
+        )
+        assert [(p.name, p.kind) for p in found] == [(p.name, p.kind) for p in expected], name
+
+
+def test_dispatch_is_cheap() -> None:
+    x = np.ones(4, np.float32)
+
+    def best(function: Any) -> float:
+        times = []
+        for _ in range(200):
+            start = time.perf_counter()
+            for _ in range(20):
+                function(x)
+            times.append((time.perf_counter() - start) / 20)
+        return min(times)
+
+    assert best(kernels.relu) - best(reference.relu) < 2e-6  # 0.3 on a quiet machine
+
+
+def test_one_number_of_threads_for_all() -> None:
+    former = kernels.set_num_threads(3)
+    try:
+        assert kernels.get_num_threads() == threads.count() == threads.team() == 3
+        if threads._blas.get:
+            assert threads._blas.get() == 3
+            with threads.one_blas_thread():
+                assert threads._blas.get() == 1
+                assert kernels.set_num_threads(2) == 3
+                assert threads._blas.get() == 1
+            assert threads._blas.get() == 2
+        else:
+            kernels.set_num_threads(2)
+        assert kernels.set_num_threads(2) == 2
+    finally:
+        kernels.set_num_threads(former)
+        threads._chosen.number = None
+    assert kernels.get_num_threads() == former
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
+def test_a_number_of_threads_is_a_positive_integer(number: Any) -> None:
+    with pytest.raises(ValueError, match="expected a positive integer"):
+        kernels.set_num_threads(number)
+
+
+def test_threads_that_numba_is_told() -> None:
+    numba = pytest.importorskip(
+        "numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+    )
+    from tinygrad_cnn.kernels.jit import elementwise
+
+    (x,) = randoms(0, (1 << 19,), dtype=np.float32)
+    former = kernels.set_num_threads(1)
+    try:
+        elementwise.relu(x)
+        assert numba.get_num_threads() == 1
+        kernels.set_num_threads(2)
+        np.testing.assert_array_equal(elementwise.relu(laid_out(x, "nchw")), np.maximum(x, 0))
+        assert numba.get_num_threads() == min(2, numba.config.NUMBA_NUM_THREADS)
+        elementwise.relu(x[:100])  # little work wakes nobody
+        assert numba.get_num_threads() == 1
+    finally:
+        kernels.set_num_threads(former)
+        threads._chosen.number = None

@@ -1,0 +1,345 @@
+"""Compiled kernels against NumPy's in float64: any geometry, every thread count, hard numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import LAYOUTS, is_channels_last, laid_out, randoms
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels import reference, threads
+from tinygrad_cnn.kernels.jit import avg_pool, elementwise, launch, layer_norm, max_pool, norm
+
+EPS = 1e-3
+
+
+@contextmanager
+def team(parts: int) -> Iterator[None]:
+    """Share the smallest work among so many threads."""
+    former = threads._chosen.team, launch.LEAST_SHARE
+    threads._chosen.team, launch.LEAST_SHARE = parts, 1
+    try:
+        yield
+    finally:
+        threads._chosen.team, launch.LEAST_SHARE = former
+
+
+def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:
+    return randoms(seed, *shapes, dtype=np.float32)
+
+
+def wide(*arrays: Any) -> list[Any]:
+    return [None if a is None else a.astype(np.float64) for a in arrays]
+
+
+def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    found = found if isinstance(found, tuple) else (found,)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+parts = st.sampled_from([1, 2, 3])
+channels = st.sampled_from([1, 2, 3, 7, 16, 33, 260])
+images = st.tuples(st.integers(1, 4), channels, st.integers(1, 9), st.integers(1, 40))
+pixels = st.one_of(images, st.tuples(st.integers(1, 40), channels))
+seeds = st.integers(0, 99)
+
+
+@given(pixels, st.booleans(), st.booleans(), parts, seeds)
+def test_batch_norm_both_ways(
+    shape: Any, scaled: bool, shifted: bool, count: int, seed: int
+) -> None:
+    x, g, weight, bias = singles(seed, shape, shape, shape[1:2], shape[1:2])
+    x = x * 3 + 5
+    w, b = weight if scaled else None, bias if shifted else None
+    with team(count):
+        found = norm.batch_norm(laid_out(x, "nhwc"), w, b, eps=EPS)
+    expected = reference.batch_norm(*wide(x, w, b), eps=EPS)
+    assert_close(found, expected, 2e-4 if np.prod(shape) == shape[1] else 2e-5)
+    if x.ndim == 4:
+        assert is_channels_last(found[0])
+    mean, invstd = (a.astype(np.float32) for a in expected[1:3])
+    with team(count):
+        found = norm.batch_norm_backward(laid_out(g, "nchw"), laid_out(x, "nhwc"), w, mean, invstd)
+    expected = reference.batch_norm_backward(*wide(g, x, w, mean, invstd))
+    assert_close(found, expected, 2e-4)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+@pytest.mark.parametrize("c", [3, 64])
+def test_statistics_of_many_numbers_far_from_zero(c: int, offset: float) -> None:
+    (x,) = singles(1, (20, c, 61, 67))
+    x = laid_out(x + np.float32(offset), "nhwc")
+    with team(2):
+        y, mean, invstd, var = norm.batch_norm(x, None, None, eps=EPS)
+    plain = x.astype(np.float64)
+    np.testing.assert_allclose(mean, plain.mean((0, 2, 3)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(var, plain.var((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(invstd, 1 / np.sqrt(plain.var((0, 2, 3)) + EPS), rtol=1e-5)
+    np.testing.assert_allclose(y.var((0, 2, 3), dtype=np.float64), 1, atol=2e-3)
+    with team(2):
+        total = norm.channel_sum(x)
+    np.testing.assert_allclose(total, plain.sum((0, 2, 3)), rtol=1e-6, atol=1e-3)
+
+
+@given(images, st.sampled_from(LAYOUTS), parts, seeds)
+def test_images_in_any_order_become_channels_last(
+    shape: Any, layout: str, count: int, seed: int
+) -> None:
+    (x,) = singles(seed, shape)
+    with team(count):
+        found = launch.images_like(laid_out(x, layout))
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, x.transpose(0, 2, 3, 1))
+
+
+@given(pixels, parts, seeds)
+def test_channel_sum_and_affine(shape: Any, count: int, seed: int) -> None:
+    x, scale, shift = singles(seed, shape, shape[1:2], shape[1:2])
+    given_x = laid_out(x, "nhwc")
+    with team(count):
+        total, y = norm.channel_sum(given_x), norm.channel_affine(given_x, scale, shift)
+    assert_close(total, reference.channel_sum(*wide(x)))
+    assert_close(y, reference.channel_affine(*wide(x, scale, shift)))
+
+
+@given(st.data(), st.lists(st.integers(1, 40), min_size=2, max_size=3), st.booleans(), parts, seeds)
+def test_layer_norm_both_ways(
+    data: st.DataObject, lengths: list[int], scaled: bool, count: int, seed: int
+) -> None:
+    shape = tuple(lengths)
+    ndim = data.draw(st.integers(1, len(shape)))
+    inner = shape[len(shape) - ndim :]
+    x, g, weight, bias = singles(seed, shape, shape, inner, inner)
+    w, b = (weight, bias) if scaled else (None, None)
+    layout = data.draw(st.sampled_from(LAYOUTS))
+    x = x + 3
+    with team(count):
+        found = layer_norm.layer_norm(laid_out(x, layout), w, b, ndim=ndim, eps=EPS)
+    expected = reference.layer_norm(*wide(x, w, b), ndim=ndim, eps=EPS)
+    assert_close(found, expected, 1e-4)
+    mean, invstd = (a.astype(np.float32) for a in expected[1:])
+    with team(count):
+        found = layer_norm.layer_norm_backward(
+            laid_out(g, layout), laid_out(x, layout), w, mean, invstd, ndim=ndim
+        )
+    expected = reference.layer_norm_backward(*wide(g, x, w, mean, invstd), ndim=ndim)
+    assert_close(found, expected, 2e-3 if np.prod(inner) < 3 else 2e-4)
+
+
+def test_layer_norm_of_long_rows() -> None:
+    x, g, w = singles(0, (70, 5000), (70, 5000), (5000,))
+    with team(2):
+        y, mean, invstd = layer_norm.layer_norm(x, w, w, ndim=1, eps=EPS)
+        found = layer_norm.layer_norm_backward(g, x, w, mean, invstd, ndim=1)
+    assert_close((y, mean, invstd), reference.layer_norm(*wide(x, w, w), ndim=1, eps=EPS))
+    expected = reference.layer_norm_backward(*wide(g, x, w, mean, invstd), ndim=1)
+    assert_close(found, expected, 5e-5)
+
+
+@given(pixels, st.sampled_from(["nchw", "nhwc"]), st.sampled_from(LAYOUTS), parts, seeds)
+def test_relu_both_ways(shape: Any, layout: str, other: str, count: int, seed: int) -> None:
+    x, g = singles(seed, shape, shape)
+    kinks = np.array([0, -0.0, np.nan, np.inf, -np.inf], np.float32)
+    x.reshape(-1)[: min(5, x.size)] = kinks[: min(5, x.size)]
+    g.reshape(-1)[-1] = np.inf
+    with team(count):
+        y = elementwise.relu(laid_out(x, layout))
+        gx = elementwise.relu_backward(laid_out(g, other), laid_out(x, layout))
+    np.testing.assert_array_equal(y, reference.relu(x))
+    assert not np.signbit(y[y == 0]).any()
+    np.testing.assert_array_equal(gx, reference.relu_backward(g, x))
+    assert y.strides == laid_out(x, layout).strides or 1 in shape
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape of x and parameters with which at least one window fits."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    padding = tuple(
+        draw(st.integers(0, k // 2 if d == 1 else 0)) for k, d in zip(kernel, dilation, strict=True)
+    )
+    least = [
+        max(1, (k - 1) * d + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
+    size = tuple(draw(st.integers(m, m + 6)) for m in least)
+    stride = draw(st.one_of(st.just(kernel), st.tuples(st.integers(1, 4), st.integers(1, 4))))
+    shape = (draw(st.integers(1, 3)), draw(st.sampled_from([1, 3, 17])), *size)
+    ceil_mode = draw(st.booleans())
+    return shape, {
+        "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+        "ceil_mode": ceil_mode,
+    }  # fmt: skip
+
+
+TWOS = ((2, 5, 6, 7), {
+    "kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1),
+    "ceil_mode": False,
+})  # fmt: skip
+cases = st.one_of(windows(), st.just(TWOS))
+
+
+def hard_numbers(kind: str, shape: Any, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    values = {
+        "ties": [0, 1, 2],
+        "infinite": [-np.inf, -np.inf, np.inf, 0],
+        "nan": [np.nan, -np.inf, 1, 2],
+    }.get(kind)
+    x = rng.standard_normal(shape) if values is None else rng.choice(values, shape)
+    return x.astype(np.float32)
+
+
+@given(cases, st.sampled_from(["distinct", "ties", "infinite", "nan"]), parts, seeds)
+def test_max_pool_and_its_relatives(case: Any, kind: str, count: int, seed: int) -> None:
+    shape, options = case
+    x = hard_numbers(kind, shape, seed)
+    given_x = laid_out(x, "nhwc")
+    with team(count):
+        y, index = max_pool.max_pool2d(given_x, **options)
+    expected, places = reference.max_pool2d(x, **options)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(index, places)
+    assert index.dtype == places.dtype
+    assert is_channels_last(y)
+    assert is_channels_last(index)
+    g = hard_numbers("distinct" if kind == "distinct" else "infinite", y.shape, seed + 1)
+    with np.errstate(invalid="ignore"), team(count):
+        gathered = max_pool.max_pool2d_gather(given_x, laid_out(places, "nchw"), **options)
+        np.testing.assert_array_equal(gathered, reference.max_pool2d_gather(x, places, **options))
+        gx = max_pool.max_pool2d_scatter(laid_out(g, "nchw"), index, size=shape[2:], **options)
+        expected = reference.max_pool2d_scatter(g, places, size=shape[2:], **options)
+    np.testing.assert_allclose(gx, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_max_pool_of_a_window_with_more_places_than_a_byte() -> None:
+    (x,) = singles(0, (2, 3, 20, 20))
+    options: Any = {
+        "kernel_size": (17, 17), "stride": (3, 3), "padding": (0, 0), "dilation": (1, 1),
+        "ceil_mode": False,
+    }  # fmt: skip
+    y, index = max_pool.max_pool2d(laid_out(x, "nhwc"), **options)
+    expected, places = reference.max_pool2d(x, **options)
+    assert index.dtype == places.dtype == np.int32
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(index, places)
+
+
+@given(windows(), st.booleans(), st.sampled_from([None, 3, -2]), parts, seeds)
+def test_avg_pool_both_ways(
+    case: Any, include_pad: bool, override: int | None, count: int, seed: int
+) -> None:
+    shape, options = case
+    if options["dilation"] != (1, 1):
+        options = {**options, "stride": (1, 1)}
+    del (options := dict(options))["dilation"]
+    options |= {"count_include_pad": include_pad, "divisor_override": override}
+    (x,) = singles(seed, shape)
+    expected = reference.avg_pool2d(*wide(x), **options)
+    (g,) = singles(seed + 1, expected.shape)
+    with team(count):
+        assert_close(avg_pool.avg_pool2d(laid_out(x, "nhwc"), **options), expected)
+        gx = avg_pool.avg_pool2d_input(laid_out(g, "nchw"), size=shape[2:], **options)
+    assert_close(gx, reference.avg_pool2d_input(*wide(g), size=shape[2:], **options))
+
+
+@given(images, st.tuples(st.integers(1, 9), st.integers(1, 9)), parts, seeds)
+def test_adaptive_avg_pool_both_ways(shape: Any, out: Any, count: int, seed: int) -> None:
+    x, g = singles(seed, shape, (*shape[:2], *out))
+    with team(count):
+        y = avg_pool.adaptive_avg_pool2d(laid_out(x, "nhwc"), output_size=out)
+        gx = avg_pool.adaptive_avg_pool2d_input(laid_out(g, "nchw"), size=shape[2:])
+    assert_close(y, reference.adaptive_avg_pool2d(*wide(x), output_size=out))
+    assert_close(gx, reference.adaptive_avg_pool2d_input(*wide(g), size=shape[2:]))
+
+
+def run_all() -> list[Any]:
+    x, g = (laid_out(a, "nhwc") for a in singles(0, (9, 16, 31, 20), (9, 16, 31, 20)))
+    (weight,) = singles(1, (16,))
+    options = {**TWOS[1], "kernel_size": (3, 3), "padding": (1, 1)}
+    z, mean, invstd, var = norm.batch_norm(x, weight, weight, eps=EPS)
+    p, index = max_pool.max_pool2d(x, **options)
+    rows = np.ascontiguousarray(x).reshape(-1, 20)
+    _, centre, factor = layer_norm.layer_norm(rows, None, None, ndim=1, eps=EPS)
+    return [
+        z, mean, invstd, var, p, index,
+        *norm.batch_norm_backward(g, x, weight, mean, invstd),
+        norm.channel_sum(g), norm.channel_affine(x, weight, weight),
+        max_pool.max_pool2d_scatter(p, index, size=(31, 20), **options),
+        *layer_norm.layer_norm_backward(rows + 1, rows, None, centre, factor, ndim=1),
+        avg_pool.adaptive_avg_pool2d(x, output_size=(2, 3)),
+    ]  # fmt: skip
+
+
+def test_a_thread_count_has_one_result() -> None:
+    with team(1):
+        alone = run_all()
+    with team(3):
+        together, again = run_all(), run_all()
+    for one, three, repeated in zip(alone, together, again, strict=True):
+        np.testing.assert_array_equal(three, repeated)  # bit for bit
+        np.testing.assert_allclose(three, one, rtol=0, atol=1e-5 * (1 + np.abs(one).max()))
+
+
+def test_read_only_arrays_need_no_kernels_of_their_own() -> None:
+    x = np.ones((2, 3, 4, 5), np.float32)
+    norm.channel_affine(x, x[0, :, 0, 0], x[0, :, 0, 0])
+    for layout in LAYOUTS:
+        given_x = laid_out(x, layout)
+        assert not given_x.flags.writeable
+        norm.channel_affine(given_x, given_x[0, :, 0, 0], given_x[0, :, 0, 0])
+    assert len(norm._channel_affine.overloads) == 1
+
+
+def test_what_no_compiled_kernel_does_is_declined() -> None:
+    x, g = singles(0, (2, 3, 4, 5), (2, 3, 4, 5))
+    one = np.ones(3, np.float32)
+    assert norm.batch_norm(x[0], None, None, eps=EPS) is NotImplemented  # (n, c, length)
+    assert norm.channel_sum(x) is NotImplemented  # channels first
+    assert norm.batch_norm(x.astype(np.float64), None, None, eps=EPS) is NotImplemented
+    last = laid_out(x, "nhwc")
+    assert norm.batch_norm(last, one.astype(np.float64), None, eps=EPS) is NotImplemented
+    assert norm.batch_norm(last, one[:2], None, eps=EPS) is NotImplemented
+    assert norm.batch_norm_backward(g[:1], last, one, one, one) is NotImplemented
+    assert norm.channel_sum(x[:0]) is NotImplemented
+    assert elementwise.relu(x[:, :, ::2]) is NotImplemented
+    assert elementwise.relu(x[..., None]) is not NotImplemented
+    unaligned = np.zeros(49, np.uint8)[1:].view(np.float32)
+    assert elementwise.relu(unaligned) is NotImplemented
+    assert launch.images_like(unaligned.reshape(1, 1, 3, 4)).flags.aligned
+    assert max_pool.max_pool2d(x[:0], **TWOS[1]) is NotImplemented
+    assert avg_pool.adaptive_avg_pool2d(x.astype(np.float64), output_size=(1, 1)) is NotImplemented
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_public_kernels_take_every_layout(layout: str) -> None:
+    x, g, w = singles(0, (3, 4, 6, 5), (3, 4, 6, 5), (4,))
+    former = kernels.set_kernels("jit")
+    try:
+        given_x, given_g = laid_out(x, layout), laid_out(g, layout)
+        y, mean, invstd, _ = kernels.batch_norm(given_x, w, w, eps=EPS)
+        gx, _, _ = kernels.batch_norm_backward(given_g, given_x, w, mean, invstd)
+        p, index = kernels.max_pool2d(given_x, **TWOS[1])
+        r = kernels.relu_backward(given_g, kernels.relu(given_x))
+    finally:
+        kernels.set_kernels(former)
+    assert_close(y, reference.batch_norm(*wide(x, w, w), eps=EPS)[0], 1e-4)
+    expected = reference.batch_norm_backward(*wide(g, x, w, mean, invstd))[0]
+    assert_close(gx, expected, 1e-4)
+    expected, places = reference.max_pool2d(x, **TWOS[1])
+    np.testing.assert_array_equal(p, expected)
+    np.testing.assert_array_equal(index, places)
+    np.testing.assert_array_equal(r, np.where(x > 0, g, 0))

@@ -1,0 +1,69 @@
+"""Which set of kernels computes: NumPy's, or machine code that Numba makes on this machine."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+__all__ = ["KernelSet", "has_numba", "kernel_set", "set_kernels"]
+
+KernelSet = Literal["auto", "jit", "reference"]
+
+VARIABLE = "TINYGRAD_CNN_KERNELS"  # environment: the choice at the start
+
+
+def _initial() -> KernelSet:
+    wanted = os.environ.get(VARIABLE, "auto")
+    for name in get_args(KernelSet):
+        if wanted == name:
+            return name  # type: ignore[no-any-return] # get_args has no types
+    return "auto"
+
+
+_START: KernelSet = _initial()
+chosen: ContextVar[KernelSet] = ContextVar("kernels", default=_START)
+
+
+@cache
+def has_numba() -> bool:
+    """Tell whether Numba is installed, without importing it."""
+    return find_spec("numba") is not None
+
+
+def set_kernels(name: KernelSet) -> KernelSet:
+    """Choose the kernels of this thread or context and return the former choice.
+
+    ``"auto"`` takes compiled kernels where Numba is installed, for float32 arrays that are large
+    enough to repay the call; where compiling fails, it warns once and goes on with NumPy.
+    ``"jit"`` takes them for arrays of every size and raises what goes wrong; what no compiled
+    kernel does (other dtypes, some memory layouts) is still NumPy's. ``"reference"`` takes NumPy's
+    kernels only. The environment variable TINYGRAD_CNN_KERNELS sets the choice at the start.
+
+    Raises
+    ------
+    ValueError: no such set.
+    ModuleNotFoundError: ``"jit"`` without Numba.
+
+    >>> former = set_kernels("reference")
+    >>> set_kernels(former)
+    'reference'
+    """
+    if name not in get_args(KernelSet):
+        raise ValueError(
+            f"set_kernels: `name` is {name!r}, expected one of {', '.join(get_args(KernelSet))}"
+        )
+    if name == "jit" and not has_numba():
+        raise ModuleNotFoundError(
+            "set_kernels: Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+        )
+    former = chosen.get()
+    chosen.set(name)
+    return former
+
+
+def kernel_set() -> KernelSet:
+    """Return the choice of kernels in this context."""
+    return chosen.get()

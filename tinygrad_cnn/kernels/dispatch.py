@@ -1,0 +1,155 @@
+"""Every kernel that exists twice: each call goes to the compiled one if that pays, else to NumPy's.
+
+A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
+does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
+not fit (the reference raises the error). It must not write into its arguments, so that a call that
+fails can always be repeated by the reference.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from . import choice, reference, threads
+from .choice import chosen
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_input",
+    "avg_pool2d",
+    "avg_pool2d_input",
+    "batch_norm",
+    "batch_norm_backward",
+    "channel_affine",
+    "channel_sum",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "layer_norm",
+    "layer_norm_backward",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_scatter",
+    "relu",
+    "relu_backward",
+    "use_reference_only",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Numbers in the first argument from which on a compiled kernel is used. It is faster from some
+# hundred on, but small arrays would make everybody wait for the compiler who only tries something.
+LEAST = 1 << 13
+LEAST_CONV = 1 << 10  # there is more to do for each of them
+
+_FLOAT32 = np.dtype(np.float32)
+_MODULES = {  # where in kernels/jit the compiled kernels are
+    "adaptive_avg_pool2d": "avg_pool",
+    "adaptive_avg_pool2d_input": "avg_pool",
+    "avg_pool2d": "avg_pool",
+    "avg_pool2d_input": "avg_pool",
+    "batch_norm": "norm",
+    "batch_norm_backward": "norm",
+    "channel_affine": "norm",
+    "channel_sum": "norm",
+    "conv2d": "conv",
+    "conv2d_input": "conv",
+    "conv2d_weight": "conv",
+    "layer_norm": "layer_norm",
+    "layer_norm_backward": "layer_norm",
+    "max_pool2d": "max_pool",
+    "max_pool2d_gather": "max_pool",
+    "max_pool2d_scatter": "max_pool",
+    "relu": "elementwise",
+    "relu_backward": "elementwise",
+}
+# Compiled kernels in use by name; None where there is none or it has failed.
+_compiled: dict[str, Callable[..., Any] | None] = {}
+
+
+def _load(name: str) -> Callable[..., Any] | None:
+    """Import the compiled kernel, and with the first one Numba: half a second."""
+    found = None
+    if choice.has_numba():
+        module = f"{__package__}.jit.{_MODULES[name]}"
+        try:
+            found = getattr(threads.apart(lambda: import_module(module)), name, None)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    _compiled[name] = found
+    return found
+
+
+def use_reference_only() -> None:
+    """Leave compiled kernels for good in this process: in a child that was forked off while
+    OpenMP's threads were running, the first parallel loop would end the process.
+    """
+    _compiled.update(dict.fromkeys(_MODULES))
+
+
+def _give_up(name: str, error: Exception) -> None:
+    _compiled[name] = None
+    warnings.warn(
+        f"{name}: the compiled kernel does not work here and NumPy's is used from now on "
+        f"({type(error).__name__}: {error})",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def _two_ways(plain: F, least: int = LEAST) -> F:
+    """Return the function that calls `plain` or its compiled twin."""
+    name = plain.__name__
+
+    @functools.wraps(plain)
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if x.dtype != _FLOAT32:
+            return plain(x, *args, **kwargs)
+        wanted = chosen.get()
+        if wanted == "reference" or (wanted == "auto" and x.size < least):
+            return plain(x, *args, **kwargs)
+        try:
+            compiled = _compiled[name] if name in _compiled else _load(name)
+            if compiled is None:
+                return plain(x, *args, **kwargs)
+            result = compiled(x, *args, **kwargs)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever compiling, linking or starting threads may raise
+            if wanted == "jit":
+                raise
+            result = plain(x, *args, **kwargs)  # raises itself if the arguments were wrong
+            _give_up(name, error)
+            return result
+        if result is NotImplemented:
+            return plain(x, *args, **kwargs)
+        return result
+
+    return cast(F, call)
+
+
+adaptive_avg_pool2d = _two_ways(reference.adaptive_avg_pool2d)
+adaptive_avg_pool2d_input = _two_ways(reference.adaptive_avg_pool2d_input)
+avg_pool2d = _two_ways(reference.avg_pool2d)
+avg_pool2d_input = _two_ways(reference.avg_pool2d_input)
+batch_norm = _two_ways(reference.batch_norm)
+batch_norm_backward = _two_ways(reference.batch_norm_backward)
+channel_affine = _two_ways(reference.channel_affine)
+channel_sum = _two_ways(reference.channel_sum)
+conv2d = _two_ways(reference.conv2d, LEAST_CONV)
+conv2d_input = _two_ways(reference.conv2d_input, LEAST_CONV)
+conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_CONV)
+layer_norm = _two_ways(reference.layer_norm)
+layer_norm_backward = _two_ways(reference.layer_norm_backward)
+max_pool2d = _two_ways(reference.max_pool2d)
+max_pool2d_gather = _two_ways(reference.max_pool2d_gather)
+max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter)
+relu = _two_ways(reference.relu)
+relu_backward = _two_ways(reference.relu_backward)

@@ -1,0 +1,235 @@
+"""Depthwise convolution: one filter per channel, so vectors of channels and no matrix product.
+
+Eight pixels at a time share the loaded weights (or five taps the loaded gradients); else as
+`conv_direct`, with its plans and jobs. The work is that of memory: some kh*kw vector loads from
+first-level cache for as many multiply-adds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..memory import scratch
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from .build import kernel
+from .conv_plan import Geometry, area, first_of, plan_of, with_targets
+from .launch import run
+from .products import windows_at
+from .vector import BYTES, Emit, Emitter, Value, instruction
+
+__all__ = ["correlate_depthwise", "correlate_depthwise_weight"]
+
+PIXELS = 8  # side by side that share the loaded weights
+TAPS = 5  # whose sums stay in registers
+
+
+@instruction
+def depthwise_windows(
+    _: Value,
+    x: Value,
+    sources: Value,
+    taps: Value,
+    count: Value,
+    w: Value,
+    w_step: Value,
+    bias: Value,
+    y: Value,
+    targets: Value,
+    valid: Value,
+    channels: Value,
+) -> Emit:
+    """Write ``y[targets[r], c] = bias[c] + sum over t of x[sources[r] + taps[t], c] w[t, c]``.
+
+    For `PIXELS` windows r, of which the first `valid` are written, and every channel c.
+    """
+
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, sources, taps, count, w, w_step, bias, y, targets, valid, channels = values
+        builder = e.builder
+        windows = windows_at(e, x, sources, valid, PIXELS)
+        places = [e.add(y, e.table(targets, r)) for r in range(PIXELS)]
+
+        def block(along: Value, mask: Value) -> None:
+            start = [e.load(builder.add(bias, along), mask)] * PIXELS
+            with e.loop(count, [builder.add(w, along), *start]) as tap:
+                w_now, *sums = tap.values
+                weight = e.load(w_now, mask)
+                offset = builder.add(e.table(taps, tap.index), along)
+                tap.next = [e.add(w_now, w_step)] + [
+                    e.fma(e.load(builder.add(at, offset), mask), weight, total)
+                    for at, total in zip(windows, sums, strict=True)
+                ]
+            for r, total in enumerate(tap.results[1:]):
+                with builder.if_then(builder.icmp_signed(">", valid, e.whole(r))):
+                    e.store(total, builder.add(places[r], along), mask)
+
+        e.channel_blocks(channels, block)
+
+    return emit
+
+
+@instruction
+def depthwise_weights(
+    _: Value,
+    x: Value,
+    sources: Value,
+    taps: Value,
+    valid: Value,
+    g: Value,
+    g_step: Value,
+    count: Value,
+    gw: Value,
+    gw_step: Value,
+    channels: Value,
+) -> Emit:
+    """Add to ``gw[t, c]`` the sum over p < count of ``x[sources[p] + taps[t], c] g[p, c]``.
+
+    For `TAPS` taps t, of which the first `valid` are written, and every channel c.
+    """
+
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, sources, taps, valid, g, g_step, count, gw, gw_step, channels = values
+        builder = e.builder
+        origins = [e.add(x, e.table(taps, t)) for t in range(TAPS)]
+        places = e.steps(gw, gw_step, TAPS)
+
+        def block(along: Value, mask: Value) -> None:
+            with e.loop(count, [builder.add(g, along), *[e.zero] * TAPS]) as pixel:
+                g_now, *sums = pixel.values
+                gradient = e.load(g_now, mask)
+                offset = builder.add(e.table(sources, pixel.index), along)
+                pixel.next = [e.add(g_now, g_step)] + [
+                    e.fma(e.load(builder.add(at, offset), mask), gradient, total)
+                    for at, total in zip(origins, sums, strict=True)
+                ]
+            for t, total in enumerate(pixel.results[1:]):
+                with builder.if_then(builder.icmp_signed(">", valid, e.whole(t))):
+                    at = builder.add(places[t], along)
+                    e.store(builder.fadd(e.load(at, mask), total), at, mask)
+
+        e.channel_blocks(channels, block)
+
+    return emit
+
+
+@kernel()
+def _share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    w: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    sources: Array,
+    targets: Array,
+    taps: Array,
+    space: Array,
+) -> None:
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, space[part])
+        pixels = images * rows * g.ow
+        y = out.ctypes.data + job // g.bands * g.images * strides[0]
+        y += job % g.bands * g.rows * strides[1]
+        for p in range(0, pixels, PIXELS):
+            depthwise_windows(
+                at, sources.ctypes.data + 8 * p, taps.ctypes.data, g.tap_count, w.ctypes.data,
+                g.c * BYTES, bias.ctypes.data, y, targets.ctypes.data + 8 * p, pixels - p, g.c,
+            )  # fmt: skip
+
+
+@kernel(parallel=True)
+def _depthwise(
+    g: Geometry,
+    x: Array,
+    w: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    sources: Array,
+    targets: Array,
+    taps: Array,
+    space: Array,
+    parts: int,
+) -> None:
+    for part in prange(parts):
+        _share(part, parts, g, x, w, bias, out, strides, sources, targets, taps, space)
+
+
+def correlate_depthwise(
+    x: Array, w: Array, bias: Array | None, out: Array, geometry: Windows, parts: int
+) -> None:
+    """Write the correlation of x (n, h, w, c) with w (kh, kw, c), channel by channel, to out.
+
+    x and w are C-contiguous; out (n, oh, ow, c) has its channels together and else any strides.
+    """
+    plan = plan_of(x.shape, geometry, out.strides[1:3], parts, 0, False)
+    plan = with_targets(plan, out.strides)
+    shift = np.zeros(out.shape[3], np.float32) if bias is None else bias
+    with scratch() as take:
+        space = take((parts, plan.floats), np.float32)
+        run(
+            _depthwise, parts, plan.geometry, x.reshape(-1), w.reshape(-1), shift, first_of(out),
+            out.strides[:2], plan.sources, plan.targets, plan.taps, space,
+        )  # fmt: skip
+
+
+@kernel()
+def _weight_share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+) -> None:
+    sums = gw[part]
+    sums[:] = 0
+    line = g.c * BYTES
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, space[part])
+        pixel = (job // g.bands * g.images * g.oh + job % g.bands * g.rows) * g.ow
+        for tap in range(0, g.tap_count, TAPS):
+            depthwise_weights(
+                at, sources.ctypes.data, taps.ctypes.data + 8 * tap, g.tap_count - tap,
+                grad.ctypes.data + pixel * line, line, images * rows * g.ow,
+                sums.ctypes.data + tap * line, line, g.c,
+            )  # fmt: skip
+
+
+@kernel(parallel=True)
+def _weight(
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+    parts: int,
+) -> None:
+    for part in prange(parts):
+        _weight_share(part, parts, g, x, grad, gw, sources, taps, space)
+
+
+def correlate_depthwise_weight(x: Array, grad: Array, geometry: Windows, parts: int) -> Array:
+    """Return the adjoint of `correlate_depthwise` in w, (kh, kw, c).
+
+    x (n, h, w, c) and grad (n, oh, ow, c) are C-contiguous. Each thread has its own sums.
+    """
+    plan = plan_of(x.shape, geometry, (0, 0), parts, 0, False)
+    shape = (*geometry.kernel, x.shape[3])
+    with scratch() as take:
+        space = take((parts, plan.floats), np.float32)
+        gw = take((parts, *shape), np.float32)
+        run(
+            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1),
+            gw.reshape(parts, -1), plan.sources, plan.taps, space,
+        )  # fmt: skip
+        return np.asarray(gw.sum(0))  # one share after the other

@@ -1,0 +1,280 @@
+"""Direct convolution of any geometry, as a matrix product whose rows are windows left in place.
+
+Every output pixel is a row of a product with the packed filters; the row is not gathered but read
+where it lies, through three small tables: where each window of a job starts (`sources`), where its
+taps are from there (`taps`), and where its result goes (`targets`). Strides, dilation, groups and
+the phases of a transposed convolution only change the tables (Chetlur et al. 2014, "cuDNN:
+efficient primitives for deep learning", section 3, without the copy to shared memory).
+
+The work is 2*kh*kw*c/groups*f operations per output pixel, and a pass over the input in cache where
+it is padded (`conv_plan`). Rounding is that of a plain sum in float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..memory import Take, scratch
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from .build import kernel
+from .conv_plan import Geometry, area, first_of, plan_of, with_targets
+from .launch import run
+from .products import (
+    weight_sum,
+    weight_sum_masked,
+    weight_sum_narrow,
+    window_product,
+    window_product_narrow,
+)
+from .vector import BYTES, TILE
+
+__all__ = ["correlate", "correlate_weight", "pack"]
+
+LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+
+
+@kernel()
+def _pack(
+    w: Array,
+    packed: Array,
+) -> None:
+    """Cut w (groups, kh, kw, depth, columns) into panels; reads it filter by filter.
+
+    Where PyTorch's order of weights makes neighbouring columns lie far apart, a panel's share of
+    each cache line is used while it is there.
+    """
+    groups, kh, kw, depth, columns = w.shape
+    padded = packed.shape[1] // (kh * kw * depth)
+    for g in range(groups):
+        for first in range(0, padded, COLUMNS):
+            width = min(COLUMNS, padded - first)
+            true = min(width, columns - first)
+            start = first * kh * kw * depth
+            for d in range(depth):
+                for i in range(kh):
+                    for j in range(kw):
+                        at = start + ((i * kw + j) * depth + d) * width
+                        for lane in range(true):
+                            packed[g, at + lane] = w[g, i, j, d, first + lane]
+                        for lane in range(true, width):
+                            packed[g, at + lane] = 0
+
+
+def pack(w: Array, take: Take) -> Array:
+    """Return filters (groups, kh, kw, depth, columns) cut into panels of `COLUMNS` columns.
+
+    The last panel has `LANES` columns if no more are left, and zeros after the last true one; each
+    is dense, (kh*kw*depth, columns).
+    """
+    groups, kh, kw, depth, columns = w.shape
+    packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
+    _pack(w, packed)
+    return packed
+
+
+@kernel()
+def _product_share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    w: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    sources: Array,
+    targets: Array,
+    taps: Array,
+    space: Array,
+) -> None:
+    filters = bias.shape[1]  # padded, of one group
+    each = strides[2] // g.groups  # true filters of one group
+    size = g.tap_count * g.depth
+    source, target, tap = sources.ctypes.data, targets.ctypes.data, taps.ctypes.data
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, space[part])
+        pixels = images * rows * g.ow
+        y = out.ctypes.data + job // g.bands * g.images * strides[0]
+        y += job % g.bands * g.rows * strides[1]
+        for k in range(g.groups):
+            window = at + k * g.depth * BYTES
+            for first in range(0, filters, COLUMNS):
+                matrix = w.ctypes.data + (k * size * filters + first * size) * BYTES
+                shift = bias.ctypes.data + (k * filters + first) * BYTES
+                to = y + (k * each + first) * BYTES
+                left = each - first
+                for p in range(0, pixels, ROWS):
+                    s, t = source + 8 * p, target + 8 * p
+                    if filters - first > LANES:
+                        window_product(
+                            window, s, tap, g.tap_count, g.depth, matrix, shift, to, t,
+                            pixels - p, left,
+                        )  # fmt: skip
+                    else:
+                        window_product_narrow(
+                            window, s, tap, g.tap_count, g.depth, matrix, shift, to, t,
+                            pixels - p, left,
+                        )  # fmt: skip
+
+
+@kernel(parallel=True)
+def _product(
+    g: Geometry,
+    x: Array,
+    w: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    sources: Array,
+    targets: Array,
+    taps: Array,
+    space: Array,
+    parts: int,
+) -> None:
+    for part in prange(parts):
+        _product_share(part, parts, g, x, w, bias, out, strides, sources, targets, taps, space)
+
+
+def correlate(
+    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
+) -> None:
+    """Write the correlation of x (n, h, w, c) with w to out.
+
+    w is (groups, kh, kw, c/groups, f/groups) with any strides; x is C-contiguous; out
+    (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
+    an image.
+    """
+    plan = plan_of(x.shape, windows, (out.strides[1], out.strides[2]), parts, 0, True)
+    f = out.shape[3]
+    shift = pack_row(bias, windows.groups, f)
+    plan = with_targets(plan, out.strides)
+    with scratch() as take:
+        packed = pack(w, take)
+        space = take((parts, plan.floats), np.float32)
+        run(
+            _product, parts, plan.geometry, x.reshape(-1), packed, shift, first_of(out),
+            (out.strides[0], out.strides[1], f),
+            plan.sources, plan.targets, plan.taps, space,
+        )  # fmt: skip
+
+
+def pack_row(row: Array | None, groups: int, f: int) -> Array:
+    """Return one number per filter (f,) as (groups, f/groups padded to vectors); zeros for None."""
+    each = f // groups
+    packed = np.zeros((groups, each + -each % LANES), np.float32)
+    if row is not None:
+        packed[:, :each] = row.reshape(groups, each)
+    return packed
+
+
+@kernel()
+def _weight_share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    f: int,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+) -> None:
+    each, filters = f // g.groups, gw.shape[3]
+    source, step, line = sources.ctypes.data, f * BYTES, filters * BYTES
+    sums = gw[part]
+    sums[:] = 0
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, space[part])
+        pixels = images * rows * g.ow
+        pixel = job // g.bands * g.images * g.oh + job % g.bands * g.rows
+        start = grad.ctypes.data + pixel * g.ow * step
+        for k in range(g.groups):
+            for tap in range(g.tap_count):
+                for d in range(0, g.depth, ROWS):
+                    window = at + taps[tap] + (k * g.depth + d) * BYTES
+                    row = (k * g.tap_count + tap) * g.depth + d
+                    for first in range(0, each, COLUMNS):
+                        to = sums.ctypes.data + (row * filters + first) * BYTES
+                        column, left = start + (k * each + first) * BYTES, each - first
+                        valid = g.depth - d
+                        if left >= COLUMNS:
+                            weight_sum(window, source, column, step, pixels, to, line, valid, left)
+                            continue
+                        if left >= LANES:
+                            weight_sum_narrow(
+                                window, source, column, step, pixels, to, line, valid, left
+                            )
+                            to, column, left = (
+                                to + LANES * BYTES, column + LANES * BYTES, left - LANES
+                            )  # fmt: skip
+                        if left > 0:
+                            weight_sum_masked(
+                                window, source, column, step, pixels, to, line, valid, left
+                            )
+
+
+@kernel(parallel=True)
+def _weight(
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    f: int,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+    parts: int,
+) -> None:
+    for part in prange(parts):
+        _weight_share(part, parts, g, x, grad, f, gw, sources, taps, space)
+
+
+@kernel(parallel=True)
+def _collect(
+    sums: Array,
+    gw: Array,
+    parts: int,
+) -> None:
+    """Add the threads' sums, in their order, into gw (groups, f/groups, c/groups, kh*kw)."""
+    groups, each, depth, taps = gw.shape
+    for part in prange(parts):
+        for k in range(groups):
+            for d in range(depth * part // parts, depth * (part + 1) // parts):
+                for first in range(0, each, LANES):
+                    for tap in range(taps):
+                        row = (k * taps + tap) * depth + d
+                        for f in range(first, min(each, first + LANES)):
+                            total = sums[0, row, f]
+                            for other in range(1, sums.shape[0]):
+                                total += sums[other, row, f]
+                            gw[k, f, d, tap] = total
+
+
+def correlate_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
+    """Return the adjoint of `correlate` in w, as PyTorch orders it: (f, c/groups, kh, kw).
+
+    x (n, h, w, c) and grad (n, oh, ow, f) are C-contiguous. Each thread has its own sums.
+    """
+    f = grad.shape[3]
+    groups, (kh, kw) = windows.groups, windows.kernel
+    merged = groups == 1 and (windows.dilation[1] == 1 or kw == 1)
+    depth = (kw if merged else 1) * x.shape[3] // groups
+    rest = ROWS if depth % ROWS else 0
+    plan = plan_of(x.shape, windows, (0, 0), parts, rest, True)
+    each = f // groups
+    padded = each + -each % LANES
+    rows = groups * kh * kw * (x.shape[3] // groups)
+    with scratch() as take:
+        space = take((parts, plan.floats), np.float32)
+        gw = take((parts, 1, rows + ROWS, padded), np.float32)
+        run(
+            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
+            plan.sources, plan.taps, space,
+        )  # fmt: skip
+        result = np.empty((f, x.shape[3] // groups, kh, kw), np.float32)
+        split = result.reshape(groups, each, -1, kh * kw)
+        run(_collect, parts, gw.reshape(parts, rows + ROWS, padded), split)
+    return result

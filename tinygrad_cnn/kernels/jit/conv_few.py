@@ -1,0 +1,186 @@
+"""Convolutions with fewer filters than a vector has lanes, as in the first layers of a network.
+
+`conv_direct` would leave most lanes empty. Forward, outputs side by side are therefore computed as
+one of so many times the filters: with 6 filters of 5x5, a window of 5x6 pixels and 12 filters, some
+of whose taps are 0, gives 2 outputs at 0.6 of the cost. In the gradient of the weights the vectors
+run along the windows, and single numbers of the output gradient are spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numba import prange
+
+from ..memory import scratch
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from .build import kernel
+from .conv_direct import correlate
+from .conv_plan import Geometry, area, plan_of
+from .launch import run
+from .products import row_step
+from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
+
+__all__ = ["FEW_FILTERS", "correlate_few", "correlate_few_weight", "neighbours"]
+
+LANES = TILE.lanes
+FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
+
+
+def neighbours(windows: Windows, f: int) -> int:
+    """Return how many outputs side by side to compute as one of so many times the f filters.
+
+    >>> neighbours(Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 2 * TILE.lanes)
+    1
+    """
+    if windows.dilation[1] != 1 or windows.groups != 1 or windows.kernel[1] == 1:
+        return 1
+    kw, sw = windows.kernel[1], windows.stride[1]
+
+    def cost(block: int) -> float:  # multiply-adds of vectors for an output
+        return (kw + (block - 1) * sw) * -(-block * f // LANES) / block
+
+    blocks = range(1, min(windows.size[1], TILE.columns // f) + 1)
+    best = min(blocks, key=cost, default=1)
+    return best if cost(best) < 0.8 * cost(1) else 1
+
+
+def correlate_few(
+    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
+) -> None:
+    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
+
+    A NaN spreads to the neighbours that are computed together with it.
+    """
+    n, oh, ow, f = out.shape
+    block = neighbours(windows, f)
+    if block == 1:
+        correlate(x, w, bias, out, windows, parts)
+        return
+    (kh, kw), (sh, sw) = windows.kernel, windows.stride
+    wide = kw + (block - 1) * sw
+    split = w[0]  # (kh, kw, c, f)
+    joined = np.zeros((kh, wide, split.shape[2], block, f), np.float32)
+    for b in range(block):
+        joined[:, b * sw : b * sw + kw, :, b] = split
+    whole, rest = ow // block * block, ow % block
+    wider = replace(windows, kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
+    correlate(
+        x, joined.reshape(1, kh, wide, -1, block * f),
+        None if bias is None else np.tile(bias, block),
+        out[:, :, :whole].reshape(n, oh, ow // block, block * f),  # a view
+        wider, parts,
+    )  # fmt: skip
+    if rest:
+        origin = (windows.origin[0], windows.origin[1] + whole * sw)
+        others = replace(windows, size=(oh, rest), origin=origin)
+        correlate(x, w, bias, out[:, :, whole:], others, parts)
+
+
+@instruction
+def weight_sum_turned(
+    _: Value,
+    x: Value,
+    sources: Value,
+    g: Value,
+    g_step: Value,
+    count: Value,
+    gw: Value,
+    gw_step: Value,
+    valid: Value,
+) -> Emit:
+    """Add to ``gw[f, k]`` the sum over p < count of ``g[p, f] x[sources[p] + k]``.
+
+    For `FEW_FILTERS` filters f, of which `valid` exist (the others are the last one again), and
+    `TILE.lanes` depths k.
+    """
+
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, sources, g, g_step, count, gw, gw_step, valid = values
+        builder = e.builder
+        last = e.add(valid, -1)
+        index = [
+            builder.select(builder.icmp_signed("<", e.whole(f), last), e.whole(f), last)
+            for f in range(FEW_FILTERS)
+        ]
+        filters = [builder.mul(f, e.whole(BYTES)) for f in index]
+        with e.loop(count, [g, *[e.zero] * FEW_FILTERS]) as pixel:
+            g_now, *sums = pixel.values
+            window = [e.load(e.add(x, e.table(sources, pixel.index)))]
+            places = [builder.add(g_now, distance) for distance in filters]
+            pixel.next = [e.add(g_now, g_step), *row_step(e, places, window, sums)]
+        for f, total in enumerate(pixel.results[1:]):
+            with builder.if_then(builder.icmp_signed(">", valid, e.whole(f))):
+                at = e.add(gw, builder.mul(gw_step, e.whole(f)))
+                e.store(builder.fadd(e.load(at), total), at)
+
+    return emit
+
+
+@kernel()
+def _share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    f: int,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+) -> None:
+    sums = gw[part]
+    sums[:] = 0
+    depth, line = sums.shape[2], sums.shape[1] * sums.shape[2] * BYTES
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, space[part])
+        pixel = (job // g.bands * g.images * g.oh + job % g.bands * g.rows) * g.ow
+        for tap in range(g.tap_count):
+            for k in range(0, depth, LANES):
+                for first in range(0, f, FEW_FILTERS):
+                    weight_sum_turned(
+                        at + taps[tap] + k * BYTES, sources.ctypes.data,
+                        grad.ctypes.data + (pixel * f + first) * BYTES, f * BYTES,
+                        images * rows * g.ow,
+                        sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
+                        f - first,
+                    )  # fmt: skip
+
+
+@kernel(parallel=True)
+def _weight(
+    g: Geometry,
+    x: Array,
+    grad: Array,
+    f: int,
+    gw: Array,
+    sources: Array,
+    taps: Array,
+    space: Array,
+    parts: int,
+) -> None:
+    for part in prange(parts):
+        _share(part, parts, g, x, grad, f, gw, sources, taps, space)
+
+
+def correlate_few_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
+    """Do as `correlate_weight` for one group."""
+    f, (kh, kw), c = grad.shape[3], windows.kernel, x.shape[3]
+    together = windows.dilation[1] == 1 or kw == 1
+    count, depth = (kh, kw * c) if together else (kh * kw, c)
+    padded = depth + -depth % LANES
+    rest = LANES if depth % LANES else 0  # read beyond a window
+    plan = plan_of(x.shape, windows, (0, 0), parts, rest, True)
+    with scratch() as take:
+        space = take((parts, plan.floats), np.float32)
+        gw = take((parts, f, count, padded), np.float32)
+        run(
+            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
+            plan.sources, plan.taps, space,
+        )  # fmt: skip
+        total = gw[..., :depth].sum(0)  # one share after the other
+    split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(split)

@@ -1,0 +1,174 @@
+"""Where the windows of a convolution lie in memory: jobs, tables of distances, zeros around images.
+
+A job is a band of output rows of one image, or several small images, of some 256 outputs. If its
+windows reach into the padding, its area is first copied to scratch memory with zeros around it,
+which costs one pass over the input in cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..checks import Pair
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from .build import kernel
+from .products import clear_bytes, copy_bytes
+from .vector import BYTES, TILE
+
+__all__ = ["Geometry", "Plan", "area", "first_of", "plan_of", "with_targets"]
+
+JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
+JOB_BYTES = 1 << 18  # of the input area of one job: stays in a second-level cache
+LANES = TILE.lanes
+MOST_ROWS = 16  # of any micro-kernel: by how much tables are longer
+
+
+class Geometry(NamedTuple):
+    """The numbers of a convolution that kernels need, in pixels and floats."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    oh: int
+    ow: int
+    top: int  # of the first window in the image: negative in the padding
+    left: int
+    stride: int  # between rows of windows
+    reach: int  # rows that a window spans
+    width: int  # columns of the area under all windows
+    images: int  # of a job
+    rows: int  # of outputs of a job
+    bands: int  # jobs of an image
+    jobs: int
+    copied: int  # whether areas are copied to scratch memory
+    groups: int
+    tap_count: int  # in the table
+    depth: int  # floats that lie together at a tap
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A geometry, its tables (distances in bytes), and the floats of scratch memory per thread."""
+
+    geometry: Geometry
+    sources: Array
+    targets: Array
+    taps: Array
+    floats: int
+
+
+def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
+    """Return how many images, and how many rows of outputs, are one job."""
+    if oh * ow * 2 <= JOB_PIXELS and oh * row_bytes * 2 <= JOB_BYTES:
+        images = min(JOB_PIXELS // (oh * ow), JOB_BYTES // max(1, oh * row_bytes))
+        return max(1, min(images, -(-n // parts))), oh
+    rows = max(1, min(oh, JOB_PIXELS // ow, JOB_BYTES // max(1, row_bytes)))
+    if n < parts:
+        rows = min(rows, -(-oh * n // parts))
+    bands = -(-oh // rows)
+    return 1, -(-oh // bands)
+
+
+@lru_cache(maxsize=512)
+def plan_of(
+    shape: tuple[int, int, int, int],
+    windows: Windows,
+    out: tuple[int, int],
+    parts: int,
+    rest: int,
+    merge: bool,
+) -> Plan:
+    """Plan the windows over images of `shape` (n, h, w, c) for `parts` threads.
+
+    `out` are the strides in bytes of an output row and of a pixel (that of an image is the
+    kernel's business unless jobs have several). `rest` tells by how many floats a kernel may read
+    beyond a window's taps. Taps that lie together are merged into one if `merge`.
+    """
+    n, h, w, c = shape
+    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (
+        windows.kernel, windows.size, windows.stride, windows.dilation,
+    )  # fmt: skip
+    top, left = windows.origin
+    reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
+    images, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
+    fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
+    copied = not fits or rest > 0
+    height = (rows - 1) * sh + reach
+    tall, wide = (height, width) if copied else (h, w)
+    image, row, column = np.ogrid[:images, :rows, :ow]
+    sources = ((image * tall + row * sh) * wide + column * sw) * c * BYTES
+    targets = (image * oh * out[0]) + row * out[0] + column * out[1]
+    together = merge and windows.groups == 1 and (dw == 1 or kw == 1)
+    i, j = np.ogrid[:kh, : 1 if together else kw]
+    taps = (i * dh * wide + j * dw) * c * BYTES
+    bands = -(-oh // rows)
+    geometry = Geometry(
+        n, h, w, c, oh, ow, top, left, sh, reach, width, images, rows, bands,
+        -(-n // images) * bands, int(copied), windows.groups, taps.size,
+        kw * c if together else c // windows.groups,
+    )  # fmt: skip
+    floats = images * height * width * c + rest + LANES if copied else 0
+    return Plan(geometry, _table(sources), _table(targets), _table(taps), floats + -floats % LANES)
+
+
+def _table(distances: Array) -> Array:
+    """Return distances as a table that repeats the last one, for tiles that reach over the end."""
+    flat = np.ascontiguousarray(distances, np.int64).ravel()
+    return np.concatenate([flat, np.repeat(flat[-1:], MOST_ROWS)])
+
+
+def with_targets(plan: Plan, strides: tuple[int, ...]) -> Plan:
+    """Return the plan, with other targets if output images do not follow each other row by row."""
+    g = plan.geometry
+    if g.images == 1 or strides[0] == strides[1] * g.oh:
+        return plan
+    image, row, column = np.ogrid[: g.images, : g.rows, : g.ow]
+    targets = image * strides[0] + row * strides[1] + column * strides[2]
+    return Plan(g, plan.sources, _table(targets), plan.taps, plan.floats)
+
+
+def first_of(out: Array) -> Array:
+    """Return the first number of an array, as an array: what kernels take as its address."""
+    return out[:1, 0, 0, :1].reshape(-1)
+
+
+@kernel()
+def area(
+    job: int,
+    g: Geometry,
+    x: Array,
+    space: Array,
+) -> tuple[int, int, int]:
+    """Return (address, images, rows): where a job's windows lie, copied to `space` if need be.
+
+    x is (n, h, w, c) as one row of floats.
+    """
+    image = job // g.bands * g.images
+    row = job % g.bands * g.rows
+    images, rows = min(g.images, g.n - image), min(g.rows, g.oh - row)
+    y0 = g.top + row * g.stride
+    if g.copied == 0:
+        return x.ctypes.data + ((image * g.h + y0) * g.w + g.left) * g.c * BYTES, images, rows
+    height, tall = (rows - 1) * g.stride + g.reach, (g.rows - 1) * g.stride + g.reach
+    line, pixel = g.width * g.c * BYTES, g.c * BYTES
+    first, last = max(g.left, 0), min(g.left + g.width, g.w)
+    before, after = (first - g.left) * pixel, (g.left + g.width - last) * pixel
+    for k in range(images):
+        for i in range(height):
+            to, y = space.ctypes.data + (k * tall + i) * line, y0 + i
+            if y < 0 or y >= g.h or last <= first:
+                clear_bytes(to, line)
+                continue
+            start = x.ctypes.data + (((image + k) * g.h + y) * g.w + first) * pixel
+            if before > 0:
+                clear_bytes(to, before)
+            copy_bytes(to + before, start, (last - first) * pixel)
+            if after > 0:
+                clear_bytes(to + line - after, after)
+    return space.ctypes.data, images, rows

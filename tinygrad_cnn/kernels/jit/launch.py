@@ -1,0 +1,212 @@
+"""From NumPy arrays to a running kernel: views in the order of memory, shares, threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange
+
+from .. import threads
+from ..dispatch import use_reference_only
+from ..memory import empty
+from ..reference.layout import Array, as_nhwc
+from .build import kernel
+
+__all__ = [
+    "dense",
+    "images",
+    "images_like",
+    "images_of",
+    "nchw",
+    "new_images",
+    "readable",
+    "run",
+    "shares",
+]
+
+SPINS = "2000"  # rounds of active waiting before a thread sleeps
+PIECE = 4096  # numbers that are put in another order at a time
+LEAST_SHARE = 1 << 16  # bytes read and written by a share that is worth waking a thread
+
+FLOAT32 = np.dtype(np.float32)
+
+
+class _Here(threading.local):
+    threads = 0  # what this Python thread has told Numba
+
+
+class _Layer:
+    """What is known about Numba's threads once they run."""
+
+    started = False
+    name = ""
+    guard: AbstractContextManager[object] = nullcontext()
+
+
+_here, _layer = _Here(), _Layer()
+_starting = threading.Lock()
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Let the OpenMP library that is loaded in here wait actively for some 100 microseconds.
+
+    Its default is milliseconds: good while nothing else runs, but next to one busy process every
+    parallel loop then waits, on the processor that it needs, for a thread without one.
+    """
+    name = "GOMP_SPINCOUNT"
+    if name in os.environ or "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ[name] = SPINS
+    try:
+        yield
+    finally:
+        del os.environ[name]  # not for other libraries and child processes
+
+
+def _start() -> None:
+    with _starting:
+        if _layer.started:
+            return
+        with _short_waits():
+            numba.set_num_threads(1)  # starts the threads
+        _layer.name = numba.threading_layer()
+        if _layer.name == "workqueue":  # ends the process if two Python threads use it at once
+            _layer.guard = threading.Lock()
+        _layer.started = True
+
+
+def _after_fork() -> None:
+    global _starting
+    _starting = threading.Lock()
+    if _layer.name == "workqueue":
+        _layer.guard = threading.Lock()
+    if _layer.started and _layer.name == "omp":
+        use_reference_only()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def shares(nbytes: int) -> int:
+    """Return among how many threads to share work that reads and writes `nbytes`."""
+    return max(1, min(threads.team(), nbytes // LEAST_SHARE))
+
+
+def run(kernel: Any, parts: int, *args: Any) -> Any:
+    """Call ``kernel(*args, parts)`` for `parts` threads."""
+    if not _layer.started:
+        _start()
+    if _here.threads != parts:
+        numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))
+        _here.threads = parts
+    if not getattr(kernel, "overloads", True):
+        types = tuple(numba.typeof(a) for a in (*args, parts))
+        threads.apart(lambda: kernel.compile(types))
+    with _layer.guard:
+        return kernel(*args, parts)
+
+
+class _Alias:
+    """Memory of an array, said to be writable."""
+
+    __slots__ = ("__array_interface__", "owner")
+
+    def __init__(self, owner: Array) -> None:
+        self.owner = owner
+        described = dict(owner.__array_interface__)
+        described["data"] = (described["data"][0], False)
+        self.__array_interface__ = described
+
+
+def readable(x: Array) -> Array:
+    """Return x as kernels want it: Numba would compile them anew for read-only arrays.
+
+    Kernels do not write to their arguments, so the flag may be passed over.
+    """
+    return x if x.flags.writeable else np.asarray(_Alias(x))
+
+
+def images(x: Array) -> Array | None:
+    """Return x (n, c, h, w) as an (n, h, w, c) view, or None if it lies otherwise in memory or is
+    not float32.
+    """
+    if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0:
+        return None
+    image = x.transpose(0, 2, 3, 1)
+    flags = image.flags
+    if not (flags.c_contiguous and flags.aligned):
+        return None
+    return image if flags.writeable else readable(image)
+
+
+@kernel(parallel=True)
+def _to_channels_last(x: Array, out: Array, parts: int) -> None:
+    """Write x (n, c, pixels) to out (n, pixels, c), in pieces that stay in the nearest cache."""
+    n, pixels, c = out.shape
+    step = max(16, PIECE // c)
+    pieces = (pixels + step - 1) // step
+    for part in prange(parts):
+        for piece in range(n * pieces * part // parts, n * pieces * (part + 1) // parts):
+            start = piece % pieces * step
+            target = out[piece // pieces, start : start + step]
+            for k in range(c):
+                source = x[piece // pieces, k, start : start + step]
+                for p in range(source.size):
+                    target[p, k] = source[p]
+
+
+def images_like(g: Array, dtype: Any = FLOAT32) -> Array:
+    """Return g (n, c, h, w) as (n, h, w, c), copied if need be."""
+    flags = g.flags
+    plain = flags.c_contiguous and flags.aligned and g.dtype == dtype == FLOAT32 and g.size
+    if not plain or g.transpose(0, 2, 3, 1).flags.c_contiguous:
+        image = as_nhwc(g, np.dtype(dtype))
+        return readable(image) if image.flags.aligned else image.copy()
+    n, c, h, w = g.shape
+    out = empty((n, h, w, c), FLOAT32)
+    planes, target = readable(g).reshape(n, c, h * w), out.reshape(n, h * w, c)
+    run(_to_channels_last, shares(2 * g.nbytes), planes, target)
+    return out
+
+
+def images_of(x: Array) -> Array | None:
+    """Return x (n, c, h, w) as (n, h, w, c), copied if need be, or None if it is not float32 or
+    has no numbers.
+    """
+    return images_like(x) if x.ndim == 4 and x.dtype == FLOAT32 and x.size else None
+
+
+def new_images(n: int, h: int, w: int, c: int, dtype: Any = FLOAT32) -> Array:
+    """Return uninitialised (n, h, w, c)."""
+    return empty((n, h, w, c), dtype)
+
+
+def nchw(image: Array) -> Array:
+    """Return (n, h, w, c) as the caller sees it, (n, c, h, w)."""
+    return image.transpose(0, 3, 1, 2)
+
+
+def dense(x: Array) -> tuple[Array, Callable[[Array], Array]] | None:
+    """Return a dense float32 x as (count,) numbers in the order of memory, and the function that
+    gives such numbers x's shape; None if x is anything else.
+    """
+    flags = x.flags
+    if x.dtype != FLOAT32 or x.size == 0 or not flags.aligned:
+        return None
+    shape = x.shape
+    if flags.c_contiguous:
+        return readable(x).reshape(-1), lambda numbers: numbers.reshape(shape)
+    image = images(x)
+    if image is None:
+        return None
+    order = image.shape
+    return image.reshape(-1), lambda numbers: numbers.reshape(order).transpose(0, 3, 1, 2)
