@@ -24,10 +24,16 @@ settings.register_profile("thorough", max_examples=1000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--kernels jit`` runs the tests on compiled kernels wherever there are any."""
+    parser.addoption("--kernels", choices=["auto", "jit", "reference"], default="auto")
+
+
 @pytest.fixture(autouse=True)
-def _leaves_nothing_behind() -> Iterator[None]:
+def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test starts from one seed and fails if it leaks a grad mode or a thread."""
     tg.manual_seed(0)
+    tg.set_kernels(request.config.getoption("--kernels"))
     before = set(threading.enumerate())
     yield
     recording = tg.is_grad_enabled()

@@ -231,7 +231,12 @@ from tinygrad_cnn.functions import (
     zeros_like,
 )
 from tinygrad_cnn.functions.printing import set_printoptions
-from tinygrad_cnn.kernels import set_conv_algorithm
+from tinygrad_cnn.kernels import (
+    get_num_threads,
+    set_conv_algorithm,
+    set_kernels,
+    set_num_threads,
+)
 from tinygrad_cnn.ops.random import (
     Generator,
     default_generator,
@@ -375,6 +380,7 @@ __all__ = [
     "ge",
     "gelu",
     "get_default_dtype",
+    "get_num_threads",
     "get_rng_state",
     "gt",
     "half",
@@ -494,6 +500,8 @@ __all__ = [
     "set_conv_algorithm",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_kernels",
+    "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "short",

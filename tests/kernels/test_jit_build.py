@@ -224,7 +224,7 @@ from tinygrad_cnn import kernels
 kernels.relu(np.ones(100, np.float32))
 print("numba" in sys.modules)
 """
-    assert python(code, TINYGRAD_CNN_KERNELS="auto") == "False"
+    assert python(code) == "False"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork processes")
@@ -242,7 +242,7 @@ if child == 0:
 assert kernels.relu(x).min() == 1
 print(os.waitpid(child, 0)[1])
 """
-    assert python(code, TINYGRAD_CNN_KERNELS="auto", OPENBLAS_NUM_THREADS="2") == "0"
+    assert python(code, OPENBLAS_NUM_THREADS="2") == "0"
 
 
 def test_waiting_is_set_for_our_threads_only() -> None:
@@ -253,7 +253,7 @@ before = dict(os.environ)
 kernels.relu(np.ones(1 << 20, np.float32))
 print(before == dict(os.environ))
 """
-    assert python(code, TINYGRAD_CNN_KERNELS="auto") == "True"
+    assert python(code) == "True"
 
 
 def test_numbas_own_pool_serves_several_callers_one_by_one() -> None:
@@ -275,7 +275,6 @@ print(numba.threading_layer(), len(wrong))
 """
     found = python(
         code,
-        TINYGRAD_CNN_KERNELS="jit",
         NUMBA_THREADING_LAYER="workqueue",
         OPENBLAS_NUM_THREADS="2",
     )
@@ -287,6 +286,7 @@ def test_compiling_keeps_no_array_alive(tmp_path: Path) -> None:
 import gc, weakref, numpy as np
 from tinygrad_cnn import kernels
 gc.disable()
+kernels.set_kernels("jit")
 two, one, none = (2, 2), (1, 1), (0, 0)
 def step():
     x = np.ones((2, 3, 8, 8), np.float32)
@@ -297,4 +297,4 @@ def step():
 print(step()() is None)
 """
     empty = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
-    assert python(code, TINYGRAD_CNN_KERNELS="jit", **empty) == "True"
+    assert python(code, **empty) == "True"

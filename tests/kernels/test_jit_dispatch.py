@@ -140,14 +140,6 @@ def test_choices_are_checked_and_given_back() -> None:
         kernels.set_kernels("fast")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("given", "expected"), [("reference", "reference"), ("wrong", "auto")])
-def test_the_environment_chooses_at_the_start(
-    given: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(choice.VARIABLE, given)
-    assert choice._initial() == expected
-
-
 def test_every_compiled_kernel_has_the_signature_of_its_reference() -> None:
     pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
     import inspect

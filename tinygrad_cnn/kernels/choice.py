@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
@@ -12,19 +11,7 @@ __all__ = ["KernelSet", "has_numba", "kernel_set", "set_kernels"]
 
 KernelSet = Literal["auto", "jit", "reference"]
 
-VARIABLE = "TINYGRAD_CNN_KERNELS"  # environment: the choice at the start
-
-
-def _initial() -> KernelSet:
-    wanted = os.environ.get(VARIABLE, "auto")
-    for name in get_args(KernelSet):
-        if wanted == name:
-            return name  # type: ignore[no-any-return] # get_args has no types
-    return "auto"
-
-
-_START: KernelSet = _initial()
-chosen: ContextVar[KernelSet] = ContextVar("kernels", default=_START)
+chosen: ContextVar[KernelSet] = ContextVar("kernels", default="auto")
 
 
 @cache
@@ -40,7 +27,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
     enough to repay the call; where compiling fails, it warns once and goes on with NumPy.
     ``"jit"`` takes them for arrays of every size and raises what goes wrong; what no compiled
     kernel does (other dtypes, some memory layouts) is still NumPy's. ``"reference"`` takes NumPy's
-    kernels only. The environment variable TINYGRAD_CNN_KERNELS sets the choice at the start.
+    kernels only.
 
     Raises
     ------
