@@ -11,7 +11,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..reference.conv import _phase
+from ..reference.conv import phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
@@ -133,8 +133,8 @@ def conv2d_input(
         target = out[:, ry :: stride[0], rx :: stride[1]]
         if target.size == 0:
             continue
-        rows, y0, dy = _phase(kh, stride[0], dilation[0], padding[0][0], ry)
-        columns, x0, dx = _phase(kw, stride[1], dilation[1], padding[1][0], rx)
+        rows, y0, dy = phase(kh, stride[0], dilation[0], padding[0][0], ry)
+        columns, x0, dx = phase(kw, stride[1], dilation[1], padding[1][0], rx)
         if not rows or not columns:
             target[...] = 0
             continue

@@ -14,7 +14,7 @@ from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
 from .winograd import correlate_winograd, correlate_winograd_weight
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "phase"]
 
 
 def _exact(inner: np.dtype[Any]) -> bool:
@@ -98,7 +98,7 @@ def conv2d(
     return as_nchw(out, dtype)
 
 
-def _phase(
+def phase(
     kernel: int, stride: int, dilation: int, padding: int, residue: int
 ) -> tuple[list[int], int, int]:
     """Return (taps, origin, step) by which the pixels y = residue (mod stride) read the output
@@ -162,8 +162,8 @@ def conv2d_input(
     )  # (G, kh, kw, f/G, c/G)
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
-        rows, y0, dy = _phase(kh, stride[0], dilation[0], padding[0][0], ry)
-        columns, x0, dx = _phase(kw, stride[1], dilation[1], padding[1][0], rx)
+        rows, y0, dy = phase(kh, stride[0], dilation[0], padding[0][0], ry)
+        columns, x0, dx = phase(kw, stride[1], dilation[1], padding[1][0], rx)
         if not rows or not columns:
             target[...] = 0
             continue
