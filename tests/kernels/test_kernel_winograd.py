@@ -130,3 +130,28 @@ def test_an_infinity_reaches_the_outputs_that_see_it(seed: int) -> None:
     with np.errstate(invalid="ignore"):
         y = kernels.conv2d(x, w, **options)
     assert not np.isfinite(y[0, :, 3:6, 3:6]).any()
+
+
+@pytest.mark.parametrize("kernels_of", ["reference", "auto"])
+@pytest.mark.parametrize(("k", "stride"), [(5, 2), (6, 2), (7, 2), (9, 3), (3, 1)])
+def test_phases_of_larger_kernels_that_happen_to_be_3x3(
+    k: int, stride: int, kernels_of: str
+) -> None:
+    """A strided adjoint falls into phases; one with 3 x 3 taps goes Winograd's way with its own."""
+    rng = np.random.default_rng(k)
+    options = {
+        "stride": (stride, stride),
+        "padding": ((k // 2, k // 2), (k // 2, k // 2)),
+        "dilation": (1, 1),
+    }
+    size = kernels.conv2d_output_size((24, 23), (k, k), **options)
+    w, g = rng.standard_normal((16, 16, k, k)), rng.standard_normal((2, 16, *size))
+    exact = kernels.conv2d_input(g, w, size=(24, 23), groups=1, **options)
+    former = kernels.set_kernels(kernels_of)
+    try:
+        found = kernels.conv2d_input(
+            g.astype(np.float32), w.astype(np.float32), size=(24, 23), groups=1, **options
+        )
+    finally:
+        kernels.set_kernels(former)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=5e-5 * np.abs(exact).max())

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from tinygrad_cnn.autograd.node import GraphNode, Leaf
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
 
 __all__ = [
     "Ownership",
@@ -23,22 +23,16 @@ class Ownership:
     """Sees to it that no two gradients handed out share memory with each other or with a root."""
 
     def __init__(self, roots: dict[GraphNode, Any]) -> None:
-        self.taken = {id(_memory(g.array)) for g in roots.values() if isinstance(g, Variable)}
+        self.taken = {id(memory_of(g.array)) for g in roots.values() if isinstance(g, Variable)}
 
     def take(self, g: Any) -> Any:
         """``g``, copied if its memory is not its own alone."""
         array = g.array
-        memory = _memory(array)
+        memory = memory_of(array)
         if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
             return wrap(array.copy())
         self.taken.add(id(memory))
         return g
-
-
-def _memory(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def accumulate(
@@ -63,10 +57,12 @@ def accumulate(
 
 
 def several(value: Any) -> list[Variable]:
+    """One tensor, or several, as a list."""
     return [value] if isinstance(value, Variable) else list(value)
 
 
 def several_or_none(value: Any) -> list[Variable | None] | None:
+    """The same for gradients, which may be left out."""
     return None if value is None else [value] if isinstance(value, Variable) else list(value)
 
 
@@ -107,6 +103,7 @@ def roots_of(
 
 
 def targets_of(name: str, inputs: list[Variable]) -> set[GraphNode]:
+    """The nodes at which gradients are wanted."""
     nodes: set[GraphNode] = set()
     for i, t in enumerate(inputs):
         node = t.current_node()

@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
-from tinygrad_cnn.autograd.variable import Variable, View, wrap
+from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
 
 __all__ = ["Op", "isolate"]
 
@@ -184,7 +184,7 @@ class Op:
 
     def _track_view(self, out: Any, source: Any, params: dict[str, Any]) -> None:
         """Let ``out`` share its source's version, and know how to be replayed from its base."""
-        if not isinstance(source, Variable) or not _same_memory(out.array, source.array):
+        if not isinstance(source, Variable) or memory_of(out.array) is not memory_of(source.array):
             return
         out.version = source.version
         tracked = is_recording()
@@ -357,14 +357,3 @@ def _cast(value: Any, dtype: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.astype(dtype, copy=False)
     return np.asarray(value).astype(dtype)  # wraps around as PyTorch does
-
-
-def _owner(array: np.ndarray[Any, Any]) -> Any:
-    """The object that owns the memory of ``array``."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array if array.base is None else array.base
-
-
-def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    return a.base is not None and _owner(a) is _owner(b)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "category",
     "common_dtype",
     "get_default_dtype",
-    "is_floating",
     "set_default_dtype",
 ]
 
@@ -42,11 +42,6 @@ def set_default_dtype(dtype: Any) -> None:
     if wanted.kind != "f":
         raise TypeError(f"set_default_dtype: `dtype` is {wanted} but must be a floating dtype")
     _default_float = wanted
-
-
-def is_floating(dtype: np.dtype[Any]) -> bool:
-    """Whether tensors of this dtype can require gradients."""
-    return dtype.kind == "f"
 
 
 def category(dtype: np.dtype[Any], name: str = "tensor") -> int:

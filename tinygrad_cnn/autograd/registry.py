@@ -30,16 +30,7 @@ REGISTRY: dict[str, Op] = {}
 
 
 def op(
-    *,
-    vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None = None,
-    fused: Callable[..., Any] | None = None,
-    reference: Callable[..., Any] | None = None,
-    broadcasts: bool = False,
-    promotes: str = "",
-    quiet: bool = False,
-    view: bool = False,
-    samples: Callable[..., Any] | None = None,
-    errors: tuple[Any, ...] = (),
+    *, vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None = None, **options: Any
 ) -> Callable[[Callable[..., Any]], Op]:
     """Make a differentiable operation of a function on arrays, and register it.
 
@@ -83,18 +74,7 @@ def op(
     """
 
     def decorate(forward: Callable[..., Any]) -> Op:
-        record = Op(
-            forward,
-            vjp,
-            fused=fused,
-            reference=reference,
-            broadcasts=broadcasts,
-            promotes=promotes,
-            quiet=quiet,
-            view=view,
-            samples=samples,
-            errors=errors,
-        )
+        record = Op(forward, vjp, **options)
         if record.name in REGISTRY:
             raise ValueError(f"op: `{record.name}` is already registered")
         REGISTRY[record.name] = record

@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "wrap"]
+__all__ = ["Variable", "View", "memory_of", "wrap"]
 
 
 class View:
@@ -122,3 +122,10 @@ def wrap(array: Any, node: GraphNode | None = None) -> Any:
     out.view_of = None
     out._grad = None
     return out
+
+
+def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first array of which ``array`` is a view (itself if it is none)."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
-from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.functions.inplace import assign, check_writable, take_history
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
 
@@ -40,8 +43,16 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     tensor([0., 2.])
     """
     x = to_tensor(input)
-    y = ops.relu(x)
-    return assign(x, y, "relu_") if inplace else y
+    if not inplace:
+        return ops.relu(x)
+    node = x.current_node()
+    check_writable(x, "relu_", node is not None)
+    np.maximum(x.array, 0, out=x.array)
+    live = node is not None and is_recording()
+    # The rule needs the result only, which x now holds: nothing else is allocated or copied.
+    y = ops.relu.record(x.array, (x,), (x.array,), (node,), {}) if live else x
+    take_history(x, y, "relu_")
+    return x
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

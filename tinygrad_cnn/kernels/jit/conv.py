@@ -11,7 +11,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..reference.conv import phase
+from ..reference.conv import minimal, phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
@@ -19,23 +19,12 @@ from .launch import FLOAT32, images_like, nchw, new_images, readable, shares
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
 
-FEWEST_CHANNELS = 16  # on both sides, from which Winograd's transforms pay
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
 def supports_conv2d(*arrays: Array | None) -> bool:
     """Return whether the compiled kernels compute with these arrays: float32, none empty."""
     return all(a is None or (a.dtype == FLOAT32 and a.size > 0) for a in arrays)
-
-
-def _minimal(windows: Windows, c: int, f: int) -> bool:
-    """Return whether to use Winograd's algorithm, for c channels in and f out."""
-    wanted = conv_algorithm()
-    if wanted == "direct" or windows.kernel != (3, 3) or windows.dilation != (1, 1):
-        return False
-    if windows.groups != 1 or windows.stride != (1, 1):
-        return False
-    return wanted == "winograd" or (min(c, f) >= FEWEST_CHANNELS and min(windows.size) >= 4)
 
 
 def _correlate(
@@ -94,7 +83,7 @@ def conv2d(
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     parts = shares(image.nbytes + out.nbytes)
     bias = None if b is None else _plain(b)
-    if _minimal(windows, x.shape[1], f):
+    if minimal(windows, x.shape[1], f):
         conv_winograd.correlate_winograd(image, _plain(w), bias, out, origin, parts)
     elif depth == 1 and f == groups:
         taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)
@@ -140,7 +129,7 @@ def conv2d_input(
             continue
         dims = (target.shape[1], target.shape[2])
         windows = Windows((len(rows), len(columns)), dims, (y0, x0), (1, 1), (dy, dx), groups)
-        if _minimal(windows, f, c) and (kh, kw) == (3, 3):
+        if minimal(windows, f, c) and (kh, kw) == (3, 3):
             conv_winograd.correlate_winograd(
                 grad, _plain(w), None, target, (y0, x0), parts, turned=True
             )
@@ -181,7 +170,7 @@ def conv2d_weight(
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     image, grad = images_like(x), images_like(g)
     parts = shares(image.nbytes + grad.nbytes)
-    if _minimal(windows, c, f):
+    if minimal(windows, c, f):
         return conv_winograd_weight.correlate_winograd_weight(image, grad, origin, parts)
     if depth == 1 and f == groups:
         taps = conv_depthwise.correlate_depthwise_weight(image, grad, windows, parts)

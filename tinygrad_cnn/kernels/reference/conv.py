@@ -14,7 +14,9 @@ from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
 from .winograd import correlate_winograd, correlate_winograd_weight
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "phase"]
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
+
+FEWEST_CHANNELS = 16  # on both sides, from which Winograd's transforms pay
 
 
 def _exact(inner: np.dtype[Any]) -> bool:
@@ -22,16 +24,14 @@ def _exact(inner: np.dtype[Any]) -> bool:
     return conv_algorithm() == "direct" or inner != np.float32
 
 
-def _minimal(windows: Windows, inner: np.dtype[Any], dtype: np.dtype[Any], c: int, f: int) -> bool:
+def minimal(windows: Windows, c: int, f: int) -> bool:
     """Return whether to use Winograd's algorithm, for c channels in and f out."""
     wanted = conv_algorithm()
-    if wanted == "direct" or not inner == dtype == np.float32:
+    if wanted == "direct" or windows.kernel != (3, 3) or windows.dilation != (1, 1):
         return False
-    if windows.kernel != (3, 3) or windows.dilation != (1, 1) or windows.groups != 1:
+    if windows.groups != 1 or windows.stride != (1, 1) or 0 in windows.size or c * f == 0:
         return False
-    if windows.stride != (1, 1) or 0 in windows.size or c * f == 0:
-        return False
-    return wanted == "winograd" or (min(c, f) >= 16 and min(windows.size) >= 4)
+    return wanted == "winograd" or (min(c, f) >= FEWEST_CHANNELS and min(windows.size) >= 4)
 
 
 def conv2d(
@@ -86,7 +86,7 @@ def conv2d(
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     bias = None if b is None else b.astype(inner, copy=False)
-    if _minimal(windows, inner, x.dtype, groups * depth, f):
+    if inner == x.dtype == np.float32 and minimal(windows, groups * depth, f):
         correlate_winograd(image, w, bias, out, origin)
     elif depth == 1 and f == groups:
         taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)
@@ -169,8 +169,8 @@ def conv2d_input(
             continue
         kernel, dims = (len(rows), len(columns)), (target.shape[1], target.shape[2])
         windows = Windows(kernel, dims, (y0, x0), (1, 1), (dy, dx), groups)
-        if _minimal(windows, inner, g.dtype, f, c):
-            turned = w[:, :, ::-1, ::-1].swapaxes(0, 1)  # (c, f, 3, 3)
+        if inner == g.dtype == np.float32 and minimal(windows, f, c):
+            turned = w[:, :, rows][:, :, :, columns].swapaxes(0, 1)  # (c, f, 3, 3)
             correlate_winograd(grad, turned, None, target, (y0, x0))
             continue
         chosen = split[:, rows][:, :, columns].astype(inner, copy=False)
@@ -217,7 +217,7 @@ def conv2d_weight(
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     image, grad = as_nhwc(x, inner), as_nhwc(g, inner)
-    if _minimal(windows, inner, g.dtype, c, f):
+    if inner == g.dtype == np.float32 and minimal(windows, c, f):
         gw = correlate_winograd_weight(image, grad, origin)
     elif depth == 1 and f == groups:
         gw = correlate_depthwise_weight(image, grad, windows)[:, :, None].transpose(3, 2, 0, 1)
