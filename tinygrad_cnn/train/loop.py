@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train import interrupt
 from tinygrad_cnn.train.errors import TrainError
 
 __all__ = ["Totals", "evaluate", "train_epoch"]
@@ -98,6 +99,7 @@ def train_epoch(
         totals.add(loss.item(), scores, labels)
         if watch is not None:
             watch(totals)
+        interrupt.check()
     return totals
 
 
@@ -119,4 +121,5 @@ def evaluate(
             totals.add(loss_function(scores, labels).item(), scores, labels)
             if watch is not None:
                 watch(totals)
+            interrupt.check()
     return totals

@@ -11,6 +11,7 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import Generator, default_generator, manual_seed
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train import interrupt
 from tinygrad_cnn.train.build import make_optimizer, make_scheduler
 from tinygrad_cnn.train.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.config import Config
@@ -149,10 +150,13 @@ def fit(
     """Train as ``config`` says, keep everything in ``folder``, and return the test result.
 
     With ``resume`` the run goes on after the last epoch in the folder's checkpoint, to the very
-    weights that it would have reached without the interruption.
+    weights that it would have reached without the interruption. Ctrl-C stops after the batch that
+    is under way; pressed twice, at once.
 
     Raises
     ------
+    KeyboardInterrupt
+        Ctrl-C; the checkpoint is that of the last whole epoch.
     TrainError
         Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges.
     """
@@ -164,7 +168,7 @@ def fit(
         folder.write_metrics(state.history)  # the process may have died just before it did
     else:
         state.snapshot().write(folder.checkpoint)
-    with RunProgress(console, config.epochs, quiet=quiet) as progress:
+    with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
         progress.note(_summary(state, folder))
         if checkpoint is not None:
             progress.note(f"Continuing after epoch {len(state.history)} of {config.epochs}.")
@@ -180,6 +184,7 @@ def fit(
             state.snapshot().write(folder.checkpoint)
             folder.write_metrics(state.history)
             progress.end(row)
+            interrupt.check()
     return _conclude(config, folder, state)
 
 
