@@ -61,6 +61,7 @@ class Tensor(InPlaceMethods):
 
     def __init__(self, data: Any = (), dtype: Any = None, *, requires_grad: bool = False) -> None:
         self.array = array_of(data, dtype)
+        self.pending = None
         self.node = None
         self.version = [0, None]
         self.view_of = None
@@ -73,17 +74,17 @@ class Tensor(InPlaceMethods):
     @property
     def shape(self) -> tuple[int, ...]:
         """Its sides."""
-        return self.array.shape
+        return (self.array if self.pending is None else self.pending).shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype of its elements."""
-        return self.array.dtype
+        return (self.array if self.pending is None else self.pending).dtype
 
     @property
     def ndim(self) -> int:
         """How many axes it has."""
-        return self.array.ndim
+        return (self.array if self.pending is None else self.pending).ndim
 
     @property
     def device(self) -> str:
@@ -151,7 +152,7 @@ class Tensor(InPlaceMethods):
         new = to_tensor(value).array
         if self.node is not None and new.dtype.kind != "f":
             raise TypeError(f"data: got dtype {new.dtype}, but a tensor with gradients is floating")
-        self.array = new
+        self.array, self.pending = new, None
         if type(self.node) is Leaf:
             self.node.shape, self.node.dtype = new.shape, new.dtype
 
@@ -176,11 +177,11 @@ class Tensor(InPlaceMethods):
 
     def size(self, dim: int | None = None) -> Any:
         """Its sides, or one of them."""
-        return self.array.shape if dim is None else self.array.shape[axis("size", dim, self.ndim)]
+        return self.shape if dim is None else self.shape[axis("size", dim, self.ndim)]
 
     def numel(self) -> int:
         """How many elements it has."""
-        return self.array.size
+        return (self.array if self.pending is None else self.pending).size
 
     nelement = numel
 
@@ -312,7 +313,7 @@ class Tensor(InPlaceMethods):
     def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
         array, wanted = state
         self.array, self.node, self.version = array, None, [0, None]
-        self.view_of = self._grad = None
+        self.view_of = self._grad = self.pending = None
         if wanted:
             self.want_gradient(True)
 

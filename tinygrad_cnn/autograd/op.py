@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,11 +14,13 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
-from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, View, hold, memory_of, owns, wrap
+from tinygrad_cnn.kernels.pending import Affine, Masked, Pending
 
 __all__ = ["Op", "isolate"]
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
+_SHAPED = (np.ndarray, Pending)
 _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
@@ -50,6 +51,9 @@ class Op:
         promotes: str = "",
         quiet: bool = False,
         view: bool = False,
+        waits: bool = False,
+        takes: tuple[str, ...] = (),
+        offers: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
     ) -> None:
@@ -57,7 +61,7 @@ class Op:
         self.name: str = forward.__name__
         self.forward, self.reference = forward, reference
         self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
-        self.quiet = quiet
+        self.quiet, self.waits = quiet, waits
         self.samples, self.errors = samples, errors
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
@@ -89,7 +93,10 @@ class Op:
             for i, n in enumerate(self.args)
             if n in wanted or reference is not None
         )
-        self.residual_names = wanted - {*self.args, *_AMBIENT}
+        self.residual_names = wanted.union(offers) - {*self.args, *_AMBIENT}
+        # The arguments, and the gradient `g`, that may come uncomputed.
+        self.takes = frozenset(self.args.index(n) for n in takes if n != "g")
+        self.takes_gradient = "g" in takes
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -105,9 +112,10 @@ class Op:
         parents: list[Any] = []
         result: Any
         live = False
+        alone = self.waits and isinstance(args[0], Variable) and owns(args[0])
         for a in args:
             if isinstance(a, Variable):
-                arrays.append(a.array)
+                arrays.append(a.array if a.pending is None else self._pending(a, len(arrays)))
                 node = a.node if a.view_of is None else a.current_node()
                 parents.append(node)
                 if node is not None:
@@ -121,7 +129,7 @@ class Op:
             parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
             if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
-                result = _quiet.run(self.forward, *arrays, **params)
+                result = _quietly(self.forward, arrays, params)
             else:
                 result = self.forward(*arrays, **params)
         except ValueError as error:
@@ -136,9 +144,21 @@ class Op:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
+        if self.waits and type(result) is Affine:
+            if alone:
+                hold(args[0], result)
+            else:
+                out.array  # noqa: B018  # reading computes it
         if self.view:
             self._track_view(out, args[0], params)
         return out
+
+    def _pending(self, a: Variable, i: int) -> Any:
+        """The values of argument ``i``, or what stands for them if this operation takes that."""
+        pending = a.pending
+        if i in self.takes and type(pending) is Affine and pending.made is None:
+            return pending
+        return a.array
 
     def record(
         self,
@@ -165,14 +185,14 @@ class Op:
             for name in self.residual_names:
                 if name in residuals:
                     saved[name] = residuals[name]
-        shapes = tuple([x.shape if isinstance(x, np.ndarray) else () for x in arrays])
-        dtypes = tuple([x.dtype if isinstance(x, np.ndarray) else None for x in arrays])
+        shapes = tuple([x.shape if isinstance(x, _SHAPED) else () for x in arrays])
+        dtypes = tuple([x.dtype if isinstance(x, _SHAPED) else None for x in arrays])
         node = Node(self, parents, shapes, dtypes, params, saved)
         if is_anomaly_enabled():
             node.trace = "".join(traceback.format_stack()[:-2])
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
-            saved["y"] = SavedValue(out.array, None, out.version)
+            saved["y"] = SavedValue(result, None, out.version)
         return out
 
     def _promoted(self, args: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
@@ -205,7 +225,8 @@ class Op:
             if recording:
                 return self._through_reference(node, g, wanted)
             have = {n: self._fetch(n, node, wanted, arrays=True) for n in self.fused.names}
-            gradients = self.fused.function(g.array, *have.values())
+            taken = self.takes_gradient and type(g.pending) is Masked
+            gradients = self.fused.function(g.pending if taken else g.array, *have.values())
             return tuple([None if a is None else wrap(a) for a in gradients])
         have = {}
         if self.variadic:  # one joint rule for all of them
@@ -253,9 +274,12 @@ class Op:
 
     def _restore(self, value: SavedValue, name: str, node: Node, arrays: bool) -> Any:
         value.check(self.name, "its output" if name == "y" else name)
+        array = value.array
+        if isinstance(array, Pending) and (arrays or array.made is not None):
+            array = array.compute()
         if arrays:
-            return value.array
-        tensor = wrap(value.array, node if name == "y" else value.node)
+            return array
+        tensor = wrap(array, node if name == "y" else value.node)
         tensor.version = value.version
         return tensor
 
@@ -304,19 +328,35 @@ def isolate(tensor: Variable) -> Any:
     return wrap(array, node)
 
 
-class _Quiet(threading.local):
-    """Runs functions with NumPy's floating-point warnings off.
-
-    The setting lives in a context, and entering one costs a fraction of `numpy.errstate`. A context
-    can be entered once at a time, so every thread has its own.
+def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
+    """The variable in which NumPy keeps what to do on floating-point errors, and its value for
+    ignoring all; None if this NumPy has no such variable.
     """
+    context = contextvars.copy_context()
+    context.run(np.seterr, all="ignore")
+    for variable, value in context.items():
+        if variable.name == "numpy.ufunc.extobj":
+            return variable, value
+    return None
 
-    def __init__(self) -> None:
-        self.run = contextvars.copy_context().run
-        self.run(np.seterr, all="ignore")
+
+_warnings = _find_warnings()
 
 
-_quiet = _Quiet()
+def _quietly(function: Callable[..., Any], arrays: list[Any], params: dict[str, Any]) -> Any:
+    """``function(*arrays, **params)`` without NumPy's floating-point warnings.
+
+    As inside `numpy.errstate`, at a fraction of its cost.
+    """
+    if _warnings is None:
+        with np.errstate(all="ignore"):
+            return function(*arrays, **params)
+    variable, ignore = _warnings
+    token = variable.set(ignore)
+    try:
+        return function(*arrays, **params)
+    finally:
+        variable.reset(token)
 
 
 def _one_float_dtype(arrays: list[Any]) -> bool:

@@ -53,6 +53,13 @@ def op(
         NumPy's floating-point warnings are off in the forward pass.
     view
         The result shares memory with the first argument whenever NumPy can do so.
+    waits
+        The result may be a promise to compute something from the first argument, as
+        `kernels.pending` describes. It is kept at once where the argument's memory has other users.
+    takes
+        Names of arguments (and ``g``, a fused rule's gradient) whose values may come uncomputed.
+    offers
+        Names of residuals that no rule names, but operations that use the result.
     samples
         ``samples(draw)`` returns a `Sample` of valid arguments; see `autograd.samples`.
     errors

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import enable_grad
 from tinygrad_cnn.autograd.node import GraphNode, Leaf
+from tinygrad_cnn.kernels.pending import Affine, Held, Pending
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "memory_of", "wrap"]
+__all__ = ["Variable", "View", "hold", "memory_of", "owns", "wrap"]
 
 
 class View:
@@ -43,7 +45,10 @@ class Variable:
     Attributes
     ----------
     array
-        The values. Whoever changes them in place calls `bump`.
+        The values. Whoever changes them in place calls `bump`. Not set while they are ``pending``:
+        then reading it computes them.
+    pending
+        What stands for values that are not computed yet, else None.
     node
         The operation that made this tensor, its `Leaf` if the user did and wants a gradient, or
         None for a constant. Read it through `current_node`, as a write to shared memory may have
@@ -52,16 +57,26 @@ class Variable:
         ``[number of in-place changes, who made the last]``, shared by all views of one memory.
     """
 
-    __slots__ = ("__weakref__", "_grad", "array", "node", "version", "view_of")
+    __slots__ = ("__weakref__", "_grad", "array", "node", "pending", "version", "view_of")
 
     tensor_type: ClassVar[type[Variable]]
     """The class of every result: set once, by the module that defines it."""
 
     array: np.ndarray[Any, Any]
+    pending: Pending | None
     node: GraphNode | None
     version: list[Any]
     view_of: View | None
     _grad: Variable | None
+
+    if not TYPE_CHECKING:  # for mypy, every name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "array":  # its slot is empty
+                array = self.array = self.pending.compute()
+                self.pending = None
+                return array
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
@@ -115,8 +130,14 @@ _new = object.__new__
 def wrap(array: Any, node: GraphNode | None = None) -> Any:
     """A tensor around ``array`` (not copied), made by ``node``."""
     out: Any = _new(Variable.tensor_type)
-    # A ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays.
-    out.array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    if isinstance(array, np.ndarray):
+        out.array = array
+        out.pending = None
+    elif isinstance(array, Pending):
+        out.pending = array
+    else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
+        out.array = np.asarray(array)
+        out.pending = None
     out.node = node
     out.version = [0, None]
     out.view_of = None
@@ -124,8 +145,46 @@ def wrap(array: Any, node: GraphNode | None = None) -> Any:
     return out
 
 
+def hold(tensor: Variable, promised: Affine) -> None:
+    """Let ``promised``, computed from the values of ``tensor``, rely on their staying as they are.
+
+    From now on whoever reads ``tensor.array``, through which alone they can be changed, has
+    ``promised`` computed first.
+    """
+    held = Held(tensor.array)
+    promised.hold(held)
+    tensor.pending = held
+    del tensor.array
+
+
+def owns(tensor: Variable) -> bool:
+    """Whether nobody but ``tensor`` has its array or a view of its memory."""
+    return tensor.pending is None and tensor.view_of is None and _most_references(tensor) <= _OWN
+
+
+def _most_references(tensor: Variable) -> int:
+    """How often the array of ``tensor``, or memory that it is a view of, is referred to."""
+    part: Any = tensor.array
+    most = sys.getrefcount(part)
+    while (part := getattr(part, "base", None)) is not None:
+        most = max(most, sys.getrefcount(part))
+    return most
+
+
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The first array of which ``array`` is a view (itself if it is none)."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
+
+
+class _Alone(Variable):
+    """A tensor that shares its array with nobody, to count what counting itself refers to."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.array = np.empty(4)[:2]
+
+
+_OWN = _most_references(_Alone())

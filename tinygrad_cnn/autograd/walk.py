@@ -219,14 +219,15 @@ def _fit(node: Node, i: int, gx: Any) -> Any:
     if not isinstance(gx, Variable):
         return gx  # parts of a multi-output function's gradient, which has no one shape
     shape = node.shapes[i]
-    if gx.array.shape != shape:
+    known = gx.array if gx.pending is None else gx.pending
+    if known.shape != shape:
         if not node.op.broadcasts:
             raise AssertionError(
-                f"{node.op.name}: its rule {i} gave a gradient of shape {gx.array.shape} for an "
+                f"{node.op.name}: its rule {i} gave a gradient of shape {known.shape} for an "
                 f"input of shape {shape}"
             )
         gx = gx.sum_to_size(shape)  # type: ignore[attr-defined]  # an operation of Tensor
-    if gx.array.dtype != node.dtypes[i]:
+    if known.dtype != node.dtypes[i]:
         gx = gx.to(node.dtypes[i])
     return gx
 
@@ -250,6 +251,8 @@ def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[Graph
 
 def _run_hooks(node: GraphNode, g: Any) -> Any:
     assert node.hooks is not None
+    if isinstance(g, Variable):
+        g.array  # noqa: B018  # computed now: the hook may keep it beyond this walk
     for hook in tuple(node.hooks.values()):
         new = hook(g)
         if new is None:

@@ -13,6 +13,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign, check_writable, take_history
+from tinygrad_cnn.kernels.pending import Affine
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
 
@@ -46,6 +47,11 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     if not inplace:
         return ops.relu(x)
     node = x.current_node()
+    if type(x.pending) is Affine and x.pending.made is None:  # nothing is there to write into yet
+        y = ops.relu(x)
+        x.pending = y.pending
+        take_history(x, y, "relu_")
+        return x
     check_writable(x, "relu_", node is not None)
     np.maximum(x.array, 0, out=x.array)
     live = node is not None and is_recording()

@@ -135,9 +135,9 @@ def unary(op: Any) -> Callable[[Any], Tensor]:
 
 def floating(name: str, x: Tensor) -> Tensor:
     """``x`` itself; TypeError unless its dtype is floating."""
-    if x.array.dtype.kind != "f":
+    if x.dtype.kind != "f":
         raise TypeError(
-            f"{name}: `input` is {x.array.dtype}, expected a floating dtype (x.float() makes one)"
+            f"{name}: `input` is {x.dtype}, expected a floating dtype (x.float() makes one)"
         )
     return x
 

@@ -61,11 +61,11 @@ def _border(
 def _images(name: str, x: Any, rank: int = 4) -> tuple[Tensor, bool]:
     """``x`` with a batch axis, and whether it came without one."""
     x = to_tensor(x)
-    if x.array.ndim == rank - 1:
+    if x.ndim == rank - 1:
         return unsqueeze(x, 0), True
-    if x.array.ndim != rank:
+    if x.ndim != rank:
         form = "(n, c, h, w) or (c, h, w)" if rank == 4 else "(n, c, l) or (c, l)"
-        raise ValueError(f"{name}: `input` has shape {x.array.shape}, expected {form}")
+        raise ValueError(f"{name}: `input` has shape {x.shape}, expected {form}")
     return x, False
 
 
@@ -194,10 +194,10 @@ def conv_transpose2d(
     if isinstance(padding, str):
         raise TypeError(f"conv_transpose2d: `padding` is {padding!r}, expected integers")
     border = _border("conv_transpose2d", padding, kernel, strides, spread)
-    if x.array.shape[1] != weight.array.shape[0]:
+    if x.shape[1] != weight.array.shape[0]:
         raise ValueError(
-            f"conv_transpose2d: `input` has {x.array.shape[1]} channels but `weight` expects "
-            f"{weight.array.shape[0]} (x {x.array.shape}, weight {weight.array.shape})"
+            f"conv_transpose2d: `input` has {x.shape[1]} channels but `weight` expects "
+            f"{weight.array.shape[0]} (x {x.shape}, weight {weight.array.shape})"
         )
     # What `output_padding` adds is cut off less at the far end; beyond the padding it is zeros.
     far = tuple(max(0, o - after) for o, (_, after) in zip(extra, border, strict=True))
@@ -211,11 +211,11 @@ def conv_transpose2d(
             )
     size = tuple(
         (n - 1) * s - sum(p) + d * (k - 1) + 1
-        for n, s, p, d, k in zip(x.array.shape[2:], strides, border, spread, kernel, strict=True)
+        for n, s, p, d, k in zip(x.shape[2:], strides, border, spread, kernel, strict=True)
     )
     if min(size) < 1:
         raise ValueError(
-            f"conv_transpose2d: the output would have size {size} (x {x.array.shape}, weight "
+            f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
             f"{weight.array.shape}, padding {padding})"
         )
     out = ops.conv2d_input(
@@ -304,8 +304,8 @@ def max_pool2d(
 
 
 def _averages(name: str, x: Tensor) -> None:
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"{name}: `input` is {x.array.dtype}, expected a floating dtype")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
 
 
 def avg_pool2d(
@@ -340,7 +340,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     x, single = _images("adaptive_avg_pool2d", input)
     _averages("adaptive_avg_pool2d", x)
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    sides = x.array.shape[2:] if len(given) == 2 else given
+    sides = x.shape[2:] if len(given) == 2 else given
     wanted = tuple(n if s is None else s for s, n in zip(given, sides, strict=True))
     size = pair("adaptive_avg_pool2d", "output_size", wanted)
     out = pooling.adaptive_avg_pool2d(x, output_size=size)

@@ -67,7 +67,8 @@ def take_history(x: Variable, result: Variable, by: str) -> None:
         if type(old) is Node and old.retain is not None and old.retain() is x:
             node.retain, old.retain = old.retain, None
         if node.saved and "y" in node.saved:  # kept for the rule: now it lies in x
-            node.saved["y"] = SavedValue(x.array, None, x.version)
+            held = x.array if x.pending is None else x.pending
+            node.saved["y"] = SavedValue(held, None, x.version)
     view = x.view_of
     if view is not None and (node is not None or view.base.node is not None):
         base = view.base

@@ -134,9 +134,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """As PyTorch, these functions convert nothing silently."""
     for argument, other in (("weight", weight), ("bias", bias)):
-        if other is not None and other.array.dtype != x.array.dtype:
+        if other is not None and other.array.dtype != x.dtype:
             raise TypeError(
-                f"{name}: `input` is {x.array.dtype} but `{argument}` is {other.array.dtype}; "
+                f"{name}: `input` is {x.dtype} but `{argument}` is {other.array.dtype}; "
                 f"convert one of them, for instance x.to({argument}.dtype)"
             )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
@@ -57,7 +58,7 @@ def batch_norm(
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
     x = floating("batch_norm", to_tensor(input))
-    shape = x.array.shape
+    shape = x.shape
     if len(shape) < 2:
         raise ValueError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]
@@ -73,19 +74,27 @@ def batch_norm(
             scale = scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
         return ops.channel_affine(x, scale, shift)
-    n = x.array.size // c if c else 0
+    n = x.numel() // c if c else 0
     if n == 1:
         raise ValueError(
             f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "
             f"in training"
         )
     statistics: list[np.ndarray[Any, Any]] = []
-    y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
+    y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics, moments=_moments(x))
     if n:
         batch_mean, batch_var = statistics
         _move(mean, batch_mean, momentum)
         _move(var, batch_var * (n / (n - 1)), momentum)
     return y
+
+
+def _moments(x: Tensor) -> Any:
+    """Mean and variance of the channels of ``x``, if the operation that made it knows them."""
+    node = x.node
+    if type(node) is not Node or node.saved is None or x.version[0] or x.view_of is not None:
+        return None
+    return node.saved.get("moments")
 
 
 def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:

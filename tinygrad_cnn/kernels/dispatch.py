@@ -3,7 +3,8 @@
 A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
 does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
 not fit (the reference raises the error). It must not write into its arguments, so that a call that
-fails can always be repeated by the reference.
+fails can always be repeated by the reference. Some take arrays that are still `pending`; the
+reference gets them computed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from . import choice, reference, threads
 from .choice import chosen
+from .pending import Pending
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -27,10 +29,12 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channel_affine",
+    "channel_moments",
     "channel_sum",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "fuses",
     "layer_norm",
     "layer_norm_backward",
     "max_pool2d",
@@ -57,6 +61,7 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "batch_norm": "norm",
     "batch_norm_backward": "norm",
     "channel_affine": "norm",
+    "channel_moments": "norm",
     "channel_sum": "norm",
     "conv2d": "conv",
     "conv2d_input": "conv",
@@ -104,6 +109,24 @@ def _give_up(name: str, error: Exception) -> None:
     )
 
 
+def fuses(x: Any) -> bool:
+    """Return whether what is computed from x (n, c, h, w) may be left pending: compiled kernels are
+    in use for arrays like it.
+    """
+    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
+        return False
+    wanted = chosen.get()
+    if wanted == "reference" or (wanted == "auto" and x.size < LEAST):
+        return False
+    return (_compiled["conv2d"] if "conv2d" in _compiled else _load("conv2d")) is not None
+
+
+def _computed(plain: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call NumPy's kernel, which takes arrays only."""
+    arrays = [a.compute() if isinstance(a, Pending) else a for a in args]
+    return plain(*arrays, **kwargs)
+
+
 def _two_ways(plain: F, least: int = LEAST) -> F:
     """Return the function that calls `plain` or its compiled twin."""
     name = plain.__name__
@@ -114,22 +137,22 @@ def _two_ways(plain: F, least: int = LEAST) -> F:
             return plain(x, *args, **kwargs)
         wanted = chosen.get()
         if wanted == "reference" or (wanted == "auto" and x.size < least):
-            return plain(x, *args, **kwargs)
+            return _computed(plain, x, *args, **kwargs)
         try:
             compiled = _compiled[name] if name in _compiled else _load(name)
             if compiled is None:
-                return plain(x, *args, **kwargs)
+                return _computed(plain, x, *args, **kwargs)
             result = compiled(x, *args, **kwargs)
         except MemoryError:
             raise
         except Exception as error:  # whatever compiling, linking or starting threads may raise
             if wanted == "jit":
                 raise
-            result = plain(x, *args, **kwargs)  # raises itself if the arguments were wrong
+            result = _computed(plain, x, *args, **kwargs)  # raises if the arguments were wrong
             _give_up(name, error)
             return result
         if result is NotImplemented:
-            return plain(x, *args, **kwargs)
+            return _computed(plain, x, *args, **kwargs)
         return result
 
     return cast(F, call)
@@ -142,6 +165,7 @@ avg_pool2d_input = _two_ways(reference.avg_pool2d_input)
 batch_norm = _two_ways(reference.batch_norm)
 batch_norm_backward = _two_ways(reference.batch_norm_backward)
 channel_affine = _two_ways(reference.channel_affine)
+channel_moments = _two_ways(reference.channel_moments)
 channel_sum = _two_ways(reference.channel_sum)
 conv2d = _two_ways(reference.conv2d, LEAST_CONV)
 conv2d_input = _two_ways(reference.conv2d_input, LEAST_CONV)

@@ -42,7 +42,7 @@ class Parameter(Tensor):
             raise TypeError(
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
-        self.node = None
+        self.node = self.pending = None
         self.view_of = None
         self._grad = None
         if requires_grad:

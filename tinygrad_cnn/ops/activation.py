@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.pending import Affine, Masked
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
@@ -28,16 +30,24 @@ def _relu_backward_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape), np.maximum(draw.distinct(shape), 0)))
 
 
-@op(vjp=(lambda g, out: relu_backward(g, out), None), samples=_relu_backward_samples)
-def relu_backward(dy: Array, out: Array) -> Array:
+@op(
+    vjp=(lambda g, out: relu_backward(g, out), None),
+    takes=("out",),
+    samples=_relu_backward_samples,
+)
+def relu_backward(dy: Array, out: Array | Affine) -> Array | Masked:
     """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
+    if isinstance(out, Affine):
+        if not is_recording() and dy.dtype == out.dtype:
+            return Masked(dy, out)
+        out = out.compute()
     return kernels.relu_backward(dy, out)
 
 
-@op(vjp=lambda g, y: relu_backward(g, y), samples=unary(away_from=0))
-def relu(x: Array) -> Array:
+@op(vjp=lambda g, y: relu_backward(g, y), takes=("x",), samples=unary(away_from=0))
+def relu(x: Array | Affine) -> Array | Affine:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
-    return kernels.relu(x)
+    return x.clipped("relu") if isinstance(x, Affine) else kernels.relu(x)
 
 
 @op(

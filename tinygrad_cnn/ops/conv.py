@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.ops.norm import channel_sum
@@ -24,6 +26,7 @@ __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 Border = tuple[Pair, Pair]
+Lazy = Any  # an array, or an `Affine` that is still to be computed
 
 _PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 
@@ -67,6 +70,8 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
         lambda g, x, shapes, params: conv2d_weight(g, x, **_to_filters(shapes, params)),
         lambda g: channel_sum(g),
     ),
+    takes=("x",),
+    offers=("moments",),
     quiet=True,
     samples=_conv2d_samples,
     errors=(
@@ -82,7 +87,7 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
     ),
 )
 def conv2d(
-    x: Array,
+    x: Lazy,
     w: Array,
     bias: Array | None = None,
     *,
@@ -90,14 +95,19 @@ def conv2d(
     padding: Border,
     dilation: Pair,
     groups: int,
-) -> Array:
+) -> Array | Saved:
     """Cross-correlation of ``x`` (n, c, h, w) with ``w`` (f, c/groups, kh, kw) → (n, f, oh, ow).
 
-    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros.
+    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros. Where
+    it costs little, mean and variance of the result's channels are offered to a batch
+    normalisation that may follow.
     """
-    return kernels.conv2d(
-        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    geometry: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if is_recording() and kernels.fuses(x):
+        out, moments = kernels.conv2d(x, w, bias, moments=True, **geometry)
+        return Saved(out, moments=moments)
+    out = kernels.conv2d(x, w, bias, **geometry)
+    return out  # type: ignore[no-any-return]
 
 
 def _size(kernel: Any, params: dict[str, Any], x: Any) -> Pair:
@@ -151,12 +161,13 @@ def _conv2d_weight_samples(draw: Draw) -> Sample:
         lambda g, x, params: conv2d(x, g, **_shared(params)),
         lambda g, dy, shapes, params: conv2d_input(dy, g, size=shapes[1][2:], **_shared(params)),
     ),
+    takes=("x",),
     quiet=True,
     samples=_conv2d_weight_samples,
 )
 def conv2d_weight(
     dy: Array,
-    x: Array,
+    x: Lazy,
     *,
     kernel_size: Pair,
     stride: Pair,

@@ -13,6 +13,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.kernels.pending import Affine
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
@@ -20,6 +21,13 @@ from tinygrad_cnn.ops.shape import expand, reshape
 __all__ = ["batch_norm", "channel_affine", "channel_sum", "layer_norm"]
 
 Array = np.ndarray[Any, Any]
+
+
+def _waits(x: Array, *vectors: Array | None) -> bool:
+    """Whether an affine map of the channels of ``x`` is left to the operation that reads it."""
+    return kernels.fuses(x) and all(
+        v is None or (v.shape == x.shape[1:2] and v.dtype == x.dtype) for v in vectors
+    )
 
 
 def _per_channel(v: Any, ndim: int) -> Any:
@@ -55,19 +63,23 @@ def _affine_samples(draw: Draw) -> Sample:
         lambda g, x: channel_sum(mul(g, x)),
         lambda g: channel_sum(g),
     ),
+    waits=True,
     quiet=True,
     samples=_affine_samples,
 )
-def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array:
+def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array | Affine:
     """``x * scale + shift``, one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
-    return kernels.channel_affine(x, scale, np.zeros_like(scale) if shift is None else shift)
+    shift = np.zeros_like(scale) if shift is None else shift
+    if _waits(x, scale, shift):
+        return Affine(x, scale.copy(), shift.copy(), relu=False, names=("channel_affine",))
+    return kernels.channel_affine(x, scale, shift)
 
 
 # ---- batch norm ----------------------------------------------------------------------------
 
 
 def _batch_norm_reference(
-    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None
+    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None, moments: Any = None
 ) -> Any:
     ndim = x.array.ndim
     dim = (0, *range(2, ndim))
@@ -93,6 +105,8 @@ def _batch_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_batch_norm_backward,
     reference=_batch_norm_reference,
+    waits=True,
+    takes=("g",),
     quiet=True,
     samples=_batch_norm_samples,
 )
@@ -103,13 +117,22 @@ def batch_norm(
     *,
     eps: float,
     statistics: list[Array] | None = None,
+    moments: tuple[Array, Array] | None = None,
 ) -> Saved:
     """``x`` (n, c, ...) with mean 0 and variance 1 in each channel, times ``weight`` plus ``bias``.
 
     Ioffe & Szegedy, 2015. The variance is the biased one. A list given as ``statistics`` receives
-    the batch's mean and variance, each (c,).
+    the batch's mean and variance, each (c,). ``moments`` are these, if they are known already.
     """
-    y, mean, invstd, var = kernels.batch_norm(x, weight, bias, eps=eps)
+    y: Any
+    if _waits(x, weight, bias):
+        mean, var = kernels.channel_moments(x) if moments is None else moments
+        invstd = 1 / np.sqrt(var + x.dtype.type(eps))
+        scale = invstd if weight is None else invstd * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        y = Affine(x, scale, shift, relu=False, names=("batch_norm",))
+    else:
+        y, mean, invstd, var = kernels.batch_norm(x, weight, bias, eps=eps)
     if statistics is not None:
         statistics.extend((mean, var))
     return Saved(y, mean=mean, invstd=invstd)

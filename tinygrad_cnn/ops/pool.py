@@ -61,6 +61,7 @@ def _without_size(params: dict[str, Any]) -> dict[str, Any]:
 
 @op(
     vjp=_choice_rule,
+    takes=("x",),
     samples=_max_pool2d_samples,
     errors=(
         ErrorSample(
@@ -78,7 +79,13 @@ def _without_size(params: dict[str, Any]) -> dict[str, Any]:
     ),
 )
 def max_pool2d(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+    x: Any,  # an array, or an `Affine` that is still to be computed
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
 ) -> Saved:
     """Largest value of each window of ``x`` (n, c, h, w); the first of equal ones is chosen."""
     y, index = kernels.max_pool2d(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
+from ..pending import Pending
 from ..reference.conv import minimal, phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
@@ -66,8 +67,11 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    moments: bool = False,
 ) -> Any:
     """Correlate images with filters, as `reference.conv2d`."""
+    if isinstance(x, Pending):
+        return NotImplemented
     size = check_conv2d(
         "conv2d", x.shape, w.shape,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
@@ -91,6 +95,10 @@ def conv2d(
     else:
         split = _plain(w).reshape(groups, f // groups, depth, kh, kw)
         _correlate(image, split.transpose(0, 3, 4, 2, 1), bias, out, windows, parts)
+    if moments:
+        from ..dispatch import channel_moments
+
+        return nchw(out), channel_moments(nchw(out))
     return nchw(out)
 
 
@@ -155,6 +163,8 @@ def conv2d_weight(
     groups: int,
 ) -> Any:
     """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`."""
+    if isinstance(x, Pending):
+        return NotImplemented
     check_image("conv2d_weight", "g", g.shape)
     check_image("conv2d_weight", "x", x.shape)
     f, c = g.shape[1], x.shape[1]

@@ -14,6 +14,7 @@ from numba import prange
 
 from ..checks import Pair, check_pool2d
 from ..memory import empty
+from ..pending import Pending
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like, images_of, nchw, run, shares
@@ -185,6 +186,8 @@ def max_pool2d(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> Any:
     """As `reference.max_pool2d`; x is copied if its channels are not last in memory."""
+    if isinstance(x, Pending):
+        return NotImplemented
     image = images_of(x)
     if image is None:
         return NotImplemented

@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 
 from ..memory import empty
+from ..pending import Pending
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images, images_like, images_of, nchw, readable, run, shares
@@ -176,8 +177,14 @@ def _batch_norm_backward(
 
 
 @kernel(parallel=True)
-def _channel_affine(x: Array, scale: Array, shift: Array, width: int, y: Array, parts: int) -> None:
-    """Write ``x*scale + shift`` for x (pixels*c,). Costs one read and one write of the array."""
+def _channel_affine(
+    x: Array, scale: Array, shift: Array, least: float, width: int, y: Array, parts: int
+) -> None:
+    """Write ``x*scale + shift``, and `least` where that is less, for x (pixels*c,).
+
+    Costs one read and one write of the array.
+    """
+    bound = np.float32(least)
     rows = (x.size + width - 1) // width
     scales, shifts = np.empty(width, np.float32), np.empty(width, np.float32)
     _spread(scale, scales)
@@ -186,7 +193,8 @@ def _channel_affine(x: Array, scale: Array, shift: Array, width: int, y: Array, 
         for r in range(rows * part // parts, rows * (part + 1) // parts):
             source, target = x[r * width : (r + 1) * width], y[r * width : (r + 1) * width]
             for j in range(source.size):
-                target[j] = source[j] * scales[j] + shifts[j]
+                value = source[j] * scales[j] + shifts[j]
+                target[j] = bound if value < bound else value
 
 
 @kernel(parallel=True)
@@ -259,6 +267,8 @@ def batch_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
 ) -> Any:
     """As `reference.batch_norm_backward`; g and x are copied if their channels are not last."""
+    if isinstance(g, Pending):
+        return NotImplemented
     image = _pixels(x)
     if image is None or g.shape != x.shape or g.dtype != FLOAT32:
         return NotImplemented
@@ -276,7 +286,7 @@ def batch_norm_backward(
     return _seen(gx), gweight, gbias
 
 
-def channel_affine(x: Array, scale: Array, shift: Array) -> Any:
+def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Any:
     """As `reference.channel_affine`, for float32; x is copied if its channels are not last."""
     image = _pixels(x)
     if image is None:
@@ -286,8 +296,11 @@ def channel_affine(x: Array, scale: Array, shift: Array) -> Any:
     if scales is None or shifts is None:
         return NotImplemented
     y = empty(image.shape, FLOAT32)
-    parts = shares(2 * y.nbytes)
-    run(_channel_affine, parts, image.reshape(-1), scales, shifts, _width(c), y.reshape(-1))
+    least = 0.0 if relu else -np.inf
+    run(
+        _channel_affine, shares(2 * y.nbytes), image.reshape(-1), scales, shifts, least, _width(c),
+        y.reshape(-1),
+    )  # fmt: skip
     return _seen(y)
 
 

@@ -5,7 +5,13 @@ from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d
 from .channels import channel_affine, channel_sum
 from .conv import conv2d, conv2d_input, conv2d_weight
 from .max_pool import max_pool2d, max_pool2d_gather, max_pool2d_plane_index, max_pool2d_scatter
-from .norm import batch_norm, batch_norm_backward, layer_norm, layer_norm_backward
+from .norm import (
+    batch_norm,
+    batch_norm_backward,
+    channel_moments,
+    layer_norm,
+    layer_norm_backward,
+)
 from .product import matmul
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channel_affine",
+    "channel_moments",
     "channel_sum",
     "conv2d",
     "conv2d_input",

@@ -172,9 +172,9 @@ def affine(channels: Channels, scale: Array, shift: Array) -> Array:
     return y
 
 
-def channel_affine(x: Array, scale: Array, shift: Array) -> Array:
+def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Array:
     """Return ``x*scale + shift`` for x (n, c, ...), scale and shift (c,): batch normalisation in
-    evaluation.
+    evaluation. With `relu`, 0 where that is negative.
 
     >>> channel_affine(np.ones((1, 2)), np.array([2.0, 3.0]), np.array([0.5, 0.0]))
     array([[2.5, 3. ]])
@@ -190,4 +190,5 @@ def channel_affine(x: Array, scale: Array, shift: Array) -> Array:
                 f"the channels of `x` {x.shape}"
             )
     channels = Channels.of(x, accumulation_dtype(x))
-    return channels.restore(affine(channels, scale, shift), x.dtype)
+    y = channels.restore(affine(channels, scale, shift), x.dtype)
+    return np.maximum(y, 0, out=y) if relu else y

@@ -12,6 +12,7 @@ from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
+from .norm import channel_moments
 from .winograd import correlate_winograd, correlate_winograd_weight
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
@@ -43,7 +44,8 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
-) -> Array:
+    moments: bool = False,
+) -> Any:
     """Correlate images with filters: ``y[n,f,p,q] = b[f] + sum x[n,c,p*sh+i*dh-top,q*sw+j*dw-left]
     w[f,c,i,j]``.
 
@@ -55,10 +57,12 @@ def conv2d(
     stride, dilation: (rows, columns).
     padding: ((top, bottom), (left, right)) zeros around every image.
     groups: filter block k of `groups` sees channel block k only.
+    moments: also return what `channel_moments` finds in y.
 
     Returns
     -------
-    y (n, f, oh, ow), channels last in memory, with the size of `conv2d_output_size`.
+    y (n, f, oh, ow), channels last in memory, with the size of `conv2d_output_size`; with `moments`
+    ``(y, (mean, var))``.
 
     Raises
     ------
@@ -95,7 +99,8 @@ def conv2d(
         split = w.reshape(groups, f // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
         matrix = split.astype(inner, order="C").reshape(groups, kh * kw * depth, f // groups)
         correlate(image, matrix, bias, out, windows, exact=_exact(inner))
-    return as_nchw(out, dtype)
+    y = as_nchw(out, dtype)
+    return (y, channel_moments(y)) if moments else y
 
 
 def phase(

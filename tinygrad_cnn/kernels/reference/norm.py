@@ -12,7 +12,13 @@ from ..memory import Take, empty, scratch
 from .channels import Channels, affine
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, rows_per_chunk
 
-__all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "channel_moments",
+    "layer_norm",
+    "layer_norm_backward",
+]
 
 
 def _moments(channels: Channels) -> tuple[Array, Array]:
@@ -38,6 +44,19 @@ def _moments(channels: Channels) -> tuple[Array, Array]:
     first, second = channels.sums(parts)
     away = first / count
     return pilot + away, np.maximum(second / count - away * away, 0)
+
+
+def channel_moments(x: Array) -> tuple[Array, Array]:
+    """Return mean and biased variance of every channel of x (n, c, ...), each (c,), in x's dtype,
+    or float32 for float16.
+
+    >>> channel_moments(np.array([[1.0], [3.0]]))
+    (array([2.]), array([1.]))
+    """
+    check_batch_norm("channel_moments", x.shape, None, None)
+    dtype = accumulation_dtype(x)
+    mean, var = _moments(Channels.of(x, dtype))
+    return mean.astype(dtype), var.astype(dtype)
 
 
 def batch_norm(
