@@ -15,6 +15,7 @@ from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, mul, square, sub, to, where
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def cross_entropy(
     dim = (0 if x.array.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x.array.shape[dim]
     weight = _class_weight(name, weight, x, c)
+    if not soft and weight is None and x.ndim == 2 and x.dtype.kind == "f":
+        return _one_pass(name, x, target, ignore_index, reduction, label_smoothing)
     logp = reductions.log_softmax(x, dim=dim)
     if soft:
         return _soft_cross_entropy(logp, target, weight, dim, reduction, label_smoothing)
@@ -202,6 +205,22 @@ def cross_entropy(
     else:
         even = reduce_loss(name, even, reduction)
     return add(mul(hard, 1 - label_smoothing), mul(even, label_smoothing / c))
+
+
+def _one_pass(
+    name: str, x: Tensor, target: Tensor, ignore_index: int, reduction: str, smoothing: float
+) -> Tensor:
+    """Cross-entropy of scores (n, c) for labels (n,), the usual case."""
+    labels, counts = _labels(name, target, x.shape[1], ignore_index)
+    factor: float | None = None
+    if reduction == "mean":
+        n = labels.size if counts is None else int(counts.sum())
+        factor = 1.0 / n if n else np.nan
+    elif reduction == "sum":
+        factor = 1.0
+    elif reduction != "none":
+        return reduce_loss(name, x, reduction)  # raises
+    return losses.softmax_cross_entropy(x, labels, counts, smoothing=smoothing, factor=factor)
 
 
 def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:

@@ -247,7 +247,7 @@ def cumprod(x: Array, *, dim: int) -> Array:
 # ---- softmax -------------------------------------------------------------------------------
 
 
-def _shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
+def shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
     """``x`` minus its finite maximum over ``dim``, and that maximum."""
     top = _largest(x, dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros_like(top))
@@ -262,7 +262,7 @@ def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: boo
 @op(vjp=_logsumexp_rule, promotes="float", quiet=True, samples=_samples(min_side=1))
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
-    z, top = _shifted(x, dim)
+    z, top = shifted(x, dim)
     out = np.log(_add(np.exp(z), dim, keepdims=True)) + top
     return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])
 
@@ -274,7 +274,7 @@ def _softmax_rule(g: Any, y: Any, dim: int) -> Any:
 @op(vjp=_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
 def softmax(x: Array, *, dim: int) -> Array:
     """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow."""
-    z, _ = _shifted(x, (dim,))
+    z, _ = shifted(x, (dim,))
     np.exp(z, out=z)
     z /= _add(z, dim, keepdims=True)
     return z
@@ -287,6 +287,6 @@ def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
 @op(vjp=_log_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
 def log_softmax(x: Array, *, dim: int) -> Array:
     """``x - logsumexp(x)`` along the axis ``dim``."""
-    z, _ = _shifted(x, (dim,))
+    z, _ = shifted(x, (dim,))
     z -= np.log(_add(np.exp(z), dim, keepdims=True))
     return z

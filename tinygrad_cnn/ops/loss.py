@@ -1,0 +1,86 @@
+"""Losses that are worth an operation of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.node import Saved
+from tinygrad_cnn.autograd.registry import op
+from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.index import gather
+from tinygrad_cnn.ops.reduce import log_softmax, shifted, sum
+from tinygrad_cnn.ops.shape import reshape
+
+__all__ = ["softmax_cross_entropy"]
+
+Array = np.ndarray[Any, Any]
+
+
+def _reference(x: Any, labels: Any, counts: Any, *, smoothing: float, factor: float | None) -> Any:
+    logp = log_softmax(x, dim=1)
+    at = gather(logp, reshape(labels, shape=(-1, 1)), dim=1)
+    loss = reshape(at, shape=(-1,)) * (smoothing - 1)
+    if smoothing:
+        loss = loss - sum(logp, dim=(1,)) * (smoothing / x.array.shape[1])
+    if counts is not None:
+        loss = where(counts, loss, 0.0)
+    return loss if factor is None else sum(loss, dim=(0,)) * factor
+
+
+def _backward(
+    g: Array,
+    x: Array,
+    labels: Array,
+    counts: Array | None,
+    logp: Array,
+    smoothing: float,
+    factor: float | None,
+) -> tuple[Any, ...]:
+    n, c = x.shape
+    gx = np.exp(logp)  # softmax minus the target's probabilities
+    if smoothing:
+        gx -= smoothing / c
+    gx[np.arange(n), labels] -= 1 - smoothing
+    gx *= np.reshape(g, (-1, 1)) if factor is None else g * x.dtype.type(factor)
+    if counts is not None:
+        gx[~counts] = 0
+    return gx, None, None
+
+
+def _samples(draw: Draw) -> Sample:
+    n, c = draw.integer(1, 3), draw.integer(1, 4)
+    labels = np.asarray([draw.integer(0, c - 1) for _ in range(n)], np.int64)
+    counts = np.asarray([draw.choice((False, True)) for _ in range(n)])
+    params = {"smoothing": draw.choice((0.0, 0.1)), "factor": draw.choice((None, 1.0, 0.5))}
+    return Sample(
+        (draw.array((n, c)), labels, counts if draw.choice((False, True)) else None), params
+    )
+
+
+@op(fused=_backward, reference=_reference, quiet=True, samples=_samples)
+def softmax_cross_entropy(
+    x: Array,
+    labels: Array,
+    counts: Array | None = None,
+    *,
+    smoothing: float,
+    factor: float | None,
+) -> Saved:
+    """Minus the log-probability of class ``labels`` (n,) under the scores ``x`` (n, c) → (n,).
+
+    The share ``smoothing`` of a target's probability is spread evenly over all classes (Szegedy et
+    al., 2016, section 7). Where ``counts`` (n,) is False the loss is 0. With a ``factor`` the
+    result is that times the sum.
+    """
+    logp, _ = shifted(x, (1,))
+    logp -= np.log(np.add.reduce(np.exp(logp), axis=1, keepdims=True))
+    loss = logp[np.arange(len(x)), labels] * x.dtype.type(smoothing - 1)
+    if smoothing:
+        loss -= np.add.reduce(logp, axis=1) * x.dtype.type(smoothing / x.shape[1])
+    if counts is not None:
+        loss[~counts] = 0
+    out = loss if factor is None else np.add.reduce(loss) * x.dtype.type(factor)
+    return Saved(np.asarray(out), logp=logp)
