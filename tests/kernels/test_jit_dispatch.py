@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracles import laid_out, randoms
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import choice, dispatch, reference, threads
@@ -37,7 +36,7 @@ class Compiled:
 
 @pytest.fixture
 def numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "has_numba", lambda: True)
+    monkeypatch.setattr(choice, "has_llvmlite", lambda: True)
 
 
 @pytest.mark.usefixtures("numba")
@@ -115,7 +114,7 @@ def test_a_numba_that_cannot_be_imported_warns_once(monkeypatch: pytest.MonkeyPa
     def broken(name: str) -> None:
         raise ImportError("libLLVM is missing")
 
-    monkeypatch.setattr(choice, "has_numba", lambda: True)
+    monkeypatch.setattr(choice, "has_llvmlite", lambda: True)
     monkeypatch.setattr(dispatch, "import_module", broken)
     x = -np.ones(dispatch.LEAST, np.float32)
     with pytest.warns(RuntimeWarning, match="libLLVM is missing"):
@@ -123,7 +122,17 @@ def test_a_numba_that_cannot_be_imported_warns_once(monkeypatch: pytest.MonkeyPa
     assert kernels.relu(x).max() == 0
 
 
-def test_without_numba_everything_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("numba")
+def test_what_is_not_compiled_the_reference_does_without_a_word() -> None:
+    dispatch._compiled["relu"] = missing = Compiled(choice.NoCompiler("no Numba"))
+    x = -np.ones(dispatch.LEAST, np.float32)
+    for calls in (1, 2):  # other shapes may have machine code
+        np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
+        assert missing.calls == calls
+
+
+def test_without_llvm_everything_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "has_llvmlite", lambda: False)
     monkeypatch.setattr(choice, "has_numba", lambda: False)
     x = -np.ones(dispatch.LEAST, np.float32)
     np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
@@ -194,24 +203,3 @@ def test_one_number_of_threads_for_all() -> None:
 def test_a_number_of_threads_is_a_positive_integer(number: Any) -> None:
     with pytest.raises(ValueError, match="expected a positive integer"):
         kernels.set_num_threads(number)
-
-
-def test_threads_that_numba_is_told() -> None:
-    numba = pytest.importorskip(
-        "numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
-    )
-    from tinygrad_cnn.kernels.jit import elementwise
-
-    (x,) = randoms(0, (1 << 19,), dtype=np.float32)
-    former = kernels.set_num_threads(1)
-    try:
-        elementwise.relu(x)
-        assert numba.get_num_threads() == 1
-        kernels.set_num_threads(2)
-        np.testing.assert_array_equal(elementwise.relu(laid_out(x, "nchw")), np.maximum(x, 0))
-        assert numba.get_num_threads() == min(2, numba.config.NUMBA_NUM_THREADS)
-        elementwise.relu(x[:100])  # little work wakes nobody
-        assert numba.get_num_threads() == 1
-    finally:
-        kernels.set_num_threads(former)
-        threads._chosen.number = None

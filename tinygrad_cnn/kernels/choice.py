@@ -7,11 +7,21 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-__all__ = ["KernelSet", "has_numba", "kernel_set", "set_kernels"]
+__all__ = ["KernelSet", "NoCompiler", "has_llvmlite", "has_numba", "kernel_set", "set_kernels"]
 
 KernelSet = Literal["auto", "jit", "reference"]
 
 chosen: ContextVar[KernelSet] = ContextVar("kernels", default="auto")
+
+
+class NoCompiler(Exception):
+    """A kernel has no machine code on this machine yet, and Numba, which makes it, is missing."""
+
+
+@cache
+def has_llvmlite() -> bool:
+    """Tell whether llvmlite, which runs compiled kernels, is installed, without importing it."""
+    return find_spec("llvmlite") is not None
 
 
 @cache

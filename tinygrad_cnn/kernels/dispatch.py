@@ -42,7 +42,6 @@ __all__ = [
     "max_pool2d_scatter",
     "relu",
     "relu_backward",
-    "use_reference_only",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,9 +78,9 @@ _compiled: dict[str, Callable[..., Any] | None] = {}
 
 
 def _load(name: str) -> Callable[..., Any] | None:
-    """Import the compiled kernel, and with the first one Numba: half a second."""
+    """Import the compiled kernel, and with the first one LLVM."""
     found = None
-    if choice.has_numba():
+    if choice.has_llvmlite():
         module = f"{__package__}.jit.{_MODULES[name]}"
         try:
             found = getattr(threads.apart(lambda: import_module(module)), name, None)
@@ -90,13 +89,6 @@ def _load(name: str) -> Callable[..., Any] | None:
                 raise
     _compiled[name] = found
     return found
-
-
-def use_reference_only() -> None:
-    """Leave compiled kernels for good in this process: in a child that was forked off while
-    OpenMP's threads were running, the first parallel loop would end the process.
-    """
-    _compiled.update(dict.fromkeys(_MODULES))
 
 
 def _give_up(name: str, error: Exception) -> None:
@@ -145,6 +137,10 @@ def _two_ways(plain: F, least: int = LEAST) -> F:
             result = compiled(x, *args, **kwargs)
         except MemoryError:
             raise
+        except choice.NoCompiler:
+            if wanted == "jit":
+                raise
+            return plain(x, *args, **kwargs)
         except Exception as error:  # whatever compiling, linking or starting threads may raise
             if wanted == "jit":
                 raise

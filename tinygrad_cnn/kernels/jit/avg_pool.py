@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..checks import Pair, check_pool2d
 from ..memory import empty
@@ -29,49 +28,55 @@ __all__ = [
 _ONE = (1, 1)
 
 
-@kernel(parallel=True)
-def _avg_pool2d(x: Array, rows: Array, columns: Array, factor: Array, y: Array, parts: int) -> None:
+@kernel(entry=True)
+def _avg_pool2d(
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array
+) -> None:
     """Write window sums of x (n, h, w, c) times `factor` (oh, ow) to y (n, oh, ow, c).
 
     `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges. Costs one read of x.
     """
     n, oh, ow, c = y.shape
-    for part in prange(parts):
-        for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
-            m, p = line // oh, line % oh
-            for q in range(ow):
-                target = y[m, p, q]
-                target[:] = 0
-                for i in range(rows[p, 0], rows[p, 1]):
-                    for j in range(columns[q, 0], columns[q, 1]):
-                        pixel = x[m, i, j]
-                        for k in range(c):
-                            target[k] += pixel[k]
-                scale = factor[p, q]
-                for k in range(c):
-                    target[k] *= scale
+    for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
+        m, p = line // oh, line % oh
+        for q in range(ow):
+            target = y[m, p, q]
+            target[:] = 0
+            for i in range(rows[p, 0], rows[p, 1]):
+                for j in range(columns[q, 0], columns[q, 1]):
+                    pixel = x[m, i, j]
+                    for k in range(c):
+                        target[k] += pixel[k]
+            scale = factor[p, q]
+            for k in range(c):
+                target[k] *= scale
 
 
-@kernel(parallel=True)
+@kernel(entry=True)
 def _avg_pool2d_input(
-    g: Array, rows: Array, columns: Array, factor: Array, gx: Array, parts: int
+    part: int,
+    parts: int,
+    g: Array,
+    rows: Array,
+    columns: Array,
+    factor: Array,
+    gx: Array,
 ) -> None:
     """Add g (n, oh, ow, c) times `factor` to the pixels of its windows in gx (n, h, w, c).
 
     Images are shared among threads. Costs one write of gx and one of its windows' pixels.
     """
     n, oh, ow, c = g.shape
-    for part in prange(parts):
-        for m in range(n * part // parts, n * (part + 1) // parts):
-            gx[m] = 0
-            for p in range(oh):
-                for q in range(ow):
-                    grad, scale = g[m, p, q], factor[p, q]
-                    for i in range(rows[p, 0], rows[p, 1]):
-                        for j in range(columns[q, 0], columns[q, 1]):
-                            pixel = gx[m, i, j]
-                            for k in range(c):
-                                pixel[k] += grad[k] * scale
+    for m in range(n * part // parts, n * (part + 1) // parts):
+        gx[m] = 0
+        for p in range(oh):
+            for q in range(ow):
+                grad, scale = g[m, p, q], factor[p, q]
+                for i in range(rows[p, 0], rows[p, 1]):
+                    for j in range(columns[q, 0], columns[q, 1]):
+                        pixel = gx[m, i, j]
+                        for k in range(c):
+                            pixel[k] += grad[k] * scale
 
 
 def _ranges(size: int, out: int, kernel_size: int, stride: int, padding: int) -> Array:

@@ -1,13 +1,14 @@
-"""How functions become machine code: compiled at their first call, kept on disk for the next
-process.
+"""How functions become machine code: compiled once on this machine, kept on disk, loaded again.
 
-`kernel` is `numba.njit` with this package's settings and its own disk cache. Numba's cache watches
-the file of a function, not the files of what it calls; here the folder's name has a hash over all
-sources of ``kernels/jit``, the processor, the versions, and the settings that sources may read
-from the environment (every variable that starts with ``TINYGRAD_CNN_JIT_``), so that a changed line
-never meets old machine code. A cache that cannot be read or written is no cache, not an error.
+`kernel` marks a function and does nothing else. At an entry's first launch with some types of
+arguments its object code is looked for in `cache_folder`; only if it is not there is Numba imported
+to make it (`compiling`). LLVM itself (llvmlite) loads it: a process whose kernels have been
+compiled before never sees Numba.
 
-This module imports Numba: nothing outside ``kernels/jit`` may import it at its top.
+The folder's name has a hash over all sources of ``kernels/jit``, the processor, the versions, and
+the settings that sources may read from the environment (every variable that starts with
+``TINYGRAD_CNN_JIT_``), so that a changed line never meets old machine code. A cache that cannot be
+read or written is no cache, not an error.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite
 import llvmlite.binding as llvm
-import numba
-from numba.core import caching
 
-__all__ = ["cache_folder", "kernel", "user_cache_folder"]
+__all__ = ["Kernel", "cache_folder", "kernel", "machine_code", "progress", "user_cache_folder"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 QUIET = "TINYGRAD_CNN_QUIET"  # environment: any value but "" keeps the progress line away
 SETTINGS = "TINYGRAD_CNN_JIT_"  # environment: variables that may change what is compiled
+NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")  # for which processor Numba compiles
 PATIENCE = 1.0  # seconds of compiling before anything is said
-
-# OpenMP starts a parallel loop in 2 microseconds, Numba's own pool ("workqueue") in 150. This is
-# an order of preference among what is installed; NUMBA_THREADING_LAYER still decides if it is set.
-numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+OLD = 30 * 24 * 3600  # seconds after which a folder that nobody uses is deleted
+HEADER = b"tinygrad_cnn machine code 1\n"
 
 
 def user_cache_folder() -> Path:
@@ -52,20 +53,39 @@ def user_cache_folder() -> Path:
 
 @functools.cache
 def cache_folder() -> Path:
-    """Return the folder for machine code of these sources on this processor."""
-    config = numba.config
+    """Return the folder for machine code of these sources on this processor.
+
+    Numba's version is not in its name, so that code is found without Numba; llvmlite's, which
+    belongs to one version of Numba, is.
+    """
     parts = [
-        numba.__version__,
         llvmlite.__version__,
         sys.version,
-        config.CPU_NAME or llvm.get_host_cpu_name(),
-        config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        *(os.environ.get(name, "") for name in NUMBA_SETTINGS),
         *sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(SETTINGS)),
     ]
     for source in sorted(Path(__file__).parent.glob("*.py")):
         parts += [source.name, hashlib.sha256(source.read_bytes()).hexdigest()]
     key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:20]
-    return user_cache_folder() / "kernels" / key
+    folder = user_cache_folder() / "kernels" / key
+    with suppress(OSError):
+        os.utime(folder)  # somebody still uses it
+    return folder
+
+
+def _make_folder() -> Path:
+    """Return the cache folder; if it must be made, others that nobody uses any more go."""
+    folder = cache_folder()
+    if folder.is_dir():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.parent.iterdir():
+        with suppress(OSError):
+            if other != folder and other.is_dir() and time.time() - other.stat().st_mtime > OLD:
+                shutil.rmtree(other, ignore_errors=True)
+    return folder
 
 
 class _Progress:
@@ -73,10 +93,10 @@ class _Progress:
 
     def __init__(self) -> None:
         self.said = False
-        self.depth = 0  # a kernel's compilation contains those of the kernels that it calls
+        self.depth = 0
         self.timer: threading.Timer | None = None
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self.depth += 1
         if self.said or self.timer or os.environ.get(QUIET) or not sys.stderr.isatty():
             return
@@ -84,7 +104,7 @@ class _Progress:
         self.timer.name, self.timer.daemon = "tinygrad_cnn progress", True
         self.timer.start()
 
-    def stop(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self.depth = max(0, self.depth - 1)
         if self.timer and self.depth == 0:
             self.timer.cancel()
@@ -95,89 +115,94 @@ class _Progress:
         print("tinygrad_cnn: compiling kernels for this CPU, once ...", file=sys.stderr)
 
 
-_progress = _Progress()
+progress = _Progress()
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc] # Numba has no types
-    """Where one function's machine code lies: all in one folder, told apart by file and line."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        code = function.__code__
-        self._py_file, self._lineno = code.co_filename, code.co_firstlineno
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
-        return cls(py_func)
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder())
-
-    def get_source_stamp(self) -> str:
-        return cache_folder().name
-
-    def get_disambiguator(self) -> str:
-        return str(self._lineno)
+def _read(path: Path, key: str) -> bytes | None:
+    """Return what the file of `key` holds, or None if it is not exactly what was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    head, code = content[: len(HEADER) + 130], content[len(HEADER) + 130 :]
+    return code if head == _header(key, code) else None
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc] # Numba has no types
-    _locator_classes = (_Locator,)
+def _header(key: str, code: bytes) -> bytes:
+    return HEADER + f"{key}\n{hashlib.sha256(code).hexdigest()}\n".encode()
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc] # Numba has no types
-    """Numba's disk cache, of which nothing that goes wrong matters."""
-
-    _impl_class = _Implementation
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+def _write(path: Path, key: str, code: bytes) -> None:
+    """Put a file where no reader ever sees half of it; if that cannot be, there is none."""
+    with suppress(OSError):
+        _make_folder()
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # cut off, foreign, unreadable: whatever a file can be
-            found = None
-        if found is None:
-            _progress.start()
-        return found
+            draft.write_bytes(_header(key, code) + code)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        _progress.stop()
-        try:
-            super().save_overload(sig, data)
-        except Exception:  # full, not ours, not there
-            self.disable()
+
+def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> tuple[bytes, str]:
+    """Return object code and the symbol that it defines: from disk, or else from ``make(symbol)``.
+
+    `name` is for people who look into the folder; `key` says what is compiled, together with the
+    folder's name.
+    """
+    folder = cache_folder()
+    mark = hashlib.sha256(f"{folder.name}\n{key}".encode()).hexdigest()
+    symbol = f"tinygrad_cnn_{mark[:24]}"
+    path = folder / f"{name}-{mark[:16]}.o"
+    code = _read(path, mark)
+    if code is None:
+        with progress:
+            code = make(symbol)
+        _write(path, mark, code)
+    return code, symbol
+
+
+class Kernel:
+    """A function that can be compiled, and what `launch` knows about it as an entry."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], entry: bool) -> None:
+        self.function, self.options, self.entry = function, options, entry
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
+        # How to launch it with arguments of some types: the latest, and all that there are.
+        self.launch: Callable[..., int] = _not_yet
+        self.launches: list[Callable[..., int]] = []
+        self.missing: set[str] = set()  # types for which there is no machine code and no compiler
+
+
+def _not_yet(*args: Any) -> int:
+    return 1  # as machine code says of arguments of other types than its own
 
 
 def kernel(
-    *, parallel: bool = False, fastmath: Collection[str] = ("contract",), inline: bool = False
+    *, entry: bool = False, fastmath: Collection[str] = ("contract",), inline: bool = False
 ) -> Callable[[F], F]:
-    """Return a decorator that compiles a function at its first call for each set of types.
+    """Return a decorator for functions that are compiled when they are first needed.
 
-    Kernels let go of the interpreter's lock and follow NumPy where a number is divided by zero;
-    they check no bounds. Kernels may call each other, and `numba.extending.intrinsic` functions.
+    Kernels follow NumPy where a number is divided by zero; they check no bounds, raise no errors
+    and make no arrays, only views: work space comes from their caller (`scratch`). They may call
+    other kernels and the instructions of `vector`.
 
     Parameters
     ----------
-    parallel: `numba.prange` shares its rounds among threads. Never call `numba.get_num_threads`
-        in a kernel (that turns caching off): take the number of shares as an argument, from
-        `tinygrad_cnn.kernels.threads.team`, and loop ``for part in prange(parts)`` over
-        consecutive ranges, each with its own sums. Then a thread count has one result.
+    entry: Python may launch it: ``run(kernel, parts, *args)`` calls ``kernel(part, parts, *args)``
+        for every part, on any thread, in any order. Arguments are arrays, integers, floats, and
+        tuples or named tuples of integers; all that is known about an array's memory is its
+        layout at the launch. Each part takes a consecutive range and has its own sums: then a
+        number of parts has one result.
     fastmath: LLVM's flags that may change rounding: ``contract`` (multiply-add in one rounding)
         by default, ``reassoc`` for sums along the vector. Never ``nnan`` or ``ninf``.
     inline: always inlined where another kernel calls it.
     """
 
     def build(function: F) -> F:
-        options: dict[str, Any] = {"forceinline": True} if inline else {}
-        dispatcher = numba.njit(
-            nogil=True,
-            error_model="numpy",
-            boundscheck=False,
-            parallel=parallel,
-            fastmath=set(fastmath),
-            **options,
-        )(function)
-        try:
-            dispatcher._cache = _Cache(function)
-        except Exception:  # no home, or another Numba inside: compile every time
-            pass
-        return cast(F, dispatcher)
+        options: dict[str, Any] = {"fastmath": set(fastmath)}
+        if inline:
+            options["forceinline"] = True
+        return cast(F, Kernel(function, options, entry))
 
     return build

@@ -8,7 +8,6 @@ first-level cache for as many multiply-adds.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..memory import scratch
 from ..reference.correlate import Windows
@@ -114,7 +113,7 @@ def depthwise_weights(
     return emit
 
 
-@kernel()
+@kernel(entry=True)
 def _share(
     part: int,
     parts: int,
@@ -141,24 +140,6 @@ def _share(
             )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _depthwise(
-    g: Geometry,
-    x: Array,
-    w: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    sources: Array,
-    targets: Array,
-    taps: Array,
-    space: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _share(part, parts, g, x, w, bias, out, strides, sources, targets, taps, space)
-
-
 def correlate_depthwise(
     x: Array, w: Array, bias: Array | None, out: Array, geometry: Windows, parts: int
 ) -> None:
@@ -172,12 +153,12 @@ def correlate_depthwise(
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         run(
-            _depthwise, parts, plan.geometry, x.reshape(-1), w.reshape(-1), shift, first_of(out),
+            _share, parts, plan.geometry, x.reshape(-1), w.reshape(-1), shift, first_of(out),
             out.strides[:2], plan.sources, plan.targets, plan.taps, space,
         )  # fmt: skip
 
 
-@kernel()
+@kernel(entry=True)
 def _weight_share(
     part: int,
     parts: int,
@@ -203,21 +184,6 @@ def _weight_share(
             )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _weight(
-    g: Geometry,
-    x: Array,
-    grad: Array,
-    gw: Array,
-    sources: Array,
-    taps: Array,
-    space: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _weight_share(part, parts, g, x, grad, gw, sources, taps, space)
-
-
 def correlate_depthwise_weight(x: Array, grad: Array, geometry: Windows, parts: int) -> Array:
     """Return the adjoint of `correlate_depthwise` in w, (kh, kw, c).
 
@@ -229,7 +195,7 @@ def correlate_depthwise_weight(x: Array, grad: Array, geometry: Windows, parts: 
         space = take((parts, plan.floats), np.float32)
         gw = take((parts, *shape), np.float32)
         run(
-            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1),
+            _weight_share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1),
             gw.reshape(parts, -1), plan.sources, plan.taps, space,
         )  # fmt: skip
         return np.asarray(gw.sum(0))  # one share after the other

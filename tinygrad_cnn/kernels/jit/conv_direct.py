@@ -13,7 +13,6 @@ it is padded (`conv_plan`). Rounding is that of a plain sum in float32.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..memory import Take, scratch
 from ..reference.correlate import Windows
@@ -35,8 +34,10 @@ __all__ = ["correlate", "correlate_weight", "pack"]
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 
 
-@kernel()
+@kernel(entry=True)
 def _pack(
+    part: int,
+    parts: int,
     w: Array,
     packed: Array,
 ) -> None:
@@ -70,11 +71,11 @@ def pack(w: Array, take: Take) -> Array:
     """
     groups, kh, kw, depth, columns = w.shape
     packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
-    _pack(w, packed)
+    run(_pack, 1, w, packed)
     return packed
 
 
-@kernel()
+@kernel(entry=True)
 def _product_share(
     part: int,
     parts: int,
@@ -119,24 +120,6 @@ def _product_share(
                         )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _product(
-    g: Geometry,
-    x: Array,
-    w: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    sources: Array,
-    targets: Array,
-    taps: Array,
-    space: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _product_share(part, parts, g, x, w, bias, out, strides, sources, targets, taps, space)
-
-
 def correlate(
     x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
 ) -> None:
@@ -154,7 +137,7 @@ def correlate(
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
         run(
-            _product, parts, plan.geometry, x.reshape(-1), packed, shift, first_of(out),
+            _product_share, parts, plan.geometry, x.reshape(-1), packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
             plan.sources, plan.targets, plan.taps, space,
         )  # fmt: skip
@@ -169,7 +152,7 @@ def pack_row(row: Array | None, groups: int, f: int) -> Array:
     return packed
 
 
-@kernel()
+@kernel(entry=True)
 def _weight_share(
     part: int,
     parts: int,
@@ -216,41 +199,25 @@ def _weight_share(
                             )
 
 
-@kernel(parallel=True)
-def _weight(
-    g: Geometry,
-    x: Array,
-    grad: Array,
-    f: int,
-    gw: Array,
-    sources: Array,
-    taps: Array,
-    space: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _weight_share(part, parts, g, x, grad, f, gw, sources, taps, space)
-
-
-@kernel(parallel=True)
+@kernel(entry=True)
 def _collect(
+    part: int,
+    parts: int,
     sums: Array,
     gw: Array,
-    parts: int,
 ) -> None:
     """Add the threads' sums, in their order, into gw (groups, f/groups, c/groups, kh*kw)."""
     groups, each, depth, taps = gw.shape
-    for part in prange(parts):
-        for k in range(groups):
-            for d in range(depth * part // parts, depth * (part + 1) // parts):
-                for first in range(0, each, LANES):
-                    for tap in range(taps):
-                        row = (k * taps + tap) * depth + d
-                        for f in range(first, min(each, first + LANES)):
-                            total = sums[0, row, f]
-                            for other in range(1, sums.shape[0]):
-                                total += sums[other, row, f]
-                            gw[k, f, d, tap] = total
+    for k in range(groups):
+        for d in range(depth * part // parts, depth * (part + 1) // parts):
+            for first in range(0, each, LANES):
+                for tap in range(taps):
+                    row = (k * taps + tap) * depth + d
+                    for f in range(first, min(each, first + LANES)):
+                        total = sums[0, row, f]
+                        for other in range(1, sums.shape[0]):
+                            total += sums[other, row, f]
+                        gw[k, f, d, tap] = total
 
 
 def correlate_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
@@ -271,7 +238,7 @@ def correlate_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Arr
         space = take((parts, plan.floats), np.float32)
         gw = take((parts, 1, rows + ROWS, padded), np.float32)
         run(
-            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
+            _weight_share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
             plan.sources, plan.taps, space,
         )  # fmt: skip
         result = np.empty((f, x.shape[3] // groups, kh, kw), np.float32)

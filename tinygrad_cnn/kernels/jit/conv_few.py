@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import prange
 
 from ..memory import scratch
 from ..reference.correlate import Windows
@@ -119,7 +118,7 @@ def weight_sum_turned(
     return emit
 
 
-@kernel()
+@kernel(entry=True)
 def _share(
     part: int,
     parts: int,
@@ -150,22 +149,6 @@ def _share(
                     )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _weight(
-    g: Geometry,
-    x: Array,
-    grad: Array,
-    f: int,
-    gw: Array,
-    sources: Array,
-    taps: Array,
-    space: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _share(part, parts, g, x, grad, f, gw, sources, taps, space)
-
-
 def correlate_few_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
     """Do as `correlate_weight` for one group."""
     f, (kh, kw), c = grad.shape[3], windows.kernel, x.shape[3]
@@ -178,7 +161,7 @@ def correlate_few_weight(x: Array, grad: Array, windows: Windows, parts: int) ->
         space = take((parts, plan.floats), np.float32)
         gw = take((parts, f, count, padded), np.float32)
         run(
-            _weight, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
+            _share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
             plan.sources, plan.taps, space,
         )  # fmt: skip
         total = gw[..., :depth].sum(0)  # one share after the other

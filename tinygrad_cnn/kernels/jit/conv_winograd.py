@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..checks import Pair
 from ..memory import scratch
@@ -118,8 +117,10 @@ def _filters_block(
             )  # fmt: skip
 
 
-@kernel(parallel=True)
+@kernel(entry=True)
 def _filters(
+    part: int,
+    parts: int,
     w: Array,
     depth: int,
     per_depth: int,
@@ -130,15 +131,13 @@ def _filters(
     planes: Array,
     plane: int,
     taps: Array,
-    parts: int,
 ) -> None:
-    for part in prange(parts):
-        last = depth * (part + 1) // parts
-        for d in range(depth * part // parts, last, FILTER_BLOCK):
-            _filters_block(
-                d, min(FILTER_BLOCK, last - d), w, per_depth, per_lane, turned, lanes, wide,
-                planes, plane, taps[part],
-            )  # fmt: skip
+    last = depth * (part + 1) // parts
+    for d in range(depth * part // parts, last, FILTER_BLOCK):
+        _filters_block(
+            d, min(FILTER_BLOCK, last - d), w, per_depth, per_lane, turned, lanes, wide,
+            planes, plane, taps[part],
+        )  # fmt: skip
 
 
 @kernel()
@@ -170,7 +169,7 @@ def from_images(
             patch_transform(at, y, column, h, w, row, pixel, zeros, to, plane, c)
 
 
-@kernel()
+@kernel(entry=True)
 def _product_share(
     part: int,
     parts: int,
@@ -222,22 +221,6 @@ def _product_share(
             )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _product(
-    g: Tiles,
-    x: Array,
-    u: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    space: Array,
-    zeros: Array,
-    parts: int,
-) -> None:
-    for part in prange(parts):
-        _product_share(part, parts, g, x, u, bias, out, strides, space, zeros)
-
-
 def correlate_winograd(
     x: Array,
     w: Array,
@@ -268,6 +251,6 @@ def correlate_winograd(
         space = take((parts, floats), np.float32)
         zeros = np.zeros(g.wide_c, np.float32)
         run(
-            _product, parts, g, x.reshape(-1), u, shift, first_of(out), out.strides[:3],
+            _product_share, parts, g, x.reshape(-1), u, shift, first_of(out), out.strides[:3],
             space, zeros,
         )  # fmt: skip

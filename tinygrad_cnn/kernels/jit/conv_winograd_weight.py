@@ -9,7 +9,6 @@ multiply-adds for a tile instead of 144*c*f, as in the other direction.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..checks import Pair
 from ..memory import scratch
@@ -26,7 +25,7 @@ __all__ = ["correlate_winograd_weight"]
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 
 
-@kernel()
+@kernel(entry=True)
 def _weight_share(
     part: int,
     parts: int,
@@ -73,24 +72,18 @@ def _weight_share(
                         )  # fmt: skip
 
 
-@kernel(parallel=True)
-def _weight(
+@kernel(entry=True)
+def _taps(
+    part: int,
+    parts: int,
     g: Tiles,
-    x: Array,
-    grad: Array,
     du: Array,
-    space: Array,
-    zeros: Array,
     taps: Array,
     gw: Array,
-    parts: int,
 ) -> None:
-    for part in prange(parts):
-        _weight_share(part, parts, g, x, grad, du, space, zeros)
     plane = du.shape[1] // 36
-    for part in prange(parts):
-        for c in range(g.c * part // parts, g.c * (part + 1) // parts):
-            _taps_row(c, parts, g, du, plane, taps[part], gw)
+    for c in range(g.c * part // parts, g.c * (part + 1) // parts):
+        _taps_row(c, du.shape[0], g, du, plane, taps[part], gw)
 
 
 @kernel()
@@ -133,8 +126,6 @@ def correlate_winograd_weight(x: Array, grad: Array, origin: Pair, parts: int) -
         du = take((parts, 36 * plane), np.float32)
         taps = take((parts, 9 * g.wide_f), np.float32)
         zeros = np.zeros(max(g.wide_c, g.wide_f), np.float32)
-        run(
-            _weight, parts, g, x.reshape(-1), grad.reshape(-1), du, space, zeros, taps,
-            gw.reshape(-1),
-        )  # fmt: skip
+        run(_weight_share, parts, g, x.reshape(-1), grad.reshape(-1), du, space, zeros)
+        run(_taps, parts, g, du, taps, gw.reshape(-1))
     return gw

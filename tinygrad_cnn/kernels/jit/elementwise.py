@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..memory import empty
 from ..reference.layout import Array
@@ -15,28 +14,26 @@ from .launch import FLOAT32, dense, images_like, readable, run, shares
 __all__ = ["relu", "relu_backward"]
 
 
-@kernel(parallel=True)
-def _relu(x: Array, y: Array, parts: int) -> None:
+@kernel(entry=True)
+def _relu(part: int, parts: int, x: Array, y: Array) -> None:
     """Write ``max(x, 0)``, NaN where x is NaN; x, y (count,). Costs one read and one write."""
     zero = np.float32(0)
-    for part in prange(parts):
-        source = x[x.size * part // parts : x.size * (part + 1) // parts]
-        target = y[x.size * part // parts : x.size * (part + 1) // parts]
-        for i in range(source.size):
-            value = source[i]
-            target[i] = zero if value <= zero else value
+    source = x[x.size * part // parts : x.size * (part + 1) // parts]
+    target = y[x.size * part // parts : x.size * (part + 1) // parts]
+    for i in range(source.size):
+        value = source[i]
+        target[i] = zero if value <= zero else value
 
 
-@kernel(parallel=True)
-def _relu_backward(g: Array, y: Array, gx: Array, parts: int) -> None:
+@kernel(entry=True)
+def _relu_backward(part: int, parts: int, g: Array, y: Array, gx: Array) -> None:
     """Write g where y is positive or NaN, else 0; all (count,). Costs two reads and one write."""
     zero = np.float32(0)
-    for part in prange(parts):
-        first, last = y.size * part // parts, y.size * (part + 1) // parts
-        grads, outputs, target = g[first:last], y[first:last], gx[first:last]
-        for i in range(target.size):
-            grad = grads[i]
-            target[i] = zero if outputs[i] <= zero else grad
+    first, last = y.size * part // parts, y.size * (part + 1) // parts
+    grads, outputs, target = g[first:last], y[first:last], gx[first:last]
+    for i in range(target.size):
+        grad = grads[i]
+        target[i] = zero if outputs[i] <= zero else grad
 
 
 def relu(x: Array) -> Any:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 
 from .. import threads
-from ..dispatch import use_reference_only
 from ..memory import empty
 from ..reference.layout import Array, as_nhwc
 from .build import kernel
+from .entry import run
+from .pool import MOST
 
 __all__ = [
     "dense",
@@ -30,89 +26,15 @@ __all__ = [
     "shares",
 ]
 
-SPINS = "2000"  # rounds of active waiting before a thread sleeps
 PIECE = 4096  # numbers that are put in another order at a time
 LEAST_SHARE = 1 << 16  # bytes read and written by a share that is worth waking a thread
 
 FLOAT32 = np.dtype(np.float32)
 
 
-class _Here(threading.local):
-    threads = 0  # what this Python thread has told Numba
-
-
-class _Layer:
-    """What is known about Numba's threads once they run."""
-
-    started = False
-    name = ""
-    guard: AbstractContextManager[object] = nullcontext()
-
-
-_here, _layer = _Here(), _Layer()
-_starting = threading.Lock()
-
-
-@contextmanager
-def _short_waits() -> Iterator[None]:
-    """Let the OpenMP library that is loaded in here wait actively for some 100 microseconds.
-
-    Its default is milliseconds: good while nothing else runs, but next to one busy process every
-    parallel loop then waits, on the processor that it needs, for a thread without one.
-    """
-    name = "GOMP_SPINCOUNT"
-    if name in os.environ or "OMP_WAIT_POLICY" in os.environ:
-        yield
-        return
-    os.environ[name] = SPINS
-    try:
-        yield
-    finally:
-        del os.environ[name]  # not for other libraries and child processes
-
-
-def _start() -> None:
-    with _starting:
-        if _layer.started:
-            return
-        with _short_waits():
-            numba.set_num_threads(1)  # starts the threads
-        _layer.name = numba.threading_layer()
-        if _layer.name == "workqueue":  # ends the process if two Python threads use it at once
-            _layer.guard = threading.Lock()
-        _layer.started = True
-
-
-def _after_fork() -> None:
-    global _starting
-    _starting = threading.Lock()
-    if _layer.name == "workqueue":
-        _layer.guard = threading.Lock()
-    if _layer.started and _layer.name == "omp":
-        use_reference_only()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def shares(nbytes: int) -> int:
     """Return among how many threads to share work that reads and writes `nbytes`."""
-    return max(1, min(threads.team(), nbytes // LEAST_SHARE))
-
-
-def run(kernel: Any, parts: int, *args: Any) -> Any:
-    """Call ``kernel(*args, parts)`` for `parts` threads."""
-    if not _layer.started:
-        _start()
-    if _here.threads != parts:
-        numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))
-        _here.threads = parts
-    if not getattr(kernel, "overloads", True):
-        types = tuple(numba.typeof(a) for a in (*args, parts))
-        threads.apart(lambda: kernel.compile(types))
-    with _layer.guard:
-        return kernel(*args, parts)
+    return max(1, min(threads.team(), nbytes // LEAST_SHARE, MOST))
 
 
 class _Alias:
@@ -148,20 +70,19 @@ def images(x: Array) -> Array | None:
     return image if flags.writeable else readable(image)
 
 
-@kernel(parallel=True)
-def _to_channels_last(x: Array, out: Array, parts: int) -> None:
+@kernel(entry=True)
+def _to_channels_last(part: int, parts: int, x: Array, out: Array) -> None:
     """Write x (n, c, pixels) to out (n, pixels, c), in pieces that stay in the nearest cache."""
     n, pixels, c = out.shape
     step = max(16, PIECE // c)
     pieces = (pixels + step - 1) // step
-    for part in prange(parts):
-        for piece in range(n * pieces * part // parts, n * pieces * (part + 1) // parts):
-            start = piece % pieces * step
-            target = out[piece // pieces, start : start + step]
-            for k in range(c):
-                source = x[piece // pieces, k, start : start + step]
-                for p in range(source.size):
-                    target[p, k] = source[p]
+    for piece in range(n * pieces * part // parts, n * pieces * (part + 1) // parts):
+        start = piece % pieces * step
+        target = out[piece // pieces, start : start + step]
+        for k in range(c):
+            source = x[piece // pieces, k, start : start + step]
+            for p in range(source.size):
+                target[p, k] = source[p]
 
 
 def images_like(g: Array, dtype: Any = FLOAT32) -> Array:

@@ -10,9 +10,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from ..memory import empty
+from ..memory import empty, scratch
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, readable, run, shares
@@ -67,10 +66,10 @@ def _sums(grad: Array, row: Array, weight: Array, mean: Any) -> tuple[Any, Any]:
     return plain, product
 
 
-@kernel(parallel=True)
+@kernel(entry=True)
 def _layer_norm(
-    x: Array, weight: Array, bias: Array, eps: float, y: Array, mean: Array, invstd: Array,
-    parts: int,
+    part: int, parts: int, x: Array, weight: Array, bias: Array, eps: float, y: Array,
+    mean: Array, invstd: Array,
 ) -> None:  # fmt: skip
     """Normalise the rows of x (rows, width) (Ba, Kiros and Hinton 2016, equation 4).
 
@@ -78,46 +77,48 @@ def _layer_norm(
     and written once.
     """
     rows, width = x.shape
-    for part in prange(parts):
-        for r in range(rows * part // parts, rows * (part + 1) // parts):
-            row, target = x[r], y[r]
-            centre = np.float32(_sum(row) / width)
-            factor = np.float32(1 / np.sqrt(_sum_squares(row, centre) / width + eps))
-            mean[r], invstd[r] = centre, factor
-            for j in range(width):
-                target[j] = (row[j] - centre) * factor * weight[j] + bias[j]
+    for r in range(rows * part // parts, rows * (part + 1) // parts):
+        row, target = x[r], y[r]
+        centre = np.float32(_sum(row) / width)
+        factor = np.float32(1 / np.sqrt(_sum_squares(row, centre) / width + eps))
+        mean[r], invstd[r] = centre, factor
+        for j in range(width):
+            target[j] = (row[j] - centre) * factor * weight[j] + bias[j]
 
 
-@kernel(parallel=True)
+@kernel(entry=True)
 def _layer_norm_backward(
-    g: Array, x: Array, weight: Array, mean: Array, invstd: Array, gx: Array, sums: Array,
-    parts: int,
+    part: int, parts: int, g: Array, x: Array, weight: Array, mean: Array, invstd: Array,
+    gx: Array, sums: Array, space: Array,
 ) -> None:  # fmt: skip
     """Write gx (rows, width) and each share's gradients of weight and bias, `sums`
     (2, parts, width) float64. Costs two reads and one write of the matrix.
+
+    `space` is (parts, 2, width) float32.
     """
     rows, width = x.shape
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        gweight, gbias = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        totals, plain = sums[0, part], sums[1, part]
-        for start in range(low, high, BLOCK):
-            for r in range(start, min(high, start + BLOCK)):
-                grad, row, target = g[r], x[r], gx[r]
-                centre, factor = mean[r], invstd[r]
-                first, second = _sums(grad, row, weight, centre)
-                shift = np.float32(-first / width * factor)
-                slope = np.float32(-second / width * factor * factor * factor)
-                for j in range(width):
-                    value, away = grad[j], row[j] - centre
-                    gweight[j] += value * (away * factor)
-                    gbias[j] += value
-                    target[j] = value * weight[j] * factor + (away * slope + shift)
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    gweight, gbias = space[part, 0], space[part, 1]
+    gweight[:] = 0
+    gbias[:] = 0
+    totals, plain = sums[0, part], sums[1, part]
+    for start in range(low, high, BLOCK):
+        for r in range(start, min(high, start + BLOCK)):
+            grad, row, target = g[r], x[r], gx[r]
+            centre, factor = mean[r], invstd[r]
+            first, second = _sums(grad, row, weight, centre)
+            shift = np.float32(-first / width * factor)
+            slope = np.float32(-second / width * factor * factor * factor)
             for j in range(width):
-                totals[j] += gweight[j]
-                plain[j] += gbias[j]
-                gweight[j] = 0
-                gbias[j] = 0
+                value, away = grad[j], row[j] - centre
+                gweight[j] += value * (away * factor)
+                gbias[j] += value
+                target[j] = value * weight[j] * factor + (away * slope + shift)
+        for j in range(width):
+            totals[j] += gweight[j]
+            plain[j] += gbias[j]
+            gweight[j] = 0
+            gbias[j] = 0
 
 
 def _vector(value: Array | None, default: float, shape: tuple[int, ...]) -> Array | None:
@@ -165,6 +166,8 @@ def layer_norm_backward(
     gx = empty(matrix.shape, FLOAT32)
     parts = shares(3 * x.nbytes)
     sums = np.zeros((2, parts, scale.size))
-    run(_layer_norm_backward, parts, grads, matrix, scale, centre, factor, gx, sums)
+    with scratch() as take:
+        space = take((parts, 2, scale.size), FLOAT32)
+        run(_layer_norm_backward, parts, grads, matrix, scale, centre, factor, gx, sums, space)
     gweight, gbias = sums.sum(1).astype(FLOAT32).reshape(2, *inner)
     return gx.reshape(x.shape), gweight, gbias

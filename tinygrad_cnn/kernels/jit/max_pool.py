@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..checks import Pair, check_pool2d
 from ..memory import empty
@@ -50,8 +49,8 @@ def _first_inside(start: int, dilation: int) -> int:
     return 0 if start >= 0 else (-start + dilation - 1) // dilation
 
 
-@kernel(parallel=True)
-def _max_pool2d(x: Array, window: Window, y: Array, index: Array, parts: int) -> None:
+@kernel(entry=True)
+def _max_pool2d(part: int, parts: int, x: Array, window: Window, y: Array, index: Array) -> None:
     """Write y, index (n, oh, ow, c) for x (n, h, w, c). Costs one read of x, one write of y.
 
     PyTorch's comparisons (ATen/native/cpu/MaxPoolKernel.cpp): the first maximum, the last NaN, the
@@ -62,48 +61,102 @@ def _max_pool2d(x: Array, window: Window, y: Array, index: Array, parts: int) ->
     h, w = x.shape[1], x.shape[2]
     twos = kh == kw == sy == sx == 2 and top == left == 0 and dy == dx == 1
     twos = twos and 2 * oh <= h and 2 * ow <= w
-    for part in prange(parts):
-        for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
-            image, p = x[line // oh], line % oh
-            best, place = y[line // oh, p], index[line // oh, p]
-            if twos:
-                _row_of_twos(image[2 * p], image[2 * p + 1], best, place)
-                continue
-            row = p * sy - top
-            i0 = _first_inside(row, dy)
-            for q in range(ow):
-                column = q * sx - left
-                j0 = _first_inside(column, dx)
-                target, where = best[q], place[q]
-                target[:] = -np.inf
-                where[:] = i0 * kw + j0
-                for i in range(i0, kh):
-                    if row + i * dy >= h:
+    for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
+        image, p = x[line // oh], line % oh
+        best, place = y[line // oh, p], index[line // oh, p]
+        if twos:
+            _row_of_twos(image[2 * p], image[2 * p + 1], best, place)
+            continue
+        row = p * sy - top
+        i0 = _first_inside(row, dy)
+        for q in range(ow):
+            column = q * sx - left
+            j0 = _first_inside(column, dx)
+            target, where = best[q], place[q]
+            target[:] = -np.inf
+            where[:] = i0 * kw + j0
+            for i in range(i0, kh):
+                if row + i * dy >= h:
+                    break
+                for j in range(j0, kw):
+                    if column + j * dx >= w:
                         break
-                    for j in range(j0, kw):
-                        if column + j * dx >= w:
-                            break
-                        pixel = image[row + i * dy, column + j * dx]
-                        tap = i * kw + j
-                        for k in range(c):
-                            value, most, before = pixel[k], target[k], where[k]
-                            larger = (value > most) | (value != value)
-                            target[k] = value if larger else most
-                            where[k] = tap if larger else before
+                    pixel = image[row + i * dy, column + j * dx]
+                    tap = i * kw + j
+                    for k in range(c):
+                        value, most, before = pixel[k], target[k], where[k]
+                        larger = (value > most) | (value != value)
+                        target[k] = value if larger else most
+                        where[k] = tap if larger else before
 
 
-@kernel(parallel=True)
-def _gather(x: Array, index: Array, window: Window, y: Array, parts: int) -> None:
+@kernel(entry=True)
+def _gather(part: int, parts: int, x: Array, index: Array, window: Window, y: Array) -> None:
     """Write x (n, h, w, c) at the places `index` to y (n, oh, ow, c); 0 for places outside."""
     kh, kw, sy, sx, top, left, dy, dx = window
     n, oh, ow, c = y.shape
     h, w = x.shape[1], x.shape[2]
-    for part in prange(parts):
-        for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
-            image, p = x[line // oh], line % oh
-            for q in range(ow):
-                target, where = y[line // oh, p, q], index[line // oh, p, q]
+    for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
+        image, p = x[line // oh], line % oh
+        for q in range(ow):
+            target, where = y[line // oh, p, q], index[line // oh, p, q]
+            target[:] = 0
+            row, column = p * sy - top, q * sx - left
+            for i in range(_first_inside(row, dy), kh):
+                if row + i * dy >= h:
+                    break
+                for j in range(_first_inside(column, dx), kw):
+                    if column + j * dx >= w:
+                        break
+                    pixel = image[row + i * dy, column + j * dx]
+                    tap = i * kw + j
+                    for k in range(c):
+                        value, kept, place = pixel[k], target[k], where[k]
+                        target[k] = value if place == tap else kept
+
+
+@kernel(entry=True)
+def _scatter_tiles(
+    part: int, parts: int, g: Array, index: Array, kh: int, kw: int, gx: Array
+) -> None:
+    """Write g (n, oh, ow, c) at its places in gx (n, h, w, c), where windows tile the image and
+    each pixel has one writer. Costs one read of g and one write of gx.
+    """
+    n, oh, ow, c = g.shape
+    h = gx.shape[1]
+    lines = (h + kh - 1) // kh  # of windows, and what remains below them
+    zero = np.float32(0)
+    for line in range(n * lines * part // parts, n * lines * (part + 1) // parts):
+        image, p = gx[line // lines], line % lines
+        for i in range(min(kh, h - p * kh)):
+            target = image[p * kh + i]
+            if p >= oh:
                 target[:] = 0
+                continue
+            grads, places = g[line // lines, p], index[line // lines, p]
+            for q in range(ow):
+                grad, place = grads[q], places[q]
+                for j in range(kw):
+                    pixel, tap = target[q * kw + j], i * kw + j
+                    for k in range(c):
+                        value = grad[k]
+                        pixel[k] = value if place[k] == tap else zero
+            target[ow * kw :] = 0
+
+
+@kernel(entry=True)
+def _scatter(part: int, parts: int, g: Array, index: Array, window: Window, gx: Array) -> None:
+    """Add g (n, oh, ow, c) up at its places in gx (n, h, w, c); images are shared among threads."""
+    kh, kw, sy, sx, top, left, dy, dx = window
+    n, oh, ow, c = g.shape
+    h, w = gx.shape[1], gx.shape[2]
+    zero = np.float32(0)
+    for m in range(n * part // parts, n * (part + 1) // parts):
+        image = gx[m]
+        image[:] = 0
+        for p in range(oh):
+            for q in range(ow):
+                grad, where = g[m, p, q], index[m, p, q]
                 row, column = p * sy - top, q * sx - left
                 for i in range(_first_inside(row, dy), kh):
                     if row + i * dy >= h:
@@ -114,64 +167,8 @@ def _gather(x: Array, index: Array, window: Window, y: Array, parts: int) -> Non
                         pixel = image[row + i * dy, column + j * dx]
                         tap = i * kw + j
                         for k in range(c):
-                            value, kept, place = pixel[k], target[k], where[k]
-                            target[k] = value if place == tap else kept
-
-
-@kernel(parallel=True)
-def _scatter_tiles(g: Array, index: Array, kh: int, kw: int, gx: Array, parts: int) -> None:
-    """Write g (n, oh, ow, c) at its places in gx (n, h, w, c), where windows tile the image and
-    each pixel has one writer. Costs one read of g and one write of gx.
-    """
-    n, oh, ow, c = g.shape
-    h = gx.shape[1]
-    lines = (h + kh - 1) // kh  # of windows, and what remains below them
-    zero = np.float32(0)
-    for part in prange(parts):
-        for line in range(n * lines * part // parts, n * lines * (part + 1) // parts):
-            image, p = gx[line // lines], line % lines
-            for i in range(min(kh, h - p * kh)):
-                target = image[p * kh + i]
-                if p >= oh:
-                    target[:] = 0
-                    continue
-                grads, places = g[line // lines, p], index[line // lines, p]
-                for q in range(ow):
-                    grad, place = grads[q], places[q]
-                    for j in range(kw):
-                        pixel, tap = target[q * kw + j], i * kw + j
-                        for k in range(c):
                             value = grad[k]
-                            pixel[k] = value if place[k] == tap else zero
-                target[ow * kw :] = 0
-
-
-@kernel(parallel=True)
-def _scatter(g: Array, index: Array, window: Window, gx: Array, parts: int) -> None:
-    """Add g (n, oh, ow, c) up at its places in gx (n, h, w, c); images are shared among threads."""
-    kh, kw, sy, sx, top, left, dy, dx = window
-    n, oh, ow, c = g.shape
-    h, w = gx.shape[1], gx.shape[2]
-    zero = np.float32(0)
-    for part in prange(parts):
-        for m in range(n * part // parts, n * (part + 1) // parts):
-            image = gx[m]
-            image[:] = 0
-            for p in range(oh):
-                for q in range(ow):
-                    grad, where = g[m, p, q], index[m, p, q]
-                    row, column = p * sy - top, q * sx - left
-                    for i in range(_first_inside(row, dy), kh):
-                        if row + i * dy >= h:
-                            break
-                        for j in range(_first_inside(column, dx), kw):
-                            if column + j * dx >= w:
-                                break
-                            pixel = image[row + i * dy, column + j * dx]
-                            tap = i * kw + j
-                            for k in range(c):
-                                value = grad[k]
-                                pixel[k] += value if where[k] == tap else zero
+                            pixel[k] += value if where[k] == tap else zero
 
 
 def _window(kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Window:

@@ -14,9 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from ..memory import empty
+from ..memory import empty, scratch
 from ..pending import Pending
 from ..reference.layout import Array
 from .build import kernel
@@ -68,149 +67,188 @@ def _pilot(x: Array, mean: Array) -> None:
             mean[k] += pixel[k] / np.float32(count)
 
 
-@kernel(parallel=True)
-def _batch_norm(
-    x: Array, weight: Array, bias: Array, eps: float, width: int, y: Array, stats: Array, parts: int
-) -> None:
-    """Normalise x (pixels*c,); `stats` (3, c) gets mean, 1/sqrt(var + eps) and var.
+@kernel(entry=True)
+def _moments(part: int, parts: int, x: Array, c: int, space: Array, sums: Array) -> None:
+    """Add x (pixels*c,), shifted by the mean of a sample, and its squares, to `sums`.
 
-    Moments of data shifted by the mean of a sample (Chan, Golub and LeVeque 1983, section 3), one
-    pass; then ``(x - mean)*scale + bias``, backwards through each share, whose end is still in
-    cache. Costs two reads and one write of the array.
+    `sums` is (2, parts, width) float64; `space` (parts, 3, width) float32 gets, first of each
+    part's rows, that mean. Costs one read of the array.
     """
-    c = weight.size
-    count = x.size // c
+    width = space.shape[2]
+    centre, added, squares = space[part, 0], space[part, 1], space[part, 2]
+    _pilot(x, added[:c])
+    _spread(added[:c], centre)
+    added[:] = 0
+    squares[:] = 0
+    sums[0, part] = 0
+    sums[1, part] = 0
     rows = (x.size + width - 1) // width
-    pilot, centre = np.empty(c, np.float32), np.empty(width, np.float32)
-    _pilot(x, pilot)
-    _spread(pilot, centre)
-    first, second = np.zeros((parts, width)), np.zeros((parts, width))
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        sums, squares = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        for start in range(low, high, BLOCK):
-            for r in range(start, min(high, start + BLOCK)):
-                row = x[r * width : (r + 1) * width]
-                for j in range(row.size):
-                    away = row[j] - centre[j]
-                    sums[j] += away
-                    squares[j] += away * away
-            _add(sums, first[part])
-            _add(squares, second[part])
-    total, total_squares = np.empty(c), np.empty(c)
-    _fold(first, total)
-    _fold(second, total_squares)
-    mean, scale = np.empty(c, np.float32), np.empty(c, np.float32)
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for start in range(low, high, BLOCK):
+        for r in range(start, min(high, start + BLOCK)):
+            row = x[r * width : (r + 1) * width]
+            for j in range(row.size):
+                away = row[j] - centre[j]
+                added[j] += away
+                squares[j] += away * away
+        _add(added, sums[0, part])
+        _add(squares, sums[1, part])
+
+
+@kernel(entry=True)
+def _normalise(
+    part: int, parts: int, x: Array, weight: Array, bias: Array, eps: float, space: Array,
+    sums: Array, totals: Array, y: Array, stats: Array,
+) -> None:  # fmt: skip
+    """Normalise x (pixels*c,), after `_moments`; `stats` (3, c) gets mean, 1/sqrt(var + eps), var.
+
+    Moments of shifted data (Chan, Golub and LeVeque 1983, section 3), added up by each part for
+    itself (`totals` (parts, 2, c) float64); then ``(x - mean)*scale + bias``, backwards through
+    each share, whose end is still in cache. Costs one read and one write of the array.
+    """
+    c, width = weight.size, space.shape[2]
+    count = x.size // c
+    centre, scales, shifts = space[part, 0], space[part, 1], space[part, 2]
+    total, total_squares = totals[part, 0], totals[part, 1]
+    _fold(sums[0], total)
+    _fold(sums[1], total_squares)
     for k in range(c):
         away_mean = total[k] / count
         var = max(total_squares[k] / count - away_mean * away_mean, 0.0)
         invstd = 1 / np.sqrt(var + eps)
-        stats[0, k] = mean[k] = pilot[k] + away_mean
-        stats[1, k], stats[2, k] = invstd, var
-        scale[k] = invstd * weight[k]
-    scales, shifts = np.empty(width, np.float32), np.empty(width, np.float32)
-    _spread(mean, centre)
-    _spread(scale, scales)
+        centre[k] += away_mean
+        scales[k] = invstd * weight[k]
+        if part == 0:
+            stats[0, k], stats[1, k], stats[2, k] = centre[k], invstd, var
+    _spread(centre[:c], centre)
+    _spread(scales[:c], scales)
     _spread(bias, shifts)
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        for back in range(high - low):
-            r = high - 1 - back
-            source, target = x[r * width : (r + 1) * width], y[r * width : (r + 1) * width]
-            for j in range(source.size):
-                target[j] = (source[j] - centre[j]) * scales[j] + shifts[j]
-
-
-@kernel(parallel=True)
-def _batch_norm_backward(
-    g: Array, x: Array, weight: Array, mean: Array, invstd: Array, width: int,
-    gx: Array, gweight: Array, gbias: Array, parts: int,
-) -> None:  # fmt: skip
-    """Write the three gradients (Ioffe and Szegedy 2015, section 3) for g, x (pixels*c,).
-
-    One pass adds g and g*(x - mean); the other writes
-    ``g*scale + (x - mean)*slope + shift``. Costs four reads and one write of the array.
-    """
-    c = weight.size
-    count = x.size // c
     rows = (x.size + width - 1) // width
-    centre = np.empty(width, np.float32)
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for back in range(high - low):
+        r = high - 1 - back
+        source, target = x[r * width : (r + 1) * width], y[r * width : (r + 1) * width]
+        for j in range(source.size):
+            target[j] = (source[j] - centre[j]) * scales[j] + shifts[j]
+
+
+@kernel(entry=True)
+def _products(
+    part: int, parts: int, g: Array, x: Array, mean: Array, space: Array, sums: Array
+) -> None:
+    """Add g and ``g*(x - mean)``, both (pixels*c,), to `sums` (2, parts, width) float64.
+
+    `space` (parts, 4, width) float32 gets the mean, first of each part's rows. Costs two reads.
+    """
+    width = space.shape[2]
+    centre, added, products = space[part, 0], space[part, 1], space[part, 2]
     _spread(mean, centre)
-    first, second = np.zeros((parts, width)), np.zeros((parts, width))
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        sums, products = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        for start in range(low, high, BLOCK):
-            for r in range(start, min(high, start + BLOCK)):
-                grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
-                for j in range(row.size):
-                    sums[j] += grad[j]
-                    products[j] += grad[j] * (row[j] - centre[j])
-            _add(sums, first[part])
-            _add(products, second[part])
-    total, total_products = np.empty(c), np.empty(c)
-    _fold(first, total)
-    _fold(second, total_products)
-    scale, slope = np.empty(c, np.float32), np.empty(c, np.float32)
-    shift = np.empty(c, np.float32)
+    added[:] = 0
+    products[:] = 0
+    sums[0, part] = 0
+    sums[1, part] = 0
+    rows = (x.size + width - 1) // width
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for start in range(low, high, BLOCK):
+        for r in range(start, min(high, start + BLOCK)):
+            grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
+            for j in range(row.size):
+                added[j] += grad[j]
+                products[j] += grad[j] * (row[j] - centre[j])
+        _add(added, sums[0, part])
+        _add(products, sums[1, part])
+
+
+@kernel(entry=True)
+def _batch_norm_backward(
+    part: int, parts: int, g: Array, x: Array, weight: Array, invstd: Array, space: Array,
+    sums: Array, totals: Array, gx: Array, gweight: Array, gbias: Array,
+) -> None:  # fmt: skip
+    """Write the three gradients (Ioffe and Szegedy 2015, section 3), after `_products`.
+
+    ``g*scale + (x - mean)*slope + shift``; `totals` is (parts, 2, c) float64. Costs two reads and
+    one write of the array.
+    """
+    c, width = weight.size, space.shape[2]
+    count = x.size // c
+    centre, scales = space[part, 0], space[part, 1]
+    slopes, shifts = space[part, 2], space[part, 3]
+    total, total_products = totals[part, 0], totals[part, 1]
+    _fold(sums[0], total)
+    _fold(sums[1], total_products)
     for k in range(c):
         factor = np.float64(invstd[k]) * weight[k]
         inner = total_products[k] * invstd[k]
-        gweight[k], gbias[k] = inner, total[k]
-        scale[k] = factor
-        slope[k] = -factor * invstd[k] * inner / count
-        shift[k] = -factor * total[k] / count
-    scales, slopes = np.empty(width, np.float32), np.empty(width, np.float32)
-    shifts = np.empty(width, np.float32)
-    _spread(scale, scales)
-    _spread(slope, slopes)
-    _spread(shift, shifts)
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        for back in range(high - low):
-            r = high - 1 - back
-            grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
-            target = gx[r * width : (r + 1) * width]
-            for j in range(row.size):
-                away = (row[j] - centre[j]) * slopes[j]
-                target[j] = grad[j] * scales[j] + (away + shifts[j])
+        if part == 0:
+            gweight[k], gbias[k] = inner, total[k]
+        scales[k] = factor
+        slopes[k] = -factor * invstd[k] * inner / count
+        shifts[k] = -factor * total[k] / count
+    _spread(scales[:c], scales)
+    _spread(slopes[:c], slopes)
+    _spread(shifts[:c], shifts)
+    rows = (x.size + width - 1) // width
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for back in range(high - low):
+        r = high - 1 - back
+        grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
+        target = gx[r * width : (r + 1) * width]
+        for j in range(row.size):
+            away = (row[j] - centre[j]) * slopes[j]
+            target[j] = grad[j] * scales[j] + (away + shifts[j])
 
 
-@kernel(parallel=True)
+@kernel(entry=True)
 def _channel_affine(
-    x: Array, scale: Array, shift: Array, least: float, width: int, y: Array, parts: int
+    part: int,
+    parts: int,
+    x: Array,
+    scale: Array,
+    shift: Array,
+    least: float,
+    space: Array,
+    y: Array,
 ) -> None:
     """Write ``x*scale + shift``, and `least` where that is less, for x (pixels*c,).
 
-    Costs one read and one write of the array.
+    `space` is (parts, 2, width) float32. Costs one read and one write of the array.
     """
-    bound = np.float32(least)
-    rows = (x.size + width - 1) // width
-    scales, shifts = np.empty(width, np.float32), np.empty(width, np.float32)
+    width = space.shape[2]
+    scales, shifts = space[part, 0], space[part, 1]
     _spread(scale, scales)
     _spread(shift, shifts)
-    for part in prange(parts):
-        for r in range(rows * part // parts, rows * (part + 1) // parts):
-            source, target = x[r * width : (r + 1) * width], y[r * width : (r + 1) * width]
-            for j in range(source.size):
-                value = source[j] * scales[j] + shifts[j]
-                target[j] = bound if value < bound else value
+    rows = (x.size + width - 1) // width
+    bound = np.float32(least)
+    for r in range(rows * part // parts, rows * (part + 1) // parts):
+        source, target = x[r * width : (r + 1) * width], y[r * width : (r + 1) * width]
+        for j in range(source.size):
+            value = source[j] * scales[j] + shifts[j]
+            target[j] = bound if value < bound else value
 
 
-@kernel(parallel=True)
-def _channel_sum(g: Array, width: int, total: Array, parts: int) -> None:
-    """Write the sum over all pixels of g (pixels*c,) to `total` (c,) float64. Costs one read."""
+@kernel(entry=True)
+def _channel_sums(part: int, parts: int, g: Array, space: Array, sums: Array) -> None:
+    """Add the pixels of g (pixels*c,) to `sums` (parts, width) float64. Costs one read.
+
+    `space` is (parts, width) float32.
+    """
+    width = sums.shape[1]
+    block, total = space[part], sums[part]
+    block[:] = 0
+    total[:] = 0
     rows = (g.size + width - 1) // width
-    sums = np.zeros((parts, width))
-    for part in prange(parts):
-        low, high = rows * part // parts, rows * (part + 1) // parts
-        block = np.zeros(width, np.float32)
-        for start in range(low, high, BLOCK):
-            for r in range(start, min(high, start + BLOCK)):
-                row = g[r * width : (r + 1) * width]
-                for j in range(row.size):
-                    block[j] += row[j]
-            _add(block, sums[part])
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for start in range(low, high, BLOCK):
+        for r in range(start, min(high, start + BLOCK)):
+            row = g[r * width : (r + 1) * width]
+            for j in range(row.size):
+                block[j] += row[j]
+        _add(block, total)
+
+
+@kernel(entry=True)
+def _folded(part: int, parts: int, sums: Array, total: Array) -> None:
+    """Write the totals (c,) float64 of all parts' sums."""
     _fold(sums, total)
 
 
@@ -255,11 +293,15 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     if scale is None or shift is None:
         return NotImplemented
     y, stats = empty(image.shape, FLOAT32), np.empty((3, c), np.float32)
-    parts = shares(3 * y.nbytes)
-    run(
-        _batch_norm, parts, image.reshape(-1), scale, shift, float(eps), _width(c), y.reshape(-1),
-        stats,
-    )  # fmt: skip
+    parts, width, numbers = shares(3 * y.nbytes), _width(c), image.reshape(-1)
+    with scratch() as take:
+        space, sums = take((parts, 3, width), FLOAT32), take((2, parts, width), np.float64)
+        totals = take((parts, 2, c), np.float64)
+        run(_moments, parts, numbers, c, space, sums)
+        run(
+            _normalise, parts, numbers, scale, shift, float(eps), space, sums, totals,
+            y.reshape(-1), stats,
+        )  # fmt: skip
     return _seen(y), stats[0], stats[1], stats[2]
 
 
@@ -279,10 +321,16 @@ def batch_norm_backward(
         return NotImplemented
     grads = images_like(g) if g.ndim == 4 else readable(np.ascontiguousarray(g))
     gx, gweight, gbias = empty(image.shape, FLOAT32), np.empty(c, FLOAT32), np.empty(c, FLOAT32)
-    run(
-        _batch_norm_backward, shares(5 * gx.nbytes), grads.reshape(-1), image.reshape(-1), scale,
-        centre, factor, _width(c), gx.reshape(-1), gweight, gbias,
-    )  # fmt: skip
+    parts, width = shares(5 * gx.nbytes), _width(c)
+    grads, numbers = grads.reshape(-1), image.reshape(-1)
+    with scratch() as take:
+        space, sums = take((parts, 4, width), FLOAT32), take((2, parts, width), np.float64)
+        totals = take((parts, 2, c), np.float64)
+        run(_products, parts, grads, numbers, centre, space, sums)
+        run(
+            _batch_norm_backward, parts, grads, numbers, scale, factor, space, sums, totals,
+            gx.reshape(-1), gweight, gbias,
+        )  # fmt: skip
     return _seen(gx), gweight, gbias
 
 
@@ -296,11 +344,10 @@ def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) 
     if scales is None or shifts is None:
         return NotImplemented
     y = empty(image.shape, FLOAT32)
-    least = 0.0 if relu else -np.inf
-    run(
-        _channel_affine, shares(2 * y.nbytes), image.reshape(-1), scales, shifts, least, _width(c),
-        y.reshape(-1),
-    )  # fmt: skip
+    parts, least = shares(2 * y.nbytes), 0.0 if relu else -np.inf
+    with scratch() as take:
+        space = take((parts, 2, _width(c)), FLOAT32)
+        run(_channel_affine, parts, image.reshape(-1), scales, shifts, least, space, y.reshape(-1))
     return _seen(y)
 
 
@@ -311,5 +358,9 @@ def channel_sum(g: Array) -> Any:
         return NotImplemented
     c = image.shape[-1]
     total = np.empty(c)
-    run(_channel_sum, shares(g.nbytes), image.reshape(-1), _width(c), total)
+    parts, width = shares(g.nbytes), _width(c)
+    with scratch() as take:
+        space, sums = take((parts, width), FLOAT32), take((parts, width), np.float64)
+        run(_channel_sums, parts, image.reshape(-1), space, sums)
+        run(_folded, 1, sums, total)
     return total.astype(FLOAT32)

@@ -16,8 +16,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 __all__ = [
     "BYTES",
@@ -26,6 +24,7 @@ __all__ = [
     "TILES",
     "Emit",
     "Emitter",
+    "Instruction",
     "Tile",
     "Value",
     "choose_tile",
@@ -89,27 +88,21 @@ _I64, _I32, _BYTE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntT
 _FLOAT = ir.FloatType()
 
 
+class Instruction:
+    """What stands for an instruction in kernels, until `compiling` makes Numba's word for it."""
+
+    def __init__(self, write: Callable[..., Emit]) -> None:
+        self.write = write
+        self.__name__, self.__doc__ = write.__name__, write.__doc__
+
+
 def instruction(write: Callable[..., Emit]) -> Any:
     """Make a function that kernels call like an instruction: all arguments are 64-bit integers.
 
     The decorated function takes a placeholder and the arguments (Numba reads their number from
     its signature) and returns what writes the code, given an `Emitter` and the arguments' values.
     """
-
-    def typed(context: Any, *arguments: Any) -> Any:
-        emit = write(context, *arguments)
-        signature = types.void(*[types.int64] * len(arguments))
-
-        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
-            emit(Emitter(builder, TILE.lanes), list(values))
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    typed.__name__ = write.__name__
-    typed.__doc__ = write.__doc__
-    typed.__wrapped__ = write  # type: ignore[attr-defined] # inspect.signature follows it
-    return intrinsic(typed)
+    return Instruction(write)
 
 
 class Emitter:
