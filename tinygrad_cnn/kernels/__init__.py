@@ -26,6 +26,7 @@ from .dispatch import (
     max_pool2d_scatter,
     relu,
     relu_backward,
+    step,
 )
 from .reference import matmul, max_pool2d_plane_index
 from .threads import get_num_threads, set_num_threads
@@ -63,4 +64,5 @@ __all__ = [
     "set_conv_algorithm",
     "set_kernels",
     "set_num_threads",
+    "step",
 ]

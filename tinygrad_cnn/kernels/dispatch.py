@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
@@ -42,6 +42,7 @@ __all__ = [
     "max_pool2d_scatter",
     "relu",
     "relu_backward",
+    "step",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +82,7 @@ def _load(name: str) -> Callable[..., Any] | None:
     """Import the compiled kernel, and with the first one LLVM."""
     found = None
     if choice.has_llvmlite():
-        module = f"{__package__}.jit.{_MODULES[name]}"
+        module = f"{__package__}.jit.{_MODULES.get(name, 'optimizers')}"
         try:
             found = getattr(threads.apart(lambda: import_module(module)), name, None)
         except ModuleNotFoundError as error:
@@ -117,6 +118,37 @@ def _computed(plain: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call NumPy's kernel, which takes arrays only."""
     arrays = [a.compute() if isinstance(a, Pending) else a for a in args]
     return plain(*arrays, **kwargs)
+
+
+def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
+    """Step parameters in place as optimiser `name` does, with a compiled kernel; False, and nothing
+    done, if there is none for these arrays.
+
+    A row has a parameter, its gradient and its states, arrays of one shape.
+    """
+    wanted = chosen.get()
+    if wanted == "reference" or not rows:
+        return False
+    total = 0
+    for row in rows:
+        total += row[0].size
+        for array in row:
+            flags = array.flags
+            if array.dtype != _FLOAT32 or not (flags.c_contiguous and flags.aligned):
+                return False
+    if wanted == "auto" and total < LEAST:
+        return False
+    try:
+        compiled = _compiled[name] if name in _compiled else _load(name)
+        if compiled is None:
+            return False
+        compiled(rows, **numbers)
+    except Exception as error:  # before anything is written: compiling or starting threads
+        if wanted == "jit" or isinstance(error, MemoryError):
+            raise
+        _give_up(name, error)
+        return False
+    return True
 
 
 def _two_ways(plain: F, least: int = LEAST) -> F:

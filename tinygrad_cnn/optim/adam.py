@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
@@ -129,6 +130,42 @@ class Adam(Optimizer):
             np.subtract(w, s, out=w)
         for held in (state["step"], *moments):
             held.bump(f"{self._name()}.step")
+
+    def update_together(
+        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
+    ) -> bool:
+        """Change all parameters in one pass, where a compiled kernel can."""
+        if type(self).update is not Adam.update:
+            return False  # somebody's own formula
+        states = [self.state[p] for p, _ in given]
+        steps = {float(s["step"].array) if s else 0.0 for s in states}
+        if group["amsgrad"] or len(steps) != 1 or 0.0 in steps:
+            return False  # the first step makes the states
+        t = steps.pop() + 1
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        done = kernels.step(
+            "adam",
+            [
+                (p.array, g, s["exp_avg"].array, s["exp_avg_sq"].array)
+                for (p, g), s in zip(given, states, strict=True)
+            ],
+            size=lr / (1.0 - beta1**t),
+            beta1=beta1,
+            beta2=beta2,
+            root=math.sqrt(1.0 - beta2**t),
+            eps=float(group["eps"]),
+            decay=0.0 if self.decoupled else decay,
+            shrink=1.0 - lr * decay if self.decoupled else 1.0,
+            maximize=bool(group["maximize"]),
+        )
+        if done:
+            by = f"{self._name()}.step"
+            for state in states:
+                state["step"].array += 1
+                for held in (state["step"], state["exp_avg"], state["exp_avg_sq"]):
+                    held.bump(by)
+        return done
 
     def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
         """The gradient (negated to maximise) plus weight decay, in scratch of its own."""

@@ -158,12 +158,22 @@ class Optimizer:
         self.step_count += 1
         by = f"{self._name()}.step"
         for group in self.param_groups:
-            for param in group["params"]:
-                grad = param.grad
-                if grad is not None:
-                    self.update(param, grad.array, self.state[param], group)
-                    param.bump(by)
+            given = [(p, p._grad.array) for p in group["params"] if p._grad is not None]
+            if not self.update_together(given, group):
+                for param, grad in given:
+                    self.update(param, grad, self.state[param], group)
+            for param, _ in given:
+                param.bump(by)
         return loss
+
+    def update_together(
+        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
+    ) -> bool:
+        """Do as `update` for all parameters of a group with their gradients; False if not done.
+
+        Subclasses define it where one kernel does it all.
+        """
+        return False
 
     def update(
         self,

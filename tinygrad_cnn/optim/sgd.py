@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.memory import blocks
@@ -120,6 +121,37 @@ class SGD(Optimizer):
                 np.multiply(b, lr, out=s)
             np.subtract(w, s, out=w)
         buffer.bump("SGD.step")
+
+    def update_together(
+        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
+    ) -> bool:
+        """Change all parameters in one pass, where a compiled kernel can."""
+        if type(self).update is not SGD.update:
+            return False  # somebody's own formula
+        momentum = float(group["momentum"])
+        rows: list[tuple[np.ndarray[Any, Any], ...]] = [(p.array, g) for p, g in given]
+        buffers: list[Tensor] = []
+        if momentum:
+            for param, _ in given:
+                buffer = self.state[param].get("momentum_buffer")
+                if buffer is None:
+                    return False  # the first step makes them
+                buffers.append(buffer)
+            rows = [(*row, b.array) for row, b in zip(rows, buffers, strict=True)]
+        done = kernels.step(
+            "sgd",
+            rows,
+            lr=float(group["lr"]),
+            momentum=momentum,
+            keep=1.0 - float(group["dampening"]),
+            decay=float(group["weight_decay"]),
+            nesterov=bool(group["nesterov"]),
+            maximize=bool(group["maximize"]),
+        )
+        if done:
+            for buffer in buffers:
+                buffer.bump("SGD.step")
+        return done
 
 
 def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:

@@ -179,6 +179,11 @@ class Emitter:
         name = f"llvm.fmuladd.v{self.lanes}f32"
         return self.builder.call(self._function(name, self.type, [self.type] * 3), [x, y, z])
 
+    def sqrt(self, x: Value) -> Value:
+        """Return the square root, rounded as IEEE wants it."""
+        call = self._function(f"llvm.sqrt.v{self.lanes}f32", self.type, [self.type])
+        return self.builder.call(call, [x])
+
     def first_lanes(self, count: Value) -> Value:
         """Return a mask of the first `count` lanes (all, or none, beyond the ends)."""
         numbers = ir.VectorType(_I32, self.lanes)
