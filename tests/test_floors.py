@@ -21,6 +21,7 @@ FLOORS = {  # the table in CONTRIBUTING.md
     "data": 5,
     "viz": 6,
     "testing": 6,
+    "profiler": 6,
     "serialization": 6,
     "train": 7,
     "cli": 8,

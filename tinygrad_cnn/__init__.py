@@ -1,5 +1,9 @@
 """tinygrad_cnn: define-by-run autograd over NumPy, with PyTorch's names and semantics."""
 
+import sys as _sys
+import typing as _typing
+from importlib import import_module as _import_module
+
 import numpy as _np
 
 from tinygrad_cnn import autograd
@@ -233,6 +237,10 @@ from tinygrad_cnn.functions import (
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
     get_num_threads,
+    max_memory_allocated,
+    memory_allocated,
+    memory_stats,
+    reset_peak_memory_stats,
     set_conv_algorithm,
     set_kernels,
     set_num_threads,
@@ -275,6 +283,19 @@ moveaxis = movedim
 multiply = mul
 negative = neg
 subtract = sub
+
+if _typing.TYPE_CHECKING:
+    from tinygrad_cnn import profiler
+else:
+
+    def __getattr__(name):
+        """Import the profiler when it is first used: training does without it."""
+        if name == "profiler":
+            return _import_module("tinygrad_cnn.profiler")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
+        )
+
 
 __all__ = [
     "Generator",
@@ -434,10 +455,13 @@ __all__ = [
     "masked_select",
     "matmul",
     "max",
+    "max_memory_allocated",
     "max_pool2d",
     "maximum",
     "mean",
     "median",
+    "memory_allocated",
+    "memory_stats",
     "meshgrid",
     "min",
     "minimum",
@@ -474,6 +498,7 @@ __all__ = [
     "pi",
     "pow",
     "prod",
+    "profiler",
     "rand",
     "rand_like",
     "randint",
@@ -486,6 +511,7 @@ __all__ = [
     "remainder",
     "repeat",
     "repeat_interleave",
+    "reset_peak_memory_stats",
     "reshape",
     "reshape_as",
     "roll",

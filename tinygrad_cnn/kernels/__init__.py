@@ -28,6 +28,12 @@ from .dispatch import (
     relu_backward,
     step,
 )
+from .memory import (
+    max_memory_allocated,
+    memory_allocated,
+    memory_stats,
+    reset_peak_memory_stats,
+)
 from .reference import matmul, max_pool2d_plane_index
 from .threads import get_num_threads, set_num_threads
 
@@ -54,13 +60,17 @@ __all__ = [
     "layer_norm",
     "layer_norm_backward",
     "matmul",
+    "max_memory_allocated",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_plane_index",
     "max_pool2d_scatter",
+    "memory_allocated",
+    "memory_stats",
     "pool2d_output_size",
     "relu",
     "relu_backward",
+    "reset_peak_memory_stats",
     "set_conv_algorithm",
     "set_kernels",
     "set_num_threads",

@@ -7,6 +7,11 @@ an element-wise pass is as dear as the arithmetic. Two remedies live here:
   leaving the ``with`` block. Chunk after chunk works in the same lines of the processor's cache.
 * `empty` makes an array that owns its memory like any other, except that the memory goes to a
   bounded store when the last view of it dies, and the next array of that size starts from there.
+
+It also keeps the books: `memory_allocated`, `max_memory_allocated`, `reset_peak_memory_stats` and
+`memory_stats` count, to the byte, the arrays from `empty` that some view keeps alive. What NumPy
+allocates itself (arrays below `SMALLEST_STORED`, what the user made, results of plain NumPy calls)
+and scratch space are outside these counts.
 """
 
 from __future__ import annotations
@@ -20,7 +25,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Take", "clear", "empty", "scratch", "set_store_limit", "stored_bytes"]
+__all__ = [
+    "Take",
+    "clear",
+    "empty",
+    "max_memory_allocated",
+    "memory_allocated",
+    "memory_stats",
+    "reset_peak_memory_stats",
+    "scratch",
+    "set_store_limit",
+    "stored_bytes",
+]
 
 Array = npt.NDArray[Any]
 
@@ -105,9 +121,12 @@ class _Lease:
     would forget it.
     """
 
-    __slots__ = ("__array_interface__", "memory")
+    __slots__ = ("__array_interface__", "memory", "store")
 
-    def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, store: _Store, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.store = store  # in whose books it stands
         self.memory = memory
         self.__array_interface__ = {
             "version": 3,
@@ -117,8 +136,7 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        if _store is not None:  # as it is while the interpreter shuts down
-            _store.give_back(self.memory)
+        self.store.give_back(self.memory)
 
 
 class _Store:
@@ -129,6 +147,9 @@ class _Store:
         self.held = 0
         self.by_size: dict[int, list[Array]] = {}
         self.order: deque[int] = deque()  # sizes in the order in which they came back
+        self.in_use = 0  # bytes of living arrays, once what is in `returned` is subtracted
+        self.peak = 0
+        self.count = 0  # arrays handed out since the process began
         # A finaliser can run at any bytecode, also while this thread holds the lock: so
         # `give_back` only appends (atomic) and tidies up if the lock happens to be free.
         self.returned: deque[Array] = deque()
@@ -148,20 +169,36 @@ class _Store:
             self.by_size.setdefault(memory.nbytes, []).append(memory)
             self.order.append(memory.nbytes)
             self.held += memory.nbytes
+            self.in_use -= memory.nbytes
         while self.held > self.limit:
             size = self.order.popleft()
             self.by_size[size].pop(0)
             self.held -= size
 
     def find(self, size: int) -> Array | None:
+        """Return memory of that size, None if there is none, and book it as in use either way."""
         with self.lock:
-            self._sort_in()
+            self._sort_in()  # first, so that the peak is exact
+            self.count += 1
+            self.in_use += size
+            if self.in_use > self.peak:
+                self.peak = self.in_use
             shelf = self.by_size.get(size)
             if not shelf:
                 return None
             self.held -= size
             self.order.remove(size)
             return shelf.pop()  # the latest: most likely still in cache
+
+    def missed(self, size: int) -> None:
+        """Take back what `find` booked: the system had no memory."""
+        with self.lock:
+            self.in_use -= size
+
+    def settle(self) -> None:
+        """Book all that has come back."""
+        with self.lock:
+            self._sort_in()
 
 
 _store: _Store = _Store(limit=512 << 20)
@@ -185,13 +222,16 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     nbytes = _nbytes(shape, kind)
     if nbytes < SMALLEST_STORED:
         return np.empty(shape, kind)
-    size = _rounded(nbytes)
-    memory = _store.find(size)
+    size, store = _rounded(nbytes), _store
+    memory = store.find(size)
     if memory is None:
-        memory = _aligned(
-            size
-        )  # NumPy's own start 16 bytes off: vector loads then straddle cache lines
-    return np.asarray(_Lease(memory, shape, kind))
+        try:
+            # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
+            memory = _aligned(size)
+        except MemoryError:
+            store.missed(size)
+            raise
+    return np.asarray(_Lease(store, memory, shape, kind))
 
 
 def stored_bytes() -> int:
@@ -202,8 +242,7 @@ def stored_bytes() -> int:
 def set_store_limit(nbytes: int) -> int:
     """Bound the store at `nbytes` (0 turns it off) and return the former bound."""
     former, _store.limit = _store.limit, nbytes
-    with _store.lock:
-        _store._sort_in()
+    _store.settle()
     return former
 
 
@@ -212,3 +251,72 @@ def clear() -> None:
     set_store_limit(set_store_limit(0))
     if _stack.top == 0:
         _stack.block, _stack.peak = _aligned(0), 0
+
+
+# ---- accounting ----------------------------------------------------------------------------
+
+
+def memory_allocated() -> int:
+    """Return the bytes of all living arrays from `empty`, each rounded up to its shelf's size.
+
+    These are the large results of kernels: activations, their gradients, what the derivative rules
+    keep. Arrays below 256 KB, arrays that the user made and results of plain NumPy calls (most
+    element-wise operations, matrix products) are NumPy's own and are not counted.
+
+    >>> import tinygrad_cnn as tg
+    >>> before = tg.memory_allocated()
+    >>> x = tg.relu(tg.ones(1024, 1024))  # 4 MB of float32
+    >>> tg.memory_allocated() - before
+    4194304
+    """
+    _store.settle()
+    return _store.in_use
+
+
+def max_memory_allocated() -> int:
+    """Return the largest value that `memory_allocated` has had since the last
+    `reset_peak_memory_stats`.
+    """
+    return _store.peak
+
+
+def reset_peak_memory_stats() -> None:
+    """Let the peak that `max_memory_allocated` returns start again from what is allocated now.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.reset_peak_memory_stats()
+    >>> tg.max_memory_allocated() == tg.memory_allocated()
+    True
+    """
+    with _store.lock:
+        _store._sort_in()
+        _store.peak = _store.in_use
+
+
+def memory_stats() -> dict[str, int]:
+    """Return all counts by name, in bytes where the name says so.
+
+    ==================== ===========================================================================
+    allocated_bytes      living arrays from `empty`: `memory_allocated`
+    peak_allocated_bytes the most there has been: `max_memory_allocated`
+    stored_bytes         dead arrays whose memory waits for the next array of that size
+    reserved_bytes       both together: what is asked of the operating system
+    scratch_bytes        the calling thread's work space, kept between calls of kernels
+    allocations          arrays handed out by `empty` since the process began
+    ==================== ===========================================================================
+
+    >>> import tinygrad_cnn as tg
+    >>> stats = tg.memory_stats()
+    >>> stats["reserved_bytes"] == stats["allocated_bytes"] + stats["stored_bytes"]
+    True
+    """
+    with _store.lock:
+        _store._sort_in()
+        return {
+            "allocated_bytes": _store.in_use,
+            "peak_allocated_bytes": _store.peak,
+            "stored_bytes": _store.held,
+            "reserved_bytes": _store.in_use + _store.held,
+            "scratch_bytes": _stack.block.nbytes,
+            "allocations": _store.count,
+        }

@@ -1,0 +1,295 @@
+"""The line profiler: a model's source with the time that each line takes, forward and backward."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd import Leaf, grad
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
+from tinygrad_cnn.profiler.events import Event, Line
+from tinygrad_cnn.profiler.recording import profile
+
+__all__ = ["Cost", "LineProfile", "profile_lines"]
+
+_LEAST_SHARE = 0.01  # of a line, for a part of it to be listed
+
+
+@dataclass(slots=True)
+class Cost:
+    """Seconds forward and backward; ``parts`` says in which layers or operations."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+    parts: dict[str, Cost] = field(default_factory=dict)
+
+    @property
+    def time(self) -> float:
+        """Both together."""
+        return self.forward + self.backward
+
+    def add(self, event: Event, share: float) -> None:
+        """Add the event's time, multiplied by ``share``."""
+        if event.phase == "backward":
+            self.backward += event.own * share
+        else:
+            self.forward += event.own * share
+
+    def part(self, name: str) -> Cost:
+        """The part of that name."""
+        return self.parts.setdefault(name, Cost())
+
+
+class LineProfile:
+    """What `profile_lines` found; ``str`` shows it.
+
+    Attributes
+    ----------
+    lines
+        `Cost` of one run by ``(file, line number)``. A line that calls functions of the user's
+        includes what they do, so that only lines of one function add up.
+    layers
+        `Cost` by layer; an operation that stands in the user's own source is one, too.
+    total
+        `Cost` of everything.
+    runs
+        How many runs were averaged.
+    """
+
+    def __init__(self, events: Sequence[Event], runs: int) -> None:
+        self.runs = runs
+        self.total = Cost()
+        self.lines: dict[tuple[str, int], Cost] = {}
+        self.layers: dict[str, Cost] = {}
+        self._functions: dict[tuple[str, int, str], Cost] = {}
+        self._innermost: dict[str, Line] = {}
+        self._modules: set[str] = set()  # which of the layers are modules
+        self._sourceless = Cost()
+        for event in events:
+            if event.kind == "operation" and event.depth == 0:
+                self._add(event)
+
+    def _add(self, event: Event) -> None:
+        share = 1 / self.runs
+        self.total.add(event, share)
+        layer = _layer(event)
+        self.layers.setdefault(layer, Cost()).add(event, share)
+        if layer == event.module:
+            self._modules.add(layer)
+        if event.lines:
+            self._innermost.setdefault(layer, event.lines[0])
+        else:
+            self._sourceless.add(event, share)
+            self._sourceless.part(layer).add(event, share)
+        seen: set[Any] = set()  # a function that calls itself is not counted twice
+        for line in event.lines:
+            place, function = (line.file, line.line), (line.file, line.first, line.function)
+            if place not in seen:
+                seen.add(place)
+                cost = self.lines.setdefault(place, Cost())
+                cost.add(event, share)
+                cost.part(event.name if line.direct else event.module).add(event, share)
+            if function not in seen:
+                seen.add(function)
+                self._functions.setdefault(function, Cost()).add(event, share)
+
+    def slowest(self) -> str:
+        """Return one sentence that names the slow layer.
+
+        It is the last sentence of the text.
+        """
+        if not self.total.time:
+            return "No operation ran."
+        name = max(self.layers, key=lambda n: self.layers[n].time)
+        layer = name in self._modules
+        cost, line = self.layers[name], self._innermost.get(name) if layer else None
+        where = f"; line {line.line} of {os.path.basename(line.file)} runs it" if line else ""
+        return (
+            f"The slowest {'layer' if layer else 'operation'} is {name}: "
+            f"{_ms(cost.time)} of {_ms(self.total.time)} ms ({cost.time / self.total.time:.0%}), "
+            f"forward {_ms(cost.forward)} ms, backward {_ms(cost.backward)} ms{where}."
+        )
+
+    def __str__(self) -> str:
+        order = sorted(self._functions, key=lambda f: -self._functions[f].time)
+        blocks = [self._listing(*function) for function in order]
+        if self._sourceless.time:
+            head = [*self._head("outside of the user's source"), *self._parts(self._sourceless, "")]
+            blocks.append("\n".join(head))
+        return "\n\n".join([*blocks, self.slowest()])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _head(self, title: str) -> list[str]:
+        runs = "" if self.runs == 1 else f", mean of {self.runs} runs"
+        columns = f"{'line':>5} {'forward':>9} {'backward':>9} {'share':>6}  source"
+        return [f"{title}, milliseconds{runs}", columns]
+
+    def _listing(self, file: str, first: int, function: str) -> str:
+        """The source of one function, with its costs."""
+        out = self._head(f"{function} ({os.path.basename(file)}:{first})")
+        for number, text in _source(file, first, function, self.lines):
+            cost = self.lines.get((file, number))
+            if cost is None:
+                out.append(f"{number:>5} {'':26}  {text}".rstrip())
+                continue
+            out.append(f"{number:>5} {self._numbers(cost)}  {text}")
+            if len(cost.parts) > 1:
+                out += self._parts(cost, " " * (len(text) - len(text.lstrip()) + 4))
+        return "\n".join(out)
+
+    def _parts(self, cost: Cost, indent: str) -> list[str]:
+        parts = sorted(cost.parts.items(), key=lambda item: -item[1].time)
+        return [
+            f"{'':5} {self._numbers(part)}  {indent}· {name}"
+            for name, part in parts
+            if part.time >= _LEAST_SHARE * cost.time
+        ]
+
+    def _numbers(self, cost: Cost) -> str:
+        share = cost.time / self.total.time if self.total.time else 0.0
+        return f"{_ms(cost.forward):>9} {_ms(cost.backward):>9} {share:>6.1%}"
+
+
+def profile_lines(
+    function: Callable[..., Any],
+    *inputs: Any,
+    backward: bool = True,
+    runs: int = 3,
+    warmup: int = 1,
+    **kwargs: Any,
+) -> LineProfile:
+    """Run a model or function, and attribute forward and backward time to the lines of its source.
+
+    The time of an operation belongs to the line that ran it, and so does, on the way back, that of
+    its derivative rule. A line that runs several layers lists them. The gradient of the outputs is
+    1 everywhere. No ``.grad``, buffer of a module or state of a random generator is changed.
+
+    Parameters
+    ----------
+    function, *inputs, **kwargs
+        A `Module` or any function of tensors, and what to call it with. Its outputs are a tensor or
+        a tuple, list or dict of tensors.
+    backward
+        Walk back as well, if the outputs require gradients.
+    runs, warmup
+        How many runs are averaged, and how many go first (kernels are compiled there).
+
+    Returns
+    -------
+    LineProfile
+        Print it, or read the numbers from it.
+
+    Raises
+    ------
+    ValueError
+        ``runs`` is below 1 or ``warmup`` below 0.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10))
+    >>> def scores(x):
+    ...     return model(x)
+    >>> found = tg.profiler.profile_lines(scores, tg.ones(32, 64))
+    >>> sorted(found.layers)
+    ['Sequential.0 (Linear)', 'Sequential.1 (ReLU)', 'Sequential.2 (Linear)']
+    """
+    if runs < 1 or warmup < 0:
+        raise ValueError(
+            f"profile_lines: `runs` is {runs} and `warmup` {warmup}, expected ≥ 1 and ≥ 0"
+        )
+    with _unchanged(function):
+        for _ in range(warmup):
+            _run(function, inputs, kwargs, backward)
+        with profile(with_stack=True) as recorded:
+            for _ in range(runs):
+                _run(function, inputs, kwargs, backward)
+    return LineProfile(recorded.events, runs)
+
+
+def _run(function: Any, inputs: Any, kwargs: dict[str, Any], backward: bool) -> None:
+    outputs = [t for t in _tensors(function(*inputs, **kwargs)) if t.node is not None]
+    leaves = _leaves(outputs) if backward else []
+    if leaves:
+        ones = [wrap(np.ones_like(t.array)) for t in outputs]
+        grad(outputs, leaves, ones, allow_unused=True)
+
+
+def _tensors(value: Any) -> list[Variable]:
+    if isinstance(value, Variable):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [t for v in value for t in _tensors(v)] if isinstance(value, tuple | list) else []
+
+
+def _leaves(outputs: Sequence[Variable]) -> list[Variable]:
+    """The tensors that collect gradients from these."""
+    seen: set[Any] = set()
+    stack: list[Any] = [t.current_node() for t in outputs]
+    found: list[Variable] = []
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, Leaf):
+            tensor = node.tensor()
+            if tensor is not None:
+                found.append(tensor)
+        else:
+            stack.extend(node.parents)
+    return found
+
+
+@contextmanager
+def _unchanged(function: Any) -> Iterator[None]:
+    """Put buffers (running statistics) and random generators back afterwards."""
+    buffers = list(function.buffers()) if isinstance(function, Module) else []
+    values = [b.array.copy() for b in buffers]
+    generator = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(generator)
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.array[...] = value
+            buffer.bump("profile_lines")
+
+
+def _layer(event: Event) -> str:
+    """The innermost module; for an operation that stands in the user's own source, itself."""
+    if event.lines and (event.lines[0].direct or not event.module):
+        line = event.lines[0]
+        where = f"{event.name} at {os.path.basename(line.file)}:{line.line}"
+        return f"{where} in {event.module}" if event.module else where
+    return event.module or event.name
+
+
+def _source(
+    file: str, first: int, function: str, known: dict[tuple[str, int], Cost]
+) -> list[tuple[int, str]]:
+    """The lines of a function without the blanks before all of them; those with costs alone if it
+    is a module's body or has no source.
+    """
+    text = linecache.getlines(file)
+    if not text or function == "<module>":
+        numbers = sorted(n for f, n in known if f == file)
+        return [(n, text[n - 1].strip() if n <= len(text) else "?") for n in numbers]
+    block = inspect.getblock(text[first - 1 :])
+    margin = min((len(line) - len(line.lstrip()) for line in block if line.strip()), default=0)
+    return [(first + i, line[margin:].rstrip()) for i, line in enumerate(block)]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f}" if seconds < 0.1 else f"{seconds * 1e3:.1f}"
