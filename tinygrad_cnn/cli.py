@@ -1,4 +1,4 @@
-"""The command line: ``tinygrad-cnn train`` and ``tinygrad-cnn evaluate``."""
+"""The command line: ``tinygrad-cnn train``, ``evaluate`` and ``warmup``."""
 
 import errno
 import functools
@@ -27,6 +27,7 @@ from tinygrad_cnn.train.model_files import describe, find_model
 from tinygrad_cnn.train.report import Report
 from tinygrad_cnn.train.run import evaluate_run, fit
 from tinygrad_cnn.train.splits import DATA
+from tinygrad_cnn.train.warmup import warm_up
 from tinygrad_cnn.version import __version__
 
 __all__ = ["main"]
@@ -237,6 +238,21 @@ def evaluate(folder: Path, download: bool, quiet: bool, **options: Any) -> None:
     _show(report, _console(), quiet)
     if config.data != trained_on:
         click.echo(f"These are images of {config.data}; the model was trained on {trained_on}.")
+
+
+@main.command()
+@click.argument("model", metavar="[MODEL]", required=False)
+@_friendly
+def warmup(model: str | None) -> None:
+    """Compile the kernels for this CPU now, all or those of MODEL, and keep them on disk."""
+    console = _console()
+    with console.status("compiling kernels for this CPU") as status:
+        done = warm_up(model, lambda name: status.update(f"compiling kernels: {name}"))
+    what = "1 kernel" if done.compiled == 1 else f"{done.compiled} kernels"
+    text = (
+        f"Compiled {what} in {done.seconds:.0f} s" if done.compiled else "Nothing left to compile"
+    )
+    console.print(f"{text}; they are kept in {done.folder}", highlight=False, soft_wrap=True)
 
 
 def _settings_to_resume(

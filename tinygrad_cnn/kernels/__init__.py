@@ -4,7 +4,7 @@ gradients.
 
 from .algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
 from .checks import conv2d_output_size, pool2d_output_size
-from .choice import KernelSet, kernel_set, set_kernels
+from .choice import KernelSet, has_numba, kernel_set, set_kernels
 from .dispatch import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input,
@@ -56,6 +56,7 @@ __all__ = [
     "conv_algorithm",
     "fuses",
     "get_num_threads",
+    "has_numba",
     "kernel_set",
     "layer_norm",
     "layer_norm_backward",
