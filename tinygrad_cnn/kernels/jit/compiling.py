@@ -32,7 +32,9 @@ HEAD = object.__basicsize__  # bytes before an object's own fields
 DATA, DIMENSIONS, STRIDES = HEAD, HEAD + 16, HEAD + 24
 
 _WORD = ir.IntType(64)
-_C_LIBRARY = {"memcpy", "memmove", "memset", "exp", "expf", "log", "logf", "sqrt", "sqrtf", "fmaf"}
+_C_LIBRARY = {"memcpy", "memmove", "memset"} | {
+    name + kind for name in ("exp", "log", "tanh", "sqrt", "pow", "fma") for kind in ("", "f")
+}
 _made: dict[int, tuple[Any, Any]] = {}  # by identity: (what it was made of, what was made)
 
 

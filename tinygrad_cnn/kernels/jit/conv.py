@@ -16,7 +16,7 @@ from ..reference.conv import minimal, phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
-from .launch import FLOAT32, images_like, nchw, new_images, readable, shares
+from .launch import FLOAT32, images_like, nchw, new_images, shares
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
 
@@ -55,7 +55,7 @@ def _evenly(places: list[int]) -> slice:
 
 
 def _plain(w: Array) -> Array:
-    return readable(np.ascontiguousarray(w))
+    return np.ascontiguousarray(w)
 
 
 def conv2d(
@@ -142,7 +142,7 @@ def conv2d_input(
                 grad, _plain(w), None, target, (y0, x0), parts, turned=True
             )
             continue
-        chosen = readable(w[:, :, _evenly(rows), _evenly(columns)])  # (f, c/G, kh', kw')
+        chosen = w[:, :, _evenly(rows), _evenly(columns)]  # (f, c/G, kh', kw')
         if depth == 1 and f == groups:
             taps = chosen[:, 0].transpose(1, 2, 0)  # (kh', kw', f)
             conv_depthwise.correlate_depthwise(grad, _plain(taps), None, target, windows, parts)

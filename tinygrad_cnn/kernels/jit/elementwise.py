@@ -9,7 +9,7 @@ import numpy as np
 from ..memory import empty
 from ..reference.layout import Array
 from .build import kernel
-from .launch import FLOAT32, dense, images_like, readable, run, shares
+from .launch import FLOAT32, dense, images_like, run, shares
 
 __all__ = ["relu", "relu_backward"]
 
@@ -55,5 +55,5 @@ def relu_backward(g: Array, y: Array) -> Any:
     outputs, restore = found
     same = images_like(g) if g.ndim == 4 and not y.flags.c_contiguous else np.ascontiguousarray(g)
     gx = empty(outputs.shape, FLOAT32)
-    run(_relu_backward, shares(3 * gx.nbytes), readable(same).reshape(-1), outputs, gx)
+    run(_relu_backward, shares(3 * gx.nbytes), same.reshape(-1), outputs, gx)
     return restore(gx)

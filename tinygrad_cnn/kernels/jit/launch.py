@@ -21,7 +21,6 @@ __all__ = [
     "images_of",
     "nchw",
     "new_images",
-    "readable",
     "run",
     "shares",
 ]
@@ -37,26 +36,6 @@ def shares(nbytes: int) -> int:
     return max(1, min(threads.team(), nbytes // LEAST_SHARE, MOST))
 
 
-class _Alias:
-    """Memory of an array, said to be writable."""
-
-    __slots__ = ("__array_interface__", "owner")
-
-    def __init__(self, owner: Array) -> None:
-        self.owner = owner
-        described = dict(owner.__array_interface__)
-        described["data"] = (described["data"][0], False)
-        self.__array_interface__ = described
-
-
-def readable(x: Array) -> Array:
-    """Return x as kernels want it: Numba would compile them anew for read-only arrays.
-
-    Kernels do not write to their arguments, so the flag may be passed over.
-    """
-    return x if x.flags.writeable else np.asarray(_Alias(x))
-
-
 def images(x: Array) -> Array | None:
     """Return x (n, c, h, w) as an (n, h, w, c) view, or None if it lies otherwise in memory or is
     not float32.
@@ -65,9 +44,7 @@ def images(x: Array) -> Array | None:
         return None
     image = x.transpose(0, 2, 3, 1)
     flags = image.flags
-    if not (flags.c_contiguous and flags.aligned):
-        return None
-    return image if flags.writeable else readable(image)
+    return image if flags.c_contiguous and flags.aligned else None
 
 
 @kernel(entry=True)
@@ -91,10 +68,10 @@ def images_like(g: Array, dtype: Any = FLOAT32) -> Array:
     plain = flags.c_contiguous and flags.aligned and g.dtype == dtype == FLOAT32 and g.size
     if not plain or g.transpose(0, 2, 3, 1).flags.c_contiguous:
         image = as_nhwc(g, np.dtype(dtype))
-        return readable(image) if image.flags.aligned else image.copy()
+        return image if image.flags.aligned else image.copy()
     n, c, h, w = g.shape
     out = empty((n, h, w, c), FLOAT32)
-    planes, target = readable(g).reshape(n, c, h * w), out.reshape(n, h * w, c)
+    planes, target = g.reshape(n, c, h * w), out.reshape(n, h * w, c)
     run(_to_channels_last, shares(2 * g.nbytes), planes, target)
     return out
 
@@ -125,7 +102,7 @@ def dense(x: Array) -> tuple[Array, Callable[[Array], Array]] | None:
         return None
     shape = x.shape
     if flags.c_contiguous:
-        return readable(x).reshape(-1), lambda numbers: numbers.reshape(shape)
+        return x.reshape(-1), lambda numbers: numbers.reshape(shape)
     image = images(x)
     if image is None:
         return None

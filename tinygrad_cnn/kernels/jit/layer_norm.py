@@ -14,7 +14,7 @@ import numpy as np
 from ..memory import empty, scratch
 from ..reference.layout import Array
 from .build import kernel
-from .launch import FLOAT32, readable, run, shares
+from .launch import FLOAT32, run, shares
 
 __all__ = ["layer_norm", "layer_norm_backward"]
 
@@ -127,11 +127,11 @@ def _vector(value: Array | None, default: float, shape: tuple[int, ...]) -> Arra
         return np.full(math.prod(shape), default, np.float32)
     if value.shape != shape or value.dtype != FLOAT32:
         return None
-    return readable(np.ascontiguousarray(value)).reshape(-1)
+    return np.ascontiguousarray(value).reshape(-1)
 
 
 def _rows(x: Array, width: int) -> Array:
-    return readable(np.ascontiguousarray(x)).reshape(-1, width)
+    return np.ascontiguousarray(x).reshape(-1, width)
 
 
 def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, ndim: int, eps: float) -> Any:

@@ -19,7 +19,7 @@ from ..memory import empty, scratch
 from ..pending import Pending
 from ..reference.layout import Array
 from .build import kernel
-from .launch import FLOAT32, images, images_like, images_of, nchw, readable, run, shares
+from .launch import FLOAT32, images, images_like, images_of, nchw, run, shares
 
 __all__ = ["batch_norm", "batch_norm_backward", "channel_affine", "channel_sum"]
 
@@ -263,7 +263,7 @@ def _pixels(x: Array) -> Array | None:
     if x.ndim == 2:
         flags = x.flags
         usable = flags.c_contiguous and flags.aligned and x.dtype == FLOAT32 and x.size
-        return readable(x) if usable else None
+        return x if usable else None
     return images_of(x)
 
 
@@ -278,7 +278,7 @@ def _vector(value: Array | None, default: float, c: int) -> Array | None:
         return np.full(c, default, np.float32)
     if value.shape != (c,) or value.dtype != FLOAT32:
         return None
-    return readable(np.ascontiguousarray(value))
+    return np.ascontiguousarray(value)
 
 
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> Any:
@@ -319,7 +319,7 @@ def batch_norm_backward(
     factor = _vector(invstd, 1, c)
     if scale is None or centre is None or factor is None:
         return NotImplemented
-    grads = images_like(g) if g.ndim == 4 else readable(np.ascontiguousarray(g))
+    grads = images_like(g) if g.ndim == 4 else np.ascontiguousarray(g)
     gx, gweight, gbias = empty(image.shape, FLOAT32), np.empty(c, FLOAT32), np.empty(c, FLOAT32)
     parts, width = shares(5 * gx.nbytes), _width(c)
     grads, numbers = grads.reshape(-1), image.reshape(-1)

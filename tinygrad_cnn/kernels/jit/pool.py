@@ -24,6 +24,7 @@ from .pool_code import (
     FUNCTIONS,
     IDLE,
     LAUNCHED,
+    LONG,
     POST,
     SLEEPING,
     SPINS,
@@ -37,7 +38,9 @@ from .pool_code import (
 
 __all__ = ["MOST", "STATE", "launch", "ready"]
 
-PATIENCE = 100e-6  # seconds of active waiting: for parts to run, or for those that others run
+PATIENCE = 30e-6  # seconds of active waiting: on a busy machine they are taken from others
+LONG_PART = 100e-6  # seconds from which on a part is long
+ALWAYS = 1 << 62  # ticks: no part is long, the launching thread takes what it finds
 MOST = 1024  # parts of a launch
 TRIAL = 1000  # rounds of waiting that are timed
 
@@ -47,10 +50,10 @@ _SEMAPHORES = STATE + STATE_BYTES  # room for two, 64 bytes each
 
 _code, _symbol = machine_code("pool", "pool", pool_code)
 load(_code)
-_launch, _work, _spin = (address_of(f"{_symbol}_{name}") for name in FUNCTIONS)
+_places = [address_of(f"{_symbol}_{name}") for name in FUNCTIONS]
 # Functions that let go of the interpreter's lock.
-launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_launch)
-_work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in (_work, _spin))
+launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_places[0])
+_work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:])
 
 
 def _at(place: int) -> ctypes.c_int64:
@@ -58,6 +61,7 @@ def _at(place: int) -> ctypes.c_int64:
 
 
 _sleeping, _stop, _spins, _busy, _ticket = map(_at, (SLEEPING, STOP, SPINS, BUSY, TICKET))
+_long = _at(LONG)
 
 
 def _prepare_semaphores() -> None:
@@ -85,11 +89,12 @@ def _prepare_semaphores() -> None:
         for handle in handles:
             if library.sem_init(ctypes.c_void_p(handle), 0, 0):
                 raise OSError("sem_init failed")
-    words = [ctypes.cast(f, ctypes.c_void_p).value for f in (wait, post)] + handles
+    words: list[Any] = [ctypes.cast(f, ctypes.c_void_p).value for f in (wait, post)]
+    words += handles
     if not all(words):
         raise OSError("no semaphores")
     for place, word in zip((WAIT, POST, IDLE, LAUNCHED), words, strict=True):
-        _at(place).value = word
+        _at(place).value = int(word)
 
 
 class _Workers:
@@ -107,7 +112,7 @@ class _Workers:
     def start(self, count: int) -> None:
         with self.lock:
             if not _spins.value:
-                _spins.value = _rounds()
+                _measure()
             while len(self.threads) < min(count, self.most):
                 name = f"tinygrad_cnn worker {len(self.threads) + 1}"
                 thread = threading.Thread(target=_work, args=(STATE,), name=name, daemon=True)
@@ -118,6 +123,7 @@ class _Workers:
         """End all threads; a launch after that runs its parts alone."""
         with self.lock:
             self.most = 0
+        _long.value = ALWAYS
         _stop.value = 1
         if self.threads:
             post = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -130,14 +136,16 @@ class _Workers:
 _workers = _Workers()
 
 
-def _rounds() -> int:
-    """Return how many rounds of waiting take `PATIENCE`."""
-    times = []
+def _measure() -> None:
+    """Find out how many rounds of waiting, and how many ticks a long part."""
+    trials = []
     for _ in range(5):
         start = time.perf_counter()
-        _spin(TRIAL)
-        times.append(time.perf_counter() - start)
-    return max(TRIAL, int(TRIAL * PATIENCE / min(times)))
+        ticks = _spin(TRIAL)
+        trials.append((time.perf_counter() - start, ticks))
+    seconds, ticks = min(trials)
+    _spins.value = max(TRIAL, int(TRIAL * PATIENCE / seconds))
+    _long.value = int(ticks * LONG_PART / seconds) if _workers.most else ALWAYS
 
 
 def ready(parts: int) -> None:
@@ -151,6 +159,7 @@ def _after_fork() -> None:
     global _workers
     _workers = _Workers()
     _sleeping.value = _busy.value = _stop.value = _at(WAITING).value = 0
+    _spins.value = 0
     _ticket.value &= ~0xFFFFFFFF  # no parts, whatever its parent was doing
 
 

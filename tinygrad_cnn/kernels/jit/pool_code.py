@@ -3,8 +3,9 @@
 A job's parts are claimed one by one by compare-and-swap on one word, the ticket:
 ``generation << 32 | parts << 16 | next part``. What to run is read before a part is claimed: if the
 job has changed meanwhile so has the ticket, and the claim fails. So nobody ever runs a part of one
-job with the arguments of another, and a thread that sleeps holds up nobody: the launching thread
-claims parts like the others.
+job with the arguments of another. The launching thread claims parts like the others, so that a
+worker that sleeps does not hold up a short job. It only takes one part of a long job: on a busy
+machine the others wait for a processor, which comes sooner if this thread waits too.
 
 Threads wait actively for a while, then on a semaphore of the operating system, all without Python:
 a thread that needs its lock could be put aside while it has it.
@@ -23,7 +24,7 @@ from .vector import Emitter, Value
 
 __all__ = [
     "ARGUMENTS", "ARRAY_WORDS", "BUSY", "CHECKED_FLAGS", "DESCRIPTION", "FUNCTIONS", "HEAD",
-    "IDLE", "LAUNCHED", "OTHER_TYPES",
+    "IDLE", "LAUNCHED", "LONG", "OTHER_TYPES",
     "POST", "SLEEPING", "SPINS", "STATE_BYTES", "STOP", "TICKET", "WAIT", "WAITING", "pool_code",
 ]  # fmt: skip
 
@@ -31,6 +32,7 @@ __all__ = [
 # POST are addresses of functions; their semaphores' words follow: for workers, for the launch.
 TICKET, DONE, FUNCTION, BLOCK, SLEEPING, WAITING, BUSY = 0, 64, 128, 136, 192, 256, 320
 STOP, SPINS, WAIT, POST, IDLE, LAUNCHED = 384, 392, 400, 408, 416, 424
+LONG = 432  # ticks of a part from which on a job is long
 STATE_BYTES = 448
 
 # A block begins with the addresses of the state and of a table, and the number of parts. The table
@@ -86,6 +88,18 @@ class _Words(Emitter):
         kind = ir.FunctionType(ir.VoidType(), [])
         self.builder.call(ir.InlineAsm(kind, hint, "~{memory}", side_effect=True), [])
 
+    def ticks(self) -> Value:
+        """Return a clock's time, in units of its own; 0 where we know of none."""
+        machine = platform.machine().lower()
+        if machine in ("x86_64", "amd64"):
+            clock = self._function("llvm.readcyclecounter", _WORD, [])
+        elif machine in ("aarch64", "arm64"):
+            kind = ir.FunctionType(_WORD, [])
+            clock = ir.InlineAsm(kind, "mrs $0, cntvct_el0", "=r", side_effect=True)
+        else:
+            return self.whole(0)
+        return self.builder.call(clock, [])
+
     def wait(self, state: Value, semaphore: int) -> None:
         """Wait until somebody posts, or for no reason."""
         function = self.builder.inttoptr(self.read(self.add(state, WAIT)), _WAIT.as_pointer())
@@ -121,9 +135,10 @@ class _Pool:
         self.module = ir.Module("tinygrad_cnn_pool")
         self.module.triple = llvm.get_process_triple()
 
-    def function(self, name: str, kind: ir.Type = _WORD) -> tuple[_Words, Value, ir.Function]:
-        """Begin a function of one word; return an emitter, the word and the function."""
-        made = ir.Function(self.module, ir.FunctionType(kind, [_WORD]), f"{self.symbol}_{name}")
+    def function(self, name: str, words: int = 1) -> tuple[_Words, Value, ir.Function]:
+        """Begin a function of words; return an emitter, the first word and the function."""
+        kind = ir.FunctionType(_WORD, [_WORD] * words)
+        made = ir.Function(self.module, kind, f"{self.symbol}_{name}")
         builder = ir.IRBuilder(made.append_basic_block("entry"))
         return _Words(builder, 4), made.args[0], made
 
@@ -132,9 +147,10 @@ class _Pool:
         self.launch(claim)
         self.work(claim)
         e, rounds, _ = self.function("spin")
+        start = e.ticks()
         with e.loop(rounds):
             e.pause()
-        e.builder.ret(rounds)
+        e.builder.ret(e.builder.sub(e.ticks(), start))
 
     def run(self, e: _Words, function: Value, block: Value, part: Value, parts: Value) -> None:
         """Call an entry; what it returns and raises (nothing) goes to two words on the stack."""
@@ -146,8 +162,8 @@ class _Pool:
         self.ignored = [e.builder.bitcast(place, _BYTES) for place in self.ignored]
 
     def claim(self) -> ir.Function:
-        """claim(state): run parts of the present job while there are any; return how many."""
-        e, state, made = self.function("claim")
+        """claim(state, most): run parts of the job while there are any; return how many."""
+        e, state, made = self.function("claim", 2)
         made.linkage = "internal"
         b = e.builder
         self.room(e)
@@ -157,7 +173,8 @@ class _Pool:
             ticket = e.get(e.add(state, TICKET))
             part = b.and_(ticket, e.whole(0xFFFF))
             parts = b.and_(b.lshr(ticket, e.whole(16)), e.whole(0xFFFF))
-            with b.if_then(b.icmp_unsigned(">=", part, parts)):
+            enough = b.icmp_unsigned(">=", b.load(count), made.args[1])
+            with b.if_then(b.or_(enough, b.icmp_unsigned(">=", part, parts))):
                 b.ret(b.load(count))
             function, block = e.get(e.add(state, FUNCTION)), e.get(e.add(state, BLOCK))
             mine = b.append_basic_block("mine")
@@ -229,7 +246,11 @@ class _Pool:
         with b.if_then(b.not_(e.equal(e.get(e.add(state, SLEEPING)), 0))):
             with e.loop(e.change("xchg", e.add(state, SLEEPING), e.whole(0))):
                 e.post(state, IDLE)
-        b.call(claim, [state])
+        start = e.ticks()
+        b.call(claim, [state, e.whole(1)])
+        short = b.icmp_unsigned("<", b.sub(e.ticks(), start), e.read(e.add(state, LONG)))
+        with b.if_then(short):
+            b.call(claim, [state, parts])
         self.wait(e, state, parts)
 
     def wait(self, e: _Words, state: Value, parts: Value) -> None:
@@ -269,7 +290,7 @@ class _Pool:
         with e.forever():
             with b.if_then(b.not_(e.equal(e.get(e.add(state, STOP)), 0))):
                 b.ret(e.whole(0))
-            ran = b.call(claim, [state])
+            ran = b.call(claim, [state, e.whole(-1)])
             e.pause()
             waited = b.select(e.equal(ran, 0), e.add(b.load(idle), 1), e.whole(0))
             b.store(waited, idle)
