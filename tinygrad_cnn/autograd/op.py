@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, View, hold, memory_of, owns, wrap
-from tinygrad_cnn.kernels.pending import Affine, Masked, Pending
+from tinygrad_cnn.kernels.pending import Affine, Held, Pending
 
 __all__ = ["Op", "isolate"]
 
@@ -45,6 +45,7 @@ class Op:
         forward: Callable[..., Any],
         vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None,
         *,
+        joint: Callable[..., Any] | None = None,
         fused: Callable[..., Any] | None = None,
         reference: Callable[..., Any] | None = None,
         broadcasts: bool = False,
@@ -76,27 +77,31 @@ class Op:
         assert (fused is None) == (reference is None), f"{self.name}: fused needs a reference"
         assert (fused is None) != (vjp is None), f"{self.name}: either vjp or fused"
 
+        # What runs on raw arrays while gradients are not recorded: one rule for all inputs.
         self.fused = Rule(fused) if fused is not None else None
+        self.joint = Rule(joint) if joint is not None else self.fused
         rules = vjp if isinstance(vjp, tuple) else (vjp,) * (vjp is not None)
         self.rules = tuple(Rule(r) if r is not None else None for r in rules)
         if self.fused is None:
             assert len(self.rules) == len(self.args), f"{self.name}: one rule for every argument"
         wanted = {n for r in (*self.rules, self.fused) if r is not None for n in r.names}
+        if self.joint is not None:
+            assert wanted.issuperset({*self.joint.names} - {*_AMBIENT}), self.name
         # Every kept value with the inputs whose rules name it: if none of these inputs wants a
         # gradient, it is not kept. A joint rule, and a reference, which is run on the inputs,
         # serve all of them.
-        joint = self.variadic or fused is not None
-        self.output_users = () if joint else self._users("y")
+        together = self.variadic or fused is not None
+        self.output_users = () if together else self._users("y")
         self.keeps_output = "y" in wanted
         self.kept = tuple(
-            (i, n, () if joint else self._users(n))
+            (i, n, () if together else self._users(n))
             for i, n in enumerate(self.args)
             if n in wanted or reference is not None
         )
         self.residual_names = wanted.union(offers) - {*self.args, *_AMBIENT}
         # The arguments, and the gradient `g`, that may come uncomputed.
-        self.takes = frozenset(self.args.index(n) for n in takes if n != "g")
-        self.takes_gradient = "g" in takes
+        self.takes = frozenset(takes)
+        self.pending_args = frozenset(i for i, n in enumerate(self.args) if n in takes)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -156,7 +161,7 @@ class Op:
     def _pending(self, a: Variable, i: int) -> Any:
         """The values of argument ``i``, or what stands for them if this operation takes that."""
         pending = a.pending
-        if i in self.takes and type(pending) is Affine and pending.made is None:
+        if i in self.pending_args and _waits(pending):
             return pending
         return a.array
 
@@ -221,13 +226,13 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
     ) -> tuple[Any, ...]:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
-        if self.fused is not None:
-            if recording:
-                return self._through_reference(node, g, wanted)
-            have = {n: self._fetch(n, node, wanted, arrays=True) for n in self.fused.names}
-            taken = self.takes_gradient and type(g.pending) is Masked
-            gradients = self.fused.function(g.pending if taken else g.array, *have.values())
+        if self.joint is not None and not recording:
+            values = [self._fetch(n, node, wanted, arrays=True) for n in self.joint.names]
+            waits = g.pending is not None and "g" in self.takes and _waits(g.pending)
+            gradients = self.joint.function(g.pending if waits else g.array, *values)
             return tuple([None if a is None else wrap(a) for a in gradients])
+        if self.fused is not None:
+            return self._through_reference(node, g, wanted)
         have = {}
         if self.variadic:  # one joint rule for all of them
             rule = self.rules[0]
@@ -275,8 +280,9 @@ class Op:
     def _restore(self, value: SavedValue, name: str, node: Node, arrays: bool) -> Any:
         value.check(self.name, "its output" if name == "y" else name)
         array = value.array
-        if isinstance(array, Pending) and (arrays or array.made is not None):
-            array = array.compute()
+        if isinstance(array, Pending):
+            taken = not arrays or name in self.takes
+            array = array if taken and array.made is None else array.compute()
         if arrays:
             return array
         tensor = wrap(array, node if name == "y" else value.node)
@@ -304,6 +310,11 @@ class Op:
         )
         rest = iter(found)
         return tuple(next(rest) if w else None for w in wanted)
+
+
+def _waits(pending: Pending | None) -> bool:
+    """Whether this stands for numbers that nobody has computed yet."""
+    return pending is not None and pending.made is None and type(pending) is not Held
 
 
 class _Isolate:

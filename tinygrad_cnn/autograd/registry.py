@@ -39,6 +39,9 @@ def op(
     vjp
         The derivative rule, or a tuple of one for every array argument (None where there is
         none). For a variadic operation one rule that returns all gradients.
+    joint
+        A rule on raw arrays that returns a tuple of all gradients, and runs in place of ``vjp``
+        while gradients are not themselves being recorded: it may do in one go what they do apart.
     fused, reference
         Instead of ``vjp``: one rule on raw arrays that returns a tuple of all gradients, and the
         same operation written in other operations, which is differentiated in the rule's place
@@ -57,7 +60,7 @@ def op(
         The result may be a promise to compute something from the first argument, as
         `kernels.pending` describes. It is kept at once where the argument's memory has other users.
     takes
-        Names of arguments (and ``g``, a fused rule's gradient) whose values may come uncomputed.
+        Names of arguments (and ``g``, the gradient of a rule on raw arrays) whose values may come uncomputed.
     offers
         Names of residuals that no rule names, but operations that use the result.
     samples

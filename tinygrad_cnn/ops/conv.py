@@ -64,13 +64,28 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
     return {"kernel_size": shapes[1][2:], **_shared(params)}
 
 
+def _conv2d_joint(g: Array, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
+    gx = gw = gbias = None
+    if needs[0]:
+        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], **_shared(params))
+    with_bias = len(needs) > 2 and needs[2]
+    if needs[1]:
+        gw = kernels.conv2d_weight(g, x, bias=with_bias, **_to_filters(shapes, params))
+        if with_bias:
+            gw, gbias = gw
+    elif with_bias:
+        gbias = kernels.channel_sum(g)
+    return gx, gw, gbias
+
+
 @op(
     vjp=(
         lambda g, w, shapes, params: conv2d_input(g, w, size=shapes[0][2:], **params),
         lambda g, x, shapes, params: conv2d_weight(g, x, **_to_filters(shapes, params)),
         lambda g: channel_sum(g),
     ),
-    takes=("x",),
+    joint=_conv2d_joint,
+    takes=("g", "x"),
     offers=("moments",),
     quiet=True,
     samples=_conv2d_samples,

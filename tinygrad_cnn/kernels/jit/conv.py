@@ -113,6 +113,8 @@ def conv2d_input(
     groups: int,
 ) -> Any:
     """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`."""
+    if isinstance(g, Pending):
+        return NotImplemented
     check_image("conv2d_input", "g", g.shape)
     f, depth, kh, kw = w.shape if w.ndim == 4 else (0, 0, 0, 0)
     n, c, (h, wide) = g.shape[0], depth * groups, size
@@ -161,10 +163,17 @@ def conv2d_weight(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    bias: bool = False,
 ) -> Any:
     """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`."""
-    if isinstance(x, Pending):
+    if isinstance(x, Pending) or isinstance(g, Pending):
         return NotImplemented
+    if bias:
+        from ..dispatch import channel_sum
+
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        gw = conv2d_weight(g, x, kernel_size=kernel_size, **options)
+        return gw if gw is NotImplemented else (gw, channel_sum(g))
     check_image("conv2d_weight", "g", g.shape)
     check_image("conv2d_weight", "x", x.shape)
     f, c = g.shape[1], x.shape[1]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
+from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
@@ -198,9 +199,10 @@ def conv2d_weight(
     padding: Padding,
     dilation: Pair,
     groups: int,
-) -> Array:
+    bias: bool = False,
+) -> Any:
     """Return the adjoint of `conv2d` in `w`: the gradient (f, c/groups, kh, kw) for g (n, f, oh,
-    ow), x (n, c, h, w).
+    ow), x (n, c, h, w); with `bias` a pair of it and the adjoint in the bias, g's sums (f,).
 
     >>> g, x = np.ones((1, 1, 2, 2)), np.arange(9.0).reshape(1, 1, 3, 3)
     >>> options = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -230,4 +232,5 @@ def conv2d_weight(
         matrix = correlate_weight(image, grad, windows, exact=_exact(inner))  # (G, kh*kw*c/G, f/G)
         split = matrix.reshape(groups, kh, kw, depth, f // groups)
         gw = split.transpose(0, 4, 3, 1, 2).reshape(f, depth, kh, kw)
-    return np.ascontiguousarray(gw, dtype)
+    gw = np.ascontiguousarray(gw, dtype)
+    return (gw, channel_sum(g)) if bias else gw
