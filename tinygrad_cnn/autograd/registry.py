@@ -60,7 +60,8 @@ def op(
         The result may be a promise to compute something from the first argument, as
         `kernels.pending` describes. It is kept at once where the argument's memory has other users.
     takes
-        Names of arguments (and ``g``, the gradient of a rule on raw arrays) whose values may come uncomputed.
+        Names of arguments (and ``g``, the gradient of a rule on raw arrays) whose values may come
+        uncomputed.
     offers
         Names of residuals that no rule names, but operations that use the result.
     samples

@@ -116,8 +116,7 @@ def fuses(x: Any) -> bool:
 
 def _computed(plain: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call NumPy's kernel, which takes arrays only."""
-    arrays = [a.compute() if isinstance(a, Pending) else a for a in args]
-    return plain(*arrays, **kwargs)
+    return plain(*[a.compute() if isinstance(a, Pending) else a for a in args], **kwargs)
 
 
 def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:

@@ -8,13 +8,22 @@ or a pooling that takes one computes it on the numbers that it loads anyway. Any
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Affine", "Held", "Masked", "Pending"]
+__all__ = [
+    "Affine",
+    "Held",
+    "Masked",
+    "NormGradient",
+    "Pending",
+    "Scattered",
+    "computed",
+]
 
 Array = npt.NDArray[Any]
 
@@ -138,21 +147,112 @@ class Affine(Pending):
         return dispatch.channel_affine(self.x, self.scale, self.shift, relu=self.relu)
 
 
+class Scattered(Pending):
+    """``g`` at its places in images of ``extent`` (h, w), else 0: the gradient of a max pooling
+    whose windows tile the image.
+
+    g and index are (n, c, h/kh, w/kw), channels last in memory; index is uint8, ``i*kw + j``.
+
+    >>> g, index = np.float32([[[[5, 6]]]]), np.uint8([[[[1, 2]]]])
+    >>> Scattered(g, index, (2, 4), (2, 2)).compute().tolist()
+    [[[[0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 6.0, 0.0]]]]
+    """
+
+    __slots__ = ("extent", "g", "index", "kernel_size")
+
+    def __init__(
+        self, g: Array, index: Array, extent: tuple[int, int], kernel_size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.g, self.index, self.extent, self.kernel_size = g, index, extent, kernel_size
+
+    def like(self) -> Array:
+        """What is scattered; only its dtype and number of axes are those of the result."""
+        return self.g
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sides of the array."""
+        return (*self.g.shape[:2], *self.extent)
+
+    @property
+    def size(self) -> int:
+        """Number of its elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it would take."""
+        return self.size * self.g.itemsize
+
+    def evaluate(self) -> Array:
+        """One pass over the images."""
+        from . import dispatch
+
+        kernel = self.kernel_size
+        return dispatch.max_pool2d_scatter(
+            self.g, self.index, size=self.extent, kernel_size=kernel, stride=kernel,
+            padding=(0, 0), dilation=(1, 1), ceil_mode=False,
+        )  # fmt: skip
+
+
 class Masked(Pending):
-    """``g`` where ``by``, a ReLU's pending output, is positive, else 0: that ReLU's gradient."""
+    """``g`` where ``by``, a ReLU's pending output, is positive, else 0: that ReLU's gradient.
+
+    >>> by = Affine(np.float32([[[[1, -1]]]]), np.float32([1]), np.float32([0]), relu=True)
+    >>> Masked(np.float32([[[[5, 5]]]]), by).compute().tolist()
+    [[[[5.0, 0.0]]]]
+    """
 
     __slots__ = ("by", "g")
 
-    def __init__(self, g: Array, by: Affine) -> None:
+    def __init__(self, g: Array | Scattered, by: Affine) -> None:
         super().__init__()
         self.g, self.by = g, by
 
     def like(self) -> Array:
-        """The array that is masked."""
-        return self.g
+        """The array that the mask is computed from."""
+        return self.by.x
 
     def evaluate(self) -> Array:
         """One pass over both."""
         from . import dispatch
 
-        return dispatch.relu_backward(self.g, self.by.compute())
+        return dispatch.relu_backward(computed(self.g), self.by.compute())
+
+
+class NormGradient(Pending):
+    """``g*scale + x*slope + shift``: the gradient of batch normalisation in its input x.
+
+    g (n, c, h, w) may be `Masked` by an affine function of the same x; the others are (c,). The
+    three numbers of a channel follow from its sums, which must have been taken before.
+
+    >>> x, one = np.float32([[[[1, 2]]]]), np.float32([1])
+    >>> NormGradient(np.float32([[[[5, 5]]]]), x, one, -one, one).compute().tolist()
+    [[[[5.0, 4.0]]]]
+    """
+
+    __slots__ = ("g", "scale", "shift", "slope", "x")
+
+    def __init__(
+        self, g: Array | Scattered | Masked, x: Array, scale: Array, slope: Array, shift: Array
+    ) -> None:
+        super().__init__()
+        self.g, self.x, self.scale, self.slope, self.shift = g, x, scale, slope, shift
+
+    def like(self) -> Array:
+        """The input."""
+        return self.x
+
+    def evaluate(self) -> Array:
+        """Three passes; a compiled kernel has a single one."""
+        from . import dispatch
+
+        out = dispatch.channel_affine(self.x, self.slope, self.shift)
+        out += dispatch.channel_affine(computed(self.g), self.scale, np.zeros_like(self.scale))
+        return out
+
+
+def computed(x: Array | Pending) -> Array:
+    """The array itself, or the one that is pending."""
+    return x.compute() if isinstance(x, Pending) else x
