@@ -37,6 +37,7 @@ class Compiled:
 @pytest.fixture
 def numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "has_llvmlite", lambda: True)
+    monkeypatch.setattr(choice, "has_numba", lambda: True)
 
 
 @pytest.mark.usefixtures("numba")

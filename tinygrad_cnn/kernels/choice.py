@@ -35,6 +35,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
 
     ``"auto"`` takes compiled kernels where Numba is installed, for float32 arrays that are large
     enough to repay the call; where compiling fails, it warns once and goes on with NumPy.
+    Without Numba, what has been compiled before is still used.
     ``"jit"`` takes them for arrays of every size and raises what goes wrong; what no compiled
     kernel does (other dtypes, some memory layouts) is still NumPy's. ``"reference"`` takes NumPy's
     kernels only.

@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Affine, Masked
+from tinygrad_cnn.kernels.pending import Affine, Masked, Scattered, computed
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
@@ -32,16 +32,15 @@ def _relu_backward_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g, out: relu_backward(g, out), None),
-    takes=("out",),
+    takes=("dy", "out"),
     samples=_relu_backward_samples,
 )
-def relu_backward(dy: Array, out: Array | Affine) -> Array | Masked:
+def relu_backward(dy: Any, out: Any) -> Any:
     """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
-    if isinstance(out, Affine):
-        if not is_recording() and dy.dtype == out.dtype:
+    if isinstance(out, Affine) and not is_recording() and dy.dtype == out.dtype:
+        if isinstance(dy, np.ndarray | Scattered):
             return Masked(dy, out)
-        out = out.compute()
-    return kernels.relu_backward(dy, out)
+    return kernels.relu_backward(computed(dy), computed(out))
 
 
 @op(vjp=lambda g, y: relu_backward(g, y), takes=("x",), samples=unary(away_from=0))

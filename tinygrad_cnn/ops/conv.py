@@ -191,7 +191,7 @@ def conv2d_weight(
     groups: int,
 ) -> Array:
     """The adjoint of `conv2d` in ``w``: ``dy`` (n, f, oh, ow), ``x`` → (f, c/groups, kh, kw)."""
-    return kernels.conv2d_weight(
+    gw: Array = kernels.conv2d_weight(
         dy,
         x,
         kernel_size=kernel_size,
@@ -200,3 +200,4 @@ def conv2d_weight(
         dilation=dilation,
         groups=groups,
     )
+    return gw

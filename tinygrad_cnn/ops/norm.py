@@ -91,7 +91,7 @@ def _batch_norm_reference(
 
 
 def _batch_norm_backward(g: Array, x: Array, weight: Any, mean: Array, invstd: Array) -> Any:
-    return kernels.batch_norm_backward(g, x, weight, mean, invstd)
+    return kernels.batch_norm_backward(g, x, weight, mean, invstd, pending=kernels.fuses(x))
 
 
 def _batch_norm_samples(draw: Draw) -> Sample:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.kernels.pending import Scattered
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -153,8 +155,12 @@ def max_pool2d_scatter(
     padding: Pair,
     dilation: Pair,
     ceil_mode: bool,
-) -> Array:
+) -> Array | Scattered:
     """The adjoint of `max_pool2d_gather`: each value of ``dy`` goes to the place chosen for it."""
+    tiled = kernel_size == stride and padding == (0, 0) and dilation == (1, 1)
+    tiled = tiled and size == tuple(np.multiply(dy.shape[2:], kernel_size))
+    if tiled and index.dtype == np.uint8 and kernels.fuses(dy) and not is_recording():
+        return Scattered(dy, index, size, kernel_size)
     return kernels.max_pool2d_scatter(
         dy,
         index,

@@ -1,6 +1,10 @@
-"""The kernels as machine code, compiled by Numba on the user's machine: float32, channels last.
+"""The kernels as machine code, compiled on the user's machine: float32, channels last.
 
-Nothing is imported here, so that importing the package does not import Numba: `dispatch` imports
+Numba compiles a kernel when it is needed for the first time on a machine (`compiling`), and its
+object code stays in the user's cache folder (`build`). From then on LLVM loads it (`engine`),
+`entry` launches it and the threads of `pool` run it: no process imports Numba again.
+
+Nothing is imported here, so that importing the package does not import LLVM: `dispatch` imports
 the module of a kernel at the kernel's first call.
 """
 

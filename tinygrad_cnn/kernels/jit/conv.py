@@ -1,6 +1,8 @@
 """Convolution and its two adjoints in machine code: which algorithm for which shape.
 
-Float32 only, and no empty arrays: `NotImplemented` says that NumPy's kernels must do it.
+Float32 only, and no empty arrays: `NotImplemented` says that NumPy's kernels must do it. Inputs and
+gradients may be pending (``kernels/pending.py``): they are computed as they are read. Padding is
+zeros around what they stand for.
 """
 
 from __future__ import annotations
@@ -11,32 +13,36 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..pending import Pending
+from ..pending import Affine, Masked, NormGradient, Scattered
 from ..reference.conv import minimal, phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
-from .launch import FLOAT32, images_like, nchw, new_images, shares
+from .launch import FLOAT32, nchw, new_images, shares
+from .moments import channel_moments
+from .pixels import Source, source_of
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
+__all__ = ["Images", "conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
+
+Images = Array | Affine | Scattered | Masked | NormGradient
 
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
-def supports_conv2d(*arrays: Array | None) -> bool:
+def supports_conv2d(*arrays: Images | None) -> bool:
     """Return whether the compiled kernels compute with these arrays: float32, none empty."""
     return all(a is None or (a.dtype == FLOAT32 and a.size > 0) for a in arrays)
 
 
 def _correlate(
-    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
-) -> None:
+    x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """Correlate directly; several outputs at once where filters are few and rounding is free."""
     exact = conv_algorithm() == "direct"  # a NaN must stay in its windows
     if exact or windows.groups > 1 or not out.flags.c_contiguous:
-        conv_direct.correlate(x, w, bias, out, windows, parts)
-    else:
-        conv_few.correlate_few(x, w, bias, out, windows, parts)
+        return conv_direct.correlate(x, w, bias, out, windows, parts, moments=moments)
+    return conv_few.correlate_few(x, w, bias, out, windows, parts, moments=moments)
 
 
 def _few(f: int, depth: int) -> bool:
@@ -59,7 +65,7 @@ def _plain(w: Array) -> Array:
 
 
 def conv2d(
-    x: Array,
+    x: Array | Affine,
     w: Array,
     b: Array | None = None,
     *,
@@ -69,9 +75,10 @@ def conv2d(
     groups: int,
     moments: bool = False,
 ) -> Any:
-    """Correlate images with filters, as `reference.conv2d`."""
-    if isinstance(x, Pending):
-        return NotImplemented
+    """Correlate images with filters, as `reference.conv2d`.
+
+    With `moments` the result is (out, (mean, var)): mean and biased variance (f,) of the outputs.
+    """
     size = check_conv2d(
         "conv2d", x.shape, w.shape,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
@@ -81,29 +88,32 @@ def conv2d(
         check_shape("conv2d", "bias", b.shape, (f,))
     if not supports_conv2d(x, w, b) or max(size[1], kh * kw) > LONGEST_TABLE:
         return NotImplemented
-    image = images_like(x)
+    image = source_of(x)
+    if image is None:
+        return NotImplemented
     out = new_images(x.shape[0], *size, f)
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
-    parts = shares(image.nbytes + out.nbytes)
+    parts = shares(image.other.nbytes + out.nbytes)
     bias = None if b is None else _plain(b)
+    found = None
     if minimal(windows, x.shape[1], f):
-        conv_winograd.correlate_winograd(image, _plain(w), bias, out, origin, parts)
+        found = conv_winograd.correlate_winograd(
+            image, _plain(w), bias, out, origin, parts, moments=moments
+        )
     elif depth == 1 and f == groups:
         taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)
         conv_depthwise.correlate_depthwise(image, _plain(taps), bias, out, windows, parts)
     else:
         split = _plain(w).reshape(groups, f // groups, depth, kh, kw)
-        _correlate(image, split.transpose(0, 3, 4, 2, 1), bias, out, windows, parts)
-    if moments:
-        from ..dispatch import channel_moments
-
-        return nchw(out), channel_moments(nchw(out))
-    return nchw(out)
+        filters = split.transpose(0, 3, 4, 2, 1)
+        found = _correlate(image, filters, bias, out, windows, parts, moments=moments)
+    y = nchw(out)
+    return (y, found or channel_moments(y)) if moments else y
 
 
 def conv2d_input(
-    g: Array,
+    g: Images,
     w: Array,
     *,
     size: Pair,
@@ -113,8 +123,6 @@ def conv2d_input(
     groups: int,
 ) -> Any:
     """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`."""
-    if isinstance(g, Pending):
-        return NotImplemented
     check_image("conv2d_input", "g", g.shape)
     f, depth, kh, kw = w.shape if w.ndim == 4 else (0, 0, 0, 0)
     n, c, (h, wide) = g.shape[0], depth * groups, size
@@ -125,9 +133,11 @@ def conv2d_input(
     check_shape("conv2d_input", "g", g.shape, (n, f, *out_size))
     if not supports_conv2d(g, w) or max(wide, kh * kw) > LONGEST_TABLE:
         return NotImplemented
-    grad = images_like(g)
+    grad = source_of(g)
+    if grad is None:
+        return NotImplemented
     out = new_images(n, h, wide, c)
-    parts = shares(grad.nbytes + out.nbytes)
+    parts = shares(grad.other.nbytes + out.nbytes)
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
         if target.size == 0:
@@ -155,8 +165,8 @@ def conv2d_input(
 
 
 def conv2d_weight(
-    g: Array,
-    x: Array,
+    g: Images,
+    x: Array | Affine,
     *,
     kernel_size: Pair,
     stride: Pair,
@@ -165,15 +175,10 @@ def conv2d_weight(
     groups: int,
     bias: bool = False,
 ) -> Any:
-    """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`."""
-    if isinstance(x, Pending) or isinstance(g, Pending):
-        return NotImplemented
-    if bias:
-        from ..dispatch import channel_sum
+    """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`.
 
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        gw = conv2d_weight(g, x, kernel_size=kernel_size, **options)
-        return gw if gw is NotImplemented else (gw, channel_sum(g))
+    With `bias` the result is (gw, gbias): also the sums of g over each channel (f,).
+    """
     check_image("conv2d_weight", "g", g.shape)
     check_image("conv2d_weight", "x", x.shape)
     f, c = g.shape[1], x.shape[1]
@@ -187,13 +192,21 @@ def conv2d_weight(
         return NotImplemented
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
-    image, grad = images_like(x), images_like(g)
-    parts = shares(image.nbytes + grad.nbytes)
+    image, grad = source_of(x), source_of(g)
+    if image is None or grad is None:
+        return NotImplemented
+    parts = shares(image.other.nbytes + grad.other.nbytes)
     if minimal(windows, c, f):
-        return conv_winograd_weight.correlate_winograd_weight(image, grad, origin, parts)
-    if depth == 1 and f == groups:
-        taps = conv_depthwise.correlate_depthwise_weight(image, grad, windows, parts)
-        return np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1))
-    if groups == 1 and _few(f, kw * c):
-        return conv_few.correlate_few_weight(image, grad, windows, parts)
-    return conv_direct.correlate_weight(image, grad, windows, parts)
+        found = conv_winograd_weight.correlate_winograd_weight(
+            image, grad, origin, parts, bias=bias
+        )
+    elif depth == 1 and f == groups:
+        taps, gbias = conv_depthwise.correlate_depthwise_weight(
+            image, grad, windows, parts, bias=bias
+        )
+        found = np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
+    elif groups == 1 and _few(f, kw * c):
+        found = conv_few.correlate_few_weight(image, grad, windows, parts, bias=bias)
+    else:
+        found = conv_direct.correlate_weight(image, grad, windows, parts, bias=bias)
+    return found if bias else found[0]

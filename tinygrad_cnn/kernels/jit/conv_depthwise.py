@@ -13,8 +13,10 @@ from ..memory import scratch
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .conv_plan import Geometry, area, first_of, plan_of, with_targets
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of, with_targets
 from .launch import run
+from .moments import finish_sums, gather_sums, gathered, start
+from .pixels import COPY, Mode, Source, arguments
 from .products import windows_at
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
@@ -119,6 +121,9 @@ def _share(
     parts: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     w: Array,
     bias: Array,
     out: Array,
@@ -129,7 +134,7 @@ def _share(
     space: Array,
 ) -> None:
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
         pixels = images * rows * g.ow
         y = out.ctypes.data + job // g.bands * g.images * strides[0]
         y += job % g.bands * g.rows * strides[1]
@@ -141,19 +146,19 @@ def _share(
 
 
 def correlate_depthwise(
-    x: Array, w: Array, bias: Array | None, out: Array, geometry: Windows, parts: int
+    x: Source, w: Array, bias: Array | None, out: Array, geometry: Windows, parts: int
 ) -> None:
     """Write the correlation of x (n, h, w, c) with w (kh, kw, c), channel by channel, to out.
 
     x and w are C-contiguous; out (n, oh, ow, c) has its channels together and else any strides.
     """
-    plan = plan_of(x.shape, geometry, out.strides[1:3], parts, 0, False)
+    plan = plan_of(x.other.shape, geometry, out.strides[1:3], parts, 0, False, x.mode[0] != COPY)
     plan = with_targets(plan, out.strides)
     shift = np.zeros(out.shape[3], np.float32) if bias is None else bias
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         run(
-            _share, parts, plan.geometry, x.reshape(-1), w.reshape(-1), shift, first_of(out),
+            _share, parts, plan.geometry, *arguments(x), w.reshape(-1), shift, first_of(out),
             out.strides[:2], plan.sources, plan.targets, plan.taps, space,
         )  # fmt: skip
 
@@ -164,38 +169,61 @@ def _weight_share(
     parts: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
     gw: Array,
     sources: Array,
     taps: Array,
     space: Array,
+    beside: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
 ) -> None:
     sums = gw[part]
     sums[:] = 0
+    if wanted:
+        start(part, exact, single, counts)
     line = g.c * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
-        pixel = (job // g.bands * g.images * g.oh + job % g.bands * g.rows) * g.ow
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        pixels = images * rows * g.ow
+        first_grad = gradients(
+            job, g, pixels, g.c, grad, grad_other, grad_table, grad_mode, beside[part]
+        )  # fmt: skip
+        if wanted:
+            gather_sums(part, first_grad, line, pixels, 0, g.c, exact, single)
         for tap in range(0, g.tap_count, TAPS):
             depthwise_weights(
                 at, sources.ctypes.data, taps.ctypes.data + 8 * tap, g.tap_count - tap,
-                grad.ctypes.data + pixel * line, line, images * rows * g.ow,
+                first_grad, line, pixels,
                 sums.ctypes.data + tap * line, line, g.c,
             )  # fmt: skip
 
 
-def correlate_depthwise_weight(x: Array, grad: Array, geometry: Windows, parts: int) -> Array:
+def correlate_depthwise_weight(
+    x: Source, grad: Source, geometry: Windows, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None]:
     """Return the adjoint of `correlate_depthwise` in w, (kh, kw, c).
 
     x (n, h, w, c) and grad (n, oh, ow, c) are C-contiguous. Each thread has its own sums.
     """
-    plan = plan_of(x.shape, geometry, (0, 0), parts, 0, False)
-    shape = (*geometry.kernel, x.shape[3])
+    plan = plan_of(x.other.shape, geometry, (0, 0), parts, 0, False, x.mode[0] != COPY)
+    shape = (*geometry.kernel, x.other.shape[3])
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
+        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
+        sums = gathered(parts, x.other.shape[3] if bias else 1, take)
         gw = take((parts, *shape), np.float32)
         run(
-            _weight_share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1),
-            gw.reshape(parts, -1), plan.sources, plan.taps, space,
+            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad),
+            gw.reshape(parts, -1), plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
-        return np.asarray(gw.sum(0))  # one share after the other
+        # one share after the other
+        return np.asarray(gw.sum(0)), finish_sums(sums) if bias else None

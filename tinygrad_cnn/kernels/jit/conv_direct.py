@@ -18,8 +18,10 @@ from ..memory import Take, scratch
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .conv_plan import Geometry, area, first_of, plan_of, with_targets
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of, with_targets
 from .launch import run
+from .moments import finish, finish_sums, flush, gather, gather_sums, gathered, start
+from .pixels import COPY, Mode, Source, arguments
 from .products import (
     weight_sum,
     weight_sum_masked,
@@ -81,6 +83,9 @@ def _product_share(
     parts: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     w: Array,
     bias: Array,
     out: Array,
@@ -89,13 +94,19 @@ def _product_share(
     targets: Array,
     taps: Array,
     space: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
 ) -> None:
     filters = bias.shape[1]  # padded, of one group
     each = strides[2] // g.groups  # true filters of one group
     size = g.tap_count * g.depth
+    if wanted:
+        start(part, exact, single, counts)
     source, target, tap = sources.ctypes.data, targets.ctypes.data, taps.ctypes.data
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
         pixels = images * rows * g.ow
         y = out.ctypes.data + job // g.bands * g.images * strides[0]
         y += job % g.bands * g.rows * strides[1]
@@ -118,29 +129,37 @@ def _product_share(
                             window, s, tap, g.tap_count, g.depth, matrix, shift, to, t,
                             pixels - p, left,
                         )  # fmt: skip
+        if wanted:
+            gather(part, y, strides[2] * BYTES, pixels, 0, strides[2], single, counts)
+            flush(part, exact, single)
 
 
 def correlate(
-    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
-) -> None:
+    x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """Write the correlation of x (n, h, w, c) with w to out.
 
     w is (groups, kh, kw, c/groups, f/groups) with any strides; x is C-contiguous; out
     (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
-    an image.
+    an image. Returns the outputs' mean and variance (f,) if `moments`, for C-contiguous out.
     """
-    plan = plan_of(x.shape, windows, (out.strides[1], out.strides[2]), parts, 0, True)
+    plan = plan_of(
+        x.other.shape, windows, (out.strides[1], out.strides[2]), parts, 0, True, x.mode[0] != COPY
+    )
     f = out.shape[3]
     shift = pack_row(bias, windows.groups, f)
     plan = with_targets(plan, out.strides)
     with scratch() as take:
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
+        sums = gathered(parts, f if moments else 1, take)
         run(
-            _product_share, parts, plan.geometry, x.reshape(-1), packed, shift, first_of(out),
+            _product_share, parts, plan.geometry, *arguments(x), packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
-            plan.sources, plan.targets, plan.taps, space,
+            plan.sources, plan.targets, plan.taps, space, int(moments), *sums,
         )  # fmt: skip
+        return finish(sums) if moments else None
 
 
 def pack_row(row: Array | None, groups: int, f: int) -> Array:
@@ -158,22 +177,38 @@ def _weight_share(
     parts: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
     f: int,
     gw: Array,
     sources: Array,
     taps: Array,
     space: Array,
+    beside: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
 ) -> None:
     each, filters = f // g.groups, gw.shape[3]
     source, step, line = sources.ctypes.data, f * BYTES, filters * BYTES
     sums = gw[part]
     sums[:] = 0
+    if wanted:
+        start(part, exact, single, counts)
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
         pixels = images * rows * g.ow
-        pixel = job // g.bands * g.images * g.oh + job % g.bands * g.rows
-        start = grad.ctypes.data + pixel * g.ow * step
+        first_grad = gradients(
+            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
+        )  # fmt: skip
+        if wanted:
+            gather_sums(part, first_grad, step, pixels, 0, f, exact, single)
         for k in range(g.groups):
             for tap in range(g.tap_count):
                 for d in range(0, g.depth, ROWS):
@@ -181,7 +216,7 @@ def _weight_share(
                     row = (k * g.tap_count + tap) * g.depth + d
                     for first in range(0, each, COLUMNS):
                         to = sums.ctypes.data + (row * filters + first) * BYTES
-                        column, left = start + (k * each + first) * BYTES, each - first
+                        column, left = first_grad + (k * each + first) * BYTES, each - first
                         valid = g.depth - d
                         if left >= COLUMNS:
                             weight_sum(window, source, column, step, pixels, to, line, valid, left)
@@ -200,12 +235,7 @@ def _weight_share(
 
 
 @kernel(entry=True)
-def _collect(
-    part: int,
-    parts: int,
-    sums: Array,
-    gw: Array,
-) -> None:
+def _collect(part: int, parts: int, sums: Array, gw: Array) -> None:
     """Add the threads' sums, in their order, into gw (groups, f/groups, c/groups, kh*kw)."""
     groups, each, depth, taps = gw.shape
     for k in range(groups):
@@ -220,28 +250,33 @@ def _collect(
                         gw[k, f, d, tap] = total
 
 
-def correlate_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
-    """Return the adjoint of `correlate` in w, as PyTorch orders it: (f, c/groups, kh, kw).
+def correlate_weight(
+    x: Source, grad: Source, windows: Windows, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None]:
+    """Return the adjoint of `correlate` in w, as PyTorch orders it, (f, c/groups, kh, kw), and
+    in the bias (f,) or None.
 
     x (n, h, w, c) and grad (n, oh, ow, f) are C-contiguous. Each thread has its own sums.
     """
-    f = grad.shape[3]
+    f = grad.other.shape[3]
     groups, (kh, kw) = windows.groups, windows.kernel
     merged = groups == 1 and (windows.dilation[1] == 1 or kw == 1)
-    depth = (kw if merged else 1) * x.shape[3] // groups
+    depth = (kw if merged else 1) * x.other.shape[3] // groups
     rest = ROWS if depth % ROWS else 0
-    plan = plan_of(x.shape, windows, (0, 0), parts, rest, True)
+    plan = plan_of(x.other.shape, windows, (0, 0), parts, rest, True, x.mode[0] != COPY)
     each = f // groups
     padded = each + -each % LANES
-    rows = groups * kh * kw * (x.shape[3] // groups)
+    rows = groups * kh * kw * (x.other.shape[3] // groups)
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
+        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
+        sums = gathered(parts, f if bias else 1, take)
         gw = take((parts, 1, rows + ROWS, padded), np.float32)
         run(
-            _weight_share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
-            plan.sources, plan.taps, space,
+            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw,
+            plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
-        result = np.empty((f, x.shape[3] // groups, kh, kw), np.float32)
+        result = np.empty((f, x.other.shape[3] // groups, kh, kw), np.float32)
         split = result.reshape(groups, each, -1, kh * kw)
         run(_collect, parts, gw.reshape(parts, rows + ROWS, padded), split)
-    return result
+        return result, finish_sums(sums) if bias else None

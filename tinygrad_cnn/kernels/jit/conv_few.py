@@ -17,8 +17,10 @@ from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
 from .conv_direct import correlate
-from .conv_plan import Geometry, area, plan_of
-from .launch import run
+from .conv_plan import Geometry, area, gradient_floats, gradients, plan_of
+from .launch import nchw, run
+from .moments import channel_moments, finish_sums, gather_sums, gathered, start
+from .pixels import COPY, Mode, Source, arguments
 from .products import row_step
 from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
@@ -47,8 +49,9 @@ def neighbours(windows: Windows, f: int) -> int:
 
 
 def correlate_few(
-    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
-) -> None:
+    x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
 
     A NaN spreads to the neighbours that are computed together with it.
@@ -56,8 +59,7 @@ def correlate_few(
     n, oh, ow, f = out.shape
     block = neighbours(windows, f)
     if block == 1:
-        correlate(x, w, bias, out, windows, parts)
-        return
+        return correlate(x, w, bias, out, windows, parts, moments=moments)
     (kh, kw), (sh, sw) = windows.kernel, windows.stride
     wide = kw + (block - 1) * sw
     split = w[0]  # (kh, kw, c, f)
@@ -76,6 +78,7 @@ def correlate_few(
         origin = (windows.origin[0], windows.origin[1] + whole * sw)
         others = replace(windows, size=(oh, rest), origin=origin)
         correlate(x, w, bias, out[:, :, whole:], others, parts)
+    return channel_moments(nchw(out)) if moments else None
 
 
 @instruction
@@ -124,46 +127,69 @@ def _share(
     parts: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
     f: int,
     gw: Array,
     sources: Array,
     taps: Array,
     space: Array,
+    beside: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
 ) -> None:
     sums = gw[part]
     sums[:] = 0
+    if wanted:
+        start(part, exact, single, counts)
     depth, line = sums.shape[2], sums.shape[1] * sums.shape[2] * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
-        pixel = (job // g.bands * g.images * g.oh + job % g.bands * g.rows) * g.ow
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        pixels = images * rows * g.ow
+        first_grad = gradients(
+            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
+        )  # fmt: skip
+        if wanted:
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
         for tap in range(g.tap_count):
             for k in range(0, depth, LANES):
                 for first in range(0, f, FEW_FILTERS):
                     weight_sum_turned(
                         at + taps[tap] + k * BYTES, sources.ctypes.data,
-                        grad.ctypes.data + (pixel * f + first) * BYTES, f * BYTES,
-                        images * rows * g.ow,
+                        first_grad + first * BYTES, f * BYTES,
+                        pixels,
                         sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
                         f - first,
                     )  # fmt: skip
 
 
-def correlate_few_weight(x: Array, grad: Array, windows: Windows, parts: int) -> Array:
+def correlate_few_weight(
+    x: Source, grad: Source, windows: Windows, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None]:
     """Do as `correlate_weight` for one group."""
-    f, (kh, kw), c = grad.shape[3], windows.kernel, x.shape[3]
+    f, (kh, kw), c = grad.other.shape[3], windows.kernel, x.other.shape[3]
     together = windows.dilation[1] == 1 or kw == 1
     count, depth = (kh, kw * c) if together else (kh * kw, c)
     padded = depth + -depth % LANES
     rest = LANES if depth % LANES else 0  # read beyond a window
-    plan = plan_of(x.shape, windows, (0, 0), parts, rest, True)
+    plan = plan_of(x.other.shape, windows, (0, 0), parts, rest, True, x.mode[0] != COPY)
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
+        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
+        sums = gathered(parts, f if bias else 1, take)
         gw = take((parts, f, count, padded), np.float32)
         run(
-            _share, parts, plan.geometry, x.reshape(-1), grad.reshape(-1), f, gw,
-            plan.sources, plan.taps, space,
+            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw,
+            plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
         total = gw[..., :depth].sum(0)  # one share after the other
+        gbias = finish_sums(sums) if bias else None
     split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(split)
+    return np.ascontiguousarray(split), gbias

@@ -17,10 +17,19 @@ from ..checks import Pair
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .products import clear_bytes, copy_bytes
+from .pixels import COPY, Mode, Source, fill_row
 from .vector import BYTES, TILE
 
-__all__ = ["Geometry", "Plan", "area", "first_of", "plan_of", "with_targets"]
+__all__ = [
+    "Geometry",
+    "Plan",
+    "area",
+    "first_of",
+    "gradient_floats",
+    "gradients",
+    "plan_of",
+    "with_targets",
+]
 
 JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
 JOB_BYTES = 1 << 18  # of the input area of one job: stays in a second-level cache
@@ -83,12 +92,14 @@ def plan_of(
     parts: int,
     rest: int,
     merge: bool,
+    pending: bool = False,
 ) -> Plan:
     """Plan the windows over images of `shape` (n, h, w, c) for `parts` threads.
 
     `out` are the strides in bytes of an output row and of a pixel (that of an image is the
     kernel's business unless jobs have several). `rest` tells by how many floats a kernel may read
-    beyond a window's taps. Taps that lie together are merged into one if `merge`.
+    beyond a window's taps. Taps that lie together are merged into one if `merge`. Areas are always
+    copied if something is `pending` in them.
     """
     n, h, w, c = shape
     (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (
@@ -98,7 +109,7 @@ def plan_of(
     reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
     images, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
     fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
-    copied = not fits or rest > 0
+    copied = not fits or rest > 0 or pending
     height = (rows - 1) * sh + reach
     tall, wide = (height, width) if copied else (h, w)
     image, row, column = np.ogrid[:images, :rows, :ow]
@@ -143,11 +154,15 @@ def area(
     job: int,
     g: Geometry,
     x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
     space: Array,
 ) -> tuple[int, int, int]:
     """Return (address, images, rows): where a job's windows lie, copied to `space` if need be.
 
-    x is (n, h, w, c) as one row of floats.
+    x is (n, h, w, c) as one row of floats; `other`, `table` and `mode` say what to make of it, as
+    in a `Source`.
     """
     image = job // g.bands * g.images
     row = job % g.bands * g.rows
@@ -156,19 +171,44 @@ def area(
     if g.copied == 0:
         return x.ctypes.data + ((image * g.h + y0) * g.w + g.left) * g.c * BYTES, images, rows
     height, tall = (rows - 1) * g.stride + g.reach, (g.rows - 1) * g.stride + g.reach
-    line, pixel = g.width * g.c * BYTES, g.c * BYTES
-    first, last = max(g.left, 0), min(g.left + g.width, g.w)
-    before, after = (first - g.left) * pixel, (g.left + g.width - last) * pixel
+    pixel = g.c * BYTES
     for k in range(images):
         for i in range(height):
-            to, y = space.ctypes.data + (k * tall + i) * line, y0 + i
-            if y < 0 or y >= g.h or last <= first:
-                clear_bytes(to, line)
-                continue
-            start = x.ctypes.data + (((image + k) * g.h + y) * g.w + first) * pixel
-            if before > 0:
-                clear_bytes(to, before)
-            copy_bytes(to + before, start, (last - first) * pixel)
-            if after > 0:
-                clear_bytes(to + line - after, after)
+            fill_row(
+                space.ctypes.data + (k * tall + i) * g.width * pixel, pixel, y0 + i, g.left,
+                g.width, image + k, g.h, g.w, g.c, 0, g.c, x, other, table, mode,
+            )  # fmt: skip
     return space.ctypes.data, images, rows
+
+
+def gradient_floats(g: Geometry, grad: Source) -> int:
+    """Return how many floats `gradients` needs for one thread."""
+    return 0 if grad.mode[0] == COPY else g.images * g.rows * g.ow * grad.other.shape[3]
+
+
+@kernel()
+def gradients(
+    job: int,
+    g: Geometry,
+    pixels: int,
+    f: int,
+    grad: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    space: Array,
+) -> int:
+    """Return where a job's gradients (pixels, f) lie, copied to `space` if more is to be done.
+
+    grad is (n, oh, ow, f) as one row of floats, part of a `Source` like x in `area`.
+    """
+    image, row = job // g.bands * g.images, job % g.bands * g.rows
+    if mode[0] == COPY:
+        return grad.ctypes.data + (image * g.oh + row) * g.ow * f * BYTES
+    for line in range(pixels // g.ow):
+        k, i = divmod(line, g.rows)
+        fill_row(
+            space.ctypes.data + line * g.ow * f * BYTES, f * BYTES, row + i, 0, g.ow, image + k,
+            g.oh, g.ow, f, 0, f, grad, other, table, mode,
+        )  # fmt: skip
+    return space.ctypes.data

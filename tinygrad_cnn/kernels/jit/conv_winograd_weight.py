@@ -11,121 +11,200 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import Pair
-from ..memory import scratch
+from ..memory import Take, scratch
 from ..reference.layout import Array
 from .build import kernel
-from .conv_winograd import SKEW, Tiles, from_images, padded, tiles_of
 from .launch import run
+from .moments import finish_sums, gather_sums, gathered, start
+from .pixels import Mode, Source, arguments
 from .products import plane_sum, plane_sum_narrow
 from .transforms import weight_transform
 from .vector import BYTES, TILE
+from .winograd_strips import SKEW, Strips, padded, planes_of, ring_floats, share_of, strips_of
 
-__all__ = ["correlate_winograd_weight"]
+__all__ = [
+    "collect_weight",
+    "correlate_winograd_weight",
+    "plane_floats",
+    "sum_floats",
+    "weight_job",
+]
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+
+
+BIAS_PLANE = 7  # frequency (1, 1): the sum of a tile
+
+
+@kernel()
+def weight_job(
+    job: int,
+    low: int,
+    high: int,
+    g: Strips,
+    x: Array,
+    x_other: Array,
+    x_table: Array,
+    x_mode: Mode,
+    grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
+    sums: Array,
+    ring: int,
+    v: int,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+    part: int,
+) -> None:
+    """Add one job to a share's sums of products (36 planes) for filters [low, high), and to those
+    of the gradients.
+    """
+    plane_v, plane_d = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
+    plane = sums.size // 36
+    d = v + 36 * plane_v * BYTES
+    count = planes_of(job, g, 0, 0, g.c, x, x_other, x_table, x_mode, ring, v, plane_v * BYTES)
+    planes_of(
+        job, g, 1, low, high, grad, grad_other, grad_table, grad_mode, ring, d, plane_d * BYTES
+    )  # fmt: skip
+    if wanted:
+        tile_sums = d + (BIAS_PLANE * plane_d + low) * BYTES
+        gather_sums(part, tile_sums, g.wide_f * BYTES, count, low, high, exact, single)
+    for e in range(36):
+        for column in range(low, high, COLUMNS):
+            b = d + (e * plane_d + column) * BYTES
+            for c in range(0, g.c, ROWS):
+                a = v + (e * plane_v + c) * BYTES
+                to = sums.ctypes.data + (e * plane + c * g.wide_f + column) * BYTES
+                if g.wide_f - column > LANES:
+                    plane_sum(
+                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
+                        to, g.wide_f * BYTES, count,
+                    )  # fmt: skip
+                else:
+                    plane_sum_narrow(
+                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
+                        to, g.wide_f * BYTES, count,
+                    )  # fmt: skip
 
 
 @kernel(entry=True)
 def _weight_share(
     part: int,
     parts: int,
-    g: Tiles,
+    g: Strips,
     x: Array,
+    x_other: Array,
+    x_table: Array,
+    x_mode: Mode,
     grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
     du: Array,
+    ring: Array,
     space: Array,
-    zeros: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
 ) -> None:
-    plane_v, plane_d = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
-    sums = du[part]
-    sums[:] = 0
+    first, end, low, high = share_of(part, parts, g)
+    sums = du[part] if g.split == 0 else du[0]
+    last = min(g.wide_f, (high + COLUMNS - 1) // COLUMNS * COLUMNS)
     plane = sums.size // 36
-    v = space[part].ctypes.data
-    d = v + 36 * plane_v * BYTES
-    total = g.n * g.down * g.across
-    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        first = job * g.tiles
-        count = min(g.tiles, total - first)
-        from_images(
-            first, count, g, x, False, g.c, g.wide_c, g.h, g.w, g.top, g.left, v,
-            plane_v * BYTES, zeros.ctypes.data,
+    for e in range(36):
+        for c in range(0, plane - SKEW, g.wide_f):
+            sums[e * plane + c + low : e * plane + c + last] = 0
+    if wanted:
+        start(part, exact, single, counts)
+    for job in range(first, end):
+        weight_job(
+            job, low, high, g, x, x_other, x_table, x_mode, grad, grad_other, grad_table, grad_mode,
+            sums, ring[part].ctypes.data, space[part].ctypes.data, wanted, exact, single,
+            counts, part,
         )  # fmt: skip
-        from_images(
-            first, count, g, grad, True, g.f, g.wide_f, g.oh, g.ow, 0, 0, d,
-            plane_d * BYTES, zeros.ctypes.data,
-        )  # fmt: skip
-        for e in range(36):
-            for column in range(0, g.wide_f, COLUMNS):
-                b = d + (e * plane_d + column) * BYTES
-                for c in range(0, g.c, ROWS):
-                    a = v + (e * plane_v + c) * BYTES
-                    to = sums.ctypes.data + (e * plane + c * g.wide_f + column) * BYTES
-                    if g.wide_f - column > LANES:
-                        plane_sum(
-                            a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
-                            to, g.wide_f * BYTES, count,
-                        )  # fmt: skip
-                    else:
-                        plane_sum_narrow(
-                            a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
-                            to, g.wide_f * BYTES, count,
-                        )  # fmt: skip
-
-
-@kernel(entry=True)
-def _taps(
-    part: int,
-    parts: int,
-    g: Tiles,
-    du: Array,
-    taps: Array,
-    gw: Array,
-) -> None:
-    plane = du.shape[1] // 36
-    for c in range(g.c * part // parts, g.c * (part + 1) // parts):
-        _taps_row(c, du.shape[0], g, du, plane, taps[part], gw)
 
 
 @kernel()
 def _taps_row(
     c: int,
-    parts: int,
-    g: Tiles,
+    low: int,
+    high: int,
+    g: Strips,
     du: Array,
-    plane: int,
     taps: Array,
     gw: Array,
 ) -> None:
-    """Add the threads' sums for input channel c and transform them to taps."""
+    """Add the threads' sums for input channel c and filters [low, high); make them taps."""
+    plane = du.shape[1] // 36
     for e in range(36):
-        start = e * plane + c * g.wide_f
-        for other in range(1, parts):
-            for o in range(g.wide_f):
-                du[0, start + o] += du[other, start + o]
+        at = e * plane + c * g.wide_f
+        for other in range(1, du.shape[0]):
+            for o in range(low, high):
+                du[0, at + o] += du[other, at + o]
     weight_transform(
-        du.ctypes.data + c * g.wide_f * BYTES, plane * BYTES, taps.ctypes.data,
-        g.wide_f * BYTES, g.wide_f // LANES,
+        du.ctypes.data + (c * g.wide_f + low) * BYTES, plane * BYTES,
+        taps.ctypes.data + low * BYTES, g.wide_f * BYTES, (high - low + LANES - 1) // LANES,
     )  # fmt: skip
-    for o in range(g.f):
+    for o in range(low, high):
         for k in range(9):
             gw[(o * g.c + c) * 9 + k] = taps[k * g.wide_f + o]
 
 
-def correlate_winograd_weight(x: Array, grad: Array, origin: Pair, parts: int) -> Array:
-    """Return the adjoint of `correlate_winograd` in w, (f, c, 3, 3), for grad (n, oh, ow, f).
+@kernel(entry=True)
+def _taps_share(
+    part: int,
+    parts: int,
+    g: Strips,
+    du: Array,
+    taps: Array,
+    gw: Array,
+) -> None:
+    _, _, low, high = share_of(part, parts, g)
+    first, last = g.c * part // parts, g.c * (part + 1) // parts
+    if g.split:
+        first, last = 0, g.c
+    for c in range(first, last):
+        _taps_row(c, low, high, g, du, taps[part], gw)
 
-    Both arrays are C-contiguous. Each thread has its own sums of 36*c*f numbers.
-    """
-    f = grad.shape[3]
-    g = tiles_of(x.shape, (grad.shape[1], grad.shape[2]), f, origin, parts)
-    gw = np.empty((f, g.c, 3, 3), np.float32)
-    plane = padded(g.c, ROWS) * g.wide_f + SKEW
-    floats = 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW) + ROWS
-    with scratch() as take:
-        space = take((parts, floats), np.float32)
-        du = take((parts, 36 * plane), np.float32)
-        taps = take((parts, 9 * g.wide_f), np.float32)
-        zeros = np.zeros(max(g.wide_c, g.wide_f), np.float32)
-        run(_weight_share, parts, g, x.reshape(-1), grad.reshape(-1), du, space, zeros)
-        run(_taps, parts, g, du, taps, gw.reshape(-1))
+
+def plane_floats(g: Strips) -> int:
+    """Return how many floats the planes of a job take."""
+    return 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW) + ROWS
+
+
+def sum_floats(g: Strips) -> int:
+    """Return how many floats the sums of a share take."""
+    return 36 * (padded(g.c, ROWS) * g.wide_f + SKEW)
+
+
+def collect_weight(g: Strips, du: Array, take: Take, parts: int) -> Array:
+    """Return the gradients of filters (f, c, 3, 3) from the shares' sums."""
+    gw = np.empty((g.f, g.c, 3, 3), np.float32)
+    taps = take((parts, 9 * g.wide_f), np.float32)
+    run(_taps_share, parts, g, du, taps, gw.reshape(-1))
     return gw
+
+
+def correlate_winograd_weight(
+    x: Source, grad: Source, origin: Pair, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None]:
+    """Return the adjoint of `correlate_winograd` in w (f, c, 3, 3), and in the bias (f,) or None.
+
+    For grad (n, oh, ow, f). Each thread has its own sums of 36*c*f numbers.
+    """
+    _, oh, ow, f = grad.other.shape
+    g = strips_of(x.other.shape, (oh, ow), f, origin, parts)
+    with scratch() as take:
+        ring = take((parts, ring_floats(g)), np.float32)
+        space = take((parts, plane_floats(g)), np.float32)
+        du = take((1 if g.split else parts, sum_floats(g)), np.float32)
+        sums = gathered(parts, f if bias else 1, take)
+        run(
+            _weight_share, parts, g, *arguments(x), *arguments(grad), du, ring, space, int(bias),
+            *sums,
+        )  # fmt: skip
+        return collect_weight(g, du, take, parts), finish_sums(sums) if bias else None

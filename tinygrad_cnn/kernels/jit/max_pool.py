@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..checks import Pair, check_pool2d
-from ..memory import empty
-from ..pending import Pending
+from ..memory import empty, scratch
+from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like, images_of, nchw, run, shares
+from .pixels import COPY, Mode, arguments, fill_row, source_of
+from .vector import BYTES
 
 __all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_scatter"]
 
@@ -83,6 +85,62 @@ def _max_pool2d(part: int, parts: int, x: Array, window: Window, y: Array, index
                         break
                     pixel = image[row + i * dy, column + j * dx]
                     tap = i * kw + j
+                    for k in range(c):
+                        value, most, before = pixel[k], target[k], where[k]
+                        larger = (value > most) | (value != value)
+                        target[k] = value if larger else most
+                        where[k] = tap if larger else before
+
+
+@kernel(entry=True)
+def _pending_share(
+    part: int,
+    parts: int,
+    x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    size: Pair,
+    window: Window,
+    y: Array,
+    index: Array,
+    space: Array,
+) -> None:
+    """Do as `_max_pool2d` for a source of images (n, *size, c): the rows under a row of windows
+    are computed in `space` (parts, kh, w, c) first.
+    """
+    kh, kw, sy, sx, top, left, dy, dx = window
+    n, oh, ow, c = y.shape
+    h, w = size
+    rows = space[part]
+    twos = kh == kw == sy == sx == 2 and top == left == 0 and dy == dx == 1
+    twos = twos and 2 * oh <= h and 2 * ow <= w
+    for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
+        row = line % oh * sy - top
+        for i in range(kh):
+            if 0 <= row + i * dy < h:
+                fill_row(
+                    rows[i].ctypes.data, c * BYTES, row + i * dy, 0, w, line // oh, h, w, c, 0, c,
+                    x, other, table, mode,
+                )  # fmt: skip
+        best, place = y[line // oh, line % oh], index[line // oh, line % oh]
+        if twos:
+            _row_of_twos(rows[0], rows[1], best, place)
+            continue
+        i0 = _first_inside(row, dy)
+        for q in range(ow):
+            column = q * sx - left
+            j0 = _first_inside(column, dx)
+            target, where = best[q], place[q]
+            target[:] = -np.inf
+            where[:] = i0 * kw + j0
+            for i in range(i0, kh):
+                if row + i * dy >= h:
+                    break
+                for j in range(j0, kw):
+                    if column + j * dx >= w:
+                        break
+                    pixel, tap = rows[i, column + j * dx], i * kw + j
                     for k in range(c):
                         value, most, before = pixel[k], target[k], where[k]
                         larger = (value > most) | (value != value)
@@ -180,13 +238,19 @@ def _index_dtype(kernel_size: Pair) -> Any:
 
 
 def max_pool2d(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+    x: Array | Affine,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
 ) -> Any:
-    """As `reference.max_pool2d`; x is copied if its channels are not last in memory."""
-    if isinstance(x, Pending):
+    """As `reference.max_pool2d`; x may be pending, and is copied if its channels are not last."""
+    if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0:
         return NotImplemented
-    image = images_of(x)
-    if image is None:
+    source = source_of(x)
+    if source is None:
         return NotImplemented
     oh, ow = check_pool2d(
         "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
@@ -196,7 +260,13 @@ def max_pool2d(
     y = empty((n, oh, ow, c), FLOAT32)
     index = empty((n, oh, ow, c), _index_dtype(kernel_size))
     window = _window(kernel_size, stride, padding, dilation)
-    run(_max_pool2d, shares(x.nbytes + y.nbytes), image, window, y, index)
+    parts = shares(x.nbytes + y.nbytes)
+    if source.mode[0] == COPY:
+        run(_max_pool2d, parts, source.x, window, y, index)
+        return nchw(y), nchw(index)
+    with scratch() as take:
+        space = take((parts, kernel_size[0], x.shape[3], c), FLOAT32)
+        run(_pending_share, parts, *arguments(source), x.shape[2:], window, y, index, space)
     return nchw(y), nchw(index)
 
 

@@ -14,8 +14,13 @@ from collections.abc import Callable
 
 from .vector import Emit, Emitter, Value, instruction
 
-__all__ = ["filter_transform", "gradient_transform", "output_transform", "patch_transform",
-           "weight_transform"]  # fmt: skip
+__all__ = [
+    "filter_transform",
+    "gradient_strip",
+    "output_transform",
+    "patch_strip",
+    "weight_transform",
+]
 
 Transform = Callable[[Emitter, list[Value]], list[Value]]
 
@@ -83,76 +88,74 @@ def _both(e: Emitter, apply: Transform, square: list[list[Value]]) -> list[Value
     return [value for row in rows for value in row]
 
 
-def _from_image(apply: Transform, side: int) -> Emit:
-    """Return what transforms a square of an image to planes; pixels outside of it are 0."""
+def _strip(apply: Transform, side: int) -> Emit:
+    """Return what transforms the squares of a strip of pixels, 4 apart, to planes."""
 
     def emit(e: Emitter, values: list[Value]) -> None:
-        x, y0, x0, height, width, row, pixel, zeros, planes, plane, channels = values
+        ring, base, row, pixel, tiles, planes, wide, plane = values
         b = e.builder
-        places = []  # where each pixel's channels start: in the image, or in a row of zeros
+        rows = []
         for i in range(side):
-            y = e.add(y0, i)
-            start, seen = b.add(x, b.mul(y, row)), e.inside(y, height)
-            for j in range(side):
-                at = e.add(x0, j)
-                inside = b.and_(seen, e.inside(at, width))
-                places.append(b.select(inside, b.add(start, b.mul(at, pixel)), zeros))
-
-        def block(along: Value, mask: Value) -> None:
-            loaded = [e.load(b.add(place, along), mask) for place in places]
-            square = [loaded[i * side : (i + 1) * side] for i in range(side)]
-            to = b.add(planes, along)
-            for value in _both(e, apply, square):  # planes have room for whole vectors
-                e.store(value, to)
-                to = b.add(to, plane)
-
-        e.channel_blocks(channels, block)
+            slot = e.add(base, i)
+            over = b.icmp_signed(">=", slot, e.whole(side))
+            slot = b.select(over, e.add(slot, -side), slot)
+            rows.append(b.add(ring, b.mul(slot, row)))
+        columns = e.steps(e.whole(0), pixel, side)
+        blocks = b.udiv(pixel, e.whole(e.width))
+        with e.loop(tiles, [e.whole(0), planes]) as tile:
+            along, to = tile.values
+            with e.loop(blocks, [along, to]) as turn:
+                x, target = turn.values
+                square = []
+                for start in rows:
+                    at = b.add(start, x)
+                    square.append([e.load(b.add(at, column)) for column in columns])
+                for value in _both(e, apply, square):
+                    e.store(value, target)
+                    target = b.add(target, plane)
+                turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width)]
+            tile.next = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
 
     return emit
 
 
-_patches, _gradients = _from_image(_patch, 6), _from_image(_gradient, 4)
+_patch_strips, _gradient_strips = _strip(_patch, 6), _strip(_gradient, 4)
 
 
 @instruction
-def patch_transform(
+def patch_strip(
     _: Value,
-    x: Value,
-    y0: Value,
-    x0: Value,
-    height: Value,
-    width: Value,
+    ring: Value,
+    base: Value,
     row: Value,
     pixel: Value,
-    zeros: Value,
+    tiles: Value,
     planes: Value,
+    wide: Value,
     plane: Value,
-    channels: Value,
 ) -> Emit:
-    """Write 36 planes ``B' d B`` for the 6x6 pixels d at (y0, x0) of an image (height, width).
+    """Write 36 planes ``B' d B`` for 6x6 pixels d, 4 apart, in rows of whole vectors.
 
-    `row` and `pixel` are the image's strides; `zeros` are as many as there are channels.
+    The rows are those of `ring` from `base` on, the first after the sixth. A tile's channels
+    are `wide` bytes after those of the tile before.
     """
-    return _patches
+    return _patch_strips
 
 
 @instruction
-def gradient_transform(
+def gradient_strip(
     _: Value,
-    x: Value,
-    y0: Value,
-    x0: Value,
-    height: Value,
-    width: Value,
+    ring: Value,
+    base: Value,
     row: Value,
     pixel: Value,
-    zeros: Value,
+    tiles: Value,
     planes: Value,
+    wide: Value,
     plane: Value,
-    channels: Value,
 ) -> Emit:
-    """Write 36 planes ``A d A'`` for the 4x4 output gradients d at (y0, x0)."""
-    return _gradients
+    """Write 36 planes ``A d A'`` for 4x4 output gradients d side by side, as `patch_strip`."""
+    return _gradient_strips
 
 
 @instruction

@@ -169,6 +169,20 @@ class Emitter:
         call = self._function(name, ir.VoidType(), kinds)
         self.builder.call(call, [value, pointer, ir.Constant(_I32, BYTES), mask])
 
+    def bytes_equal(self, address: Value, value: Value, mask: Value = None) -> Value:
+        """Return a mask of which of the bytes at an address are `value`; none where it is off."""
+        kind = ir.VectorType(_BYTE, self.lanes)
+        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        if mask is None:
+            found = self.builder.load(pointer, align=1)
+        else:
+            name = f"llvm.masked.load.v{self.lanes}i8.p0"
+            call = self._function(name, kind, [pointer.type, _I32, mask.type, kind])
+            others = ir.Constant(kind, [255] * self.lanes)
+            found = self.builder.call(call, [pointer, ir.Constant(_I32, 1), mask, others])
+        wanted = self._splat(self.builder.trunc(value, _BYTE), kind)
+        return self.builder.icmp_unsigned("==", found, wanted)
+
     def spread(self, address: Value) -> Value:
         """Return a vector of the one number at an address."""
         pointer = self.builder.inttoptr(address, _FLOAT.as_pointer())

@@ -92,13 +92,20 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    invstd: Array,
+    *,
+    pending: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients (gx, gweight, gbias) of `batch_norm` for the gradient g of its output.
 
     With ``z = (x - mean)*invstd``: ``gbias = sum g``, ``gweight = sum g*z`` and
     ``gx = weight*invstd*(g - gbias/m - z*gweight/m)`` over the m numbers of a channel (Ioffe and
-    Szegedy 2015, section 3). `gweight` and `gbias` are those of a weight of 1 and a bias of 0
+    Szegedy 2015, section 3). With `pending` compiled kernels leave gx to who reads it; here it is
+    computed at once. `gweight` and `gbias` are those of a weight of 1 and a bias of 0
     where there are none.
     """
     check_shape("batch_norm_backward", "g", g.shape, x.shape)
