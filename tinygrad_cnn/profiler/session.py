@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from typing import Any
 
@@ -105,8 +105,8 @@ class Session:
         """The forward pass of an operation."""
         since = perf_counter_ns()
         event = self._opened(op.name, "operation")
-        arrays = [a.array if isinstance(a, Variable) else a for a in args]
-        event.input_shapes = tuple(getattr(a, "shape", ()) for a in arrays)
+        sources = _memories(args)
+        event.input_shapes = tuple(getattr(a, "shape", ()) for a in args)
         if self.with_lines:
             event.lines = self._lines()
         self._begin(event, since)
@@ -116,8 +116,8 @@ class Session:
         finally:
             since = self._end(event)
             if isinstance(result, Variable):
-                event.flops = flops_of(op.name, event.input_shapes, params, result.array.shape)
-                event.allocated = _new_bytes([result], arrays)
+                event.flops = flops_of(op.name, event.input_shapes, params, _shape(result))
+                event.allocated = _new_bytes([result], sources)
                 if type(result.node) is Node and result.node.op is op:
                     self._recorded(event, result.node)
             self._done(event)
@@ -128,8 +128,8 @@ class Session:
         """The forward pass of a `Function`."""
         since = perf_counter_ns()
         event = self._opened(cls.__name__, "operation")
-        arrays = [a.array if isinstance(a, Variable) else a for a in args]
-        event.input_shapes = tuple(getattr(a, "shape", ()) for a in arrays)
+        sources = _memories(args)
+        event.input_shapes = tuple(getattr(a, "shape", ()) for a in args)
         if self.with_lines:
             event.lines = self._lines()
         self._begin(event, since)
@@ -139,7 +139,7 @@ class Session:
         finally:
             since = self._end(event)
             outputs = result if isinstance(result, tuple) else (result,)
-            event.allocated = _new_bytes(outputs, arrays)
+            event.allocated = _new_bytes(outputs, sources)
             nodes = [t.node for t in outputs if isinstance(t, Variable)]
             # An output's node is a part of the function's.
             found = [n.parents[0] for n in nodes if type(n) is Node and n.parents]
@@ -167,13 +167,17 @@ class Session:
         if forward is not None:
             event.modules, event.lines = forward.modules, forward.lines
             event.sequence = node.time
+            if not recording and getattr(op, "joint", None) is not None and forward.flops:
+                # One kernel for all: a product as large as the forward pass's for each factor.
+                event.flops = forward.flops * sum(wanted[:2])
+        sources = _memories([g])
         self._begin(event, since)
         gradients: tuple[Any, ...] = ()
         try:
             gradients = run(op, node, g, wanted, recording)
         finally:
             since = self._end(event)
-            event.allocated = _new_bytes(gradients, [g.array] if isinstance(g, Variable) else [])
+            event.allocated = _new_bytes(gradients, sources)
             self._done(event)
             self._resume(since)
         return gradients
@@ -255,12 +259,26 @@ def _held_by(node: Node) -> list[Any]:
     return held
 
 
-def _new_bytes(results: Any, sources: list[Any]) -> int:
-    """Bytes of the results that share no memory with the sources or with each other."""
-    seen = {id(memory_of(a)) for a in sources if isinstance(a, np.ndarray)}
+def _memories(tensors: Iterable[Any]) -> set[int]:
+    """Which memory these tensors have, as numbers: a reference would make results wait no more."""
+    return {
+        id(memory_of(t.array)) for t in tensors if isinstance(t, Variable) and t.pending is None
+    }
+
+
+def _shape(t: Variable) -> tuple[int, ...]:
+    return (t.array if t.pending is None else t.pending).shape
+
+
+def _new_bytes(results: Iterable[Any], sources: set[int]) -> int:
+    """Bytes of the results that share no memory with the sources or with each other.
+
+    What is still pending has none.
+    """
+    seen = set(sources)
     total = 0
     for result in results:
-        if isinstance(result, Variable):
+        if isinstance(result, Variable) and result.pending is None:
             memory = memory_of(result.array)
             if id(memory) not in seen:
                 seen.add(id(memory))
