@@ -33,7 +33,8 @@ def doubled(x: Any) -> Any:
     """The same in float64."""
     if isinstance(x, np.ndarray):
         return x.astype(np.float64) if x.dtype == np.float32 else x
-    values = (getattr(x, name) for name in type(x).__init__.__code__.co_varnames[1:])
+    names = type(x).__init__.__code__.co_varnames[1:]
+    values = (getattr(x, name) for name in names if name != "sums")
     return type(x)(*(v if isinstance(v, bool | tuple) else doubled(v) for v in values))
 
 
@@ -254,6 +255,35 @@ def test_batch_norm_backward(
     )
     assert_close(found, expected, 2e-4)
     assert_close((pending.compute(), *rest), expected, 2e-4)
+
+
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 20)),
+    st.tuples(st.sampled_from([1, 16, 33, 100]), st.integers(1, 20)),
+    st.sampled_from(["winograd", "direct"]),
+    parts,
+    seeds,
+)
+def test_sums_that_come_with_an_adjoint(
+    size: Any, widths: Any, name: str, count: int, seed: int
+) -> None:
+    """The gradient of the normalisation before a convolution needs no pass for its sums."""
+    (n, h, wide), (c, f) = size, widths
+    x, g, w, shift = singles(seed, (n, c, h, wide), (n, f, h, wide), (f, c, 3, 3), (c,))
+    x = laid_out(x * 2 + 3, "nhwc")
+    _, mean, invstd, _ = (a.astype(np.float32) for a in reference.batch_norm(x, None, None, eps=1))
+    by = Affine(x, invstd, shift - mean * invstd, True)
+    parameters = {**PLAIN, "padding": ((1, 1), (1, 1))}
+    with algorithm(name), team(count):
+        masked = conv.conv2d_input(g, w, size=(h, wide), by=by, **parameters)
+        assert (masked.sums is not None) == (name == "winograd")
+        found = norm_backward.norm_gradient(masked, x, None, mean, invstd)
+    plain = reference.conv2d_input(true(g), true(w), size=(h, wide), **parameters)
+    near(masked.g, plain)
+    expected = reference.batch_norm_backward(
+        true(masked), true(x), None, mean.astype(np.float64), invstd.astype(np.float64)
+    )
+    assert_close((found[0].compute(), *found[1:]), expected, 1e-3)
 
 
 @given(st.tuples(st.integers(2, 40), channels), parts, seeds)

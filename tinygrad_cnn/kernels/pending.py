@@ -22,6 +22,7 @@ __all__ = [
     "NormGradient",
     "Pending",
     "Scattered",
+    "Weighed",
     "computed",
 ]
 
@@ -196,19 +197,45 @@ class Scattered(Pending):
         )  # fmt: skip
 
 
+class Weighed(Pending):
+    """``g``, a gradient that is there, with the sums that a normalisation before it will need.
+
+    ``sums`` are those of ``g``, masked by ``by``, and of its products with ``by.x - centre`` over
+    each channel, float64 (c,), and the centre.
+    """
+
+    __slots__ = ("by", "g", "sums")
+
+    def __init__(self, g: Array, by: Affine, sums: tuple[Array, ...]) -> None:
+        super().__init__()
+        self.g, self.by, self.sums = g, by, sums
+
+    def like(self) -> Array:
+        """The gradient."""
+        return self.g
+
+    def evaluate(self) -> Array:
+        """The gradient."""
+        return self.g
+
+
 class Masked(Pending):
     """``g`` where ``by``, a ReLU's pending output, is positive, else 0: that ReLU's gradient.
+
+    ``sums``, if they were taken when g was made, are those of `Weighed`.
 
     >>> by = Affine(np.float32([[[[1, -1]]]]), np.float32([1]), np.float32([0]), relu=True)
     >>> Masked(np.float32([[[[5, 5]]]]), by).compute().tolist()
     [[[[5.0, 0.0]]]]
     """
 
-    __slots__ = ("by", "g")
+    __slots__ = ("by", "g", "sums")
 
-    def __init__(self, g: Array | Scattered, by: Affine) -> None:
+    def __init__(
+        self, g: Array | Scattered, by: Affine, sums: tuple[Array, ...] | None = None
+    ) -> None:
         super().__init__()
-        self.g, self.by = g, by
+        self.g, self.by, self.sums = g, by, sums
 
     def like(self) -> Array:
         """The array that the mask is computed from."""

@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Affine, Masked, Scattered, computed
+from tinygrad_cnn.kernels.pending import Affine, Masked, Scattered, Weighed, computed
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
@@ -38,8 +38,9 @@ def _relu_backward_samples(draw: Draw) -> Sample:
 def relu_backward(dy: Any, out: Any) -> Any:
     """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
     if isinstance(out, Affine) and not is_recording() and dy.dtype == out.dtype:
-        if isinstance(dy, np.ndarray | Scattered):
-            return Masked(dy, out)
+        if isinstance(dy, Weighed) and dy.by is out:
+            return Masked(dy.g, out, dy.sums)
+        return Masked(dy if isinstance(dy, Scattered) else computed(dy), out)
     return kernels.relu_backward(computed(dy), computed(out))
 
 

@@ -19,6 +19,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.kernels.pending import Affine, Weighed
 from tinygrad_cnn.ops.norm import channel_sum
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
@@ -67,7 +68,10 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
 def _conv2d_joint(g: Array, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
     gx = gw = gbias = None
     if needs[0]:
-        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], **_shared(params))
+        by = x if isinstance(x, Affine) and x.relu else None
+        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], by=by, **_shared(params))
+        if by is not None:
+            gx = gx.g if gx.sums is None else Weighed(gx.g, by, gx.sums)
     with_bias = len(needs) > 2 and needs[2]
     if needs[1]:
         gw = kernels.conv2d_weight(g, x, bias=with_bias, **_to_filters(shapes, params))
@@ -160,9 +164,10 @@ def conv2d_input(
     groups: int,
 ) -> Array:
     """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w), ``size`` (h, w)."""
-    return kernels.conv2d_input(
+    gx: Array = kernels.conv2d_input(
         dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
+    return gx
 
 
 def _conv2d_weight_samples(draw: Draw) -> Sample:

@@ -121,8 +121,13 @@ def conv2d_input(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    by: Affine | None = None,
 ) -> Any:
-    """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`."""
+    """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`.
+
+    If x was `by`, an affine function with a rectifier, the result is `Masked` by it, with its sums
+    where they could be taken on the way.
+    """
     check_image("conv2d_input", "g", g.shape)
     f, depth, kh, kw = w.shape if w.ndim == 4 else (0, 0, 0, 0)
     n, c, (h, wide) = g.shape[0], depth * groups, size
@@ -138,6 +143,7 @@ def conv2d_input(
         return NotImplemented
     out = new_images(n, h, wide, c)
     parts = shares(grad.other.nbytes + out.nbytes)
+    sums = None
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
         if target.size == 0:
@@ -150,8 +156,9 @@ def conv2d_input(
         dims = (target.shape[1], target.shape[2])
         windows = Windows((len(rows), len(columns)), dims, (y0, x0), (1, 1), (dy, dx), groups)
         if minimal(windows, f, c) and (kh, kw) == (3, 3):
-            conv_winograd.correlate_winograd(
-                grad, _plain(w), None, target, (y0, x0), parts, turned=True
+            alone = by if stride == (1, 1) else None
+            sums = conv_winograd.correlate_winograd(
+                grad, _plain(w), None, target, (y0, x0), parts, turned=True, by=alone
             )
             continue
         chosen = w[:, :, _evenly(rows), _evenly(columns)]  # (f, c/G, kh', kw')
@@ -161,7 +168,7 @@ def conv2d_input(
         else:
             split = chosen.reshape(groups, f // groups, depth, len(rows), len(columns))
             _correlate(grad, split.transpose(0, 3, 4, 1, 2), None, target, windows, parts)
-    return nchw(out)
+    return nchw(out) if by is None else Masked(nchw(out), by, sums)
 
 
 def conv2d_weight(

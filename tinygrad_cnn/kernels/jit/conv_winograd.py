@@ -19,11 +19,13 @@ import numpy as np
 
 from ..checks import Pair
 from ..memory import Take, scratch
+from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .conv_plan import first_of
-from .launch import run
+from .launch import images_like, run
 from .moments import finish, flush, gather, gathered, start
+from .norm_backward import gradient_sums
 from .pixels import Mode, Source, arguments
 from .products import plane_product, plane_product_narrow
 from .transforms import filter_transform, output_transform
@@ -33,6 +35,7 @@ from .winograd_strips import SKEW, Strips, place_of, planes_of, ring_floats, sha
 __all__ = ["correlate_winograd", "input_job", "transformed_filters"]
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
 FILTER_BLOCK = 8  # input channels whose filters are transformed together
 
 
@@ -108,7 +111,9 @@ def input_job(
     strides: tuple[int, ...],
     ring: int,
     v: int,
-    moments: int,
+    beside: Array,
+    numbers: Array,
+    gathering: int,
     exact: Array,
     single: Array,
     counts: Array,
@@ -150,13 +155,23 @@ def input_job(
                 g.ow - first - 4 * k, high - low,
             )  # fmt: skip
             t += 1
-        if moments:
+        if gathering == MASKED_SUMS:
+            line = g.f * BYTES
+            for i in range(min(4, g.oh - row)):
+                pixel = ((image * g.oh + row + i) * g.ow + first) * line + low * BYTES
+                gradient_sums(
+                    out.ctypes.data + pixel, beside.ctypes.data + pixel, line,
+                    min(4 * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
+                    line, numbers[5].ctypes.data + low * BYTES,
+                    single[part, 1].ctypes.data + low * BYTES, line,
+                )  # fmt: skip
+        if gathering == MOMENTS:
             for i in range(min(4, g.oh - row)):
                 gather(
                     part, at + i * strides[1], strides[2], min(4 * across, g.ow - first),
                     low, high, single, counts,
                 )  # fmt: skip
-    if moments:
+    if gathering:
         flush(part, exact, single)
 
 
@@ -175,18 +190,20 @@ def _product_share(
     strides: tuple[int, ...],
     ring: Array,
     space: Array,
-    moments: int,
+    beside: Array,
+    numbers: Array,
+    gathering: int,
     exact: Array,
     single: Array,
     counts: Array,
 ) -> None:
-    if moments:
+    if gathering:
         start(part, exact, single, counts)
     first, last, low, high = share_of(part, parts, g)
     for job in range(first, last):
         input_job(
             job, low, high, g, x, other, table, mode, u, bias, out, strides, ring[part].ctypes.data,
-            space[part].ctypes.data, moments, exact, single, counts, part,
+            space[part].ctypes.data, beside, numbers, gathering, exact, single, counts, part,
         )  # fmt: skip
 
 
@@ -208,12 +225,14 @@ def correlate_winograd(
     *,
     turned: bool = False,
     moments: bool = False,
-) -> tuple[Array, Array] | None:
+    by: Affine | None = None,
+) -> tuple[Array, ...] | None:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
     C-contiguous; out may have any strides, its filters lying together. Returns the outputs' mean
-    and variance (f,) if `moments`.
+    and variance (f,) if `moments`, or, for C-contiguous out, what `Masked` calls its sums, for a
+    mask `by`.
     """
     f = out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
@@ -225,9 +244,18 @@ def correlate_winograd(
         u = transformed_filters(g, w, turned, take, parts)
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
-        sums = gathered(parts if moments else 1, f if moments else 1, take)
+        gathering = MOMENTS if moments else 0 if by is None else MASKED_SUMS
+        sums = gathered(parts, f if gathering else 1, take)
+        beside, numbers = shift, shift.reshape(1, -1)
+        if by is not None:
+            image = images_like(by.x)
+            beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
+            numbers[3], numbers[4], numbers[5] = by.scale, by.shift, image[0, 0, 0]
         run(
             _product_share, parts, g, *arguments(x), u, shift,
-            first_of(out), out.strides[:3], ring, space, int(moments), *sums,
+            first_of(out), out.strides[:3], ring, space, beside, numbers, gathering, *sums,
         )  # fmt: skip
+        if by is not None:
+            total, products = sums.exact.sum(0)  # one share after the other
+            return total, products, numbers[5].copy()
         return finish(sums) if moments else None

@@ -20,7 +20,7 @@ from .launch import FLOAT32, nchw, run, shares
 from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, source_of
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
-__all__ = ["batch_norm_backward", "norm_gradient", "written"]
+__all__ = ["batch_norm_backward", "gradient_sums", "norm_gradient", "written"]
 
 CHAINS = 2  # pixels whose sums run side by side
 CHUNK_BYTES = 1 << 14  # of each array whose sums are float32: stays in the nearest cache
@@ -211,12 +211,31 @@ def _four(x: Array) -> Array:
     return x[:, :, None, None] if x.ndim == 2 else x
 
 
+def _add_up(
+    source: Source, centre: Array, scale: Array, factor: Array, found: Array, parts: int
+) -> None:
+    """Read g and x once, and write to `found` what `_numbers` makes of their sums."""
+    c = centre.size
+    with scratch() as take:
+        exact, single = take((parts, 2, c), np.float64), take((parts, 2, c), np.float32)
+        h, w = source.other.shape[1:3]
+        space = take((parts, w * c if source.places is not None else 0), np.float32)
+        table = np.concatenate([source.table, _PLAIN.repeat(c, 1)])
+        grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
+        run(
+            _sums_share, parts, grads, inputs, table, centre, source.mode, (h, w), space,
+            exact, single,
+        )  # fmt: skip
+        run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
+
+
 def norm_gradient(
     g: Array | Scattered | Masked, x: Array, weight: Parameters, mean: Array, invstd: Array
 ) -> Any:
     """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx pending.
 
-    For float32 x (n, c, h, w); g may be masked by an affine function of x. Costs a read of both.
+    For float32 x (n, c, h, w); g may be masked by an affine function of x. Costs a read of both,
+    if g does not come with its sums.
     """
     if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0 or g.dtype != FLOAT32:
         return NotImplemented
@@ -232,17 +251,13 @@ def norm_gradient(
         return NotImplemented
     found = np.empty((5, c), np.float32)
     parts = shares(2 * source.other.nbytes)
-    with scratch() as take:
-        exact, single = take((parts, 2, c), np.float64), take((parts, 2, c), np.float32)
-        h, w = source.other.shape[1:3]
-        space = take((parts, w * c if source.places is not None else 0), np.float32)
-        table = np.concatenate([source.table, _PLAIN.repeat(c, 1)])
-        grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
-        run(
-            _sums_share, parts, grads, inputs, table, centre, source.mode, (h, w), space,
-            exact, single,
-        )  # fmt: skip
-        run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
+    if isinstance(g, Masked) and g.sums is not None:
+        total, products, pilot = g.sums
+        products = products + (pilot.astype(np.float64) - centre) * total
+        exact = np.stack([total, products])[None]  # (1, 2, c)
+        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
+    else:
+        _add_up(source, centre, scale, factor, found, parts)
     image = nchw(source.other)
     inner = g.g if isinstance(g, Masked) else g
     grad = inner if isinstance(inner, Scattered) else nchw(source.x)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
+from ..pending import Affine, Masked
 from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
@@ -133,14 +134,15 @@ def conv2d_input(
     padding: Padding,
     dilation: Pair,
     groups: int,
-) -> Array:
+    by: Affine | None = None,
+) -> Any:
     """Return the adjoint of `conv2d` in `x`: the gradient (n, c, h, w) for g (n, f, oh, ow) and
     size (h, w).
 
     With stride 1 it is one correlation with the filters turned round; in general one per residue
     of the pixel's place modulo the stride, so no multiplication by an inserted zero is ever made
     (Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", section 4,
-    without the zeros).
+    without the zeros). If x was `by`, an affine function with a ReLU, the result is `Masked` by it.
 
     >>> g, w = np.ones((1, 1, 2, 2)), np.arange(4.0).reshape(1, 1, 2, 2)
     >>> options = {"padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -187,7 +189,8 @@ def conv2d_input(
             shape = (groups, len(rows) * len(columns) * (f // groups), depth)
             matrix = np.ascontiguousarray(chosen).reshape(shape)
             correlate(grad, matrix, None, target, windows, exact=_exact(inner))
-    return as_nchw(out, dtype)
+    gx = as_nchw(out, dtype)
+    return gx if by is None else Masked(gx, by)
 
 
 def conv2d_weight(
