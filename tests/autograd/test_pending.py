@@ -15,7 +15,7 @@ from tinygrad_cnn.kernels.pending import Affine
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
-C = 4
+C = 16
 
 
 @pytest.fixture(autouse=True)

@@ -52,6 +52,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEAST = 1 << 13
 LEAST_CONV = 1 << 10  # there is more to do for each of them
 
+# What is pending is computed a vector of channels at a time: with fewer, most of it would be empty.
+FEWEST_CHANNELS = 16
+
 _FLOAT32 = np.dtype(np.float32)
 _MODULES = {  # where in kernels/jit the compiled kernels are
     "adaptive_avg_pool2d": "avg_pool",
@@ -106,7 +109,7 @@ def fuses(x: Any) -> bool:
     """Return whether what is computed from x (n, c, h, w) may be left pending: compiled kernels are
     in use for arrays like it.
     """
-    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
+    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0 or x.shape[1] < FEWEST_CHANNELS:
         return False
     wanted = chosen.get()
     if wanted == "reference" or (wanted == "auto" and x.size < LEAST):

@@ -18,9 +18,9 @@ import numpy as np
 from ..memory import empty, scratch
 from ..reference.layout import Array
 from .build import kernel
-from .launch import FLOAT32, images, images_of, nchw, run, shares
+from .launch import FLOAT32, images, images_like, images_of, nchw, run, shares
 
-__all__ = ["batch_norm", "channel_affine", "channel_sum"]
+__all__ = ["batch_norm", "batch_norm_backward", "channel_affine", "channel_sum"]
 
 BLOCK = 128  # rows added in float32
 WIDTH = 256  # numbers in a row, at least: 4 to 16 vector registers
@@ -132,6 +132,72 @@ def _normalise(
 
 
 @kernel(entry=True)
+def _products(
+    part: int, parts: int, g: Array, x: Array, mean: Array, space: Array, sums: Array
+) -> None:
+    """Add g and ``g*(x - mean)``, both (pixels*c,), to `sums` (2, parts, width) float64.
+
+    `space` (parts, 4, width) float32 gets the mean, first of each part's rows. Costs two reads.
+    """
+    width = space.shape[2]
+    centre, added, products = space[part, 0], space[part, 1], space[part, 2]
+    _spread(mean, centre)
+    added[:] = 0
+    products[:] = 0
+    sums[0, part] = 0
+    sums[1, part] = 0
+    rows = (x.size + width - 1) // width
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for start in range(low, high, BLOCK):
+        for r in range(start, min(high, start + BLOCK)):
+            grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
+            for j in range(row.size):
+                added[j] += grad[j]
+                products[j] += grad[j] * (row[j] - centre[j])
+        _add(added, sums[0, part])
+        _add(products, sums[1, part])
+
+
+@kernel(entry=True)
+def _batch_norm_backward(
+    part: int, parts: int, g: Array, x: Array, weight: Array, invstd: Array, space: Array,
+    sums: Array, totals: Array, gx: Array, gweight: Array, gbias: Array,
+) -> None:  # fmt: skip
+    """Write the three gradients (Ioffe and Szegedy 2015, section 3), after `_products`.
+
+    ``g*scale + (x - mean)*slope + shift``; `totals` is (parts, 2, c) float64. Costs two reads and
+    one write of the array.
+    """
+    c, width = weight.size, space.shape[2]
+    count = x.size // c
+    centre, scales = space[part, 0], space[part, 1]
+    slopes, shifts = space[part, 2], space[part, 3]
+    total, total_products = totals[part, 0], totals[part, 1]
+    _fold(sums[0], total)
+    _fold(sums[1], total_products)
+    for k in range(c):
+        factor = np.float64(invstd[k]) * weight[k]
+        inner = total_products[k] * invstd[k]
+        if part == 0:
+            gweight[k], gbias[k] = inner, total[k]
+        scales[k] = factor
+        slopes[k] = -factor * invstd[k] * inner / count
+        shifts[k] = -factor * total[k] / count
+    _spread(scales[:c], scales)
+    _spread(slopes[:c], slopes)
+    _spread(shifts[:c], shifts)
+    rows = (x.size + width - 1) // width
+    low, high = rows * part // parts, rows * (part + 1) // parts
+    for back in range(high - low):
+        r = high - 1 - back
+        grad, row = g[r * width : (r + 1) * width], x[r * width : (r + 1) * width]
+        target = gx[r * width : (r + 1) * width]
+        for j in range(row.size):
+            away = (row[j] - centre[j]) * slopes[j]
+            target[j] = grad[j] * scales[j] + (away + shifts[j])
+
+
+@kernel(entry=True)
 def _channel_affine(
     part: int,
     parts: int,
@@ -236,6 +302,33 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
             y.reshape(-1), stats,
         )  # fmt: skip
     return _seen(y), stats[0], stats[1], stats[2]
+
+
+def batch_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
+) -> Any:
+    """As `reference.batch_norm_backward`; g and x are copied if their channels are not last."""
+    image = _pixels(x)
+    if image is None or g.shape != x.shape or g.dtype != FLOAT32:
+        return NotImplemented
+    c = image.shape[-1]
+    scale, centre = _vector(weight, 1, c), _vector(mean, 0, c)
+    factor = _vector(invstd, 1, c)
+    if scale is None or centre is None or factor is None:
+        return NotImplemented
+    grads = images_like(g) if g.ndim == 4 else np.ascontiguousarray(g)
+    gx, gweight, gbias = empty(image.shape, FLOAT32), np.empty(c, FLOAT32), np.empty(c, FLOAT32)
+    parts, width = shares(5 * gx.nbytes), _width(c)
+    grads, numbers = grads.reshape(-1), image.reshape(-1)
+    with scratch() as take:
+        space, sums = take((parts, 4, width), FLOAT32), take((2, parts, width), np.float64)
+        totals = take((parts, 2, c), np.float64)
+        run(_products, parts, grads, numbers, centre, space, sums)
+        run(
+            _batch_norm_backward, parts, grads, numbers, scale, factor, space, sums, totals,
+            gx.reshape(-1), gweight, gbias,
+        )  # fmt: skip
+    return _seen(gx), gweight, gbias
 
 
 def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Any:

@@ -15,10 +15,11 @@ from ..checks import Pair
 from ..memory import empty, scratch
 from ..pending import Affine, Masked, NormGradient, Scattered
 from ..reference.layout import Array
+from . import norm
 from .build import kernel
 from .launch import FLOAT32, nchw, run, shares
 from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, source_of
-from .vector import BYTES, Emit, Emitter, Value, instruction
+from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
 __all__ = ["batch_norm_backward", "gradient_sums", "norm_gradient", "written"]
 
@@ -282,6 +283,8 @@ def batch_norm_backward(
     """
     if pending and x.ndim == 4:
         return norm_gradient(g, x, weight, mean, invstd)
+    if isinstance(g, np.ndarray) and x.ndim > 1 and x.shape[1] < TILE.lanes:
+        return norm.batch_norm_backward(g, x, weight, mean, invstd)  # whole vectors of few channels
     if (
         x.ndim not in (2, 4)
         or g.ndim != x.ndim
