@@ -258,7 +258,7 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.version import __version__
 
 from tinygrad_cnn.functions import tensor  # isort: skip  (after the module of that name)
-from tinygrad_cnn import data, nn, optim  # isort: skip  (they use what stands above)
+from tinygrad_cnn import data, nn, optim, viz  # isort: skip  (they use what stands above)
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)
@@ -571,6 +571,7 @@ __all__ = [
     "unsqueeze",
     "var",
     "var_mean",
+    "viz",
     "vstack",
     "where",
     "zeros",

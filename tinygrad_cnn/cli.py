@@ -1,4 +1,4 @@
-"""The command line: ``tinygrad-cnn train``, ``evaluate`` and ``warmup``."""
+"""The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, ``graph``, ``summary``."""
 
 import errno
 import functools
@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from tinygrad_cnn import cli_graph
 from tinygrad_cnn.train.build import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -115,6 +116,10 @@ def main(context: click.Context, /) -> None:
     """Train and evaluate convolutional networks on the CPU."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+for _command in (cli_graph.graph, cli_graph.summary):
+    main.command(_command.__name__)(_friendly(_command))
 
 
 _AUGMENT_HELP = f"'none' or a comma-separated list of {', '.join(AUGMENTATIONS)}."

@@ -16,6 +16,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing
 from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
@@ -339,6 +340,8 @@ class Tensor(InPlaceMethods):
 
     def detach(self) -> Tensor:
         """The same values, in the same memory, as a constant."""
+        if watching and (observe := observer.get()) is not None:
+            return observe("detach", Tensor.detach, (self,), {})
         out = wrap(self.array)
         out.version = self.version
         return out

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Node, SavedValue
+from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.variable import Variable, wrap
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -110,6 +111,8 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run the operation on ``args`` and record it."""
+        if watching and (observe := observer.get()) is not None:
+            return observe(cls.__name__, cls.apply, args, {})
         ctx = FunctionCtx()
         ctx._name = cls.__name__
         inputs = [a if isinstance(a, Variable) else None for a in args]

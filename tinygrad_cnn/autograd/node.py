@@ -74,6 +74,7 @@ class Node:
     __slots__ = (
         "__weakref__",
         "dtypes",
+        "fused",
         "hooks",
         "op",
         "params",
@@ -104,6 +105,7 @@ class Node:
         self.hooks: Hooks | None = None
         self.retain: weakref.ref[Variable] | None = None
         self.trace: str | None = None
+        self.fused: str | None = None  # for people: what it was computed together with
 
     def name(self) -> str:
         """The operation's name."""

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
+from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.variable import Variable, View, hold, memory_of, owns, wrap
 from tinygrad_cnn.kernels.pending import Affine, Held, Pending
 
@@ -113,6 +114,8 @@ class Op:
     # ---- forward ---------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **params: Any) -> Any:
+        if watching and (observe := observer.get()) is not None:
+            return observe(self.name, self, args, params)
         arrays: list[Any] = []
         parents: list[Any] = []
         result: Any
@@ -154,6 +157,8 @@ class Op:
                 hold(args[0], result)
             else:
                 out.array  # noqa: B018  # reading computes it
+        if self.pending_args or out.pending is not None:
+            _mark_fused(out, arrays)
         if self.view:
             self._track_view(out, args[0], params)
         return out
@@ -310,6 +315,19 @@ class Op:
         )
         rest = iter(found)
         return tuple(next(rest) if w else None for w in wanted)
+
+
+def _mark_fused(out: Variable, arrays: list[Any]) -> None:
+    """Say on the node of ``out`` what was, or will be, computed together with what."""
+    node = out.node
+    if type(node) is not Node:
+        return
+    if out.pending is not None:
+        node.fused = "computed by what reads it"
+        return
+    names = [" and ".join(x.names) for x in arrays if type(x) is Affine and x.made is None]
+    if names:
+        node.fused = f"computes {', '.join(names)} of its input"
 
 
 def _waits(pending: Pending | None) -> bool:

@@ -1,0 +1,202 @@
+"""`summary`: the table of layers that people expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.viz.graph.data import Graph
+from tinygrad_cnn.viz.graph.quoting import html_escaped
+from tinygrad_cnn.viz.graph.records import Shape, numel
+from tinygrad_cnn.viz.graph.text import amount, byte_size, shape_text
+from tinygrad_cnn.viz.graph.tracing import trace
+
+__all__ = ["Layer", "Summary", "summary"]
+
+
+@dataclass
+class Layer:
+    """A row: a module call, or an operation that runs in no module of its own.
+
+    ``level`` is how deep it lies, ``parameters`` those of its operations that no row above it
+    counted already; ``kept_bytes`` is what the backward pass keeps.
+    """
+
+    name: str
+    kind: str
+    level: int
+    shape: Shape | None
+    parameters: int
+    flops: int
+    kept_bytes: int
+    operations: int
+
+
+@dataclass
+class Summary:
+    """Layers and totals. `str` writes the table as text, a notebook shows it as HTML.
+
+    Attributes
+    ----------
+    layers
+        Rows, in the order in which they ran.
+    parameters, trainable, flops, kept_bytes
+        Totals: elements of all parameters of the model, of those that want a gradient,
+        floating-point operations, and bytes kept for the backward pass.
+    unused
+        Names of parameters that the forward pass did not read.
+    """
+
+    title: str
+    layers: list[Layer] = field(default_factory=list)
+    parameters: int = 0
+    trainable: int = 0
+    flops: int = 0
+    kept_bytes: int = 0
+    parameter_bytes: int = 0
+    unused: list[str] = field(default_factory=list)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                "  " * layer.level + layer.name,
+                layer.kind,
+                shape_text(layer.shape),
+                f"{layer.parameters:,}" if layer.parameters else "",
+                amount(layer.flops) if layer.flops else "",
+                byte_size(layer.kept_bytes) if layer.kept_bytes else "",
+            )
+            for layer in self.layers
+        ]
+
+    def _totals(self) -> list[tuple[str, str]]:
+        fixed = self.parameters - self.trainable
+        out = [
+            ("parameters", f"{self.parameters:,} ({byte_size(self.parameter_bytes)})"),
+            ("FLOPs forward", amount(self.flops)),
+            ("kept for backward", byte_size(self.kept_bytes)),
+        ]
+        if fixed:
+            out.insert(1, ("of these frozen", f"{fixed:,}"))
+        if self.unused:
+            out.append(("not read", ", ".join(self.unused)))
+        return out
+
+    def __str__(self) -> str:
+        head = ("layer", "class", "output", "parameters", "FLOPs", "kept")
+        rows = [head, *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = []
+        for row in rows:
+            cells = [
+                text.ljust(width) if i < 3 else text.rjust(width)
+                for i, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
+        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+        totals = [f"{name}: {value}" for name, value in self._totals()]
+        return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *totals])
+
+    __repr__ = __str__
+
+    def to_html(self) -> str:
+        """The table as HTML, without any style of its own but the alignment."""
+        head = ("layer", "class", "output", "parameters", "FLOPs", "kept for backward")
+        body = []
+        for layer, row in zip(self.layers, self._rows(), strict=True):
+            cells = [
+                f'<td style="padding-left:{0.5 + 1.2 * layer.level:g}em">'
+                f"{html_escaped(layer.name)}</td>"
+            ]
+            for i, text in enumerate(row[1:], 1):
+                align = "right" if i > 2 else "left"
+                cells.append(f'<td style="text-align:{align}">{html_escaped(text)}</td>')
+            body.append(f"<tr>{''.join(cells)}</tr>")
+        heads = "".join(f"<th>{text}</th>" for text in head)
+        totals = "".join(
+            f"<dt>{html_escaped(name)}</dt><dd>{html_escaped(value)}</dd>"
+            for name, value in self._totals()
+        )
+        return (
+            f"<table><caption>{html_escaped(self.title)}</caption>"
+            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+            f"<dl>{totals}</dl>"
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self.to_html()}
+
+
+def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
+    """The layers of ``model`` with output shapes, parameters, FLOPs and memory.
+
+    The model is run once on ``inputs`` and left as it was; see `trace`, which also says what may
+    be given. A module that is called twice has two rows, and its parameters count in the first.
+
+    Parameters
+    ----------
+    depth
+        Show modules only down to this level; 1 shows the model's own children.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    >>> print(tg.viz.summary(model, (1, 3, 8, 8)))
+    Sequential, input 1×3×8×8
+    ────────────────────────────────────────────────────
+    layer  class    output   parameters  FLOPs      kept
+    ────────────────────────────────────────────────────
+    0      Conv2d   1×8×6×6         224  15.8k
+    1      ReLU     1×8×6×6                288  1.12 KiB
+    2      Flatten  1×288
+    3      Linear   1×10          2,890  5.77k  1.12 KiB
+    ────────────────────────────────────────────────────
+    parameters: 3,114 (12.2 KiB)
+    FLOPs forward: 21.9k
+    kept for backward: 2.25 KiB
+    """
+    graph = trace(model, *inputs)
+    shown = [shape_text(n.shape) for n in graph.nodes if n.kind == "input"]
+    out = Summary(f"{graph.title}, input {', '.join(shown)}" if shown else graph.title)
+    out.layers = _layers(graph, depth)
+    held = list(model.named_parameters())
+    out.parameters = sum(numel(p.shape) for _, p in held)
+    out.trainable = sum(numel(p.shape) for _, p in held if p.requires_grad)
+    out.parameter_bytes = sum(numel(p.shape) * p.dtype.itemsize for _, p in held)
+    out.flops, out.kept_bytes = graph.total("flops"), graph.total("kept_bytes")
+    read = {n.name for n in graph.nodes if n.kind == "parameter"}
+    out.unused = [name for name, _ in held if name not in read]
+    return out
+
+
+def _layers(graph: Graph, depth: int | None) -> list[Layer]:
+    """Rows of calls, parents first, and of operations that stand beside modules."""
+    layers: list[Layer] = []
+    row_of: dict[int, Layer] = {}
+    has_calls = {c.parent for c in graph.calls}
+    for node in graph.operations():
+        chain = graph.chain(node.call)
+        if chain and not graph.calls[chain[0]].path:
+            chain = chain[1:]  # the model itself is the whole table
+        bare = not chain or (chain[-1] in has_calls)
+        visible = chain if depth is None else chain[:depth]
+        for level, call in enumerate(visible):
+            if call not in row_of:
+                it = graph.calls[call]
+                name = it.path if it.number == 1 else f"{it.path} (call {it.number})"
+                row_of[call] = Layer(name, it.kind, level, None, 0, 0, 0, 0)
+                layers.append(row_of[call])
+        rows = [row_of[c] for c in visible]
+        if bare and (depth is None or len(visible) < depth):
+            rows.append(Layer(node.name, "", len(visible), None, 0, 0, 0, 0))
+            layers.append(rows[-1])
+        for row in rows:
+            row.shape = node.shape
+            row.parameters += node.parameter_count
+            row.flops += node.flops or 0
+            row.kept_bytes += node.kept_bytes or 0
+            row.operations += 1
+    return layers

@@ -1,0 +1,149 @@
+"""Figures, shapes and parameters as short text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.viz.graph.records import Shape
+
+__all__ = ["amount", "byte_size", "parameters_text", "place", "plural", "seconds", "shape_text"]
+
+_LONGEST = 40
+_NEUTRAL = {
+    "stride": 1,
+    "dilation": 1,
+    "groups": 1,
+    "padding": 0,
+    "correction": 1,
+    "eps": "1e-05",
+    "count_include_pad": True,
+}
+"""What these parameters are when they change nothing."""
+_AXES = {"dim", "dims"}
+"""Numbers of axes, not sizes."""
+_HIDDEN = {"statistics", "steps", "size"}
+
+
+def shape_text(shape: Shape | None) -> str:
+    """``1×3×32×32``; ``scalar`` for a single number.
+
+    >>> shape_text((1, 3, 32, 32)), shape_text(())
+    ('1×3×32×32', 'scalar')
+    """
+    if shape is None:
+        return "?"
+    return "×".join(map(str, shape)) if shape else "scalar"
+
+
+def amount(value: float) -> str:
+    """A count with three digits and a letter: ``815k``.
+
+    >>> amount(896), amount(815018), amount(11_689_512)
+    ('896', '815k', '11.7M')
+    """
+    return _scaled(value, 1000, ("", "k", "M", "G", "T", "P"))
+
+
+def byte_size(value: float) -> str:
+    """Bytes with three digits and a unit of 1,024.
+
+    >>> byte_size(512), byte_size(131072)
+    ('512 B', '128 KiB')
+    """
+    return _scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
+
+
+def seconds(value: float) -> str:
+    """A time with three digits and a unit.
+
+    >>> seconds(0.00213), seconds(0.000012)
+    ('2.13 ms', '12 µs')
+    """
+    if value >= 1:
+        return f"{_three(value)} s"
+    return f"{_three(value * 1e3)} ms" if value >= 1e-3 else f"{_three(value * 1e6)} µs"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 operation``, ``2 operations``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
+    at = 0
+    while abs(value) >= step * 0.9995 and at < len(units) - 1:
+        value, at = value / step, at + 1
+    return f"{_three(value)}{units[at]}"
+
+
+def _three(value: float) -> str:
+    if abs(value) >= 99.95 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    """An operation's parameters as text, without those that change nothing."""
+    out = {}
+    for name, value in params.items():
+        if name in _HIDDEN or value is None:
+            continue
+        if name in defaults and _same(value, defaults[name]):
+            continue
+        text = _value(value)
+        if name in _AXES and isinstance(value, (tuple, list)):
+            text = ", ".join(map(_value, value))
+        if name in _NEUTRAL and text == str(_NEUTRAL[name]):
+            continue
+        if value is False:
+            continue
+        out[name] = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return out
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and isinstance(a, (bool, int, float, str, tuple)) and a == b
+
+
+def _value(value: Any) -> str:
+    """``value`` as text that is the same in every run: no addresses, no contents of arrays."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (bool, int, str)):
+        return str(value)
+    if isinstance(value, np.dtype):
+        return str(value)
+    if isinstance(value, slice):
+        ends = ["" if v is None else _value(v) for v in (value.start, value.stop)]
+        step = "" if value.step is None else f":{_value(value.step)}"
+        return f"{ends[0]}:{ends[1]}{step}"
+    if value is Ellipsis:
+        return "…"
+    if value is None:
+        return "None"
+    if isinstance(value, np.generic):
+        return f"{value.item()}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"[{shape_text(shape)}]"
+    if isinstance(value, (tuple, list)):
+        parts = [_value(v) for v in value]
+        if len(parts) > 1 and len(set(parts)) == 1 and "×" not in parts[0]:
+            if all(isinstance(v, (tuple, list)) for v in value):
+                return parts[0]  # the same border on both axes
+            if all(isinstance(v, int) for v in value) and len(parts) == 2:
+                return parts[0]  # the same number for both axes
+        separator = "×" if all(isinstance(v, int) for v in value) else ", "
+        return separator.join(parts) if parts else "()"
+    return type(value).__name__
+
+
+def place(filename: str, number: int, function: str) -> str:
+    """Where a line of code is, with the path as one would type it from here."""
+    here = os.getcwd() + os.sep
+    shown = filename.removeprefix(here) if filename.startswith(here) else os.path.basename(filename)
+    return f"{shown}:{number} in {function}" if function != "<module>" else f"{shown}:{number}"
