@@ -1,4 +1,4 @@
-"""The two models: their layers and shapes, and that they can learn."""
+"""The models: their layers and shapes, and that they can learn."""
 
 import importlib.util
 from pathlib import Path
@@ -21,10 +21,13 @@ def load(name):
 
 
 LeNet5, MiniVGG = load("lenet5").LeNet5, load("minivgg").MiniVGG
+ResNet20 = load("resnet20").ResNet20
 
 
 @pytest.mark.parametrize(
-    ("model", "parameters"), [(LeNet5, 62_050), (MiniVGG, 815_018)], ids=["lenet5", "minivgg"]
+    ("model", "parameters"),
+    [(LeNet5, 62_050), (MiniVGG, 815_018), (ResNet20, 269_722)],
+    ids=["lenet5", "minivgg", "resnet20"],
 )
 def test_parameters_and_shapes(model, parameters):
     net = model()
@@ -38,7 +41,7 @@ def test_minivgg_dropout():
     assert [m.p for m in MiniVGG().modules() if isinstance(m, nn.Dropout)] == [0.5]
 
 
-@pytest.mark.parametrize("model", [LeNet5, MiniVGG])
+@pytest.mark.parametrize("model", [LeNet5, MiniVGG, ResNet20])
 def test_learns_eight_images_by_heart(model):
     tg.manual_seed(0)
     net, images, labels = model(), tg.randn(8, 3, 32, 32), tg.arange(8)
@@ -54,7 +57,7 @@ def test_learns_eight_images_by_heart(model):
     assert scores.argmax(1).tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize("name", ["lenet5", "minivgg"])
+@pytest.mark.parametrize("name", ["lenet5", "minivgg", "resnet20"])
 def test_only_public_names_of_the_framework_are_imported(name):
     source = (FOLDER / f"{name}.py").read_text()
     imports = [line for line in source.splitlines() if "import" in line.split()]
@@ -81,3 +84,39 @@ def test_lenet5_is_what_a_composition_of_functions_gives():
         y = F.relu(y @ linear.weight.T + linear.bias)
     y = y @ net.output.weight.T + net.output.bias
     np.testing.assert_allclose(net(x).detach().numpy(), y.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_resnet20_has_the_layers_of_the_paper():
+    net = ResNet20()
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.out_channels for c in convs] == [16] * 7 + [32] * 6 + [64] * 6
+    assert [c.stride[0] for c in convs] == [1] * 7 + [2] + [1] * 5 + [2] + [1] * 5
+    assert {c.kernel_size for c in convs} == {(3, 3)}
+    assert all(c.bias is None for c in convs)
+
+
+def test_the_shortcut_of_resnet20_takes_every_second_pixel_and_adds_zeros():
+    block = ResNet20().stage2[0].eval()
+    for conv in (block.conv1, block.conv2):
+        conv.weight.data.zero_()
+    x = tg.randn(2, 16, 8, 6)
+    y = block(x).detach().numpy()
+    assert y.shape == (2, 32, 4, 3)
+    np.testing.assert_array_equal(y[:, :16], np.maximum(x.numpy()[:, :, ::2, ::2], 0))
+    np.testing.assert_array_equal(y[:, 16:], 0)
+
+
+def test_a_block_of_resnet20_is_what_a_composition_of_functions_gives():
+    block = ResNet20().stage1[0].eval()
+    for module in (block.bn1, block.bn2):
+        module.running_mean.normal_()
+        module.running_var.uniform_(0.5, 2.0)
+    x = tg.randn(2, 16, 5, 5)
+    y = x
+    for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2)):
+        y = F.conv2d(F.relu(y) if conv is block.conv2 else y, conv.weight, padding=1)
+        scale = norm.weight / tg.sqrt(norm.running_var + norm.eps)
+        y = (y - norm.running_mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1)
+        y = y + norm.bias.view(1, -1, 1, 1)
+    expected = F.relu(x + y).detach().numpy()
+    np.testing.assert_allclose(block(x).detach().numpy(), expected, rtol=1e-4, atol=1e-5)

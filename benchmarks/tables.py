@@ -1,0 +1,335 @@
+"""Write the tables of docs/performance.md from the JSON files of the measurements.
+
+    python benchmarks/tables.py [--check] [FILE.json ...]
+
+Without files: all in ``benchmarks/results/``. A table stands between ``<!-- table: NAME -->`` and
+``<!-- end -->``; everything else of the page is written by hand. What was measured while other
+programs used the processors is not shown, what has not been measured says so. ``--check`` writes
+nothing and fails if the page is not what it would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import environment
+from competitors import BASELINE, COMPETITORS, OURS
+from convergence import difference, summary
+from convolutions import DIRECTIONS, LARGE, SLOWER, Shape, slow_rows
+
+__all__ = ["fill", "main", "read"]
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+NAMES = {
+    "lenet5": "LeNet-5",
+    "minivgg": "MiniVGG",
+    "resnet20": "ResNet-20",
+    "depthwise": "depthwise net",
+    "mlp": "MLP",
+}
+MARKS = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BUSY = "busy"  # in place of a figure that other programs disturbed
+MISSING = "Not measured yet.\n"
+Results = dict[str, list[dict[str, Any]]]
+
+
+def read(paths: list[Path]) -> Results:
+    """Return the results in some files by their kind."""
+    found: Results = {}
+    for path in paths:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(result["kind"], []).append(result)
+    return found
+
+
+def calm(row: dict[str, Any]) -> bool:
+    """Whether nobody else worked while this was measured, as far as can be told."""
+    return (row.get("others") or 0) <= environment.BUSY
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def on(result: dict[str, Any]) -> str:
+    """Return what was measured on, as a line under a table."""
+    return f"\nOn {environment.sentence(result['environment'])}.\n"
+
+
+def cells(results: Results, what: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return all comparisons of one kind of work, by network and batch size; later files win."""
+    found = {}
+    for result in results.get("comparison", []):
+        for cell in result["cells"]:
+            if cell["what"] == what:
+                found[cell["model"], cell["batch"]] = cell
+    order = list(NAMES)
+    return dict(sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
+
+
+def times(results: Results, what: str) -> str:
+    """Times and ratios to PyTorch eager, a row for each network and batch size."""
+    found = cells(results, what)
+    if not found:
+        return MISSING
+    columns = [n for n in COMPETITORS if any(n in c["results"] for c in found.values())]
+    rows = []
+    for (model, batch), cell in found.items():
+        row = [NAMES[model], str(batch)]
+        for name in columns:
+            figures = cell["results"].get(name, {})
+            if "ms" not in figures:
+                row.append("failed" if "error" in figures else "")
+            elif not calm(cell):
+                row.append(BUSY)
+            else:
+                text = f"{digits(figures['ms'][1])} ms"
+                if "ratio" in figures and name != BASELINE:
+                    low, middle, high = figures["ratio"]
+                    text += f", **{middle:.2f}** ({low:.2f}–{high:.2f})"
+                row.append(text)
+        rows.append(row)
+    head = ["network", "batch", *(COMPETITORS[n].text for n in columns)]
+    return table(head, rows) + on(results["comparison"][-1]) + notes(found, results)
+
+
+def digits(value: float) -> str:
+    """Return a time with about three digits."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def notes(found: dict[tuple[str, int], dict[str, Any]], results: Results) -> str:
+    """Return what a reader has to know of empty places in a table."""
+    texts = []
+    absent = {k: v for r in results["comparison"] for k, v in r["absent"].items()}
+    for name, install in absent.items():
+        if not any(name in cell["results"] for cell in found.values()):
+            texts.append(f"{COMPETITORS[name].text}: not installed ({install}).")
+    if not all(calm(cell) for cell in found.values()):
+        texts.append(f"“{BUSY}”: other programs used the processors; to be measured again.")
+    errors: dict[str, str] = {}
+    for cell in found.values():
+        for name, row in cell["results"].items():
+            if "error" in row:
+                errors.setdefault(name, row["error"])
+    texts += [f"{COMPETITORS[n].text} failed: `{text}`." for n, text in errors.items()]
+    return "".join(f"{text}\n" for text in texts)
+
+
+def memory(results: Results) -> str:
+    """Peak memory of whole processes, and its ratio to PyTorch eager's."""
+    rows = []
+    both = {what: cells(results, what) for what in ("step", "inference")}
+    found = {
+        (model, batch, what): cell
+        for what, group in both.items()
+        for (model, batch), cell in group.items()
+    }
+    if not found:
+        return MISSING
+    columns = [n for n in COMPETITORS if any(n in c["results"] for c in found.values())]
+    for (model, batch, what), cell in found.items():
+        base = cell["results"].get(BASELINE, {}).get("peak_rss_mb")
+        row = [NAMES[model], str(batch), what]
+        for name in columns:
+            value = cell["results"].get(name, {}).get("peak_rss_mb")
+            text = f"{value:.0f} MB" if value else ""
+            if value and base and name != BASELINE:
+                text += f", **{value / base:.2f}**"
+            row.append(text)
+        rows.append(row)
+    head = ["network", "batch", "", *(COMPETITORS[n].text for n in columns)]
+    return table(head, rows) + on(results["comparison"][-1])
+
+
+def imports(results: Results) -> str:
+    """Import time, memory after importing, and size on disk."""
+    found = [r for r in results.get("comparison", []) if r["imports"]]
+    if not found:
+        return MISSING
+    base = {r["competitor"]: r for r in found[-1]["imports"]}.get(BASELINE)
+    rows = []
+    for row in found[-1]["imports"]:
+        low, middle, high = row["seconds"]
+        rows.append(
+            [
+                COMPETITORS[row["competitor"]].text,
+                f"{middle:.2f} s ({low:.2f}–{high:.2f})",
+                f"{middle / base['seconds'][1]:.2f}" if base else "",
+                f"{row['rss_mb']:.0f} MB" if row["rss_mb"] else "",
+                f"{row['disk_mb']:.0f} MB" if "disk_mb" in row else "",
+            ]
+        )
+    head = ["", "import", "of PyTorch's", "memory then", "on disk, with all it needs"]
+    return table(head, rows) + on(found[-1])
+
+
+def convolutions(results: Results) -> str:
+    """The sweep in a few numbers, and every large shape at which we are slower."""
+    if "convolutions" not in results:
+        return MISSING
+    result = results["convolutions"][-1]
+    timed = [r for r in result["rows"] if "ratio" in r and calm(r)]
+    left = sum("ratio" in r for r in result["rows"]) - len(timed)
+    rows = []
+    for what in DIRECTIONS:
+        of_this = sorted(r["ratio"][1] for r in timed if r["what"] == what)
+        if of_this:
+            large = [r for r in timed if r["what"] == what and r["flops"] >= LARGE]
+            slow = slow_rows(large)
+            quarter = len(of_this) // 4
+            rows.append(
+                [
+                    what,
+                    str(len(of_this)),
+                    f"{of_this[quarter]:.2f}",
+                    f"{of_this[len(of_this) // 2]:.2f}",
+                    f"{of_this[-1 - quarter]:.2f}",
+                    f"{len(slow)} of {len(large)}",
+                ]
+            )
+    head = ["", "shapes", "lower quartile", "median ratio", "upper quartile"]
+    head.append(f"≥ {LARGE / 1e6:.0f} MFLOP and slower than {SLOWER} ×")
+    text = table(head, rows)
+    if left:
+        text += f"\n{left} more were disturbed by other programs and do not count.\n"
+    slow = slow_rows(timed)
+    if slow:
+        text += "\nThe exceptions:\n\n"
+        text += table(
+            ["n×c×h×w → filters, kernel", "", "MFLOP", "ours", "PyTorch", "ratio (quartiles)"],
+            [
+                [
+                    str(Shape(*(r[field] for field in Shape._fields))),
+                    r["what"],
+                    f"{r['flops'] / 1e6:.1f}",
+                    f"{r[OURS]:.3f} ms",
+                    f"{r[BASELINE]:.3f} ms",
+                    f"{r['ratio'][1]:.2f} ({r['ratio'][0]:.2f}–{r['ratio'][2]:.2f})",
+                ]
+                for r in slow
+            ],
+        )
+    return text + on(result)
+
+
+def convergence(results: Results) -> str:
+    """Accuracies after whole runs of training."""
+    if "convergence" not in results:
+        return MISSING
+    text = ""
+    for result in results["convergence"]:
+        rows = summary(result["runs"])
+        settings = result["settings"]
+        limit = f", {settings['limit']} training images" if settings["limit"] else ""
+        text += (
+            f"{settings['model']} on {settings['data']}, {settings['epochs']} epochs, "
+            f"batch {settings['batch_size']}{limit}:\n\n"
+        )
+        text += table(
+            ["algorithm", "seeds", "mean test accuracy", "standard deviation", "range"],
+            [
+                [
+                    row["algorithm"],
+                    str(row["runs"]),
+                    f"{row['mean']:.2%}",
+                    f"{row['spread']:.2%}" if row["runs"] > 1 else "",
+                    f"{row['lowest']:.2%} to {row['highest']:.2%}",
+                ]
+                for row in rows
+            ],
+        )
+        if len(rows) > 1 and all(row["runs"] > 1 for row in rows):
+            apart, error = difference(rows)
+            text += (
+                f"\n{rows[0]['algorithm']} less {rows[-1]['algorithm']}: {100 * apart:+.2f} "
+                f"points, standard error {100 * error:.2f}.\n"
+            )
+        text += on(result) + "\n"
+    return text.rstrip("\n") + "\n"
+
+
+def roofline(results: Results) -> str:
+    """Bounds beside what was measured."""
+    if "roofline" not in results:
+        return MISSING
+    result = results["roofline"][-1]
+    if not calm(result):
+        return "Not measured yet: other programs used the processors.\n"
+    peak, speed = result["peak"], result["bandwidth"]
+    highest, memory = peak[str(result["threads"])], speed[max(speed, key=int)]
+    text = "Measured limits: matrix product "
+    text += ", ".join(f"{v:.0f} GFLOP/s with {n} thread{'s' * (n != '1')}" for n, v in peak.items())
+    text += "; copying " + ", ".join(f"{v:.0f} GB/s for {n} MB" for n, v in speed.items())
+    rows = []
+    for model, counts in result["counts"].items():
+        for what, c in counts.items():
+            cell = cells(results, what).get((model, result["batch"]))
+            ours = cell["results"].get(OURS, {}).get("ms") if cell and calm(cell) else None
+            rows.append(
+                [
+                    NAMES[model],
+                    what,
+                    f"{c['gflop']:.2f}",
+                    f"{digits(1e3 * c['gflop'] / highest)} ms",
+                    f"{digits(1e3 * c['winograd_gflop'] / highest)} ms",
+                    f"{c['single_mb']:.0f} / {c['fused_mb']:.0f}",
+                    f"{digits(c['single_mb'] / memory)} / {digits(c['fused_mb'] / memory)} ms",
+                    f"{digits(ours[1])} ms" if ours else "",
+                ]
+            )
+    head = ["network", f"batch {result['batch']}", "GFLOP", "at the peak", "with Winograd"]
+    head += ["MB between layers / fused", "at the bandwidth", "ours, measured"]
+    return f"{text}.\n\n{table(head, rows)}{on(result)}"
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "imports": imports,
+    "step": lambda results: times(results, "step"),
+    "inference": lambda results: times(results, "inference"),
+    "memory": memory,
+    "convolutions": convolutions,
+    "convergence": convergence,
+    "roofline": roofline,
+}
+
+
+def fill(page: str, results: Results) -> str:
+    """Return a page with its tables made from ``results``.
+
+    Raises
+    ------
+    KeyError
+        The page asks for a table that there is not.
+    """
+    return MARKS.sub(lambda m: f"{m[1]}{TABLES[m[2]](results)}{m[3]}", page)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, or check it; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.json")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    args = parser.parse_args(arguments)
+    before = args.page.read_text(encoding="utf-8")
+    after = fill(before, read(args.files or sorted((HERE / "results").glob("*.json"))))
+    if args.check:
+        if after != before:
+            print(f"{args.page} is not up to date: python benchmarks/tables.py")
+        return int(after != before)
+    args.page.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
