@@ -35,7 +35,7 @@ def _window(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
     dilation = (draw.integer(1, 2), draw.integer(1, 2))
     padding = (draw.integer(0, kernel[0] // 2), draw.integer(0, kernel[1] // 2))
     size = tuple(
-        max(1, d * (k - 1) + 1 - 2 * p) + draw.integer(0, 2)
+        max(d, d * (k - 1) + 1 - 2 * p) + draw.integer(0, 2)  # no window lies in the padding
         for k, d, p in zip(kernel, dilation, padding, strict=True)
     )
     params = {
