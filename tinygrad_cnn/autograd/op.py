@@ -77,10 +77,12 @@ class Op:
         assert not {*self.args, *self.defaults}.intersection(("g", *_AMBIENT)), self.name
         assert (fused is None) == (reference is None), f"{self.name}: fused needs a reference"
         assert (fused is None) != (vjp is None), f"{self.name}: either vjp or fused"
+        assert joint is None or isinstance(vjp, tuple), f"{self.name}: joint goes with vjp"
 
         # What runs on raw arrays while gradients are not recorded: one rule for all inputs.
         self.fused = Rule(fused) if fused is not None else None
-        self.joint = Rule(joint) if joint is not None else self.fused
+        self.joint = Rule(joint) if joint is not None else None
+        self.raw = self.joint or self.fused
         rules = vjp if isinstance(vjp, tuple) else (vjp,) * (vjp is not None)
         self.rules = tuple(Rule(r) if r is not None else None for r in rules)
         if self.fused is None:
@@ -231,10 +233,10 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
     ) -> tuple[Any, ...]:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
-        if self.joint is not None and not recording:
-            values = [self._fetch(n, node, wanted, arrays=True) for n in self.joint.names]
+        if self.raw is not None and not recording:
+            values = [self._for_raw(n, node, wanted) for n in self.raw.names]
             waits = g.pending is not None and "g" in self.takes and _waits(g.pending)
-            gradients = self.joint.function(g.pending if waits else g.array, *values)
+            gradients = self.raw.function(g.pending if waits else g.array, *values)
             return tuple([None if a is None else wrap(a) for a in gradients])
         if self.fused is not None:
             return self._through_reference(node, g, wanted)
@@ -254,6 +256,13 @@ class Op:
                     have[n] = self._fetch(n, node, wanted)
             out.append(rule.function(g, *[have[n] for n in rule.names]))
         return tuple(out)
+
+    def _for_raw(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
+        """The value a rule on raw arrays asks for; None if no wanted gradient depends on it."""
+        if self.fused is None and (name in self.args or name == "y"):
+            if not any(u < len(wanted) and wanted[u] for u in self._users(name)):
+                return None
+        return self._fetch(name, node, wanted, arrays=True)
 
     def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...], arrays: bool = False) -> Any:
         """The value a rule asks for by ``name``: a tensor (an array for a fused rule)."""

@@ -40,8 +40,9 @@ def op(
         The derivative rule, or a tuple of one for every array argument (None where there is
         none). For a variadic operation one rule that returns all gradients.
     joint
-        A rule on raw arrays that returns a tuple of all gradients, and runs in place of ``vjp``
-        while gradients are not themselves being recorded: it may do in one go what they do apart.
+        A rule on raw arrays beside those of ``vjp``, used in their place while no gradients are
+        being recorded. It returns a tuple of all gradients that it ``needs`` (None for others) and
+        gets None for values that only the others depend on.
     fused, reference
         Instead of ``vjp``: one rule on raw arrays that returns a tuple of all gradients, and the
         same operation written in other operations, which is differentiated in the rule's place

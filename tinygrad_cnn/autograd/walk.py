@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.ends import (
     Ownership,
     accumulate,
@@ -205,7 +206,7 @@ def _walk(
                     pending[at], by_time[at] = gx, parent
                     heapq.heappush(queue, -at)
                 elif at in sums and not create_graph:
-                    np.add(before.array, gx.array, out=before.array)
+                    kernels.add_(before.array, gx.array)
                 else:
                     pending[at] = before + gx
                     if isinstance(before, Variable):

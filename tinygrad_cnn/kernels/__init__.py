@@ -8,6 +8,8 @@ from .choice import KernelSet, has_numba, kernel_set, set_kernels
 from .dispatch import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input,
+    add,
+    add_,
     avg_pool2d,
     avg_pool2d_input,
     batch_norm,
@@ -21,9 +23,15 @@ from .dispatch import (
     fuses,
     layer_norm,
     layer_norm_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    linear,
+    linear_backward,
+    matmul,
     max_pool2d,
     max_pool2d_gather,
     max_pool2d_scatter,
+    mul,
     relu,
     relu_backward,
     step,
@@ -34,7 +42,7 @@ from .memory import (
     memory_stats,
     reset_peak_memory_stats,
 )
-from .reference import matmul, max_pool2d_plane_index
+from .reference import max_pool2d_plane_index
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -42,6 +50,8 @@ __all__ = [
     "KernelSet",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_input",
+    "add",
+    "add_",
     "avg_pool2d",
     "avg_pool2d_input",
     "batch_norm",
@@ -60,6 +70,10 @@ __all__ = [
     "kernel_set",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward",
     "matmul",
     "max_memory_allocated",
     "max_pool2d",
@@ -68,6 +82,7 @@ __all__ = [
     "max_pool2d_scatter",
     "memory_allocated",
     "memory_stats",
+    "mul",
     "pool2d_output_size",
     "relu",
     "relu_backward",

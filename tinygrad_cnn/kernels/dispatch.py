@@ -24,6 +24,8 @@ from .pending import Pending
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_input",
+    "add",
+    "add_",
     "avg_pool2d",
     "avg_pool2d_input",
     "batch_norm",
@@ -37,9 +39,15 @@ __all__ = [
     "fuses",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward",
+    "matmul",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_scatter",
+    "mul",
     "relu",
     "relu_backward",
     "step",
@@ -51,12 +59,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
 LEAST = 1 << 13
 LEAST_CONV = 1 << 10  # there is more to do for each of them
+LEAST_PRODUCT = 1 << 21  # multiplications
+LEAST_PASS = 1 << 16  # where NumPy needs one pass too
 
 # What is pending is computed a vector of channels at a time: with fewer, most of it would be empty.
 FEWEST_CHANNELS = 16
 
 _FLOAT32 = np.dtype(np.float32)
 _MODULES = {  # where in kernels/jit the compiled kernels are
+    "add": "arithmetic",
+    "add_": "arithmetic",
     "adaptive_avg_pool2d": "avg_pool",
     "adaptive_avg_pool2d_input": "avg_pool",
     "avg_pool2d": "avg_pool",
@@ -71,9 +83,15 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "conv2d_weight": "conv",
     "layer_norm": "layer_norm",
     "layer_norm_backward": "layer_norm",
+    "leaky_relu": "arithmetic",
+    "leaky_relu_backward": "arithmetic",
+    "linear": "matmul",
+    "linear_backward": "matmul",
+    "matmul": "matmul",
     "max_pool2d": "max_pool",
     "max_pool2d_gather": "max_pool",
     "max_pool2d_scatter": "max_pool",
+    "mul": "arithmetic",
     "relu": "elementwise",
     "relu_backward": "elementwise",
 }
@@ -153,8 +171,15 @@ def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
     return True
 
 
-def _two_ways(plain: F, least: int = LEAST) -> F:
-    """Return the function that calls `plain` or its compiled twin."""
+def _size(x: Any, *_: Any, **__: Any) -> int:
+    size: int = x.size
+    return size
+
+
+def _two_ways(plain: F, least: int = LEAST, size: Callable[..., int] = _size) -> F:
+    """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
+    its compiled twin.
+    """
     name = plain.__name__
 
     @functools.wraps(plain)
@@ -162,7 +187,7 @@ def _two_ways(plain: F, least: int = LEAST) -> F:
         if x.dtype != _FLOAT32:
             return plain(x, *args, **kwargs)
         wanted = chosen.get()
-        if wanted == "reference" or (wanted == "auto" and x.size < least):
+        if wanted == "reference" or (wanted == "auto" and size(x, *args) < least):
             return _computed(plain, x, *args, **kwargs)
         try:
             compiled = _compiled[name] if name in _compiled else _load(name)
@@ -188,6 +213,8 @@ def _two_ways(plain: F, least: int = LEAST) -> F:
     return cast(F, call)
 
 
+add = _two_ways(reference.add, LEAST_PASS)
+add_ = _two_ways(reference.add_, LEAST_PASS)
 adaptive_avg_pool2d = _two_ways(reference.adaptive_avg_pool2d)
 adaptive_avg_pool2d_input = _two_ways(reference.adaptive_avg_pool2d_input)
 avg_pool2d = _two_ways(reference.avg_pool2d)
@@ -202,8 +229,22 @@ conv2d_input = _two_ways(reference.conv2d_input, LEAST_CONV)
 conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_CONV)
 layer_norm = _two_ways(reference.layer_norm)
 layer_norm_backward = _two_ways(reference.layer_norm_backward)
+leaky_relu = _two_ways(reference.leaky_relu)
+leaky_relu_backward = _two_ways(reference.leaky_relu_backward)
+linear = _two_ways(reference.linear, LEAST_PRODUCT, lambda x, w, *_: len(x) * w.size)
+linear_backward = _two_ways(
+    reference.linear_backward,
+    LEAST_PRODUCT,
+    lambda g, x, w, _: g.size * (0 if x is w is None else (w if x is None else x).shape[1]),
+)
+matmul = _two_ways(
+    reference.matmul,
+    LEAST_PRODUCT,
+    lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
+)
 max_pool2d = _two_ways(reference.max_pool2d)
 max_pool2d_gather = _two_ways(reference.max_pool2d_gather)
 max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter)
+mul = _two_ways(reference.mul, LEAST_PASS)
 relu = _two_ways(reference.relu)
 relu_backward = _two_ways(reference.relu_backward)

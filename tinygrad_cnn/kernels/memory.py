@@ -261,7 +261,7 @@ def memory_allocated() -> int:
 
     These are the large results of kernels: activations, their gradients, what the derivative rules
     keep. Arrays below 256 KB, arrays that the user made and results of plain NumPy calls (most
-    element-wise operations, matrix products) are NumPy's own and are not counted.
+    element-wise operations, small matrix products) are NumPy's own and are not counted.
 
     >>> import tinygrad_cnn as tg
     >>> before = tg.memory_allocated()

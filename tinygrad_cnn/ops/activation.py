@@ -51,14 +51,15 @@ def relu(x: Array | Affine) -> Array | Affine:
 
 
 @op(
-    vjp=lambda g, x, negative_slope: where(wrap(x.array > 0), g, g * negative_slope),
+    vjp=(lambda g, x, negative_slope: where(wrap(x.array > 0), g, g * negative_slope),),
+    joint=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
     samples=lambda draw: Sample(
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
     ),
 )
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     """Elementwise ``x`` if positive, else ``negative_slope * x``."""
-    return np.where(x > 0, x, x * negative_slope)
+    return kernels.leaky_relu(x, negative_slope)
 
 
 def _elu_rule(g: Any, x: Any, alpha: float) -> Any:

@@ -19,7 +19,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.kernels.pending import Affine, Weighed
+from tinygrad_cnn.kernels.pending import Affine, Weighed, computed
 from tinygrad_cnn.ops.norm import channel_sum
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
@@ -65,7 +65,7 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
     return {"kernel_size": shapes[1][2:], **_shared(params)}
 
 
-def _conv2d_joint(g: Array, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
+def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
     gx = gw = gbias = None
     if needs[0]:
         by = x if isinstance(x, Affine) and x.relu else None
@@ -78,7 +78,7 @@ def _conv2d_joint(g: Array, x: Any, w: Array, shapes: Any, params: Any, needs: A
         if with_bias:
             gw, gbias = gw
     elif with_bias:
-        gbias = kernels.channel_sum(g)
+        gbias = kernels.channel_sum(computed(g))
     return gx, gw, gbias
 
 

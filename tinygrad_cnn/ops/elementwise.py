@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.pending import Pending
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
 
 __all__ = [
@@ -45,8 +47,22 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
+LARGE = 1 << 13  # numbers: below, to ask who should add them costs more than the answer can save
+
 
 # ---- arithmetic ----------------------------------------------------------------------------
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two arrays of one shape are so large that it matters who adds them."""
+    return type(a) is np.ndarray and type(b) is np.ndarray and a.size >= LARGE and _same_kind(a, b)
+
+
+def _same_kind(a: Any, b: Any) -> bool:
+    """Whether both are arrays, computed or not, of one shape and dtype."""
+    kinds = (np.ndarray, Pending)
+    both = isinstance(a, kinds) and isinstance(b, kinds)
+    return both and bool(a.shape == b.shape and a.dtype == b.dtype)
 
 
 @op(
@@ -54,12 +70,17 @@ Array = np.ndarray[Any, Any]
     broadcasts=True,
     promotes="common",
     quiet=True,
+    takes=("a", "b"),
     samples=binary(),
     errors=NO_BROADCAST,
 )
-def add(a: Array, b: Array) -> Array:
+def add(a: Any, b: Any) -> Array:
     """Elementwise sum ``a + b``."""
-    return np.add(a, b)
+    if isinstance(a, Pending) or isinstance(b, Pending):
+        if _same_kind(a, b):
+            return kernels.add(a, b)
+        a, b = (x.compute() if isinstance(x, Pending) else x for x in (a, b))
+    return kernels.add(a, b) if _alike(a, b) else np.add(a, b)
 
 
 @op(
@@ -85,7 +106,7 @@ def sub(a: Array, b: Array) -> Array:
 )
 def mul(a: Array, b: Array) -> Array:
     """Elementwise product ``a * b``."""
-    return np.multiply(a, b)
+    return kernels.mul(a, b) if _alike(a, b) else np.multiply(a, b)
 
 
 @op(

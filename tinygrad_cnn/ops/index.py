@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.shape import new_array
 
 __all__ = [
     "gather",
@@ -70,7 +71,8 @@ def _ungetitem_samples(draw: Draw) -> Sample:
 @op(vjp=lambda g, index: getitem(g, index=index), quiet=True, samples=_ungetitem_samples)
 def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
-    out = np.zeros(shape, x.dtype)
+    out = new_array(shape, x)
+    out.fill(0)
     if is_basic(index):
         out[index] = x
     else:

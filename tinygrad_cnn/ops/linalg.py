@@ -54,6 +54,11 @@ def _column_sum(g: Any) -> Any:
     return g.sum_to_size(g.array.shape[1:])
 
 
+def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    wanted = (needs[0], needs[1], len(needs) > 2 and needs[2])  # without a bias there are two
+    return kernels.linear_backward(g, x, w, wanted)[: len(needs)]
+
+
 def _linear_samples(draw: Draw) -> Sample:
     n, k, m = (draw.integer(0, 4) for _ in range(3))
     bias = draw.array((m,)) if draw.choice((False, True)) else None
@@ -66,6 +71,7 @@ def _linear_samples(draw: Draw) -> Sample:
         lambda g, x: matmul(_mT(g), x),
         _column_sum,
     ),
+    joint=_linear_gradients,
     quiet=True,
     samples=_linear_samples,
     errors=(
@@ -84,14 +90,11 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
             f"linear: `x` has {x.shape[1]} features but `weight` expects {w.shape[1]} "
             f"(x {x.shape}, weight {w.shape})"
         )
-    out = kernels.matmul(x, w.T)
-    if bias is not None:
-        if bias.shape != w.shape[:1]:
-            raise ValueError(
-                f"linear: `bias` has shape {bias.shape}, expected {w.shape[:1]} (weight {w.shape})"
-            )
-        out += bias
-    return out
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ValueError(
+            f"linear: `bias` has shape {bias.shape}, expected {w.shape[:1]} (weight {w.shape})"
+        )
+    return kernels.linear(x, w, bias)
 
 
 def _einsum_rule(g: Any, xs: Any, equation: str, shapes: Any, needs: Any) -> tuple[Any, ...]:

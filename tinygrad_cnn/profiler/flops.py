@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["FLOPS", "flops_of"]
+__all__ = ["FLOPS", "flops_of", "joint_flops_of"]
 
 Shape = tuple[int, ...]
 
@@ -45,3 +45,21 @@ def flops_of(name: str, shapes: Sequence[Shape], params: dict[str, Any], out: Sh
     """
     count = FLOPS.get(name)
     return None if count is None else count(shapes, params, out)
+
+
+def joint_flops_of(
+    name: str, shapes: Sequence[Shape], wanted: Sequence[bool], out: Shape
+) -> int | None:
+    """Return the floating-point operations of a joint derivative rule on raw arrays, inside which
+    no operation is seen; None if it has no such rule, or it is not known.
+
+    A product for each wanted factor, as large as that of the forward pass; the bias's sum is not
+    counted.
+
+    >>> joint_flops_of("linear", [(64, 100), (10, 100)], (True, True), (64, 10))
+    256000
+    """
+    if name not in ("linear", "conv2d"):
+        return None
+    one = flops_of(name, shapes, {}, out)
+    return None if one is None else one * sum(wanted[:2]) or None

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, memory_of
 from tinygrad_cnn.kernels.memory import memory_allocated
 from tinygrad_cnn.profiler.events import Event
-from tinygrad_cnn.profiler.flops import flops_of
+from tinygrad_cnn.profiler.flops import flops_of, joint_flops_of
 from tinygrad_cnn.profiler.places import Labels, lines_above
 
 __all__ = ["Session", "current", "here"]
@@ -167,14 +167,13 @@ class Session:
         if forward is not None:
             event.modules, event.lines = forward.modules, forward.lines
             event.sequence = node.time
-            if not recording and getattr(op, "joint", None) is not None and forward.flops:
-                # One kernel for all: a product as large as the forward pass's for each factor.
-                event.flops = forward.flops * sum(wanted[:2])
         sources = _memories([g])
         self._begin(event, since)
         gradients: tuple[Any, ...] = ()
         try:
             gradients = run(op, node, g, wanted, recording)
+            if not recording and getattr(op, "joint", None) is not None:
+                event.flops = joint_flops_of(op.name, node.shapes, wanted, _shape(g))
         finally:
             since = self._end(event)
             event.allocated = _new_bytes(gradients, sources)

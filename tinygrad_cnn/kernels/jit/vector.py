@@ -198,6 +198,11 @@ class Emitter:
         call = self._function(f"llvm.sqrt.v{self.lanes}f32", self.type, [self.type])
         return self.builder.call(call, [x])
 
+    def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
+        """Return the vector of these lanes of x and, counted on, y."""
+        order = ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
+        return self.builder.shuffle_vector(x, y, order)
+
     def first_lanes(self, count: Value) -> Value:
         """Return a mask of the first `count` lanes (all, or none, beyond the ends)."""
         numbers = ir.VectorType(_I32, self.lanes)

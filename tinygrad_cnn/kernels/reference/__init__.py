@@ -1,6 +1,7 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
 from .activation import relu, relu_backward
+from .arithmetic import add, add_, leaky_relu, leaky_relu_backward, mul
 from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d, avg_pool2d_input
 from .channels import channel_affine, channel_sum
 from .conv import conv2d, conv2d_input, conv2d_weight
@@ -12,11 +13,13 @@ from .norm import (
     layer_norm,
     layer_norm_backward,
 )
-from .product import matmul
+from .product import linear, linear_backward, matmul
 
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_input",
+    "add",
+    "add_",
     "avg_pool2d",
     "avg_pool2d_input",
     "batch_norm",
@@ -29,11 +32,16 @@ __all__ = [
     "conv2d_weight",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward",
     "matmul",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_plane_index",
     "max_pool2d_scatter",
+    "mul",
     "relu",
     "relu_backward",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 from .. import threads
 from .layout import Array
 
-__all__ = ["matmul"]
+__all__ = ["linear", "linear_backward", "matmul"]
 
 WORTH_WAKING = (
     1 << 27
@@ -29,3 +29,31 @@ def matmul(a: Array, b: Array) -> Array:
         return np.asarray(np.matmul(a, b))
     with threads.one_blas_thread():
         return np.asarray(np.matmul(a, b))
+
+
+def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """Return x (n, k) times w (m, k) transposed, plus bias (m,): (n, m).
+
+    >>> linear(np.ones((2, 3)), np.ones((1, 3)), np.ones(1))
+    array([[4.],
+           [4.]])
+    """
+    out = matmul(x, w.T)
+    if bias is not None:
+        out += bias
+    return out
+
+
+def linear_backward(
+    g: Array, x: Array | None, w: Array | None, needs: tuple[bool, bool, bool]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return the gradients of `linear` in x, w and bias that it `needs`, None for the others.
+
+    g is (n, m); x may be None where w needs none, and w where x does not.
+
+    >>> linear_backward(np.ones((2, 1)), np.ones((2, 3)), None, (False, True, False))[1]
+    array([[2., 2., 2.]])
+    """
+    gx = matmul(g, w) if needs[0] and w is not None else None
+    gw = matmul(g.T, x) if needs[1] and x is not None else None
+    return gx, gw, np.add.reduce(g, axis=0) if needs[2] else None
