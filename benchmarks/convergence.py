@@ -28,7 +28,7 @@ import environment
 from rich.console import Console
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import Config, RunFolder, fit
+from tinygrad_cnn.train import Config, RunFolder, train_run
 
 ALGORITHMS = ("winograd", "auto", "direct")
 MODEL = Path(__file__).parents[1] / "models" / "minivgg.py"
@@ -55,7 +55,7 @@ def run(config: Config, algorithm: str) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             place = RunFolder.create(Path(folder) / "run", config)
-            report = fit(config, place, Console(file=io.StringIO()), quiet=True)
+            report = train_run(config, place, Console(file=io.StringIO()), quiet=True)
     finally:
         tg.set_conv_algorithm(former)
     return {

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def cli(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+    # Its twenty pictures take seconds, and have tests of their own.
+    monkeypatch.setattr("tinygrad_cnn.train.run_page.run_page", lambda *_: "<!DOCTYPE html>")
     (tmp_path / "tiny.py").write_text(MODEL)
 
     def invoke(*arguments):
@@ -50,6 +53,7 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
     trained = cli("train", "tiny.py", *SMALL, "--out", "run")
     assert trained.exit_code == 0, trained.output
     assert "Test accuracy" in trained.stdout
+    assert re.search(r"Waiting for data took \d+\.\d% of the training time\.", trained.stdout)
     assert sorted(os.listdir("run")) == [
         "checkpoint.safetensors",
         "config.json",
@@ -57,6 +61,7 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
         "curves.png",
         "metrics.csv",
         "model.safetensors",
+        "report.html",
         "report.json",
         "report.md",
     ]
@@ -73,6 +78,23 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
     again = cli("train", "--resume", "run", "--quiet")
     assert (again.exit_code, line in again.stdout) == (0, True)
     assert (tmp_path / "run/metrics.csv").read_bytes() == before
+
+
+def test_a_recipe_of_many_options(cli, tmp_path):
+    options = ["--optimizer", "lion", "--schedule", "linear", "--warmup", 0.5, "--ema", 0.9]
+    options += ["--clip-norm", 1, "--accumulate", 2, "--patience", 5, "--flip-test"]
+    options += ["--augment", "flip,shift:0.1,cutout:4,jitter,mixup:0.3", "--label-smoothing", 0.1]
+    done = cli("train", "tiny.py", *SMALL, *options, "--out", "run", "--save-every", 0)
+    assert done.exit_code == 0, done.output
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert (config["optimizer"], config["lr"], config["flip_test"]) == ("lion", 0.0005, True)
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert 0 <= report["test_accuracy"] <= report["test_top5_accuracy"] <= 1
+    line = f"Test accuracy {report['test_accuracy']:.2%}"
+    assert cli("evaluate", "run", "--quiet").stdout.strip() == line
+    assert cli("train", "--resume", "run", "--quiet").stdout.startswith(line)
+    refused = cli("train", "--resume", "run", "--ema", 0.5)
+    assert "has --ema 0.9, not 0.5" in refused.stderr
 
 
 def test_without_validation_the_last_model_is_kept(cli, tmp_path):

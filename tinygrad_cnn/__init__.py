@@ -285,13 +285,13 @@ negative = neg
 subtract = sub
 
 if _typing.TYPE_CHECKING:
-    from tinygrad_cnn import profiler
+    from tinygrad_cnn import profiler, train
 else:
 
     def __getattr__(name):
-        """Import the profiler when it is first used: training does without it."""
-        if name == "profiler":
-            return _import_module("tinygrad_cnn.profiler")
+        """Import these when they are first used: many programs do without them."""
+        if name in ("profiler", "train"):
+            return _import_module(f"tinygrad_cnn.{name}")
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
         )
@@ -559,6 +559,7 @@ __all__ = [
     "tensordot",
     "tile",
     "topk",
+    "train",
     "transpose",
     "tril",
     "triu",

@@ -1,7 +1,5 @@
-"""The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, ``graph``, ``summary``."""
+"""The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, and those of other files."""
 
-import errno
-import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,19 +12,17 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn import cli_graph
-from tinygrad_cnn.train.build import (
-    AUGMENTATIONS,
-    OPTIMIZERS,
-    default_lr,
-    make_augmentation,
-    parse_schedule,
-)
+from tinygrad_cnn.commands import COMMANDS, console, friendly
+from tinygrad_cnn.train.augmentations import AUGMENTATIONS, make_augmentation
+from tinygrad_cnn.train.build import OPTIMIZERS, default_lr
 from tinygrad_cnn.train.config import Config
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.folder import RunFolder
-from tinygrad_cnn.train.model_files import describe, find_model
+from tinygrad_cnn.train.model_files import find_model
 from tinygrad_cnn.train.report import Report
-from tinygrad_cnn.train.run import evaluate_run, fit
+from tinygrad_cnn.train.results import evaluate_run
+from tinygrad_cnn.train.run import train_run
+from tinygrad_cnn.train.schedules import SCHEDULES, parse_schedule
 from tinygrad_cnn.train.splits import DATA
 from tinygrad_cnn.train.warmup import warm_up
 from tinygrad_cnn.version import __version__
@@ -35,7 +31,12 @@ __all__ = ["main"]
 
 _WRONG, _INTERRUPTED = 2, 130
 _PATHS = {"model", "root"}
-_FREE_ON_RESUME = {"epochs", "workers"}  # may differ from the settings of the run that goes on
+_FREE_ON_RESUME = {
+    "epochs",
+    "workers",
+    "patience",
+    "flip_test",
+}  # may differ from the settings of the run that goes on
 
 
 class _OneLineErrors(click.Group):
@@ -64,34 +65,6 @@ class _OneLineErrors(click.Group):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with a ``--debug`` flag, without which every error is one line."""
-
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @functools.wraps(command)
-    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (click.ClickException, click.Abort, KeyboardInterrupt):
-            raise
-        except OSError as error:
-            if debug:
-                raise
-            if error.errno == errno.EPIPE:  # `tinygrad-cnn train … | head`
-                sys.exit(1)
-            raise click.ClickException(describe(error)) from error
-        except TrainError as error:
-            if debug:
-                raise
-            raise click.ClickException(str(error)) from error
-        except Exception as error:
-            if debug:
-                raise
-            raise click.ClickException(f"{describe(error)}; --debug shows more") from error
-
-    return wrapped
-
-
 def _checked(check: Callable[[str], object]) -> Callable[..., str]:
     """A callback for an option whose text ``check`` must accept."""
 
@@ -113,20 +86,19 @@ def _checked(check: Callable[[str], object]) -> Callable[..., str]:
 @click.version_option(__version__, prog_name="tinygrad-cnn", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, /) -> None:
-    """Train and evaluate convolutional networks on the CPU."""
+    """Train convolutional networks on the CPU, and look at what they have learned."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 for _command in (cli_graph.graph, cli_graph.summary):
-    main.command(_command.__name__)(_friendly(_command))
+    main.command(_command.__name__)(friendly(_command))
 
 
-_AUGMENT_HELP = f"'none' or a comma-separated list of {', '.join(AUGMENTATIONS)}."
-_SCHEDULE_HELP = (
-    "Learning rate over the run: none, step:SIZE[:GAMMA], multistep:E1,E2,..[:GAMMA], exp:GAMMA, "
-    "plateau[:FACTOR[:PATIENCE]], cosine or onecycle[:WARMUP]."
+_AUGMENT_HELP = "Comma-separated: " + ", ".join(
+    f"{name}[:{value}]" for name, (value, _) in AUGMENTATIONS.items()
 )
+_SCHEDULE_HELP = "Learning rate over the run: " + ", ".join(SCHEDULES.values()) + "."
 _POSITIVE = click.IntRange(min=1)
 _LR = click.FloatRange(min=0, min_open=True)
 _FRACTION = click.FloatRange(min=0, max=1, max_open=True)
@@ -140,7 +112,7 @@ _FRACTION = click.FloatRange(min=0, max=1, max_open=True)
 @click.option("--epochs", type=_POSITIVE, default=Config.epochs, help="Passes over the images.")
 @click.option("--batch-size", type=_POSITIVE, default=Config.batch_size, help="Images per step.")
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="sgd")
-@click.option("--lr", type=_LR, default=None, help="Largest learning rate.  [sgd 0.05, adam 0.003]")
+@click.option("--lr", type=_LR, default=None, help="Largest.  [sgd 0.05, lion 0.0005, adam 0.003]")
 @click.option("--momentum", type=_FRACTION, default=Config.momentum, help="Of sgd.")
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=Config.weight_decay)
 @click.option(
@@ -149,6 +121,25 @@ _FRACTION = click.FloatRange(min=0, max=1, max_open=True)
     metavar="NAME[:VALUE...]",
     default=Config.schedule,
     help=_SCHEDULE_HELP,
+)
+@click.option(
+    "--warmup", type=click.FloatRange(min=0), default=0.0, help="Epochs until the full rate."
+)
+@click.option("--clip-norm", type=click.FloatRange(min=0), default=0.0, help="0 does not clip.")
+@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches in a step.")
+@click.option(
+    "--ema", type=_FRACTION, default=0.0, help="Decay of an average of the weights; 0: none."
+)
+@click.option(
+    "--patience",
+    type=_POSITIVE,
+    default=None,
+    help="Stop after so many epochs without a better validation accuracy.",
+)
+@click.option(
+    "--flip-test/--no-flip-test",
+    default=False,
+    help="Average the scores of a test image and its mirror image.",
 )
 @click.option(
     "--augment",
@@ -175,8 +166,14 @@ _FRACTION = click.FloatRange(min=0, max=1, max_open=True)
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue the run in RUN."
 )
+@click.option(
+    "--save-every",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    help="Seconds between checkpoints within an epoch.",
+)
 @click.option("--quiet", is_flag=True, help="Print the result only.")
-@_friendly
+@friendly
 @click.pass_context
 def train(
     context: click.Context,
@@ -186,6 +183,7 @@ def train(
     resume: Path | None,
     quiet: bool,
     download: bool,
+    save_every: float,
     **options: Any,
 ) -> None:
     """Train MODEL and report how it does on the test images.
@@ -205,10 +203,16 @@ def train(
         find_model(model)  # before a folder is made for a model that is not there
         config = Config(model=model, **options)
         folder = RunFolder.create(out, config)
-    console = _console()
+    screen = console()
     try:
-        report = fit(
-            config, folder, console, resume=resume is not None, download=download, quiet=quiet
+        report = train_run(
+            config,
+            folder,
+            screen,
+            resume=resume is not None,
+            download=download,
+            quiet=quiet,
+            save_every=save_every,
         )
     except KeyboardInterrupt:
         if not folder.checkpoint.exists():
@@ -220,10 +224,10 @@ def train(
     finally:
         if resume is None:
             folder.abandon()
-    _show(report, console, quiet)
-    files = "report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
+    _show(report, screen, quiet)
+    files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
     text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"
-    console.print(text, highlight=False, soft_wrap=True)
+    screen.print(text, highlight=False, soft_wrap=True)
 
 
 @main.command()
@@ -233,31 +237,31 @@ def train(
 @click.option("--root", type=click.Path(), default=None, help="Folder of the CIFAR-10 files.")
 @click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
 @click.option("--quiet", is_flag=True, help="Print the accuracy only.")
-@_friendly
+@friendly
 def evaluate(folder: Path, download: bool, quiet: bool, **options: Any) -> None:
     """Report how the model of RUN does on the test images."""
     place, config = RunFolder.open(folder)
     trained_on = config.data
     config = replace(config, **{k: v for k, v in options.items() if v is not None})
     report = evaluate_run(config, place, download=download)
-    _show(report, _console(), quiet)
+    _show(report, console(), quiet)
     if config.data != trained_on:
         click.echo(f"These are images of {config.data}; the model was trained on {trained_on}.")
 
 
 @main.command()
 @click.argument("model", metavar="[MODEL]", required=False)
-@_friendly
+@friendly
 def warmup(model: str | None) -> None:
     """Compile the kernels for this CPU now, all or those of MODEL, and keep them on disk."""
-    console = _console()
-    with console.status("compiling kernels for this CPU") as status:
+    screen = console()
+    with screen.status("compiling kernels for this CPU") as status:
         done = warm_up(model, lambda name: status.update(f"compiling kernels: {name}"))
     what = "1 kernel" if done.compiled == 1 else f"{done.compiled} kernels"
     text = (
         f"Compiled {what} in {done.seconds:.0f} s" if done.compiled else "Nothing left to compile"
     )
-    console.print(f"{text}; they are kept in {done.folder}", highlight=False, soft_wrap=True)
+    screen.print(f"{text}; they are kept in {done.folder}", highlight=False, soft_wrap=True)
 
 
 def _settings_to_resume(
@@ -280,7 +284,7 @@ def _settings_to_resume(
         raise click.UsageError(f"the run in {path} has {flag} {before}, not {typed[name]}")
     changes = {name: typed[name] for name in _FREE_ON_RESUME & typed.keys()}
     if changes.get("epochs", config.epochs) != config.epochs and config.schedule.startswith(
-        ("cosine", "onecycle")
+        ("cosine", "linear", "onecycle")
     ):
         raise click.UsageError(
             f"the schedule {config.schedule} was made for --epochs {config.epochs}; "
@@ -289,18 +293,15 @@ def _settings_to_resume(
     return folder, replace(config, **changes)
 
 
-def _console() -> Console:
-    """Standard output; where it is not a terminal, wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 100))
-
-
 def _show(report: Report, console: Console, quiet: bool) -> None:
     if quiet:
         console.print(f"Test accuracy {report.accuracy:.2%}", highlight=False)
     else:
         report.show(console)
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

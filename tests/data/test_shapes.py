@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_cnn.data import DataLoader, Shapes, rendering
+from tinygrad_cnn.data import DataLoader, Shapes, keyed, rendering
 from tinygrad_cnn.data.shapes import _FIGURES, render_shapes
 
 
@@ -101,7 +101,7 @@ def test_polygons_turn_either_way():
 
 
 def test_keyed_numbers_are_uniform_and_unrelated():
-    keys = rendering.keys(0, 0, np.arange(4_000))
+    keys = keyed.keys(0, 0, np.arange(4_000))
     assert len(np.unique(keys)) == 4_000
     numbers = rendering.uniforms(keys, 8)
     assert numbers.min() >= 0

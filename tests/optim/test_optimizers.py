@@ -41,6 +41,11 @@ CASES = {
         optim.AdamW,
         {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True, "maximize": True},
     ),
+    "lion": (optim.Lion, {"lr": 0.01}),
+    "lion-all": (
+        optim.Lion,
+        {"lr": 0.02, "betas": (0.7, 0.9), "weight_decay": 0.3, "maximize": True},
+    ),
     "rmsprop": (optim.RMSprop, {"lr": 0.01}),
     "rmsprop-all": (
         optim.RMSprop,
@@ -54,12 +59,14 @@ def formula(kind, options, x, grads):
     """The update as its paper or PyTorch's documentation writes it, on float64 copies."""
     o = {"lr": 1e-3, "weight_decay": 0.01 if kind is optim.AdamW else 0, "maximize": False}
     o |= {"momentum": 0, "dampening": 0, "nesterov": False, "betas": (0.9, 0.999), "eps": 1e-8}
+    if kind is optim.Lion:
+        o["betas"] = (0.9, 0.99)
     o |= {"amsgrad": False, "alpha": 0.99, "centered": False} | options
     m = v = top = mean = 0.0
     buffer = None
     for t, g in enumerate(grads, start=1):
         g = -g if o["maximize"] else g
-        if kind is optim.AdamW:
+        if kind in (optim.AdamW, optim.Lion):
             x = x * (1 - o["lr"] * o["weight_decay"])
         else:
             g = g + o["weight_decay"] * x
@@ -68,6 +75,10 @@ def formula(kind, options, x, grads):
             if o["momentum"]:
                 g = g + o["momentum"] * buffer if o["nesterov"] else buffer
             x = x - o["lr"] * g
+        elif kind is optim.Lion:
+            beta1, beta2 = o["betas"]
+            x = x - o["lr"] * np.sign(beta1 * m + (1 - beta1) * g)
+            m = beta2 * m + (1 - beta2) * g
         elif kind is optim.RMSprop:
             v = o["alpha"] * v + (1 - o["alpha"]) * g**2
             mean = o["alpha"] * mean + (1 - o["alpha"]) * g
@@ -110,6 +121,8 @@ def test_steps_are_pytorchs(kind, options, dtype):
     start = rng.standard_normal((4, 3)).astype(dtype)
     ours = tg.tensor(start, requires_grad=True)
     theirs = torch.tensor(start, requires_grad=True)
+    if not hasattr(torch.optim, kind.__name__):
+        pytest.skip(f"PyTorch has no {kind.__name__}")
     a = kind([ours], **options)
     b = getattr(torch.optim, kind.__name__)([theirs], **options)
     exact = {"float32": 1e-5, "float64": 1e-12}[dtype]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import Config, Report, RunFolder, TrainError
+from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError
 
 MATRIX = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
 REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"best_epoch": 3})
@@ -16,18 +16,22 @@ REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"b
 
 def test_a_class_without_examples_is_said_to_have_none():
     values = REPORT.to_dict()
-    assert values["classes"]["antler"] == {"accuracy": None, "examples": 0}
-    assert values["classes"]["cat"] == {"accuracy": 0.9, "examples": 10}
+    nothing = dict.fromkeys(("accuracy", "recall", "f1"), None)
+    assert values["classes"]["antler"] == {**nothing, "precision": 0.0, "examples": 0}
+    cat = {"accuracy": 0.9, "recall": 0.9, "precision": 1.0, "f1": 18 / 19, "examples": 10}
+    assert values["classes"]["cat"] == cat
+    assert values["most_confused"] == [["ant", "antler", 2], ["cat", "ant", 1]]
+    assert values["test_top5_accuracy"] is None
     assert json.loads(json.dumps(values, allow_nan=False))["confusion_matrix"] == MATRIX.tolist()
-    assert "| antler | no examples | 0 |  |" in REPORT.to_markdown()
+    assert "| antler | no examples | 0.0% |  | 0 |  |" in REPORT.to_markdown()
 
 
 def test_markdown_has_every_figure():
     lines = REPORT.to_markdown().splitlines()
     assert lines[0] == "# Net on toys"
-    assert "**Test accuracy 85.00%** on 20 images, loss 0.2500." in lines
+    assert "**Test accuracy 85.00%** on 20 images, loss 0.2500, mean F1 0.895." in lines
     assert "* best epoch: 3" in lines
-    assert "| ant | 80.0% | 10 | antler (2) |" in lines
+    assert "| ant | 80.0% | 88.9% | 0.842 | 10 | antler (2) |" in lines
     assert "| **cat** | 1 | 0 | 9 |" in lines
 
 
@@ -35,10 +39,41 @@ def test_the_screen_shows_names_that_differ():
     text = io.StringIO()
     REPORT.show(Console(file=text, width=80))
     lines = [line.split() for line in text.getvalue().splitlines()]
-    assert ["Test", "accuracy", "85.00%", "on", "20", "images,", "loss", "0.2500"] in lines
+    assert [
+        "Test",
+        "accuracy",
+        "85.00%",
+        "on",
+        "20",
+        "images,",
+        "loss",
+        "0.2500,",
+        "mean",
+        "F1",
+        "0.895",
+    ] in lines
     assert ["true", "class", "accuracy", "images", "│", "ant", "antl", "cat"] in lines
     assert ["ant", "80.0%", "10", "│", "8", "2", "·"] in lines
     assert ["antler", "no", "examples", "0", "│", "·", "0", "·"] in lines
+    assert "Most often mistaken: ant for antler (2), cat for ant (1)" in text.getvalue()
+
+
+def test_a_report_of_scores_has_top5_calibration_and_the_worst_mistakes():
+    totals = Totals(keep=True)
+    labels = np.array([0, 1, 2, 3, 4, 5])
+    shares = np.full((6, 6), 0.02)
+    shares[np.arange(6), [0, 1, 5, 3, 1, 5]] = 0.9
+    shares[4, 1] = 0.6
+    scores = tg.from_numpy(np.log(shares))
+    totals.add(0.5, scores, tg.from_numpy(labels))
+    report = Report.of(totals, "abcdef", "x", {})
+    assert report.top5 == 1.0
+    wrong = [(m.image, m.label, m.predicted) for m in report.mistakes]
+    assert wrong == [(2, 2, 5), (4, 4, 1)]
+    assert report.mistakes[0].confidence == pytest.approx(0.9)
+    assert report.mistakes[1].label_share == pytest.approx(0.02 / 0.7)
+    assert report.calibration.counts.sum() == 6
+    assert "top-5 100.00%" in report.headline()
 
 
 def test_folders(tmp_path, monkeypatch):
@@ -73,13 +108,13 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
 
 def test_metrics_keep_every_bit(tmp_path):
     folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
-    row = dict.fromkeys(("epoch", "seconds", "images_per_second"), 1)
+    row = dict.fromkeys(("epoch", "seconds", "images_per_second", "data_wait"), 1)
     row |= {"train_loss": 0.1 + 0.2, "train_accuracy": 1 / 3, "lr": 1e-5}
     row |= {"val_loss": None, "val_accuracy": None}
     folder.write_metrics([row])
     header, line = folder.metrics.read_text().splitlines()
     assert header.startswith("epoch,train_loss,train_accuracy,val_loss,val_accuracy,lr,seconds,")
-    assert line == "1,0.30000000000000004,0.3333333333333333,,,1e-05,1,1"
+    assert line == "1,0.30000000000000004,0.3333333333333333,,,1e-05,1,1,1"
 
 
 def test_weights_that_are_missing_or_damaged(tmp_path):

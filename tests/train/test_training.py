@@ -13,13 +13,10 @@ import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.train import Config, TrainError, evaluate, train_epoch
-from tinygrad_cnn.train.build import (
-    make_augmentation,
-    make_optimizer,
-    make_scheduler,
-    parse_schedule,
-)
+from tinygrad_cnn.train.augmentations import make_augmentation
+from tinygrad_cnn.train.build import make_optimizer
 from tinygrad_cnn.train.progress import RunProgress, clock
+from tinygrad_cnn.train.schedules import make_scheduler, parse_schedule
 from tinygrad_cnn.train.splits import load_splits
 
 # ---- the loop ------------------------------------------------------------------------------
@@ -73,7 +70,7 @@ def test_evaluation_changes_nothing(toy):
     totals = evaluate(model, DataLoader(data, batch_size=4), F.cross_entropy)
     scores = model(data.tensors[0])
     assert totals.loss == pytest.approx(F.cross_entropy(scores, data.tensors[1]).item(), rel=1e-5)
-    assert np.concatenate(totals.predictions).tolist() == scores.argmax(1).tolist()
+    assert totals.predictions.tolist() == scores.argmax(1).tolist()
     assert all((before[k] == v).all().item() for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
@@ -102,34 +99,33 @@ def test_config_round_trip_and_errors():
         ("multistep:1,3:0.5", [1.0, 0.5, 0.5, 0.25]),
         ("exp:0.5", [1.0, 0.5, 0.25, 0.125]),
         ("cosine", [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
+        ("linear", [1.0, 0.75, 0.5, 0.25]),
         ("plateau:0.5:1", [1.0, 1.0, 1.0, 0.5]),
     ],
 )
 def test_schedules(text, rates):
-    config = Config(model="m", epochs=4, lr=1.0, schedule=text)
-    optimizer = make_optimizer(config, nn.Linear(2, 2))
-    scheduler, when = make_scheduler(config, optimizer, 10)
+    optimizer = make_optimizer("sgd", nn.Linear(2, 2), lr=1.0)
+    scheduler, when = make_scheduler(text, optimizer, epochs=4, steps=1)
     found = []
     for _ in range(4):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         if when == "loss":
             scheduler.step(1.0)
-        elif when == "epoch":
+        elif when in ("epoch", "step"):
             scheduler.step()
     assert found == pytest.approx(rates)
 
 
 def test_onecycle_rises_and_falls_over_the_batches():
-    config = Config(model="m", epochs=2, lr=0.5, schedule="onecycle:0.25")
-    optimizer = make_optimizer(config, nn.Linear(2, 2))
-    scheduler, when = make_scheduler(config, optimizer, 10)
+    optimizer = make_optimizer("sgd", nn.Linear(2, 2), lr=0.5)
+    scheduler, when = make_scheduler("onecycle:0.25", optimizer, epochs=2, steps=10)
     rates = []
     for _ in range(20):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    assert when == "batch"
+    assert when == "step"
     assert max(rates) == rates[4] == pytest.approx(0.5)  # step 0.25 · 20 - 1, as in PyTorch
     assert rates[0] == pytest.approx(0.02)
     assert rates[-1] < 1e-5
@@ -148,13 +144,19 @@ def test_bad_schedules(text):
 
 def test_augmentations():
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
-    augment = make_augmentation("flip,shift, rotation,crop")
+    augment = make_augmentation("flip,shift:0.1, rotation:20,crop,cutout:4,jitter:0.1")
     out = augment(images, np.random.default_rng(1))
     assert (out.shape, out.dtype) == (images.shape, images.dtype)
     assert (out != images).any()
     assert make_augmentation("none") is None
     with pytest.raises(TrainError, match=r"unknown augmentation 'spin'; known: none, flip"):
         make_augmentation("flip,spin")
+    with pytest.raises(TrainError, match=r"bad augmentation 'crop:x'; expected crop\[:PADDING\]"):
+        make_augmentation("flip,crop:x")
+    with pytest.raises(TrainError, match=r"expected flip\[:PROB.* between 0 and 1, got 2"):
+        make_augmentation("flip:2")
+    mix = make_augmentation("mixup:0.5", classes=4)
+    assert mix(images, np.random.default_rng(0), np.arange(4))[1].shape == (4, 4)
 
 
 def test_splits_are_disjoint_and_follow_the_seed():

@@ -48,6 +48,32 @@ def test_curves_without_validation(epochs):
     assert list(lines(figure.axes[0])) == ["training"][:epochs]
 
 
+def test_compared_runs_lie_over_one_another(tmp_path):
+    history = [{**row, "seconds": 30.0} for row in HISTORY]
+    blind = [{**row, "val_loss": None, "val_accuracy": None} for row in history[:3]]
+    figure = viz.compare({"first": history, "second": blind}, tmp_path / "c.png")
+    loss, accuracy, clock = figure.axes
+    assert lines(loss) == {
+        "first": ([1, 2, 3, 4, 5], [row["val_loss"] for row in HISTORY]),
+        "second (training)": ([1, 2, 3], [row["train_loss"] for row in HISTORY[:3]]),
+    }
+    assert lines(clock)["first"] == (
+        [0.5, 1.0, 1.5, 2.0, 2.5],
+        lines(accuracy)["first"][1],
+    )
+    assert [t.get_text() for t in figure.legends[0].texts] == ["first", "second (training)"]
+
+
+def test_class_scores_and_reliability_show_their_numbers():
+    figure = viz.class_scores(np.array([0.5, np.nan]), np.array([0.25, 1.0]), ["ant", "bee"])
+    assert lines(figure.axes[0])["precision"][0] == [0.5]
+    assert lines(figure.axes[0])["recall"][0] == [0.25, 1.0]
+    mean, right = np.array([0.2, np.nan, 0.9]), np.array([0.3, np.nan, 0.7])
+    above, below = viz.reliability(mean, right, np.array([4, 0, 6])).axes
+    assert lines(above)["this model"] == ([0.2, 0.9], [0.3, 0.7])
+    assert [bar.get_height() for bar in below.patches] == [4, 0, 6]
+
+
 def test_confusion_shows_every_count(tmp_path):
     matrix = np.array([[5, 1, 0], [0, 0, 0], [2, 0, 7]])
     names = ["ant", "bee", "cat"]
@@ -59,6 +85,10 @@ def test_confusion_shows_every_count(tmp_path):
     np.testing.assert_allclose(shares, [[5 / 6, 1 / 6, 0], [0, 0, 0], [2 / 9, 0, 7 / 9]])
     assert [t.get_text() for t in axes.get_yticklabels()] == names
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_notebooks_can_show_a_figure():
+    assert viz.curves(HISTORY)._repr_png_().startswith(b"\x89PNG")
 
 
 def test_pyplot_is_never_imported():

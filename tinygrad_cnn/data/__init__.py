@@ -1,5 +1,6 @@
 """Data sets, the loader that batches them, and batch transforms."""
 
+from tinygrad_cnn.data.appearance import ColorJitter, Cutout, Mixup
 from tinygrad_cnn.data.cifar10 import CIFAR10, download_cifar10
 from tinygrad_cnn.data.collate import default_collate
 from tinygrad_cnn.data.dataset import (
@@ -10,30 +11,35 @@ from tinygrad_cnn.data.dataset import (
     random_split,
 )
 from tinygrad_cnn.data.images import ImageDataset
+from tinygrad_cnn.data.keyed import SampleRandom
 from tinygrad_cnn.data.loader import DataLoader
+from tinygrad_cnn.data.rotation import RandomRotation
 from tinygrad_cnn.data.shapes import Shapes
 from tinygrad_cnn.data.transforms import (
     Compose,
     Normalize,
     RandomCrop,
     RandomHorizontalFlip,
-    RandomRotation,
     RandomShift,
     ToFloat,
 )
 
 __all__ = [
     "CIFAR10",
+    "ColorJitter",
     "Compose",
     "ConcatDataset",
+    "Cutout",
     "DataLoader",
     "Dataset",
     "ImageDataset",
+    "Mixup",
     "Normalize",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotation",
     "RandomShift",
+    "SampleRandom",
     "Shapes",
     "Subset",
     "TensorDataset",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,14 +13,15 @@ import numpy as np
 
 from tinygrad_cnn.data.collate import collate_arrays, rebuild, to_tensors
 from tinygrad_cnn.data.dataset import Dataset, fetch
-from tinygrad_cnn.data.transforms import Transform, channels_last
+from tinygrad_cnn.data.keyed import SampleRandom, keys
+from tinygrad_cnn.data.transforms import Images, Transform, channels_last
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["DataLoader"]
 
-# Which random stream of an epoch: its order, or one per batch.
-_ORDER, _BATCH = 0, 1
+# Which random streams of an epoch: its order, the samples' transforms and what finishes them.
+_ORDER, _SAMPLE, _FINISH = 0, 1, 2
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
@@ -34,9 +36,10 @@ def _check_count(name: str, value: object, least: int) -> None:
 class DataLoader:
     """Iterate over a data set in batches of Tensors.
 
-    Each ``iter()`` draws one 64-bit seed from ``generator`` (the library's by default). The order
-    and the random numbers of every batch's transform follow from that seed and the batch's number
-    alone: any number of workers gives the same bytes, and a restored generator the same epoch.
+    Each ``iter()`` draws one 64-bit seed from ``generator`` (the library's by default), or `epoch`
+    is given one. The order follows from that seed, and the random numbers that the transform uses
+    for a sample from the seed and the sample's index: any number of workers gives the same bytes,
+    as does an epoch that is continued in the middle, and a restored generator the same epoch.
     An exception in a worker is raised where the batch would have come, with its traceback.
 
     Parameters
@@ -59,7 +62,8 @@ class DataLoader:
         where seeds are drawn.
     transform
         ``(images (n, c, h, w), rng) -> images`` for the first array of each batch, in
-        place of the data set's own ``transform``.
+        place of the data set's own ``transform``; ``rng`` is a `SampleRandom`. One that changes
+        labels, such as `Mixup`, gets the second array too.
     collate_fn
         makes a batch of a list of samples, in place of `default_collate`.
 
@@ -119,8 +123,19 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Draw a seed and return an iterator over the batches of one epoch."""
-        seed = int(self.generator.numpy.integers(0, 2**64, dtype=np.uint64))
-        batches = enumerate(self._index_batches(seed))
+        return self.epoch(int(self.generator.numpy.integers(0, 2**64, dtype=np.uint64)))
+
+    def epoch(self, seed: int, start: int = 0) -> Iterator[Any]:
+        """Return the batches of the epoch that belongs to ``seed``, from number ``start`` on.
+
+        Nothing is drawn from the generator, and no batch before ``start`` is built.
+
+        >>> loader = DataLoader(range(6), batch_size=2, shuffle=True)
+        >>> whole = [batch.tolist() for batch in loader.epoch(7)]
+        >>> [batch.tolist() for batch in loader.epoch(7, start=2)] == whole[2:]
+        True
+        """
+        batches = itertools.islice(self._index_batches(seed), start, None)
         return self._threaded(seed, batches) if self.num_workers else self._plain(seed, batches)
 
     def _index_batches(self, seed: int) -> Iterator[Sequence[int]]:
@@ -141,19 +156,19 @@ class DataLoader:
             start = number * self.batch_size
             yield order[start : start + self.batch_size].tolist()
 
-    def _plain(self, seed: int, batches: Iterator[tuple[int, Sequence[int]]]) -> Iterator[Any]:
-        for number, indices in batches:
-            yield to_tensors(self._load(seed, number, indices))
+    def _plain(self, seed: int, batches: Iterator[Sequence[int]]) -> Iterator[Any]:
+        for indices in batches:
+            yield to_tensors(self._load(seed, indices))
 
-    def _threaded(self, seed: int, batches: Iterator[tuple[int, Sequence[int]]]) -> Iterator[Any]:
+    def _threaded(self, seed: int, batches: Iterator[Sequence[int]]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="DataLoader")
         queue: deque[Future[Any]] = deque()
 
         def submit() -> None:
-            for number, indices in batches:
+            for indices in batches:
                 # Workers see the consumer's context (grad mode and so on) as the plain loop does.
                 run = contextvars.copy_context().run
-                queue.append(pool.submit(run, self._load, seed, number, indices))
+                queue.append(pool.submit(run, self._load, seed, indices))
                 return
 
         try:
@@ -167,8 +182,8 @@ class DataLoader:
         finally:  # also when the consumer stops early: the generator is closed
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _load(self, seed: int, number: int, indices: Sequence[int]) -> Any:
-        """Return batch ``number`` of an epoch, its Tensors still arrays (safe in any thread)."""
+    def _load(self, seed: int, indices: Sequence[int]) -> Any:
+        """Return the batch of ``indices``, its Tensors still arrays (safe in any thread)."""
         if self.collate_fn is not None:
             batch = self.collate_fn([self.dataset[int(i)] for i in indices])
         else:
@@ -178,7 +193,7 @@ class DataLoader:
         transform = self.transform or getattr(self.dataset, "transform", None)
         finish = getattr(self.dataset, "finish", None)
         several = isinstance(batch, tuple | list) and len(batch) > 0
-        first = batch[0] if several else batch
+        first, *rest = batch if several else [batch]
         images = first.array if isinstance(first, Tensor) else first
         if not isinstance(images, np.ndarray):
             if transform is None:
@@ -186,9 +201,26 @@ class DataLoader:
             kind = type(images).__name__
             raise TypeError(f"DataLoader: `transform` needs batches of arrays, got a {kind} first")
         if transform is not None:
-            images = transform(images, _stream(seed, _BATCH, number))
+            rng = SampleRandom(keys(seed, _SAMPLE, np.asarray(indices)))
+            if getattr(transform, "changes_labels", False):
+                images, rest[:1] = _with_labels(transform, images, rng, rest)
+            else:
+                images = transform(images, rng)
         if finish is not None and images.dtype == np.uint8:
-            images = finish(images, _stream(seed, _BATCH, number))
+            images = finish(images, SampleRandom(keys(seed, _FINISH, np.asarray(indices))))
         if images.ndim == 4 and images.dtype.kind == "f":
             images = channels_last(images).transpose(0, 3, 1, 2)  # (n, c, h, w)
-        return rebuild(batch, [images, *batch[1:]]) if several else images
+        return rebuild(batch, [images, *rest]) if several else images
+
+
+def _with_labels(
+    transform: Transform, images: Images, rng: SampleRandom, rest: list[Any]
+) -> tuple[Images, list[Any]]:
+    labels = rest[0].array if rest and isinstance(rest[0], Tensor) else (rest or [None])[0]
+    if not isinstance(labels, np.ndarray):
+        raise TypeError(
+            f"DataLoader: `transform` {transform!r} changes labels, but the batches have no array "
+            "of labels after the images"
+        )
+    images, labels = transform(images, rng, labels)
+    return images, [labels]

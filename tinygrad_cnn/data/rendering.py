@@ -1,4 +1,4 @@
-"""Anti-aliased drawing of many small images at once: signed distances, blending, keyed randomness.
+"""Anti-aliased drawing of many small images at once: signed distances, blending, keyed noise.
 
 A signed distance is negative inside a shape and positive outside, in units of length; a pixel whose
 centre lies ``d`` pixels from the edge is covered by about ``clip(0.5 - d, 0, 1)``.
@@ -8,10 +8,11 @@ Distances to circle, heart, moon and vesica follow Inigo Quilez, "2D distance fu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinygrad_cnn.data.keyed import Words, words
 
 __all__ = [
     "blend",
@@ -20,7 +21,6 @@ __all__ = [
     "coverage",
     "crescent",
     "heart",
-    "keys",
     "leaf",
     "noise_bytes",
     "polygon",
@@ -28,40 +28,17 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float32]
-Words = NDArray[np.uint64]
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(z: Words) -> Words:
-    """Scramble 64-bit words: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def keys(seed: int, stream: int, index: NDArray[np.integer[Any]]) -> Words:
-    """Return one 64-bit key for each ``index`` (n,); neighbours in any argument are unrelated."""
-    key = _mix(np.asarray([seed % 2**64], np.uint64) + _GOLDEN)
-    key = _mix(key + np.asarray([stream + 1], np.uint64) * _GOLDEN)
-    return _mix(key + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
-
-
-def _words(key: Words, start: int, count: int) -> Words:
-    """Return words ``start .. start + count`` of the SplitMix64 sequence of each key (n, count)."""
-    steps = np.arange(start + 1, start + count + 1, dtype=np.uint64) * _GOLDEN
-    return _mix(key[:, None] + steps)
 
 
 def uniforms(key: Words, count: int) -> Floats:
     """Return ``count`` numbers in [0, 1) for each key (n, count)."""
-    return (_words(key, 0, count) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+    return (words(key, 0, count) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
 
 def noise_bytes(key: Words, count: int) -> NDArray[np.uint8]:
     """Return ``count`` random bytes for each key (n, count), unrelated to its ``uniforms``."""
-    words = _words(key, 1 << 20, -(-count // 8)).astype("<u8", copy=False)
-    return words.view(np.uint8)[:, :count]
+    drawn = words(key, 1 << 20, -(-count // 8)).astype("<u8", copy=False)
+    return drawn.view(np.uint8)[:, :count]
 
 
 def coverage(distance: Floats) -> Floats:

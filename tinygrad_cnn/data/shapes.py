@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data import rendering
 from tinygrad_cnn.data.images import Bytes, ImageDataset
-from tinygrad_cnn.data.rendering import Floats, Words
+from tinygrad_cnn.data.keyed import Words, keys
+from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
 
 __all__ = ["Shapes", "render_shapes"]
@@ -144,7 +145,7 @@ def render_shapes(
     True
     """
     out = np.empty((len(indices), size, size, 3), np.uint8)
-    key = rendering.keys(seed, 0 if train else 1, indices)
+    key = keys(seed, 0 if train else 1, indices)
     for label, figure in enumerate(_FIGURES.values()):
         mine = np.flatnonzero(indices % len(_FIGURES) == label)
         for start in range(0, len(mine), _PART):

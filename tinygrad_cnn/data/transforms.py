@@ -1,5 +1,8 @@
 """Batch transforms: callables ``(images (n, c, h, w), rng) -> images`` without a loop over images.
 
+``rng`` is a `numpy.random.Generator` or, in a `DataLoader`, a `SampleRandom`, whose numbers belong
+to the samples rather than to the order of drawing.
+
 All take bytes or floats and keep the dtype, except `Normalize` and `ToFloat`, which return float32.
 None changes its input; results are NCHW arrays in channels-last memory, which convolution likes.
 """
@@ -14,21 +17,26 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tinygrad_cnn.data.keyed import Random
+
 __all__ = [
     "Compose",
     "Images",
     "Normalize",
     "RandomCrop",
     "RandomHorizontalFlip",
-    "RandomRotation",
     "RandomShift",
     "ToFloat",
     "Transform",
+    "apply",
     "channels_last",
+    "check_images",
 ]
 
 Images: TypeAlias = NDArray[Any]
-Transform: TypeAlias = Callable[[Images, np.random.Generator], Images]
+Transform: TypeAlias = Callable[..., Any]
+"""``(images, rng) -> images``, or, with the attribute ``changes_labels = True``,
+``(images, rng, labels) -> (images, labels)``."""
 
 _PADDING_MODES: Final = ("constant", "edge", "reflect", "symmetric")
 
@@ -38,7 +46,7 @@ def channels_last(images: Images) -> Images:
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def _check_images(name: str, images: Images) -> None:
+def check_images(name: str, images: Images) -> None:
     if images.ndim != 4:
         raise ValueError(f"{name}: `images` must be (n, c, h, w), got shape {images.shape}")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
@@ -68,6 +76,14 @@ def _windows(images: Images, rows: Images, columns: Images, height: int, width: 
     return cut.transpose(0, 3, 1, 2)
 
 
+def apply(transform: Transform, images: Images, rng: Random, labels: Any) -> tuple[Images, Any]:
+    """Return images and labels after ``transform``, which may leave the labels alone."""
+    if getattr(transform, "changes_labels", False):
+        both: tuple[Images, Any] = transform(images, rng, labels)
+        return both
+    return transform(images, rng), labels
+
+
 class Compose:
     """Apply transforms one after another.
 
@@ -83,11 +99,25 @@ class Compose:
                 kind = type(transform).__name__
                 raise TypeError(f"Compose: `transforms[{position}]` is a {kind}, not callable")
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Return ``images`` (n, c, h, w) passed through every transform."""
+    @property
+    def changes_labels(self) -> bool:
+        """Whether one of the transforms changes the labels too."""
+        return any(getattr(t, "changes_labels", False) for t in self.transforms)
+
+    def __call__(self, images: Images, rng: Random, labels: Images | None = None) -> Any:
+        """Return ``images`` (n, c, h, w) passed through every transform.
+
+        With a transform such as `Mixup` among them it takes ``labels`` too, and returns both.
+        """
+        if not self.changes_labels:
+            for transform in self.transforms:
+                images = transform(images, rng)
+            return images
+        if labels is None:
+            raise TypeError("Compose: a transform changes the labels too, but none are given")
         for transform in self.transforms:
-            images = transform(images, rng)
-        return images
+            images, labels = apply(transform, images, rng, labels)
+        return images, labels
 
     def __repr__(self) -> str:
         return f"Compose([{', '.join(map(repr, self.transforms))}])"
@@ -106,9 +136,9 @@ class RandomHorizontalFlip:
             raise ValueError(f"RandomHorizontalFlip: `p` must be between 0 and 1, got {p}")
         self.p = p
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: Random) -> Images:
         """Return ``images`` (n, c, h, w), some of them mirrored."""
-        _check_images("RandomHorizontalFlip", images)
+        check_images("RandomHorizontalFlip", images)
         chosen = np.flatnonzero(rng.random(len(images)) < self.p)
         out = images.transpose(0, 2, 3, 1).copy(order="C")  # (n, h, w, c)
         n, h, w, c = out.shape
@@ -137,9 +167,9 @@ class RandomShift:
         self.fraction = fraction
         self.padding_mode = _check_mode("RandomShift", padding_mode)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: Random) -> Images:
         """Return ``images`` (n, c, h, w), each shifted."""
-        _check_images("RandomShift", images)
+        check_images("RandomShift", images)
         n, _, h, w = images.shape
         top, left = int(self.fraction * h), int(self.fraction * w)
         rows = rng.integers(0, 2 * top + 1, (n,))
@@ -172,9 +202,9 @@ class RandomCrop:
         self.padding = padding
         self.padding_mode = _check_mode("RandomCrop", padding_mode)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: Random) -> Images:
         """Return one window (n, c, *size) of each of ``images`` (n, c, h, w)."""
-        _check_images("RandomCrop", images)
+        check_images("RandomCrop", images)
         n, _, h, w = images.shape
         height, width = self.size
         spare_h, spare_w = h + 2 * self.padding - height, w + 2 * self.padding - width
@@ -193,54 +223,6 @@ class RandomCrop:
         return f"RandomCrop({size}, padding={self.padding}, padding_mode={self.padding_mode!r})"
 
 
-class RandomRotation:
-    """Turn each image about its centre by an angle drawn from ``[-degrees, degrees]``.
-
-    Bilinear (``scipy.ndimage``, order 1); beyond the border the image is mirrored, edge included.
-
-    >>> RandomRotation(15)(np.ones((2, 3, 8, 8), np.float32), np.random.default_rng(0)).dtype
-    dtype('float32')
-    """
-
-    def __init__(self, degrees: float) -> None:
-        if not (math.isfinite(degrees) and degrees >= 0):
-            raise ValueError(f"RandomRotation: `degrees` must be finite and >= 0, got {degrees}")
-        self.degrees = degrees
-
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        """Return ``images`` (n, c, h, w), each turned."""
-        from scipy import ndimage  # here, to keep the package's import light
-
-        _check_images("RandomRotation", images)
-        n, c, h, w = images.shape
-        angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, (n, 1, 1)))
-        cos, sin = np.cos(angle), np.sin(angle)
-        dy = (np.arange(h) - (h - 1) / 2)[:, None]
-        dx = np.arange(w) - (w - 1) / 2
-        rows = _mirror(cos * dy + sin * dx + (h - 1) / 2, h)  # (n, h, w)
-        columns = _mirror(cos * dx - sin * dy + (w - 1) / 2, w)
-        # Mirrored coordinates never leave their image, so one below the other they are one image.
-        rows += h * np.arange(n)[:, None, None]
-        work = np.float64 if images.dtype == np.float64 else np.float32
-        out = np.empty((n, h, w, c), images.dtype)
-        for channel in range(c):
-            tower = images[:, channel].reshape(n * h, w).astype(work, copy=False)
-            turned = ndimage.map_coordinates(tower, (rows, columns), work, order=1, mode="nearest")
-            out[..., channel] = np.rint(turned) if images.dtype == np.uint8 else turned
-        return out.transpose(0, 3, 1, 2)
-
-    def __repr__(self) -> str:
-        return f"RandomRotation(degrees={self.degrees})"
-
-
-def _mirror(position: Images, size: int) -> Images:
-    """Fold positions into [0, size - 1] as ``scipy.ndimage``'s ``reflect`` (d c b a | a b c d)."""
-    folded = np.mod(position + 0.5, 2 * size)
-    folded = np.minimum(folded, 2 * size - folded) - 0.5
-    clipped: Images = folded.clip(0, size - 1)
-    return clipped
-
-
 class ToFloat:
     """Convert to float32, bytes to [0, 1].
 
@@ -248,9 +230,9 @@ class ToFloat:
     0.20000000298023224
     """
 
-    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
+    def __call__(self, images: Images, rng: Random | None = None) -> Images:
         """Return ``images`` (n, c, h, w) as float32."""
-        _check_images("ToFloat", images)
+        check_images("ToFloat", images)
         out = channels_last(images).astype(np.float32)  # (n, h, w, c)
         if images.dtype == np.uint8:
             out /= np.float32(255)
@@ -276,9 +258,9 @@ class Normalize:
         if not self.mean or not all(s > 0 and math.isfinite(s) for s in self.std):
             raise ValueError(f"Normalize: `std` must be finite and positive, got {self.std}")
 
-    def __call__(self, images: Images, rng: np.random.Generator | None = None) -> Images:
+    def __call__(self, images: Images, rng: Random | None = None) -> Images:
         """Return ``images`` (n, c, h, w) normalised."""
-        _check_images("Normalize", images)
+        check_images("Normalize", images)
         n, c, h, w = images.shape
         if c != len(self.mean):
             raise ValueError(

@@ -1,6 +1,6 @@
-"""The state of a run between two epochs, in one file that is always whole.
+"""The state of a run between two batches, in one file that is always whole.
 
-Everything that the next epoch depends on is in it, so that a run continued from it does exactly
+Everything that the next batch depends on is in it, so that a run continued from it does exactly
 what it would have done without the interruption. One safetensors file holds tensors and JSON
 together: a pair of files could be torn apart by a crash between the two.
 """
@@ -21,10 +21,12 @@ Row = dict[str, float | int | None]
 
 @dataclass
 class Checkpoint:
-    """State after ``len(history)`` epochs.
+    """State after ``len(history)`` epochs and ``batch`` batches of the next one.
 
-    ``model``, ``optimizer`` and ``scheduler`` are their ``state_dict``s, ``generators`` the states
-    of the random generators by name, ``best_epoch`` the epoch (from 1) whose model was kept.
+    ``model``, ``optimizer``, ``scheduler`` and ``average`` are their ``state_dict``s,
+    ``generators`` the states of the random generators by name, ``best_epoch`` the epoch (from 1)
+    whose model was kept. ``seed`` gives every epoch its order and augmentation, ``steps`` counts
+    the optimiser's steps, and ``partial`` has the sums over the batches of the epoch under way.
     """
 
     model: dict[str, Tensor]
@@ -33,6 +35,11 @@ class Checkpoint:
     generators: dict[str, dict[str, Any]]
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
+    average: dict[str, Any] | None = None
+    seed: int = 0
+    steps: int = 0
+    batch: int = 0
+    partial: dict[str, float | int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Replace the file at ``path`` by this state, whole or not at all."""

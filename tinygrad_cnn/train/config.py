@@ -10,13 +10,21 @@ from tinygrad_cnn.train.errors import TrainError
 __all__ = ["Config"]
 
 
+# Runs made before these settings existed have their defaults.
+_ADDED = {"ema", "clip_norm", "accumulate", "warmup", "patience", "flip_test"}
+
+
 @dataclass(frozen=True)
 class Config:
     """The settings of a run; with the same settings and seed a run gives the same bits.
 
     ``model`` is ``FILE.py[:Class]`` or ``package.module:Class``, ``root`` the folder of the data,
     ``limit`` the number of training images to use (None for all), ``lr`` the largest learning rate
-    of the ``schedule``. `tinygrad_cnn.train.build` explains ``schedule`` and ``augment``.
+    of the ``schedule``, which `tinygrad_cnn.train.schedules` explains, as ``augmentations`` does
+    ``augment``. ``ema`` is the decay of an average of the weights, ``clip_norm`` the largest norm
+    of the gradient (0: off, both), ``accumulate`` the batches in a step, ``warmup`` the epochs in
+    which the learning rate rises, ``patience`` the epochs without a better validation accuracy
+    after which to stop; ``flip_test`` averages the scores of a test image and its mirror image.
 
     Examples
     --------
@@ -41,6 +49,12 @@ class Config:
     limit: int | None = None
     seed: int = 0
     workers: int = 1
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    warmup: float = 0.0
+    patience: int | None = None
+    flip_test: bool = False
 
     def to_json(self) -> str:
         """The settings as JSON text, one per line."""
@@ -62,7 +76,11 @@ class Config:
             raise TrainError(f"not a JSON object of settings ({error})") from error
         fields = {f.name: f for f in dataclasses.fields(cls)}
         wrong = [f"unknown setting {name!r}" for name in values if name not in fields]
-        wrong += [f"missing setting {name!r}" for name in fields if name not in values]
+        wrong += [
+            f"missing setting {name!r}"
+            for name in fields
+            if name not in values and name not in _ADDED
+        ]
         for name, value in values.items():
             if name in fields and not _fits(value, fields[name].type):
                 wrong.append(f"setting {name!r} is {value!r}")
@@ -74,5 +92,5 @@ class Config:
 def _fits(value: object, kind: Any) -> bool:
     """Whether ``value`` has the type of a field; JSON may have turned 1.0 into 1."""
     if isinstance(value, bool):
-        return False
+        return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -3,11 +3,12 @@
 =========================  ============================================================
 ``config.json``            the settings
 ``metrics.csv``            one row per epoch
-``checkpoint.safetensors`` everything needed to continue after the last finished epoch
+``checkpoint.safetensors`` everything needed to continue after the last batch that it has seen
 ``model.safetensors``      the weights of the best epoch (of the last without validation)
 ``curves.png``             loss, accuracy and learning rate
 ``confusion.png``          confusion matrix of the test images
 ``report.md``              the result for people, ``report.json`` for programs
+``report.html``            the same with all pictures, in one file
 =========================  ============================================================
 """
 
@@ -43,6 +44,7 @@ COLUMNS = (
     "lr",
     "seconds",
     "images_per_second",
+    "data_wait",
 )
 
 
@@ -59,6 +61,7 @@ class RunFolder:
         self.confusion = path / "confusion.png"
         self.report = path / "report.md"
         self.report_json = path / "report.json"
+        self.page = path / "report.html"
 
     @classmethod
     def create(cls, path: Path | None, config: Config) -> "RunFolder":
@@ -136,6 +139,23 @@ class RunFolder:
         writer.writerows(history)
         write_atomically(self.metrics, text.getvalue())
 
+    def read_metrics(self) -> list[Row]:
+        """The rows that `write_metrics` wrote.
+
+        Raises
+        ------
+        TrainError
+            There are none yet, or the file is damaged.
+        """
+        try:
+            with open(self.metrics, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return [{name: _number(name, text) for name, text in row.items()} for row in rows]
+        except FileNotFoundError:
+            raise TrainError(f"{self.path} has no metrics.csv yet (no epoch finished)") from None
+        except (csv.Error, TypeError, UnicodeDecodeError, ValueError) as error:
+            raise TrainError(f"{self.metrics} is damaged: {error}") from error
+
     def write_model(self, state: dict[str, Tensor]) -> None:
         """Keep these weights as the run's model."""
         save_state(state, self.model)
@@ -159,6 +179,17 @@ class RunFolder:
         """The result for people and for programs."""
         write_atomically(self.report, markdown)
         write_atomically(self.report_json, json.dumps(values, indent=2) + "\n")
+
+    def write_page(self, html: str) -> None:
+        """The result with all pictures."""
+        write_atomically(self.page, html)
+
+
+def _number(name: str, text: str) -> float | int | None:
+    """A cell of metrics.csv."""
+    if not text:
+        return None
+    return int(text) if name == "epoch" else float(text)
 
 
 def _full_path(model: str) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["check", "deferred"]
+__all__ = ["check", "deferred", "pending"]
 
 _noted = threading.Event()
 
@@ -39,6 +39,11 @@ def deferred() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _noted.clear()
+
+
+def pending() -> bool:
+    """Whether Ctrl-C was pressed inside `deferred`: the last chance to save something."""
+    return _noted.is_set()
 
 
 def check() -> None:

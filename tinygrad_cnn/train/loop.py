@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,45 +13,41 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train import interrupt
 from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.step import Loss, OptimizerLike, Steps, TrainingStep
 
 __all__ = ["Totals", "evaluate", "train_epoch"]
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-class Steps(Protocol):
-    """A scheduler, as far as the loop knows it."""
-
-    def step(self) -> Any: ...
-
-
-class Optimizer(Steps, Protocol):
-    """An optimiser, as far as the loop knows it."""
-
-    def zero_grad(self) -> Any: ...
 
 
 @dataclass
 class Totals:
-    """Sums over the batches of one pass, and the labels and predictions themselves."""
+    """Sums over the batches of one pass; with ``keep`` also the scores and labels themselves."""
 
     images: int = 0
     loss_sum: float = 0.0
     correct: int = 0
-    predictions: list[NDArray[np.int64]] = field(default_factory=list)
-    labels: list[NDArray[np.int64]] = field(default_factory=list)
+    batches: int = 0
+    keep: bool = False
+    all_scores: list[NDArray[Any]] = field(default_factory=list)
+    all_labels: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
-        """Count one batch: its mean ``loss``, ``scores`` (n, classes) and ``labels`` (n,)."""
+        """Count one batch: its mean ``loss``, ``scores`` (n, classes) and ``labels``.
+
+        ``labels`` are class numbers (n,), or probabilities (n, classes), of which the largest
+        counts.
+        """
+        self.batches += 1
         if not math.isfinite(loss):
-            raise TrainError(f"the loss is {loss} in batch {len(self.labels) + 1}")
-        predictions = scores.array.argmax(axis=1)  # (n,)
-        self.images += len(predictions)
-        self.loss_sum += loss * len(predictions)
-        self.correct += int((predictions == labels.array).sum())
-        self.predictions.append(predictions)
-        self.labels.append(labels.array)
+            raise TrainError(f"the loss is {loss} in batch {self.batches}")
+        numbers = labels.array if labels.ndim == 1 else labels.array.argmax(axis=1)  # (n,)
+        self.images += len(numbers)
+        self.loss_sum += loss * len(numbers)
+        self.correct += int((scores.array.argmax(axis=1) == numbers).sum())
+        if self.keep:
+            self.all_scores.append(scores.array)
+            self.all_labels.append(numbers)
 
     @property
     def loss(self) -> float:
@@ -63,6 +59,22 @@ class Totals:
         """Share of right predictions so far; nan before the first."""
         return self.correct / self.images if self.images else math.nan
 
+    @property
+    def scores(self) -> NDArray[Any]:
+        """All scores (n, classes), if kept."""
+        return np.concatenate(self.all_scores)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """All labels (n,), if kept."""
+        return np.concatenate(self.all_labels)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """The class with the largest score of each image (n,), if scores were kept."""
+        numbers: NDArray[np.int64] = self.scores.argmax(axis=1)
+        return numbers
+
 
 Watch = Callable[[Totals], None]
 
@@ -71,7 +83,7 @@ def train_epoch(
     model: Module,
     batches: Batches,
     loss_function: Loss,
-    optimizer: Optimizer,
+    optimizer: OptimizerLike,
     *,
     scheduler: Steps | None = None,
     watch: Watch | None = None,
@@ -88,15 +100,10 @@ def train_epoch(
     """
     model.train()
     totals = Totals()
+    step = TrainingStep(model, loss_function, optimizer, scheduler=scheduler)
     for images, labels in batches:
-        scores = model(images)  # (n, classes)
-        loss = loss_function(scores, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-        totals.add(loss.item(), scores, labels)
+        loss, scores = step(images, labels)
+        totals.add(loss, scores, labels)
         if watch is not None:
             watch(totals)
         interrupt.check()
@@ -106,7 +113,7 @@ def train_epoch(
 def evaluate(
     model: Module, batches: Batches, loss_function: Loss, *, watch: Watch | None = None
 ) -> Totals:
-    """Look at every batch with ``model`` in evaluation mode, recording no graph.
+    """Look at every batch with ``model`` in evaluation mode, recording no graph; keeps the scores.
 
     Raises
     ------
@@ -114,7 +121,7 @@ def evaluate(
         The loss is not finite.
     """
     model.eval()
-    totals = Totals()
+    totals = Totals(keep=True)
     with no_grad():
         for images, labels in batches:
             scores = model(images)  # (n, classes)

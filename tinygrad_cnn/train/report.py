@@ -1,9 +1,9 @@
-"""The result of a run for people and programs: accuracy, also per class, and confusion matrix."""
+"""The result of a run for people and programs: accuracies, scores per class, confusion matrix."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,37 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tinygrad_cnn.train.loop import Totals
-from tinygrad_cnn.train.metrics import confusion_matrix, per_class_accuracy
+from tinygrad_cnn.train.metrics import (
+    Calibration,
+    calibration,
+    class_scores,
+    confident_mistakes,
+    confusion_matrix,
+    most_confused,
+    probabilities,
+    top_k_accuracy,
+)
 
-__all__ = ["Report"]
+__all__ = ["Mistake", "Report"]
+
+
+class Mistake(NamedTuple):
+    """A test image that is taken for another class, with the probability given to each."""
+
+    image: int
+    label: int
+    predicted: int
+    confidence: float
+    label_share: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a model does on ``images`` test images; ``matrix`` (c, c) has a row per true class."""
+    """How a model does on ``images`` test images; ``matrix`` (c, c) has a row per true class.
+
+    ``top5`` is the share of images whose class is among the five with the largest scores, None
+    with five classes or fewer; ``mistakes`` has the wrong predictions of largest probability.
+    """
 
     title: str
     classes: Sequence[str]
@@ -27,15 +50,36 @@ class Report:
     accuracy: float
     matrix: NDArray[np.int64]
     facts: dict[str, Any]
+    top5: float | None = None
+    calibration: Calibration | None = None
+    mistakes: list[Mistake] = field(default_factory=list)
 
     @classmethod
     def of(
         cls, totals: Totals, classes: Sequence[str], title: str, facts: dict[str, Any]
     ) -> "Report":
         """The report of one evaluation pass; ``facts`` are further lines for it."""
-        predictions, labels = np.concatenate(totals.predictions), np.concatenate(totals.labels)
-        matrix = confusion_matrix(predictions, labels, len(classes))
-        return cls(title, tuple(classes), totals.loss, totals.accuracy, matrix, facts)
+        matrix = confusion_matrix(totals.predictions, totals.labels, len(classes))
+        shares, labels = probabilities(totals.scores), totals.labels
+        worst = confident_mistakes(shares, labels)
+        chosen = shares[worst].argmax(axis=1)
+        mistakes = [
+            Mistake(
+                int(i), int(labels[i]), int(p), float(shares[i, p]), float(shares[i, labels[i]])
+            )
+            for i, p in zip(worst, chosen, strict=True)
+        ]
+        return cls(
+            title,
+            tuple(classes),
+            totals.loss,
+            totals.accuracy,
+            matrix,
+            facts,
+            top5=top_k_accuracy(totals.scores, labels) if len(classes) > 5 else None,
+            calibration=calibration(shares, labels),
+            mistakes=mistakes,
+        )
 
     @property
     def images(self) -> int:
@@ -45,7 +89,7 @@ class Report:
     def rows(self) -> list[tuple[str, float, int, str]]:
         """Per class: name, accuracy (nan without examples), examples, what it is mistaken for."""
         result = []
-        for i, share in enumerate(per_class_accuracy(self.matrix)):
+        for i, share in enumerate(class_scores(self.matrix).recall):
             mistakes = self.matrix[i].copy()
             mistakes[i] = 0
             worst = int(mistakes.argmax())
@@ -53,16 +97,47 @@ class Report:
             result.append((self.classes[i], float(share), int(self.matrix[i].sum()), taken))
         return result
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that have examples."""
+        return float(np.nanmean(class_scores(self.matrix).f1)) if self.images else math.nan
+
+    def confused(self, count: int = 5) -> list[tuple[str, str, int]]:
+        """The most frequent mistakes: true class, predicted class, images."""
+        pairs = most_confused(self.matrix, count)
+        return [(self.classes[t], self.classes[p], n) for t, p, n in pairs]
+
+    def headline(self) -> list[str]:
+        """The result in a few phrases."""
+        words = [f"loss {self.loss:.4f}"]
+        if self.top5 is not None:
+            words.append(f"top-5 {self.top5:.2%}")
+        words.append(f"mean F1 {self.macro_f1:.3f}")
+        if self.calibration is not None:
+            words.append(f"calibration error {self.calibration.error:.1%}")
+        return words
+
     def to_dict(self) -> dict[str, object]:
-        """Everything as JSON values; a class without examples has accuracy None."""
+        """Everything as JSON values; what a class has not (without examples, F1) is None."""
+        scores = class_scores(self.matrix)
         return {
             "test_accuracy": self.accuracy,
             "test_loss": self.loss,
             "test_images": self.images,
             "classes": {
-                name: {"accuracy": None if math.isnan(share) else share, "examples": examples}
-                for name, share, examples, _ in self.rows()
+                name: {
+                    "accuracy": _known(scores.recall[i]),
+                    "precision": _known(scores.precision[i]),
+                    "recall": _known(scores.recall[i]),
+                    "f1": _known(scores.f1[i]),
+                    "examples": int(scores.examples[i]),
+                }
+                for i, name in enumerate(self.classes)
             },
+            "test_top5_accuracy": self.top5,
+            "test_macro_f1": _known(self.macro_f1),
+            "calibration_error": self.calibration.error if self.calibration else None,
+            "most_confused": [list(pair) for pair in self.confused()],
             "confusion_matrix": self.matrix.tolist(),
             **self.facts,
         }
@@ -70,10 +145,18 @@ class Report:
     def to_markdown(self) -> str:
         """A page with two tables."""
         lines = [f"# {self.title}", "", f"**Test accuracy {self.accuracy:.2%}** on "]
-        lines[-1] += f"{self.images:,} images, loss {self.loss:.4f}."
+        lines[-1] += f"{self.images:,} images, {', '.join(self.headline())}."
         lines += ["", *[f"* {key.replace('_', ' ')}: {v}" for key, v in self.facts.items()], ""]
-        lines += ["| class | accuracy | examples | most often taken for |", "|:--|--:|--:|:--|"]
-        lines += [f"| {n} | {_percent(a)} | {e:,} | {w} |" for n, a, e, w in self.rows()]
+        lines += ["| class | accuracy | precision | F1 | examples | most often taken for |"]
+        lines += ["|:--|--:|--:|--:|--:|:--|"]
+        scores = class_scores(self.matrix)
+        for i, (name, share, examples, taken) in enumerate(self.rows()):
+            precision = "never predicted"
+            if not math.isnan(scores.precision[i]):
+                precision = f"{scores.precision[i]:.1%}"
+            f1 = "" if math.isnan(scores.f1[i]) else f"{scores.f1[i]:.3f}"
+            cells = name, _percent(share), precision, f1, f"{examples:,}", taken
+            lines.append("| " + " | ".join(cells) + " |")
         lines += ["", "Confusion matrix: a row per true class, a column per predicted class.", ""]
         lines += ["| | " + " | ".join(self.classes) + " |", "|:--|" + "--:|" * len(self.classes)]
         for name, counts in zip(self.classes, self.matrix, strict=True):
@@ -88,8 +171,9 @@ class Report:
         console.print()
         console.print(
             f"[bold]Test accuracy {self.accuracy:.2%}[/bold] on {self.images:,} images, "
-            f"loss {self.loss:.4f}",
+            f"{', '.join(self.headline())}",
             highlight=False,
+            soft_wrap=True,
         )
         console.print()
         table = self._table(console, with_matrix=True)
@@ -99,6 +183,10 @@ class Report:
             console.print("[dim]The columns count what each true class was predicted as.[/dim]")
         else:
             console.print(self._table(console, with_matrix=False))
+        if self.confused():
+            pairs = [f"{t} for {p} ({n})" for t, p, n in self.confused()]
+            text = f"Most often mistaken: {', '.join(pairs)}"
+            console.print(text, highlight=False, markup=False)
 
     def _table(self, console: Console, with_matrix: bool) -> Table:
         ascii_only = console.options.ascii_only
@@ -121,6 +209,10 @@ class Report:
                 cells = [rule, *counts]
             table.add_row(name, _percent(share), f"{examples:,}", *cells)
         return table
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _percent(share: float) -> str:

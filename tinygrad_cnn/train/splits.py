@@ -1,5 +1,6 @@
 """The images of a run: training, validation and test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.data import CIFAR10, DataLoader, Shapes, Subset
 from tinygrad_cnn.ops.random import Generator
-from tinygrad_cnn.train.build import make_augmentation
+from tinygrad_cnn.train.augmentations import make_augmentation
 from tinygrad_cnn.train.config import Config
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.model_files import describe
@@ -29,15 +30,24 @@ class Splits:
     test: Any
     classes: tuple[str, ...]
 
-    def training_loader(self, config: Config, generator: Generator) -> DataLoader:
-        """Shuffled and augmented batches, all their randomness from ``generator``."""
+    def training_loader(self, config: Config) -> DataLoader:
+        """Shuffled and augmented batches."""
+        images, _ = self.train[0]
         return DataLoader(
             self.train,
             batch_size=config.batch_size,
             shuffle=True,
             num_workers=config.workers,
-            generator=generator,
-            transform=make_augmentation(config.augment),
+            generator=Generator(config.seed),
+            transform=make_augmentation(
+                config.augment, size=images.shape[-1], classes=len(self.classes)
+            ),
+        )
+
+    def loader_of(self, indices: Sequence[int]) -> DataLoader:
+        """The test images of these numbers, in one batch."""
+        return DataLoader(
+            Subset(self.test, indices), batch_size=max(len(indices), 1), generator=Generator(0)
         )
 
     @staticmethod

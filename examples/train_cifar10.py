@@ -1,0 +1,72 @@
+"""Train MiniVGG or ResNet-20 on CIFAR-10 with a loop written by hand.
+
+Run it: python examples/train_cifar10.py --root data [--model resnet20] [--epochs 30]
+Without --root it learns a few of the built-in shapes instead, in seconds.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import tinygrad_cnn as tg
+import tinygrad_cnn.nn.functional as F
+from tinygrad_cnn import data, optim
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+from minivgg import MiniVGG
+from resnet20 import ResNet20
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--root", help="folder of the CIFAR-10 files")
+parser.add_argument("--model", choices=["minivgg", "resnet20"], default="minivgg")
+parser.add_argument("--epochs", type=int)
+parser.add_argument("--batch-size", type=int, default=128)
+parser.add_argument("--lr", type=float, default=0.1, help="the largest learning rate")
+parser.add_argument("--limit", type=int, help="use only so many training images")
+parser.add_argument("--seed", type=int, default=0)
+args = parser.parse_args()
+epochs = args.epochs or (30 if args.root else 2)
+
+if args.root:
+    train, test = data.CIFAR10(args.root), data.CIFAR10(args.root, train=False)
+else:
+    train, test = data.Shapes(640), data.Shapes(200, train=False)
+if args.limit:
+    train = data.Subset(train, range(args.limit))
+augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, padding=4)])
+order = data.DataLoader(train, args.batch_size, shuffle=True, num_workers=1, transform=augment)
+looks = data.DataLoader(test, 500)
+
+tg.manual_seed(args.seed)
+model = {"minivgg": MiniVGG, "resnet20": ResNet20}[args.model]()
+decayed = [p for p in model.parameters() if p.ndim > 1]  # weights, but neither biases nor norms
+others = [p for p in model.parameters() if p.ndim <= 1]
+groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others}]
+optimizer = optim.SGD(groups, lr=args.lr, momentum=0.9, nesterov=True)
+scheduler = optim.lr_scheduler.OneCycleLR(
+    optimizer, args.lr, total_steps=epochs * len(order), cycle_momentum=False
+)
+losses, start = [], time.perf_counter()
+for epoch in range(1, epochs + 1):
+    model.train()
+    total = 0.0
+    for images, labels in order.epoch(1000 * args.seed + epoch):
+        images, labels = tg.from_numpy(images.numpy()), tg.from_numpy(labels.numpy())
+        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        total += loss.item()
+    model.eval()
+    right = 0
+    with tg.no_grad():
+        for images, labels in looks:
+            scores = model(tg.from_numpy(images.numpy())).numpy()
+            right += (scores.argmax(axis=1) == labels.numpy()).sum()
+    losses.append(total / len(order))
+    accuracy, seconds = right / len(test), time.perf_counter() - start
+    print(f"epoch {epoch}: loss {losses[-1]:.3f}, test {accuracy:.2%}, {seconds:.0f} s")
+
+assert losses[-1] < losses[0]

@@ -1,0 +1,310 @@
+"""`fit` and its parts against loops written by hand."""
+
+import copy
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+import tinygrad_cnn.nn.functional as F
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.data import DataLoader, TensorDataset
+from tinygrad_cnn.train import (
+    Callback,
+    EarlyStopping,
+    Trainer,
+    TrainError,
+    TrainingStep,
+    WeightAverage,
+    fit,
+)
+from tinygrad_cnn.train.callbacks import best_epoch
+
+
+def make(seed=3):
+    tg.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def weights(model):
+    return [p.detach().numpy().copy() for p in model.parameters()]
+
+
+def batches(data, size=8):
+    return list(DataLoader(data, batch_size=size))
+
+
+def test_accumulated_batches_are_one_large_batch(toy):
+    data = toy(22, 0)  # batches of 4: groups of 3, 2 and, last, 1 batch, the last with 2 images
+    for clip in (None, 0.05):
+        ours, theirs = make(), make()
+        step = TrainingStep(
+            ours,
+            F.cross_entropy,
+            optim.SGD(ours.parameters(), 0.1, 0.9),
+            accumulate=3,
+            clip_norm=clip,
+        )
+        for _ in range(2):
+            for images, labels in batches(data, 4):
+                step(images, labels)
+            step.finish()
+        optimizer = optim.SGD(theirs.parameters(), 0.1, 0.9)
+        for _ in range(2):
+            for images, labels in batches(data, 12):
+                optimizer.zero_grad()
+                F.cross_entropy(theirs(images), labels).backward()
+                if clip:
+                    norm = nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+                    assert norm.item() > clip
+                optimizer.step()
+        assert step.taken == 4
+        for a, b in zip(weights(ours), weights(theirs), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_warm_up_scales_the_scheduled_rate_and_leaves_the_schedule_alone(toy):
+    model = make()
+    optimizer = optim.SGD(model.parameters(), lr=1e-3)
+    schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    seen = []
+
+    class Spy:
+        param_groups = optimizer.param_groups
+        zero_grad = staticmethod(optimizer.zero_grad)
+
+        def step(self):
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+
+    step = TrainingStep(model, F.cross_entropy, Spy(), scheduler=schedule, warmup=4)
+    said = []
+    for images, labels in batches(toy(48, 0)):
+        said.append(step.rate)
+        step(images, labels)
+    scheduled = 1e-3 * 0.5 ** np.arange(6)
+    expected = scheduled * [0.25, 0.5, 0.75, 1, 1, 1]
+    assert seen == pytest.approx(expected)
+    assert said == pytest.approx(expected)
+
+
+def test_the_average_of_weights_is_the_formula():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm2d(2))
+    average = WeightAverage(model, decay=0.3)
+    expected = {k: v.numpy().astype(np.float64) for k, v in model.state_dict().items()}
+    rng = np.random.default_rng(0)
+    for t in range(1, 8):
+        for value in model.state_dict().values():
+            if value.dtype == tg.float32:
+                value.array[...] = rng.standard_normal(value.shape)
+            else:
+                value.array[...] = t
+        average.update()
+        d = min(0.3, (1 + t) / (10 + t))
+        for k, v in model.state_dict().items():
+            floats = v.dtype == tg.float32
+            expected[k] = d * expected[k] + (1 - d) * v.numpy() if floats else v.numpy()
+    before = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    with average.applied():
+        for k, v in model.state_dict().items():
+            np.testing.assert_allclose(v.numpy(), expected[k], atol=1e-6)
+    for k, v in model.state_dict().items():
+        np.testing.assert_array_equal(v.numpy(), before[k])
+    with pytest.raises(ValueError, match="another model's"):
+        WeightAverage(nn.Linear(1, 1)).load_state_dict(average.state_dict())
+    with pytest.raises(ValueError, match="`decay` is 1"):
+        WeightAverage(model, 1)
+
+
+def test_fit_is_the_loop_written_by_hand(toy):
+    train, val = toy(24, 0), toy(12, 1)
+    ours = make()
+    loader = DataLoader(train, 8, shuffle=True, num_workers=1)
+    optimizer = optim.AdamW(ours.parameters(), lr=0.01)
+    schedule = optim.lr_scheduler.StepLR(optimizer, 2, 0.1)
+    rows = fit(
+        ours,
+        loader,
+        DataLoader(val, 5),
+        optimizer=optimizer,
+        scheduler=schedule,
+        epochs=3,
+        label_smoothing=0.1,
+        ema=0.5,
+        seed=4,
+        quiet=True,
+    )
+    theirs = make()
+    optimizer = optim.AdamW(theirs.parameters(), lr=0.01)
+    average = WeightAverage(theirs, 0.5)
+
+    class Order(Callback):
+        """What the loader gives; the seeds of its epochs are the trainer's."""
+
+        def __init__(self):
+            self.epochs = []
+
+        def on_epoch_begin(self, trainer):
+            self.epochs.append([])
+
+    order = Order()
+    watcher = Trainer(make(), loader, optimizer="sgd", epochs=3, callbacks=[order], seed=4)
+    step = watcher.step
+    watcher.step = lambda x, y: (order.epochs[-1].append((x, y)), step(x, y))[1]
+    watcher.step.finish, watcher.step.rate = lambda: None, 0.0
+    watcher.run()
+    for epoch, seen in enumerate(order.epochs):
+        if epoch == 2:
+            optimizer.param_groups[0]["lr"] = 0.001
+        for images, labels in seen:
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(images), labels, label_smoothing=0.1).backward()
+            optimizer.step()
+            average.update()
+    theirs.load_state_dict(average.weights())
+    for a, b in zip(weights(ours), weights(theirs), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["lr"] == pytest.approx(0.001)
+    scores = theirs(val.tensors[0])
+    # Validation is with the smoothing off where none is asked for: the loss is plain.
+    assert rows[-1]["val_loss"] == pytest.approx(F.cross_entropy(scores, val.tensors[1]).item())
+    assert 0 <= rows[0]["data_wait"] <= 1
+
+
+class Script(Callback):
+    """Overwrites what was measured."""
+
+    def __init__(self, column, values):
+        self.column, self.values = column, values
+
+    def on_epoch_end(self, trainer, row):
+        row[self.column] = self.values[len(trainer.history) - 1]
+
+
+def test_early_stopping_counts_from_the_best_epoch(toy, capsys):
+    script = Script("val_loss", [5.0, 3.0, 3.0, 4.0, 2.0, 2.5, 2.1, 1.0])
+    options = {"optimizer": "sgd", "epochs": 8, "callbacks": [script]}
+    rows = fit(make(), batches(toy(16, 0)), batches(toy(8, 1)), patience=3, **options, quiet=True)
+    assert len(rows) == 8
+    rows = fit(make(), batches(toy(16, 0)), batches(toy(8, 1)), patience=2, **options)
+    assert len(rows) == 4
+    assert "Stopped: val_loss has not improved for 2 epochs." in capsys.readouterr().out
+    with pytest.raises(ValueError, match="`patience` is 0"):
+        EarlyStopping(0)
+
+
+def test_the_best_weights_come_back(toy):
+    script = Script("val_accuracy", [0.2, 0.7, 0.7, 0.1])
+    kept = []
+
+    class Copy(Callback):
+        def on_epoch_end(self, trainer, row):
+            kept.append(copy.deepcopy(weights(trainer.model)))
+
+    model = make()
+    options = {"optimizer": "sgd", "epochs": 4, "callbacks": [script, Copy()]}
+    data = batches(toy(16, 0)), batches(toy(8, 1))
+    fit(model, *data, keep_best=True, quiet=True, **options)
+    for a, b, last in zip(weights(model), kept[1], kept[3], strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != last).any()
+
+
+def test_best_epoch():
+    rows = [{"val_accuracy": v} for v in (0.1, 0.5, 0.5, 0.3)]
+    assert best_epoch(rows) == 2
+    assert best_epoch([{"val_accuracy": None}] * 3) == 3
+    assert best_epoch([]) == 0
+
+
+def test_a_folder_continues_a_run(toy, tmp_path):
+    train, val = DataLoader(toy(24, 0), 8, shuffle=True), DataLoader(toy(8, 1), 8)
+
+    def run(epochs, folder, **options):
+        tg.manual_seed(1)
+        model = make()
+        rows = fit(
+            model,
+            train,
+            val,
+            optimizer=optim.Adam(model.parameters()),
+            epochs=epochs,
+            folder=tmp_path / folder,
+            seed=1,
+            quiet=True,
+            **options,
+        )
+        return rows, weights(model)
+
+    run(2, "a")
+    rows, ours = run(4, "a", resume=True)
+    more, theirs = run(4, "b", resume=True)  # there is nothing to continue
+    assert len(rows) == len(more) == 4
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+        "checkpoint.safetensors",
+        "metrics.csv",
+        "model.safetensors",
+    ]
+    (tmp_path / "a/checkpoint.safetensors").write_bytes(b"no")
+    with pytest.raises(TrainError, match=r"is damaged|not a safetensors"):
+        run(4, "a", resume=True)
+
+
+def test_mistakes_are_explained(toy):
+    endless = iter(batches(toy(8, 0)))
+    with pytest.raises(TypeError, match=r"`train` is a .* without a length"):
+        fit(make(), endless, optimizer="sgd", scheduler="onecycle", epochs=1)
+    with pytest.raises(TrainError, match="unknown optimizer 'adagrad'; known: sgd"):
+        fit(make(), batches(toy(8, 0)), optimizer="adagrad", epochs=1)
+    with pytest.raises(ValueError, match="`clip_norm` is -1"):
+        fit(make(), batches(toy(8, 0)), optimizer="sgd", epochs=1, clip_norm=-1)
+    wrong = TensorDataset(tg.zeros(4, 3, 8, 8), tg.tensor([0, 1, 2, 4]))
+    with pytest.raises(IndexError, match=r"cross_entropy: .*4"):
+        fit(make(), batches(wrong), optimizer="sgd", epochs=1, quiet=True)
+
+
+def test_soft_labels_train_and_count(toy):
+    data = toy(16, 0)
+    soft = TensorDataset(data.tensors[0], F.one_hot(data.tensors[1], 4).float())
+    a, b = make(), make()
+    hard_rows = fit(a, batches(data), optimizer="sgd", epochs=2, quiet=True)
+    soft_rows = fit(b, batches(soft), optimizer="sgd", epochs=2, quiet=True)
+    assert soft_rows[-1]["train_accuracy"] == hard_rows[-1]["train_accuracy"]
+    assert soft_rows[-1]["train_loss"] == pytest.approx(hard_rows[-1]["train_loss"], rel=1e-5)
+
+
+def test_the_package_has_it_without_importing_it_first():
+    code = (
+        "import sys, tinygrad_cnn as tg; light = 'rich' not in sys.modules; "
+        "sys.exit(not (light and callable(tg.train.fit) and callable(tg.viz.curves)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="module 'tinygrad_cnn' has no attribute 'trian'"):
+        tg.trian  # noqa: B018
+
+
+def test_the_share_of_time_spent_waiting_for_data(toy):
+    ready = batches(toy(24, 0))
+
+    class Slow:
+        def __iter__(self):
+            for batch in ready:
+                time.sleep(0.05)
+                yield batch
+
+    def slow_loss(scores, labels):
+        time.sleep(0.05)
+        return F.cross_entropy(scores, labels)
+
+    (slow,) = fit(make(), Slow(), optimizer="sgd", epochs=1, quiet=True)
+    assert slow["data_wait"] > 0.6
+    (busy,) = fit(make(), ready, optimizer="sgd", epochs=1, loss=slow_loss, quiet=True)
+    assert busy["data_wait"] < 0.1
+    assert busy["seconds"] >= 0.15
+    assert busy["images_per_second"] <= 24 / 0.15

@@ -1,0 +1,133 @@
+"""The look of all pictures: figures without a display or pyplot's global state, colours, grids.
+
+Colours are from Okabe and Ito's palette ("Color Universal Design", 2008), which people with any
+kind of colour vision can tell apart; curves also differ in their markers and dashes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "PALETTE",
+    "QUIET",
+    "TRAIN",
+    "VALIDATION",
+    "Picture",
+    "StrPath",
+    "hide_ticks",
+    "mosaic",
+    "new_figure",
+    "plain_axes",
+    "save",
+    "to_pixels",
+]
+
+PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+TRAIN: Final[dict[str, Any]] = {"color": PALETTE[0], "marker": "o", "linestyle": "-"}
+VALIDATION: Final[dict[str, Any]] = {"color": PALETTE[1], "marker": "s", "linestyle": "--"}
+QUIET: Final = "#666666"
+
+StrPath = str | os.PathLike[str]
+
+
+class Picture(Figure):
+    """A Matplotlib figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png")
+        return out.getvalue()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    figure = Picture(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: StrPath | None) -> Figure:
+    """Write ``figure`` to ``path``, if one is given, and return it."""
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def plain_axes(axes: Axes, grid: str = "both") -> None:
+    """Light grid lines behind the data, and no frame above and on the right."""
+    axes.grid(axis=grid, color="#dddddd", linewidth=0.7)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def hide_ticks(axes: Axes) -> None:
+    """No ticks and no frame: the axes hold an image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def to_pixels(
+    images: Tensor | NDArray[Any],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> NDArray[np.float32]:
+    """Images (n, c, h, w) or (c, h, w) as they are shown: (n, h, w, 3) or (n, h, w, 1) in [0, 1].
+
+    Bytes are divided by 255; of floats, the normalisation by ``mean`` and ``std`` is undone.
+
+    Raises
+    ------
+    ValueError
+        The shape is another one, or there are neither 1 nor 3 channels.
+
+    Examples
+    --------
+    >>> to_pixels(np.array([[[[-1.0, 1.0]]]]), mean=[0.5], std=[0.25]).ravel().tolist()
+    [0.25, 0.75]
+    """
+    array = images.array if isinstance(images, Tensor) else np.asarray(images)
+    array = array[None] if array.ndim == 3 else array
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise ValueError(
+            f"to_pixels: `images` has shape {array.shape}, expected (n, c, h, w) with 1 or 3 "
+            "channels"
+        )
+    pixels = array.transpose(0, 2, 3, 1).astype(np.float32)  # (n, h, w, c)
+    if array.dtype == np.uint8:
+        return pixels / np.float32(255)
+    if mean is not None and std is not None:
+        pixels = pixels * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
+    return pixels.clip(0, 1)
+
+
+def mosaic(tiles: NDArray[Any], columns: int | None = None, gap: int = 1) -> NDArray[Any]:
+    """Tiles (n, h, w) or (n, h, w, c) in one picture, row by row, with nan between them.
+
+    Examples
+    --------
+    >>> mosaic(np.ones((3, 2, 2)), columns=2).shape
+    (5, 5)
+    """
+    n, h, w = tiles.shape[:3]
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    size = rows * (h + gap) - gap, columns * (w + gap) - gap
+    out = np.full((*size, *tiles.shape[3:]), np.nan, np.float32)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (h + gap), i % columns * (w + gap)
+        out[top : top + h, left : left + w] = tile
+    return out
