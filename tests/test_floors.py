@@ -15,6 +15,7 @@ FLOORS = {  # the table in CONTRIBUTING.md
     "ops": 2,
     "functions": 3,
     "tensor": 3,
+    "func": 4,
     "nn.functional": 4,
     "nn": 5,
     "optim": 5,

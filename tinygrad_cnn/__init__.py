@@ -6,7 +6,7 @@ from importlib import import_module as _import_module
 
 import numpy as _np
 
-from tinygrad_cnn import autograd
+from tinygrad_cnn import autograd, func
 from tinygrad_cnn.autograd import (
     enable_grad,
     inference_mode,
@@ -397,6 +397,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "gather",
     "ge",
     "gelu",

@@ -11,7 +11,9 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 def test_there_are_examples():
-    assert {"train_by_hand", "custom_operation", "double_backward"} <= {p.stem for p in EXAMPLES}
+    assert {"train_by_hand", "custom_operation", "double_backward", "certify_your_own_op"} <= {
+        p.stem for p in EXAMPLES
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)

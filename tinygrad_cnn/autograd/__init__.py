@@ -1,7 +1,9 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
+from tinygrad_cnn.autograd.checking import gradcheck, gradgradcheck
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
 from tinygrad_cnn.autograd.hooks import RemovableHandle
+from tinygrad_cnn.autograd.judging import GradientError, UndecidedError
 from tinygrad_cnn.autograd.modes import (
     detect_anomaly,
     enable_grad,
@@ -24,16 +26,20 @@ __all__ = [
     "ErrorSample",
     "Function",
     "FunctionCtx",
+    "GradientError",
     "Leaf",
     "Node",
     "Op",
     "RemovableHandle",
     "Sample",
     "Saved",
+    "UndecidedError",
     "backward",
     "detect_anomaly",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "is_anomaly_enabled",
     "is_grad_enabled",

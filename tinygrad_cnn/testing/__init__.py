@@ -1,6 +1,32 @@
-"""Property tests of derivatives: sources of sample arguments, checks by finite differences."""
+"""Property tests: strategies, gradient checks with verdicts, certificates, mutation of rules."""
 
+from tinygrad_cnn.autograd.judging import Finding, GradientError, UndecidedError
+from tinygrad_cnn.autograd.samples import ErrorSample, Sample
+from tinygrad_cnn.testing.certificate import Certificate, Certificates, Result
+from tinygrad_cnn.testing.certification import CHECK_NAMES, certify, certify_all
 from tinygrad_cnn.testing.draws import GeneratorDraw, HypothesisDraw
-from tinygrad_cnn.testing.gradients import GradientError, check_adjoint, check_gradients
+from tinygrad_cnn.testing.gradients import check_adjoint, check_gradients
+from tinygrad_cnn.testing.layouts import LAYOUTS, laid_out
+from tinygrad_cnn.testing.mutation import Mutation, mutate
 
-__all__ = ["GeneratorDraw", "GradientError", "HypothesisDraw", "check_adjoint", "check_gradients"]
+__all__ = [
+    "CHECK_NAMES",
+    "LAYOUTS",
+    "Certificate",
+    "Certificates",
+    "ErrorSample",
+    "Finding",
+    "GeneratorDraw",
+    "GradientError",
+    "HypothesisDraw",
+    "Mutation",
+    "Result",
+    "Sample",
+    "UndecidedError",
+    "certify",
+    "certify_all",
+    "check_adjoint",
+    "check_gradients",
+    "laid_out",
+    "mutate",
+]

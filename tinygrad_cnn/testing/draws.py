@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["GeneratorDraw", "HypothesisDraw"]
+__all__ = ["EdgeDraw", "GeneratorDraw", "HypothesisDraw"]
 
 Array = np.ndarray[Any, Any]
 
@@ -114,3 +114,43 @@ class HypothesisDraw(_Draw):
     def integer(self, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``, both included."""
         return int(self._draw(self._integers(low, high)))
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator with a drawn seed: one of few, which shrinks in few steps."""
+        return np.random.default_rng(self.integer(0, 1023))
+
+
+class EdgeDraw(_Draw):
+    """Choices of another source, but shapes without axes, or with a side of 0, where allowed.
+
+    Attributes
+    ----------
+    met
+        Whether a shape of the wanted kind has been drawn.
+    """
+
+    def __init__(self, source: Any, kind: str) -> None:
+        self._source, self._kind = source, kind
+        self.met = False
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        return int(self._source.integer(low, high))
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> tuple[int, ...]:
+        """() for the kind "0-d", a shape with a side of 0 for "empty"."""
+        if self._kind == "0-d" and min_dims == 0:
+            self.met = True
+            return ()
+        shape = super().shape(max(min_dims, self._kind == "empty"), max_dims, min_side)
+        if self._kind == "empty" and min_side == 0 and shape:
+            self.met = True
+            at = self.integer(0, len(shape) - 1)
+            shape = (*shape[:at], 0, *shape[at + 1 :])
+        return shape
+
+    def broadcast_shapes(self, n: int = 2) -> tuple[tuple[int, ...], ...]:
+        """``n`` shapes that broadcast together; for "empty" none is stretched over the 0."""
+        if self._kind == "empty":
+            return (self.shape(),) * n
+        return super().broadcast_shapes(n)
