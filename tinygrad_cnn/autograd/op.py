@@ -81,8 +81,7 @@ class Op:
 
         # What runs on raw arrays while gradients are not recorded: one rule for all inputs.
         self.fused = Rule(fused) if fused is not None else None
-        self.joint = Rule(joint) if joint is not None else None
-        self.raw = self.joint or self.fused
+        self.joint = Rule(joint) if joint is not None else self.fused
         rules = vjp if isinstance(vjp, tuple) else (vjp,) * (vjp is not None)
         self.rules = tuple(Rule(r) if r is not None else None for r in rules)
         if self.fused is None:
@@ -233,10 +232,10 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
     ) -> tuple[Any, ...]:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
-        if self.raw is not None and not recording:
-            values = [self._for_raw(n, node, wanted) for n in self.raw.names]
+        if self.joint is not None and not recording:
+            values = [self._for_joint(n, node, wanted) for n in self.joint.names]
             waits = g.pending is not None and "g" in self.takes and _waits(g.pending)
-            gradients = self.raw.function(g.pending if waits else g.array, *values)
+            gradients = self.joint.function(g.pending if waits else g.array, *values)
             return tuple([None if a is None else wrap(a) for a in gradients])
         if self.fused is not None:
             return self._through_reference(node, g, wanted)
@@ -257,7 +256,7 @@ class Op:
             out.append(rule.function(g, *[have[n] for n in rule.names]))
         return tuple(out)
 
-    def _for_raw(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
+    def _for_joint(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
         """The value a rule on raw arrays asks for; None if no wanted gradient depends on it."""
         if self.fused is None and (name in self.args or name == "y"):
             if not any(u < len(wanted) and wanted[u] for u in self._users(name)):
