@@ -260,3 +260,32 @@ def test_what_runs_sees_the_callers_context():
             op(tg.ones(2))
         assert np.geterr()["divide"] == "warn"
     assert seen == [(True, "jit", "ignore"), (False, "reference", "ignore")]
+
+
+def test_sums_that_come_with_a_gradient_are_those_of_the_normalisation(net, monkeypatch):
+    """A 3x3 convolution right behind the ReLU takes them on its way."""
+    from tinygrad_cnn.ops import activation
+
+    conv, norm, x = net
+    last = nn.Conv2d(C, C, 3, padding=1)
+    weights = tg.randn(2, C, 6, 6)
+    seen = []
+
+    class Masked(activation.Masked):
+        def __init__(self, g, by, sums=None):
+            super().__init__(g, by, sums)
+            seen.append(sums is not None)
+
+    monkeypatch.setattr(activation, "Masked", Masked)
+
+    def gradients(kernels):
+        tg.set_kernels(kernels)
+        source = x.detach().requires_grad_()
+        hidden = F.relu(norm(conv(source)))
+        loss = (last(hidden) * weights).sum()
+        return tg.autograd.grad(loss, [source, hidden, norm.weight, norm.bias, last.weight])
+
+    for fused, plain in zip(gradients("jit"), gradients("reference"), strict=True):
+        scale = float(plain.abs().max())
+        np.testing.assert_allclose(fused.numpy() / scale, plain.numpy() / scale, atol=2e-5)
+    assert seen == [True]
