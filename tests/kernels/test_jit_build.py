@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.choice import NoCompiler
-from tinygrad_cnn.kernels.jit import build, compiling, entry
+from tinygrad_cnn.kernels.jit import build, compiling, entry, processor
 
 SOURCE = """
 from tinygrad_cnn.kernels.jit.build import kernel
@@ -250,10 +251,17 @@ def test_exponentials_and_logarithms_are_the_c_librarys(load: Any, tmp_path: Pat
         np.testing.assert_allclose(out, np.exp(x) + np.log(x) + np.tanh(x), rtol=1e-6)
 
 
-def test_the_key_follows_what_the_code_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_follows_what_the_code_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "_version.py").write_text("version_version = '0.0'")
+    other = ModuleSpec("llvmlite", None, origin=str(tmp_path / "__init__.py"))
     seen = {build.cache_folder()}
     for change in (
+        lambda: monkeypatch.setattr(build, "find_spec", lambda name: other),
+        (tmp_path / "_version.py").unlink,  # then llvmlite itself is asked
         lambda: monkeypatch.setattr("llvmlite.__version__", "0.0"),
+        lambda: monkeypatch.setattr(processor, "identity", lambda: "another processor"),
         lambda: monkeypatch.setenv("NUMBA_CPU_NAME", "other"),
         lambda: monkeypatch.setenv("NUMBA_CPU_FEATURES", "+other"),
         lambda: monkeypatch.setenv("TINYGRAD_CNN_JIT_TEST", "1"),
@@ -262,7 +270,7 @@ def test_the_key_follows_what_the_code_depends_on(monkeypatch: pytest.MonkeyPatc
         change()
         build.cache_folder.cache_clear()
         seen.add(build.cache_folder())
-    assert len(seen) == 6
+    assert len(seen) == 9
     monkeypatch.setenv(build.QUIET, "1")
     build.cache_folder.cache_clear()
     assert build.cache_folder() in seen

@@ -20,7 +20,7 @@ class NoCompiler(Exception):
 
 @cache
 def has_llvmlite() -> bool:
-    """Tell whether llvmlite, which runs compiled kernels, is installed, without importing it."""
+    """Tell whether llvmlite, which compiles kernels, is installed, without importing it."""
     return find_spec("llvmlite") is not None
 
 

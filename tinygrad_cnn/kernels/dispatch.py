@@ -100,7 +100,7 @@ _compiled: dict[str, Callable[..., Any] | None] = {}
 
 
 def _load(name: str) -> Callable[..., Any] | None:
-    """Import the compiled kernel, and with the first one LLVM."""
+    """Import the compiled kernel, and with the first one the pool of threads."""
     found = None
     if choice.has_llvmlite():
         module = f"{__package__}.jit.{_MODULES.get(name, 'optimizers')}"
@@ -132,7 +132,14 @@ def fuses(x: Any) -> bool:
     wanted = chosen.get()
     if wanted == "reference" or (wanted == "auto" and x.size < LEAST):
         return False
-    return (_compiled["conv2d"] if "conv2d" in _compiled else _load("conv2d")) is not None
+    if "conv2d" not in _compiled:
+        try:
+            _load("conv2d")
+        except Exception as error:
+            if wanted == "jit" or isinstance(error, MemoryError):
+                raise
+            _give_up("conv2d", error)
+    return _compiled["conv2d"] is not None
 
 
 def _computed(plain: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

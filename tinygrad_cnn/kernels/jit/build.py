@@ -2,8 +2,8 @@
 
 `kernel` marks a function and does nothing else. At an entry's first launch with some types of
 arguments its object code is looked for in `cache_folder`; only if it is not there is Numba imported
-to make it (`compiling`). LLVM itself (llvmlite) loads it: a process whose kernels have been
-compiled before never sees Numba.
+to make it (`compiling`). A process whose kernels have been compiled before sees neither Numba nor,
+where the package has a loader of its own (`elf`), LLVM.
 
 The folder's name has a hash over all sources of ``kernels/jit``, the processor, the versions, and
 the settings that sources may read from the environment (every variable that starts with
@@ -22,11 +22,11 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import llvmlite
-import llvmlite.binding as llvm
+from . import processor
 
 __all__ = ["Kernel", "cache_folder", "kernel", "machine_code", "progress", "user_cache_folder"]
 
@@ -51,6 +51,17 @@ def user_cache_folder() -> Path:
     return Path(base) / "tinygrad_cnn"
 
 
+def _llvmlite_version() -> str:
+    """Return what tells llvmlite's version, without importing it if that is possible."""
+    spec = find_spec("llvmlite")
+    if spec and spec.origin:
+        with suppress(OSError):
+            return Path(spec.origin).with_name("_version.py").read_text(encoding="utf-8")
+    import llvmlite
+
+    return str(llvmlite.__version__)
+
+
 @functools.cache
 def cache_folder() -> Path:
     """Return the folder for machine code of these sources on this processor.
@@ -59,10 +70,9 @@ def cache_folder() -> Path:
     belongs to one version of Numba, is.
     """
     parts = [
-        llvmlite.__version__,
+        _llvmlite_version(),
         sys.version,
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
+        processor.identity(),
         *(os.environ.get(name, "") for name in NUMBA_SETTINGS),
         *sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(SETTINGS)),
     ]

@@ -22,7 +22,9 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from .build import Kernel
-from .vector import TILE, Emitter, Instruction, Value
+from .elf import C_LIBRARY
+from .emitter import Emitter
+from .vector import TILE, Instruction, Value
 
 __all__ = ["compile_entry"]
 
@@ -32,9 +34,6 @@ HEAD = object.__basicsize__  # bytes before an object's own fields
 DATA, DIMENSIONS, STRIDES = HEAD, HEAD + 16, HEAD + 24
 
 _WORD = ir.IntType(64)
-_C_LIBRARY = {"memcpy", "memmove", "memset"} | {
-    name + kind for name in ("exp", "log", "tanh", "sqrt", "pow", "fma") for kind in ("", "f")
-}
 _made: dict[int, tuple[Any, Any]] = {}  # by identity: (what it was made of, what was made)
 
 
@@ -192,7 +191,7 @@ def compile_entry(
     name = compiled.fndesc.llvm_func_name
     for function in module.functions:
         if function.is_declaration:
-            if not function.name.startswith("llvm.") and function.name not in _C_LIBRARY:
+            if not function.name.startswith("llvm.") and function.name not in C_LIBRARY:
                 raise RuntimeError(f"{kernel.__name__}: machine code calls {function.name!r}")
         elif function.name != name:
             function.linkage = "internal"  # Numba numbers names anew in each process

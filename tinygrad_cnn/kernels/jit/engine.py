@@ -1,20 +1,27 @@
-"""LLVM in this process: object code into memory, and addresses of what is in it."""
+"""Object code into this process's memory, and addresses of what is in it.
+
+On Linux the package's own loader does it (`elf`), where it can; else LLVM.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
-import llvmlite.binding as llvm
+from . import elf
 
 __all__ = ["address_of", "emit", "load"]
 
 _lock = threading.Lock()
+_addresses: dict[str, int] = {}  # of functions that LLVM has not loaded
 
 
 def _machine(**options: Any) -> Any:
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
@@ -25,7 +32,9 @@ def _machine(**options: Any) -> Any:
 
 @functools.cache
 def _engine() -> Any:
-    """Return the one engine, which keeps all code until the process ends."""
+    """Return LLVM's one engine, which keeps all code until the process ends."""
+    import llvmlite.binding as llvm
+
     machine = _machine(opt=0)  # it compiles nothing itself
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
@@ -36,8 +45,14 @@ def load(code: bytes) -> None:
     Raises
     ------
     RuntimeError: not object code of this machine.
+    OSError: the system allows no new executable memory.
     """
     with _lock:
+        with suppress(elf.NotLoadable):
+            _addresses.update(elf.load(code))
+            return
+        import llvmlite.binding as llvm
+
         engine = _engine()
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
@@ -51,7 +66,9 @@ def address_of(symbol: str) -> int:
     RuntimeError: no object code that was loaded has it.
     """
     with _lock:
-        address = int(_engine().get_function_address(symbol))
+        address = _addresses.get(symbol)
+        if address is None and _engine.cache_info().currsize:
+            address = int(_engine().get_function_address(symbol))
     if not address:
         raise RuntimeError(f"machine code has no function {symbol!r}")
     return address
@@ -59,6 +76,8 @@ def address_of(symbol: str) -> int:
 
 def emit(assembly: str) -> bytes:
     """Return object code of a module in LLVM's language, little optimised."""
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_asmparser()
     module = llvm.parse_assembly(assembly)
     module.verify()

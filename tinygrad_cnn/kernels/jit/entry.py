@@ -24,7 +24,7 @@ from ..reference.layout import Array
 from . import pool
 from .build import Kernel, machine_code
 from .engine import address_of, load
-from .pool_code import ARGUMENTS, CHECKED_FLAGS, DESCRIPTION, HEAD, OTHER_TYPES
+from .pool_words import ARGUMENTS, CHECKED_FLAGS, DESCRIPTION, HEAD, OTHER_TYPES
 
 __all__ = ["run"]
 
@@ -38,7 +38,7 @@ def _word(address: int) -> int:
 
 
 def _row(array: Array) -> tuple[int, int, int]:
-    """Return by what machine code recognises arrays like this one (`pool_code`)."""
+    """Return by what machine code recognises arrays like this one (`pool_words`)."""
     at = id(array)
     flags = ctypes.c_int32.from_address(at + HEAD + 48).value & CHECKED_FLAGS
     axes = ctypes.c_int32.from_address(at + HEAD + 8).value

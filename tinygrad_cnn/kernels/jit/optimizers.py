@@ -16,7 +16,7 @@ import numpy as np
 from ..reference.layout import Array
 from .build import kernel
 from .launch import run, shares
-from .pool_code import HEAD
+from .pool_words import HEAD
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
 __all__ = ["adam", "sgd"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from .build import machine_code
 from .engine import address_of, load
-from .pool_code import (
+from .pool_words import (
     BUSY,
     FUNCTIONS,
     IDLE,
@@ -33,7 +33,6 @@ from .pool_code import (
     TICKET,
     WAIT,
     WAITING,
-    pool_code,
 )
 
 __all__ = ["MOST", "STATE", "launch", "ready"]
@@ -48,7 +47,14 @@ _memory = np.zeros(STATE_BYTES + 3 * 64, np.uint8)
 STATE: int = _memory.ctypes.data + -_memory.ctypes.data % 64  # its address, on a cache line
 _SEMAPHORES = STATE + STATE_BYTES  # room for two, 64 bytes each
 
-_code, _symbol = machine_code("pool", "pool", pool_code)
+
+def _make(symbol: str) -> bytes:
+    from .pool_code import pool_code
+
+    return pool_code(symbol)
+
+
+_code, _symbol = machine_code("pool", "pool", _make)
 load(_code)
 _places = [address_of(f"{_symbol}_{name}") for name in FUNCTIONS]
 # Functions that let go of the interpreter's lock.

@@ -20,34 +20,31 @@ from contextlib import contextmanager
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from .vector import Emitter, Value
+from .emitter import Emitter
+from .pool_words import (
+    ARRAY_WORDS,
+    BLOCK,
+    BUSY,
+    CHECKED_FLAGS,
+    DESCRIPTION,
+    DONE,
+    FUNCTION,
+    HEAD,
+    IDLE,
+    LAUNCHED,
+    LONG,
+    OTHER_TYPES,
+    POST,
+    SLEEPING,
+    SPINS,
+    STOP,
+    TICKET,
+    WAIT,
+    WAITING,
+)
+from .vector import Value
 
-__all__ = [
-    "ARGUMENTS", "ARRAY_WORDS", "BUSY", "CHECKED_FLAGS", "DESCRIPTION", "FUNCTIONS", "HEAD",
-    "IDLE", "LAUNCHED", "LONG", "OTHER_TYPES",
-    "POST", "SLEEPING", "SPINS", "STATE_BYTES", "STOP", "TICKET", "WAIT", "WAITING", "pool_code",
-]  # fmt: skip
-
-# Places in the state, in bytes; what different threads write is on different cache lines. WAIT and
-# POST are addresses of functions; their semaphores' words follow: for workers, for the launch.
-TICKET, DONE, FUNCTION, BLOCK, SLEEPING, WAITING, BUSY = 0, 64, 128, 136, 192, 256, 320
-STOP, SPINS, WAIT, POST, IDLE, LAUNCHED = 384, 392, 400, 408, 416, 424
-LONG = 432  # ticks of a part from which on a job is long
-STATE_BYTES = 448
-
-# A block begins with the addresses of the state and of a table, and the number of parts. The table
-# has the entry's address, a count, and so many times `ARRAY_WORDS` words, by which an array among
-# the arguments is recognised: where its address is in the block, the type of the object, its dtype
-# (the first fields of NumPy's PyArray_Descr) and its number of axes and flags.
-ARGUMENTS = 3
-ARRAY_WORDS = 4
-CHECKED_FLAGS = 0x101  # C-contiguous, aligned
-DESCRIPTION = ~(0xFF << 24)  # of the dtype's first 8 bytes: all but unused flags
-
-OTHER_TYPES = 1  # what `launch` returns if not 0
-
-HEAD = object.__basicsize__
-FUNCTIONS = ("launch", "work", "spin")
+__all__ = ["pool_code"]
 
 _WORD, _SHORT, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 _ENTRY = ir.FunctionType(_SHORT, [_BYTES, _BYTES, _WORD, _WORD, _WORD])

@@ -1,0 +1,169 @@
+"""Kernels that are loaded without LLVM: same results, no llvmlite, no memory that is both written
+and executed. Each test's code runs in processes of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+
+from tinygrad_cnn.kernels.jit import elf, engine
+from tinygrad_cnn.kernels.jit.build import HEADER, cache_folder
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64",
+    reason="the loader is for Linux on x86-64",
+)
+
+PRELUDE = """
+import hashlib, os, sys
+from pathlib import Path
+import numpy as np
+import tinygrad_cnn as tg
+from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels.jit import elf
+def known(names=("numba", "llvmlite")):
+    return [name for name in names if name in sys.modules]
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    """Run code after the prelude in a new interpreter and return what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PRELUDE + code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+EVERY_KERNEL = """
+from tinygrad_cnn.train import warmup
+kernels.set_kernels("jit")
+kernels.set_num_threads(2)
+random, sums = tg.Generator(3), hashlib.sha256()
+for _, make, shape in warmup.pieces():
+    tg.manual_seed(0)
+    model, x = make(), tg.randn(*shape, generator=random)
+    y = tg.randint(0, 10, (shape[0],), generator=random)
+    for optimizer in (tg.optim.SGD, tg.optim.Adam):
+        step = optimizer(list(model.parameters()), lr=1e-3)
+        tg.nn.functional.cross_entropy(model(x), y).backward()
+        step.step()
+    for parameter in model.parameters():
+        sums.update(parameter.detach().numpy().tobytes())
+"""
+WITH_LLVM = """
+def refuse(code):
+    raise elf.NotLoadable
+elf.load = refuse
+"""
+
+
+@pytest.fixture(scope="module")
+def _compiled() -> None:
+    """Nothing is left to compile for `EVERY_KERNEL`."""
+    python(EVERY_KERNEL)
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_every_kernel_computes_what_it_does_when_llvm_loads_it() -> None:
+    report = "print(sums.hexdigest(), known())"
+    alone = python(EVERY_KERNEL + report).split(maxsplit=1)
+    with_llvm = python(WITH_LLVM + EVERY_KERNEL + report).split(maxsplit=1)
+    assert alone[0] == with_llvm[0]
+    assert (alone[1], with_llvm[1]) == ("[]", "['llvmlite']")
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_no_kernel_is_left_to_llvm() -> None:
+    files = list(cache_folder().glob("*.o"))
+    assert len(files) >= 20
+    for path in files:
+        assert elf._Object(path.read_bytes()[len(HEADER) + 130 :]).functions(0), path.name
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_no_memory_is_both_written_and_executed() -> None:
+    code = """
+lines = Path("/proc/self/maps").read_text().splitlines()
+print(sum("w" in line.split()[1] and "x" in line.split()[1] for line in lines))
+"""
+    assert python(EVERY_KERNEL + code) == "0"
+
+
+def test_a_forked_child_has_the_code_and_loads_more() -> None:
+    code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks while threads run
+kernels.set_kernels("jit")
+x = np.random.default_rng(0).standard_normal((2, 16, 64, 64), np.float32)
+expected = kernels.relu(x)
+def right():
+    return np.array_equal(kernels.relu(x), expected) and np.isfinite(kernels.channel_sum(x)).all()
+child = os.fork()
+if child == 0:
+    os._exit(0 if right() else 1)
+print(os.waitpid(child, 0)[1], right(), known())
+"""
+    python(code)  # compiles what is missing
+    assert python(code) == "0 True []"
+
+
+def test_where_new_code_may_not_run_numpy_computes() -> None:
+    """As under systemd's MemoryDenyWriteExecute: PR_SET_MDWE."""
+    code = """
+import ctypes, warnings
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    print("skip")
+    sys.exit()
+warnings.simplefilter("always")
+with warnings.catch_warnings(record=True) as seen:
+    model = tg.nn.Sequential(tg.nn.Conv2d(16, 16, 3), tg.nn.BatchNorm2d(16), tg.nn.ReLU())
+    model(tg.randn(4, 16, 16, 16)).sum().backward()
+print(all("allows no new executable memory" in str(w.message) for w in seen), len(seen) > 0)
+"""
+    shown = python(code)
+    if shown == "skip":
+        pytest.skip("this kernel does not know PR_SET_MDWE")
+    assert shown == "True True"
+
+
+@pytest.fixture
+def _clean() -> Iterator[None]:
+    before = dict(engine._addresses)
+    yield
+    engine._addresses.clear()
+    engine._addresses.update(before)
+
+
+@pytest.mark.usefixtures("_clean")
+def test_what_this_loader_refuses_llvm_loads() -> None:
+    text = """
+@counter = global i64 41
+define i64 @tinygrad_cnn_test_counts() {
+  %old = load i64, i64* @counter
+  %new = add i64 %old, 1
+  store i64 %new, i64* @counter
+  ret i64 %new
+}
+"""
+    code = engine.emit(text)
+    with pytest.raises(elf.NotLoadable, match="flags"):
+        elf.load(code)
+    engine.load(code)
+    count = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.address_of("tinygrad_cnn_test_counts"))
+    assert [count(), count()] == [42, 43]
+    with pytest.raises(RuntimeError, match="no function 'nothing'"):
+        engine.address_of("nothing")
