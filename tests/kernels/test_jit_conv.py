@@ -65,8 +65,8 @@ def three(
         np.testing.assert_allclose(ours, true, rtol=0, atol=atol)
         assert ours.flags.writeable
         assert not any(np.may_share_memory(ours, a) for a in given)
-    assert is_channels_last(y)
-    assert is_channels_last(gx)
+    for image in (y, gx):  # plane by plane if there are few channels
+        assert is_channels_last(image) or (image.flags.c_contiguous and image.shape[1] < TILE.lanes)
     for before, after in zip((x, w, g), given, strict=True):
         np.testing.assert_array_equal(before, after)
     return y, gx, gw

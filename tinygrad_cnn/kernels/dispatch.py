@@ -62,9 +62,6 @@ LEAST_CONV = 1 << 10  # there is more to do for each of them
 LEAST_PRODUCT = 1 << 21  # multiplications
 LEAST_PASS = 1 << 16  # where NumPy needs one pass too
 
-# What is pending is computed a vector of channels at a time: with fewer, most of it would be empty.
-FEWEST_CHANNELS = 16
-
 _FLOAT32 = np.dtype(np.float32)
 _MODULES = {  # where in kernels/jit the compiled kernels are
     "add": "arithmetic",
@@ -127,7 +124,7 @@ def fuses(x: Any) -> bool:
     """Return whether what is computed from x (n, c, h, w) may be left pending: compiled kernels are
     in use for arrays like it.
     """
-    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0 or x.shape[1] < FEWEST_CHANNELS:
+    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
         return False
     wanted = chosen.get()
     if wanted == "reference" or (wanted == "auto" and x.size < LEAST):

@@ -18,9 +18,12 @@ from ..reference.conv import minimal, phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
+from .conv_planes import correlate_planes, correlate_planes_weight, readable, worthwhile
 from .launch import FLOAT32, nchw, new_images, shares
 from .moments import channel_moments
 from .pixels import Source, source_of
+from .planes import planes_of
+from .vector import BYTES
 
 __all__ = ["Images", "conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
 
@@ -43,6 +46,23 @@ def _correlate(
     if exact or windows.groups > 1 or not out.flags.c_contiguous:
         return conv_direct.correlate(x, w, bias, out, windows, parts, moments=moments)
     return conv_few.correlate_few(x, w, bias, out, windows, parts, moments=moments)
+
+
+def _by_planes(
+    x: Images, w: Array, bias: Array | None, windows: Windows, *, moments: bool = False
+) -> tuple[Array, tuple[Array, Array] | None] | None:
+    """Correlate x with w (f, c, kh, kw) plane by plane if that is faster and rounding is free."""
+    n, c = x.shape[:2]
+    f = w.shape[0]
+    size = windows.size[0] * windows.size[1]
+    parts = shares(x.nbytes + n * f * size * BYTES)
+    exact = conv_algorithm() == "direct"  # a NaN must stay in its windows
+    if exact or not worthwhile(x.shape, f, windows, parts) or minimal(windows, c, f):
+        return None
+    planes = planes_of(x)
+    if planes is None or not readable(planes, x.shape, f, windows):
+        return None
+    return correlate_planes(planes, x.shape, w, bias, windows, parts, moments=moments)
 
 
 def _few(f: int, depth: int) -> bool:
@@ -88,12 +108,15 @@ def conv2d(
         check_shape("conv2d", "bias", b.shape, (f,))
     if not supports_conv2d(x, w, b) or max(size[1], kh * kw) > LONGEST_TABLE:
         return NotImplemented
+    origin = (-padding[0][0], -padding[1][0])
+    windows = Windows((kh, kw), size, origin, stride, dilation, groups)
+    planar = _by_planes(x, w, b, windows, moments=moments)
+    if planar is not None:
+        return planar if moments else planar[0]
     image = source_of(x)
     if image is None:
         return NotImplemented
     out = new_images(x.shape[0], *size, f)
-    origin = (-padding[0][0], -padding[1][0])
-    windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     parts = shares(image.other.nbytes + out.nbytes)
     bias = None if b is None else _plain(b)
     found = None
@@ -138,6 +161,14 @@ def conv2d_input(
     check_shape("conv2d_input", "g", g.shape, (n, f, *out_size))
     if not supports_conv2d(g, w) or max(wide, kh * kw) > LONGEST_TABLE:
         return NotImplemented
+    if stride == (1, 1) and groups == 1:
+        origin = ((kh - 1) * dilation[0], (kw - 1) * dilation[1])
+        origin = (padding[0][0] - origin[0], padding[1][0] - origin[1])
+        whole = Windows((kh, kw), size, origin, (1, 1), dilation, 1)
+        turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (c, f, kh, kw)
+        planar = _by_planes(g, turned, None, whole)
+        if planar is not None:
+            return planar[0] if by is None else Masked(planar[0], by)
     grad = source_of(g)
     if grad is None:
         return NotImplemented
@@ -199,10 +230,18 @@ def conv2d_weight(
         return NotImplemented
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
+    parts = shares(x.nbytes + g.nbytes)
+    free = conv_algorithm() != "direct" and not minimal(windows, c, f)
+    if free and worthwhile(x.shape, f, windows, parts):
+        planes, gradient = planes_of(x), planes_of(g)
+        if planes is not None and gradient is not None and readable(planes, x.shape, f, windows):
+            found = correlate_planes_weight(
+                planes, x.shape, gradient, f, windows, parts, bias=bias
+            )  # fmt: skip
+            return found if bias else found[0]
     image, grad = source_of(x), source_of(g)
     if image is None or grad is None:
         return NotImplemented
-    parts = shares(image.other.nbytes + grad.other.nbytes)
     if minimal(windows, c, f):
         found = conv_winograd_weight.correlate_winograd_weight(
             image, grad, origin, parts, bias=bias

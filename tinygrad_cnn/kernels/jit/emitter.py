@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,52 @@ class Emitter:
         kinds = [pointer.type, _I32, mask.type, self.type]
         call = self._function(name, self.type, kinds)
         return self.builder.call(call, [pointer, ir.Constant(_I32, BYTES), mask, self.zero])
+
+    def pairs(self, address: Value, count: Value = None) -> tuple[Value, Value]:
+        """Return vectors of every second number from an address, and of those between.
+
+        Of `count` pairs, if it is given: else, of as many as there are lanes.
+        """
+        masks: list[Value] = [None, None]
+        if count is not None:
+            twice = self.builder.add(count, count)
+            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        low = self.load(address, masks[0])
+        high = self.load(self.add(address, self.width), masks[1])
+        first, second = (self._order(range(k, 2 * self.lanes, 2)) for k in (0, 1))
+        shuffle = self.builder.shuffle_vector
+        return shuffle(low, high, first), shuffle(low, high, second)
+
+    def store_pairs(self, even: Value, odd: Value, address: Value, count: Value = None) -> None:
+        """Write what `pairs` has read."""
+        masks: list[Value] = [None, None]
+        if count is not None:
+            twice = self.builder.add(count, count)
+            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        half = self.lanes // 2
+        for k in (0, 1):
+            lanes = range(k * half, (k + 1) * half)
+            order = self._order([lane + odd for lane in lanes for odd in (0, self.lanes)])
+            value = self.builder.shuffle_vector(even, odd, order)
+            self.store(value, self.add(address, k * self.width), masks[k])
+
+    def _order(self, lanes: Iterable[int]) -> Value:
+        return ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
+
+    def store_bytes(self, value: Value, address: Value, mask: Value = None) -> None:
+        """Write a vector of bytes."""
+        pointer = self.builder.inttoptr(address, value.type.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=1)
+            return
+        name = f"llvm.masked.store.v{self.lanes}i8.p0"
+        kinds = [value.type, pointer.type, _I32, mask.type]
+        call = self._function(name, ir.VoidType(), kinds)
+        self.builder.call(call, [value, pointer, ir.Constant(_I32, 1), mask])
+
+    def byte_constant(self, value: int) -> Value:
+        """Return a vector of one byte."""
+        return ir.Constant(ir.VectorType(_BYTE, self.lanes), [value] * self.lanes)
 
     def store(self, value: Value, address: Value, mask: Value = None) -> None:
         """Write a vector to an address, or the lanes whose mask is on."""

@@ -17,8 +17,9 @@ from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like, images_of, nchw, run, shares
+from .norm_planes import max_pool_planes
 from .pixels import COPY, Mode, arguments, fill_row, source_of
-from .vector import BYTES
+from .vector import BYTES, TILE
 
 __all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_scatter"]
 
@@ -249,13 +250,17 @@ def max_pool2d(
     """As `reference.max_pool2d`; x may be pending, and is copied if its channels are not last."""
     if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0:
         return NotImplemented
-    source = source_of(x)
-    if source is None:
-        return NotImplemented
     oh, ow = check_pool2d(
         "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
         dilation=dilation, ceil_mode=ceil_mode,
     )  # fmt: skip
+    if kernel_size == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1):
+        found = max_pool_planes(x, oh, ow) if x.shape[1] < TILE.lanes else None
+        if found is not None:
+            return found
+    source = source_of(x)
+    if source is None:
+        return NotImplemented
     n, c = x.shape[:2]
     y = empty((n, oh, ow, c), FLOAT32)
     index = empty((n, oh, ow, c), _index_dtype(kernel_size))

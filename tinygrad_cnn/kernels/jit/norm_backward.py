@@ -18,7 +18,9 @@ from ..reference.layout import Array
 from . import norm
 from .build import kernel
 from .launch import FLOAT32, nchw, run, shares
+from .norm_planes import add_up_planes
 from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, source_of
+from .planes import scattered_planes
 from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
 __all__ = ["batch_norm_backward", "gradient_sums", "norm_gradient", "written"]
@@ -247,10 +249,15 @@ def norm_gradient(
     if scale is None or centre is None or factor is None:
         return NotImplemented
     one = np.ones(c, np.float32)
+    found = np.empty((5, c), np.float32)
+    planes = scattered_planes(NormGradient(g, x, one, one, one)) if c < TILE.lanes else None
+    if planes is not None:
+        exact = add_up_planes(planes, x, centre)
+        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
+        return NormGradient(g, x, *found[:3]), found[3], found[4]
     source = source_of(NormGradient(g, x, one, one, one))
     if source is None:
         return NotImplemented
-    found = np.empty((5, c), np.float32)
     parts = shares(2 * source.other.nbytes)
     if isinstance(g, Masked) and g.sums is not None:
         total, products, pilot = g.sums
@@ -261,7 +268,10 @@ def norm_gradient(
         _add_up(source, centre, scale, factor, found, parts)
     image = nchw(source.other)
     inner = g.g if isinstance(g, Masked) else g
-    grad = inner if isinstance(inner, Scattered) else nchw(source.x)
+    grad: Array | Scattered = nchw(source.x)  # not copied again by those who read it
+    if isinstance(inner, Scattered):
+        places = inner.index if source.places is None else nchw(source.places)
+        grad = Scattered(nchw(source.x), places, inner.extent, inner.kernel_size)
     pending: Array | Scattered | Masked = grad
     if isinstance(g, Masked):
         pending = Masked(grad, Affine(image, g.by.scale, g.by.shift, True))

@@ -32,7 +32,9 @@ __all__ = [
     "arguments",
     "fill_pixels",
     "fill_row",
+    "same_array",
     "source_of",
+    "table_of",
 ]
 
 # What a source stands for, with the numbers of a channel in the rows of its table:
@@ -58,7 +60,8 @@ class Source(NamedTuple):
     places: Array | None = None  # uint8 of x's shape: where in its window a number goes
 
 
-def _table(c: int, *rows: Array | float) -> Array:
+def table_of(c: int, *rows: Array | float) -> Array:
+    """Return a `Source`'s table (5, c) that begins with such rows."""
     table = np.empty((5, c), np.float32)
     for i, row in enumerate(rows):
         table[i] = row
@@ -67,10 +70,11 @@ def _table(c: int, *rows: Array | float) -> Array:
 
 @lru_cache(maxsize=64)
 def _no_table(c: int) -> Array:
-    return _table(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
+    return table_of(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
 
 
-def _same(x: Array, y: Array) -> bool:
+def same_array(x: Array, y: Array) -> bool:
+    """Return whether both are the same numbers in memory."""
     return x is y or (
         x.ctypes.data == y.ctypes.data and x.shape == y.shape and x.strides == y.strides
     )
@@ -85,18 +89,18 @@ def source_of(x: Array | Affine | Scattered | Masked | NormGradient) -> Source |
     c = x.shape[1]
     if isinstance(x, Affine):
         image = images_like(x.x)
-        table = _table(c, x.scale, x.shift, 0 if x.relu else -np.inf)
+        table = table_of(c, x.scale, x.shift, 0 if x.relu else -np.inf)
         return Source(image, image, table, (AFFINE, 0, 0, 0))
     if isinstance(x, Masked):
-        table = _table(c, 1, 0, 0, x.by.scale, x.by.shift)
+        table = table_of(c, 1, 0, 0, x.by.scale, x.by.shift)
         return _gradient_source(x.g, x.by.x, table)
     if isinstance(x, NormGradient):
         if not isinstance(x.g, Masked):
-            return _gradient_source(x.g, x.x, _table(c, x.scale, x.slope, x.shift, 0, 1))
+            return _gradient_source(x.g, x.x, table_of(c, x.scale, x.slope, x.shift, 0, 1))
         by = x.g.by
-        if not _same(by.x, x.x):
+        if not same_array(by.x, x.x):
             return None
-        table = _table(c, x.scale, x.slope, x.shift, by.scale, by.shift)
+        table = table_of(c, x.scale, x.slope, x.shift, by.scale, by.shift)
         return _gradient_source(x.g.g, x.x, table)
     if isinstance(x, Scattered):
         return None

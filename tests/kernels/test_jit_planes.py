@@ -1,0 +1,211 @@
+"""Kernels for few channels, which work plane by plane, agree with NumPy's in float64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import laid_out, max_pool2d_loops, randoms
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+
+from test_jit_conv import PLAIN, pads, pairs
+from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three, true
+from test_jit_kernels import team
+
+from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels.jit import conv, conv_planes, max_pool, norm_backward, norm_planes, planes
+from tinygrad_cnn.kernels.jit.vector import TILE, TILES
+from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
+
+FEW = st.integers(1, TILE.lanes - 1)
+seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
+
+
+@contextmanager
+def always() -> Iterator[None]:
+    """Plane by plane wherever it is possible."""
+    former, conv_planes.BETTER = conv_planes.BETTER, 1e9
+    try:
+        yield
+    finally:
+        conv_planes.BETTER = former
+
+
+def refused(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("another kernel has computed it")
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes of x and w with few channels on both sides, and parameters, of stride 1."""
+    kernel, dilation, padding = draw(pairs), draw(pairs), draw(st.tuples(pads, pads))
+    size = [
+        draw(st.integers(max(1, (k - 1) * d + 1 - sum(p)), max(1, (k - 1) * d + 1 - sum(p)) + 20))
+        for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
+    c, f = draw(FEW), draw(FEW)
+    x, w = (draw(st.integers(3, 4)), c, *size), (f, c, *kernel)
+    return x, w, {**PLAIN, "padding": padding, "dilation": dilation}
+
+
+@given(cases(), st.sampled_from(INPUTS), st.sampled_from(GRADIENTS), st.booleans(), parts, seeds)
+def test_convolutions(
+    case: Any, kind: str, gradient: str, bias: bool, count: int, seed: int
+) -> None:
+    x_shape, w_shape, parameters = case
+    w, b = randoms(seed, w_shape, w_shape[:1], dtype="float32")
+    with always(), team(count):
+        x = an_input(kind, x_shape, seed)
+        y = conv.conv2d(x, w, b, **parameters)
+        assert y.flags.c_contiguous
+        three(x, w, b if bias else None, gradient, parameters, seed)
+        if kind == "plain":
+            x = laid_out(x, "nchw")
+            np.testing.assert_array_equal(conv.conv2d(x, w, b, **parameters), y)
+
+
+def behind_pooling(shape: tuple[int, ...], masked: bool, seed: int) -> NormGradient:
+    """The gradient of normalisation, ReLU if `masked`, and pooling of 2 x 2 pixels."""
+    half = (*shape[:2], shape[2] // 2, shape[3] // 2)
+    x, g = randoms(seed, shape, half, dtype="float32")
+    index = np.random.default_rng(seed).integers(0, 4, half).astype(np.uint8)
+    a, b, d, e, f = randoms(seed + 1, *[shape[1:2]] * 5, dtype="float32")
+    inner: Any = Scattered(g, index, shape[2:], (2, 2))
+    return NormGradient(Masked(inner, Affine(x, e, f, True)) if masked else inner, x, a, b, d)
+
+
+@given(
+    st.tuples(st.integers(1, 4), FEW, st.integers(1, 9), st.integers(1, 40)),
+    FEW, st.tuples(st.integers(1, 3), st.integers(1, 3)), st.tuples(pads, pads),
+    st.booleans(), parts, seeds,
+)  # fmt: skip
+def test_gradients_behind_pooling(
+    sides: Any, c: int, kernel: Any, padding: Any, masked: bool, count: int, seed: int
+) -> None:
+    n, f, h, wide = sides
+    g = behind_pooling((n, f, 2 * h, 2 * wide), masked, seed)
+    assert planes.planes_of(g).kind == planes.SCATTERED  # type: ignore[union-attr]
+    size = [2 * s - sum(p) + k - 1 for s, p, k in zip((h, wide), padding, kernel, strict=True)]
+    if min(size) < 1:
+        return
+    x, w = randoms(seed, (n, c, *size), (f, c, *kernel), dtype="float32")
+    parameters = {**PLAIN, "padding": padding}
+    wanted = true(g)
+    with always(), team(count):
+        gw, gbias = conv.conv2d_weight(g, x, kernel_size=kernel, bias=True, **parameters)
+        gx = conv.conv2d_input(g, w, size=tuple(size), **parameters)
+    near(gw, reference.conv2d_weight(wanted, x.astype("d"), kernel_size=kernel, **parameters))
+    near(gbias, wanted.sum((0, 2, 3)))
+    near(gx, reference.conv2d_input(wanted, w.astype("d"), size=tuple(size), **parameters))
+
+
+@given(
+    st.tuples(st.integers(1, 4), FEW, st.integers(1, 9), st.integers(1, 40)), st.booleans(), parts,
+    seeds,
+)  # fmt: skip
+def test_sums_of_a_normalisation(sides: Any, masked: bool, count: int, seed: int) -> None:
+    n, c, h, wide = sides
+    g = behind_pooling((n, c, 2 * h, 2 * wide), masked, seed).g
+    x, weight, mean, invstd = randoms(seed, (n, c, 2 * h, 2 * wide), *[(c,)] * 3, dtype="float32")
+    if isinstance(g, Masked):
+        x = g.by.x
+    args = [a.astype("d") for a in (x, weight, mean, invstd)]
+    expected = reference.batch_norm_backward(true(g), *args)
+    with team(count):
+        gx, gweight, gbias = norm_backward.norm_gradient(g, x, weight, mean, invstd)
+        again = norm_backward.norm_gradient(g, x, weight, mean, invstd)
+    near(gweight, expected[1])
+    near(gbias, expected[2])
+    near(gx.compute(), expected[0])
+    np.testing.assert_array_equal(again[1], gweight)
+
+
+def test_few_channels_are_added_up_by_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    (x,) = randoms(0, (3, 2, 8, 8), dtype="float32")
+    g = behind_pooling(x.shape, False, 0).g
+    monkeypatch.setattr(norm_backward, "_add_up", refused)
+    norm_backward.norm_gradient(g, x, None, *np.ones((2, 2), np.float32))
+
+
+@pytest.mark.parametrize("pending", [True, False])
+@given(
+    st.tuples(st.integers(1, 3), st.integers(2, TILE.lanes - 1), st.integers(1, 4),
+              st.integers(1, 40)),
+    st.booleans(), seeds,
+)  # fmt: skip
+def test_max_pooling(pending: bool, sides: Any, relu: bool, seed: int) -> None:
+    n, c, h, wide = sides
+    x, scale, shift = randoms(seed, (n, c, 2 * h, 2 * wide), (c,), (c,), dtype="float32")
+    rng = np.random.default_rng(seed)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[rng.random(x.shape) < 0.1] = -np.inf
+    x[rng.random(x.shape) < 0.3] = 1  # equal maxima
+    scale = np.abs(scale) + 1  # else infinities of both signs meet
+    window: dict[str, Any] = {
+        "kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1),
+        "ceil_mode": False,
+    }  # fmt: skip
+    given: Any = Affine(x, scale, shift, relu) if pending else x
+    assert norm_planes.max_pool_planes(given, h, wide) is not None
+    y, index = max_pool.max_pool2d(given, **window)
+    inner = x
+    if pending:
+        wide_x = x.astype("d") * scale.astype("d")[:, None, None] + shift[:, None, None]
+        inner = wide_x.astype(np.float32)  # one rounding, as of a multiply-add
+        inner = np.where(inner <= 0, np.float32(0), inner) if relu else inner
+    true_y, true_index, _ = max_pool2d_loops(inner, **window)
+    np.testing.assert_allclose(y, true_y, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(index, true_index)
+
+
+def test_a_large_image_and_a_single_one_are_left_to_others() -> None:
+    windows = conv.Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1)
+    assert conv_planes.worthwhile((8, 3, 32, 32), 3, windows, 2)
+    assert not conv_planes.worthwhile((1, 3, 32, 32), 3, windows, 2)
+    large = conv.Windows((5, 5), (996, 996), (0, 0), (1, 1), (1, 1), 1)
+    assert not conv_planes.worthwhile((8, 3, 1000, 1000), 3, large, 2)
+
+
+WIDTHS = """
+import numpy as np
+from test_jit_planes import always, behind_pooling, near, true
+from test_jit_fused import three
+from test_jit_conv import PLAIN
+from oracles import randoms
+from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels.jit import conv, max_pool, norm_backward
+from tinygrad_cnn.kernels.jit.vector import TILE
+assert TILE.lanes == {lanes}
+x, w, b = randoms(0, (5, 3, 12, 14), (3, 3, 3, 3), (3,), dtype="float32")
+with always():
+    three(x, w, b, "plain", {{**PLAIN, "padding": ((1, 1), (2, 0))}})
+    g = behind_pooling((5, 3, 10, 12), True, 1)
+    gw = conv.conv2d_weight(g, x, kernel_size=(3, 3), **PLAIN)
+    near(gw, reference.conv2d_weight(true(g), x.astype("d"), kernel_size=(3, 3), **PLAIN))
+one = np.ones(3, np.float32)
+found = norm_backward.norm_gradient(g.g, g.x, one, one, one)
+near(found[1], reference.batch_norm_backward(true(g.g), g.x.astype("d"), one, one, one)[1])
+window = dict(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), dilation=(1, 1), ceil_mode=False)
+for ours, theirs in zip(max_pool.max_pool2d(x, **window), reference.max_pool2d(x, **window)):
+    np.testing.assert_array_equal(ours, theirs)
+"""
+
+
+@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+def test_every_vector_width(lanes: int) -> None:
+    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
+    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", WIDTHS.format(lanes=lanes)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,392 @@
+"""Convolutions with few filters, plane by plane: vectors run along the pixels.
+
+An image's planes are copied to scratch memory with zeros around them, rows as wide as all windows
+need. Then a window's tap is a distance, the same for every output: the outputs of all rows are one
+long row, of which the last kernel - 1 of each image row are of no use and are dropped. For each
+tap, vectors of neighbouring pixels are multiplied by the one number of each filter; in the gradient
+of the weights, by vectors of the gradient, and the lanes are added up at the end.
+
+A NaN spreads to what is computed together with it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..memory import empty, scratch
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from .build import kernel
+from .launch import FLOAT32, run
+from .moments import finish, gathered
+from .pixels import Mode
+from .planes import SCATTERED, Planes, fill_planes
+from .products import row_step
+from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
+
+__all__ = ["correlate_planes", "correlate_planes_weight", "readable", "worthwhile"]
+
+LANES = TILE.lanes
+VECTORS = 2 if LANES == 8 else 4  # and taps of the gradient: times 6 filters, in registers
+STEP = VECTORS * LANES
+MANY, FEW = 6, 4  # filters of a block
+MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
+BETTER = 0.6  # vectors here that cost as much as one along the filters
+
+
+def _sum_of_taps(filters: int, vectors: int) -> Emit:
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, taps, count, w, bias, out, line = values
+        first = [
+            value
+            for value in (e.spread(e.add(bias, f * BYTES)) for f in range(filters))
+            for _ in range(vectors)
+        ]
+        with e.loop(count, [w, *first]) as tap:
+            w_now, *sums = tap.values
+            at = e.add(x, e.table(taps, tap.index))
+            loaded = [e.load(e.add(at, v * e.width)) for v in range(vectors)]
+            numbers = [e.add(w_now, f * BYTES) for f in range(filters)]
+            tap.next = [e.add(w_now, filters * BYTES), *row_step(e, numbers, loaded, sums)]
+        places = e.steps(out, line, filters)
+        for i, value in enumerate(tap.results[1:]):
+            e.store(value, e.add(places[i // vectors], i % vectors * e.width))
+
+    return emit
+
+
+_many_taps, _few_taps = _sum_of_taps(MANY, VECTORS), _sum_of_taps(FEW, VECTORS)
+_many_taps_narrow, _few_taps_narrow = _sum_of_taps(MANY, 1), _sum_of_taps(FEW, 1)
+
+
+@instruction
+def tap_sum(
+    _: Value, x: Value, taps: Value, count: Value, w: Value, bias: Value, out: Value, line: Value
+) -> Emit:
+    """Write ``out[f, p] = bias[f] + sum over t < count of x[taps[t] + p] w[t, f]``.
+
+    For `MANY` filters f, `line` apart, and `STEP` pixels p; w (count, MANY) is packed densely.
+    """
+    return _many_taps
+
+
+@instruction
+def tap_sum_few(
+    _: Value, x: Value, taps: Value, count: Value, w: Value, bias: Value, out: Value, line: Value
+) -> Emit:
+    """Do as `tap_sum` for `FEW` filters."""
+    return _few_taps
+
+
+@instruction
+def tap_sum_narrow(
+    _: Value, x: Value, taps: Value, count: Value, w: Value, bias: Value, out: Value, line: Value
+) -> Emit:
+    """Do as `tap_sum` for `LANES` pixels."""
+    return _many_taps_narrow
+
+
+@instruction
+def tap_sum_few_narrow(
+    _: Value, x: Value, taps: Value, count: Value, w: Value, bias: Value, out: Value, line: Value
+) -> Emit:
+    """Do as `tap_sum_few` for `LANES` pixels."""
+    return _few_taps_narrow
+
+
+def _sum_of_pixels(filters: int) -> Emit:
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, taps, g, line, count, sums = values
+        b = e.builder
+        windows = [b.add(x, e.table(taps, k)) for k in range(VECTORS)]
+        places = [e.add(sums, i * e.width) for i in range(filters * VECTORS)]
+        with e.loop(count, [e.load(place) for place in places]) as turn:
+            along = b.mul(turn.index, e.whole(e.width))
+            loaded = [e.load(b.add(window, along)) for window in windows]
+            found = []
+            for f, at in enumerate(e.steps(b.add(g, along), line, filters)):
+                grad = e.load(at)
+                for k, value in enumerate(loaded):
+                    found.append(e.fma(grad, value, turn.values[f * VECTORS + k]))
+            turn.next = found
+        for value, place in zip(turn.results, places, strict=True):
+            e.store(value, place)
+
+    return emit
+
+
+_many_pixels, _few_pixels = _sum_of_pixels(MANY), _sum_of_pixels(FEW)
+
+
+@instruction
+def pixel_sum(
+    _: Value, x: Value, taps: Value, g: Value, line: Value, count: Value, sums: Value
+) -> Emit:
+    """Add to the vectors ``sums[f, k]`` those of ``g[f, p] x[taps[k] + p]`` over `count` vectors.
+
+    For `MANY` filters f, `line` apart, and `VECTORS` taps k; the lanes stay apart.
+    """
+    return _many_pixels
+
+
+@instruction
+def pixel_sum_few(
+    _: Value, x: Value, taps: Value, g: Value, line: Value, count: Value, sums: Value
+) -> Emit:
+    """Do as `pixel_sum` for `FEW` filters."""
+    return _few_pixels
+
+
+class Geometry(NamedTuple):
+    """The numbers of a convolution that kernels need, in pixels and floats."""
+
+    n: int
+    c: int
+    h: int
+    w: int
+    f: int
+    oh: int
+    ow: int
+    top: int  # of the first window in the image: negative in the padding
+    left: int
+    height: int  # of the area under all windows
+    width: int  # from one row of the area, and of the outputs, to the next
+    line: int  # floats from one plane of outputs to the next
+    many: int  # blocks of filters
+    few: int
+    taps: int
+
+
+@lru_cache(maxsize=256)
+def _blocks(f: int) -> tuple[int, int]:
+    """Return how many blocks of `MANY` and of `FEW` filters cover f: few idle ones, few blocks."""
+    options = [(many, -(-max(0, f - MANY * many) // FEW)) for many in range(-(-f // MANY) + 1)]
+    return min(options, key=lambda pair: (MANY * pair[0] + FEW * pair[1], sum(pair)))
+
+
+@lru_cache(maxsize=256)
+def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
+    """Return a geometry, the taps' distances in bytes, and the floats of an image's area."""
+    n, c, h, w = shape
+    (kh, kw), (oh, ow), (dh, dw) = windows.kernel, windows.size, windows.dilation
+    height, width = oh + (kh - 1) * dh, ow + (kw - 1) * dw
+    # The zeros at the end of a row are also those before the next one.
+    left = windows.origin[1]
+    width = max(ow, width - max(0, min(-left, left + width - w)))
+    k, i, j = np.ogrid[:c, :kh, :kw]
+    taps = (((k * height + i * dh) * width + j * dw) * BYTES).astype(np.int64).ravel()
+    line = oh * width + -(oh * width) % LANES
+    geometry = Geometry(
+        n, c, h, w, f, oh, ow, *windows.origin, height, width, line, *_blocks(f), taps.size
+    )
+    table = np.concatenate([taps, taps[-1:].repeat(VECTORS)])
+    return geometry, table, c * height * width + STEP + width
+
+
+def worthwhile(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
+    """Return whether f filters over images of `shape` (n, c, h, w) are faster plane by plane.
+
+    >>> worthwhile((8, 3, 32, 32), 64, Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 1)
+    False
+    """
+    if windows.groups != 1 or windows.stride != (1, 1) or f >= LANES or shape[0] < parts:
+        return False
+    g, _, area = _plan(shape, f, windows)
+    planes = MANY * g.many + FEW * g.few
+    if area + planes * g.line > MOST_FLOATS:
+        return False
+    return g.line * planes < BETTER * LANES * g.oh * g.ow
+
+
+def readable(x: Planes, shape: tuple[int, ...], f: int, windows: Windows) -> bool:
+    """Return whether an area holds all pixels of such images, where they are `SCATTERED`."""
+    if x.kind != SCATTERED:
+        return True
+    g = _plan(shape, f, windows)[0]
+    above = g.top <= 0 and g.left <= 0
+    return above and g.top + g.height >= g.h and g.left + g.width >= g.w
+
+
+def _packed(w: Array, g: Geometry) -> Array:
+    """Return filters (f, c, kh, kw) as dense blocks (taps, filters of the block), side by side."""
+    flat = np.zeros((MANY * g.many + FEW * g.few, g.taps), np.float32)
+    flat[: g.f] = w.reshape(g.f, -1)
+    edge = MANY * g.many
+    blocks = (flat[:edge].reshape(g.many, MANY, g.taps), flat[edge:].reshape(g.few, FEW, g.taps))
+    return np.concatenate([block.transpose(0, 2, 1).ravel() for block in blocks])
+
+
+@kernel(fastmath=("contract", "reassoc"))
+def _sum(row: Array) -> Any:
+    total = np.float32(0)
+    for p in range(row.size):
+        total += row[p]
+    return total
+
+
+@kernel(fastmath=("contract", "reassoc"))
+def _squares(row: Array, centre: float) -> Any:
+    total, middle = np.float32(0), np.float32(centre)
+    for p in range(row.size):
+        away = row[p] - middle
+        total += away * away
+    return total
+
+
+@kernel()
+def _gather(
+    part: int, k: int, plane: Array, exact: Array, single: Array, counts: Array
+) -> None:  # fmt: skip
+    """Add a plane to the sums of filter k; the first plane's mean is the pilot."""
+    total = _sum(plane)
+    if counts[part, k] == 0:
+        single[part, 0, k] = total / np.float32(plane.size)
+        exact[part, 0, k] = exact[part, 1, k] = 0
+    centre = np.float64(single[part, 0, k])
+    exact[part, 0, k] += total - centre * plane.size
+    exact[part, 1, k] += _squares(plane, centre)
+    counts[part, k] += plane.size
+
+
+@kernel(entry=True)
+def _share(
+    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
+    mode: Mode, kind: int, w: Array, bias: Array, taps: Array, out: Array, space: Array,
+    beside: Array, row: Array, wanted: int, exact: Array, single: Array, counts: Array,
+) -> None:  # fmt: skip
+    area, results = space[part], beside[part]
+    area[:] = 0
+    if wanted:
+        counts[part] = 0
+    line = g.line * BYTES
+    for image in range(g.n * part // parts, g.n * (part + 1) // parts):
+        fill_planes(
+            image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
+            x, other, places, table, mode, kind, row[part],
+        )  # fmt: skip
+        for block in range(g.many + g.few):
+            many = min(block, g.many)
+            first = MANY * many + FEW * (block - many)
+            matrix, shift = w.ctypes.data + first * g.taps * BYTES, bias.ctypes.data + first * BYTES
+            distances = taps.ctypes.data
+            for p in range(0, g.line, STEP):
+                at, to = area.ctypes.data + p * BYTES, results.ctypes.data + first * line
+                to += p * BYTES
+                if p + STEP <= g.line:
+                    if block < g.many:
+                        tap_sum(at, distances, g.taps, matrix, shift, to, line)
+                    else:
+                        tap_sum_few(at, distances, g.taps, matrix, shift, to, line)
+                    continue
+                for _ in range(p, g.line, LANES):
+                    if block < g.many:
+                        tap_sum_narrow(at, distances, g.taps, matrix, shift, to, line)
+                    else:
+                        tap_sum_few_narrow(at, distances, g.taps, matrix, shift, to, line)
+                    at, to = at + LANES * BYTES, to + LANES * BYTES
+        for f in range(g.f):
+            target = out[image, f]
+            for i in range(g.oh):
+                start = f * g.line + i * g.width
+                source, to_row = results[start : start + g.ow], target[i * g.ow : (i + 1) * g.ow]
+                for p in range(g.ow):
+                    to_row[p] = source[p]
+            if wanted:
+                _gather(part, f, target, exact, single, counts)
+
+
+def correlate_planes(
+    x: Planes, shape: tuple[int, ...], w: Array, bias: Array | None, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, tuple[Array, Array] | None]:  # fmt: skip
+    """Return the correlation of x, images of `shape` (n, c, h, w), with w (f, c, kh, kw).
+
+    It is (n, f, oh, ow), plane by plane in memory, with its mean and variance (f,) if `moments`.
+    """
+    f = w.shape[0]
+    geometry, taps, area = _plan(shape, f, windows)
+    planes = MANY * geometry.many + FEW * geometry.few
+    shift = np.zeros(planes, np.float32)
+    if bias is not None:
+        shift[:f] = bias
+    out = empty((shape[0], f, *windows.size), FLOAT32)
+    with scratch() as take:
+        space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
+        row = take((parts, shape[1] * shape[3]), FLOAT32)
+        sums = gathered(parts, f if moments else 1, take)
+        run(
+            _share, parts, geometry, *x[:6], _packed(w, geometry), shift, taps,
+            out.reshape(shape[0], f, -1), space, beside, row, int(moments), *sums,
+        )  # fmt: skip
+        return out, finish(sums) if moments else None
+
+
+@kernel(entry=True)
+def _weight_share(
+    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
+    mode: Mode, kind: int, grad: Array, grad_other: Array, grad_places: Array, grad_table: Array,
+    grad_mode: Mode, grad_kind: int, taps: Array, space: Array, beside: Array, row: Array,
+    sums: Array, wanted: int, totals: Array,
+) -> None:  # fmt: skip
+    area, grads = space[part], beside[part]
+    area[:] = 0
+    grads[:] = 0
+    sums[part] = 0
+    totals[part] = 0
+    line = g.line * BYTES
+    for image in range(g.n * part // parts, g.n * (part + 1) // parts):
+        fill_planes(
+            image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
+            x, other, places, table, mode, kind, row[part],
+        )  # fmt: skip
+        fill_planes(
+            image, grads, g.line, g.width, 0, 0, g.oh, g.f, g.oh, g.ow,
+            grad, grad_other, grad_places, grad_table, grad_mode, grad_kind, row[part],
+        )  # fmt: skip
+        if wanted:
+            for f in range(g.f):
+                totals[part, f] += _sum(grads[f * g.line : (f + 1) * g.line])
+        for block in range(g.many + g.few):
+            many = min(block, g.many)
+            first = MANY * many + FEW * (block - many)
+            at = grads.ctypes.data + first * line
+            for tap in range(0, g.taps, VECTORS):
+                to = sums[part, tap // VECTORS, first].ctypes.data
+                if block < g.many:
+                    pixel_sum(
+                        area.ctypes.data, taps.ctypes.data + 8 * tap, at, line,
+                        g.line // LANES, to,
+                    )  # fmt: skip
+                else:
+                    pixel_sum_few(
+                        area.ctypes.data, taps.ctypes.data + 8 * tap, at, line,
+                        g.line // LANES, to,
+                    )  # fmt: skip
+
+
+def correlate_planes_weight(
+    x: Planes, shape: tuple[int, ...], grad: Planes, f: int, windows: Windows, parts: int,
+    *, bias: bool = False,
+) -> tuple[Array, Array | None]:  # fmt: skip
+    """Return the adjoint of `correlate_planes` in w (f, c, kh, kw), and in the bias (f,) or None.
+
+    Each thread has its own sums.
+    """
+    geometry, taps, area = _plan(shape, f, windows)
+    planes, groups = MANY * geometry.many + FEW * geometry.few, -(-geometry.taps // VECTORS)
+    with scratch() as take:
+        space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
+        row = take((parts, max(shape[1] * shape[3], f * geometry.ow)), FLOAT32)
+        sums = take((parts, groups, planes, VECTORS * LANES), FLOAT32)
+        totals = take((parts, f), np.float64)
+        run(
+            _weight_share, parts, geometry, *x[:6], *grad[:6], taps, space, beside, row, sums,
+            int(bias), totals,
+        )  # fmt: skip
+        split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))
+        flat = split.transpose(1, 0, 2).reshape(planes, -1)[:f, : geometry.taps]  # (f, taps)
+        gw = np.ascontiguousarray(flat).reshape(f, shape[1], *windows.kernel)
+        return gw, totals.sum(0).astype(np.float32) if bias else None
