@@ -227,8 +227,14 @@ def start(*arguments, **options):
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=_hear_control_c if os.name == "posix" else None,
         **options,
     )
+
+
+def _hear_control_c():
+    """A shell starts background jobs deaf to it, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_real_process_fails_with_one_line(tmp_path):
@@ -249,7 +255,7 @@ def test_control_c_keeps_the_checkpoint(tmp_path):
         while not metrics.exists() and time.monotonic() < give_up:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "Interrupted. Continue with: tinygrad-cnn train --resume run\n"
     with start("evaluate", "run", "--quiet", cwd=tmp_path) as process:
