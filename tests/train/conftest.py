@@ -1,6 +1,7 @@
 """A tiny model and tiny images for the tests of training."""
 
 import io
+import signal
 
 import numpy as np
 import pytest
@@ -62,3 +63,11 @@ def splits(toy):
 @pytest.fixture
 def silent():
     return RunProgress(Console(file=io.StringIO()), 9, quiet=True)
+
+
+@pytest.fixture
+def hears_control_c():
+    """A shell starts background jobs deaf to it: Python then has no handler of its own."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)

@@ -8,7 +8,10 @@ import pytest
 
 from tinygrad_cnn.train import interrupt
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="needs SIGINT"),
+    pytest.mark.usefixtures("hears_control_c"),
+]
 
 
 def press():

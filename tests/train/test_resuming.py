@@ -208,6 +208,7 @@ def _no_page(monkeypatch):
 
 
 @pytest.mark.usefixtures("_no_page")
+@pytest.mark.usefixtures("hears_control_c")
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
 def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
     monkeypatch.setattr("tinygrad_cnn.train.run.load_splits", lambda config, download: splits)
