@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import types as python_types
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numba
@@ -186,8 +187,7 @@ def compile_entry(
     dispatcher = numba.njit(**_options(kernel))(_wrapper(kernel, kinds, first))
     dispatcher.compile((types.int64,) * 3)
     (compiled,) = dispatcher.overloads.values()
-    library = compiled.library
-    module = library._final_module
+    module, codegen = attrgetter("library._final_module", "library._codegen")(compiled)
     name = compiled.fndesc.llvm_func_name
     for function in module.functions:
         if function.is_declaration:
@@ -196,4 +196,4 @@ def compile_entry(
         elif function.name != name:
             function.linkage = "internal"  # Numba numbers names anew in each process
     module.get_function(name).name = symbol
-    return bytes(library._codegen._tm.emit_object(module))
+    return bytes(codegen._tm.emit_object(module))
