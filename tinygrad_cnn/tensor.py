@@ -65,7 +65,7 @@ class Tensor(InPlaceMethods):
         self.pending = None
         self.node = None
         self.version = [0, None]
-        self.view_of = None
+        self.view_of = self.box = None
         self._grad = None
         if requires_grad:
             self.want_gradient(True)
@@ -153,7 +153,7 @@ class Tensor(InPlaceMethods):
         new = to_tensor(value).array
         if self.node is not None and new.dtype.kind != "f":
             raise TypeError(f"data: got dtype {new.dtype}, but a tensor with gradients is floating")
-        self.array, self.pending = new, None
+        self.array, self.pending, self.box = new, None, None
         if type(self.node) is Leaf:
             self.node.shape, self.node.dtype = new.shape, new.dtype
 
@@ -314,7 +314,7 @@ class Tensor(InPlaceMethods):
     def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
         array, wanted = state
         self.array, self.node, self.version = array, None, [0, None]
-        self.view_of = self._grad = self.pending = None
+        self.view_of = self._grad = self.pending = self.box = None
         if wanted:
             self.want_gradient(True)
 

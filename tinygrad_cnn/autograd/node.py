@@ -36,13 +36,20 @@ class Saved:
 class SavedValue:
     """An array kept for a rule, with the node it came from and the version it had."""
 
-    __slots__ = ("array", "node", "seen", "version")
+    __slots__ = ("box", "node", "seen", "version")
 
-    def __init__(self, array: Any, node: GraphNode | None, version: list[Any]) -> None:
-        self.array = array
+    def __init__(
+        self, array: Any, node: GraphNode | None, version: list[Any], box: list[Any] | None = None
+    ) -> None:
+        self.box = [array] if box is None else box  # shared by all that keep a tensor's array
         self.node = node
         self.version = version  # the cell shared with the tensor and all its views
         self.seen = version[0]
+
+    @property
+    def array(self) -> Any:
+        """The array, or what stands for it."""
+        return self.box[0]
 
     def check(self, op: str, name: str) -> None:
         """Raise RuntimeError if the array was changed in place since it was saved."""

@@ -15,8 +15,16 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
-from tinygrad_cnn.autograd.variable import Variable, View, hold, memory_of, owns, wrap
-from tinygrad_cnn.kernels.pending import Affine, Held, Pending
+from tinygrad_cnn.autograd.variable import (
+    Variable,
+    View,
+    boxed,
+    hold,
+    memory_of,
+    owns,
+    wrap,
+)
+from tinygrad_cnn.kernels.pending import Affine, Held, Pending, Total
 
 __all__ = ["Op", "isolate"]
 
@@ -55,6 +63,7 @@ class Op:
         view: bool = False,
         waits: bool = False,
         takes: tuple[str, ...] = (),
+        takes_sums: bool = False,
         offers: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
@@ -102,7 +111,7 @@ class Op:
         )
         self.residual_names = wanted.union(offers) - {*self.args, *_AMBIENT}
         # The arguments, and the gradient `g`, that may come uncomputed.
-        self.takes = frozenset(takes)
+        self.takes, self.takes_sums = frozenset(takes), takes_sums
         self.pending_args = frozenset(i for i, n in enumerate(self.args) if n in takes)
 
     def __repr__(self) -> str:
@@ -121,7 +130,6 @@ class Op:
         parents: list[Any] = []
         result: Any
         live = False
-        alone = self.waits and isinstance(args[0], Variable) and owns(args[0])
         for a in args:
             if isinstance(a, Variable):
                 arrays.append(a.array if a.pending is None else self._pending(a, len(arrays)))
@@ -153,11 +161,8 @@ class Op:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
-        if self.waits and type(result) is Affine:
-            if alone:
-                hold(args[0], result)
-            else:
-                out.array  # noqa: B018  # reading computes it
+        if self.waits and type(result) in (Affine, Total):
+            _rely(result, out, args)
         if self.pending_args or out.pending is not None:
             _mark_fused(out, arrays)
         if self.view:
@@ -168,7 +173,8 @@ class Op:
         """The values of argument ``i``, or what stands for them if this operation takes that."""
         pending = a.pending
         if i in self.pending_args and _waits(pending):
-            return pending
+            if self.takes_sums or type(pending) is not Total:
+                return pending
         return a.array
 
     def record(
@@ -203,7 +209,7 @@ class Op:
             node.trace = "".join(traceback.format_stack()[:-2])
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
-            saved["y"] = SavedValue(result, None, out.version)
+            saved["y"] = _kept(out, result, None)
         return out
 
     def _promoted(self, args: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
@@ -333,7 +339,8 @@ def _mark_fused(out: Variable, arrays: list[Any]) -> None:
     if out.pending is not None:
         node.fused = "computed by what reads it"
         return
-    names = [" and ".join(x.names) for x in arrays if type(x) is Affine and x.made is None]
+    waiting = [x for x in arrays if isinstance(x, (Affine, Total)) and x.made is None]
+    names = [" and ".join(x.names) for x in waiting]
     if names:
         node.fused = f"computes {', '.join(names)} of its input"
 
@@ -408,6 +415,11 @@ def _one_float_dtype(arrays: list[Any]) -> bool:
                 first = dtype
             elif dtype is not first and dtype != first:
                 return False
+        elif isinstance(a, Pending):  # always of one float dtype; the others must have the same
+            if first is None:
+                first = a.dtype
+            elif a.dtype != first:
+                return False
         elif isinstance(a, np.generic):
             return False
     return first is not None
@@ -424,8 +436,27 @@ def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
 def _keep(arg: Any, array: Any, parent: Any) -> Any:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
-        return SavedValue(array, parent, arg.version)
+        return _kept(arg, array, parent)
     return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
+
+
+def _kept(tensor: Variable, array: Any, node: Any) -> SavedValue:
+    box = boxed(tensor) if tensor.pending is None and tensor.array is array else None
+    return SavedValue(array, node, tensor.version, box)
+
+
+def _rely(result: Affine | Total, out: Variable, args: Sequence[Any]) -> None:
+    """Let ``result`` wait if nobody can change what it is computed from, else compute it."""
+    # Each of these has beside its own reference to its array one in `result`, and one in the list
+    # of the arrays of the call.
+    relied = [a for a in args if isinstance(a, Variable) and a.pending is None]
+    if type(result) is Affine:
+        relied = relied[:1]
+    if all(owns(a, 2) for a in relied):
+        for a in relied:
+            hold(a, result)
+    else:
+        out.array  # noqa: B018  # reading computes it
 
 
 def _cast(value: Any, dtype: Any) -> Any:

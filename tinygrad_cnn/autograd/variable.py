@@ -9,12 +9,12 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import enable_grad
 from tinygrad_cnn.autograd.node import GraphNode, Leaf
-from tinygrad_cnn.kernels.pending import Affine, Held, Pending
+from tinygrad_cnn.kernels.pending import Affine, Held, Pending, Total
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "hold", "memory_of", "owns", "wrap"]
+__all__ = ["Variable", "View", "boxed", "hold", "memory_of", "owns", "wrap"]
 
 
 class View:
@@ -55,9 +55,12 @@ class Variable:
         made it stale.
     version
         ``[number of in-place changes, who made the last]``, shared by all views of one memory.
+    box
+        ``[array]`` if a node has kept the array: all nodes that do share it, and so there is one
+        reference to the array more, however many they are.
     """
 
-    __slots__ = ("__weakref__", "_grad", "array", "node", "pending", "version", "view_of")
+    __slots__ = ("__weakref__", "_grad", "array", "box", "node", "pending", "version", "view_of")
 
     tensor_type: ClassVar[type[Variable]]
     """The class of every result: set once, by the module that defines it."""
@@ -67,6 +70,7 @@ class Variable:
     node: GraphNode | None
     version: list[Any]
     view_of: View | None
+    box: list[Any] | None
     _grad: Variable | None
 
     if not TYPE_CHECKING:  # for mypy, every name would be an attribute
@@ -140,12 +144,20 @@ def wrap(array: Any, node: GraphNode | None = None) -> Any:
         out.pending = None
     out.node = node
     out.version = [0, None]
-    out.view_of = None
+    out.view_of = out.box = None
     out._grad = None
     return out
 
 
-def hold(tensor: Variable, promised: Affine) -> None:
+def boxed(tensor: Variable) -> list[Any]:
+    """The box with the array of ``tensor``, for a node to keep."""
+    box = tensor.box
+    if box is None or box[0] is not tensor.array:
+        box = tensor.box = [tensor.array]
+    return box
+
+
+def hold(tensor: Variable, promised: Affine | Total) -> None:
     """Let ``promised``, computed from the values of ``tensor``, rely on their staying as they are.
 
     From now on whoever reads ``tensor.array``, through which alone they can be changed, has
@@ -157,18 +169,25 @@ def hold(tensor: Variable, promised: Affine) -> None:
     del tensor.array
 
 
-def owns(tensor: Variable) -> bool:
-    """Whether nobody but ``tensor`` has its array or a view of its memory."""
-    return tensor.pending is None and tensor.view_of is None and _most_references(tensor) <= _OWN
+def owns(tensor: Variable, known: int) -> bool:
+    """Whether nobody has the array of ``tensor``, or a view of its memory, but itself, nodes that
+    keep it, and ``known`` more references to the array.
+    """
+    if tensor.pending is not None or tensor.view_of is not None:
+        return False
+    box = tensor.box
+    known += box is not None and box[0] is tensor.array
+    array, memory = _references(tensor)
+    return array <= _OWN[0] + known and memory <= _OWN[1]
 
 
-def _most_references(tensor: Variable) -> int:
-    """How often the array of ``tensor``, or memory that it is a view of, is referred to."""
+def _references(tensor: Variable) -> tuple[int, int]:
+    """How often the array of ``tensor`` is referred to, and at most a memory it is a view of."""
     part: Any = tensor.array
-    most = sys.getrefcount(part)
+    count, most = sys.getrefcount(part), 0
     while (part := getattr(part, "base", None)) is not None:
         most = max(most, sys.getrefcount(part))
-    return most
+    return count, most
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -187,4 +206,4 @@ class _Alone(Variable):
         self.array = np.empty(4)[:2]
 
 
-_OWN = _most_references(_Alone())
+_OWN = _references(_Alone())

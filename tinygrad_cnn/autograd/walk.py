@@ -24,6 +24,7 @@ from tinygrad_cnn.autograd.ends import (
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.kernels.pending import Total
 
 __all__ = ["backward", "grad"]
 
@@ -208,11 +209,21 @@ def _walk(
                 elif at in sums and not create_graph:
                     kernels.add_(before.array, gx.array)
                 else:
-                    pending[at] = before + gx
+                    pending[at] = before + gx if create_graph else _total(before, gx)
                     if isinstance(before, Variable):
                         sums.add(at)
             del g, gradients
     return found
+
+
+def _total(a: Any, b: Any) -> Any:
+    """The sum of two gradients; pending, if their reader may have more to compute with it."""
+    if not (isinstance(a, Variable) and isinstance(b, Variable)):
+        return a + b
+    first, second = (t.array if t.pending is None else t.pending for t in (a, b))
+    if kernels.fuses(first) and first.shape == second.shape and first.dtype == second.dtype:
+        return wrap(Total(first, second))
+    return a + b  # type: ignore[operator]  # an operation of Tensor
 
 
 def _fit(node: Node, i: int, gx: Any) -> Any:

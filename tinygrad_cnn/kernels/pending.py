@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 __all__ = [
     "Affine",
+    "Gated",
     "Held",
     "Masked",
     "NormGradient",
     "Pending",
     "Scattered",
+    "Total",
     "Weighed",
     "computed",
 ]
@@ -40,7 +42,7 @@ class Pending:
     def __init__(self) -> None:
         self.made = None
 
-    def like(self) -> Array:
+    def like(self) -> Array | Pending:
         """An array of the same shape and dtype."""
         raise NotImplementedError
 
@@ -88,7 +90,7 @@ class Held(Pending):
     def __init__(self, array: Array) -> None:
         super().__init__()
         self.array = array
-        self.promises: list[weakref.ref[Affine]] = []
+        self.promises: list[weakref.ref[Affine] | weakref.ref[Total]] = []
 
     def like(self) -> Array:
         """The array itself."""
@@ -195,6 +197,89 @@ class Scattered(Pending):
             self.g, self.index, size=self.extent, kernel_size=kernel, stride=kernel,
             padding=(0, 0), dilation=(1, 1), ceil_mode=False,
         )  # fmt: skip
+
+
+class Total(Pending):
+    """``a + b``, of the same shape and dtype: a residual block's sum, or two gradients of an array.
+
+    ``names`` says which operations it stands for.
+
+    >>> Total(np.float32([[[[1, 2]]]]), np.float32([[[[3, 5]]]])).compute().tolist()
+    [[[[4.0, 7.0]]]]
+    """
+
+    __slots__ = ("held", "names", "parts")
+
+    def __init__(self, a: Array | Pending, b: Array | Pending, names: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.parts: tuple[Array | Pending, ...] = (a, b)
+        before = [name for part in self.parts for name in getattr(part, "names", ())]
+        self.names = (*before, *names)
+        self.held: list[Held] = []
+
+    def hold(self, held: Held) -> None:
+        """Rely on ``held`` for one of both to stay as it is."""
+        self.held.append(held)
+        held.promises.append(weakref.ref(self))
+
+    def like(self) -> Array | Pending:
+        """One of both, or the sum."""
+        return self.parts[0] if self.made is None else self.made
+
+    def compute(self) -> Array:
+        """The sum; keeps the two no longer."""
+        made = super().compute()
+        self.parts, self.held = (), []
+        return made
+
+    def evaluate(self) -> Array:
+        """One pass over both."""
+        from . import dispatch
+
+        a, b = (part if isinstance(part, Affine) else computed(part) for part in self.parts)
+        # The reference gets them computed.
+        return dispatch.add(a, b)
+
+
+class Gated(Pending):
+    """``g`` where ``y``, a ReLU's output that is there, is positive or NaN, else 0.
+
+    >>> g, y = np.float32([[[[5, 5]]]]), np.float32([[[[2, 0]]]])
+    >>> Gated(g, y).compute().tolist(), Gated(Total(g, g), y).compute().tolist()
+    ([[[[5.0, 0.0]]]], [[[[10.0, 0.0]]]])
+    """
+
+    __slots__ = ("inputs",)
+
+    def __init__(self, g: Array | Total, y: Array) -> None:
+        super().__init__()
+        self.inputs: tuple[Array | Total, Array] | None = (g, y)
+
+    def like(self) -> Array:
+        """The ReLU's output, or the gradient."""
+        if self.inputs is None:
+            assert self.made is not None
+            return self.made
+        return self.inputs[1]
+
+    def settle(self, made: Array) -> None:
+        """Take ``made`` for the numbers, and keep no longer what they were made from."""
+        self.made, self.inputs = made, None
+
+    def compute(self) -> Array:
+        """The gradient; keeps no longer what it was made from."""
+        if self.made is None:
+            self.settle(self.evaluate())
+        assert self.made is not None
+        return self.made
+
+    def evaluate(self) -> Array:
+        """One pass over all."""
+        from . import dispatch
+
+        assert self.inputs is not None
+        g, y = self.inputs
+        return dispatch.relu_backward(g, y)
 
 
 class Weighed(Pending):

@@ -43,7 +43,7 @@ class Parameter(Tensor):
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
         self.node = self.pending = None
-        self.view_of = None
+        self.view_of = self.box = None
         self._grad = None
         if requires_grad:
             self.want_gradient(True)

@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Affine, Masked, Scattered, Weighed, computed
+from tinygrad_cnn.kernels.pending import Affine, Gated, Masked, Scattered, Total, Weighed, computed
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
@@ -33,6 +33,7 @@ def _relu_backward_samples(draw: Draw) -> Sample:
 @op(
     vjp=(lambda g, out: relu_backward(g, out), None),
     takes=("dy", "out"),
+    takes_sums=True,
     samples=_relu_backward_samples,
 )
 def relu_backward(dy: Any, out: Any) -> Any:
@@ -41,11 +42,18 @@ def relu_backward(dy: Any, out: Any) -> Any:
         if isinstance(dy, Weighed) and dy.by is out:
             return Masked(dy.g, out, dy.sums)
         return Masked(dy if isinstance(dy, Scattered) else computed(dy), out)
+    if isinstance(dy, Total) and isinstance(out, np.ndarray) and not is_recording():
+        return Gated(dy, out)
     return kernels.relu_backward(computed(dy), computed(out))
 
 
-@op(vjp=lambda g, y: relu_backward(g, y), takes=("x",), samples=unary(away_from=0))
-def relu(x: Array | Affine) -> Array | Affine:
+@op(
+    vjp=lambda g, y: relu_backward(g, y),
+    takes=("x",),
+    takes_sums=True,
+    samples=unary(away_from=0),
+)
+def relu(x: Array | Affine | Total) -> Array | Affine:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
     return x.clipped("relu") if isinstance(x, Affine) else kernels.relu(x)
 

@@ -14,7 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Pending
+from tinygrad_cnn.kernels.pending import Pending, Total
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
 
 __all__ = [
@@ -70,15 +70,17 @@ def _same_kind(a: Any, b: Any) -> bool:
     broadcasts=True,
     promotes="common",
     quiet=True,
+    waits=True,
     takes=("a", "b"),
     samples=binary(),
     errors=NO_BROADCAST,
 )
-def add(a: Any, b: Any) -> Array:
+def add(a: Any, b: Any) -> Array | Total:
     """Elementwise sum ``a + b``."""
     if isinstance(a, Pending) or isinstance(b, Pending):
         if _same_kind(a, b):
-            return kernels.add(a, b)
+            both = kernels.fuses(a) and a is not b
+            return Total(a, b, ("add",)) if both else kernels.add(a, b)
         a, b = (x.compute() if isinstance(x, Pending) else x for x in (a, b))
     return kernels.add(a, b) if _alike(a, b) else np.add(a, b)
 

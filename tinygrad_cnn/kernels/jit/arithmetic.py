@@ -16,7 +16,7 @@ from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, dense, images, images_like, images_of, nchw, run, shares
 
-__all__ = ["add", "add_", "leaky_relu", "leaky_relu_backward", "mul"]
+__all__ = ["add", "add_", "leaky_relu", "leaky_relu_backward", "mul", "with_affine"]
 
 WIDTH = 256  # numbers in a row of pixels, at least: 4 to 16 vector registers
 
@@ -63,9 +63,11 @@ def _leaky(part: int, parts: int, x: Array, g: Array, slope: float, out: Array) 
 @kernel(entry=True)
 def _affine_add(
     part: int, parts: int, x: Array, scale: Array, shift: Array, least: float, b: Array,
-    space: Array, out: Array,
+    relu: int, space: Array, out: Array,
 ) -> None:  # fmt: skip
     """Write ``max(x*scale + shift, least) + b`` for x, b, out (pixels*c,); scale, shift (c,).
+
+    If `relu`, what is negative of it becomes 0.
 
     `space` (parts, 2, width) holds both again and again, so that rows are long. Costs two reads
     and one write.
@@ -76,15 +78,21 @@ def _affine_add(
         for k in range(c):
             scales[start + k] = scale[k]
             shifts[start + k] = shift[k]
-    bound = np.float32(least)
+    bound, zero = np.float32(least), np.float32(0)
     rows = (x.size + width - 1) // width
     for r in range(rows * part // parts, rows * (part + 1) // parts):
         source, other = x[r * width : (r + 1) * width], b[r * width : (r + 1) * width]
         target = out[r * width : (r + 1) * width]
-        for j in range(target.size):
-            value = source[j] * scales[j] + shifts[j]
-            value = bound if value < bound else value
-            target[j] = value + other[j]
+        if relu:
+            for j in range(target.size):
+                value = source[j] * scales[j] + shifts[j]
+                value = (bound if value < bound else value) + other[j]
+                target[j] = zero if value <= zero else value
+        else:
+            for j in range(target.size):
+                value = source[j] * scales[j] + shifts[j]
+                value = bound if value < bound else value
+                target[j] = value + other[j]
 
 
 def _two(a: Array, b: Array) -> Any:
@@ -120,7 +128,8 @@ def _combined(entry: Any, a: Array, b: Array, *numbers: float) -> Any:
     return restore(out)
 
 
-def _with_affine(a: Affine, b: Array) -> Any:
+def with_affine(a: Affine, b: Array, relu: bool) -> Any:
+    """Return ``a + b``, and 0 where it is negative if `relu`; NotImplemented for other layouts."""
     image, other = images(a.x), images_of(b)
     if a.made is not None or image is None or other is None or image.shape != other.shape:
         return NotImplemented
@@ -129,7 +138,8 @@ def _with_affine(a: Affine, b: Array) -> Any:
     with scratch() as take:
         run(
             _affine_add, parts, image.reshape(-1), a.scale, a.shift, 0.0 if a.relu else -np.inf,
-            other.reshape(-1), take((parts, 2, -(-WIDTH // c) * c), FLOAT32), out.reshape(-1),
+            other.reshape(-1), int(relu), take((parts, 2, -(-WIDTH // c) * c), FLOAT32),
+            out.reshape(-1),
         )  # fmt: skip
     return nchw(out)
 
@@ -141,7 +151,7 @@ def add(a: Any, b: Any) -> Any:
     if isinstance(b, Pending):
         b = b.compute()
     if isinstance(a, Affine):
-        return _with_affine(a, b)
+        return with_affine(a, b, False)
     return _combined(_add, a, b)
 
 

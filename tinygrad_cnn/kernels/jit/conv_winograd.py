@@ -23,9 +23,9 @@ from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .conv_plan import first_of
+from .gradient_sums import gradient_sums
 from .launch import images_like, run
 from .moments import finish, flush, gather, gathered, start
-from .norm_backward import gradient_sums
 from .pixels import Mode, Source, arguments
 from .products import plane_product, plane_product_narrow
 from .transforms import filter_transform, output_transform

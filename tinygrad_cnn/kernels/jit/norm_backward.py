@@ -13,84 +13,21 @@ import numpy as np
 
 from ..checks import Pair
 from ..memory import empty, scratch
-from ..pending import Affine, Masked, NormGradient, Scattered
+from ..pending import Affine, Gated, Masked, NormGradient, Pending, Scattered
 from ..reference.layout import Array
 from . import norm
 from .build import kernel
-from .launch import FLOAT32, nchw, run, shares
+from .elementwise import gradients
+from .gradient_sums import CHUNK_BYTES, add_gated, gradient_sums, plain_table
+from .launch import FLOAT32, images_like, nchw, run, shares
 from .norm_planes import add_up_planes
 from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, source_of
 from .planes import scattered_planes
-from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
+from .vector import BYTES, TILE
 
-__all__ = ["batch_norm_backward", "gradient_sums", "norm_gradient", "written"]
+__all__ = ["batch_norm_backward", "norm_gradient", "written"]
 
-CHAINS = 2  # pixels whose sums run side by side
-CHUNK_BYTES = 1 << 14  # of each array whose sums are float32: stays in the nearest cache
 Parameters = Array | None
-_PLAIN = np.array([[1], [0], [0], [0], [1]], np.float32)  # rows of a table that leaves g as it is
-
-
-@instruction
-def gradient_sums(
-    _: Value,
-    g: Value,
-    x: Value,
-    step: Value,
-    pixels: Value,
-    channels: Value,
-    table: Value,
-    line: Value,
-    centre: Value,
-    sums: Value,
-    width: Value,
-) -> Emit:
-    """Add to `sums` those of g, and `width` on those of ``g*(x - centre)``, over some pixels.
-
-    Where ``x*e + f`` is positive, e and f being rows 3 and 4 of `table`, which are `line` apart.
-    """
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        g, x, step, pixels, channels, table, line, centre, sums, width = values
-        b = e.builder
-        whole = b.udiv(pixels, e.whole(CHAINS))
-        rest = b.sub(pixels, b.mul(whole, e.whole(CHAINS)))
-
-        def block(along: Value, mask: Value) -> None:
-            mean = e.load(b.add(centre, along), mask)
-            rows = e.steps(b.add(table, along), line, 5)
-            a, d = e.load(rows[3], mask), e.load(rows[4], mask)
-
-            def turn(places: list[Value], totals: list[Value], chains: int) -> list[Value]:
-                found = []
-                grads, inputs = (e.steps(place, step, chains) for place in places)
-                for k in range(chains):
-                    grad, value = e.load(grads[k], mask), e.load(inputs[k], mask)
-                    off = b.fcmp_ordered("<=", e.fma(value, a, d), e.zero)
-                    grad = b.select(off, e.zero, grad)
-                    found.append(b.fadd(totals[2 * k], grad))
-                    found.append(e.fma(grad, b.fsub(value, mean), totals[2 * k + 1]))
-                return found
-
-            places, joined = [b.add(g, along), b.add(x, along)], [e.zero, e.zero]
-            if mask is None:
-                with e.loop(whole, [*places, *[e.zero] * (2 * CHAINS)]) as group:
-                    places, totals = group.values[:2], group.values[2:]
-                    after = [b.add(place, b.mul(step, e.whole(CHAINS))) for place in places]
-                    group.next = [*after, *turn(places, totals, CHAINS)]
-                places, totals = group.results[:2], group.results[2:]
-                joined = [b.fadd(totals[k], totals[2 + k]) for k in (0, 1)]
-            with e.loop(rest if mask is None else pixels, [*places, *joined]) as pixel:
-                places, totals = pixel.values[:2], pixel.values[2:]
-                after = [b.add(place, step) for place in places]
-                pixel.next = [*after, *turn(places, totals, 1)]
-            for k, total in enumerate(pixel.results[2:]):
-                to = b.add(b.add(sums, along), b.mul(width, e.whole(k)))
-                e.store(b.fadd(e.load(to, mask), total), to, mask)
-
-        e.channel_blocks(channels, block)
-
-    return emit
 
 
 @kernel(entry=True)
@@ -223,7 +160,7 @@ def _add_up(
         exact, single = take((parts, 2, c), np.float64), take((parts, 2, c), np.float32)
         h, w = source.other.shape[1:3]
         space = take((parts, w * c if source.places is not None else 0), np.float32)
-        table = np.concatenate([source.table, _PLAIN.repeat(c, 1)])
+        table = np.concatenate([source.table, plain_table(c)])
         grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
         run(
             _sums_share, parts, grads, inputs, table, centre, source.mode, (h, w), space,
@@ -232,8 +169,23 @@ def _add_up(
         run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
 
 
+def _gated_sums(g: Gated, x: Array, centre: Array, exact: Array) -> None:
+    """Compute g, and its sums with x (n, c, h, w) to exact (parts, 2, c)."""
+    assert g.inputs is not None
+    image, y = images_like(x), images_like(g.inputs[1])
+    grads = [images_like(a).reshape(-1) for a in gradients(g.inputs[0])]
+    c, out = x.shape[1], empty(image.shape, FLOAT32)
+    with scratch() as take:
+        run(
+            add_gated, len(exact), grads[0], grads[-1], int(len(grads) == 2), y.reshape(-1),
+            image.reshape(-1), plain_table(c), centre, out.reshape(-1),
+            exact, take(exact.shape, np.float32),
+        )  # fmt: skip
+    g.settle(nchw(out))
+
+
 def norm_gradient(
-    g: Array | Scattered | Masked, x: Array, weight: Parameters, mean: Array, invstd: Array
+    g: Array | Scattered | Masked | Gated, x: Array, weight: Parameters, mean: Array, invstd: Array
 ) -> Any:
     """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx pending.
 
@@ -250,6 +202,12 @@ def norm_gradient(
         return NotImplemented
     one = np.ones(c, np.float32)
     found = np.empty((5, c), np.float32)
+    parts, exact = shares(2 * x.nbytes), None
+    if isinstance(g, Gated):
+        if g.made is None and c >= TILE.lanes:
+            exact = np.empty((parts, 2, c))
+            _gated_sums(g, x, centre, exact)
+        g = g.compute()
     planes = scattered_planes(NormGradient(g, x, one, one, one)) if c < TILE.lanes else None
     if planes is not None:
         exact = add_up_planes(planes, x, centre)
@@ -258,8 +216,9 @@ def norm_gradient(
     source = source_of(NormGradient(g, x, one, one, one))
     if source is None:
         return NotImplemented
-    parts = shares(2 * source.other.nbytes)
-    if isinstance(g, Masked) and g.sums is not None:
+    if exact is not None:
+        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
+    elif isinstance(g, Masked) and g.sums is not None:
         total, products, pilot = g.sums
         products = products + (pilot.astype(np.float64) - centre) * total
         exact = np.stack([total, products])[None]  # (1, 2, c)
@@ -279,7 +238,7 @@ def norm_gradient(
 
 
 def batch_norm_backward(
-    g: Array | Scattered | Masked,
+    g: Array | Scattered | Masked | Gated,
     x: Array,
     weight: Parameters,
     mean: Array,
@@ -291,8 +250,12 @@ def batch_norm_backward(
 
     g may be `Masked` by an affine function of x.
     """
+    if isinstance(g, Pending) and not isinstance(g, Masked | Scattered | Gated):
+        g = g.compute()
     if pending and x.ndim == 4:
         return norm_gradient(g, x, weight, mean, invstd)
+    if isinstance(g, Gated):
+        g = g.compute()
     if isinstance(g, np.ndarray) and x.ndim > 1 and x.shape[1] < TILE.lanes:
         return norm.batch_norm_backward(g, x, weight, mean, invstd)  # whole vectors of few channels
     if (

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..pending import Affine, Masked, NormGradient, Scattered
+from ..pending import Affine, Gated, Masked, NormGradient, Scattered, Total
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like
@@ -80,12 +80,16 @@ def same_array(x: Array, y: Array) -> bool:
     )
 
 
-def source_of(x: Array | Affine | Scattered | Masked | NormGradient) -> Source | None:
+def source_of(
+    x: Array | Affine | Scattered | Masked | NormGradient | Gated | Total,
+) -> Source | None:
     """Return float32 x (n, c, h, w) as a source; what is not channels last is copied.
 
     None if a gradient is masked by something else than its own normalisation, or scattered
     otherwise than to whole windows.
     """
+    if isinstance(x, Gated | Total):
+        x = x.compute()
     c = x.shape[1]
     if isinstance(x, Affine):
         image = images_like(x.x)
