@@ -4,6 +4,7 @@ shapes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 __all__ = [
@@ -59,6 +60,7 @@ def conv2d_output_size(
     return _output_size("conv2d", size, kernel_size, stride, padding, dilation)
 
 
+@functools.lru_cache(maxsize=1024)
 def _output_size(
     operation: str, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Pair:
@@ -83,10 +85,11 @@ def _output_size(
     return out[0], out[1]
 
 
+@functools.lru_cache(maxsize=1024)
 def check_conv2d(
     operation: str,
-    x: Sequence[int],
-    w: Sequence[int],
+    x: tuple[int, ...],
+    w: tuple[int, ...],
     *,
     stride: Pair,
     padding: Padding,

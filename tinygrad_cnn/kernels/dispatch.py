@@ -36,6 +36,7 @@ __all__ = [
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "embed",
     "fuses",
     "layer_norm",
     "layer_norm_backward",
@@ -78,6 +79,7 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "conv2d": "conv",
     "conv2d_input": "conv",
     "conv2d_weight": "conv",
+    "embed": "embed",
     "layer_norm": "layer_norm",
     "layer_norm_backward": "layer_norm",
     "leaky_relu": "arithmetic",
@@ -231,6 +233,7 @@ channel_sum = _two_ways(reference.channel_sum)
 conv2d = _two_ways(reference.conv2d, LEAST_CONV)
 conv2d_input = _two_ways(reference.conv2d_input, LEAST_CONV)
 conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_CONV)
+embed = _two_ways(reference.embed)
 layer_norm = _two_ways(reference.layer_norm)
 layer_norm_backward = _two_ways(reference.layer_norm_backward)
 leaky_relu = _two_ways(reference.leaky_relu)

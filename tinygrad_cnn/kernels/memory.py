@@ -16,6 +16,7 @@ and scratch space are outside these counts.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -54,10 +55,7 @@ class Take(Protocol):
 
 
 def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    count = dtype.itemsize
-    for length in shape:
-        count *= length
-    return count
+    return dtype.itemsize * math.prod(shape)
 
 
 def _aligned(nbytes: int) -> npt.NDArray[np.uint8]:
@@ -82,12 +80,12 @@ class _Stack(threading.local):
         nbytes = _nbytes(shape, kind)
         start = self.top
         self.top += nbytes + -nbytes % ALIGNMENT
-        self.peak = max(self.peak, self.top)
-        if self.top > len(
-            self.block
-        ):  # does not fit: this once from malloc, next time from a larger block
+        if self.top > self.peak:
+            self.peak = self.top
+        if self.top > self.block.size:
+            # Does not fit: this once from malloc, next time from a larger block.
             return _aligned(nbytes).view(kind).reshape(shape)
-        return self.block[start : start + nbytes].view(kind).reshape(shape)
+        return np.ndarray(shape, kind, self.block, start)
 
 
 _stack = _Stack()

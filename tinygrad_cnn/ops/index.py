@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.ops.shape import new_array
+from tinygrad_cnn.kernels.reference.layout import new_array
 
 __all__ = [
     "gather",
@@ -68,9 +69,24 @@ def _ungetitem_samples(draw: Draw) -> Sample:
     return Sample((draw.array(np.empty(shape)[index].shape),), {"index": index, "shape": shape})
 
 
+def _evenly(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The first place and the step on each axis, if an index is slices with positive steps."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if len(parts) > len(shape) or not shape or not all(type(p) is slice for p in parts):
+        return None
+    parts = parts + (slice(None),) * (len(shape) - len(parts))
+    ranges = [range(n)[p] for p, n in zip(parts, shape, strict=True)]
+    if any(r.step < 1 for r in ranges):
+        return None
+    return tuple(r.start for r in ranges), tuple(r.step for r in ranges)
+
+
 @op(vjp=lambda g, index: getitem(g, index=index), quiet=True, samples=_ungetitem_samples)
 def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
+    places = _evenly(index, shape)
+    if places is not None:
+        return kernels.embed(x, shape, *places)
     out = new_array(shape, x)
     out.fill(0)
     if is_basic(index):

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.kernels.memory import empty
+from tinygrad_cnn.kernels.reference.layout import new_array
 
 __all__ = ["cat", "expand", "flip", "pad", "permute", "reshape", "roll", "sum_to", "tril", "triu"]
 
@@ -136,18 +137,6 @@ def cat(*xs: Array, dim: int) -> Array:
     return out.copy() if len(xs) == 1 else out
 
 
-def new_array(shape: tuple[int, ...], x: Array) -> Array:
-    """An uninitialised array of ``x``'s dtype, its channels last in memory if those of ``x``
-    (n, c, h, w) are: whoever combines the two finds them in one order.
-    """
-    if x.ndim == len(shape) == 4 and x.shape[1] > 1:
-        channel, *sides = (abs(x.strides[axis]) for axis in (1, 2, 3))
-        if channel < min(sides):
-            n, c, h, w = shape
-            return empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)  # (n, c, h, w)
-    return empty(shape, x.dtype)
-
-
 def _pad_samples(draw: Draw) -> Sample:
     shape = draw.shape()
     width = tuple((draw.integer(0, 2), draw.integer(0, 2)) for _ in shape)
@@ -162,13 +151,16 @@ def _pad_rule(g: Any, width: Any, shapes: Any) -> Any:
 def pad(x: Array, *, width: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
     """``x`` with ``width[i] = (before, after)`` elements of ``value`` added along each axis."""
     shape = tuple(n + b + a for n, (b, a) in zip(x.shape, width, strict=True))
+    if value == 0 and x.ndim:
+        before = tuple(b for b, _ in width)
+        return kernels.embed(x, shape, before, (1,) * x.ndim)
     out = new_array(shape, x)
     for axis, (n, (b, a)) in enumerate(zip(x.shape, width, strict=True)):
-        before: tuple[Any, ...] = (slice(None),) * axis
+        outer: tuple[Any, ...] = (slice(None),) * axis
         if b:
-            out[(*before, slice(0, b))] = value
+            out[(*outer, slice(0, b))] = value
         if a:
-            out[(*before, slice(b + n, None))] = value
+            out[(*outer, slice(b + n, None))] = value
     out[tuple(slice(b, b + n) for n, (b, _) in zip(x.shape, width, strict=True))] = x
     return out
 

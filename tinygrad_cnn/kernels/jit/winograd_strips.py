@@ -9,6 +9,7 @@ A job is some strips: as many tiles as have their planes in a second-level cache
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..checks import Pair
@@ -69,6 +70,7 @@ def padded(count: int, unit: int) -> int:
     return count + -count % unit
 
 
+@lru_cache(maxsize=512)
 def strips_of(shape: tuple[int, ...], size: Pair, f: int, origin: Pair, parts: int) -> Strips:
     """Plan images of `shape` (n, h, w, c) and outputs of `size` and f channels."""
     n, h, w, c = shape

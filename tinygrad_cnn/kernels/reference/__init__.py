@@ -1,7 +1,7 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
 from .activation import relu, relu_backward
-from .arithmetic import add, add_, leaky_relu, leaky_relu_backward, mul
+from .arithmetic import add, add_, embed, leaky_relu, leaky_relu_backward, mul
 from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d, avg_pool2d_input
 from .channels import channel_affine, channel_sum
 from .conv import conv2d, conv2d_input, conv2d_weight
@@ -30,6 +30,7 @@ __all__ = [
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "embed",
     "layer_norm",
     "layer_norm_backward",
     "leaky_relu",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layout import Array
+from .layout import Array, new_array
 
-__all__ = ["add", "add_", "leaky_relu", "leaky_relu_backward", "mul"]
+__all__ = ["add", "add_", "embed", "leaky_relu", "leaky_relu_backward", "mul"]
+
+
+Shape = tuple[int, ...]
 
 
 def add(a: Array, b: Array) -> Array:
@@ -35,6 +38,21 @@ def mul(a: Array, b: Array) -> Array:
     array([3., 8.])
     """
     return np.asarray(np.multiply(a, b))
+
+
+def embed(x: Array, shape: Shape, start: Shape, step: Shape) -> Array:
+    """Return zeros of `shape`, and in them x: from `start` on, every `step`-th place of each axis.
+
+    The result's channels are last in memory if those of x are.
+
+    >>> embed(np.array([1, 2]), (5,), (1,), (2,))
+    array([0, 1, 0, 2, 0])
+    """
+    out = new_array(shape, x)
+    out.fill(0)
+    places = zip(start, x.shape, step, strict=True)
+    out[tuple(slice(first, first + n * every, every) for first, n, every in places)] = x
+    return out
 
 
 def leaky_relu(x: Array, slope: float) -> Array:

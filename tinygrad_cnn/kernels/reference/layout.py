@@ -30,6 +30,7 @@ __all__ = [
     "empty_like",
     "empty_nhwc",
     "mask_where",
+    "new_array",
     "rows_per_chunk",
     "taps",
 ]
@@ -90,6 +91,18 @@ def empty_like(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
     """Return an uninitialised dense array of x's shape, its axes in x's order in memory."""
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
     return empty(tuple(x.shape[a] for a in order), dtype or x.dtype).transpose(np.argsort(order))
+
+
+def new_array(shape: tuple[int, ...], x: Array) -> Array:
+    """Return an uninitialised array of x's dtype, its channels last in memory if those of x
+    (n, c, h, w) are: whoever combines the two finds them in one order.
+    """
+    if x.ndim == len(shape) == 4 and x.shape[1] > 1:
+        channel, *sides = (abs(x.strides[axis]) for axis in (1, 2, 3))
+        if channel < min(sides):
+            n, c, h, w = shape
+            return empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)  # (n, c, h, w)
+    return empty(shape, x.dtype)
 
 
 def empty_nhwc(n: int, h: int, w: int, c: int, dtype: np.dtype[Any]) -> Array:
