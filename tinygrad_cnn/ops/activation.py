@@ -55,7 +55,7 @@ def relu_backward(dy: Any, out: Any) -> Any:
 )
 def relu(x: Array | Affine | Total) -> Array | Affine:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
-    return x.clipped("relu") if isinstance(x, Affine) else kernels.relu(x)
+    return x.clipped("relu") if isinstance(x, Affine) else kernels.relu(x)  # type: ignore[arg-type]
 
 
 @op(
