@@ -96,6 +96,26 @@ def test_batch_norm_by_numpy() -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+@pytest.mark.parametrize("affine", ["both", "weight", "bias", "neither"])
+def test_evaluation_has_the_same_bits_recorded_or_not(dtype: Any, affine: str) -> None:
+    tg.manual_seed(1)
+    x, mean, weight, bias = (tg.randn(s, dtype=dtype) for s in ((8, 3, 20, 20), (3,), (3,), (3,)))
+    var = tg.rand(3, dtype=dtype)
+    var.numpy()[1] = 0  # with eps 0: 1/0 is inf, without a warning
+    parameters = {
+        "weight": weight if affine in ("both", "weight") else None,
+        "bias": bias if affine in ("both", "bias") else None,
+    }
+    for eps in (1e-5, 0.0):
+        x.requires_grad_(True)
+        recorded = tg.nn.functional.batch_norm(x, mean, var, **parameters, eps=eps).detach()
+        with tg.no_grad():
+            plain = tg.nn.functional.batch_norm(x, mean, var, **parameters, eps=eps)
+        assert plain.dtype == recorded.dtype
+        assert np.array_equal(plain.numpy(), recorded.numpy(), equal_nan=True)
+
+
 def test_batch_norm_keeps_the_default_statistics_type() -> None:
     x = tg.rand(4, 3, requires_grad=True)
     mean, var = tg.zeros(3), tg.ones(3)

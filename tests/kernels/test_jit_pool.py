@@ -101,13 +101,28 @@ def test_an_idle_pool_uses_no_processor() -> None:
     assert time.process_time() - start < 0.1
 
 
-def test_nobody_is_left_sleeping() -> None:
+@pytest.mark.parametrize("turns", [1, 2, pool.PATIENT_TURNS])
+def test_nobody_is_left_sleeping(turns: int) -> None:
     rounds = pool._spins.value
     pool._spins.value = 1  # everybody sleeps at once: whoever needs them must wake them
+    pool._at(pool.TURNS).value = turns
     try:
         check(1000, 0, np.zeros((8, 3)))
     finally:
         pool._spins.value = rounds
+        pool._at(pool.TURNS).value = pool.PATIENT_TURNS
+
+
+def test_workers_sleep_at_once_if_another_thread_wants_their_processor() -> None:
+    sleepers()
+    long, turns = pool._long.value, pool._at(pool.TURNS)
+    turns.value = 1 << 60  # nobody falls asleep for want of work
+    pool._long.value = 0  # however short it is, handing over the processor took long
+    try:
+        check(3, 0, np.zeros((8, 3)))
+        assert sleepers() >= len(pool._workers.threads)
+    finally:
+        pool._long.value, turns.value = long, pool.PATIENT_TURNS
 
 
 @pytest.mark.parametrize("ticks", [0, pool.ALWAYS])

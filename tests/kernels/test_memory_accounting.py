@@ -103,7 +103,7 @@ def test_an_allocation_that_fails_is_not_booked(monkeypatch: pytest.MonkeyPatch)
     def full(nbytes: int) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(memory, "_aligned", full)
+    monkeypatch.setattr(memory, "aligned", full)
     with pytest.raises(MemoryError):
         mib(1)
     assert tg.memory_allocated() == 0

@@ -10,8 +10,8 @@ an element-wise pass is as dear as the arithmetic. Two remedies live here:
 
 It also keeps the books: `memory_allocated`, `max_memory_allocated`, `reset_peak_memory_stats` and
 `memory_stats` count, to the byte, the arrays from `empty` that some view keeps alive. What NumPy
-allocates itself (arrays below `SMALLEST_STORED`, what the user made, results of plain NumPy calls)
-and scratch space are outside these counts.
+allocates itself (arrays below `SMALLEST_STORED`, what the user made, results of plain NumPy calls),
+scratch space and the transformed filters kept in inference are outside these counts.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +27,8 @@ import numpy.typing as npt
 
 __all__ = [
     "Take",
+    "aligned",
+    "caches",
     "clear",
     "empty",
     "max_memory_allocated",
@@ -48,6 +49,10 @@ SCRATCH_LIMIT = (
 SMALLEST_STORED = 1 << 18  # bytes: below this malloc itself reuses memory without page faults
 
 
+caches: list[Callable[[], object]] = []
+"""Functions that let go of what kernels keep from one call to the next; `clear` calls them."""
+
+
 class Take(Protocol):
     """What `scratch` hands out: a function that cuts one uninitialised array off the stack."""
 
@@ -58,7 +63,7 @@ def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return dtype.itemsize * math.prod(shape)
 
 
-def _aligned(nbytes: int) -> npt.NDArray[np.uint8]:
+def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
     """Return `nbytes` uninitialised bytes that start on a cache line."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     skip = -raw.ctypes.data % ALIGNMENT
@@ -71,28 +76,26 @@ class _Stack(threading.local):
     """
 
     def __init__(self) -> None:
-        self.block: npt.NDArray[np.uint8] = _aligned(0)
+        self.block: npt.NDArray[np.uint8] = aligned(0)
         self.top = 0
         self.peak = 0
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         kind = np.dtype(dtype)
         nbytes = _nbytes(shape, kind)
-        start = self.top
-        self.top += nbytes + -nbytes % ALIGNMENT
-        if self.top > self.peak:
-            self.peak = self.top
-        if self.top > self.block.size:
-            # Does not fit: this once from malloc, next time from a larger block.
-            return _aligned(nbytes).view(kind).reshape(shape)
-        return np.ndarray(shape, kind, self.block, start)
+        start, block = self.top, self.block
+        self.top = top = start + nbytes + -nbytes % ALIGNMENT
+        if top > self.peak:
+            self.peak = top
+        if top > block.size:  # does not fit: this once from malloc, next time from a larger block
+            block, start = aligned(nbytes), 0
+        return np.ndarray(shape, kind, block, start)
 
 
 _stack = _Stack()
 
 
-@contextmanager
-def scratch() -> Iterator[Take]:
+class scratch:
     """Lend work space to the calling thread until the ``with`` block ends.
 
     The arrays are uninitialised, start on a cache line and must not outlive the block. Blocks nest.
@@ -102,14 +105,18 @@ def scratch() -> Iterator[Take]:
     ...     a.shape, b.dtype.name, np.may_share_memory(a, b)
     ((2, 3), 'uint8', False)
     """
-    stack = _stack
-    start = stack.top
-    if start == 0 and len(stack.block) < min(stack.peak, SCRATCH_LIMIT):
-        stack.block = _aligned(min(stack.peak, SCRATCH_LIMIT))
-    try:
-        yield stack.take
-    finally:
-        stack.top = start
+
+    __slots__ = ("start",)
+
+    def __enter__(self) -> Take:
+        stack = _stack
+        self.start = stack.top
+        if self.start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
+            stack.block = aligned(min(stack.peak, SCRATCH_LIMIT))
+        return stack.take
+
+    def __exit__(self, *error: object) -> None:
+        _stack.top = self.start
 
 
 class _Lease:
@@ -225,7 +232,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     if memory is None:
         try:
             # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
-            memory = _aligned(size)
+            memory = aligned(size)
         except MemoryError:
             store.missed(size)
             raise
@@ -245,10 +252,14 @@ def set_store_limit(nbytes: int) -> int:
 
 
 def clear() -> None:
-    """Give the memory in the store, and this thread's scratch space, back to the system."""
+    """Give the memory in the store, this thread's scratch space, and what kernels keep for later
+    calls, back to the system.
+    """
+    for forget in caches:
+        forget()
     set_store_limit(set_store_limit(0))
     if _stack.top == 0:
-        _stack.block, _stack.peak = _aligned(0), 0
+        _stack.block, _stack.peak = aligned(0), 0
 
 
 # ---- accounting ----------------------------------------------------------------------------

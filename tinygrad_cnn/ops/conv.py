@@ -122,10 +122,11 @@ def conv2d(
     normalisation that may follow.
     """
     geometry: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    if is_recording() and kernels.fuses(x):
+    recording = is_recording()
+    if recording and kernels.fuses(x):
         out, moments = kernels.conv2d(x, w, bias, moments=True, **geometry)
         return Saved(out, moments=moments)
-    out = kernels.conv2d(x, w, bias, **geometry)
+    out = kernels.conv2d(x, w, bias, keep=not recording, **geometry)
     return out  # type: ignore[no-any-return]
 
 

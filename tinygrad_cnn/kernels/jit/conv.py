@@ -94,10 +94,12 @@ def conv2d(
     dilation: Pair,
     groups: int,
     moments: bool = False,
+    keep: bool = False,
 ) -> Any:
     """Correlate images with filters, as `reference.conv2d`.
 
     With `moments` the result is (out, (mean, var)): mean and biased variance (f,) of the outputs.
+    With `keep`, what is computed of w alone may be kept for the next call with the same array.
     """
     size = check_conv2d(
         "conv2d", x.shape, w.shape,
@@ -122,7 +124,7 @@ def conv2d(
     found = None
     if minimal(windows, x.shape[1], f):
         found = conv_winograd.correlate_winograd(
-            image, _plain(w), bias, out, origin, parts, moments=moments
+            image, _plain(w), bias, out, origin, parts, moments=moments, keep=keep
         )
     elif depth == 1 and f == groups:
         taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)

@@ -24,6 +24,7 @@ from ..reference.layout import Array
 from .build import kernel
 from .conv_plan import first_of
 from .gradient_sums import gradient_sums
+from .kept_filters import forget, kept
 from .launch import images_like, run
 from .moments import finish, flush, gather, gathered, start
 from .pixels import Mode, Source, arguments
@@ -207,11 +208,27 @@ def _product_share(
         )  # fmt: skip
 
 
-def transformed_filters(g: Strips, w: Array, turned: bool, take: Take, parts: int) -> Array:
-    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3)."""
-    u = take((36 * (g.c * g.wide_f + SKEW),), np.float32)
-    taps = take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32)
-    run(_filters_share, parts, g, w.reshape(-1), int(turned), u, taps)
+def transformed_filters(
+    g: Strips, w: Array, turned: bool, take: Take, parts: int, *, keep: bool = False
+) -> Array:
+    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3).
+
+    If `keep`, they may be those of an earlier call (`kept_filters`).
+    """
+    count = 36 * (g.c * g.wide_f + SKEW)
+
+    def make(numbers: Array, u: Array) -> None:
+        taps = take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32)
+        run(_filters_share, parts, g, numbers, int(turned), u, taps)
+
+    if keep:
+        found = kept(w, (g.c, g.f, int(turned)), count, make)
+        if found is not None:
+            return found
+    elif not turned:
+        forget(w)
+    u = take((count,), np.float32)
+    make(w.reshape(-1), u)
     return u
 
 
@@ -226,13 +243,14 @@ def correlate_winograd(
     turned: bool = False,
     moments: bool = False,
     by: Affine | None = None,
+    keep: bool = False,
 ) -> tuple[Array, ...] | None:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
     C-contiguous; out may have any strides, its filters lying together. Returns the outputs' mean
     and variance (f,) if `moments`, or, for C-contiguous out, what `Masked` calls its sums, for a
-    mask `by`.
+    mask `by`. If `keep`, the transformed filters are kept for the next call with the same array w.
     """
     f = out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
@@ -241,7 +259,7 @@ def correlate_winograd(
         shift[:] = 0
         if bias is not None:
             shift[:f] = bias
-        u = transformed_filters(g, w, turned, take, parts)
+        u = transformed_filters(g, w, turned, take, parts, keep=keep)
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
         gathering = MOMENTS if moments else 0 if by is None else MASKED_SUMS

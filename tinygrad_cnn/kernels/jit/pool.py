@@ -1,8 +1,8 @@
 """Threads that run the parts of launches: Python starts them, machine code tells them what to do.
 
 A worker is a Python thread inside one compiled function, without the interpreter's lock, that looks
-for parts to run (`pool_code`). After `PATIENCE` without any it sleeps, so that an idle process uses
-no processor, and whoever launches next wakes it. All that threads share is one block of words.
+for parts to run (`pool_code`). After some `PATIENCE` without any it sleeps, so that an idle process
+uses no processor, and whoever launches next wakes it. All that threads share is one block of words.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ from .pool_words import (
     STATE_BYTES,
     STOP,
     TICKET,
+    TURNS,
     WAIT,
     WAITING,
+    YIELD,
 )
 
 __all__ = ["MOST", "STATE", "launch", "ready"]
 
 PATIENCE = 30e-6  # seconds of active waiting: on a busy machine they are taken from others
+PATIENT_TURNS = 7  # of a worker: it covers the time in Python between two layers' kernels
 LONG_PART = 100e-6  # seconds from which on a part is long
 ALWAYS = 1 << 62  # ticks: no part is long, the launching thread takes what it finds
 MOST = 1024  # parts of a launch
@@ -82,24 +85,26 @@ def _prepare_semaphores() -> None:
         library: Any = ctypes.WinDLL("kernel32")
         library.CreateSemaphoreW.restype = ctypes.c_void_p
         wait, post = library.WaitForSingleObject, library.ReleaseSemaphore
+        give_way = library.SwitchToThread
         handles = [library.CreateSemaphoreW(None, 0, 1 << 30, None) for _ in range(2)]
     elif sys.platform == "darwin":
         library = ctypes.CDLL(None)
         library.dispatch_semaphore_create.restype = ctypes.c_void_p
         wait, post = library.dispatch_semaphore_wait, library.dispatch_semaphore_signal
+        give_way = library.sched_yield
         handles = [library.dispatch_semaphore_create(ctypes.c_long(0)) for _ in range(2)]
     else:
         library = ctypes.CDLL(None)
-        wait, post = library.sem_wait, library.sem_post
+        wait, post, give_way = library.sem_wait, library.sem_post, library.sched_yield
         handles = [_SEMAPHORES, _SEMAPHORES + 64]
         for handle in handles:
             if library.sem_init(ctypes.c_void_p(handle), 0, 0):
                 raise OSError("sem_init failed")
-    words: list[Any] = [ctypes.cast(f, ctypes.c_void_p).value for f in (wait, post)]
+    words: list[Any] = [ctypes.cast(f, ctypes.c_void_p).value for f in (wait, post, give_way)]
     words += handles
     if not all(words):
         raise OSError("no semaphores")
-    for place, word in zip((WAIT, POST, IDLE, LAUNCHED), words, strict=True):
+    for place, word in zip((WAIT, POST, YIELD, IDLE, LAUNCHED), words, strict=True):
         _at(place).value = int(word)
 
 
@@ -150,6 +155,7 @@ def _measure() -> None:
         ticks = _spin(TRIAL)
         trials.append((time.perf_counter() - start, ticks))
     seconds, ticks = min(trials)
+    _at(TURNS).value = PATIENT_TURNS
     _spins.value = max(TRIAL, int(TRIAL * PATIENCE / seconds))
     _long.value = int(ticks * LONG_PART / seconds) if _workers.most else ALWAYS
 

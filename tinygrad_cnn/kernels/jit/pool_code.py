@@ -8,7 +8,8 @@ worker that sleeps does not hold up a short job. It only takes one part of a lon
 machine the others wait for a processor, which comes sooner if this thread waits too.
 
 Threads wait actively for a while, then on a semaphore of the operating system, all without Python:
-a thread that needs its lock could be put aside while it has it.
+a thread that needs its lock could be put aside while it has it. A worker waits longer for the next
+job, but asks again and again whether another thread wants its processor, and sleeps if one does.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from .pool_words import (
     SPINS,
     STOP,
     TICKET,
+    TURNS,
     WAIT,
     WAITING,
+    YIELD,
 )
 from .vector import Value
 
@@ -50,6 +53,7 @@ _WORD, _SHORT, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer
 _ENTRY = ir.FunctionType(_SHORT, [_BYTES, _BYTES, _WORD, _WORD, _WORD])
 _WAIT = ir.FunctionType(_SHORT, [_WORD, _WORD])  # (semaphore, for ever)
 _POST = ir.FunctionType(_SHORT, [_WORD, _WORD, _WORD])  # (semaphore, 1, 0)
+_YIELD = ir.FunctionType(_SHORT, [])
 _HINTS = {"x86_64": "pause", "amd64": "pause", "aarch64": "yield", "arm64": "yield"}
 
 
@@ -96,6 +100,14 @@ class _Words(Emitter):
         else:
             return self.whole(0)
         return self.builder.call(clock, [])
+
+    def let_others(self, state: Value) -> Value:
+        """Let another thread have the processor; return whether one wanted it."""
+        function = self.builder.inttoptr(self.read(self.add(state, YIELD)), _YIELD.as_pointer())
+        start = self.ticks()
+        self.builder.call(function, [])
+        passed = self.builder.sub(self.ticks(), start)
+        return self.builder.icmp_unsigned(">=", passed, self.read(self.add(state, LONG)))
 
     def wait(self, state: Value, semaphore: int) -> None:
         """Wait until somebody posts, or for no reason."""
@@ -282,17 +294,26 @@ class _Pool:
         """work(state): run parts of jobs as they come, until STOP is set."""
         e, state, _ = self.function("work")
         b = e.builder
-        idle = b.alloca(_WORD)
+        idle, turns = b.alloca(_WORD), b.alloca(_WORD)
         b.store(e.whole(0), idle)
-        with e.forever():
+        b.store(e.whole(0), turns)
+        with e.forever() as again:
             with b.if_then(b.not_(e.equal(e.get(e.add(state, STOP)), 0))):
                 b.ret(e.whole(0))
             ran = b.call(claim, [state, e.whole(-1)])
             e.pause()
             waited = b.select(e.equal(ran, 0), e.add(b.load(idle), 1), e.whole(0))
             b.store(waited, idle)
+            b.store(b.select(e.equal(ran, 0), b.load(turns), e.whole(0)), turns)
             with b.if_then(b.icmp_unsigned(">=", waited, e.read(e.add(state, SPINS)))):
                 b.store(e.whole(0), idle)
+                turn = e.add(b.load(turns), 1)
+                b.store(turn, turns)
+                with b.if_then(b.icmp_unsigned("<", turn, e.read(e.add(state, TURNS)))):
+                    sleep = b.append_basic_block("sleep")
+                    b.cbranch(e.let_others(state), sleep, again)
+                    b.position_at_end(sleep)
+                b.store(e.whole(0), turns)
                 e.change("add", e.add(state, SLEEPING), e.whole(1))
                 # A job from before that is still open is taken; being woken once more for
                 # nothing does no harm.

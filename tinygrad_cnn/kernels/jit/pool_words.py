@@ -23,8 +23,10 @@ __all__ = [
     "STATE_BYTES",
     "STOP",
     "TICKET",
+    "TURNS",
     "WAIT",
     "WAITING",
+    "YIELD",
 ]
 
 # Places in the state, in bytes; what different threads write is on different cache lines. WAIT and
@@ -32,7 +34,8 @@ __all__ = [
 TICKET, DONE, FUNCTION, BLOCK, SLEEPING, WAITING, BUSY = 0, 64, 128, 136, 192, 256, 320
 STOP, SPINS, WAIT, POST, IDLE, LAUNCHED = 384, 392, 400, 408, 416, 424
 LONG = 432  # ticks of a part from which on a job is long
-STATE_BYTES = 448
+YIELD, TURNS = 440, 448  # address of a function; how often it is called before a worker sleeps
+STATE_BYTES = 512
 
 # A block begins with the addresses of the state and of a table, and the number of parts. The table
 # has the entry's address, a count, and so many times `ARRAY_WORDS` words, by which an array among

@@ -47,6 +47,7 @@ def conv2d(
     dilation: Pair,
     groups: int,
     moments: bool = False,
+    keep: bool = False,
 ) -> Any:
     """Correlate images with filters: ``y[n,f,p,q] = b[f] + sum x[n,c,p*sh+i*dh-top,q*sw+j*dw-left]
     w[f,c,i,j]``.
@@ -60,6 +61,7 @@ def conv2d(
     padding: ((top, bottom), (left, right)) zeros around every image.
     groups: filter block k of `groups` sees channel block k only.
     moments: also return what `channel_moments` finds in y.
+    keep: whether a compiled kernel may keep what it computes of w alone for the next call.
 
     Returns
     -------
