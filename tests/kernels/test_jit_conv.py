@@ -19,7 +19,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference, threads
-from tinygrad_cnn.kernels.jit import conv
+from tinygrad_cnn.kernels.jit import conv, launch
 from tinygrad_cnn.kernels.jit.vector import TILE, TILES
 
 PLAIN: dict[str, Any] = {
@@ -115,14 +115,51 @@ def test_winograd(
         three(x, w, b if bias else None, {**PLAIN, "padding": padding}, layout)
 
 
-@given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(1, 40), st.integers(0, 99))
-def test_depthwise(case: Any, bias: bool, layout: str, channels: int, seed: int) -> None:
+@given(
+    cases(),
+    st.booleans(),
+    st.sampled_from(LAYOUTS),
+    st.integers(1, 40),
+    st.sampled_from([1, 1, 2, 4, 5]),
+    st.integers(0, 99),
+)
+def test_depthwise(
+    case: Any, bias: bool, layout: str, channels: int, times: int, seed: int
+) -> None:  # fmt: skip
+    """Also with several filters for each channel."""
     x_shape, w_shape, parameters = case
+    f = channels * times
     x, w, b = randoms(
-        seed, (x_shape[0], channels, *x_shape[2:]), (channels, 1, *w_shape[2:]), (channels,),
-        dtype="float32",
-    )  # fmt: skip
+        seed, (x_shape[0], channels, *x_shape[2:]), (f, 1, *w_shape[2:]), (f,), dtype="float32"
+    )
     three(x, w, b if bias else None, {**parameters, "groups": channels}, layout)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_gradients_of_the_bias_come_with_those_of_depthwise_filters(
+    times: int, layout: str
+) -> None:  # fmt: skip
+    x, g = randoms(0, (4, 18, 7, 6), (4, 18 * times, 7, 6), dtype="float32")
+    around = {**PLAIN, "padding": ((1, 1), (1, 1)), "groups": 18, "kernel_size": (3, 3)}
+    gw, gbias = conv.conv2d_weight(laid_out(g, layout), laid_out(x, layout), bias=True, **around)
+    expected = reference.conv2d_weight(g.astype(np.float64), x.astype(np.float64), **around)
+    np.testing.assert_allclose(gw, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(gbias, g.sum((0, 2, 3), dtype=np.float64), rtol=0, atol=1e-4)
+
+
+def test_images_that_lie_plane_by_plane_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(*args: Any) -> Any:
+        raise AssertionError("a whole array has changed its order")
+
+    monkeypatch.setattr(launch, "run", copied)
+    x, w = randoms(0, (3, 24, 16, 16), (32, 24, 3, 3), dtype="float32")
+    for name in ("direct", "winograd"):
+        with algorithm(name):
+            three(x, w, None, {**PLAIN, "padding": ((1, 1), (1, 1))})
+    three(x, w[:24, :1], None, {**PLAIN, "groups": 24})
+    with pytest.raises(AssertionError, match="changed its order"):
+        conv.conv2d_input(x, w[:24], size=(34, 34), **{**PLAIN, "stride": (2, 2)})
 
 
 @pytest.mark.parametrize("threads_used", [1, 2, 3])
@@ -138,6 +175,8 @@ def test_depthwise(case: Any, bias: bool, layout: str, channels: int, seed: int)
         ((33, 16, 6, 6), (16, 4, 3, 3), {"groups": 4, "stride": (2, 1)}),
         ((20, 48, 17, 18), (48, 1, 3, 3), {"groups": 48, "padding": ((1, 1), (1, 1))}),
         ((1, 20, 90, 300), (7, 20, 7, 1), {"dilation": (3, 1)}),
+        ((1, 80, 8, 8), (96, 80, 3, 3), {"padding": ((1, 1), (1, 1))}),
+        ((9, 33, 17, 16), (66, 1, 3, 3), {"groups": 33, "stride": (2, 2)}),
     ],
 )
 def test_many_jobs(x: Any, w: Any, change: Any, threads_used: int) -> None:
@@ -205,6 +244,10 @@ for c, f in ((3, 6), (16, 33), (13, 20)):
             three(x, w, b, {{**PLAIN, "padding": ((1, 1), (2, 0))}})
 x, w, b = randoms(0, (5, 21, 11, 9), (21, 1, 3, 3), (21,), dtype="float32")
 three(x, w, b, {{**PLAIN, "groups": 21, "stride": (2, 1)}})
+x, w, b = randoms(0, (5, 21, 11, 9), (42, 1, 3, 3), (42,), dtype="float32")
+three(x, w, b, {{**PLAIN, "groups": 21, "padding": ((1, 1), (1, 1))}})
+x, w = randoms(0, (3, 37, 5, 7), (45, 37, 1, 1), dtype="float32")
+three(x, w, None, PLAIN)
 """
 
 

@@ -26,7 +26,7 @@ from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
 seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 channels = st.sampled_from([1, 3, 16, 19, 33])
 INPUTS = ["plain", "affine", "rectified"]
-GRADIENTS = ["plain", "masked", "norm", "masked norm", "masked scattered norm"]
+GRADIENTS = ["plain", "scattered", "masked", "norm", "masked norm", "masked scattered norm"]
 
 
 def doubled(x: Any) -> Any:

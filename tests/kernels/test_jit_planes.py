@@ -167,6 +167,26 @@ def test_max_pooling(pending: bool, sides: Any, relu: bool, seed: int) -> None:
     np.testing.assert_array_equal(index, true_index)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("f", [16, 33])
+def test_filters_of_few_channels_get_their_gradients_by_planes(
+    f: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many the filters, if everything lies so."""
+    monkeypatch.setattr(conv_planes, "BETTER_WEIGHT", 1e9)
+    monkeypatch.setattr(conv.conv_direct, "correlate_weight", refused)
+    monkeypatch.setattr(conv.conv_few, "correlate_few_weight", refused)
+    x, g = randoms(0, (4, 3, 32, 32), (4, f, 32, 32), dtype="float32")
+    around = {**PLAIN, "padding": ((1, 1), (1, 1)), "kernel_size": (3, 3)}
+    with team(count):
+        gw, gbias = conv.conv2d_weight(g, x, bias=True, **around)
+    expected = reference.conv2d_weight(g.astype(np.float64), x.astype(np.float64), **around)
+    np.testing.assert_allclose(gw, expected, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(gbias, g.sum((0, 2, 3), dtype=np.float64), rtol=0, atol=1e-3)
+    with pytest.raises(AssertionError, match="another kernel"):
+        conv.conv2d_weight(g.transpose(0, 1, 3, 2), x, **around)
+
+
 def test_a_large_image_and_a_single_one_are_left_to_others() -> None:
     windows = conv.Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1)
     assert conv_planes.worthwhile((8, 3, 32, 32), 3, windows, 2)

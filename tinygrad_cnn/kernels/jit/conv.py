@@ -13,22 +13,28 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..pending import Affine, Masked, NormGradient, Scattered
-from ..reference.conv import minimal, phase
+from ..pending import Affine, Masked
+from ..reference.conv import phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
-from .conv_planes import correlate_planes, correlate_planes_weight, readable, worthwhile
+from .conv_choice import Images, any_source, few, image_source, minimal_pays, planar_source
+from .conv_planes import (
+    correlate_planes,
+    correlate_planes_weight,
+    readable,
+    worthwhile,
+    worthwhile_weight,
+)
 from .launch import FLOAT32, nchw, new_images, shares
 from .moments import channel_moments
-from .pixels import Source, source_of
-from .planes import planes_of
+from .pixels import Source
+from .planes import are_planes, planes_of
 from .vector import BYTES
 
 __all__ = ["Images", "conv2d", "conv2d_input", "conv2d_weight", "supports_conv2d"]
 
-Images = Array | Affine | Scattered | Masked | NormGradient
-
+MOST_TIMES = 4  # filters per channel that are done one after the other
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
@@ -57,7 +63,7 @@ def _by_planes(
     size = windows.size[0] * windows.size[1]
     parts = shares(x.nbytes + n * f * size * BYTES)
     exact = conv_algorithm() == "direct"  # a NaN must stay in its windows
-    if exact or not worthwhile(x.shape, f, windows, parts) or minimal(windows, c, f):
+    if exact or not worthwhile(x.shape, f, windows, parts) or minimal_pays(windows, n, c, f):
         return None
     planes = planes_of(x)
     if planes is None or not readable(planes, x.shape, f, windows):
@@ -65,12 +71,17 @@ def _by_planes(
     return correlate_planes(planes, x.shape, w, bias, windows, parts, moments=moments)
 
 
-def _few(f: int, depth: int) -> bool:
-    """Return whether vectors along windows of `depth` are fuller than along f filters."""
-    lanes, few = conv_few.LANES, conv_few.FEW_FILTERS
-    along = (f + -f % few) * (depth + -depth % lanes)
-    rows = conv_direct.ROWS
-    return along < (depth + -depth % rows) * (f + -f % lanes)
+def _several_depthwise(x: Source, g: Array, windows: Windows, parts: int, *, bias: bool) -> Any:
+    """Return what `conv2d_weight` does for a few filters per channel: each alone is depthwise."""
+    f, c = g.shape[1], windows.groups
+    gw, gbias = np.empty((f, 1, *windows.kernel), np.float32), np.empty(f, np.float32)
+    for k in range(f // c):
+        grad = planar_source(g[:, k :: f // c])
+        taps, sums = conv_depthwise.correlate_depthwise_weight(x, grad, windows, parts, bias=bias)
+        gw[k :: f // c, 0] = taps.transpose(2, 0, 1)  # from (kh, kw, c)
+        if sums is not None:
+            gbias[k :: f // c] = sums
+    return (gw, gbias) if bias else gw
 
 
 def _evenly(places: list[int]) -> slice:
@@ -115,14 +126,12 @@ def conv2d(
     planar = _by_planes(x, w, b, windows, moments=moments)
     if planar is not None:
         return planar if moments else planar[0]
-    image = source_of(x)
-    if image is None:
-        return NotImplemented
     out = new_images(x.shape[0], *size, f)
-    parts = shares(image.other.nbytes + out.nbytes)
+    parts = shares(x.nbytes + out.nbytes)
+    image = image_source(x, windows, parts)
     bias = None if b is None else _plain(b)
     found = None
-    if minimal(windows, x.shape[1], f):
+    if minimal_pays(windows, x.shape[0], x.shape[1], f):
         found = conv_winograd.correlate_winograd(
             image, _plain(w), bias, out, origin, parts, moments=moments, keep=keep
         )
@@ -171,11 +180,12 @@ def conv2d_input(
         planar = _by_planes(g, turned, None, whole)
         if planar is not None:
             return planar[0] if by is None else Masked(planar[0], by)
-    grad = source_of(g)
-    if grad is None:
-        return NotImplemented
     out = new_images(n, h, wide, c)
-    parts = shares(grad.other.nbytes + out.nbytes)
+    parts = shares(g.nbytes + out.nbytes)
+    once = min(kh, stride[0]) * min(kw, stride[1]) == 1  # else each phase reads g
+    size_of_phase = (-(-h // stride[0]), -(-wide // stride[1]))
+    windows = Windows((kh, kw), size_of_phase, (0, 0), (1, 1), dilation, groups)
+    grad = image_source(g, windows, parts) if once else any_source(g)
     sums = None
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
@@ -188,7 +198,7 @@ def conv2d_input(
             continue
         dims = (target.shape[1], target.shape[2])
         windows = Windows((len(rows), len(columns)), dims, (y0, x0), (1, 1), (dy, dx), groups)
-        if minimal(windows, f, c) and (kh, kw) == (3, 3):
+        if minimal_pays(windows, n, f, c) and (kh, kw) == (3, 3):
             alone = by if stride == (1, 1) else None
             sums = conv_winograd.correlate_winograd(
                 grad, _plain(w), None, target, (y0, x0), parts, turned=True, by=alone
@@ -233,18 +243,22 @@ def conv2d_weight(
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     parts = shares(x.nbytes + g.nbytes)
-    free = conv_algorithm() != "direct" and not minimal(windows, c, f)
-    if free and worthwhile(x.shape, f, windows, parts):
+    free = conv_algorithm() != "direct" and not minimal_pays(windows, x.shape[0], c, f)
+    better = worthwhile(x.shape, f, windows, parts)
+    if isinstance(x, np.ndarray) and isinstance(g, np.ndarray) and are_planes(x) and are_planes(g):
+        better = better or worthwhile_weight(x.shape, f, windows, parts)
+    if free and better:
         planes, gradient = planes_of(x), planes_of(g)
         if planes is not None and gradient is not None and readable(planes, x.shape, f, windows):
             found = correlate_planes_weight(
                 planes, x.shape, gradient, f, windows, parts, bias=bias
             )  # fmt: skip
             return found if bias else found[0]
-    image, grad = source_of(x), source_of(g)
-    if image is None or grad is None:
-        return NotImplemented
-    if minimal(windows, c, f):
+    image = image_source(x, windows, parts)
+    if depth == 1 and 1 < groups < f <= MOST_TIMES * groups and isinstance(g, np.ndarray):
+        return _several_depthwise(image, g, windows, parts, bias=bias)
+    grad = planar_source(g)
+    if minimal_pays(windows, x.shape[0], c, f):
         found = conv_winograd_weight.correlate_winograd_weight(
             image, grad, origin, parts, bias=bias
         )
@@ -253,7 +267,7 @@ def conv2d_weight(
             image, grad, windows, parts, bias=bias
         )
         found = np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
-    elif groups == 1 and _few(f, kw * c):
+    elif groups == 1 and few(f, kw * c):
         found = conv_few.correlate_few_weight(image, grad, windows, parts, bias=bias)
     else:
         found = conv_direct.correlate_weight(image, grad, windows, parts, bias=bias)

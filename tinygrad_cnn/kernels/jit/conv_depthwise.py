@@ -13,7 +13,7 @@ from ..memory import scratch
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of, with_targets
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of
 from .launch import run
 from .moments import finish_sums, gather_sums, gathered, start
 from .pixels import COPY, Mode, Source, arguments
@@ -152,8 +152,7 @@ def correlate_depthwise(
 
     x and w are C-contiguous; out (n, oh, ow, c) has its channels together and else any strides.
     """
-    plan = plan_of(x.other.shape, geometry, out.strides[1:3], parts, 0, False, x.mode[0] != COPY)
-    plan = with_targets(plan, out.strides)
+    plan = plan_of(x.other.shape, geometry, out.strides[:3], parts, 0, False, x.mode[0] != COPY)
     shift = np.zeros(out.shape[3], np.float32) if bias is None else bias
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
@@ -214,7 +213,7 @@ def correlate_depthwise_weight(
 
     x (n, h, w, c) and grad (n, oh, ow, c) are C-contiguous. Each thread has its own sums.
     """
-    plan = plan_of(x.other.shape, geometry, (0, 0), parts, 0, False, x.mode[0] != COPY)
+    plan = plan_of(x.other.shape, geometry, (0, 0, 0), parts, 0, False, x.mode[0] != COPY)
     shape = (*geometry.kernel, x.other.shape[3])
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)

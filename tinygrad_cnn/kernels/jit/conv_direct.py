@@ -14,67 +14,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..memory import Take, scratch
+from ..memory import scratch
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of, with_targets
+from .conv_filters import pack
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of
 from .launch import run
 from .moments import finish, finish_sums, flush, gather, gather_sums, gathered, start
 from .pixels import COPY, Mode, Source, arguments
 from .products import (
+    NARROW_ROWS,
     weight_sum,
     weight_sum_masked,
     weight_sum_narrow,
     window_product,
     window_product_narrow,
 )
+from .transposing import transpose_pixels
 from .vector import BYTES, TILE
 
-__all__ = ["correlate", "correlate_weight", "pack"]
+__all__ = ["correlate", "correlate_weight"]
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
-
-
-@kernel(entry=True)
-def _pack(
-    part: int,
-    parts: int,
-    w: Array,
-    packed: Array,
-) -> None:
-    """Cut w (groups, kh, kw, depth, columns) into panels; reads it filter by filter.
-
-    Where PyTorch's order of weights makes neighbouring columns lie far apart, a panel's share of
-    each cache line is used while it is there.
-    """
-    groups, kh, kw, depth, columns = w.shape
-    padded = packed.shape[1] // (kh * kw * depth)
-    for g in range(groups):
-        for first in range(0, padded, COLUMNS):
-            width = min(COLUMNS, padded - first)
-            true = min(width, columns - first)
-            start = first * kh * kw * depth
-            for d in range(depth):
-                for i in range(kh):
-                    for j in range(kw):
-                        at = start + ((i * kw + j) * depth + d) * width
-                        for lane in range(true):
-                            packed[g, at + lane] = w[g, i, j, d, first + lane]
-                        for lane in range(true, width):
-                            packed[g, at + lane] = 0
-
-
-def pack(w: Array, take: Take) -> Array:
-    """Return filters (groups, kh, kw, depth, columns) cut into panels of `COLUMNS` columns.
-
-    The last panel has `LANES` columns if no more are left, and zeros after the last true one; each
-    is dense, (kh*kw*depth, columns).
-    """
-    groups, kh, kw, depth, columns = w.shape
-    packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
-    run(_pack, 1, w, packed)
-    return packed
 
 
 @kernel(entry=True)
@@ -117,17 +79,17 @@ def _product_share(
                 shift = bias.ctypes.data + (k * filters + first) * BYTES
                 to = y + (k * each + first) * BYTES
                 left = each - first
-                for p in range(0, pixels, ROWS):
-                    s, t = source + 8 * p, target + 8 * p
-                    if filters - first > LANES:
+                if filters - first > LANES:
+                    for p in range(0, pixels, ROWS):
                         window_product(
-                            window, s, tap, g.tap_count, g.depth, matrix, shift, to, t,
-                            pixels - p, left,
+                            window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
+                            target + 8 * p, pixels - p, left,
                         )  # fmt: skip
-                    else:
+                else:
+                    for p in range(0, pixels, NARROW_ROWS):
                         window_product_narrow(
-                            window, s, tap, g.tap_count, g.depth, matrix, shift, to, t,
-                            pixels - p, left,
+                            window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
+                            target + 8 * p, pixels - p, left,
                         )  # fmt: skip
         if wanted:
             gather(part, y, strides[2] * BYTES, pixels, 0, strides[2], single, counts)
@@ -144,12 +106,9 @@ def correlate(
     (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
     an image. Returns the outputs' mean and variance (f,) if `moments`, for C-contiguous out.
     """
-    plan = plan_of(
-        x.other.shape, windows, (out.strides[1], out.strides[2]), parts, 0, True, x.mode[0] != COPY
-    )
+    plan = plan_of(x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY)
     f = out.shape[3]
     shift = pack_row(bias, windows.groups, f)
-    plan = with_targets(plan, out.strides)
     with scratch() as take:
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
@@ -238,8 +197,21 @@ def _weight_share(
 def _collect(part: int, parts: int, sums: Array, gw: Array) -> None:
     """Add the threads' sums, in their order, into gw (groups, f/groups, c/groups, kh*kw)."""
     groups, each, depth, taps = gw.shape
+    low, high = depth * part // parts, depth * (part + 1) // parts
     for k in range(groups):
-        for d in range(depth * part // parts, depth * (part + 1) // parts):
+        if taps == 1:
+            first_row = k * depth + low
+            for row in range(first_row, k * depth + high):
+                total_row = sums[0, row, :each]
+                for other in range(1, sums.shape[0]):
+                    for f in range(each):
+                        total_row[f] += sums[other, row, f]
+            transpose_pixels(
+                gw[k, 0].ctypes.data + low * BYTES, depth * BYTES, 0,
+                sums[0, first_row].ctypes.data, sums.shape[2] * BYTES, each, each, high - low,
+            )  # fmt: skip
+            continue
+        for d in range(low, high):
             for first in range(0, each, LANES):
                 for tap in range(taps):
                     row = (k * taps + tap) * depth + d
@@ -263,7 +235,7 @@ def correlate_weight(
     merged = groups == 1 and (windows.dilation[1] == 1 or kw == 1)
     depth = (kw if merged else 1) * x.other.shape[3] // groups
     rest = ROWS if depth % ROWS else 0
-    plan = plan_of(x.other.shape, windows, (0, 0), parts, rest, True, x.mode[0] != COPY)
+    plan = plan_of(x.other.shape, windows, (0, 0, 0), parts, rest, True, x.mode[0] != COPY)
     each = f // groups
     padded = each + -each % LANES
     rows = groups * kh * kw * (x.other.shape[3] // groups)

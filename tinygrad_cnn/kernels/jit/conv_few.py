@@ -179,7 +179,7 @@ def correlate_few_weight(
     count, depth = (kh, kw * c) if together else (kh * kw, c)
     padded = depth + -depth % LANES
     rest = LANES if depth % LANES else 0  # read beyond a window
-    plan = plan_of(x.other.shape, windows, (0, 0), parts, rest, True, x.mode[0] != COPY)
+    plan = plan_of(x.other.shape, windows, (0, 0, 0), parts, rest, True, x.mode[0] != COPY)
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)

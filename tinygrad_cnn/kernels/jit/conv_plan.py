@@ -17,7 +17,9 @@ from ..checks import Pair
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .pixels import COPY, Mode, Source, fill_row
+from .pixels import COPY, PLANAR, Mode, Source, fill_row
+from .products import clear_bytes
+from .transposing import transpose_pixels
 from .vector import BYTES, TILE
 
 __all__ = [
@@ -28,7 +30,7 @@ __all__ = [
     "gradient_floats",
     "gradients",
     "plan_of",
-    "with_targets",
+    "rereads",
 ]
 
 JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
@@ -84,11 +86,25 @@ def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
     return 1, -(-oh // bands)
 
 
+def rereads(shape: tuple[int, int, int, int], windows: Windows, parts: int) -> float:
+    """Return how often jobs copy a row of images of `shape` (n, h, w, c), on the average.
+
+    >>> rereads((64, 32, 32, 64), Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1), 1)
+    1.25
+    """
+    n, h, _, c = shape
+    (kh, kw), (oh, ow), (sh, sw) = windows.kernel, windows.size, windows.stride
+    reach, width = ((k - 1) * d + 1 for k, d in zip((kh, kw), windows.dilation, strict=True))
+    width += (ow - 1) * sw
+    _, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
+    return -(-oh // rows) * ((rows - 1) * sh + reach) / h
+
+
 @lru_cache(maxsize=512)
 def plan_of(
     shape: tuple[int, int, int, int],
     windows: Windows,
-    out: tuple[int, int],
+    out: tuple[int, ...],
     parts: int,
     rest: int,
     merge: bool,
@@ -96,10 +112,9 @@ def plan_of(
 ) -> Plan:
     """Plan the windows over images of `shape` (n, h, w, c) for `parts` threads.
 
-    `out` are the strides in bytes of an output row and of a pixel (that of an image is the
-    kernel's business unless jobs have several). `rest` tells by how many floats a kernel may read
-    beyond a window's taps. Taps that lie together are merged into one if `merge`. Areas are always
-    copied if something is `pending` in them.
+    `out` are the strides in bytes of an output image, of a row and of a pixel. `rest` tells by how
+    many floats a kernel may read beyond a window's taps. Taps that lie together are merged into one
+    if `merge`. Areas are always copied if something is `pending` in them.
     """
     n, h, w, c = shape
     (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (
@@ -114,7 +129,7 @@ def plan_of(
     tall, wide = (height, width) if copied else (h, w)
     image, row, column = np.ogrid[:images, :rows, :ow]
     sources = ((image * tall + row * sh) * wide + column * sw) * c * BYTES
-    targets = (image * oh * out[0]) + row * out[0] + column * out[1]
+    targets = image * out[0] + row * out[1] + column * out[2]
     together = merge and windows.groups == 1 and (dw == 1 or kw == 1)
     i, j = np.ogrid[:kh, : 1 if together else kw]
     taps = (i * dh * wide + j * dw) * c * BYTES
@@ -134,19 +149,42 @@ def _table(distances: Array) -> Array:
     return np.concatenate([flat, np.repeat(flat[-1:], MOST_ROWS)])
 
 
-def with_targets(plan: Plan, strides: tuple[int, ...]) -> Plan:
-    """Return the plan, with other targets if output images do not follow each other row by row."""
-    g = plan.geometry
-    if g.images == 1 or strides[0] == strides[1] * g.oh:
-        return plan
-    image, row, column = np.ogrid[: g.images, : g.rows, : g.ow]
-    targets = image * strides[0] + row * strides[1] + column * strides[2]
-    return Plan(g, plan.sources, _table(targets), plan.taps, plan.floats)
-
-
 def first_of(out: Array) -> Array:
     """Return the first number of an array, as an array: what kernels take as its address."""
     return out[:1, 0, 0, :1].reshape(-1)
+
+
+@kernel()
+def _transposed_area(
+    image: int, y0: int, height: int, g: Geometry, x: Array, mode: Mode, target: int
+) -> None:
+    """Write `height` rows of an image that lies plane by plane, from y0 on, with zeros around it.
+
+    For areas as wide as the image, whose rows follow each other in a plane: vectors are full
+    however short they are.
+    """
+    pixel = g.c * BYTES
+    line, right = g.width * pixel, g.width + g.left - g.w
+    first, last = min(max(y0, 0), g.h), min(max(y0 + height, 0), g.h)
+    if last <= first:
+        clear_bytes(target, height * line)
+        return
+    clear_bytes(target, (first - y0) * line - g.left * pixel)
+    target += (first - y0) * line - g.left * pixel
+    transpose_pixels(
+        target, pixel, line - g.w * pixel,
+        x.ctypes.data + image * mode[2] + first * g.w * BYTES, mode[3],
+        (last - first) * g.w, g.w, g.c,
+    )  # fmt: skip
+    target += g.w * pixel
+    beside = (right - g.left) * pixel  # right of a row, and left of the next
+    if beside > 0:
+        for _ in range(first, last - 1):
+            clear_bytes(target, beside)
+            target += line
+    else:
+        target += (last - 1 - first) * line
+    clear_bytes(target, right * pixel + (y0 + height - last) * line)
 
 
 @kernel()
@@ -172,7 +210,12 @@ def area(
         return x.ctypes.data + ((image * g.h + y0) * g.w + g.left) * g.c * BYTES, images, rows
     height, tall = (rows - 1) * g.stride + g.reach, (g.rows - 1) * g.stride + g.reach
     pixel = g.c * BYTES
+    whole = g.left <= 0 and g.left + g.width >= g.w
     for k in range(images):
+        if mode[0] == PLANAR and whole:
+            at = space.ctypes.data + k * tall * g.width * pixel
+            _transposed_area(image + k, y0, height, g, x, mode, at)
+            continue
         for i in range(height):
             fill_row(
                 space.ctypes.data + (k * tall + i) * g.width * pixel, pixel, y0 + i, g.left,
@@ -205,6 +248,15 @@ def gradients(
     image, row = job // g.bands * g.images, job % g.bands * g.rows
     if mode[0] == COPY:
         return grad.ctypes.data + (image * g.oh + row) * g.ow * f * BYTES
+    if mode[0] == PLANAR:
+        count = min(pixels, g.oh * g.ow)  # of an image
+        for k in range(pixels // count):
+            first = grad.ctypes.data + (image + k) * mode[2] + row * g.ow * BYTES
+            transpose_pixels(
+                space.ctypes.data + k * count * f * BYTES, f * BYTES, 0,
+                first, mode[3], count, count, f,
+            )  # fmt: skip
+        return space.ctypes.data
     for line in range(pixels // g.ow):
         k, i = divmod(line, g.rows)
         fill_row(

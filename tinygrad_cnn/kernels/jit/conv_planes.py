@@ -27,7 +27,13 @@ from .planes import SCATTERED, Planes, fill_planes
 from .products import row_step
 from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
-__all__ = ["correlate_planes", "correlate_planes_weight", "readable", "worthwhile"]
+__all__ = [
+    "correlate_planes",
+    "correlate_planes_weight",
+    "readable",
+    "worthwhile",
+    "worthwhile_weight",
+]
 
 LANES = TILE.lanes
 VECTORS = 2 if LANES == 8 else 4  # and taps of the gradient: times 6 filters, in registers
@@ -35,6 +41,8 @@ STEP = VECTORS * LANES
 MANY, FEW = 6, 4  # filters of a block
 MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
 BETTER = 0.6  # vectors here that cost as much as one along the filters
+BETTER_WEIGHT = 0.75  # of the gradient of the weights
+PER_PLANE = 16 * LANES  # pixels whose products take as long as fetching a block's sums
 
 
 def _sum_of_taps(filters: int, vectors: int) -> Emit:
@@ -199,6 +207,26 @@ def worthwhile(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> 
     if area + planes * g.line > MOST_FLOATS:
         return False
     return g.line * planes < BETTER * LANES * g.oh * g.ow
+
+
+def worthwhile_weight(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
+    """Return whether the gradient of f filters over images of `shape` (n, c, h, w) is faster plane
+    by plane, if images and gradients lie so in memory.
+
+    >>> windows = Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1)
+    >>> worthwhile_weight((64, 64, 32, 32), 16, windows, 1)
+    False
+    """
+    if windows.groups != 1 or windows.stride != (1, 1) or shape[0] < parts:
+        return False
+    g, _, area = _plan(shape, f, windows)
+    planes = MANY * g.many + FEW * g.few
+    if area + planes * g.line > MOST_FLOATS:
+        return False
+    (kh, kw), c = windows.kernel, shape[1]
+    here = (g.taps + -g.taps % VECTORS) * planes * (g.line + PER_PLANE)
+    there = kh * (kw * c + -(kw * c) % TILE.rows) * (f + -f % LANES) * g.oh * g.ow
+    return here < BETTER_WEIGHT * there
 
 
 def readable(x: Planes, shape: tuple[int, ...], f: int, windows: Windows) -> bool:

@@ -13,6 +13,8 @@ from ..reference.layout import Array, as_nhwc
 from .build import kernel
 from .entry import run
 from .pool import MOST
+from .transposing import transpose_pixels
+from .vector import BYTES
 
 __all__ = [
     "dense",
@@ -51,15 +53,15 @@ def images(x: Array) -> Array | None:
 def _to_channels_last(part: int, parts: int, x: Array, out: Array) -> None:
     """Write x (n, c, pixels) to out (n, pixels, c), in pieces that stay in the nearest cache."""
     n, pixels, c = out.shape
-    step = max(16, PIECE // c)
+    step = max(64, PIECE // c // 64 * 64)
     pieces = (pixels + step - 1) // step
     for piece in range(n * pieces * part // parts, n * pieces * (part + 1) // parts):
-        start = piece % pieces * step
-        target = out[piece // pieces, start : start + step]
-        for k in range(c):
-            source = x[piece // pieces, k, start : start + step]
-            for p in range(source.size):
-                target[p, k] = source[p]
+        image, start = piece // pieces, piece % pieces * step
+        count = min(step, pixels - start)
+        transpose_pixels(
+            out.ctypes.data + (image * pixels + start) * c * BYTES, c * BYTES, 0,
+            x.ctypes.data + (image * c * pixels + start) * BYTES, pixels * BYTES, count, count, c,
+        )  # fmt: skip
 
 
 def images_like(g: Array, dtype: Any = FLOAT32) -> Array:

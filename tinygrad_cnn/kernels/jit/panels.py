@@ -17,10 +17,12 @@ __all__ = [
     "tile_product",
     "tile_product_narrow",
     "transpose_block",
+    "transposed",
+    "up_to",
 ]
 
 
-def _up_to(e: Emitter, valid: Value, step: Value, count: int) -> list[Value]:
+def up_to(e: Emitter, valid: Value, step: Value, count: int) -> list[Value]:
     """Return 0, step, 2*step, ...; those after the last valid one are that one again."""
     b = e.builder
     last = e.add(valid, -1)
@@ -45,10 +47,10 @@ def _tile_product(vectors: int) -> Emit:
         )
         b = e.builder
         masks = _masks(e, columns, vectors)
-        distances = _up_to(e, valid, left_row, rows)
+        distances = up_to(e, valid, left_row, rows)
         first = [
             e.load(e.add(b.add(start, distance), v * e.width), masks[v])
-            for distance in _up_to(e, valid, start_row, rows)
+            for distance in up_to(e, valid, start_row, rows)
             for v in range(vectors)
         ]
         with e.loop(depth, [left, panel, *first]) as step:
@@ -156,7 +158,7 @@ def copy_panel_narrow(
     return _narrow_copy
 
 
-def _transposed(e: Emitter, rows: list[Value]) -> list[Value]:
+def transposed(e: Emitter, rows: list[Value]) -> list[Value]:
     """Return the columns of a square of vectors: halves change places, then quarters, ..."""
     lanes, s = len(rows), len(rows) // 2
     rows = list(rows)
@@ -181,13 +183,13 @@ def _transpose(e: Emitter, values: list[Value]) -> None:
     with b.if_else(full) as (whole, part):
         with whole:
             loaded = [e.load(at) for at in e.steps(source, source_step, lanes)]
-            for at, value in zip(places, _transposed(e, loaded), strict=True):
+            for at, value in zip(places, transposed(e, loaded), strict=True):
                 e.store(value, at)
         with part:
             present, mask = e.first_lanes(columns), e.first_lanes(stored)
-            distances = _up_to(e, rows, source_step, lanes)
+            distances = up_to(e, rows, source_step, lanes)
             loaded = [e.load(b.add(source, distance), present) for distance in distances]
-            for r, value in enumerate(_transposed(e, loaded)):
+            for r, value in enumerate(transposed(e, loaded)):
                 with b.if_then(b.icmp_signed(">", columns, e.whole(r))):
                     e.store(value, places[r], mask)
 

@@ -21,12 +21,14 @@ from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like
 from .products import clear_bytes, copy_bytes
+from .transposing import transpose_pixels
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
 __all__ = [
     "AFFINE",
     "COPY",
     "GRADIENT",
+    "PLANAR",
     "Mode",
     "Source",
     "arguments",
@@ -41,11 +43,13 @@ __all__ = [
 COPY = 0  # x
 AFFINE = 1  # max(x*a + b, d); d is 0 for a rectifier, else minus infinity
 GRADIENT = 2  # (x where other*e + f > 0, else 0)*a + other*b + d
+PLANAR = 3  # x, which lies plane by plane in memory; its mode has what is between images and planes
 
 TOGETHER = 4  # pixels of a round
 
 
-# One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index.
+# One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index. Of
+# what is planar: 0; bytes from one image to the next, and from one plane.
 Mode = tuple[int, int, int, int]
 Compute = Callable[[Emitter, Value, Value, list[Value]], Value]
 
@@ -53,7 +57,8 @@ Compute = Callable[[Emitter, Value, Value, list[Value]], Value]
 class Source(NamedTuple):
     """Images in memory and what is to be made of their numbers."""
 
-    x: Array  # (n, h, w, c), C-contiguous; where it is scattered, (n, h/kh, w/kw, c)
+    # (n, h, w, c), C-contiguous unless it is planar; where it is scattered, (n, h/kh, w/kw, c)
+    x: Array
     other: Array  # (n, h, w, c), or x again where there is none
     table: Array  # (5, c): numbers per channel
     mode: Mode
@@ -85,10 +90,10 @@ def source_of(
 ) -> Source | None:
     """Return float32 x (n, c, h, w) as a source; what is not channels last is copied.
 
-    None if a gradient is masked by something else than its own normalisation, or scattered
-    otherwise than to whole windows.
+    None if the gradient of a normalisation is masked by something else than that normalisation, or
+    scattered otherwise than to whole windows.
     """
-    if isinstance(x, Gated | Total):
+    if isinstance(x, Gated | Total | Scattered):
         x = x.compute()
     c = x.shape[1]
     if isinstance(x, Affine):
@@ -106,8 +111,6 @@ def source_of(
             return None
         table = table_of(c, x.scale, x.slope, x.shift, by.scale, by.shift)
         return _gradient_source(x.g.g, x.x, table)
-    if isinstance(x, Scattered):
-        return None
     image = images_like(x)
     return Source(image, image, _no_table(c), (COPY, 0, 0, 0))
 
@@ -128,6 +131,9 @@ def _gradient_source(g: Array | Scattered, other: Array, table: Array) -> Source
 
 def arguments(source: Source) -> tuple[Array, Array, Array, Mode]:
     """Return a source as kernels take it: x and other as one row of floats each."""
+    if source.mode[0] == PLANAR:
+        numbers = source.x[0, :, :, 0].reshape(-1)  # the first plane
+        return numbers, numbers, source.table, source.mode
     return source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode
 
 
@@ -282,6 +288,13 @@ def fill_row(
         clear_bytes(target, (start - first) * wide)
     if first + pixels > stop:
         clear_bytes(target + (stop - first) * wide, (first + pixels - stop) * wide)
+    if mode[0] == PLANAR:
+        transpose_pixels(
+            target + (start - first) * wide, wide, 0,
+            x.ctypes.data + image * mode[2] + low * mode[3] + (y * w + start) * BYTES, mode[3],
+            stop - start, stop - start, high - low,
+        )  # fmt: skip
+        return
     at = (((image * h + y) * w + start) * c + low) * BYTES
     if mode[1] > 0:
         kh, kw = mode[1], mode[2]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
 __all__ = [
+    "NARROW_ROWS",
     "clear_bytes",
     "copy_bytes",
     "plane_product",
@@ -28,6 +29,11 @@ __all__ = [
     "window_product_narrow",
     "windows_at",
 ]
+
+
+# Windows of a product with `TILE.lanes` filters. Eight sums in two units of 4 cycles leave no
+# time to lose; the addresses of more than ten windows do not fit into the general registers.
+NARROW_ROWS = 10 if TILE.lanes == 16 else TILE.rows
 
 
 def row_step(e: Emitter, rows: list[Value], columns: list[Value], sums: list[Value]) -> list[Value]:
@@ -51,9 +57,7 @@ def windows_at(e: Emitter, x: Value, sources: Value, valid: Value, rows: int) ->
     return found
 
 
-def _window_product(vectors: int) -> Emit:
-    rows = TILE.rows
-
+def _window_product(vectors: int, rows: int) -> Emit:
     def emit(e: Emitter, values: list[Value]) -> None:
         x, sources, taps, count, depth, w, bias, y, targets, valid, columns = values
         builder = e.builder
@@ -96,7 +100,8 @@ def _window_product(vectors: int) -> Emit:
     return emit
 
 
-_wide_windows, _narrow_windows = _window_product(TILE.vectors), _window_product(1)
+_wide_windows = _window_product(TILE.vectors, TILE.rows)
+_narrow_windows = _window_product(1, NARROW_ROWS)
 
 
 @instruction
@@ -137,7 +142,7 @@ def window_product_narrow(
     valid: Value,
     columns: Value,
 ) -> Emit:
-    """Do as `window_product` for `TILE.lanes` filters."""
+    """Do as `window_product` for `NARROW_ROWS` windows and `TILE.lanes` filters."""
     return _narrow_windows
 
 

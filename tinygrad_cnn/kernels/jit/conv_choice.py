@@ -1,0 +1,79 @@
+"""Which algorithm suits which convolution, and how it reads its images: matters of time alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..algorithm import conv_algorithm
+from ..pending import Affine, Masked, NormGradient, Pending, Scattered
+from ..reference.conv import minimal
+from ..reference.correlate import Windows
+from ..reference.layout import Array
+from . import conv_direct, conv_few
+from .conv_plan import rereads
+from .pixels import PLANAR, Source, source_of, table_of
+from .vector import BYTES
+
+__all__ = ["Images", "any_source", "few", "image_source", "minimal_pays", "planar_source"]
+
+Images = Array | Affine | Scattered | Masked | NormGradient
+
+# As long as this many multiply-adds of direct convolution, per pair of channels, take, measured,
+PER_TILE = 54  # the products for a tile of 16 outputs, and its transforms
+PER_FILTER = 1000  # the transforms of a filter
+MOST_REREADS = 1.5  # of images whose pixels change their order on the way: else they do it once
+
+
+def minimal_pays(windows: Windows, n: int, c: int, f: int) -> bool:
+    """Return whether to use Winograd's algorithm, for n images with c channels in and f out.
+
+    For few pixels the transforms of the filters take longer than the products.
+
+    >>> windows = Windows((3, 3), (8, 8), (-1, -1), (1, 1), (1, 1), 1)
+    >>> minimal_pays(windows, 1, 128, 128), minimal_pays(windows, 64, 128, 128)
+    (False, True)
+    """
+    if not minimal(windows, c, f):
+        return False
+    oh, ow = windows.size
+    tiles = -(-oh // 4) * -(-ow // 4)
+    there = n * tiles * PER_TILE + PER_FILTER + c * f // 50  # large ones leave the caches
+    return conv_algorithm() == "winograd" or there < n * oh * ow * 9
+
+
+def any_source(x: Images) -> Source:
+    """Return x as `source_of`, computed if kernels cannot do that on the way."""
+    found = source_of(x)
+    if found is None:
+        assert isinstance(x, Pending)
+        found = source_of(x.compute())
+        assert found is not None  # of arrays, there is always one
+    return found
+
+
+def planar_source(x: Images) -> Source:
+    """Return x as `any_source`, but an array whose planes are dense as it is, without a copy."""
+    if not isinstance(x, np.ndarray) or not x.flags.aligned:
+        return any_source(x)
+    image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
+    h, w = x.shape[2:]
+    dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
+    if not dense or image.flags.c_contiguous:
+        return any_source(x)
+    return Source(image, image, table_of(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
+
+
+def image_source(x: Images, windows: Windows, parts: int) -> Source:
+    """Return x as `any_source`; as it is if it lies plane by plane and few rows are read again."""
+    n, c, h, w = x.shape
+    if rereads((n, h, w, c), windows, parts) <= MOST_REREADS:
+        return planar_source(x)
+    return any_source(x)
+
+
+def few(f: int, depth: int) -> bool:
+    """Return whether vectors along windows of `depth` are fuller than along f filters."""
+    lanes, block = conv_few.LANES, conv_few.FEW_FILTERS
+    along = (f + -f % block) * (depth + -depth % lanes)
+    rows = conv_direct.ROWS
+    return along < (depth + -depth % rows) * (f + -f % lanes)
