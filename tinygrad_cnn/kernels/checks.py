@@ -4,8 +4,8 @@ shapes.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = [
     "Padding",
@@ -60,7 +60,7 @@ def conv2d_output_size(
     return _output_size("conv2d", size, kernel_size, stride, padding, dilation)
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)  # a network has few shapes, and checks them several times in every step
 def _output_size(
     operation: str, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Pair:
@@ -85,7 +85,7 @@ def _output_size(
     return out[0], out[1]
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def check_conv2d(
     operation: str,
     x: tuple[int, ...],
@@ -165,6 +165,19 @@ def check_pool2d(
     ceil_mode: bool,
 ) -> Pair:
     """Check a pooling of x (n, c, h, w) and return the output's (oh, ow)."""
+    return _pool2d_size(operation, tuple(x), kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@lru_cache(maxsize=512)
+def _pool2d_size(
+    operation: str,
+    x: tuple[int, ...],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Pair:
     check_image(operation, "x", x)
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
         _check_positive(operation, name, value)
