@@ -16,7 +16,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim
 from tinygrad_cnn.kernels import memory
-from tinygrad_cnn.kernels.jit import conv, kept_filters
+from tinygrad_cnn.kernels.jit import conv, conv_choice, kept_filters
 
 SAME: dict[str, Any] = {
     "stride": (1, 1),
@@ -27,7 +27,8 @@ SAME: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(conv_choice, "PER_FILTER", 0)  # Winograd's algorithm for small images too
     memory.clear()
     assert kept_filters.kept_bytes() == 0
     yield
