@@ -36,6 +36,9 @@ NAMES = {
 }
 MARKS = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BUSY = "busy"  # in place of a figure that other programs disturbed
+CALL = 0.08  # milliseconds that a call takes before and after its kernels, measured
+SMALL = 8  # pixels: images of as many rows or columns fill tiles and vectors badly
+FEW = 8  # channels
 MISSING = "Not measured yet.\n"
 Results = dict[str, list[dict[str, Any]]]
 
@@ -173,6 +176,29 @@ def imports(results: Results) -> str:
     return table(head, rows) + on(found[-1])
 
 
+def reason(row: dict[str, Any]) -> str:
+    """Return why a convolution is slower than PyTorch's, in a word that the page explains, as far
+    as that is known.
+
+    >>> row = {**Shape(4, 16, 32, 32, 16, 3, 2, 1)._asdict(), OURS: 0.3, BASELINE: 0.2}
+    >>> reason({**row, "what": "dx"}), reason({**row, "what": "dw"})
+    ('phases', 'call')
+    """
+    shape = Shape(*(row[field] for field in Shape._fields))
+    weights = shape.f * shape.c // shape.groups * shape.k**2
+    if row["what"] == "dx" and row["stride"] > 1:
+        return "phases"
+    if row["groups"] > 1:
+        return "groups"
+    if row[OURS] - CALL <= SLOWER * row[BASELINE]:
+        return "call"
+    if weights * 2 * weights > shape.flops * shape.f:  # more weights than outputs
+        return "filters"
+    if min(shape.h, shape.w) <= SMALL:
+        return "small"
+    return "few" if shape.c < FEW else ""
+
+
 def convolutions(results: Results) -> str:
     """The sweep in a few numbers, and every large shape at which we are slower."""
     if "convolutions" not in results:
@@ -206,7 +232,15 @@ def convolutions(results: Results) -> str:
     if slow:
         text += "\nThe exceptions:\n\n"
         text += table(
-            ["n×c×h×w → filters, kernel", "", "MFLOP", "ours", "PyTorch", "ratio (quartiles)"],
+            [
+                "n×c×h×w → filters, kernel",
+                "",
+                "MFLOP",
+                "ours",
+                "PyTorch",
+                "ratio (quartiles)",
+                "reason",
+            ],
             [
                 [
                     str(Shape(*(r[field] for field in Shape._fields))),
@@ -215,6 +249,7 @@ def convolutions(results: Results) -> str:
                     f"{r[OURS]:.3f} ms",
                     f"{r[BASELINE]:.3f} ms",
                     f"{r['ratio'][1]:.2f} ({r['ratio'][0]:.2f}–{r['ratio'][2]:.2f})",
+                    reason(r),
                 ]
                 for r in slow
             ],
