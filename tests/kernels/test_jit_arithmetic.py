@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,12 @@ from oracles import laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import team
+
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels
-from tinygrad_cnn.kernels import reference, threads
-from tinygrad_cnn.kernels.jit import arithmetic, launch
+from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels.jit import arithmetic
 from tinygrad_cnn.kernels.pending import Affine
 
 SPECIAL = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38])
@@ -29,17 +29,6 @@ shapes = st.one_of(
 )
 parts = st.sampled_from([1, 2, 3])
 orders = st.sampled_from(["nchw", "nhwc"])
-
-
-@contextmanager
-def team(count: int) -> Iterator[None]:
-    """Share the smallest work among so many threads."""
-    former = threads._chosen.team, launch.LEAST_SHARE
-    threads._chosen.team, launch.LEAST_SHARE = count, 1
-    try:
-        yield
-    finally:
-        threads._chosen.team, launch.LEAST_SHARE = former
 
 
 def pair(shape: tuple[int, ...], order: str, seed: int) -> list[Any]:

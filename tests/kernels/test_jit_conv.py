@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +14,12 @@ from oracles import LAYOUTS, is_channels_last, laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import OTHER_WIDTHS, run_at_width
+
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference, threads
 from tinygrad_cnn.kernels.jit import conv, launch
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
+from tinygrad_cnn.kernels.jit.vector import TILE
 
 PLAIN: dict[str, Any] = {
     "stride": (1, 1),
@@ -236,31 +235,23 @@ NARROW = """
 import numpy as np
 from test_jit_conv import PLAIN, algorithm, randoms, three
 from tinygrad_cnn.kernels.jit.vector import TILE
-assert TILE.lanes == {lanes}
 for c, f in ((3, 6), (16, 33), (13, 20)):
     for name in ("direct", "winograd"):
         x, w, b = randoms(0, (5, c, 11, 9), (f, c, 3, 3), (f,), dtype="float32")
         with algorithm(name):
-            three(x, w, b, {{**PLAIN, "padding": ((1, 1), (2, 0))}})
+            three(x, w, b, {**PLAIN, "padding": ((1, 1), (2, 0))})
 x, w, b = randoms(0, (5, 21, 11, 9), (21, 1, 3, 3), (21,), dtype="float32")
-three(x, w, b, {{**PLAIN, "groups": 21, "stride": (2, 1)}})
+three(x, w, b, {**PLAIN, "groups": 21, "stride": (2, 1)})
 x, w, b = randoms(0, (5, 21, 11, 9), (42, 1, 3, 3), (42,), dtype="float32")
-three(x, w, b, {{**PLAIN, "groups": 21, "padding": ((1, 1), (1, 1))}})
+three(x, w, b, {**PLAIN, "groups": 21, "padding": ((1, 1), (1, 1))})
 x, w = randoms(0, (3, 37, 5, 7), (45, 37, 1, 1), dtype="float32")
 three(x, w, None, PLAIN)
 """
 
 
-@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+@pytest.mark.parametrize("lanes", OTHER_WIDTHS)
 def test_every_vector_width(lanes: int) -> None:
-    """Widths that this processor does not have are computed in pieces."""
-    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", NARROW.format(lanes=lanes)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_at_width(lanes, NARROW)
 
 
 @given(case=cases(), seed=st.integers(0, 99))

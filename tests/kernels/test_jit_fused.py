@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,12 +12,12 @@ from oracles import LAYOUTS, laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import OTHER_WIDTHS, run_at_width, team
 from test_jit_conv import PLAIN, algorithm, cases, pads
-from test_jit_kernels import assert_close, team
+from test_jit_kernels import assert_close
 
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import conv, max_pool, moments, norm_backward
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
 from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
 
 seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
@@ -360,25 +357,17 @@ def test_other_dtypes_and_foreign_masks_are_left_to_others() -> None:
 
 NARROW = """
 from test_jit_fused import *
-assert TILE.lanes == {lanes}
 for c, f in ((3, 6), (16, 33), (13, 20)):
     for name in ("direct", "winograd"):
         w, b = singles(0, (f, c, 3, 3), (f,))
         x = an_input("rectified", (5, c, 11, 9), 0)
         with algorithm(name):
-            three(x, w, b, "masked norm", {{**PLAIN, "padding": ((1, 1), (2, 0))}})
+            three(x, w, b, "masked norm", {**PLAIN, "padding": ((1, 1), (2, 0))})
 w, b = singles(0, (21, 1, 3, 3), (21,))
-three(an_input("affine", (5, 21, 11, 9), 0), w, b, "norm", {{**PLAIN, "groups": 21}})
+three(an_input("affine", (5, 21, 11, 9), 0), w, b, "norm", {**PLAIN, "groups": 21})
 """
 
 
-@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+@pytest.mark.parametrize("lanes", OTHER_WIDTHS)
 def test_every_vector_width(lanes: int) -> None:
-    """Widths that this processor does not have are computed in pieces."""
-    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", NARROW.format(lanes=lanes)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_at_width(lanes, NARROW)

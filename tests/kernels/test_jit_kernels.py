@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,22 +12,13 @@ from oracles import LAYOUTS, is_channels_last, laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import team
+
 from tinygrad_cnn import kernels
-from tinygrad_cnn.kernels import reference, threads
+from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import avg_pool, elementwise, launch, layer_norm, max_pool, norm
 
 EPS = 1e-3
-
-
-@contextmanager
-def team(parts: int) -> Iterator[None]:
-    """Share the smallest work among so many threads."""
-    former = threads._chosen.team, launch.LEAST_SHARE
-    threads._chosen.team, launch.LEAST_SHARE = parts, 1
-    try:
-        yield
-    finally:
-        threads._chosen.team, launch.LEAST_SHARE = former
 
 
 def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:

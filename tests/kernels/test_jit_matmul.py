@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +14,10 @@ from oracles import randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import OTHER_WIDTHS, run_at_width
+
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit import launch, matmul
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
 
 sides = st.one_of(st.integers(1, 20), st.integers(30, 70))
 orders = st.sampled_from(["C", "F"])
@@ -132,8 +130,7 @@ def test_what_numpy_does(a: Any, b: Any) -> None:
 
 NARROW = """
 import numpy as np
-from test_jit_matmul import TILE, always, assert_product, matmul, singles
-assert TILE.lanes == {lanes}
+from test_jit_matmul import always, assert_product, matmul, singles
 for n, k, m in ((37, 45, 61), (3, 9, 10), (7, 50, 90)):
     x, w, g, bias = singles(0, (n, k), (m, k), (n, m), (m,))
     with always(2, 32):
@@ -145,12 +142,6 @@ for n, k, m in ((37, 45, 61), (3, 9, 10), (7, 50, 90)):
 """
 
 
-@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+@pytest.mark.parametrize("lanes", OTHER_WIDTHS)
 def test_every_vector_width_of_products(lanes: int) -> None:
-    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", NARROW.format(lanes=lanes)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_at_width(lanes, NARROW)

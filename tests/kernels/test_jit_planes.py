@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +14,13 @@ from oracles import laid_out, max_pool2d_loops, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
+from compiled import OTHER_WIDTHS, run_at_width, team
 from test_jit_conv import PLAIN, pads, pairs
 from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three, true
-from test_jit_kernels import team
 
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import conv, conv_planes, max_pool, norm_backward, norm_planes, planes
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
+from tinygrad_cnn.kernels.jit.vector import TILE
 from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
 
 FEW = st.integers(1, TILE.lanes - 1)
@@ -203,11 +200,9 @@ from test_jit_conv import PLAIN
 from oracles import randoms
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import conv, max_pool, norm_backward
-from tinygrad_cnn.kernels.jit.vector import TILE
-assert TILE.lanes == {lanes}
 x, w, b = randoms(0, (5, 3, 12, 14), (3, 3, 3, 3), (3,), dtype="float32")
 with always():
-    three(x, w, b, "plain", {{**PLAIN, "padding": ((1, 1), (2, 0))}})
+    three(x, w, b, "plain", {**PLAIN, "padding": ((1, 1), (2, 0))})
     g = behind_pooling((5, 3, 10, 12), True, 1)
     gw = conv.conv2d_weight(g, x, kernel_size=(3, 3), **PLAIN)
     near(gw, reference.conv2d_weight(true(g), x.astype("d"), kernel_size=(3, 3), **PLAIN))
@@ -220,12 +215,6 @@ for ours, theirs in zip(max_pool.max_pool2d(x, **window), reference.max_pool2d(x
 """
 
 
-@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+@pytest.mark.parametrize("lanes", OTHER_WIDTHS)
 def test_every_vector_width(lanes: int) -> None:
-    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", WIDTHS.format(lanes=lanes)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_at_width(lanes, WIDTHS)

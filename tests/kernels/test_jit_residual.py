@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,12 +12,12 @@ from oracles import laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
-from test_jit_arithmetic import orders, pair, parts, team
+from compiled import OTHER_WIDTHS, run_at_width, team
+from test_jit_arithmetic import orders, pair, parts
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import elementwise, embed, norm_backward
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
 from tinygrad_cnn.kernels.pending import Affine, Gated, NormGradient, Total
 
 images = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9))
@@ -139,20 +136,11 @@ from hypothesis import settings
 settings.register_profile("narrow", max_examples=10, derandomize=True, deadline=None, database=None)
 settings.load_profile("narrow")
 import test_jit_residual as t
-from tinygrad_cnn.kernels.jit.vector import TILE
-assert TILE.lanes == {lanes}
 for test in (t.test_relu_of_a_sum, t.test_sums_behind_two_gradients, t.test_embed):
     test()
 """
 
 
-@pytest.mark.parametrize("lanes", [lanes for lanes in TILES if lanes != TILE.lanes])
+@pytest.mark.parametrize("lanes", OTHER_WIDTHS)
 def test_every_vector_width_of_residual_sums(lanes: int) -> None:
-    """Widths that this processor does not have are computed in pieces."""
-    environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
-    environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", NARROW.format(lanes=lanes)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_at_width(lanes, NARROW)
