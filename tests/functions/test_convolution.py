@@ -55,6 +55,7 @@ def test_conv2d(given: Any) -> None:
     assert_agrees(lambda m, x, w: m.nn.functional.conv2d(x, w, **keywords), inputs[:2])
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel:UserWarning")  # PyTorch's
 @pytest.mark.parametrize(
     "given",
     [

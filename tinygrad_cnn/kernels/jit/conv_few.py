@@ -9,6 +9,7 @@ run along the windows, and single numbers of the output gradient are spread.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ LANES = TILE.lanes
 FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
 
 
+@lru_cache(maxsize=512)
 def neighbours(windows: Windows, f: int) -> int:
     """Return how many outputs side by side to compute as one of so many times the f filters.
 

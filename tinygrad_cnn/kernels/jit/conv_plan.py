@@ -86,6 +86,7 @@ def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
     return 1, -(-oh // bands)
 
 
+@lru_cache(maxsize=512)
 def rereads(shape: tuple[int, int, int, int], windows: Windows, parts: int) -> float:
     """Return how often jobs copy a row of images of `shape` (n, h, w, c), on the average.
 
