@@ -23,6 +23,8 @@ parser.add_argument("--model", choices=["minivgg", "resnet20"], default="minivgg
 parser.add_argument("--epochs", type=int)
 parser.add_argument("--batch-size", type=int, default=128)
 parser.add_argument("--lr", type=float, default=0.1, help="the largest learning rate")
+parser.add_argument("--weight-decay", type=float, default=5e-4)
+parser.add_argument("--smoothing", type=float, default=0.1, help="of the labels")
 parser.add_argument("--limit", type=int, help="use only so many training images")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
@@ -42,7 +44,7 @@ tg.manual_seed(args.seed)
 model = {"minivgg": MiniVGG, "resnet20": ResNet20}[args.model]()
 decayed = [p for p in model.parameters() if p.ndim > 1]  # weights, but neither biases nor norms
 others = [p for p in model.parameters() if p.ndim <= 1]
-groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others}]
+groups = [{"params": decayed, "weight_decay": args.weight_decay}, {"params": others}]
 optimizer = optim.SGD(groups, lr=args.lr, momentum=0.9, nesterov=True)
 scheduler = optim.lr_scheduler.OneCycleLR(
     optimizer, args.lr, total_steps=epochs * len(order), cycle_momentum=False
@@ -53,7 +55,7 @@ for epoch in range(1, epochs + 1):
     total = 0.0
     for images, labels in order.epoch(1000 * args.seed + epoch):
         images, labels = tg.from_numpy(images.numpy()), tg.from_numpy(labels.numpy())
-        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        loss = F.cross_entropy(model(images), labels, label_smoothing=args.smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import inspect
 import traceback
@@ -15,16 +14,16 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.quiet import quietly
 from tinygrad_cnn.autograd.variable import (
     Variable,
     View,
     boxed,
-    hold,
     memory_of,
-    owns,
     wrap,
 )
-from tinygrad_cnn.kernels.pending import Affine, Held, Pending, Total
+from tinygrad_cnn.autograd.waiting import mark_fused, rely, waits
+from tinygrad_cnn.kernels.pending import Affine, Pending, Total
 
 __all__ = ["Op", "isolate"]
 
@@ -146,7 +145,7 @@ class Op:
             parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
             if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
-                result = _quietly(self.forward, arrays, params)
+                result = quietly(self.forward, arrays, params)
             else:
                 result = self.forward(*arrays, **params)
         except ValueError as error:
@@ -162,9 +161,9 @@ class Op:
         else:
             out = wrap(result)
         if self.waits and type(result) in (Affine, Total):
-            _rely(result, out, args)
+            rely(result, out, args)
         if self.pending_args or out.pending is not None:
-            _mark_fused(out, arrays)
+            mark_fused(out, arrays)
         if self.view:
             self._track_view(out, args[0], params)
         return out
@@ -172,7 +171,7 @@ class Op:
     def _pending(self, a: Variable, i: int) -> Any:
         """The values of argument ``i``, or what stands for them if this operation takes that."""
         pending = a.pending
-        if i in self.pending_args and _waits(pending):
+        if i in self.pending_args and waits(pending):
             if self.takes_sums or type(pending) is not Total:
                 return pending
         return a.array
@@ -240,8 +239,8 @@ class Op:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
         if self.joint is not None and not recording:
             values = [self._for_joint(n, node, wanted) for n in self.joint.names]
-            waits = g.pending is not None and "g" in self.takes and _waits(g.pending)
-            gradients = self.joint.function(g.pending if waits else g.array, *values)
+            late = g.pending is not None and "g" in self.takes and waits(g.pending)
+            gradients = self.joint.function(g.pending if late else g.array, *values)
             return tuple([None if a is None else wrap(a) for a in gradients])
         if self.fused is not None:
             return self._through_reference(node, g, wanted)
@@ -331,25 +330,6 @@ class Op:
         return tuple(next(rest) if w else None for w in wanted)
 
 
-def _mark_fused(out: Variable, arrays: list[Any]) -> None:
-    """Say on the node of ``out`` what was, or will be, computed together with what."""
-    node = out.node
-    if type(node) is not Node:
-        return
-    if out.pending is not None:
-        node.fused = "computed by what reads it"
-        return
-    waiting = [x for x in arrays if isinstance(x, (Affine, Total)) and x.made is None]
-    names = [" and ".join(x.names) for x in waiting]
-    if names:
-        node.fused = f"computes {', '.join(names)} of its input"
-
-
-def _waits(pending: Pending | None) -> bool:
-    """Whether this stands for numbers that nobody has computed yet."""
-    return pending is not None and pending.made is None and type(pending) is not Held
-
-
 class _Isolate:
     """The identity with a node of its own."""
 
@@ -370,37 +350,6 @@ def isolate(tensor: Variable) -> Any:
     array = tensor.array
     node = Node(_isolate, (tensor.current_node(),), (array.shape,), (array.dtype,), {}, {})
     return wrap(array, node)
-
-
-def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
-    """The variable in which NumPy keeps what to do on floating-point errors, and its value for
-    ignoring all; None if this NumPy has no such variable.
-    """
-    context = contextvars.copy_context()
-    context.run(np.seterr, all="ignore")
-    for variable, value in context.items():
-        if variable.name == "numpy.ufunc.extobj":
-            return variable, value
-    return None
-
-
-_warnings = _find_warnings()
-
-
-def _quietly(function: Callable[..., Any], arrays: list[Any], params: dict[str, Any]) -> Any:
-    """``function(*arrays, **params)`` without NumPy's floating-point warnings.
-
-    As inside `numpy.errstate`, at a fraction of its cost.
-    """
-    if _warnings is None:
-        with np.errstate(all="ignore"):
-            return function(*arrays, **params)
-    variable, ignore = _warnings
-    token = variable.set(ignore)
-    try:
-        return function(*arrays, **params)
-    finally:
-        variable.reset(token)
 
 
 def _one_float_dtype(arrays: list[Any]) -> bool:
@@ -443,20 +392,6 @@ def _keep(arg: Any, array: Any, parent: Any) -> Any:
 def _kept(tensor: Variable, array: Any, node: Any) -> SavedValue:
     box = boxed(tensor) if tensor.pending is None and tensor.array is array else None
     return SavedValue(array, node, tensor.version, box)
-
-
-def _rely(result: Affine | Total, out: Variable, args: Sequence[Any]) -> None:
-    """Let ``result`` wait if nobody can change what it is computed from, else compute it."""
-    # Each of these has beside its own reference to its array one in `result`, and one in the list
-    # of the arrays of the call.
-    relied = [a for a in args if isinstance(a, Variable) and a.pending is None]
-    if type(result) is Affine:
-        relied = relied[:1]
-    if all(owns(a, 2) for a in relied):
-        for a in relied:
-            hold(a, result)
-    else:
-        out.array  # noqa: B018  # reading computes it
 
 
 def _cast(value: Any, dtype: Any) -> Any:
