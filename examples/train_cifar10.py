@@ -12,6 +12,7 @@ from pathlib import Path
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import data, optim
+from tinygrad_cnn.optim.lr_scheduler import OneCycleLR
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from minivgg import MiniVGG
@@ -23,8 +24,6 @@ parser.add_argument("--model", choices=["minivgg", "resnet20"], default="minivgg
 parser.add_argument("--epochs", type=int)
 parser.add_argument("--batch-size", type=int, default=128)
 parser.add_argument("--lr", type=float, default=0.1, help="the largest learning rate")
-parser.add_argument("--weight-decay", type=float, default=5e-4)
-parser.add_argument("--smoothing", type=float, default=0.1, help="of the labels")
 parser.add_argument("--limit", type=int, help="use only so many training images")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
@@ -44,31 +43,38 @@ tg.manual_seed(args.seed)
 model = {"minivgg": MiniVGG, "resnet20": ResNet20}[args.model]()
 decayed = [p for p in model.parameters() if p.ndim > 1]  # weights, but neither biases nor norms
 others = [p for p in model.parameters() if p.ndim <= 1]
-groups = [{"params": decayed, "weight_decay": args.weight_decay}, {"params": others}]
+groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others}]
 optimizer = optim.SGD(groups, lr=args.lr, momentum=0.9, nesterov=True)
-scheduler = optim.lr_scheduler.OneCycleLR(
-    optimizer, args.lr, total_steps=epochs * len(order), cycle_momentum=False
-)
+scheduler = OneCycleLR(optimizer, args.lr, epochs * len(order), cycle_momentum=False)
+
+
+def accuracy(mirrored=False):
+    """Share of the test images that are right, seen together with their mirror images if so."""
+    model.eval()
+    right = 0
+    with tg.no_grad():
+        for images, labels in looks:
+            views = images.numpy(), images.numpy()[..., ::-1].copy(order="K")
+            scores = sum(model(tg.from_numpy(x)).numpy() for x in views[: 1 + mirrored])
+            right += (scores.argmax(axis=1) == labels.numpy()).sum()
+    return right / len(test)
+
+
 losses, start = [], time.perf_counter()
 for epoch in range(1, epochs + 1):
     model.train()
     total = 0.0
     for images, labels in order.epoch(1000 * args.seed + epoch):
         images, labels = tg.from_numpy(images.numpy()), tg.from_numpy(labels.numpy())
-        loss = F.cross_entropy(model(images), labels, label_smoothing=args.smoothing)
+        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
         total += loss.item()
-    model.eval()
-    right = 0
-    with tg.no_grad():
-        for images, labels in looks:
-            scores = model(tg.from_numpy(images.numpy())).numpy()
-            right += (scores.argmax(axis=1) == labels.numpy()).sum()
     losses.append(total / len(order))
-    accuracy, seconds = right / len(test), time.perf_counter() - start
-    print(f"epoch {epoch}: loss {losses[-1]:.3f}, test {accuracy:.2%}, {seconds:.0f} s")
+    seen, seconds = accuracy(), time.perf_counter() - start
+    print(f"epoch {epoch}: loss {losses[-1]:.3f}, test {seen:.2%}, {seconds:.0f} s")
+print(f"test images seen together with their mirror images: {accuracy(mirrored=True):.2%}")
 
 assert losses[-1] < losses[0]
