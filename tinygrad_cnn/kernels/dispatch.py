@@ -58,11 +58,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Numbers in the first argument from which on a compiled kernel is used. It is faster from some
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
-LEAST = 1 << 13
+LEAST = 1 << 12
 LEAST_CONV = 1 << 10  # there is more to do for each of them
 LEAST_PRODUCT = 1 << 21  # multiplications
 LEAST_PASS = 1 << 16  # where NumPy needs one pass too
-LEAST_RELU = 1 << 12  # NumPy needs several, with more preparation than arithmetic
 
 _FLOAT32 = np.dtype(np.float32)
 _MODULES = {  # where in kernels/jit the compiled kernels are
@@ -254,5 +253,5 @@ max_pool2d = _two_ways(reference.max_pool2d)
 max_pool2d_gather = _two_ways(reference.max_pool2d_gather)
 max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter)
 mul = _two_ways(reference.mul, LEAST_PASS)
-relu = _two_ways(reference.relu, LEAST_RELU)
-relu_backward = _two_ways(reference.relu_backward, LEAST_RELU)
+relu = _two_ways(reference.relu)
+relu_backward = _two_ways(reference.relu_backward)
