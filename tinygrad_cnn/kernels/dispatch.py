@@ -59,7 +59,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Numbers in the first argument from which on a compiled kernel is used. It is faster from some
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
 LEAST = 1 << 12
-LEAST_CONV = 1 << 10  # there is more to do for each of them
+LEAST_IMAGES = 1 << 10  # who has images has convolutions, which pay much earlier
 LEAST_PRODUCT = 1 << 21  # multiplications
 LEAST_PASS = 1 << 16  # where NumPy needs one pass too
 
@@ -129,7 +129,7 @@ def fuses(x: Any) -> bool:
     if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
         return False
     wanted = chosen.get()
-    if wanted == "reference" or (wanted == "auto" and x.size < LEAST):
+    if wanted == "reference" or (wanted == "auto" and x.size < LEAST_IMAGES):
         return False
     if "conv2d" not in _compiled:
         try:
@@ -221,18 +221,18 @@ def _two_ways(plain: F, least: int = LEAST, size: Callable[..., int] = _size) ->
 
 add = _two_ways(reference.add, LEAST_PASS)
 add_ = _two_ways(reference.add_, LEAST_PASS)
-adaptive_avg_pool2d = _two_ways(reference.adaptive_avg_pool2d)
-adaptive_avg_pool2d_input = _two_ways(reference.adaptive_avg_pool2d_input)
-avg_pool2d = _two_ways(reference.avg_pool2d)
-avg_pool2d_input = _two_ways(reference.avg_pool2d_input)
-batch_norm = _two_ways(reference.batch_norm)
-batch_norm_backward = _two_ways(reference.batch_norm_backward)
-channel_affine = _two_ways(reference.channel_affine)
-channel_moments = _two_ways(reference.channel_moments)
-channel_sum = _two_ways(reference.channel_sum)
-conv2d = _two_ways(reference.conv2d, LEAST_CONV)
-conv2d_input = _two_ways(reference.conv2d_input, LEAST_CONV)
-conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_CONV)
+adaptive_avg_pool2d = _two_ways(reference.adaptive_avg_pool2d, LEAST_IMAGES)
+adaptive_avg_pool2d_input = _two_ways(reference.adaptive_avg_pool2d_input, LEAST_IMAGES)
+avg_pool2d = _two_ways(reference.avg_pool2d, LEAST_IMAGES)
+avg_pool2d_input = _two_ways(reference.avg_pool2d_input, LEAST_IMAGES)
+batch_norm = _two_ways(reference.batch_norm, LEAST_IMAGES)
+batch_norm_backward = _two_ways(reference.batch_norm_backward, LEAST_IMAGES)
+channel_affine = _two_ways(reference.channel_affine, LEAST_IMAGES)
+channel_moments = _two_ways(reference.channel_moments, LEAST_IMAGES)
+channel_sum = _two_ways(reference.channel_sum, LEAST_IMAGES)
+conv2d = _two_ways(reference.conv2d, LEAST_IMAGES)
+conv2d_input = _two_ways(reference.conv2d_input, LEAST_IMAGES)
+conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_IMAGES)
 embed = _two_ways(reference.embed)
 layer_norm = _two_ways(reference.layer_norm)
 layer_norm_backward = _two_ways(reference.layer_norm_backward)
@@ -249,9 +249,9 @@ matmul = _two_ways(
     LEAST_PRODUCT,
     lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
 )
-max_pool2d = _two_ways(reference.max_pool2d)
-max_pool2d_gather = _two_ways(reference.max_pool2d_gather)
-max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter)
+max_pool2d = _two_ways(reference.max_pool2d, LEAST_IMAGES)
+max_pool2d_gather = _two_ways(reference.max_pool2d_gather, LEAST_IMAGES)
+max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter, LEAST_IMAGES)
 mul = _two_ways(reference.mul, LEAST_PASS)
 relu = _two_ways(reference.relu)
 relu_backward = _two_ways(reference.relu_backward)
