@@ -29,7 +29,7 @@ seeds = st.integers(0, 99)
 def always(count: int = 1, depth: int = matmul.DEPTH) -> Iterator[None]:
     """Compile-and-run even the smallest product, shared among `count` threads."""
     former = threads._chosen.team, launch.LEAST_SHARE
-    bounds = {"LEAST": 1, "NARROWEST": 1, "DEPTH": depth}
+    bounds = {"LEAST": 1, "LEAST_ROWS": 1, "NARROWEST": 1, "DEPTH": depth}
     kept = {name: getattr(matmul, name) for name in bounds}
     threads._chosen.team, launch.LEAST_SHARE = count, 1
     for name, value in bounds.items():
@@ -62,7 +62,12 @@ def test_products_in_any_order_of_memory(
     a, b = singles(seed, (n, k), (k, m))
     a, b = np.asarray(a, order=left), np.asarray(b, order=right)
     with always(count, depth):
-        assert_product(matmul.matmul(a, b), a, b)
+        found = matmul.matmul(a, b)
+    if found is NotImplemented:  # a vector times columns that do not lie together
+        assert n == 1
+        assert not b.T.flags.c_contiguous
+    else:
+        assert_product(found, a, b)
 
 
 @given(sides, sides, sides, st.booleans(), parts, seeds)
@@ -122,16 +127,30 @@ def test_infinities_stay_in_their_rows() -> None:
         (np.ones((400, 0), np.float32), np.ones((0, 400), np.float32)),
         (np.ones((20, 20), np.float32), np.ones((20, 20), np.float32)),
         (np.ones((1, 4000), np.float32), np.ones((4000, 4000), np.float32)),
+        (np.ones((1, 700), np.float32), np.ones((700, 700), np.float32).T),
+        (np.ones((4000, 4000), np.float32), np.ones((4000, 1), np.float32)),
     ],
 )
 def test_what_numpy_does(a: Any, b: Any) -> None:
     assert matmul.matmul(a, b) is NotImplemented
 
 
+def test_a_vector_times_rows_stays_in_its_rows() -> None:
+    x, w, bias = singles(5, (1, 1000), (900, 1000), (900,))
+    w[7, 3], w[8, 999], bias[9] = np.inf, np.nan, -np.inf
+    with np.errstate(invalid="ignore"):
+        expected = x @ w.T + bias
+        found = matmul.linear(x, w, bias)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+    assert np.flatnonzero(~np.isfinite(found)).tolist() == [7, 8, 9]
+    some = np.isfinite(expected)
+    assert_product(found[:, some[0]], x, w[some[0]].T, bias[some[0]])
+
+
 NARROW = """
 import numpy as np
 from test_jit_matmul import always, assert_product, matmul, singles
-for n, k, m in ((37, 45, 61), (3, 9, 10), (7, 50, 90)):
+for n, k, m in ((37, 45, 61), (3, 9, 10), (7, 50, 90), (1, 45, 10)):
     x, w, g, bias = singles(0, (n, k), (m, k), (n, m), (m,))
     with always(2, 32):
         assert_product(matmul.linear(x, w, bias), x, w.T, bias)

@@ -5,8 +5,10 @@ the right operand, then goes over all rows of the left one, which is read where 
 by columns (Goto and van de Geijn 2008, section 4, with the small operand packed). A product is
 computed as ``(b.T @ a.T).T`` where less must be packed and put in order that way.
 
-Rounding is that of a plain sum in float32. Shares are fixed by the number of threads, and none of
-them splits a sum, so that a product has one result.
+A vector times a matrix is one read of the matrix, by rows on all threads; by columns BLAS does it.
+
+Rounding is that of a plain sum in float32, or of several for a vector. Shares are fixed by the
+number of threads, and none of them splits a sum, so that a product has one result.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ DEPTH = 1024  # of a panel: 128 KB, a part of the second-level cache
 LEAST = 1 << 21  # multiplications: below, BLAS is done before our threads are awake
 MOST = 1 << 27  # multiplications: from here on BLAS is woken with all its threads, and as fast
 THIN = 128  # of a side: much memory is read for the arithmetic, and BLAS is slow
-NARROWEST = 8  # rows or columns: below, the product is a pass over memory
+NARROWEST = 2  # rows or columns: below, it is a matrix times a vector
+LEAST_ROWS = 1 << 19  # numbers of a matrix whose rows are multiplied by a vector on all threads
 
 
 class Plan(NamedTuple):
@@ -133,6 +136,18 @@ def _product(
                         target_row[row] += bias[row]
 
 
+@kernel(entry=True, fastmath=("contract", "reassoc"))
+def _rows_times(
+    part: int, parts: int, matrix: Array, vector: Array, shifted: int, bias: Array, out: Array
+) -> None:
+    """Write each row of matrix (m, k) times vector (k,), plus bias (m,), to out (m,)."""
+    for i in range(out.size * part // parts, out.size * (part + 1) // parts):
+        row, total = matrix[i], np.float32(0)
+        for k in range(vector.size):
+            total += row[k] * vector[k]
+        out[i] = total + bias[i] if shifted else total
+
+
 @kernel(entry=True)
 def _column_sums(part: int, parts: int, g: Array, total: Array) -> None:
     """Add up the rows of g (n, m) to `total` (m,). Costs one read."""
@@ -164,9 +179,24 @@ def _waste(count: int, step: int, parts: int) -> float:
     return -(-tiles // parts) * parts * step / count
 
 
+def _by_rows(a: Array, b: Array, bias: Array | None) -> Array | None:
+    """Return what `_multiply` does for one row a (1, k), if b's columns are dense."""
+    matrix = b.T
+    flags, own = matrix.flags, a.flags
+    dense = flags.c_contiguous and flags.aligned and own.c_contiguous and own.aligned
+    if not dense or matrix.size < LEAST_ROWS or not a.dtype == b.dtype == FLOAT32:
+        return None
+    out = empty((1, len(matrix)), FLOAT32)
+    shifted, shift = int(bias is not None), out[0] if bias is None else bias
+    run(_rows_times, shares(matrix.nbytes), matrix, a[0], shifted, shift, out[0])
+    return out
+
+
 def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     """Return a (n, k) times b (k, m), plus bias (m,), or None for what BLAS does better."""
     (n, k), m = a.shape, b.shape[1]
+    if n == 1:
+        return _by_rows(a, b, bias)
     work = n * k * m
     if work < LEAST or min(n, m) < NARROWEST or (work >= MOST and min(n, k, m) > THIN):
         return None

@@ -23,6 +23,8 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.ones((2, 3)), np.ones(3))
     array([3., 3.])
     """
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:  # for which BLAS is slow
+        return np.multiply(a, b)
     columns = b.shape[-1] if b.ndim > 1 else 1
     rows = a.shape[-2] if a.ndim > 1 else 1
     if max(a.size * columns, b.size * rows) >= WORTH_WAKING:
