@@ -1,6 +1,6 @@
 """Train MiniVGG or ResNet-20 on CIFAR-10 with a loop written by hand.
 
-Run it: python examples/train_cifar10.py --root data [--model resnet20] [--epochs 30]
+Run it: python examples/train_cifar10.py --root data [--model resnet20 --turns]
 Without --root it learns a few of the built-in shapes instead, in seconds.
 """
 
@@ -24,21 +24,20 @@ parser.add_argument("--model", choices=["minivgg", "resnet20"], default="minivgg
 parser.add_argument("--epochs", type=int)
 parser.add_argument("--batch-size", type=int, default=128)
 parser.add_argument("--lr", type=float, default=0.1, help="the largest learning rate")
-parser.add_argument("--limit", type=int, help="use only so many training images")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--turns", action="store_true", help="mirror by turns; borders reflect")
 args = parser.parse_args()
 epochs = args.epochs or (30 if args.root else 2)
-
 if args.root:
     train, test = data.CIFAR10(args.root), data.CIFAR10(args.root, train=False)
 else:
     train, test = data.Shapes(640), data.Shapes(200, train=False)
-if args.limit:
-    train = data.Subset(train, range(args.limit))
-augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, padding=4)])
+crop = data.RandomCrop(32, padding=4, padding_mode="reflect" if args.turns else "constant")
+augment = crop if args.turns else data.Compose([data.RandomHorizontalFlip(), crop])
+if args.turns:  # every second image is mirrored now, and in every second epoch all are
+    train.pixels[::2] = train.pixels[::2, :, ::-1]
 order = data.DataLoader(train, args.batch_size, shuffle=True, num_workers=1, transform=augment)
 looks = data.DataLoader(test, 500)
-
 tg.manual_seed(args.seed)
 model = {"minivgg": MiniVGG, "resnet20": ResNet20}[args.model]()
 decayed = [p for p in model.parameters() if p.ndim > 1]  # weights, but neither biases nor norms
@@ -65,7 +64,8 @@ for epoch in range(1, epochs + 1):
     model.train()
     total = 0.0
     for images, labels in order.epoch(1000 * args.seed + epoch):
-        images, labels = tg.from_numpy(images.numpy()), tg.from_numpy(labels.numpy())
+        array = images.numpy()[..., :: -1 if args.turns and epoch % 2 else 1].copy(order="K")
+        images, labels = tg.from_numpy(array), tg.from_numpy(labels.numpy())
         loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
