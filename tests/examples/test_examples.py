@@ -17,13 +17,21 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_example_runs_and_is_short(path, tmp_path):
+def test_example_is_short(path):
     longest = {"train_cifar10": 80, "cifar10_fast": 160}.get(path.stem, 60)
     assert len(path.read_text().splitlines()) <= longest
+
+
+RUNS = [pytest.param(path, [], id=path.stem) for path in EXAMPLES]
+TURNS = EXAMPLES[0].with_name("train_cifar10.py"), ["--turns", "--lr", "0.2"]
+
+
+@pytest.mark.parametrize(("path", "arguments"), [*RUNS, pytest.param(*TURNS, id="turns")])
+def test_example_runs(path, arguments, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(path.parents[1]), "PYTHONWARNINGS": "error"}
     environment["OPENBLAS_NUM_THREADS"] = "1"  # the tests beside it have the other cores
     done = subprocess.run(
-        [sys.executable, str(path)],
+        [sys.executable, str(path), *arguments],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
