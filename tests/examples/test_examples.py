@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 
 def test_there_are_examples():
@@ -23,10 +24,10 @@ def test_example_is_short(path):
 
 
 RUNS = [pytest.param(path, [], id=path.stem) for path in EXAMPLES]
-TURNS = EXAMPLES[0].with_name("train_cifar10.py"), ["--turns", "--lr", "0.2"]
+RUNS.append(pytest.param(FOLDER / "train_cifar10.py", ["--turns", "--lr", "0.2"], id="turns"))
 
 
-@pytest.mark.parametrize(("path", "arguments"), [*RUNS, pytest.param(*TURNS, id="turns")])
+@pytest.mark.parametrize(("path", "arguments"), RUNS)
 def test_example_runs(path, arguments, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(path.parents[1]), "PYTHONWARNINGS": "error"}
     environment["OPENBLAS_NUM_THREADS"] = "1"  # the tests beside it have the other cores
