@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing
 from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
@@ -61,31 +62,13 @@ class Tensor(InPlaceMethods):
     __array_priority__ = 1000
 
     def __init__(self, data: Any = (), dtype: Any = None, *, requires_grad: bool = False) -> None:
-        self.array = array_of(data, dtype)
-        self.pending = None
-        self.node = None
-        self.version = [0, None]
-        self.view_of = self.box = None
-        self._grad = None
+        self._value = array_of(data, dtype)
+        self.storage = Storage()
+        self.node = self.view_of = self._saved = self._grad = None
         if requires_grad:
             self.want_gradient(True)
 
     # ---- what it is ------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its sides."""
-        return (self.array if self.pending is None else self.pending).shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype of its elements."""
-        return (self.array if self.pending is None else self.pending).dtype
-
-    @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return (self.array if self.pending is None else self.pending).ndim
 
     @property
     def device(self) -> str:
@@ -95,12 +78,12 @@ class Tensor(InPlaceMethods):
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self.array.itemsize
+        return self._value.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self.array.nbytes
+        return self._value.nbytes
 
     @property
     def is_leaf(self) -> bool:
@@ -132,10 +115,10 @@ class Tensor(InPlaceMethods):
         if value is not None:
             if not isinstance(value, Variable):
                 raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
-            if value.array.shape != self.array.shape or value.array.dtype != self.array.dtype:
+            if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
                 raise ValueError(
-                    f"grad: got shape {value.array.shape} and dtype {value.array.dtype}, expected "
-                    f"{self.array.shape} and {self.array.dtype}"
+                    f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
+                    f"{self.shape} and {self.dtype}"
                 )
         self._grad = value
 
@@ -145,22 +128,27 @@ class Tensor(InPlaceMethods):
 
     @property
     def data(self) -> Tensor:
-        """The same values outside the graph, in the same memory. May be set to other values."""
-        return self.detach()
+        """The same values outside the graph, in the same memory. May be set to other values.
+
+        As in PyTorch, derivative rules do not notice a change through it: they see the new values.
+        """
+        out = self.detach()
+        out.storage = out.storage.apart()
+        return out
 
     @data.setter
     def data(self, value: Any) -> None:
-        new = to_tensor(value).array
+        new = to_tensor(value)
         if self.node is not None and new.dtype.kind != "f":
             raise TypeError(f"data: got dtype {new.dtype}, but a tensor with gradients is floating")
-        self.array, self.pending, self.box = new, None, None
+        self._set_data(new)
         if type(self.node) is Leaf:
             self.node.shape, self.node.dtype = new.shape, new.dtype
 
     @property
     def T(self) -> Tensor:
         """The axes in reverse order."""
-        return f.permute(self, tuple(reversed(range(self.array.ndim))))
+        return f.permute(self, tuple(reversed(range(self._value.ndim))))
 
     @property
     def mT(self) -> Tensor:
@@ -170,11 +158,11 @@ class Tensor(InPlaceMethods):
     @property
     def _version(self) -> int:
         """How often its memory was changed in place."""
-        return self.version[0]
+        return self.storage.version
 
     def dim(self) -> int:
         """How many axes it has."""
-        return self.array.ndim
+        return self._value.ndim
 
     def size(self, dim: int | None = None) -> Any:
         """Its sides, or one of them."""
@@ -182,26 +170,26 @@ class Tensor(InPlaceMethods):
 
     def numel(self) -> int:
         """How many elements it has."""
-        return (self.array if self.pending is None else self.pending).size
+        return self._value.size
 
     nelement = numel
 
     def element_size(self) -> int:
         """Bytes of one element."""
-        return self.array.itemsize
+        return self._value.dtype.itemsize
 
     def stride(self, dim: int | None = None) -> Any:
         """Elements to skip in memory for one step along each axis, or along one."""
-        steps = tuple(s // self.array.itemsize for s in self.array.strides)
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
         return steps if dim is None else steps[axis("stride", dim, self.ndim)]
 
     def is_contiguous(self) -> bool:
         """Whether its elements lie in memory in row-major order."""
-        return self.array.flags.c_contiguous
+        return self._array.flags.c_contiguous
 
     def is_floating_point(self) -> bool:
         """Whether its dtype is floating."""
-        return self.array.dtype.kind == "f"
+        return self._value.dtype.kind == "f"
 
     def data_ptr(self) -> int:
         """The address of its first element."""
@@ -229,10 +217,9 @@ class Tensor(InPlaceMethods):
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
                 "t.detach() for its values"
             )
-        array = self.array
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
+        if dtype is not None and self._value.dtype != dtype:
+            return self._array.astype(dtype)
+        return self._array.copy() if copy else self.array
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return apply_ufunc(ufunc, method, inputs, kwargs)
@@ -242,21 +229,21 @@ class Tensor(InPlaceMethods):
 
     def item(self) -> Any:
         """Its one element as a Python number."""
-        if self.array.size != 1:
-            raise RuntimeError(f"item: shape is {self.array.shape}, expected a single element")
-        return self.array.item()
+        if self._value.size != 1:
+            raise RuntimeError(f"item: shape is {self.shape}, expected a single element")
+        return self._array.item()
 
     def tolist(self) -> Any:
         """Its values as nested lists of Python numbers."""
-        return self.array.tolist()
+        return self._array.tolist()
 
     def __bool__(self) -> builtins.bool:
-        if self.array.size != 1:
+        if self._value.size != 1:
             raise RuntimeError(
-                f"bool: shape is {self.array.shape}; the truth of several values is ambiguous, use "
+                f"bool: shape is {self.shape}; the truth of several values is ambiguous, use "
                 f"any() or all()"
             )
-        return builtins.bool(self.array.item())
+        return builtins.bool(self._array.item())
 
     def __int__(self) -> builtins.int:
         return builtins.int(self.item())
@@ -265,33 +252,32 @@ class Tensor(InPlaceMethods):
         return builtins.float(self.item())
 
     def __index__(self) -> builtins.int:
-        if self.array.size != 1 or self.array.dtype.kind not in "biu":
+        if self._value.size != 1 or self._value.dtype.kind not in "biu":
             raise TypeError(
-                f"index: shape {self.array.shape} and dtype {self.array.dtype}, expected one "
-                f"integer"
+                f"index: shape {self.shape} and dtype {self.dtype}, expected one integer"
             )
-        return builtins.int(self.array.item())
+        return builtins.int(self._array.item())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
     def __len__(self) -> builtins.int:
-        if not self.array.ndim:
+        if not self._value.ndim:
             raise TypeError("len: a tensor without dimensions has no length")
-        return self.array.shape[0]
+        return self._value.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        if not self.array.ndim:
+        if not self._value.ndim:
             raise TypeError("iter: a tensor without dimensions cannot be iterated over")
-        return (self[i] for i in range(self.array.shape[0]))
+        return (self[i] for i in range(self._value.shape[0]))
 
     def __contains__(self, value: Any) -> builtins.bool:
-        return builtins.bool((self.array == to_tensor(value).array).any())
+        return builtins.bool((self._array == to_tensor(value)._array).any())
 
     def __repr__(self) -> str:
         node = self.current_node()
         made_by = node.name() if type(node) is Node else None
-        return format_tensor(self.array, node is not None, made_by)
+        return format_tensor(self._array, node is not None, made_by)
 
     def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -301,20 +287,20 @@ class Tensor(InPlaceMethods):
             )
         new = type(self).__new__(type(self))
         memo[id(self)] = new
-        Tensor.__setstate__(new, (self.array.copy(), self.requires_grad))
+        Tensor.__setstate__(new, (self._array.copy(), self.requires_grad))
         if self._grad is not None:
-            new._grad = wrap(self._grad.array.copy())
+            new._grad = wrap(self._grad._array.copy())
         return new
 
     def __reduce__(self) -> Any:
         if not self.is_leaf:
             raise RuntimeError("pickle: only leaves can be pickled; use detach() for the values")
-        return _rebuild, (type(self), self.array, self.requires_grad)
+        return _rebuild, (type(self), self._array, self.requires_grad)
 
     def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
         array, wanted = state
-        self.array, self.node, self.version = array, None, [0, None]
-        self.view_of = self._grad = self.pending = self.box = None
+        self._value, self.storage = array, Storage()
+        self.node = self.view_of = self._saved = self._grad = None
         if wanted:
             self.want_gradient(True)
 
@@ -342,9 +328,7 @@ class Tensor(InPlaceMethods):
         """The same values, in the same memory, as a constant."""
         if watching and (observe := observer.get()) is not None:
             return observe("detach", Tensor.detach, (self,), {})
-        out = wrap(self.array)
-        out.version = self.version
-        return out
+        return wrap(self._array, storage=self.storage)
 
     def detach_(self) -> Tensor:
         """Make this tensor a constant."""
@@ -550,10 +534,10 @@ class Tensor(InPlaceMethods):
 
     def contiguous(self, *, memory_format: Any = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
-        if self.array.flags.c_contiguous or memory_format is not None:
+        if self._array.flags.c_contiguous or memory_format is not None:
             return self
         out = f.clone(self)
-        out.array = np.ascontiguousarray(out.array)
+        out._value = np.ascontiguousarray(out._array)
         return out
 
     def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:

@@ -13,12 +13,12 @@ from oracles import laid_out, randoms
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from compiled import team
+from lazies import affine
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import arithmetic
-from tinygrad_cnn.kernels.pending import Affine
 
 SPECIAL = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38])
 
@@ -78,16 +78,16 @@ def test_a_sum_with_what_is_not_computed_yet(
 ) -> None:
     x, b, scale, shift = randoms(seed, shape, shape, shape[1:2], shape[1:2], dtype=np.float32)
     x, b = laid_out(x, "nhwc"), laid_out(b, "nhwc")
-    pending = Affine(x, scale, shift, relu)
+    moved = affine(x, scale, shift, relu)
     with team(count):
-        found, turned = arithmetic.add(pending, b), arithmetic.add(b, pending)
+        found, turned = arithmetic.add(moved, b), arithmetic.add(b, moved)
     wide = [v.astype(np.float64) for v in (x, scale[:, None, None], shift[:, None, None], b)]
-    affine = wide[0] * wide[1] + wide[2]
-    expected = (np.maximum(affine, 0) if relu else affine) + wide[3]
+    exact = wide[0] * wide[1] + wide[2]
+    expected = (np.maximum(exact, 0) if relu else exact) + wide[3]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found, turned)
-    assert pending.made is None
-    twice = arithmetic.add(pending, Affine(x, scale, shift, relu))
+    assert not moved.is_realized
+    twice = arithmetic.add(moved, affine(x, scale, shift, relu))
     np.testing.assert_allclose(twice, 2 * (expected - wide[3]), rtol=1e-5, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Compiled kernels that read pending arrays do as on what these compute in float64."""
+"""Compiled kernels that read expressions do as on what these stand for in float64."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from oracles import LAYOUTS, laid_out, randoms
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
+from lazies import affine, norm_gradient, select, true, unpooled
 from test_jit_conv import PLAIN, algorithm, cases, pads
 from test_jit_kernels import assert_close
 
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import conv, max_pool, moments, norm_backward
-from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
+from tinygrad_cnn.kernels.lazy import Lazy
 
 seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 channels = st.sampled_from([1, 3, 16, 19, 33])
@@ -26,39 +27,24 @@ INPUTS = ["plain", "affine", "rectified"]
 GRADIENTS = ["plain", "scattered", "masked", "norm", "masked norm", "masked scattered norm"]
 
 
-def doubled(x: Any) -> Any:
-    """The same in float64."""
-    if isinstance(x, np.ndarray):
-        return x.astype(np.float64) if x.dtype == np.float32 else x
-    names = type(x).__init__.__code__.co_varnames[1:]
-    values = (getattr(x, name) for name in names if name != "sums")
-    return type(x)(*(v if isinstance(v, bool | tuple) else doubled(v) for v in values))
-
-
-def true(x: Any) -> Any:
-    """What x stands for, in float64."""
-    wide = doubled(x)
-    return wide if isinstance(wide, np.ndarray) else wide.compute()
-
-
 def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:
     return randoms(seed, *shapes, dtype="float32")
 
 
 def an_input(kind: str, shape: tuple[int, ...], seed: int) -> Any:
-    """An array or a pending one; relu(shift) is not 0, so that padding shows."""
+    """An array or a lazy one; relu(shift) is not 0, so that padding shows."""
     x, scale, shift = singles(seed, shape, shape[1:2], shape[1:2])
     x = laid_out(x, "nhwc")
-    return x if kind == "plain" else Affine(x, scale, shift + 1, kind == "rectified")
+    return x if kind == "plain" else affine(x, scale, shift + 1, kind == "rectified")
 
 
-def scattered(shape: tuple[int, ...], seed: int) -> Scattered:
+def scattered(shape: tuple[int, ...], seed: int) -> Lazy:
     """The gradient of pooling whose windows tile the images."""
     kh, kw = (next(k for k in (3, 2, 1) if length % k == 0) for length in shape[2:])
     pooled = (*shape[:2], shape[2] // kh, shape[3] // kw)
     (g,) = singles(seed + 2, pooled)
     index = np.random.default_rng(seed).integers(0, kh * kw, pooled).astype(np.uint8)
-    return Scattered(laid_out(g, "nhwc"), laid_out(index, "nhwc"), shape[2:], (kh, kw))
+    return unpooled(laid_out(g, "nhwc"), laid_out(index, "nhwc"), shape[2:], (kh, kw))
 
 
 def a_gradient(kind: str, shape: tuple[int, ...], seed: int) -> Any:
@@ -66,8 +52,14 @@ def a_gradient(kind: str, shape: tuple[int, ...], seed: int) -> Any:
     a, b, d, e, f = singles(seed + 1, *[shape[1:2]] * 5)
     if "scattered" in kind:
         g = scattered(shape, seed)
-    masked = Masked(g, Affine(x, e, f, True)) if "masked" in kind else g
-    return NormGradient(masked, x, a, b, d) if "norm" in kind else masked
+    masked = select(g, affine(x, e, f, True)) if "masked" in kind else g
+    return norm_gradient(masked, x, a, b, d) if "norm" in kind else masked
+
+
+def y_parts(y: Lazy) -> tuple[Any, ...]:
+    """The arrays of a normalisation with its ReLU."""
+    _, x, scale, shift = y.expr[1].expr
+    return x.realize(), scale, shift, True
 
 
 def near(found: Any, expected: Any) -> None:
@@ -79,7 +71,8 @@ def near(found: Any, expected: Any) -> None:
 
 def three(x: Any, w: Any, b: Any, gradient: str, parameters: Any, seed: int = 1) -> list[Any]:
     """All three directions with all that is gathered on the way, compared; returns the results."""
-    y, (mean, var) = conv.conv2d(x, w, b, moments=True, **parameters)
+    found = conv.conv2d(x, w, b, moments=True, **parameters)
+    y, (mean, var) = found.realize(), found.stats["moments"]
     wide, bias = w.astype(np.float64), None if b is None else b.astype(np.float64)
     outputs = reference.conv2d(true(x), wide, bias, **parameters)
     near(y, outputs)
@@ -181,7 +174,8 @@ def test_moments_of_outputs_far_from_zero(kind: str) -> None:
     x, w = singles(0, (12, 16, 20, 20), (20, 16, 3, 3))
     b = np.full(20, 1e4, np.float32)
     with algorithm(kind), team(2):
-        y, (mean, var) = conv.conv2d(laid_out(x, "nhwc"), w, b, moments=True, **PLAIN)
+        found = conv.conv2d(laid_out(x, "nhwc"), w, b, moments=True, **PLAIN)
+    y, (mean, var) = found.realize(), found.stats["moments"]
     wide = y.astype(np.float64)
     np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(var, wide.var((0, 2, 3)), rtol=1e-5)
@@ -242,16 +236,17 @@ def test_batch_norm_backward(
         masked, grad = True, scattered(shape, seed)
     if masked:
         scale = weight * invstd
-        grad = Masked(grad, Affine(x, scale, bias - mean * scale, True))
+        grad = select(grad, affine(x, scale, bias - mean * scale, True))
     w = weight if scaled else None
     with team(count):
+        wide = true(grad)
         found = norm_backward.batch_norm_backward(grad, x, w, mean, invstd)
-        pending, *rest = norm_backward.norm_gradient(grad, x, w, mean, invstd)
+        later, *rest = norm_backward.norm_gradient(grad, x, w, mean, invstd)
     expected = reference.batch_norm_backward(
-        true(grad), *(a.astype(np.float64) for a in (x, weight, mean, invstd))
+        wide, *(a.astype(np.float64) for a in (x, weight, mean, invstd))
     )
     assert_close(found, expected, 2e-4)
-    assert_close((pending.compute(), *rest), expected, 2e-4)
+    assert_close((later.realize(), *rest), expected, 2e-4)
 
 
 @given(
@@ -269,18 +264,22 @@ def test_sums_that_come_with_an_adjoint(
     x, g, w, shift = singles(seed, (n, c, h, wide), (n, f, h, wide), (f, c, 3, 3), (c,))
     x = laid_out(x * 2 + 3, "nhwc")
     _, mean, invstd, _ = (a.astype(np.float32) for a in reference.batch_norm(x, None, None, eps=1))
-    by = Affine(x, invstd, shift - mean * invstd, True)
+    y = affine(x, invstd, shift - mean * invstd, True)
     parameters = {**PLAIN, "padding": ((1, 1), (1, 1))}
     with algorithm(name), team(count):
-        masked = conv.conv2d_input(g, w, size=(h, wide), by=by, **parameters)
-        assert (masked.sums is not None) == (name == "winograd")
+        gx = conv.conv2d_input(g, w, size=(h, wide), relu_input=y, **parameters)
+        assert isinstance(gx, Lazy) == (name == "winograd")
+        masked = select(gx, y)
+        if name == "winograd":
+            assert norm_backward._sums_before(masked, mean) is not None
+            assert norm_backward._sums_before(select(gx, affine(*y_parts(y))), mean) is None
         found = norm_backward.norm_gradient(masked, x, None, mean, invstd)
     plain = reference.conv2d_input(true(g), true(w), size=(h, wide), **parameters)
-    near(masked.g, plain)
+    near(gx.realize() if isinstance(gx, Lazy) else gx, plain)
     expected = reference.batch_norm_backward(
         true(masked), true(x), None, mean.astype(np.float64), invstd.astype(np.float64)
     )
-    assert_close((found[0].compute(), *found[1:]), expected, 1e-3)
+    assert_close((found[0].realize(), *found[1:]), expected, 1e-3)
 
 
 @given(st.tuples(st.integers(2, 40), channels), parts, seeds)
@@ -339,20 +338,28 @@ def test_max_pool(case: Any, n: int, c: int, kind: str, count: int, seed: int) -
 def test_of_equal_maxima_the_first_is_taken_after_the_rectifier() -> None:
     x = laid_out(-np.ones((1, 2, 4, 4), np.float32), "nhwc")
     one = np.ones(2, np.float32)
-    y, index = max_pool.max_pool2d(Affine(x, one, 0 * one, True), **TWOS)
+    y, index = max_pool.max_pool2d(affine(x, one, 0 * one, True), **TWOS)
     assert not y.any()
     assert not index.any()
 
 
-def test_other_dtypes_and_foreign_masks_are_left_to_others() -> None:
+def test_other_dtypes_are_left_to_others() -> None:
     x = np.ones((1, 2, 5, 5))
     assert moments.channel_moments(x) is NotImplemented
     g = np.ones((1, 2, 5, 5), np.float32)
     one = np.ones(2, np.float32)
     assert norm_backward.batch_norm_backward(g, x, one, one, one) is NotImplemented
-    by_another = Masked(g, Affine(g + 1, one, one, True))
-    found = norm_backward.batch_norm_backward(by_another, g, one, one, one)
-    assert found is NotImplemented
+
+
+@given(st.tuples(st.integers(1, 4), channels, st.integers(1, 9), st.integers(1, 20)), seeds)
+def test_the_mask_of_another_normalisation(shape: Any, seed: int) -> None:
+    g, x, other, scale, shift, mean = singles(seed, shape, shape, shape, *[shape[1:2]] * 3)
+    masked = select(g, affine(laid_out(other, "nhwc"), scale, shift, True))
+    one = np.ones(shape[1:2], np.float32)
+    wide = true(masked)
+    found = norm_backward.batch_norm_backward(masked, laid_out(x, "nhwc"), one, mean, one)
+    expected = reference.batch_norm_backward(wide, *map(true, (x, one, mean, one)))
+    assert_close(found, expected, 2e-4)
 
 
 NARROW = """

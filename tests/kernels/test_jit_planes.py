@@ -15,13 +15,14 @@ from oracles import laid_out, max_pool2d_loops, randoms
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
+from lazies import affine, norm_gradient, select, true, unpooled
 from test_jit_conv import PLAIN, pads, pairs
-from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three, true
+from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three
 
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import conv, conv_planes, max_pool, norm_backward, norm_planes, planes
 from tinygrad_cnn.kernels.jit.vector import TILE
-from tinygrad_cnn.kernels.pending import Affine, Masked, NormGradient, Scattered
+from tinygrad_cnn.kernels.lazy import Lazy
 
 FEW = st.integers(1, TILE.lanes - 1)
 seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
@@ -70,14 +71,14 @@ def test_convolutions(
             np.testing.assert_array_equal(conv.conv2d(x, w, b, **parameters), y)
 
 
-def behind_pooling(shape: tuple[int, ...], masked: bool, seed: int) -> NormGradient:
+def behind_pooling(shape: tuple[int, ...], masked: bool, seed: int) -> Lazy:
     """The gradient of normalisation, ReLU if `masked`, and pooling of 2 x 2 pixels."""
     half = (*shape[:2], shape[2] // 2, shape[3] // 2)
     x, g = randoms(seed, shape, half, dtype="float32")
     index = np.random.default_rng(seed).integers(0, 4, half).astype(np.uint8)
     a, b, d, e, f = randoms(seed + 1, *[shape[1:2]] * 5, dtype="float32")
-    inner: Any = Scattered(g, index, shape[2:], (2, 2))
-    return NormGradient(Masked(inner, Affine(x, e, f, True)) if masked else inner, x, a, b, d)
+    inner: Any = unpooled(g, index, shape[2:], (2, 2))
+    return norm_gradient(select(inner, affine(x, e, f, True)) if masked else inner, x, a, b, d)
 
 
 @given(
@@ -90,7 +91,7 @@ def test_gradients_behind_pooling(
 ) -> None:
     n, f, h, wide = sides
     g = behind_pooling((n, f, 2 * h, 2 * wide), masked, seed)
-    assert planes.planes_of(g).kind == planes.SCATTERED  # type: ignore[union-attr]
+    assert planes.planes_of(g).kind == planes.SCATTERED
     size = [2 * s - sum(p) + k - 1 for s, p, k in zip((h, wide), padding, kernel, strict=True)]
     if min(size) < 1:
         return
@@ -111,10 +112,11 @@ def test_gradients_behind_pooling(
 )  # fmt: skip
 def test_sums_of_a_normalisation(sides: Any, masked: bool, count: int, seed: int) -> None:
     n, c, h, wide = sides
-    g = behind_pooling((n, c, 2 * h, 2 * wide), masked, seed).g
-    x, weight, mean, invstd = randoms(seed, (n, c, 2 * h, 2 * wide), *[(c,)] * 3, dtype="float32")
-    if isinstance(g, Masked):
-        x = g.by.x
+    g, moved = (
+        part.expr[1] for part in behind_pooling((n, c, 2 * h, 2 * wide), masked, seed).expr[1:]
+    )
+    x = moved.realize()
+    weight, mean, invstd = randoms(seed, *[(c,)] * 3, dtype="float32")
     args = [a.astype("d") for a in (x, weight, mean, invstd)]
     expected = reference.batch_norm_backward(true(g), *args)
     with team(count):
@@ -122,24 +124,24 @@ def test_sums_of_a_normalisation(sides: Any, masked: bool, count: int, seed: int
         again = norm_backward.norm_gradient(g, x, weight, mean, invstd)
     near(gweight, expected[1])
     near(gbias, expected[2])
-    near(gx.compute(), expected[0])
+    near(gx.realize(), expected[0])
     np.testing.assert_array_equal(again[1], gweight)
 
 
 def test_few_channels_are_added_up_by_planes(monkeypatch: pytest.MonkeyPatch) -> None:
     (x,) = randoms(0, (3, 2, 8, 8), dtype="float32")
-    g = behind_pooling(x.shape, False, 0).g
+    g = behind_pooling(x.shape, False, 0).expr[1].expr[1]
     monkeypatch.setattr(norm_backward, "_add_up", refused)
     norm_backward.norm_gradient(g, x, None, *np.ones((2, 2), np.float32))
 
 
-@pytest.mark.parametrize("pending", [True, False])
+@pytest.mark.parametrize("lazy", [True, False])
 @given(
     st.tuples(st.integers(1, 3), st.integers(2, TILE.lanes - 1), st.integers(1, 4),
               st.integers(1, 40)),
     st.booleans(), seeds,
 )  # fmt: skip
-def test_max_pooling(pending: bool, sides: Any, relu: bool, seed: int) -> None:
+def test_max_pooling(lazy: bool, sides: Any, relu: bool, seed: int) -> None:
     n, c, h, wide = sides
     x, scale, shift = randoms(seed, (n, c, 2 * h, 2 * wide), (c,), (c,), dtype="float32")
     rng = np.random.default_rng(seed)
@@ -151,11 +153,11 @@ def test_max_pooling(pending: bool, sides: Any, relu: bool, seed: int) -> None:
         "kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1),
         "ceil_mode": False,
     }  # fmt: skip
-    given: Any = Affine(x, scale, shift, relu) if pending else x
+    given: Any = affine(x, scale, shift, relu) if lazy else x
     assert norm_planes.max_pool_planes(given, h, wide) is not None
     y, index = max_pool.max_pool2d(given, **window)
     inner = x
-    if pending:
+    if lazy:
         wide_x = x.astype("d") * scale.astype("d")[:, None, None] + shift[:, None, None]
         inner = wide_x.astype(np.float32)  # one rounding, as of a multiply-add
         inner = np.where(inner <= 0, np.float32(0), inner) if relu else inner
@@ -207,8 +209,9 @@ with always():
     gw = conv.conv2d_weight(g, x, kernel_size=(3, 3), **PLAIN)
     near(gw, reference.conv2d_weight(true(g), x.astype("d"), kernel_size=(3, 3), **PLAIN))
 one = np.ones(3, np.float32)
-found = norm_backward.norm_gradient(g.g, g.x, one, one, one)
-near(found[1], reference.batch_norm_backward(true(g.g), g.x.astype("d"), one, one, one)[1])
+g, x2 = g.expr[1].expr[1], g.expr[2].expr[1].realize()
+found = norm_backward.norm_gradient(g, x2, one, one, one)
+near(found[1], reference.batch_norm_backward(true(g), x2.astype("d"), one, one, one)[1])
 window = dict(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), dilation=(1, 1), ceil_mode=False)
 for ours, theirs in zip(max_pool.max_pool2d(x, **window), reference.max_pool2d(x, **window)):
     np.testing.assert_array_equal(ours, theirs)

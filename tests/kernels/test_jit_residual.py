@@ -13,12 +13,13 @@ from oracles import laid_out, randoms
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
+from lazies import affine, select, total
 from test_jit_arithmetic import orders, pair, parts
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit import elementwise, embed, norm_backward
-from tinygrad_cnn.kernels.pending import Affine, Gated, NormGradient, Total
+from tinygrad_cnn.kernels.lazy import Lazy
 
 images = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9))
 seeds = st.integers(0, 99)
@@ -31,20 +32,20 @@ def test_relu_of_a_sum(
     x, b = (np.where(abs(v) > 1e38, np.nan, v) for v in pair(shape, order, seed))  # no overflow
     b = laid_out(b, other)
     scale, shift = randoms(seed, shape[1:2], shape[1:2], dtype=np.float32)
-    a = Affine(laid_out(x, "nhwc"), scale, shift, inner)
+    a = affine(laid_out(x, "nhwc"), scale, shift, inner)
     v = (1, -1, 1, 1)
     wide = x.astype(np.float64) * scale.reshape(v) + shift.reshape(v)
     with np.errstate(invalid="ignore", over="ignore"):
         wide = np.where(wide <= 0, 0, wide) if inner else wide
-        total = (wide + b).astype(np.float32)
+        both = (wide + b).astype(np.float32)
     with team(count):
-        for summed in (Total(a, b), Total(b, a)):
+        for summed in (total(a, b), total(b, a)):
             found = elementwise.relu(summed)
-            np.testing.assert_allclose(found, np.where(total <= 0, 0, total), rtol=1e-4, atol=1e-5)
-            assert summed.made is None
-        np.testing.assert_allclose(summed.compute(), total, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(found, np.where(both <= 0, 0, both), rtol=1e-4, atol=1e-5)
+            assert not summed.is_realized
+        np.testing.assert_allclose(summed.realize(), both, rtol=1e-4, atol=1e-5)
         made = elementwise.relu(summed)  # of what is there already
-        np.testing.assert_allclose(made, np.where(total <= 0, 0, total), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(made, np.where(both <= 0, 0, both), rtol=1e-4, atol=1e-5)
 
 
 @given(images, orders, orders, parts, seeds)
@@ -56,8 +57,8 @@ def test_gradient_of_relu_where_two_meet(
     with np.errstate(invalid="ignore", over="ignore"):
         expected = reference.relu_backward(a + b, y)
     with team(count):
-        np.testing.assert_array_equal(elementwise.relu_backward(Total(a, b), y), expected)
-        np.testing.assert_array_equal(Gated(Total(a, b), y).compute(), expected)
+        np.testing.assert_array_equal(elementwise.relu_backward(total(a, b), y), expected)
+        np.testing.assert_array_equal(select(total(a, b), y).realize(), expected)
 
 
 @given(images, orders, orders, parts, seeds, st.booleans(), st.booleans())
@@ -70,18 +71,18 @@ def test_sums_behind_two_gradients(
     g = (a + b if two else a).astype(np.float64) * (y > 0)
     wide = [v.astype(np.float64) for v in (x, weight, mean, invstd)]
     expected = reference.batch_norm_backward(g, *wide)
-    gated = Gated(Total(a, b) if two else a, y)
+    gated = select(total(a, b) if two else a, y)
     if early:
-        gated.compute()
+        gated.realize()
     with team(count):
-        pending, *rest = norm_backward.norm_gradient(gated, x, weight, mean, invstd)
+        later, *rest = norm_backward.norm_gradient(gated, x, weight, mean, invstd)
         written, *same = norm_backward.batch_norm_backward(
-            Gated(Total(a, b) if two else a, y), x, weight, mean, invstd
+            select(total(a, b) if two else a, y), x, weight, mean, invstd
         )
-    assert isinstance(pending, NormGradient)
-    assert gated.inputs is None  # what it was made from is let go
-    np.testing.assert_array_equal(gated.compute(), g.astype(np.float32))
-    results = zip((pending.compute(), *rest), (written, *same), expected, strict=True)
+    assert isinstance(later, Lazy)
+    assert gated.is_realized  # what it was made from is let go
+    np.testing.assert_array_equal(gated.realize(), g.astype(np.float32))
+    results = zip((later.realize(), *rest), (written, *same), expected, strict=True)
     for found, again, wanted in results:
         atol = 1e-4 * (1 + np.abs(wanted).max())
         np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)

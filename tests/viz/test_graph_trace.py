@@ -297,7 +297,7 @@ def test_kept_bytes_are_what_stays_allocated():
         seen.add(id(node))
         stack.extend(node.parents)
         for value in node.saved.values():
-            array = getattr(value, "array", value)
+            array = getattr(value, "_value", value)
             while isinstance(array, np.ndarray) and array.base is not None:
                 array = array.base
             if isinstance(array, np.ndarray) and id(array) not in own:

@@ -77,7 +77,7 @@ def gradcheck(
             every[i] = t
         return func(*every)
 
-    xs = [np.array(given[i].array) for i in wanted]
+    xs = [np.array(given[i]._array) for i in wanted]
     labels = [f"inputs[{i}]" for i in wanted]
     name = getattr(func, "__name__", "func")
     found = judge(
@@ -126,10 +126,10 @@ def gradgradcheck(
         with no_grad():
             outputs = as_tuple(func(*given))
         cotangents = [
-            wrap(np.asarray(rng.standard_normal(y.array.shape), y.array.dtype)) for y in outputs
+            wrap(np.asarray(rng.standard_normal(y._value.shape), y._value.dtype)) for y in outputs
         ]
     else:
-        cotangents = [wrap(np.array(u.array)) for u in as_tuple(grad_outputs)]
+        cotangents = [wrap(np.array(u._array)) for u in as_tuple(grad_outputs)]
     for u in cotangents:
         u.want_gradient(True)
     wanted = [i for i, t in enumerate(given) if _live(t)]
@@ -169,10 +169,10 @@ def _same_again(
             ys = [y for y in as_tuple(function(*leaves)) if y.current_node() is not None]
         if not ys:
             return Finding(PASS)
-        ones = [wrap(np.ones_like(y.array)) for y in ys]
+        ones = [wrap(np.ones_like(y._array)) for y in ys]
         runs.append(grad(ys, leaves, ones, materialize_grads=True))
     for label, a, b in zip(labels, *runs, strict=True):
-        off = float(np.max(np.abs(a.array - b.array), initial=0.0))
+        off = float(np.max(np.abs(a._array - b._array), initial=0.0))
         if off > tolerance:
             return Finding(
                 FAIL,
@@ -185,8 +185,8 @@ def _same_again(
 def _inputs(name: str, inputs: Any) -> list[Any]:
     given = list(as_tuple(inputs))
     for i, t in enumerate(given):
-        if _live(t) and t.array.dtype.itemsize < 4:
-            raise ValueError(f"{name}: `inputs[{i}]` is {t.array.dtype}; use float64")
+        if _live(t) and t._value.dtype.itemsize < 4:
+            raise ValueError(f"{name}: `inputs[{i}]` is {t._value.dtype}; use float64")
     return given
 
 

@@ -23,11 +23,11 @@ class Ownership:
     """Sees to it that no two gradients handed out share memory with each other or with a root."""
 
     def __init__(self, roots: dict[GraphNode, Any]) -> None:
-        self.taken = {id(memory_of(g.array)) for g in roots.values() if isinstance(g, Variable)}
+        self.taken = {id(memory_of(g._array)) for g in roots.values() if isinstance(g, Variable)}
 
     def take(self, g: Any) -> Any:
         """``g``, copied if its memory is not its own alone."""
-        array = g.array
+        array = g._array
         memory = memory_of(array)
         if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
             return wrap(array.copy())
@@ -46,11 +46,10 @@ def accumulate(
         tensor._grad = g if before is None else before + g
     elif before is None:
         tensor._grad = owned.take(g)
-    elif before.node is None and before.array.flags.writeable:
-        np.add(before.array, g.array, out=before.array)
-        before.bump("backward")
+    elif before.node is None and before._array.flags.writeable:
+        np.add(before._array, g._array, out=before._written_by("backward"))
     else:
-        tensor._grad = wrap(before.array + g.array)
+        tensor._grad = wrap(before._array + g._array)
     if type(node) is Leaf and node.post_hooks:
         for hook in tuple(node.post_hooks.values()):
             hook(tensor)
@@ -79,25 +78,25 @@ def roots_of(
         node = out.current_node()
         if node is None:
             raise RuntimeError(
-                f"{name}: output {i} (shape {out.array.shape}) does not require gradients: none "
+                f"{name}: output {i} (shape {out._value.shape}) does not require gradients: none "
                 f"of the tensors it was made from has requires_grad=True, or it was made under "
                 f"no_grad() or detached"
             )
         if g is None:
-            if out.array.size != 1:
+            if out._value.size != 1:
                 raise RuntimeError(
-                    f"{name}: output {i} has shape {out.array.shape}; its gradient can only be "
+                    f"{name}: output {i} has shape {out._value.shape}; its gradient can only be "
                     f"left out for a single number, pass one of that shape"
                 )
-            g = wrap(np.ones_like(out.array))
+            g = wrap(np.ones_like(out._array))
         elif not isinstance(g, Variable):
             raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
-        elif g.array.shape != out.array.shape:
+        elif g._value.shape != out._value.shape:
             raise RuntimeError(
-                f"{name}: gradient {i} has shape {g.array.shape} but its output {out.array.shape}"
+                f"{name}: gradient {i} has shape {g._value.shape} but its output {out._value.shape}"
             )
-        if g.array.dtype != out.array.dtype:
-            g = cast(Any, g).to(out.array.dtype)  # an operation of Tensor
+        if g._value.dtype != out._value.dtype:
+            g = cast(Any, g).to(out._value.dtype)  # an operation of Tensor
         roots[node] = roots[node] + g if node in roots else g
     return roots
 
@@ -109,7 +108,7 @@ def targets_of(name: str, inputs: list[Variable]) -> set[GraphNode]:
         node = t.current_node()
         if node is None:
             raise RuntimeError(
-                f"{name}: `inputs[{i}]` (shape {t.array.shape}) does not require gradients"
+                f"{name}: `inputs[{i}]` (shape {t._value.shape}) does not require gradients"
             )
         nodes.add(node)
     return nodes

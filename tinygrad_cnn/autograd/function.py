@@ -48,9 +48,7 @@ class FunctionCtx:
                 continue
             value.check(self._name, "a saved tensor")
             node = value.node if output is None else self._output_node(output)
-            tensor = wrap(value.array, node)
-            tensor.version = value.version
-            out.append(tensor)
+            out.append(wrap(value._value, node, value.storage))
         return tuple(out)
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
@@ -118,7 +116,7 @@ class Function:
         inputs = [a if isinstance(a, Variable) else None for a in args]
         parents = tuple([None if t is None else t.current_node() for t in inputs])
         ctx.needs_input_grad = tuple([p is not None for p in parents])
-        before = {id(t): t.version[0] for t in inputs if t is not None}
+        before = {id(t): t.storage.version for t in inputs if t is not None}
         with no_grad():
             if cls.setup_context is None:
                 result = cls.forward(ctx, *args)
@@ -131,8 +129,8 @@ class Function:
         if live:
             outputs = _record(cls, ctx, inputs, parents, outputs)
         for t in ctx._dirty:
-            if t.version[0] == before.get(id(t)):
-                t.bump(cls.__name__)
+            if t.storage.version == before.get(id(t)):
+                t.storage.written(cls.__name__)
         ctx._to_save = ctx._non_differentiable = ctx._dirty = ()
         return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
 
@@ -165,7 +163,7 @@ def _seal(
         node = next((p for x, p in zip(inputs, parents, strict=True) if x is t), None)
         if node is not None or any(x is t for x in inputs):
             number = None
-        sealed.append((SavedValue(t.array, node, t.version), number))
+        sealed.append((SavedValue(t._value, node, t.storage), number))
     ctx._saved = sealed
 
 
@@ -176,8 +174,8 @@ def _record(
     parents: tuple[Any, ...],
     outputs: list[Any],
 ) -> list[Any]:
-    shapes = tuple([() if t is None else t.array.shape for t in inputs])
-    dtypes = tuple([None if t is None else t.array.dtype for t in inputs])
+    shapes = tuple([() if t is None else t._value.shape for t in inputs])
+    dtypes = tuple([None if t is None else t._value.dtype for t in inputs])
     derivative = _FunctionDerivative(cls, [_blank(o) for o in outputs])
     node = Node(derivative, parents, shapes, dtypes, {}, {"ctx": ctx})
     ctx._node = weakref.ref(node)
@@ -186,7 +184,7 @@ def _record(
         constant = (
             not isinstance(out, Variable)
             or any(out is t for t in ctx._non_differentiable)
-            or out.array.dtype.kind != "f"
+            or out._value.dtype.kind != "f"
         )
         if constant:
             recorded.append(out)
@@ -194,14 +192,12 @@ def _record(
             out.node = _output(node, i)
             recorded.append(out)
         else:
-            new = wrap(out.array, _output(node, i))
-            new.version = out.version
-            recorded.append(new)
+            recorded.append(wrap(out._array, _output(node, i), out.storage))
     return recorded
 
 
 def _blank(out: Any) -> tuple[tuple[int, ...], Any] | None:
-    return (out.array.shape, out.array.dtype) if isinstance(out, Variable) else None
+    return (out._value.shape, out._value.dtype) if isinstance(out, Variable) else None
 
 
 def _output(node: Node, i: int) -> Node:
@@ -271,9 +267,9 @@ class _FunctionDerivative:
                     f"{self.name}: backward returned a {type(gx).__name__} for argument {i}, "
                     f"expected a Tensor or None"
                 )
-            if gx is not None and wanted[i] and gx.array.shape != node.shapes[i]:
+            if gx is not None and wanted[i] and gx._value.shape != node.shapes[i]:
                 raise RuntimeError(
-                    f"{self.name}: backward returned a gradient of shape {gx.array.shape} for "
+                    f"{self.name}: backward returned a gradient of shape {gx._value.shape} for "
                     f"argument {i} of shape {node.shapes[i]}"
                 )
         return gradients

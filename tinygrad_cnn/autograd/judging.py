@@ -98,7 +98,7 @@ def judge(
         t.want_gradient(True)
     with enable_grad():
         outputs = as_tuple(function(*leaves))
-    us = [np.asarray(rng.standard_normal(y.array.shape), y.array.dtype) for y in outputs]
+    us = [np.asarray(rng.standard_normal(y._value.shape), y._value.dtype) for y in outputs]
     live = [(y, u) for y, u in zip(outputs, us, strict=True) if y.current_node() is not None]
     plain = recorded = [wrap(np.zeros_like(x)) for x in xs]
     if live:
@@ -106,7 +106,7 @@ def judge(
         every: Any = {"materialize_grads": True}
         plain = list(grad(ys, leaves, cotangents, retain_graph=True, **every))
         recorded = list(grad(ys, leaves, cotangents, create_graph=True, **every))
-    gradients = [g.array for g in plain]
+    gradients = [g._array for g in plain]
     for label, x, g, r in zip(labels, xs, gradients, recorded, strict=True):
         if g.shape != x.shape or g.dtype != x.dtype:
             return Finding(
@@ -114,7 +114,7 @@ def judge(
                 f"{name}: the gradient of {label} (shape {x.shape}, {x.dtype}) has shape {g.shape} "
                 f"and dtype {g.dtype}",
             )
-        again = r.array
+        again = r._array
         eps = float(np.finfo(x.dtype).eps)
         if not np.allclose(g, again, rtol=1e7 * eps, atol=1e6 * eps, equal_nan=True):
             at = _worst(g - again)
@@ -126,7 +126,7 @@ def judge(
 
     def values(*arrays: Array) -> list[Array]:
         with no_grad():
-            return [y.array for y in as_tuple(function(*[wrap(a) for a in arrays]))]
+            return [y._array for y in as_tuple(function(*[wrap(a) for a in arrays]))]
 
     def complex_values(*arrays: Array) -> list[Array]:
         assert on_arrays is not None
@@ -231,12 +231,12 @@ def second_order(
             for t in tensors[:count]:
                 fresh = t
                 if t.current_node() is None:
-                    fresh = wrap(t.array)
+                    fresh = wrap(t._array)
                     fresh.want_gradient(True)
                 inner.append(fresh)
             if not direction:
                 direction.extend(
-                    np.asarray(rng.standard_normal(t.array.shape), t.array.dtype) for t in inner
+                    np.asarray(rng.standard_normal(t._value.shape), t._value.dtype) for t in inner
                 )
             outputs = as_tuple(function(*inner))
             pairs = [

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tinygrad_cnn.kernels.lazy import realize
+
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.hooks import Hooks
+    from tinygrad_cnn.autograd.storage import Storage
     from tinygrad_cnn.autograd.variable import Variable
 
 __all__ = ["Leaf", "Node", "Saved", "SavedValue"]
@@ -34,30 +37,29 @@ class Saved:
 
 
 class SavedValue:
-    """An array kept for a rule, with the node it came from and the version it had."""
+    """A tensor's values kept for a rule, with the node it came from and the version it had."""
 
-    __slots__ = ("box", "node", "seen", "version")
+    __slots__ = ("_value", "node", "seen", "storage")
 
-    def __init__(
-        self, array: Any, node: GraphNode | None, version: list[Any], box: list[Any] | None = None
-    ) -> None:
-        self.box = [array] if box is None else box  # shared by all that keep a tensor's array
+    def __init__(self, value: Any, node: GraphNode | None, storage: Storage) -> None:
+        self._value = value
         self.node = node
-        self.version = version  # the cell shared with the tensor and all its views
-        self.seen = version[0]
+        self.storage = storage
+        self.seen = storage.version
 
     @property
-    def array(self) -> Any:
-        """The array, or what stands for it."""
-        return self.box[0]
+    def _array(self) -> Any:
+        """The values, realized."""
+        return realize(self._value)
 
     def check(self, op: str, name: str) -> None:
-        """Raise RuntimeError if the array was changed in place since it was saved."""
-        if self.version[0] != self.seen:
+        """Raise RuntimeError if the values were changed in place since they were saved."""
+        storage = self.storage
+        if storage.version != self.seen:
             raise RuntimeError(
-                f"{op}: its derivative needs `{name}` (shape {self.array.shape}) as the forward "
-                f"pass saw it, but {self.version[1]} changed it in place afterwards (version "
-                f"{self.seen} was saved, now {self.version[0]}); use the out-of-place form, or "
+                f"{op}: its derivative needs `{name}` (shape {self._value.shape}) as the forward "
+                f"pass saw it, but {storage.writer} changed it in place afterwards (version "
+                f"{self.seen} was saved, now {storage.version}); use the out-of-place form, or "
                 f"change a clone()"
             )
 
@@ -139,8 +141,8 @@ class Leaf:
     def __init__(self, tensor: Variable) -> None:
         self.time = clock()
         self.tensor = weakref.ref(tensor)
-        self.shape: tuple[int, ...] = tensor.array.shape
-        self.dtype = tensor.array.dtype
+        self.shape: tuple[int, ...] = tensor._value.shape
+        self.dtype = tensor._value.dtype
         self.hooks: Hooks | None = None
         self.post_hooks: Hooks | None = None
 

@@ -15,20 +15,14 @@ from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.quiet import quietly
-from tinygrad_cnn.autograd.variable import (
-    Variable,
-    View,
-    boxed,
-    memory_of,
-    wrap,
-)
-from tinygrad_cnn.autograd.waiting import mark_fused, rely, waits
-from tinygrad_cnn.kernels.pending import Affine, Pending, Total
+from tinygrad_cnn.autograd.storage import depend
+from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
+from tinygrad_cnn.kernels.lazy import Lazy
 
 __all__ = ["Op", "isolate"]
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
-_SHAPED = (np.ndarray, Pending)
+_SHAPED = (np.ndarray, Lazy)
 _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
@@ -60,10 +54,7 @@ class Op:
         promotes: str = "",
         quiet: bool = False,
         view: bool = False,
-        waits: bool = False,
-        takes: tuple[str, ...] = (),
-        takes_sums: bool = False,
-        offers: tuple[str, ...] = (),
+        lazy: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
     ) -> None:
@@ -71,7 +62,7 @@ class Op:
         self.name: str = forward.__name__
         self.forward, self.reference = forward, reference
         self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
-        self.quiet, self.waits = quiet, waits
+        self.quiet = quiet
         self.samples, self.errors = samples, errors
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
@@ -108,10 +99,10 @@ class Op:
             for i, n in enumerate(self.args)
             if n in wanted or reference is not None
         )
-        self.residual_names = wanted.union(offers) - {*self.args, *_AMBIENT}
-        # The arguments, and the gradient `g`, that may come uncomputed.
-        self.takes, self.takes_sums = frozenset(takes), takes_sums
-        self.pending_args = frozenset(i for i, n in enumerate(self.args) if n in takes)
+        self.residual_names = wanted - {*self.args, *_AMBIENT}
+        # The arguments, and what the joint rule asks for, that may come as `Lazy`.
+        self.lazy = frozenset(lazy)
+        self.lazy_args = frozenset(i for i, n in enumerate(self.args) if n in lazy)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -129,9 +120,14 @@ class Op:
         parents: list[Any] = []
         result: Any
         live = False
+        lazy_args = self.lazy_args
         for a in args:
             if isinstance(a, Variable):
-                arrays.append(a.array if a.pending is None else self._pending(a, len(arrays)))
+                if lazy_args and len(arrays) in lazy_args:
+                    arrays.append(a._operand())
+                else:
+                    value = a._value
+                    arrays.append(value if type(value) is np.ndarray else a._array)
                 node = a.node if a.view_of is None else a.current_node()
                 parents.append(node)
                 if node is not None:
@@ -141,7 +137,7 @@ class Op:
                 parents.append(None)
         if self.promotes and not _one_float_dtype(arrays):
             args = self._promoted(args, arrays)
-            arrays = [a.array if isinstance(a, Variable) else a for a in args]
+            arrays = [a._array if isinstance(a, Variable) else a for a in args]
             parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
             if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
@@ -160,21 +156,28 @@ class Op:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
-        if self.waits and type(result) in (Affine, Total):
-            rely(result, out, args)
-        if self.pending_args or out.pending is not None:
-            mark_fused(out, arrays)
+        if lazy_args:
+            self._note_laziness(out, result, args, arrays)
         if self.view:
             self._track_view(out, args[0], params)
         return out
 
-    def _pending(self, a: Variable, i: int) -> Any:
-        """The values of argument ``i``, or what stands for them if this operation takes that."""
-        pending = a.pending
-        if i in self.pending_args and waits(pending):
-            if self.takes_sums or type(pending) is not Total:
-                return pending
-        return a.array
+    def _note_laziness(self, out: Any, result: Any, args: Any, arrays: list[Any]) -> None:
+        """Let a result that is yet to be computed depend on what it is computed from; say on its
+        node what is computed together.
+        """
+        if type(result) is Lazy and not result.is_realized:
+            operands = [args[i] for i in self.lazy_args if i < len(args)]
+            depend(result, self.name, [a for a in operands if isinstance(a, Variable)])
+            fused = "computed by what reads it"
+        else:
+            waiting = [x for x in arrays if type(x) is Lazy and not x.is_realized]
+            names = [" and ".join(x.names) for x in waiting]
+            if not names:
+                return
+            fused = f"computes {', '.join(names)} of its input"
+        if type(out.node) is Node:
+            out.node.fused = fused
 
     def record(
         self,
@@ -191,12 +194,9 @@ class Op:
             if users and not _any_lives(users, parents):
                 continue
             if self.variadic and i == len(self.args) - 1:
-                saved[name] = [
-                    _keep(a, x, p)
-                    for a, x, p in zip(args[i:], arrays[i:], parents[i:], strict=True)
-                ]
+                saved[name] = [_keep(a, p) for a, p in zip(args[i:], parents[i:], strict=True)]
             elif i < len(args):
-                saved[name] = _keep(args[i], arrays[i], parents[i])
+                saved[name] = _keep(args[i], parents[i])
         if residuals is not None:
             for name in self.residual_names:
                 if name in residuals:
@@ -208,7 +208,7 @@ class Op:
             node.trace = "".join(traceback.format_stack()[:-2])
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
-            saved["y"] = _kept(out, result, None)
+            saved["y"] = SavedValue(out._value, None, out.storage)
         return out
 
     def _promoted(self, args: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
@@ -220,9 +220,11 @@ class Op:
 
     def _track_view(self, out: Any, source: Any, params: dict[str, Any]) -> None:
         """Let ``out`` share its source's version, and know how to be replayed from its base."""
-        if not isinstance(source, Variable) or memory_of(out.array) is not memory_of(source.array):
+        if not isinstance(source, Variable):
             return
-        out.version = source.version
+        if memory_of(out._array) is not memory_of(source._array):
+            return
+        out.storage = source.storage
         tracked = is_recording()
         before = source.view_of
         if before is None:
@@ -238,10 +240,7 @@ class Op:
     ) -> tuple[Any, ...]:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
         if self.joint is not None and not recording:
-            values = [self._for_joint(n, node, wanted) for n in self.joint.names]
-            late = g.pending is not None and "g" in self.takes and waits(g.pending)
-            gradients = self.joint.function(g.pending if late else g.array, *values)
-            return tuple([None if a is None else wrap(a) for a in gradients])
+            return self._jointly(node, g, wanted)
         if self.fused is not None:
             return self._through_reference(node, g, wanted)
         have = {}
@@ -261,15 +260,39 @@ class Op:
             out.append(rule.function(g, *[have[n] for n in rule.names]))
         return tuple(out)
 
-    def _for_joint(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
-        """The value a rule on raw arrays asks for; None if no wanted gradient depends on it."""
-        if self.fused is None and (name in self.args or name == "y"):
-            if not any(u < len(wanted) and wanted[u] for u in self._users(name)):
-                return None
-        return self._fetch(name, node, wanted, arrays=True)
+    def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+        """The gradients by the rule on raw arrays."""
+        assert self.joint is not None
+        values: list[Any] = [g._operand() if "g" in self.lazy else g._array]
+        operands: list[Any] = [g]
+        for name in self.joint.names:
+            is_value = name == "y" or name in self.args
+            if is_value and self.fused is None:
+                if not any(u < len(wanted) and wanted[u] for u in self._users(name)):
+                    values.append(None)  # no wanted gradient depends on it
+                    continue
+            assert node.saved is not None
+            value = node.saved.get(name)
+            if type(value) is not np.ndarray:
+                value = self._fetch(name, node, wanted)
+            if isinstance(value, Variable):
+                if name in self.lazy:
+                    operands.append(value)
+                    value = value._operand()
+                else:
+                    value = value._array
+            elif type(value) is list:
+                value = [v._array if isinstance(v, Variable) else v for v in value]
+            values.append(value)
+        out = []
+        for found in self.joint.function(*values):
+            if type(found) is Lazy and not found.is_realized:
+                depend(found, f"{self.name}'s gradient", operands)
+            out.append(None if found is None else wrap(found))
+        return tuple(out)
 
-    def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...], arrays: bool = False) -> Any:
-        """The value a rule asks for by ``name``: a tensor (an array for a fused rule)."""
+    def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
+        """The value a rule asks for by ``name``; arrays as tensors."""
         if name == "params":
             return {**self.defaults, **node.params}
         if name == "shapes":
@@ -282,30 +305,17 @@ class Op:
         if name in node.saved:
             value = node.saved[name]
             if type(value) is SavedValue:
-                return self._restore(value, name, node, arrays)
+                return self._restore(value, name, node)
             if type(value) is list:
-                return [
-                    self._restore(v, name, node, arrays) if type(v) is SavedValue else v
-                    for v in value
-                ]
-            if isinstance(value, Variable):
-                return value.array if arrays else value
-            return wrap(value) if isinstance(value, np.ndarray) and not arrays else value
+                return [self._restore(v, name, node) if type(v) is SavedValue else v for v in value]
+            return wrap(value) if isinstance(value, np.ndarray) else value
         if name in node.params:
             return node.params[name]
         return self.defaults.get(name)  # an optional array that was left out is None
 
-    def _restore(self, value: SavedValue, name: str, node: Node, arrays: bool) -> Any:
-        value.check(self.name, "its output" if name == "y" else name)
-        array = value.array
-        if isinstance(array, Pending):
-            taken = not arrays or name in self.takes
-            array = array if taken and array.made is None else array.compute()
-        if arrays:
-            return array
-        tensor = wrap(array, node if name == "y" else value.node)
-        tensor.version = value.version
-        return tensor
+    def _restore(self, saved: SavedValue, name: str, node: Node) -> Any:
+        saved.check(self.name, "its output" if name == "y" else name)
+        return wrap(saved._value, node if name == "y" else saved.node, saved.storage)
 
     def _through_reference(
         self, node: Node, g: Variable, wanted: tuple[bool, ...]
@@ -347,9 +357,9 @@ _isolate = _Isolate()
 
 def isolate(tensor: Variable) -> Any:
     """``tensor`` behind a new node, so that a walk can stop there."""
-    array = tensor.array
-    node = Node(_isolate, (tensor.current_node(),), (array.shape,), (array.dtype,), {}, {})
-    return wrap(array, node)
+    value = tensor._value
+    node = Node(_isolate, (tensor.current_node(),), (value.shape,), (value.dtype,), {}, {})
+    return wrap(value, node, tensor.storage)
 
 
 def _one_float_dtype(arrays: list[Any]) -> bool:
@@ -364,10 +374,10 @@ def _one_float_dtype(arrays: list[Any]) -> bool:
                 first = dtype
             elif dtype is not first and dtype != first:
                 return False
-        elif isinstance(a, Pending):  # always of one float dtype; the others must have the same
+        elif type(a) is Lazy:
             if first is None:
                 first = a.dtype
-            elif a.dtype != first:
+            if a.dtype != first or first.kind != "f":
                 return False
         elif isinstance(a, np.generic):
             return False
@@ -382,21 +392,19 @@ def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
     return False
 
 
-def _keep(arg: Any, array: Any, parent: Any) -> Any:
+def _keep(arg: Any, parent: Any) -> Any:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
-        return _kept(arg, array, parent)
+        saved = arg._saved
+        if saved is None or saved.node is not parent or saved.seen != arg.storage.version:
+            saved = arg._saved = SavedValue(arg._value, parent, arg.storage)
+        return saved
     return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
-
-
-def _kept(tensor: Variable, array: Any, node: Any) -> SavedValue:
-    box = boxed(tensor) if tensor.pending is None and tensor.array is array else None
-    return SavedValue(array, node, tensor.version, box)
 
 
 def _cast(value: Any, dtype: Any) -> Any:
     if isinstance(value, Variable):
-        return value if value.array.dtype == dtype else value.to(dtype)  # type: ignore[attr-defined]
+        return value if value._value.dtype == dtype else value.to(dtype)  # type: ignore[attr-defined]
     if isinstance(value, np.ndarray):
         return value.astype(dtype, copy=False)
     return np.asarray(value).astype(dtype)  # wraps around as PyTorch does

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import enable_grad
-from tinygrad_cnn.autograd.node import GraphNode, Leaf
-from tinygrad_cnn.kernels.pending import Affine, Held, Pending, Total
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, SavedValue
+from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.kernels.lazy import Lazy, load
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "boxed", "hold", "memory_of", "owns", "wrap"]
+__all__ = ["Variable", "View", "memory_of", "wrap"]
 
 
 class View:
@@ -44,43 +44,101 @@ class Variable:
 
     Attributes
     ----------
-    array
-        The values. Whoever changes them in place calls `bump`. Not set while they are ``pending``:
-        then reading it computes them.
-    pending
-        What stands for values that are not computed yet, else None.
     node
         The operation that made this tensor, its `Leaf` if the user did and wants a gradient, or
         None for a constant. Read it through `current_node`, as a write to shared memory may have
         made it stale.
-    version
-        ``[number of in-place changes, who made the last]``, shared by all views of one memory.
-    box
-        ``[array]`` if a node has kept the array: all nodes that do share it, and so there is one
-        reference to the array more, however many they are.
+    storage
+        What it shares with all tensors of the same memory.
+    view_of
+        Where it looks into another tensor's memory.
+
+    The values are read in one of four ways, which differ in what the reader may do with them:
+    ``_value`` is an array or a `Lazy`, for what both have (shape, dtype, ndim, size); `_array` is
+    for operations, which read it and keep it to themselves; `_written_by` returns it for a change
+    in place; and `array`, like everything public, for anything.
     """
 
-    __slots__ = ("__weakref__", "_grad", "array", "box", "node", "pending", "version", "view_of")
+    __slots__ = ("__weakref__", "_grad", "_saved", "_value", "node", "storage", "view_of")
 
     tensor_type: ClassVar[type[Variable]]
     """The class of every result: set once, by the module that defines it."""
 
-    array: np.ndarray[Any, Any]
-    pending: Pending | None
     node: GraphNode | None
-    version: list[Any]
+    storage: Storage
     view_of: View | None
-    box: list[Any] | None
+    _value: np.ndarray[Any, Any] | Lazy
+    _saved: SavedValue | None
     _grad: Variable | None
 
-    if not TYPE_CHECKING:  # for mypy, every name would be an attribute
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sides."""
+        return self._value.shape
 
-        def __getattr__(self, name: str) -> Any:
-            if name == "array":  # its slot is empty
-                array = self.array = self.pending.compute()
-                self.pending = None
-                return array
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of its elements."""
+        return self._value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return self._value.ndim
+
+    @property
+    def array(self) -> np.ndarray[Any, Any]:
+        """The values, in the tensor's own memory: a change to them changes the tensor.
+
+        No derivative rule notices such a change; see ``mul_`` and the like for one that is noticed.
+        """
+        self.storage.expose()
+        return self._array
+
+    @array.setter
+    def array(self, new: np.ndarray[Any, Any]) -> None:
+        if new is not self._value:  # it is after ``t.array += 1``
+            storage = Storage()
+            storage.expose()
+            self._set_data(wrap(new, storage=storage))
+
+    @property
+    def _array(self) -> np.ndarray[Any, Any]:
+        """The values, for reading; whoever gets them does not hand them to a user."""
+        value = self._value
+        if type(value) is Lazy:
+            value = self._value = value.realize()
+        return value  # type: ignore[return-value]  # not a Lazy
+
+    def _written_by(self, by: str) -> np.ndarray[Any, Any]:
+        """The values, for the operation ``by`` that is about to change them in place."""
+        self.storage.written(by)
+        self._saved = None
+        return self._array
+
+    def _set_data(self, new: Variable) -> None:
+        """Have the values of ``new`` from now on, in its memory; what rules keep follows."""
+        before, storage = self.storage, new.storage.apart()
+        storage.version, storage.writer = before.version, before.writer
+        self._value, self.storage = new._array, storage
+        if self._saved is not None:
+            self._saved._value, self._saved.storage = self._value, storage
+
+    def _operand(self) -> Any:
+        """The values for an operation that can do without: a `Lazy`, or the array where results
+        must not wait to be computed from it.
+        """
+        value: Any = self._value
+        if type(value) is Lazy:
+            return value
+        storage = self.storage
+        if value.ndim != 4 or storage.is_exposed:
+            return value
+        stats = storage.stats
+        lazy = load(value)
+        if stats is not None and stats[0] is value:
+            lazy.stats = stats[1]
+        return lazy
 
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
@@ -96,11 +154,6 @@ class Variable:
                 view.node = node
         return self.node
 
-    def bump(self, by: str) -> None:
-        """Say that the values were changed in place, and by what."""
-        self.version[0] += 1
-        self.version[1] = by
-
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.
 
@@ -112,9 +165,9 @@ class Variable:
         """
         node = self.current_node()
         if wanted:
-            if self.array.dtype.kind != "f":
+            if self._value.dtype.kind != "f":
                 raise RuntimeError(
-                    f"requires_grad: dtype is {self.array.dtype} but only floating tensors can "
+                    f"requires_grad: dtype is {self._value.dtype} but only floating tensors can "
                     f"require gradients"
                 )
             if node is None:
@@ -131,63 +184,26 @@ class Variable:
 _new = object.__new__
 
 
-def wrap(array: Any, node: GraphNode | None = None) -> Any:
-    """A tensor around ``array`` (not copied), made by ``node``."""
+def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Any:
+    """A tensor around ``value`` (an array or a `Lazy`, not copied), made by ``node``.
+
+    ``storage`` is that of the tensor whose memory it shares; without, the memory is its own.
+    """
     out: Any = _new(Variable.tensor_type)
-    if isinstance(array, np.ndarray):
-        out.array = array
-        out.pending = None
-    elif isinstance(array, Pending):
-        out.pending = array
-    else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
-        out.array = np.asarray(array)
-        out.pending = None
     out.node = node
-    out.version = [0, None]
-    out.view_of = out.box = None
-    out._grad = None
+    out.storage = Storage() if storage is None else storage
+    out.view_of = out._saved = out._grad = None
+    if type(value) is np.ndarray:
+        out._value = value
+    elif type(value) is Lazy:
+        out._value = value
+        if value.is_realized:
+            out._value = array = value.realize()
+            if value.stats is not None:
+                out.storage.stats = (array, value.stats)
+    else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
+        out._value = np.asarray(value)
     return out
-
-
-def boxed(tensor: Variable) -> list[Any]:
-    """The box with the array of ``tensor``, for a node to keep."""
-    box = tensor.box
-    if box is None or box[0] is not tensor.array:
-        box = tensor.box = [tensor.array]
-    return box
-
-
-def hold(tensor: Variable, promised: Affine | Total) -> None:
-    """Let ``promised``, computed from the values of ``tensor``, rely on their staying as they are.
-
-    From now on whoever reads ``tensor.array``, through which alone they can be changed, has
-    ``promised`` computed first.
-    """
-    held = Held(tensor.array)
-    promised.hold(held)
-    tensor.pending = held
-    del tensor.array
-
-
-def owns(tensor: Variable, known: int) -> bool:
-    """Whether nobody has the array of ``tensor``, or a view of its memory, but itself, nodes that
-    keep it, and ``known`` more references to the array.
-    """
-    if tensor.pending is not None or tensor.view_of is not None:
-        return False
-    box = tensor.box
-    known += box is not None and box[0] is tensor.array
-    array, memory = _references(tensor)
-    return array <= _OWN[0] + known and memory <= _OWN[1]
-
-
-def _references(tensor: Variable) -> tuple[int, int]:
-    """How often the array of ``tensor`` is referred to, and at most a memory it is a view of."""
-    part: Any = tensor.array
-    count, most = sys.getrefcount(part), 0
-    while (part := getattr(part, "base", None)) is not None:
-        most = max(most, sys.getrefcount(part))
-    return count, most
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -195,15 +211,3 @@ def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
-
-
-class _Alone(Variable):
-    """A tensor that shares its array with nobody, to count what counting itself refers to."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.array = np.empty(4)[:2]
-
-
-_OWN = _references(_Alone())

@@ -23,8 +23,9 @@ from tinygrad_cnn.autograd.ends import (
 )
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.storage import depend
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.kernels.pending import Total
+from tinygrad_cnn.kernels import lazy
 
 __all__ = ["backward", "grad"]
 
@@ -130,12 +131,12 @@ def grad(
         if g is not None:
             out.append(g if create_graph else owned.take(g))
         elif materialize_grads:
-            out.append(wrap(np.zeros_like(t.array)))
+            out.append(wrap(np.zeros_like(t._array)))
         elif allow_unused:
             out.append(None)
         else:
             raise RuntimeError(
-                f"grad: `inputs[{i}]` (shape {t.array.shape}) was not used to make `outputs`; "
+                f"grad: `inputs[{i}]` (shape {t._value.shape}) was not used to make `outputs`; "
                 f"allow_unused=True returns None for it, materialize_grads=True zeros"
             )
     return tuple(out)
@@ -207,7 +208,7 @@ def _walk(
                     pending[at], by_time[at] = gx, parent
                     heapq.heappush(queue, -at)
                 elif at in sums and not create_graph:
-                    kernels.add_(before.array, gx.array)
+                    kernels.add_(before._array, gx._array)
                 else:
                     pending[at] = before + gx if create_graph else _total(before, gx)
                     if isinstance(before, Variable):
@@ -217,13 +218,13 @@ def _walk(
 
 
 def _total(a: Any, b: Any) -> Any:
-    """The sum of two gradients; pending, if their reader may have more to compute with it."""
-    if not (isinstance(a, Variable) and isinstance(b, Variable)):
-        return a + b
-    first, second = (t.array if t.pending is None else t.pending for t in (a, b))
-    if kernels.fuses(first) and first.shape == second.shape and first.dtype == second.dtype:
-        return wrap(Total(first, second))
-    return a + b  # type: ignore[operator]  # an operation of Tensor
+    """The sum of two gradients; lazy, if their reader may have more to compute with it."""
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        found = lazy.add_gradients(a._operand(), b._operand())
+        if found is not None:
+            depend(found, "add", (a, b))
+            return wrap(found)
+    return a + b
 
 
 def _fit(node: Node, i: int, gx: Any) -> Any:
@@ -231,7 +232,7 @@ def _fit(node: Node, i: int, gx: Any) -> Any:
     if not isinstance(gx, Variable):
         return gx  # parts of a multi-output function's gradient, which has no one shape
     shape = node.shapes[i]
-    known = gx.array if gx.pending is None else gx.pending
+    known = gx._value
     if known.shape != shape:
         if not node.op.broadcasts:
             raise AssertionError(
@@ -263,17 +264,15 @@ def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[Graph
 
 def _run_hooks(node: GraphNode, g: Any) -> Any:
     assert node.hooks is not None
-    if isinstance(g, Variable):
-        g.array  # noqa: B018  # computed now: the hook may keep it beyond this walk
     for hook in tuple(node.hooks.values()):
         new = hook(g)
         if new is None:
             continue
-        if not isinstance(new, Variable) or new.array.shape != g.array.shape:
-            what = new.array.shape if isinstance(new, Variable) else type(new).__name__
+        if not isinstance(new, Variable) or new._value.shape != g._value.shape:
+            what = new._value.shape if isinstance(new, Variable) else type(new).__name__
             raise RuntimeError(
                 f"a hook on the output of {node.name()} returned {what}, expected None or a "
-                f"tensor of shape {g.array.shape}"
+                f"tensor of shape {g._value.shape}"
             )
         g = new
     return g
@@ -283,11 +282,11 @@ def _retain(node: Node, g: Any) -> None:
     assert node.retain is not None
     tensor = node.retain()
     if tensor is not None:
-        kept = wrap(g.array.copy()) if g.node is None else g
+        kept = wrap(g._array.copy()) if g.node is None else g
         tensor._grad = kept if tensor._grad is None else tensor._grad + kept
 
 
 def _check_finite(node: Node, i: int, gx: Any) -> None:
-    if isinstance(gx, Variable) and np.isnan(gx.array).any():
+    if isinstance(gx, Variable) and np.isnan(gx._array).any():
         where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
         raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")

@@ -22,7 +22,7 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
     """Stack samples as `default_collate`, into NumPy arrays instead of Tensors."""
     first = samples[0]
     if isinstance(first, Tensor | np.ndarray):
-        arrays = [s.array if isinstance(s, Tensor) else np.asarray(s) for s in samples]
+        arrays = [s._array if isinstance(s, Tensor) else np.asarray(s) for s in samples]
         if any(a.shape != arrays[0].shape for a in arrays):
             shapes = ", ".join(sorted({str(a.shape) for a in arrays}))
             raise ValueError(

@@ -91,7 +91,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __getitems__(self, indices: Sequence[int]) -> tuple[np.ndarray[Any, Any], ...]:
         """Return arrays of the given rows."""
         rows = np.asarray(indices, np.int64)
-        return tuple(t.array[rows] for t in self.tensors)
+        return tuple(t._array[rows] for t in self.tensors)
 
 
 class Subset(Dataset[T_co]):

@@ -194,7 +194,7 @@ class DataLoader:
         finish = getattr(self.dataset, "finish", None)
         several = isinstance(batch, tuple | list) and len(batch) > 0
         first, *rest = batch if several else [batch]
-        images = first.array if isinstance(first, Tensor) else first
+        images = first._array if isinstance(first, Tensor) else first
         if not isinstance(images, np.ndarray):
             if transform is None:
                 return batch
@@ -216,7 +216,7 @@ class DataLoader:
 def _with_labels(
     transform: Transform, images: Images, rng: SampleRandom, rest: list[Any]
 ) -> tuple[Images, list[Any]]:
-    labels = rest[0].array if rest and isinstance(rest[0], Tensor) else (rest or [None])[0]
+    labels = rest[0]._array if rest and isinstance(rest[0], Tensor) else (rest or [None])[0]
     if not isinstance(labels, np.ndarray):
         raise TypeError(
             f"DataLoader: `transform` {transform!r} changes labels, but the batches have no array "

@@ -42,7 +42,7 @@ def jacobian(
         parts = []
         with enable_grad():
             for number, y in enumerate(traced.outputs):
-                rows = [_row(traced, number, k, create_graph) for k in range(y.array.size)]
+                rows = [_row(traced, number, k, create_graph) for k in range(y._value.size)]
                 parts.append(
                     build(
                         [
@@ -59,9 +59,9 @@ def jacobian(
 
 def _row(traced: Traced, number: int, k: int, create_graph: bool) -> list[Tensor]:
     """The gradients of element ``k`` of the result ``number``."""
-    cotangents = [wrap(np.zeros_like(y.array, order="C")) for y in traced.outputs]
-    cotangents[number].array.reshape(-1)[k] = 1.0
-    return traced.pull_back(cotangents, create_graph)
+    cotangents = [np.zeros(y.shape, y.dtype) for y in traced.outputs]
+    cotangents[number].reshape(-1)[k] = 1.0
+    return traced.pull_back([wrap(u) for u in cotangents], create_graph)
 
 
 def _stacked(rows: list[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:

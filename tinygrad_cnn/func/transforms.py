@@ -73,7 +73,7 @@ class Traced:
             if y.current_node() is not None
         ]
         if not pairs:
-            return [wrap(np.zeros_like(t.array)) for t in self.inputs]
+            return [wrap(np.zeros_like(t._array)) for t in self.inputs]
         found = walk.grad(
             [y for y, _ in pairs],
             self.inputs,
@@ -93,8 +93,7 @@ def _fresh(t: Tensor) -> Tensor:
     """A tensor of the same values whose gradient is its own; connected to ``t`` if that is live."""
     if t.current_node() is not None:
         return isolate(t)  # type: ignore[no-any-return]  # operations are typed Any
-    new: Tensor = wrap(t.array)
-    new.version = t.version  # the same memory: a change in place is noticed
+    new: Tensor = wrap(t._array, storage=t.storage)  # a change in place is noticed
     new.want_gradient(True)
     return new
 
@@ -161,13 +160,13 @@ def value_and_grad(
     def derivative(*args: Any, **kwargs: Any) -> Any:
         chosen, put = select("value_and_grad", args, argnums)
         traced = Traced("value_and_grad", lambda *a: func(*a, **kwargs), put, has_aux, chosen)
-        if not isinstance(traced.value, Tensor) or traced.value.array.size != 1:
+        if not isinstance(traced.value, Tensor) or traced.value._value.size != 1:
             what = getattr(traced.value, "shape", f"a {type(traced.value).__name__}")
             raise RuntimeError(
                 f"grad: the function must return a tensor of one number, got {what}; "
                 f"jacobian() differentiates others"
             )
-        one = wrap(np.ones_like(traced.value.array))
+        one = wrap(np.ones_like(traced.value._array))
         with enable_grad():
             found = traced.pull_back([one], traced.recorded)
         gradient = flatten(chosen)[1](found)
@@ -268,7 +267,7 @@ def jvp(
     live = any(v.current_node() is not None for v in vs)
     create_graph = is_grad_enabled() and (traced.recorded or live)
     with enable_grad():
-        us = [wrap(np.zeros_like(y.array)) for y in traced.outputs]
+        us = [wrap(np.zeros_like(y._array)) for y in traced.outputs]
         for u in us:
             u.want_gradient(True)
         gradients = traced.pull_back(us, True)
@@ -282,7 +281,7 @@ def jvp(
                 materialize_grads=True,
             )
         else:
-            found = tuple(wrap(np.zeros_like(y.array)) for y in traced.outputs)
+            found = tuple(wrap(np.zeros_like(y._array)) for y in traced.outputs)
     slope = flatten(traced.value)[1](found)
     out = traced.result()
     return (out, slope, traced.aux) if has_aux else (out, slope)

@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign, check_writable, take_history
-from tinygrad_cnn.kernels.pending import Affine
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
 
@@ -47,17 +47,19 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     if not inplace:
         return ops.relu(x)
     node = x.current_node()
-    if type(x.pending) is Affine and x.pending.made is None:  # nothing is there to write into yet
+    if type(x._value) is Lazy and not x._value.is_realized:  # nothing is there to write into yet
+        x.storage.written("relu_")
         y = ops.relu(x)
-        x.pending = y.pending
-        take_history(x, y, "relu_")
+        x._value, x._saved = y._value, None
+        take_history(x, y)
         return x
     check_writable(x, "relu_", node is not None)
-    np.maximum(x.array, 0, out=x.array)
+    values = x._written_by("relu_")
+    np.maximum(values, 0, out=values)
     live = node is not None and is_recording()
     # The rule needs the result only, which x now holds: nothing else is allocated or copied.
-    y = ops.relu.record(x.array, (x,), (x.array,), (node,), {}) if live else x
-    take_history(x, y, "relu_")
+    y = ops.relu.record(values, (x,), (values,), (node,), {}) if live else x
+    take_history(x, y)
     return x
 
 
@@ -100,16 +102,16 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     tensor([[0.5000, 0.5000]])
     """
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x.array.ndim else x * 0 + 1
+    return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x._value.ndim else x * 0 + 1
 
 
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return reductions.log_softmax(x, dim=_axis("log_softmax", x, dim)) if x.array.ndim else x * 0
+    return reductions.log_softmax(x, dim=_axis("log_softmax", x, dim)) if x._value.ndim else x * 0
 
 
 def _axis(name: str, x: Tensor, dim: int | None) -> int:
     if dim is None:
         raise TypeError(f"{name}: `dim` is missing; for classes along the second axis it is 1")
-    return axis(name, dim, x.array.ndim)
+    return axis(name, dim, x._value.ndim)

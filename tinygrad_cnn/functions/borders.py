@@ -43,12 +43,11 @@ def pad(
     """
     x = to_tensor(input)
     widths = integers("pad", (pad,))
-    if len(widths) % 2 or len(widths) > 2 * x.array.ndim:
+    if len(widths) % 2 or len(widths) > 2 * x._value.ndim:
         raise ValueError(
-            f"pad: `pad` is {widths}, expected pairs for at most {x.array.ndim} axes, the "
-            f"last first"
+            f"pad: `pad` is {widths}, expected pairs for at most {x.ndim} axes, the last first"
         )
-    pairs = [(0, 0)] * x.array.ndim
+    pairs = [(0, 0)] * x._value.ndim
     for i in range(len(widths) // 2):
         pairs[-1 - i] = (widths[2 * i], widths[2 * i + 1])
     if mode == "constant":
@@ -59,7 +58,7 @@ def pad(
         )
     for d, (before, after) in enumerate(pairs):
         if before or after:
-            index = _border_index(mode, x.array.shape[d], before, after)
+            index = _border_index(mode, x._value.shape[d], before, after)
             x = indexing.index_select(x, index, dim=d)
     return x
 
@@ -67,11 +66,11 @@ def pad(
 def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
     cut = tuple(
         slice(max(0, -b), max(0, -b, n + min(0, a)))
-        for n, (b, a) in zip(x.array.shape, pairs, strict=True)
+        for n, (b, a) in zip(x._value.shape, pairs, strict=True)
     )
     if any(b < 0 or a < 0 for b, a in pairs):
-        if any(n + b + a < 0 for n, (b, a) in zip(x.array.shape, pairs, strict=True)):
-            raise ValueError(f"pad: widths {pairs} cut more off than `input` {x.array.shape} has")
+        if any(n + b + a < 0 for n, (b, a) in zip(x._value.shape, pairs, strict=True)):
+            raise ValueError(f"pad: widths {pairs} cut more off than `input` {x.shape} has")
         x = indexing.getitem(x, index=cut)
     return ops.pad(x, width=tuple((max(0, b), max(0, a)) for b, a in pairs), value=value)
 
@@ -103,8 +102,8 @@ def triu(input: Any, diagonal: int = 0) -> Tensor:
 
 def _matrix(name: str, x: Any) -> Tensor:
     x = to_tensor(x)
-    if x.array.ndim < 2:
-        raise ValueError(f"{name}: `input` has shape {x.array.shape}, expected at least 2 axes")
+    if x._value.ndim < 2:
+        raise ValueError(f"{name}: `input` has shape {x.shape}, expected at least 2 axes")
     return x
 
 
@@ -112,7 +111,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis (a copy)."""
     x = _matrix("diagonal", input)
     x = movedim(x, (dim1, dim2), (0, 1))
-    rows, columns = x.array.shape[:2]
+    rows, columns = x._value.shape[:2]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     i = np.arange(n)
     picked = indexing.getitem(x, index=(i - min(offset, 0), i + max(offset, 0)))
@@ -125,11 +124,11 @@ _diagonal = diagonal  # `diag` has a parameter of that name
 def diag(input: Any, diagonal: int = 0) -> Tensor:
     """A matrix with the vector ``input`` on its diagonal, or the diagonal of a matrix."""
     x = to_tensor(input)
-    if x.array.ndim == 2:
+    if x._value.ndim == 2:
         return _diagonal(x, diagonal)
-    if x.array.ndim != 1:
-        raise ValueError(f"diag: `input` has shape {x.array.shape}, expected a vector or a matrix")
-    n = x.array.size + abs(diagonal)
-    i = np.arange(x.array.size)
+    if x._value.ndim != 1:
+        raise ValueError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
+    n = x._value.size + abs(diagonal)
+    i = np.arange(x._value.size)
     index = (i - min(diagonal, 0), i + max(diagonal, 0))
-    return indexing.put(wrap(np.zeros((n, n), x.array.dtype)), x, index=index)
+    return indexing.put(wrap(np.zeros((n, n), x._value.dtype)), x, index=index)

@@ -43,7 +43,7 @@ __all__ = [
 def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
-        values.append(v.array if isinstance(v, Variable) else v)
+        values.append(v._array if isinstance(v, Variable) else v)
     a, b = values
     da, db = getattr(a, "dtype", None), getattr(b, "dtype", None)
     if da is not db and (da is not None and db is not None and da != db):
@@ -109,7 +109,7 @@ def logical_xor(input: Any, other: Any) -> Tensor:
 
 def logical_not(input: Any) -> Tensor:
     """Whether it is false (0)."""
-    return wrap(np.logical_not(to_tensor(input).array))
+    return wrap(np.logical_not(to_tensor(input)._array))
 
 
 def bitwise_and(input: Any, other: Any) -> Tensor:
@@ -129,7 +129,7 @@ def bitwise_xor(input: Any, other: Any) -> Tensor:
 
 def bitwise_not(input: Any) -> Tensor:
     """Every bit inverted, of bools or integers."""
-    array = to_tensor(input).array
+    array = to_tensor(input)._array
     if array.dtype.kind not in "biu":
         raise TypeError(f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype")
     return wrap(np.invert(array))
@@ -137,17 +137,17 @@ def bitwise_not(input: Any) -> Tensor:
 
 def isnan(input: Any) -> Tensor:
     """Whether it is NaN."""
-    return wrap(np.isnan(to_tensor(input).array))
+    return wrap(np.isnan(to_tensor(input)._array))
 
 
 def isinf(input: Any) -> Tensor:
     """Whether it is inf or -inf."""
-    return wrap(np.isinf(to_tensor(input).array))
+    return wrap(np.isinf(to_tensor(input)._array))
 
 
 def isfinite(input: Any) -> Tensor:
     """Whether it is neither infinite nor NaN."""
-    return wrap(np.isfinite(to_tensor(input).array))
+    return wrap(np.isfinite(to_tensor(input)._array))
 
 
 def isclose(
@@ -158,7 +158,7 @@ def isclose(
         raise ValueError(
             f"isclose: `rtol` and `atol` are {rtol} and {atol}, expected none negative"
         )
-    a, b = to_tensor(input).array, to_tensor(other).array
+    a, b = to_tensor(input)._array, to_tensor(other)._array
     try:
         return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
     except ValueError:
@@ -169,9 +169,9 @@ def allclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Whether `isclose` holds everywhere."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and the same values."""
-    return bool(np.array_equal(to_tensor(input).array, to_tensor(other).array))
+    return bool(np.array_equal(to_tensor(input)._array, to_tensor(other)._array))

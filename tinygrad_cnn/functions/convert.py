@@ -28,6 +28,7 @@ __all__ = [
     "operand",
     "pair",
     "several",
+    "shared",
     "size_of",
     "to_tensor",
     "unary",
@@ -50,7 +51,7 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         ``data`` is ragged.
     """
     if isinstance(data, Variable):
-        source: Any = data.array
+        source: Any = data._array
     elif isinstance(data, (list, tuple)) and isinstance(_first(data), Variable):
         source = _stack(data)
     else:
@@ -96,7 +97,7 @@ def _is_numpys(value: Any) -> bool:
 
 def _stack(data: Any) -> np.ndarray[Any, Any]:
     if isinstance(data, Variable):
-        return data.array
+        return data._array
     return np.array([_stack(d) if not isinstance(d, _NUMBERS) else d for d in data])
 
 
@@ -108,9 +109,14 @@ def to_tensor(x: Any, dtype: Any = None) -> Tensor:
     """
     if isinstance(x, Variable):
         return x  # type: ignore[return-value]  # every Variable is a Tensor
-    if isinstance(x, np.ndarray):
-        return wrap(check_dtype(x))
-    return wrap(array_of(x, dtype))
+    return shared(x) if isinstance(x, np.ndarray) else wrap(array_of(x, dtype))
+
+
+def shared(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor in the memory of a user's array, who may write to it at any time."""
+    out = wrap(check_dtype(array))
+    out.storage.expose()
+    return out
 
 
 def operand(x: Any) -> Any:

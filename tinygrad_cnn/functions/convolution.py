@@ -72,10 +72,8 @@ def _images(name: str, x: Any, rank: int = 4) -> tuple[Tensor, bool]:
 def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tuple[Tensor, Any]:
     weight = to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
-    if weight.array.ndim != rank:
-        raise ValueError(
-            f"{name}: `weight` has shape {weight.array.shape}, expected {rank} dimensions"
-        )
+    if weight._value.ndim != rank:
+        raise ValueError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
     _one_dtype(name, x, weight, bias)
     return weight, bias
 
@@ -129,7 +127,7 @@ def conv2d(
         weight,
         bias,
         stride=strides,
-        padding=_border("conv2d", padding, weight.array.shape[2:], strides, spread),
+        padding=_border("conv2d", padding, weight._value.shape[2:], strides, spread),
         dilation=spread,
         groups=groups,
     )
@@ -156,7 +154,7 @@ def conv1d(
         unsqueeze(weight, 2),
         bias,
         stride=(1, s),
-        padding=_border_1d(padding, weight.array.shape[2], s, d),
+        padding=_border_1d(padding, weight._value.shape[2], s, d),
         dilation=(1, d),
         groups=groups,
     )
@@ -190,14 +188,14 @@ def conv_transpose2d(
     strides = pair("conv_transpose2d", "stride", stride)
     spread = pair("conv_transpose2d", "dilation", dilation)
     extra = pair("conv_transpose2d", "output_padding", output_padding)
-    kernel = weight.array.shape[2:]
+    kernel = weight._value.shape[2:]
     if isinstance(padding, str):
         raise TypeError(f"conv_transpose2d: `padding` is {padding!r}, expected integers")
     border = _border("conv_transpose2d", padding, kernel, strides, spread)
-    if x.shape[1] != weight.array.shape[0]:
+    if x.shape[1] != weight._value.shape[0]:
         raise ValueError(
             f"conv_transpose2d: `input` has {x.shape[1]} channels but `weight` expects "
-            f"{weight.array.shape[0]} (x {x.shape}, weight {weight.array.shape})"
+            f"{weight._value.shape[0]} (x {x.shape}, weight {weight.shape})"
         )
     # What `output_padding` adds is cut off less at the far end; beyond the padding it is zeros.
     far = tuple(max(0, o - after) for o, (_, after) in zip(extra, border, strict=True))
@@ -216,7 +214,7 @@ def conv_transpose2d(
     if min(size) < 1:
         raise ValueError(
             f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
-            f"{weight.array.shape}, padding {padding})"
+            f"{weight.shape}, padding {padding})"
         )
     out = ops.conv2d_input(
         x, weight, size=size, stride=strides, padding=border, dilation=spread, groups=groups
@@ -224,11 +222,9 @@ def conv_transpose2d(
     if any(far):
         out = pad(out, (0, far[1], 0, far[0]))
     if bias is not None:
-        f = out.array.shape[1]
-        if bias.array.shape != (f,):
-            raise ValueError(
-                f"conv_transpose2d: `bias` has shape {bias.array.shape}, expected ({f},)"
-            )
+        f = out._value.shape[1]
+        if bias._value.shape != (f,):
+            raise ValueError(f"conv_transpose2d: `bias` has shape {bias.shape}, expected ({f},)")
         out = out + reshape(bias, (f, 1, 1))
     return squeeze(out, 0) if single else out
 
@@ -298,8 +294,8 @@ def max_pool2d(
     result = squeeze(out, 0) if single else out
     if not return_indices:
         return result
-    _, chosen = kernels.max_pool2d(x.array, **params)
-    where = kernels.max_pool2d_plane_index(chosen, size=x.array.shape[2:], **params)
+    _, chosen = kernels.max_pool2d(x._array, **params)
+    where = kernels.max_pool2d_plane_index(chosen, size=x._array.shape[2:], **params)
     return result, wrap(where[0] if single else where)
 
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import array_of, check_dtype, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions.convert import (
+    array_of,
+    check_dtype,
+    only_cpu,
+    shared,
+    size_of,
+    to_tensor,
+)
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -55,12 +62,12 @@ def is_tensor(obj: Any) -> bool:
 
 def is_floating_point(input: Any) -> bool:
     """Whether the dtype of ``input`` is floating."""
-    return bool(to_tensor(input).array.dtype.kind == "f")
+    return bool(to_tensor(input)._value.dtype.kind == "f")
 
 
 def numel(input: Any) -> int:
     """How many elements ``input`` has."""
-    return to_tensor(input).array.size
+    return to_tensor(input)._value.size
 
 
 def tensor(
@@ -95,7 +102,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Variable):
         return to_tensor(data) if dtype is None else to_tensor(data).to(dtype)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
-        return wrap(check_dtype(data))
+        return shared(data)
     return tensor(data, dtype)
 
 
@@ -105,7 +112,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
         raise TypeError(
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
-    return wrap(check_dtype(ndarray))
+    return shared(ndarray)
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any]:
@@ -182,7 +189,7 @@ def zeros_like(
     """Zeros of the shape and dtype of ``input``."""
     return make(
         "zeros_like",
-        np.zeros_like(to_tensor(input).array, dtype=_like(dtype)),
+        np.zeros_like(to_tensor(input)._array, dtype=_like(dtype)),
         requires_grad,
         device,
     )
@@ -193,7 +200,10 @@ def ones_like(
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
     return make(
-        "ones_like", np.ones_like(to_tensor(input).array, dtype=_like(dtype)), requires_grad, device
+        "ones_like",
+        np.ones_like(to_tensor(input)._array, dtype=_like(dtype)),
+        requires_grad,
+        device,
     )
 
 
@@ -203,7 +213,7 @@ def empty_like(
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
     return make(
         "empty_like",
-        np.empty_like(to_tensor(input).array, dtype=_like(dtype)),
+        np.empty_like(to_tensor(input)._array, dtype=_like(dtype)),
         requires_grad,
         device,
     )
@@ -218,7 +228,7 @@ def full_like(
     device: Any = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
-    like = to_tensor(input).array
+    like = to_tensor(input)._array
     wanted = like.dtype if dtype is None else dtype_of(dtype)
     full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
     return make("full_like", full, requires_grad, device)
@@ -241,7 +251,7 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    values = [v.array.item() if isinstance(v, Variable) else v for v in (start, end, step)]
+    values = [v._array.item() if isinstance(v, Variable) else v for v in (start, end, step)]
     if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
         dtype = promotion.get_default_dtype()
     first, last, by = values
@@ -253,7 +263,7 @@ def arange(
 
 
 def _ends(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
-    ends = [to_tensor(v, np.float64).array for v in (start, end)]
+    ends = [to_tensor(v, np.float64)._array for v in (start, end)]
     if any(v.ndim for v in ends) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "

@@ -118,7 +118,7 @@ def _times(x: Any, alpha: float) -> Any:
 
 def _bool_kind(v: Any) -> bool:
     if isinstance(v, Variable):
-        v = v.array
+        v = v._array
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 
@@ -168,7 +168,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
     if dtype.kind == "f":
         return trunc(ops.div(a, b))
-    down = floor_divide(a, b).array
+    down = floor_divide(a, b)._array
     inexact = down * choice.raw(b) != choice.raw(a)
     return wrap((down + (inexact & (down < 0))).astype(dtype))
 
@@ -200,7 +200,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if isinstance(exponent, (bool, int, float)) and not isinstance(input, (bool, int, float)):
         base = to_tensor(input)
-        kind = base.array.dtype.kind
+        kind = base._value.dtype.kind
         if kind == "f" and not (exponent == 2):
             return ops.pow_scalar(base, exponent=float(exponent))
         if exponent == 2 and (kind == "f" or (kind in "iu" and isinstance(exponent, int))):
@@ -237,9 +237,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """
     condition = to_tensor(condition)
     if input is None and other is None:
-        return tuple(wrap(i) for i in np.nonzero(condition.array))
-    if condition.array.dtype.kind != "b":
-        raise TypeError(f"where: `condition` has dtype {condition.array.dtype}, expected bool")
+        return tuple(wrap(i) for i in np.nonzero(condition._array))
+    if condition._value.dtype.kind != "b":
+        raise TypeError(f"where: `condition` has dtype {condition.dtype}, expected bool")
     a, b = operand(input), operand(other)
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
     return choice.where(condition, to(a, dtype), to(b, dtype))
@@ -249,11 +249,11 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """``input`` with ``value`` (a number) where ``mask`` (bool, broadcast) holds."""
     x = to_tensor(input)
     mask = to_tensor(mask)
-    if mask.array.dtype.kind != "b":
-        raise TypeError(f"masked_fill: `mask` has dtype {mask.array.dtype}, expected bool")
+    if mask._value.dtype.kind != "b":
+        raise TypeError(f"masked_fill: `mask` has dtype {mask.dtype}, expected bool")
     if np.ndim(choice.raw(value)):
         raise ValueError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
-    return choice.where(mask, to(value, x.array.dtype), x)
+    return choice.where(mask, to(value, x._value.dtype), x)
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
@@ -263,7 +263,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
         raise ValueError("clamp: at least one of `min` and `max` must be given")
     numbers = (bool, int, float, type(None))
     if isinstance(min, numbers) and isinstance(max, numbers):
-        if x.array.dtype.kind != "f" and any(isinstance(v, float) for v in (min, max)):
+        if x._value.dtype.kind != "f" and any(isinstance(v, float) for v in (min, max)):
             x = to(x, promotion.get_default_dtype())
         if min is not None and max is not None and min > max:
             min = max
@@ -279,9 +279,9 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
     limit = choice.raw(operand(bound))
     try:
-        return wrap(than(x.array, limit) | np.isnan(limit))
+        return wrap(than(x._array, limit) | np.isnan(limit))
     except ValueError:
-        shapes = f"{x.array.shape} and {np.shape(limit)}"
+        shapes = f"{x.shape} and {np.shape(limit)}"
         raise ValueError(f"clamp: shapes {shapes} do not broadcast") from None
 
 
@@ -345,14 +345,14 @@ def nan_to_num(
 ) -> Tensor:
     """``input`` with NaN, inf and -inf replaced (by 0 and the dtype's extreme numbers)."""
     x = to_tensor(input)
-    if x.array.dtype.kind != "f":
+    if x._value.dtype.kind != "f":
         return clone(x)
-    limits = np.finfo(x.array.dtype)
+    limits = np.finfo(x._value.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
-    out = where(wrap(np.isnan(x.array)), nan, x)
-    out = where(wrap(x.array == math.inf), high, out)
-    return where(wrap(x.array == -math.inf), low, out)
+    out = where(wrap(np.isnan(x._array)), nan, x)
+    out = where(wrap(x._array == math.inf), high, out)
+    return where(wrap(x._array == -math.inf), low, out)
 
 
 def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
@@ -361,7 +361,7 @@ def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
     ``dtype`` may also be another tensor, whose dtype is taken, or the device ``"cpu"``.
     """
     if isinstance(dtype, Variable):
-        dtype = dtype.array.dtype
+        dtype = dtype._value.dtype
     if dtype is None or (isinstance(dtype, str) and dtype == "cpu"):
         x = to_tensor(input)
         return clone(x) if copy else x
@@ -372,6 +372,6 @@ def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
     if wanted.kind not in "biuf" or wanted.itemsize > 8:
         raise TypeError(f"to: `dtype` is {wanted}, expected bool, an integer or a float dtype")
     x = to_tensor(input, wanted)
-    if wanted == x.array.dtype:
+    if wanted == x._value.dtype:
         return clone(x) if copy else x
     return ops.cast(x, dtype=wanted)

@@ -52,7 +52,7 @@ def _plain_index(index: Any) -> Any:
 
 def _part(p: Any) -> Any:
     if isinstance(p, Variable):
-        p = p.array
+        p = p._array
     if isinstance(p, (list, tuple)):
         p = np.array([_part(q) if not isinstance(q, (int, bool)) else q for q in p])
         if not p.size:
@@ -71,7 +71,7 @@ def _part(p: Any) -> Any:
         return bool(p)
     if isinstance(p, slice):
         return slice(
-            *(v.array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
+            *(v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
         )
     return p
 
@@ -90,7 +90,7 @@ def getitem(x: Any, index: Any) -> Tensor:
 
 def _bad_index(x: Tensor, error: Exception) -> IndexError:
     reason = str(error).removeprefix("index: ")
-    return IndexError(f"index: {reason} (the tensor has shape {x.array.shape})")
+    return IndexError(f"index: {reason} (the tensor has shape {x.shape})")
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -100,38 +100,41 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """
     try:
         index = _plain_index(index)
-        target_shape = np.shape(x.array[index])
+        target_shape = np.shape(x._array[index])
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
-    source = to(value, x.array.dtype)
+    source = to(value, x._value.dtype)
     node, from_ = x.current_node(), source.current_node()
     check_writable(x, "x[i] = v", from_ is not None)
-    written: Any = source.array
-    if np.shares_memory(written, x.array) if written.ndim else False:
+    written: Any = source._array
+    if np.shares_memory(written, x._array) if written.ndim else False:
         written = written.copy()
     while written.ndim > len(target_shape) and written.shape[0] == 1:  # as PyTorch allows
         source = source[0]
         written = written[0]
     try:
-        x.array[index] = written
+        x._written_by("x[i] = v")[index] = written
     except ValueError:
         raise ValueError(
-            f"x[i] = v: v has shape {source.array.shape}, which does not broadcast to "
-            f"{target_shape}, the shape of x[i] (x {x.array.shape})"
+            f"x[i] = v: v has shape {source.shape}, which does not broadcast to "
+            f"{target_shape}, the shape of x[i] (x {x.shape})"
         ) from None
     if is_recording() and (node is not None or from_ is not None):
         out = ops.put.record(
-            x.array, (x, source), (x.array, source.array), (node, source.node), {"index": index}, {}
+            x._array,
+            (x, source),
+            (x._array, source._array),
+            (node, source.node),
+            {"index": index},
+            {},
         )
-        take_history(x, out, "x[i] = v")
-    else:
-        x.bump("x[i] = v")
+        take_history(x, out)
 
 
 def _index_tensor(name: str, index: Any) -> Tensor:
     index = to_tensor(index)
-    if index.array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: `index` has dtype {index.array.dtype}, expected integers")
+    if index._value.dtype.kind not in "iu":
+        raise TypeError(f"{name}: `index` has dtype {index.dtype}, expected integers")
     return index
 
 
@@ -142,13 +145,13 @@ def _in_range(name: str, index: np.ndarray[Any, Any], n: int) -> None:
 
 
 def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
-    a, b = x.array.shape, index.array.shape
+    a, b = x._value.shape, index._value.shape
     if len(a) != len(b) or any(m > n for i, (n, m) in enumerate(zip(a, b, strict=True)) if i != d):
         raise ValueError(
             f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
             f"{d}, be no longer along any"
         )
-    _in_range(name, index.array, a[d] if a else 1)
+    _in_range(name, index._array, a[d] if a else 1)
 
 
 def gather(input: Any, dim: int, index: Any) -> Tensor:
@@ -160,9 +163,9 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
             [3]])
     """
     x, index = to_tensor(input), _index_tensor("gather", index)
-    d = axis("gather", dim, x.array.ndim)
-    if not x.array.ndim and index.array.ndim < 2:
-        return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index.array.shape)
+    d = axis("gather", dim, x._value.ndim)
+    if not x._value.ndim and index._value.ndim < 2:
+        return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape)
     _gather_shapes("gather", x, index, d)
     return ops.gather(x, index, dim=d)
 
@@ -172,10 +175,12 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
-    d = axis("take_along_dim", dim, x.array.ndim)
-    if indices.array.size and indices.array.min() < 0:  # counted from the end
-        indices = wrap(np.where(indices.array < 0, indices.array + x.array.shape[d], indices.array))
-    a, b = list(x.array.shape), list(indices.array.shape)
+    d = axis("take_along_dim", dim, x._value.ndim)
+    if indices._value.size and indices._array.min() < 0:  # counted from the end
+        indices = wrap(
+            np.where(indices._array < 0, indices._array + x._value.shape[d], indices._array)
+        )
+    a, b = list(x._value.shape), list(indices._value.shape)
     try:
         shape = list(np.broadcast_shapes([*a[:d], 1, *a[d + 1 :]], [*b[:d], 1, *b[d + 1 :]]))
     except ValueError:
@@ -190,28 +195,27 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
 
 def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     source = to(source, dtype)
-    if not source.array.ndim and index.array.ndim:
-        source = source.expand(index.array.shape)
-    if source.array.ndim != index.array.ndim or any(
-        m > n for n, m in zip(source.array.shape, index.array.shape, strict=True)
+    if not source._value.ndim and index._value.ndim:
+        source = source.expand(index._value.shape)
+    if source._value.ndim != index._value.ndim or any(
+        m > n for n, m in zip(source._value.shape, index._value.shape, strict=True)
     ):
         raise ValueError(
-            f"{name}: `src` has shape {source.array.shape}, smaller than `index` "
-            f"{index.array.shape}"
+            f"{name}: `src` has shape {source.shape}, smaller than `index` {index.shape}"
         )
-    if source.array.shape != index.array.shape:
-        source = source[tuple(slice(n) for n in index.array.shape)]
+    if source._value.shape != index._value.shape:
+        source = source[tuple(slice(n) for n in index._value.shape)]
     return source
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
-    d = axis("scatter_add", dim, x.array.ndim)
-    if not x.array.ndim:
+    d = axis("scatter_add", dim, x._value.ndim)
+    if not x._value.ndim:
         return reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ())
     _gather_shapes("scatter_add", x, index, d)
-    return ops.scatter_add(x, index, _source("scatter_add", src, index, x.array.dtype), dim=d)
+    return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
 
 def scatter(
@@ -219,22 +223,22 @@ def scatter(
 ) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter", index)
-    d = axis("scatter", dim, x.array.ndim)
-    if not x.array.ndim:
+    d = axis("scatter", dim, x._value.ndim)
+    if not x._value.ndim:
         return reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ())
     _gather_shapes("scatter", x, index, d)
-    source = _source("scatter", value if src is None else src, index, x.array.dtype)
+    source = _source("scatter", value if src is None else src, index, x._value.dtype)
     return ops.scatter(x, index, source, dim=d)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
-    d = axis("index_select", dim, x.array.ndim)
-    if index.array.ndim > 1:
-        raise ValueError(f"index_select: `index` has shape {index.array.shape}, expected a vector")
-    _in_range("index_select", index.array, x.array.shape[d] if x.array.ndim else 1)
-    if not x.array.ndim:
+    d = axis("index_select", dim, x._value.ndim)
+    if index._value.ndim > 1:
+        raise ValueError(f"index_select: `index` has shape {index.shape}, expected a vector")
+    _in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
+    if not x._value.ndim:
         return x.clone()
     return ops.index_select(x, index.reshape(-1), dim=d)
 
@@ -242,34 +246,34 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
-    if not x.array.ndim:
+    if not x._value.ndim:
         raise ValueError("index_add: `input` has no dimensions, so it has no slices")
-    d = axis("index_add", dim, x.array.ndim)
-    source = to(source, x.array.dtype)
-    shape = (*x.array.shape[:d], index.array.size, *x.array.shape[d + 1 :])
-    if source.array.shape != shape:
-        raise ValueError(f"index_add: `source` has shape {source.array.shape}, expected {shape}")
-    _in_range("index_add", index.array, x.array.shape[d])
+    d = axis("index_add", dim, x._value.ndim)
+    source = to(source, x._value.dtype)
+    shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
+    if source._value.shape != shape:
+        raise ValueError(f"index_add: `source` has shape {source.shape}, expected {shape}")
+    _in_range("index_add", index._array, x._value.shape[d])
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
 def masked_select(input: Any, mask: Any) -> Tensor:
     """The values of ``input`` where ``mask`` (bool, broadcast with it) holds, as a vector."""
     x, mask = to_tensor(input), to_tensor(mask)
-    if mask.array.dtype.kind != "b":
-        raise TypeError(f"masked_select: `mask` has dtype {mask.array.dtype}, expected bool")
+    if mask._value.dtype.kind != "b":
+        raise TypeError(f"masked_select: `mask` has dtype {mask.dtype}, expected bool")
     x, mask = broadcast_tensors(x, mask)
     return getitem(x, mask)
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Where ``input`` is not 0: a tensor (count, ndim), or one index vector per axis."""
-    found = np.nonzero(np.atleast_1d(to_tensor(input).array))
+    found = np.nonzero(np.atleast_1d(to_tensor(input)._array))
     if as_tuple:
         return tuple(wrap(i) for i in found)
     table = (
         np.stack(found, 1)
-        if to_tensor(input).array.ndim
+        if to_tensor(input)._value.ndim
         else np.zeros((len(found[0]), 0), np.int64)
     )
     return wrap(table)
@@ -283,7 +287,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     tensor([[0, 1, 0],
             [1, 0, 0]])
     """
-    labels = _index_tensor("one_hot", tensor).array
+    labels = _index_tensor("one_hot", tensor)._array
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
@@ -298,12 +302,12 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     ``indices`` is a tuple with one index for each axis.
     """
     x = to_tensor(input)
-    values = to(values, x.array.dtype)
+    values = to(values, x._value.dtype)
     index = _plain_index(tuple(indices))
     try:
-        shape = np.shape(x.array[index])
+        shape = np.shape(x._array[index])
         if accumulate:
-            return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x.array.shape))
+            return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x._value.shape))
         return ops.put(x, values, index=index)
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
@@ -311,11 +315,11 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
-    if not x.array.ndim:
+    if not x._value.ndim:
         raise ValueError(f"{name}: `input` has no dimensions, so it has no slices")
-    d = axis(name, dim, x.array.ndim)
-    _in_range(name, index.array, x.array.shape[d])
-    return (slice(None),) * d + (index.array,)
+    d = axis(name, dim, x._value.ndim)
+    _in_range(name, index._array, x._value.shape[d])
+    return (slice(None),) * d + (index._array,)
 
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
@@ -333,13 +337,13 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
     x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
-    if mask.array.dtype.kind != "b":
-        raise TypeError(f"masked_scatter: `mask` has dtype {mask.array.dtype}, expected bool")
+    if mask._value.dtype.kind != "b":
+        raise TypeError(f"masked_scatter: `mask` has dtype {mask.dtype}, expected bool")
     x, mask = broadcast_tensors(x, mask)
-    count = int(np.count_nonzero(mask.array))
-    if count > source.array.size:
+    count = int(np.count_nonzero(mask._array))
+    if count > source._value.size:
         raise ValueError(
-            f"masked_scatter: `mask` holds in {count} places, but `source` has {source.array.size} "
+            f"masked_scatter: `mask` holds in {count} places, but `source` has {source.numel()} "
             f"values"
         )
     return index_put(x, (mask,), reshape(source, -1)[:count])
@@ -352,5 +356,5 @@ def argwhere(input: Any) -> Tensor:
 
 def isin(elements: Any, test_elements: Any) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
-    found = np.isin(to_tensor(elements).array, to_tensor(test_elements).array)
+    found = np.isin(to_tensor(elements)._array, to_tensor(test_elements)._array)
     return wrap(found)

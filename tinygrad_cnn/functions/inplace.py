@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.promotion import category
+from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as ops
@@ -28,9 +29,9 @@ def check_writable(x: Variable, by: str, live: bool) -> None:
 
     ``live`` says whether the write itself is to be recorded.
     """
-    if not x.array.flags.writeable:
+    if not x._array.flags.writeable:
         raise RuntimeError(
-            f"{by}: this tensor (shape {x.array.shape}) is read-only memory, such as the result of "
+            f"{by}: this tensor (shape {x.shape}) is read-only memory, such as the result of "
             f"expand(), where one number stands for many; write to a clone()"
         )
     node = x.current_node()
@@ -53,12 +54,11 @@ def check_writable(x: Variable, by: str, live: bool) -> None:
             )
 
 
-def take_history(x: Variable, result: Variable, by: str) -> None:
-    """Say that ``x`` (and what it is a view of) now has the value and the history of ``result``.
+def take_history(x: Variable, result: Variable) -> None:
+    """Say that ``x`` (and what it is a view of) now has the history of ``result``.
 
-    The values themselves are already in ``x.array``.
+    ``x`` has its values already.
     """
-    x.bump(by)
     if not is_recording():
         return
     node = result.node
@@ -67,15 +67,14 @@ def take_history(x: Variable, result: Variable, by: str) -> None:
         if type(old) is Node and old.retain is not None and old.retain() is x:
             node.retain, old.retain = old.retain, None
         if node.saved and "y" in node.saved:  # kept for the rule: now it lies in x
-            held = x.array if x.pending is None else x.pending
-            node.saved["y"] = SavedValue(held, None, x.version)
+            node.saved["y"] = SavedValue(x._value, None, x.storage)
     view = x.view_of
     if view is not None and (node is not None or view.base.node is not None):
         base = view.base
         params = {"steps": view.steps}
         parents = (base.node, node)
         whole = ops.overwrite.record(
-            base.array, (base, result), (base.array, x.array), parents, params, {}
+            base._array, (base, result), (base._array, x._array), parents, params, {}
         )
         base.node = view.node = whole.node
     x.node = node
@@ -90,41 +89,39 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
         ``x`` must not be changed, is too small for the result, or of a lower kind of number.
     """
     check_writable(x, by, result.node is not None)
-    if result.array.shape != x.array.shape:
+    if result._value.shape != x._value.shape:
         raise RuntimeError(
-            f"{by}: the result has shape {result.array.shape} but must fit in place into "
-            f"{x.array.shape}"
+            f"{by}: the result has shape {result.shape} but must fit in place into {x.shape}"
         )
-    if result.array.dtype != x.array.dtype:
-        if category(result.array.dtype) > category(x.array.dtype):
+    if result._value.dtype != x._value.dtype:
+        if category(result._value.dtype) > category(x._value.dtype):
             raise RuntimeError(
-                f"{by}: the result is {result.array.dtype}, which does not fit in place into "
-                f"{x.array.dtype}"
+                f"{by}: the result is {result.dtype}, which does not fit in place into {x.dtype}"
             )
-        result = result.to(x.array.dtype)
+        result = result.to(x._value.dtype)
     if result.node is None and is_recording() and type(x.current_node()) is Node:
         # a constant takes its place: as in PyTorch it still is a result, whose gradient is 0
-        arrays = (x.array, result.array)
-        recorded = ops.put.record(x.array, (x, result), arrays, (x.node, None), {"index": ...}, {})
-        np.copyto(x.array, result.array)
-        take_history(x, recorded, by)
+        arrays = (x._array, result._array)
+        recorded = ops.put.record(x._array, (x, result), arrays, (x.node, None), {"index": ...}, {})
+        np.copyto(x._written_by(by), result._array)
+        take_history(x, recorded)
         return x  # a Tensor
     if type(result.node) is Node and result.node.saved:
         for name, value in result.node.saved.items():
-            if name != "y" and type(value) is SavedValue and value.version is x.version:
+            if name != "y" and type(value) is SavedValue and value.storage is x.storage:
                 # its own rule needs what is about to be overwritten
-                result.node.saved[name] = SavedValue(value.array.copy(), value.node, [0, None])
-    np.copyto(x.array, result.array)
-    take_history(x, result, by)
+                result.node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())
+    np.copyto(x._written_by(by), result._array)
+    take_history(x, result)
     return x  # a Tensor
 
 
 def fill_(x: Any, value: Any) -> Tensor:
     """Write one number everywhere into ``x`` and return ``x``."""
-    number = to(value, x.array.dtype)
-    if number.array.ndim:
-        raise RuntimeError(f"fill_: `value` has shape {number.array.shape}, expected a number")
-    return assign(x, number.expand(x.array.shape), "fill_")
+    number = to(value, x._value.dtype)
+    if number._value.ndim:
+        raise RuntimeError(f"fill_: `value` has shape {number.shape}, expected a number")
+    return assign(x, number.expand(x._value.shape), "fill_")
 
 
 def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

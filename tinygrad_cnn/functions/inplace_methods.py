@@ -38,20 +38,20 @@ class InPlaceMethods(Variable):
             self.current_node() is not None
             or (isinstance(b, Variable) and b.current_node() is not None)
         )
-        array = b.array if isinstance(b, Variable) else b
-        same = not isinstance(b, Variable) or b.array.dtype == self.array.dtype
-        if live or not same or self.array.dtype.kind != "f" or isinstance(b, builtins.bool):
+        array = b._array if isinstance(b, Variable) else b
+        same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
+        if live or not same or self._value.dtype.kind != "f" or isinstance(b, builtins.bool):
             return inplace.assign(self, result(self, b), by)
         inplace.check_writable(self, by, False)
+        values = self._written_by(by)
         try:
             with np.errstate(all="ignore"):
-                ufunc(self.array, array, out=self.array)
+                ufunc(values, array, out=values)
         except ValueError:
             raise RuntimeError(
-                f"{by}: shapes {self.array.shape} and {np.shape(array)} do not give "
-                f"{self.array.shape}, in which the result must fit in place"
+                f"{by}: shapes {self.shape} and {np.shape(array)} do not give "
+                f"{self.shape}, in which the result must fit in place"
             ) from None
-        self.bump(by)
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
@@ -129,7 +129,7 @@ class InPlaceMethods(Variable):
 
     def copy_(self, src: Any) -> Tensor:
         """Write ``src``, broadcast and cast, into this tensor."""
-        return inplace.assign(self, f.to(src, self.array.dtype).expand(self.array.shape), "copy_")
+        return inplace.assign(self, f.to(src, self._value.dtype).expand(self._value.shape), "copy_")
 
     def fill_(self, value: Any) -> Tensor:
         """Write one number everywhere."""
@@ -140,7 +140,7 @@ class InPlaceMethods(Variable):
         return inplace.fill_(self, 0)
 
     def _sample(self, by: str, values: np.ndarray[Any, Any]) -> Tensor:
-        return inplace.assign(self, wrap(values.astype(self.array.dtype, copy=False)), by)
+        return inplace.assign(self, wrap(values.astype(self._value.dtype, copy=False)), by)
 
     def normal_(
         self,
@@ -153,7 +153,7 @@ class InPlaceMethods(Variable):
         if std < 0:
             raise ValueError(f"normal_: `std` is {std}, which must not be negative")
         rng = numpy_generator(generator)
-        return self._sample("normal_", rng.normal(mean, std, self.array.shape))
+        return self._sample("normal_", rng.normal(mean, std, self._value.shape))
 
     def uniform_(
         self,
@@ -166,9 +166,9 @@ class InPlaceMethods(Variable):
         if to < from_:
             raise ValueError(f"uniform_: there is nothing from {from_} up to {to}")
         rng = numpy_generator(generator)
-        return self._sample("uniform_", rng.uniform(from_, to, self.array.shape))
+        return self._sample("uniform_", rng.uniform(from_, to, self._value.shape))
 
     def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Fill with 1 with probability ``p``, else 0."""
         rng = numpy_generator(generator)
-        return self._sample("bernoulli_", rng.random(self.array.shape) < p)
+        return self._sample("bernoulli_", rng.random(self._value.shape) < p)

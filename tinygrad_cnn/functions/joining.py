@@ -48,15 +48,15 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     xs = several("cat", tensors)
     if not xs:
         raise ValueError("cat: `tensors` is empty, expected at least one")
-    dtype = promotion.common_dtype([x.array for x in xs])
+    dtype = promotion.common_dtype([x._array for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
-        xs = [x for x in xs if x.array.shape != (0,)] or xs[:1]
-    first = xs[0].array
+        xs = [x for x in xs if x._value.shape != (0,)] or xs[:1]
+    first = xs[0]._array
     if not first.ndim:
         raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
     d = axis("cat", dim, first.ndim)
     for i, x in enumerate(xs):
-        shape = x.array.shape
+        shape = x._value.shape
         if (
             len(shape) != first.ndim
             or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]
@@ -78,37 +78,36 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     if not xs:
         raise ValueError("stack: `tensors` is empty, expected at least one")
     for i, x in enumerate(xs):
-        if x.array.shape != xs[0].array.shape:
+        if x._value.shape != xs[0]._value.shape:
             raise ValueError(
-                f"stack: tensor {i} has shape {x.array.shape}, expected {xs[0].array.shape} as the "
-                f"first one"
+                f"stack: tensor {i} has shape {x.shape}, expected {xs[0].shape} as the first one"
             )
-    d = axis("stack", dim, xs[0].array.ndim + 1)
+    d = axis("stack", dim, xs[0]._value.ndim + 1)
     return cat([unsqueeze(x, d) for x in xs], d)
 
 
 def hstack(tensors: Sequence[Any]) -> Tensor:
     """Tensors side by side: along the second axis, vectors along the first."""
     xs = several("hstack", tensors)
-    xs = [reshape(x, 1) if not x.array.ndim else x for x in xs]
+    xs = [reshape(x, 1) if not x._value.ndim else x for x in xs]
     if not xs:
         raise ValueError("hstack: `tensors` is empty, expected at least one")
-    return cat(xs, 0 if xs[0].array.ndim == 1 else 1)
+    return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Any]) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)
-    return cat([reshape(x, 1, -1) if x.array.ndim < 2 else x for x in xs], 0)
+    return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
     x = to_tensor(input)
-    d = axis("narrow", dim, x.array.ndim)
-    if not x.array.ndim:
+    d = axis("narrow", dim, x._value.ndim)
+    if not x._value.ndim:
         raise ValueError("narrow: `input` has no dimensions to narrow")
-    n = x.array.shape[d]
+    n = x._value.shape[d]
     start, length = integers("narrow", (start, length))
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):
@@ -121,20 +120,20 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
 def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
     x = to_tensor(input)
-    d = axis("select", dim, x.array.ndim)
-    n = x.array.shape[d] if x.array.ndim else 0
+    d = axis("select", dim, x._value.ndim)
+    n = x._value.shape[d] if x._value.ndim else 0
     if not -n <= index < n:
-        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.array.shape} has {n}")
+        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.shape} has {n}")
     return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))
 
 
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
     x = to_tensor(tensor)
-    if not x.array.ndim:
+    if not x._value.ndim:
         raise ValueError("split: `tensor` has no dimensions to take apart")
-    d = axis("split", dim, x.array.ndim)
-    n = x.array.shape[d]
+    d = axis("split", dim, x._value.ndim)
+    n = x._value.shape[d]
     if isinstance(split_size_or_sections, (int, np.integer)):
         size = int(split_size_or_sections)
         if size < 0 or (size == 0 and n):
@@ -155,16 +154,18 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     x = to_tensor(input)
     if not isinstance(chunks, (int, np.integer)) or chunks < 1:
         raise ValueError(f"chunk: `chunks` is {chunks!r}, expected an integer, at least 1")
-    n = x.array.shape[axis("chunk", dim, x.array.ndim)]
+    n = x._value.shape[axis("chunk", dim, x._value.ndim)]
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)
-    if not x.array.ndim:
+    if not x._value.ndim:
         raise ValueError("unbind: `input` has no dimensions to take apart")
-    return tuple(select(x, dim, i) for i in range(x.array.shape[axis("unbind", dim, x.array.ndim)]))
+    return tuple(
+        select(x, dim, i) for i in range(x._value.shape[axis("unbind", dim, x._value.ndim)])
+    )
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -174,7 +175,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: `indexing` is {indexing!r}, expected 'ij' or 'xy'")
     xs = [ravel(x) for x in tensors]
-    shape = tuple(x.array.size for x in xs)
+    shape = tuple(x._value.size for x in xs)
     grids = tuple(
         expand(reshape(x, (1,) * i + (-1,) + (1,) * (len(xs) - i - 1)), shape)
         for i, x in enumerate(xs)

@@ -40,23 +40,25 @@ def matmul(input: Any, other: Any) -> Tensor:
     tensor([3., 3.])
     """
     a, b = to_tensor(input), to_tensor(other)
-    if not a.array.ndim or not b.array.ndim:
+    if not a._value.ndim or not b._value.ndim:
         raise ValueError(
-            f"matmul: shapes {a.array.shape} and {b.array.shape}, but a number is no matrix; use *"
+            f"matmul: shapes {a.shape} and {b.shape}, but a number is no matrix; use *"
         )
-    row, column = a.array.ndim == 1, b.array.ndim == 1
+    row, column = a._value.ndim == 1, b._value.ndim == 1
     if row:
         a = reshape(a, 1, -1)
     if column:
         b = reshape(b, -1, 1)
-    if a.array.ndim > 2 and b.array.ndim == 2:  # one large product instead of a batch of small ones
-        lead = a.array.shape[:-1]
-        flat = ops.matmul(reshape(a, (int(np.prod(lead)), a.array.shape[-1])), b)
-        out = reshape(flat, (*lead, b.array.shape[-1]))
+    if (
+        a._value.ndim > 2 and b._value.ndim == 2
+    ):  # one large product instead of a batch of small ones
+        lead = a._value.shape[:-1]
+        flat = ops.matmul(reshape(a, (int(np.prod(lead)), a._value.shape[-1])), b)
+        out = reshape(flat, (*lead, b._value.shape[-1]))
     else:
         out = ops.matmul(a, b)
     if row or column:
-        shape = list(out.array.shape)
+        shape = list(out._value.shape)
         if column:
             del shape[-1]
         if row:
@@ -69,9 +71,9 @@ def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
     out = []
     for argument, (value, rank) in tensors.items():
         x = to_tensor(value)
-        if x.array.ndim != rank:
+        if x._value.ndim != rank:
             raise ValueError(
-                f"{name}: `{argument}` has shape {x.array.shape}, expected {rank} dimensions"
+                f"{name}: `{argument}` has shape {x.shape}, expected {rank} dimensions"
             )
         out.append(x)
     return out
@@ -85,8 +87,8 @@ def mm(input: Any, mat2: Any) -> Tensor:
 def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two batches of matrices (b, n, k) and (b, k, m)."""
     a, b = _of_rank("bmm", input=(input, 3), mat2=(mat2, 3))
-    if a.array.shape[0] != b.array.shape[0]:
-        raise ValueError(f"bmm: batches of {a.array.shape[0]} and {b.array.shape[0]} matrices")
+    if a._value.shape[0] != b._value.shape[0]:
+        raise ValueError(f"bmm: batches of {a._value.shape[0]} and {b._value.shape[0]} matrices")
     return matmul(a, b)
 
 
@@ -115,28 +117,28 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """``input @ weight.T + bias``: (..., in), (out, in) or (in,), and (out,) → (..., out)."""
     x, weight = to_tensor(input), to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
-    if weight.array.ndim == 1:
+    if weight._value.ndim == 1:
         out = matmul(x, weight)
         return out if bias is None else add(out, bias)
-    if not x.array.ndim or weight.array.ndim != 2:
+    if not x._value.ndim or weight._value.ndim != 2:
         raise ValueError(
-            f"linear: `input` has shape {x.array.shape} and `weight` {weight.array.shape}, "
+            f"linear: `input` has shape {x.shape} and `weight` {weight.shape}, "
             f"expected (..., in) and (out, in)"
         )
     _one_dtype("linear", x, weight, bias)
-    if x.array.ndim == 2:
+    if x._value.ndim == 2:
         return ops.linear(x, weight, bias)
-    lead = x.array.shape[:-1]
-    flat = reshape(x, (int(np.prod(lead)), x.array.shape[-1]))
-    return reshape(ops.linear(flat, weight, bias), (*lead, weight.array.shape[0]))
+    lead = x._value.shape[:-1]
+    flat = reshape(x, (int(np.prod(lead)), x._value.shape[-1]))
+    return reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0]))
 
 
 def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """As PyTorch, these functions convert nothing silently."""
     for argument, other in (("weight", weight), ("bias", bias)):
-        if other is not None and other.array.dtype != x.dtype:
+        if other is not None and other._value.dtype != x.dtype:
             raise TypeError(
-                f"{name}: `input` is {x.dtype} but `{argument}` is {other.array.dtype}; "
+                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
                 f"convert one of them, for instance x.to({argument}.dtype)"
             )
 
@@ -145,31 +147,30 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     """Products of ``a`` and ``b`` summed over axes: the last and first ``dims``, or two lists."""
     a, b = to_tensor(a), to_tensor(b)
     if isinstance(dims, int):
-        if dims < 0 or dims > min(a.array.ndim, b.array.ndim):
+        if dims < 0 or dims > min(a._value.ndim, b._value.ndim):
             raise ValueError(
                 f"tensordot: `dims` is {dims}, more axes than {a.shape} or {b.shape} has"
             )
-        of_a, of_b = list(range(a.array.ndim - dims, a.array.ndim)), list(range(dims))
+        of_a, of_b = list(range(a._value.ndim - dims, a._value.ndim)), list(range(dims))
     else:
         first, second = dims
         of_a = [
-            axis("tensordot", d, a.array.ndim)
+            axis("tensordot", d, a._value.ndim)
             for d in ([first] if isinstance(first, int) else first)
         ]
         of_b = [
-            axis("tensordot", d, b.array.ndim)
+            axis("tensordot", d, b._value.ndim)
             for d in ([second] if isinstance(second, int) else second)
         ]
-    if [a.array.shape[d] for d in of_a] != [b.array.shape[d] for d in of_b]:
+    if [a._value.shape[d] for d in of_a] != [b._value.shape[d] for d in of_b]:
         raise ValueError(
-            f"tensordot: axes {of_a} of {a.array.shape} and {of_b} of {b.array.shape} differ in "
-            f"length"
+            f"tensordot: axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length"
         )
-    keep_a = [d for d in range(a.array.ndim) if d not in of_a]
-    keep_b = [d for d in range(b.array.ndim) if d not in of_b]
-    k = int(np.prod([a.array.shape[d] for d in of_a]))
-    shape_a = tuple(a.array.shape[d] for d in keep_a)
-    shape_b = tuple(b.array.shape[d] for d in keep_b)
+    keep_a = [d for d in range(a._value.ndim) if d not in of_a]
+    keep_b = [d for d in range(b._value.ndim) if d not in of_b]
+    k = int(np.prod([a._value.shape[d] for d in of_a]))
+    shape_a = tuple(a._value.shape[d] for d in keep_a)
+    shape_b = tuple(b._value.shape[d] for d in keep_b)
     left = reshape(permute(a, (*keep_a, *of_a)), (int(np.prod(shape_a)), k))
     right = reshape(permute(b, (*of_b, *keep_b)), (k, int(np.prod(shape_b))))
     return reshape(ops.matmul(left, right), (*shape_a, *shape_b))
@@ -188,10 +189,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     xs = [to_tensor(x) for x in operands]
-    terms, output = _parse(equation.replace(" ", ""), [x.array.ndim for x in xs])
+    terms, output = _parse(equation.replace(" ", ""), [x._value.ndim for x in xs])
     size: dict[str, int] = {}
     for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
-        for c, n in zip(term, x.array.shape, strict=True):
+        for c, n in zip(term, x._value.shape, strict=True):
             if size.get(c, 1) == 1:
                 size[c] = n
             elif n not in (1, size[c]):

@@ -44,13 +44,13 @@ def reduce_loss(name: str, loss: Tensor, reduction: str) -> Tensor:
 
 def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
     """The class axis of ``x`` ((c,) or (n, c, ...)), after a check against ``target``."""
-    shape, ndim = x.array.shape, x.array.ndim
+    shape, ndim = x._value.shape, x._value.ndim
     if not ndim:
         raise ValueError(f"{name}: `input` has no dimensions, expected (c,) or (n, c, ...)")
     dim = 0 if ndim == 1 else 1
-    if target.array.shape != shape[:dim] + shape[dim + 1 :]:
+    if target._value.shape != shape[:dim] + shape[dim + 1 :]:
         raise ValueError(
-            f"{name}: `target` has shape {target.array.shape}, expected "
+            f"{name}: `target` has shape {target.shape}, expected "
             f"{shape[:dim] + shape[dim + 1 :]} for `input` {shape}"
         )
     return dim
@@ -58,7 +58,7 @@ def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
 
 def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, Any]:
     """Class numbers fit for indexing, and where they count (None if everywhere)."""
-    labels = target.array
+    labels = target._array
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"{name}: `target` has dtype {labels.dtype}, expected integers (class numbers)"
@@ -78,11 +78,11 @@ def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
     if weight is None:
         return None
     weight = to_tensor(weight)
-    if weight.array.shape != (c,):
+    if weight._value.shape != (c,):
         raise ValueError(
-            f"{name}: `weight` has shape {weight.array.shape}, expected ({c},), one for each class"
+            f"{name}: `weight` has shape {weight.shape}, expected ({c},), one for each class"
         )
-    return to(weight, x.array.dtype)
+    return to(weight, x._value.dtype)
 
 
 def _weigh(
@@ -91,7 +91,7 @@ def _weigh(
     """Reduce one loss for each target, with class weights and ignored targets."""
     if weights is None and counts is None:
         return reduce_loss(name, picked, reduction)
-    w = np.ones(picked.array.shape, dtype) if weights is None else weights
+    w = np.ones(picked._value.shape, dtype) if weights is None else weights
     if counts is not None:
         w = w * counts
         picked = where(wrap(counts), picked, 0.0)  # an ignored loss may be inf
@@ -125,12 +125,12 @@ def nll_loss(
     """
     x, target = to_tensor(input), to_tensor(target)
     dim = _classes_last("nll_loss", x, target)
-    c = x.array.shape[dim]
+    c = x._value.shape[dim]
     weight = _class_weight("nll_loss", weight, x, c)
     labels, counts = _labels("nll_loss", target, c, ignore_index)
     picked = -_pick(x, labels, dim)
-    weights = None if weight is None else weight.array[labels]
-    return _weigh("nll_loss", picked, weights, counts, reduction, x.array.dtype)
+    weights = None if weight is None else weight._array[labels]
+    return _weigh("nll_loss", picked, weights, counts, reduction, x._value.dtype)
 
 
 def _pick(x: Tensor, labels: np.ndarray[Any, Any], dim: int) -> Tensor:
@@ -178,9 +178,9 @@ def cross_entropy(
     x, target = to_tensor(input), to_tensor(target)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
-    soft = target.array.dtype.kind == "f" and target.array.shape == x.array.shape
-    dim = (0 if x.array.ndim == 1 else 1) if soft else _classes_last(name, x, target)
-    c = x.array.shape[dim]
+    soft = target._value.dtype.kind == "f" and target._value.shape == x._value.shape
+    dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
+    c = x._value.shape[dim]
     weight = _class_weight(name, weight, x, c)
     if not soft and weight is None and x.ndim == 2 and x.dtype.kind == "f":
         return _one_pass(name, x, target, ignore_index, reduction, label_smoothing)
@@ -188,8 +188,8 @@ def cross_entropy(
     if soft:
         return _soft_cross_entropy(logp, target, weight, dim, reduction, label_smoothing)
     labels, counts = _labels(name, target, c, ignore_index)
-    weights = None if weight is None else weight.array[labels]
-    hard = _weigh(name, -_pick(logp, labels, dim), weights, counts, reduction, x.array.dtype)
+    weights = None if weight is None else weight._array[labels]
+    hard = _weigh(name, -_pick(logp, labels, dim), weights, counts, reduction, x._value.dtype)
     if not label_smoothing:
         return hard
     spread = logp if weight is None else mul(logp, _along(weight, logp, dim))
@@ -198,7 +198,7 @@ def cross_entropy(
         even = where(wrap(counts), even, 0.0)
     if reduction == "mean":
         if weights is None:
-            n = float(even.array.size if counts is None else counts.sum())
+            n = float(even._value.size if counts is None else counts.sum())
         else:
             n = float((weights if counts is None else weights * counts).sum())
         even = mul(sum(even), 1.0 / n if n else np.nan)
@@ -224,7 +224,7 @@ def _one_pass(
 
 
 def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:
-    shape = [1] * x.array.ndim
+    shape = [1] * x._value.ndim
     shape[dim] = -1
     return weight.reshape(shape)
 
@@ -233,21 +233,21 @@ def _soft_cross_entropy(
     logp: Tensor, target: Tensor, weight: Any, dim: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     if label_smoothing:
-        c = logp.array.shape[dim]
+        c = logp._value.shape[dim]
         target = add(mul(target, 1 - label_smoothing), label_smoothing / c)
     if weight is not None:
         target = mul(target, _along(weight, logp, dim))
     loss = -sum(mul(logp, target), dim)
     if reduction == "mean":
-        return mul(sum(loss), 1.0 / loss.array.size if loss.array.size else np.nan)
+        return mul(sum(loss), 1.0 / loss._value.size if loss._value.size else np.nan)
     return reduce_loss("cross_entropy", loss, reduction)
 
 
 def _same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     x, target = to_tensor(input), to_tensor(target)
-    if x.array.shape != target.array.shape:
+    if x._value.shape != target._value.shape:
         raise ValueError(
-            f"{name}: `input` has shape {x.array.shape} but `target` {target.array.shape}; they "
+            f"{name}: `input` has shape {x.shape} but `target` {target.shape}; they "
             f"must be the same (use expand() if broadcasting is meant)"
         )
     return x, target

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
@@ -30,10 +29,8 @@ def _channels(name: str, argument: str, value: Any, c: int) -> Any:
     if value is None:
         return None
     t = to_tensor(value)
-    if t.array.shape != (c,):
-        raise ValueError(
-            f"{name}: `{argument}` has shape {t.array.shape}, but `input` has {c} channels"
-        )
+    if t._value.shape != (c,):
+        raise ValueError(f"{name}: `{argument}` has shape {t.shape}, but `input` has {c} channels")
     return t
 
 
@@ -71,7 +68,7 @@ def batch_norm(
         if mean is None or var is None:
             raise ValueError("batch_norm: `running_mean` and `running_var` are needed to evaluate")
         if not is_recording():
-            known = [None if v is None else v.array for v in (mean, var, weight, bias)]
+            known = [None if v is None else v._array for v in (mean, var, weight, bias)]
             if all(v is None or v.dtype == x.dtype for v in known):
                 return ops.channel_affine(x, *_scale_and_shift(known, eps))
         scale = rsqrt(var + eps)
@@ -86,7 +83,7 @@ def batch_norm(
             f"in training"
         )
     statistics: list[np.ndarray[Any, Any]] = []
-    y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics, moments=_moments(x))
+    y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
     if n:
         batch_mean, batch_var = statistics
         _move(mean, batch_mean, momentum)
@@ -107,20 +104,12 @@ def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
         return scale, np.negative(shift, out=shift) if bias is None else bias - shift
 
 
-def _moments(x: Tensor) -> Any:
-    """Mean and variance of the channels of ``x``, if the operation that made it knows them."""
-    node = x.node
-    if type(node) is not Node or node.saved is None or x.version[0] or x.view_of is not None:
-        return None
-    return node.saved.get("moments")
-
-
 def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:
     """Move a running statistic by the share ``momentum`` towards what this batch has."""
     if running is not None:
-        running.array *= 1 - momentum
-        running.array += momentum * seen
-        running.bump("batch_norm")
+        values = running._written_by("batch_norm")
+        values *= 1 - momentum
+        values += momentum * seen
 
 
 def layer_norm(
@@ -136,15 +125,15 @@ def layer_norm(
     """
     x = floating("layer_norm", to_tensor(input))
     part = integers("layer_norm", (normalized_shape,))
-    if not part or x.array.shape[x.array.ndim - len(part) :] != part or len(part) > x.array.ndim:
+    if not part or x._value.shape[x._value.ndim - len(part) :] != part or len(part) > x._value.ndim:
         raise ValueError(
-            f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.array.shape}"
+            f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.shape}"
         )
     given = {"weight": weight, "bias": bias}
     tensors = {k: None if v is None else to_tensor(v) for k, v in given.items()}
     for argument, t in tensors.items():
-        if t is not None and t.array.shape != part:
-            raise ValueError(f"layer_norm: `{argument}` has shape {t.array.shape}, expected {part}")
+        if t is not None and t._value.shape != part:
+            raise ValueError(f"layer_norm: `{argument}` has shape {t.shape}, expected {part}")
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
 
 
@@ -165,7 +154,7 @@ def _drop(
     inplace: bool,
     generator: Generator | None,
 ) -> Tensor:
-    dtype = floating(name, x).array.dtype
+    dtype = floating(name, x)._value.dtype
     if p == 1:
         mask = np.zeros(mask_shape, dtype)
     else:
@@ -190,7 +179,7 @@ def dropout(
     x, p = to_tensor(input), _probability("dropout", p)
     if not training or p == 0:
         return x
-    return _drop("dropout", x, x.array.shape, p, inplace, generator)
+    return _drop("dropout", x, x._value.shape, p, inplace, generator)
 
 
 def dropout2d(
@@ -230,12 +219,11 @@ def _channel_dropout(
     generator: Generator | None,
 ) -> Tensor:
     x, p = to_tensor(x), _probability(name, p)
-    if x.array.ndim not in (spatial + 1, spatial + 2):
+    if x._value.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(
-            f"{name}: `input` has shape {x.array.shape}, expected {spatial + 1} or "
-            f"{spatial + 2} axes"
+            f"{name}: `input` has shape {x.shape}, expected {spatial + 1} or {spatial + 2} axes"
         )
     if not training or p == 0:
         return x
-    lead = x.array.shape[: x.array.ndim - spatial]
+    lead = x._value.shape[: x._value.ndim - spatial]
     return _drop(name, x, lead + (1,) * spatial, p, inplace, generator)

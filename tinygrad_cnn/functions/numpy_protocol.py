@@ -166,7 +166,9 @@ def _unwrap(value: Any, name: str) -> Any:
 
 def _wrap(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
-        return wrap(value)
+        result = wrap(value)
+        result.storage.expose()  # NumPy may have returned a view of an argument
+        return result
     if isinstance(value, tuple):
         return tuple(_wrap(v) for v in value)
     return value
@@ -186,7 +188,7 @@ def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
         return _wrap(result)
     for t in out:
         if isinstance(t, Variable):
-            t.bump(name)
+            t._written_by(name)
     return out[0] if len(out) == 1 else out
 
 

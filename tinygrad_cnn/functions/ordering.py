@@ -45,14 +45,14 @@ def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     x = to_tensor(x)
     find = getattr(np, name)
     if dim is None:
-        not_empty(name, x, tuple(range(x.array.ndim)))
-        out = np.asarray(find(x.array), np.int64)
-        return wrap(out.reshape((1,) * x.array.ndim) if keepdim else out)
-    d = axis(name, dim, x.array.ndim)
-    if not x.array.ndim:
+        not_empty(name, x, tuple(range(x._value.ndim)))
+        out = np.asarray(find(x._array), np.int64)
+        return wrap(out.reshape((1,) * x._value.ndim) if keepdim else out)
+    d = axis(name, dim, x._value.ndim)
+    if not x._value.ndim:
         return wrap(np.zeros((), np.int64))
     not_empty(name, x, (d,))
-    return wrap(np.asarray(find(x.array, axis=d, keepdims=keepdim), np.int64))
+    return wrap(np.asarray(find(x._array, axis=d, keepdims=keepdim), np.int64))
 
 
 @numpy_names
@@ -74,13 +74,13 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
     """The values of ``x`` at ``index`` (which keeps the axis), and the index."""
-    if not x.array.ndim:
+    if not x._value.ndim:
         return ValuesIndices(x.clone(), index)
     values = indexing.gather(x, index, dim=d)
     if keepdim:
         return ValuesIndices(values, index)
-    shape = tuple(n for i, n in enumerate(x.array.shape) if i != d)
-    return ValuesIndices(reshape(values, shape=shape), wrap(index.array.reshape(shape)))
+    shape = tuple(n for i, n in enumerate(x._value.shape) if i != d)
+    return ValuesIndices(reshape(values, shape=shape), wrap(index._array.reshape(shape)))
 
 
 @numpy_names
@@ -97,7 +97,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     if dim is None:
         return amax(input)
     x = to_tensor(input)
-    d = axis("max", dim, x.array.ndim)
+    d = axis("max", dim, x._value.ndim)
     return _along(x, argmax(x, d, keepdim=True), d, keepdim)
 
 
@@ -109,12 +109,12 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     if dim is None:
         return amin(input)
     x = to_tensor(input)
-    d = axis("min", dim, x.array.ndim)
+    d = axis("min", dim, x._value.ndim)
     return _along(x, argmin(x, d, keepdim=True), d, keepdim)
 
 
 def _order(x: Tensor, d: int, descending: bool) -> np.ndarray[Any, Any]:
-    values = x.array
+    values = x._array
     if not descending:
         return np.argsort(values, axis=d, kind="stable")
     # a stable descending order: sort the reversed sequence upwards and read both backwards
@@ -131,8 +131,8 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
     tensor([1, 2, 3])
     """
     x = to_tensor(input)
-    d = axis("sort", dim, x.array.ndim)
-    if not x.array.ndim:
+    d = axis("sort", dim, x._value.ndim)
+    if not x._value.ndim:
         return ValuesIndices(x.clone(), wrap(np.zeros((), np.int64)))
     index = wrap(_order(x, d, descending).astype(np.int64))
     return ValuesIndices(indexing.gather(x, index, dim=d), index)
@@ -150,12 +150,12 @@ def topk(
 ) -> ValuesIndices:
     """The ``k`` largest (or smallest) values along ``dim``, best first, with their indices."""
     x = to_tensor(input)
-    d = axis("topk", dim, x.array.ndim)
+    d = axis("topk", dim, x._value.ndim)
     if not isinstance(k, (int, np.integer)) or not 0 <= k <= (
-        x.array.shape[d] if x.array.ndim else 1
+        x._value.shape[d] if x._value.ndim else 1
     ):
-        raise ValueError(f"topk: `k` is {k!r}, but `input` has shape {x.array.shape} (dim {d})")
-    if not x.array.ndim:
+        raise ValueError(f"topk: `k` is {k!r}, but `input` has shape {x.shape} (dim {d})")
+    if not x._value.ndim:
         return sort(x)
     index = np.take(_order(x, d, largest), range(k), axis=d)
     where = wrap(np.ascontiguousarray(index).astype(np.int64))
@@ -167,13 +167,13 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle value (the lower of two); along one axis its index too."""
     x = to_tensor(input)
     if dim is None:
-        return median(reshape(x, shape=(x.array.size,)), 0).values
-    d = axis("median", dim, x.array.ndim)
-    if not x.array.ndim:
+        return median(reshape(x, shape=(x._value.size,)), 0).values
+    d = axis("median", dim, x._value.ndim)
+    if not x._value.ndim:
         return sort(x)
     not_empty("median", x, (d,))
-    order, n = _order(x, d, False), x.array.shape[d]
-    missing = np.add.reduce(np.isnan(x.array), d, keepdims=True)  # NaN is sorted to the end
+    order, n = _order(x, d, False), x._value.shape[d]
+    missing = np.add.reduce(np.isnan(x._array), d, keepdims=True)  # NaN is sorted to the end
     middle = np.where(missing, n - missing, (n - 1) // 2)
     index = np.take_along_axis(order, middle, d)
     return _along(x, wrap(index.astype(np.int64)), d, keepdim)
@@ -197,13 +197,13 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
-    x = to_tensor(input).array
+    x = to_tensor(input)._array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
         raise ValueError(
             f"bincount: `input` has shape {x.shape} and dtype {x.dtype}, expected a vector of "
             f"integers, none negative"
         )
-    given = None if weights is None else to_tensor(weights).array
+    given = None if weights is None else to_tensor(weights)._array
     if given is not None and given.shape != x.shape:
         raise ValueError(f"bincount: `weights` has shape {given.shape}, expected {x.shape}")
     out = np.bincount(x.astype(np.int64), given, minlength)
@@ -215,7 +215,7 @@ def unique(
     input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
 ) -> Any:
     """The values that occur, in order; where each went, and how often each occurs, on request."""
-    x = to_tensor(input).array
+    x = to_tensor(input)._array
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     out = [wrap(values)]
     if return_inverse:

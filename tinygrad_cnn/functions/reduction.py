@@ -52,7 +52,7 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     tensor([3., 3.])
     """
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    out = ops.sum(x, dim=axes("sum", dim, x.array.ndim), keepdim=keepdim)
+    out = ops.sum(x, dim=axes("sum", dim, x._value.ndim), keepdim=keepdim)
     return out if dtype is None else to(out, dtype)
 
 
@@ -64,14 +64,14 @@ def _floating(name: str, x: Any, dtype: Any = None) -> Tensor:
 def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over ``dim`` of a floating tensor."""
     x = _floating("mean", input, dtype)
-    return ops.mean(x, dim=axes("mean", dim, x.array.ndim), keepdim=keepdim)
+    return ops.mean(x, dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
 
 
 @numpy_names
 def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    out = ops.prod(x, dim=axes("prod", dim, x.array.ndim), keepdim=keepdim)
+    out = ops.prod(x, dim=axes("prod", dim, x._value.ndim), keepdim=keepdim)
     return out if dtype is None else to(out, dtype)
 
 
@@ -105,7 +105,7 @@ def var(
     if isinstance(dim, bool):  # var(x, unbiased), as PyTorch allows
         dim, unbiased = None, dim
     x = _floating("var", input)
-    dims = axes("var", dim, x.array.ndim)
+    dims = axes("var", dim, x._value.ndim)
     return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
@@ -122,7 +122,7 @@ def std(
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     x = _floating("std", input)
-    dims = axes("std", dim, x.array.ndim)
+    dims = axes("std", dim, x._value.ndim)
     return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
@@ -158,9 +158,9 @@ def std_mean(
 
 def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
     for d in dims:
-        if x.array.shape[d] == 0:
+        if x._value.shape[d] == 0:
             raise IndexError(
-                f"{name}: `input` has shape {x.array.shape}, and there is no value to choose along "
+                f"{name}: `input` has shape {x.shape}, and there is no value to choose along "
                 f"axis {d}"
             )
 
@@ -169,7 +169,7 @@ def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
 def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Largest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
-    dims = axes("amax", dim, x.array.ndim)
+    dims = axes("amax", dim, x._value.ndim)
     not_empty("amax", x, dims)
     return ops.amax(x, dim=dims, keepdim=keepdim)
 
@@ -178,7 +178,7 @@ def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
-    dims = axes("amin", dim, x.array.ndim)
+    dims = axes("amin", dim, x._value.ndim)
     not_empty("amin", x, dims)
     return ops.amin(x, dim=dims, keepdim=keepdim)
 
@@ -187,14 +187,14 @@ def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
     x = to_tensor(input)
-    return wrap(np.any(x.array, axis=axes("any", dim, x.array.ndim), keepdims=keepdim))
+    return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
 
 
 @numpy_names
 def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
     x = to_tensor(input)
-    return wrap(np.all(x.array, axis=axes("all", dim, x.array.ndim), keepdims=keepdim))
+    return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
 
 
 @numpy_names
@@ -203,7 +203,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     x = to_tensor(input)
     return wrap(
         np.asarray(
-            np.count_nonzero(x.array, axis=axes("count_nonzero", dim, x.array.ndim)), np.int64
+            np.count_nonzero(x._array, axis=axes("count_nonzero", dim, x._value.ndim)), np.int64
         )
     )
 
@@ -217,7 +217,7 @@ def norm(
     The derivative at 0 is 0.
     """
     x = _floating("norm", input, dtype)
-    dims = axes("norm", dim, x.array.ndim)
+    dims = axes("norm", dim, x._value.ndim)
     if p in ("fro", None) or p == 2:
         return ops.norm2(x, dim=dims, keepdim=keepdim)
     if not isinstance(p, (int, float)):
@@ -232,7 +232,7 @@ def norm(
     if p == 1:
         return ops.sum(size, dim=dims, keepdim=keepdim)
     total = ops.sum(pow(size, p), dim=dims, keepdim=keepdim)
-    zero = wrap(total.array == 0)
+    zero = wrap(total._array == 0)
     root = pow(where(zero, 1.0, total), 1 / p)
     return where(zero, 0.0, root)
 
@@ -241,15 +241,15 @@ def norm(
 def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
     x = to_tensor(input)
-    return ops.logsumexp(x, dim=axes("logsumexp", dim, x.array.ndim), keepdim=keepdim)
+    return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
 
 
 @numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    d = axis("cumsum", dim, x.array.ndim)
-    out = ops.cumsum(x, dim=d) if x.array.ndim else ops.sum(x, dim=(), keepdim=False)
+    d = axis("cumsum", dim, x._value.ndim)
+    out = ops.cumsum(x, dim=d) if x._value.ndim else ops.sum(x, dim=(), keepdim=False)
     return out if dtype is None else to(out, dtype)
 
 
@@ -257,8 +257,8 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
 def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    d = axis("cumprod", dim, x.array.ndim)
-    out = ops.cumprod(x, dim=d) if x.array.ndim else ops.prod(x, dim=(), keepdim=False)
+    d = axis("cumprod", dim, x._value.ndim)
+    out = ops.cumprod(x, dim=d) if x._value.ndim else ops.prod(x, dim=(), keepdim=False)
     return out if dtype is None else to(out, dtype)
 
 
@@ -266,25 +266,25 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`sum` of what is not NaN."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return sum(where(wrap(np.isnan(x.array)), 0, x), dim, keepdim)
+    return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim)
 
 
 @numpy_names
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)
-    dims = axes("nanmean", dim, x.array.ndim)
-    seen = np.sum(~np.isnan(x.array), axis=dims, keepdims=keepdim)
+    dims = axes("nanmean", dim, x._value.ndim)
+    seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
     with np.errstate(all="ignore"):
-        return mul(nansum(x, dim, keepdim), np.reciprocal(np.asarray(seen, x.array.dtype)))
+        return mul(nansum(x, dim, keepdim), np.reciprocal(np.asarray(seen, x._value.dtype)))
 
 
 @numpy_names
 def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
     """Differences of neighbours along ``dim``, taken ``n`` times."""
     x = to_tensor(input)
-    d = axis("diff", dim, x.array.ndim)
-    if not x.array.ndim:
+    d = axis("diff", dim, x._value.ndim)
+    if not x._value.ndim:
         raise ValueError("diff: `input` has no dimensions, so its values have no neighbours")
     if n < 0:
         raise ValueError(f"diff: `n` is {n}, which must not be negative")

@@ -132,7 +132,7 @@ def normal(
 ) -> Tensor:
     """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``."""
     if size is None:
-        shapes = [to_tensor(v).array.shape for v in (mean, std)]
+        shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
     return randn(size, generator=generator) * std + mean
 
@@ -140,17 +140,17 @@ def normal(
 def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` holds in each place, else 0."""
     p = to_tensor(input)
-    if not ((p.array >= 0) & (p.array <= 1)).all():
+    if not ((p._array >= 0) & (p._array <= 1)).all():
         raise ValueError("bernoulli: `input` holds values that are no probabilities from 0 to 1")
-    draws = numpy_generator(generator).random(p.array.shape)
-    return wrap((draws < p.array).astype(p.array.dtype))
+    draws = numpy_generator(generator).random(p._value.shape)
+    return wrap((draws < p._array).astype(p._value.dtype))
 
 
 def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """``num_samples`` indices for each row of weights (c,) or (n, c)."""
-    weights = to_tensor(input).array.astype(np.float64)
+    weights = to_tensor(input)._array.astype(np.float64)
     if weights.ndim not in (1, 2) or num_samples < 1:
         raise ValueError(
             f"multinomial: `input` has shape {weights.shape} and `num_samples` is {num_samples}, "

@@ -63,14 +63,14 @@ def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, 
 
 def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """``shape`` with its one -1, if any, worked out; ValueError if the elements do not fit."""
-    n = x.array.size
+    n = x._value.size
     free = [i for i, s in enumerate(shape) if s == -1]
     known = math.prod(s for s in shape if s != -1)
     if len(free) == 1 and known > 0 and n % known == 0:
         shape = tuple(n // known if s == -1 else s for s in shape)
     if any(s < 0 for s in shape) or math.prod(shape) != n:
         raise ValueError(
-            f"{name}: `shape` is {shape}, but `input` {x.array.shape} has {n} elements to fit in it"
+            f"{name}: `shape` is {shape}, but `input` {x.shape} has {n} elements to fit in it"
         )
     return shape
 
@@ -92,13 +92,13 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
 
 def reshape_as(input: Any, other: Any) -> Tensor:
     """``input`` in the shape of ``other``."""
-    return reshape(input, to_tensor(other).array.shape)
+    return reshape(input, to_tensor(other)._value.shape)
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """``input`` with the axes from ``start_dim`` to ``end_dim`` made one."""
     x = to_tensor(input)
-    shape = x.array.shape
+    shape = x._value.shape
     if not shape:
         return reshape(x, 1)
     start, end = axis("flatten", start_dim, len(shape)), axis("flatten", end_dim, len(shape))
@@ -116,7 +116,7 @@ def ravel(input: Any) -> Tensor:
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
     x = to_tensor(input)
-    shape = x.array.shape
+    shape = x._value.shape
     d = axis("unflatten", dim, len(shape))
     part = tuple(sizes)
     known = math.prod(s for s in part if s != -1)
@@ -133,7 +133,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
     x = to_tensor(input)
     given = integers("permute", order, dims)
-    n = x.array.ndim
+    n = x._value.ndim
     wanted = tuple(axis("permute", d, n) for d in given)
     if sorted(wanted) != list(range(n)):
         raise ValueError(f"permute: `dims` is {given}, expected each of the {n} axes once")
@@ -143,7 +143,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """``input`` with two axes swapped."""
     x = to_tensor(input)
-    order = list(range(x.array.ndim))
+    order = list(range(x._value.ndim))
     if not order:
         return ops.permute(x, dims=())
     a, b = axis("transpose", dim0, len(order)), axis("transpose", dim1, len(order))
@@ -159,15 +159,15 @@ def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
 def t(input: Any) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
     x = to_tensor(input)
-    if x.array.ndim > 2:
-        raise ValueError(f"t: `input` has {x.array.ndim} axes, expected at most 2; see transpose()")
-    return ops.permute(x, dims=tuple(reversed(range(x.array.ndim))))
+    if x._value.ndim > 2:
+        raise ValueError(f"t: `input` has {x.ndim} axes, expected at most 2; see transpose()")
+    return ops.permute(x, dims=tuple(reversed(range(x._value.ndim))))
 
 
 def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     """``input`` with the axes ``source`` moved to ``destination``."""
     x = to_tensor(input)
-    n = x.array.ndim
+    n = x._value.ndim
     source = source if isinstance(source, (tuple, list)) else (source,)
     destination = destination if isinstance(destination, (tuple, list)) else (destination,)
     src = [axis("movedim", d, n) for d in source]
@@ -183,34 +183,32 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 def squeeze(input: Any, dim: Any = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
     x = to_tensor(input)
-    chosen = set(axes("squeeze", dim, x.array.ndim)) if dim != () else set()
-    shape = tuple(n for i, n in enumerate(x.array.shape) if n != 1 or i not in chosen)
+    chosen = set(axes("squeeze", dim, x._value.ndim)) if dim != () else set()
+    shape = tuple(n for i, n in enumerate(x._value.shape) if n != 1 or i not in chosen)
     return ops.reshape(x, shape=shape)
 
 
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
     x = to_tensor(input)
-    d = axis("unsqueeze", dim, x.array.ndim + 1)
-    return ops.reshape(x, shape=(*x.array.shape[:d], 1, *x.array.shape[d:]))
+    d = axis("unsqueeze", dim, x._value.ndim + 1)
+    return ops.reshape(x, shape=(*x._value.shape[:d], 1, *x._value.shape[d:]))
 
 
 def expand(input: Any, *shape: Any) -> Tensor:
     """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
     x = to_tensor(input)
     wanted = integers("expand", shape)
-    lead = len(wanted) - x.array.ndim
+    lead = len(wanted) - x._value.ndim
     full = tuple(
-        x.array.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(wanted)
+        x._value.shape[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(wanted)
     )
     ok = lead >= 0 and all(
-        i < lead or s == x.array.shape[i - lead] or x.array.shape[i - lead] == 1
+        i < lead or s == x._value.shape[i - lead] or x._value.shape[i - lead] == 1
         for i, s in enumerate(full)
     )
     if not ok or any(s < 0 for s in full):
-        raise ValueError(
-            f"expand: `input` of shape {x.array.shape} cannot be stretched to {wanted}"
-        )
+        raise ValueError(f"expand: `input` of shape {x.shape} cannot be stretched to {wanted}")
     return ops.expand(x, shape=full)
 
 
@@ -221,13 +219,13 @@ def broadcast_to(input: Any, shape: Sequence[int]) -> Tensor:
 
 def expand_as(input: Any, other: Any) -> Tensor:
     """``input`` stretched to the shape of ``other``."""
-    return expand(input, to_tensor(other).array.shape)
+    return expand(input, to_tensor(other)._value.shape)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors stretched to their common shape."""
     xs = [to_tensor(x) for x in tensors]
-    shapes = [x.array.shape for x in xs]
+    shapes = [x._value.shape for x in xs]
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -239,11 +237,9 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     """``input`` summed down to ``size``, the reverse of broadcasting."""
     x = to_tensor(input)
     shape = integers("sum_to_size", size)
-    lead = x.array.ndim - len(shape)
-    if lead < 0 or any(n not in (1, x.array.shape[i + lead]) for i, n in enumerate(shape)):
-        raise ValueError(
-            f"sum_to_size: `input` of shape {x.array.shape} cannot be summed to {shape}"
-        )
+    lead = x._value.ndim - len(shape)
+    if lead < 0 or any(n not in (1, x._value.shape[i + lead]) for i, n in enumerate(shape)):
+        raise ValueError(f"sum_to_size: `input` of shape {x.shape} cannot be summed to {shape}")
     return ops.sum_to(x, shape=shape)
 
 
@@ -251,12 +247,12 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
     x = to_tensor(input)
     times = integers("repeat", repeats)
-    lead = len(times) - x.array.ndim
+    lead = len(times) - x._value.ndim
     if lead < 0 or any(n < 0 for n in times):
         raise ValueError(
-            f"repeat: `repeats` is {times}, expected at least {x.array.ndim} numbers, none negative"
+            f"repeat: `repeats` is {times}, expected at least {x.ndim} numbers, none negative"
         )
-    shape = (1,) * lead + x.array.shape
+    shape = (1,) * lead + x._value.shape
     between = tuple(v for n in shape for v in (1, n))
     stretched = tuple(v for r, n in zip(times, shape, strict=True) for v in (r, n))
     out = ops.expand(ops.reshape(x, shape=between), shape=stretched)
@@ -270,20 +266,24 @@ def tile(input: Any, *dims: Any) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
     x = to_tensor(input)
     times = integers("tile", dims)
-    return repeat(x, (1,) * (x.array.ndim - len(times)) + times)
+    return repeat(x, (1,) * (x._value.ndim - len(times)) + times)
 
 
 def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)
-    d = axis("repeat_interleave", 0 if dim is None else dim, x.array.ndim)
-    times = to_tensor(repeats).array
-    if times.dtype.kind not in "iu" or times.size not in (1, x.array.shape[d]) or (times < 0).any():
+    d = axis("repeat_interleave", 0 if dim is None else dim, x._value.ndim)
+    times = to_tensor(repeats)._array
+    if (
+        times.dtype.kind not in "iu"
+        or times.size not in (1, x._value.shape[d])
+        or (times < 0).any()
+    ):
         raise ValueError(
             f"repeat_interleave: `repeats` is {repeats!r}, expected one integer or "
-            f"{x.array.shape[d]}, none negative"
+            f"{x._value.shape[d]}, none negative"
         )
-    index = np.repeat(np.arange(x.array.shape[d]), times)
+    index = np.repeat(np.arange(x._value.shape[d]), times)
     return indexing.index_select(x, index, dim=d)
 
 
@@ -291,7 +291,7 @@ def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
     given = integers("flip", axes_, dims)
-    return ops.flip(x, dims=axes("flip", given, x.array.ndim) if given else ())
+    return ops.flip(x, dims=axes("flip", given, x._value.ndim) if given else ())
 
 
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
@@ -300,11 +300,11 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     by = integers("roll", (shifts,))
     if dims is None and len(by) == 1:
         flat = ops.roll(ravel(x), shifts=by, dims=(0,))
-        return ops.reshape(flat, shape=x.array.shape)
+        return ops.reshape(flat, shape=x._value.shape)
     along = () if dims is None else integers("roll", (dims,))
-    if len(by) != len(along) or not x.array.ndim:
+    if len(by) != len(along) or not x._value.ndim:
         raise ValueError(
             f"roll: `shifts` is {shifts} and `dims` is {dims}, expected one shift for each axis "
-            f"of `input` {x.array.shape} that is rolled"
+            f"of `input` {x.shape} that is rolled"
         )
-    return ops.roll(x, shifts=by, dims=tuple(axis("roll", d, x.array.ndim) for d in along))
+    return ops.roll(x, shifts=by, dims=tuple(axis("roll", d, x._value.ndim) for d in along))

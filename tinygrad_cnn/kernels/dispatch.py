@@ -3,8 +3,8 @@
 A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
 does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
 not fit (the reference raises the error). It must not write into its arguments, so that a call that
-fails can always be repeated by the reference. Some take arrays that are still `pending`; the
-reference gets them computed.
+fails can always be repeated by the reference. Some take arrays that are still to be computed
+(`lazy`); the reference gets them realized.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 
 from . import choice, reference, threads
 from .choice import chosen
-from .pending import Pending
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -31,6 +30,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channel_affine",
+    "channel_gradient",
     "channel_moments",
     "channel_sum",
     "conv2d",
@@ -74,6 +74,7 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "batch_norm": "norm",
     "batch_norm_backward": "norm_backward",
     "channel_affine": "norm",
+    "channel_gradient": "norm_backward",
     "channel_moments": "moments",
     "channel_sum": "norm",
     "conv2d": "conv",
@@ -123,7 +124,7 @@ def _give_up(name: str, error: Exception) -> None:
 
 
 def fuses(x: Any) -> bool:
-    """Return whether what is computed from x (n, c, h, w) may be left pending: compiled kernels are
+    """Return whether what is computed from x (n, c, h, w) may be left lazy: compiled kernels are
     in use for arrays like it.
     """
     if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
@@ -139,11 +140,6 @@ def fuses(x: Any) -> bool:
                 raise
             _give_up("conv2d", error)
     return _compiled["conv2d"] is not None
-
-
-def _computed(plain: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call NumPy's kernel, which takes arrays only."""
-    return plain(*[a.compute() if isinstance(a, Pending) else a for a in args], **kwargs)
 
 
 def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
@@ -182,40 +178,50 @@ def _size(x: Any, *_: Any, **__: Any) -> int:
     return size
 
 
-def _two_ways(plain: F, least: int = LEAST, size: Callable[..., int] = _size) -> F:
+def _two_ways(
+    plain: F, least: int = LEAST, size: Callable[..., int] = _size, hints: tuple[str, ...] = ()
+) -> F:
     """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
     its compiled twin.
+
+    `hints` are keyword arguments for the compiled kernel alone: what it may do beside.
     """
     name = plain.__name__
+
+    def by_numpy(*args: Any, **kwargs: Any) -> Any:
+        for hint in hints:
+            kwargs.pop(hint, None)
+        return plain(*[a.realize() if hasattr(a, "realize") else a for a in args], **kwargs)
 
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
         if x.dtype != _FLOAT32:
-            return plain(x, *args, **kwargs)
+            return by_numpy(x, *args, **kwargs)
         wanted = chosen.get()
         if wanted == "reference" or (wanted == "auto" and size(x, *args) < least):
-            return _computed(plain, x, *args, **kwargs)
+            return by_numpy(x, *args, **kwargs)
         try:
             compiled = _compiled[name] if name in _compiled else _load(name)
             if compiled is None:
-                return _computed(plain, x, *args, **kwargs)
+                return by_numpy(x, *args, **kwargs)
             result = compiled(x, *args, **kwargs)
         except MemoryError:
             raise
         except choice.NoCompiler:
             if wanted == "jit":
                 raise
-            return plain(x, *args, **kwargs)
+            return by_numpy(x, *args, **kwargs)
         except Exception as error:  # whatever compiling, linking or starting threads may raise
             if wanted == "jit":
                 raise
-            result = _computed(plain, x, *args, **kwargs)  # raises if the arguments were wrong
+            result = by_numpy(x, *args, **kwargs)  # raises if the arguments were wrong
             _give_up(name, error)
             return result
         if result is NotImplemented:
-            return _computed(plain, x, *args, **kwargs)
+            return by_numpy(x, *args, **kwargs)
         return result
 
+    call.hints = hints  # type: ignore[attr-defined]
     return cast(F, call)
 
 
@@ -226,13 +232,16 @@ adaptive_avg_pool2d_input = _two_ways(reference.adaptive_avg_pool2d_input, LEAST
 avg_pool2d = _two_ways(reference.avg_pool2d, LEAST_IMAGES)
 avg_pool2d_input = _two_ways(reference.avg_pool2d_input, LEAST_IMAGES)
 batch_norm = _two_ways(reference.batch_norm, LEAST_IMAGES)
-batch_norm_backward = _two_ways(reference.batch_norm_backward, LEAST_IMAGES)
+batch_norm_backward: Callable[..., Any] = _two_ways(reference.batch_norm_backward, LEAST_IMAGES)
 channel_affine = _two_ways(reference.channel_affine, LEAST_IMAGES)
+channel_gradient = _two_ways(reference.channel_gradient, LEAST_IMAGES)
 channel_moments = _two_ways(reference.channel_moments, LEAST_IMAGES)
 channel_sum = _two_ways(reference.channel_sum, LEAST_IMAGES)
-conv2d = _two_ways(reference.conv2d, LEAST_IMAGES)
-conv2d_input = _two_ways(reference.conv2d_input, LEAST_IMAGES)
-conv2d_weight = _two_ways(reference.conv2d_weight, LEAST_IMAGES)
+conv2d: Callable[..., Any] = _two_ways(reference.conv2d, LEAST_IMAGES, hints=("moments", "keep"))
+conv2d_input: Callable[..., Any] = _two_ways(
+    reference.conv2d_input, LEAST_IMAGES, hints=("relu_input",)
+)
+conv2d_weight: Callable[..., Any] = _two_ways(reference.conv2d_weight, LEAST_IMAGES)
 embed = _two_ways(reference.embed)
 layer_norm = _two_ways(reference.layer_norm)
 layer_norm_backward = _two_ways(reference.layer_norm_backward)
@@ -253,7 +262,7 @@ matmul = _two_ways(
     LEAST_PRODUCT,
     lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
 )
-max_pool2d = _two_ways(reference.max_pool2d, LEAST_IMAGES)
+max_pool2d: Callable[..., Any] = _two_ways(reference.max_pool2d, LEAST_IMAGES)
 max_pool2d_gather = _two_ways(reference.max_pool2d_gather, LEAST_IMAGES)
 max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter, LEAST_IMAGES)
 mul = _two_ways(reference.mul, LEAST_PASS)

@@ -338,8 +338,7 @@ def _draw_dtype(tensor: Tensor) -> Any:
 
 
 def _fill(tensor: Tensor, values: np.ndarray[Any, Any], by: str) -> Tensor:
-    np.copyto(tensor.array, values, casting="unsafe")
-    tensor.bump(f"init.{by}")
+    np.copyto(tensor._written_by(f"init.{by}"), values, casting="unsafe")
     return tensor
 
 

@@ -141,7 +141,7 @@ class Embedding(Module):
         """Draw the table anew."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
-            self.weight.array[self.padding_idx] = 0
+            self.weight._written_by("reset_parameters")[self.padding_idx] = 0
 
     def forward(self, input: Tensor) -> Tensor:
         """Look the rows up: (...) to (..., embedding_dim)."""

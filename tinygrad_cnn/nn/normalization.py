@@ -93,8 +93,7 @@ class _BatchNorm(Module):
         if self.training and self.track_running_stats:
             count = self.num_batches_tracked
             if count is not None:
-                np.add(count.array, 1, out=count.array)
-                count.bump("BatchNorm.forward")
+                np.add(count._array, 1, out=count._written_by("BatchNorm.forward"))
                 if factor is None:  # a plain average over all batches so far
                     factor = 1.0 / count.item()
         elif from_batch:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Parameter"]
@@ -35,16 +36,15 @@ class Parameter(Tensor):
         if data is None:
             data = np.empty(0, np.float32)
         if isinstance(data, Tensor):
-            self.array, self.version = data.array, data.version
+            self._value, self.storage = data._array, data.storage
         elif isinstance(data, np.ndarray):
-            self.array, self.version = data, [0, None]
+            self._value, self.storage = np.asarray(data), Storage()
+            self.storage.expose()  # the array is the caller's
         else:
             raise TypeError(
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
-        self.node = self.pending = None
-        self.view_of = self.box = None
-        self._grad = None
+        self.node = self.view_of = self._saved = self._grad = None
         if requires_grad:
             self.want_gradient(True)
 

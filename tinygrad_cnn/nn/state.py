@@ -82,16 +82,15 @@ def load(module: Module, state: Mapping[str, Any], strict: bool) -> Incompatible
             "loaded:\n  " + "\n  ".join(problems)
         )
     for name, array in arrays.items():
-        target = targets[name]
-        np.copyto(target.array, array, casting="same_kind")
-        target.bump("load_state_dict")
+        values = targets[name]._written_by("load_state_dict")
+        np.copyto(values, array, casting="same_kind")
     return keys
 
 
 def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
     """Return the values of a tensor of ours, an array, or anything that turns into one."""
     if isinstance(value, Tensor):
-        return value.array
+        return value._array
     if isinstance(value, np.ndarray | np.generic | bool | int | float) or hasattr(
         value, "__array__"
     ):

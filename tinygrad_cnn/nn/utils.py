@@ -50,7 +50,7 @@ def clip_grad_norm_(
     if not grads:
         return tensor(0.0)
     p = float(norm_type)
-    arrays = [g.array for g in grads]
+    arrays = [g._array for g in grads]
     if p == math.inf:
         total = max(float(np.abs(a).max(initial=0.0)) for a in arrays)
     elif p == 2:
@@ -66,8 +66,7 @@ def clip_grad_norm_(
     factor = max_norm / (total + 1e-6)
     if not factor >= 1.0:  # a nan, too, is passed on
         for g in grads:
-            np.multiply(g.array, factor, out=g.array)
-            g.bump("clip_grad_norm_")
+            np.multiply(g._array, factor, out=g._written_by("clip_grad_norm_"))
     return from_numpy(np.asarray(total, dtype=arrays[0].dtype))
 
 
@@ -82,8 +81,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     tensor([ 3.0000, -3.5000])
     """
     for g in _gradients(parameters):
-        np.clip(g.array, -clip_value, clip_value, out=g.array)
-        g.bump("clip_grad_value_")
+        np.clip(g._array, -clip_value, clip_value, out=g._written_by("clip_grad_value_"))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Affine, Gated, Masked, Scattered, Total, Weighed, computed
+from tinygrad_cnn.kernels import lazy
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
@@ -32,34 +32,26 @@ def _relu_backward_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g, out: relu_backward(g, out), None),
-    takes=("dy", "out"),
-    takes_sums=True,
+    lazy=("dy", "out"),
     samples=_relu_backward_samples,
 )
-def relu_backward(dy: Any, out: Any) -> Any:
+def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
     """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
-    if isinstance(out, Affine) and not is_recording() and dy.dtype == out.dtype:
-        if isinstance(dy, Weighed) and dy.by is out:
-            return Masked(dy.g, out, dy.sums)
-        return Masked(dy if isinstance(dy, Scattered) else computed(dy), out)
-    if isinstance(dy, Total) and isinstance(out, np.ndarray) and not is_recording():
-        return Gated(dy, out)
-    return kernels.relu_backward(computed(dy), computed(out))
+    return lazy.select(dy, out)
 
 
 @op(
     vjp=lambda g, y: relu_backward(g, y),
-    takes=("x",),
-    takes_sums=True,
+    lazy=("x",),
     samples=unary(away_from=0),
 )
-def relu(x: Array | Affine | Total) -> Array | Affine:
+def relu(x: Array | Lazy) -> Array | Lazy:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
-    return x.clipped("relu") if isinstance(x, Affine) else kernels.relu(x)  # type: ignore[arg-type]
+    return lazy.relu(x)
 
 
 @op(
-    vjp=(lambda g, x, negative_slope: where(wrap(x.array > 0), g, g * negative_slope),),
+    vjp=(lambda g, x, negative_slope: where(wrap(x._array > 0), g, g * negative_slope),),
     joint=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
     samples=lambda draw: Sample(
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
@@ -71,7 +63,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
 
 
 def _elu_rule(g: Any, x: Any, alpha: float) -> Any:
-    positive = wrap(x.array > 0)
+    positive = wrap(x._array > 0)
     return where(positive, g, g * (alpha * exp(where(positive, 0.0, x))))
 
 
@@ -144,7 +136,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
 
 
 def _softplus_rule(g: Any, x: Any, beta: float, threshold: float) -> Any:
-    return where(wrap(x.array * beta > threshold), g, g * sigmoid(x * beta))
+    return where(wrap(x._array * beta > threshold), g, g * sigmoid(x * beta))
 
 
 @op(

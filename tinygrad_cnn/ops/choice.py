@@ -37,7 +37,7 @@ def raw(x: Any) -> Any:
 
 def zeros_like(g: Any) -> Any:
     """Zeros of the shape and dtype of ``g``, as a constant."""
-    return wrap(np.zeros_like(g.array))
+    return wrap(np.zeros_like(g._array))
 
 
 NO_BROADCAST = (
@@ -49,7 +49,7 @@ def _sign(x: Array) -> Array:
     return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
 
 
-@op(vjp=lambda g, x: g * wrap(_sign(x.array)), samples=unary(away_from=0))
+@op(vjp=lambda g, x: g * wrap(_sign(x._array)), samples=unary(away_from=0))
 def abs(x: Array) -> Array:
     """Elementwise absolute value; the derivative at 0 is 0."""
     return np.abs(x)
@@ -133,11 +133,11 @@ def where(condition: Array, a: Array, b: Array) -> Array:
 
 
 def _clamp_rule(g: Any, x: Any, min: float | None, max: float | None) -> Any:
-    inside = np.ones(x.array.shape, np.bool_)
+    inside = np.ones(x._value.shape, np.bool_)
     if min is not None:
-        inside &= x.array >= min
+        inside &= x._array >= min
     if max is not None:
-        inside &= x.array <= max
+        inside &= x._array <= max
     return where(wrap(inside), g, 0.0)
 
 

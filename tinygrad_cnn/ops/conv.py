@@ -16,10 +16,9 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.kernels.pending import Affine, Weighed, computed
+from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.ops.norm import channel_sum
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
@@ -27,7 +26,6 @@ __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 Border = tuple[Pair, Pair]
-Lazy = Any  # an array, or an `Affine` that is still to be computed
 
 _PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 
@@ -68,17 +66,14 @@ def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
 def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
     gx = gw = gbias = None
     if needs[0]:
-        by = x if isinstance(x, Affine) and x.relu else None
-        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], by=by, **_shared(params))
-        if by is not None:
-            gx = gx.g if gx.sums is None else Weighed(gx.g, by, gx.sums)
+        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], relu_input=x, **_shared(params))
     with_bias = len(needs) > 2 and needs[2]
     if needs[1]:
         gw = kernels.conv2d_weight(g, x, bias=with_bias, **_to_filters(shapes, params))
         if with_bias:
             gw, gbias = gw
     elif with_bias:
-        gbias = kernels.channel_sum(computed(g))
+        gbias = kernels.channel_sum(realize(g))
     return gx, gw, gbias
 
 
@@ -89,8 +84,7 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
         lambda g: channel_sum(g),
     ),
     joint=_conv2d_joint,
-    takes=("g", "x"),
-    offers=("moments",),
+    lazy=("g", "x"),
     quiet=True,
     samples=_conv2d_samples,
     errors=(
@@ -106,7 +100,7 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
     ),
 )
 def conv2d(
-    x: Lazy,
+    x: Array | Lazy,
     w: Array,
     bias: Array | None = None,
     *,
@@ -114,20 +108,18 @@ def conv2d(
     padding: Border,
     dilation: Pair,
     groups: int,
-) -> Array | Saved:
+) -> Array | Lazy:
     """Cross-correlation of ``x`` (n, c, h, w) with ``w`` (f, c/groups, kh, kw) → (n, f, oh, ow).
 
-    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros. Where
-    it costs little, mean and variance of the result's channels are offered to a batch
-    normalisation that may follow.
+    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros.
     """
-    geometry: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    recording = is_recording()
-    if recording and kernels.fuses(x):
-        out, moments = kernels.conv2d(x, w, bias, moments=True, **geometry)
-        return Saved(out, moments=moments)
-    out = kernels.conv2d(x, w, bias, keep=not recording, **geometry)
-    return out  # type: ignore[no-any-return]
+    training = is_recording()
+    out: Array | Lazy = kernels.conv2d(
+        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        moments=training and kernels.fuses(x),  # for a normalisation that may follow
+        keep=not training,
+    )  # fmt: skip
+    return out
 
 
 def _size(kernel: Any, params: dict[str, Any], x: Any) -> Pair:
@@ -182,13 +174,13 @@ def _conv2d_weight_samples(draw: Draw) -> Sample:
         lambda g, x, params: conv2d(x, g, **_shared(params)),
         lambda g, dy, shapes, params: conv2d_input(dy, g, size=shapes[1][2:], **_shared(params)),
     ),
-    takes=("x",),
+    lazy=("x",),
     quiet=True,
     samples=_conv2d_weight_samples,
 )
 def conv2d_weight(
     dy: Array,
-    x: Lazy,
+    x: Array | Lazy,
     *,
     kernel_size: Pair,
     stride: Pair,

@@ -14,7 +14,8 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.kernels.pending import Pending, Total
+from tinygrad_cnn.kernels import lazy
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
 
 __all__ = [
@@ -55,13 +56,7 @@ LARGE = 1 << 13  # numbers: below, to ask who should add them costs more than th
 
 def _alike(a: Any, b: Any) -> bool:
     """Whether two arrays of one shape are so large that it matters who adds them."""
-    return type(a) is np.ndarray and type(b) is np.ndarray and a.size >= LARGE and _same_kind(a, b)
-
-
-def _same_kind(a: Any, b: Any) -> bool:
-    """Whether both are arrays, computed or not, of one shape and dtype."""
-    kinds = (np.ndarray, Pending)
-    both = isinstance(a, kinds) and isinstance(b, kinds)
+    both = type(a) is np.ndarray and type(b) is np.ndarray and a.size >= LARGE
     return both and bool(a.shape == b.shape and a.dtype == b.dtype)
 
 
@@ -70,18 +65,16 @@ def _same_kind(a: Any, b: Any) -> bool:
     broadcasts=True,
     promotes="common",
     quiet=True,
-    waits=True,
-    takes=("a", "b"),
+    lazy=("a", "b"),
     samples=binary(),
     errors=NO_BROADCAST,
 )
-def add(a: Any, b: Any) -> Array | Total:
+def add(a: Any, b: Any) -> Array | Lazy:
     """Elementwise sum ``a + b``."""
-    if isinstance(a, Pending) or isinstance(b, Pending):
-        if _same_kind(a, b):
-            both = kernels.fuses(a) and a is not b
-            return Total(a, b, ("add",)) if both else kernels.add(a, b)
-        a, b = (x.compute() if isinstance(x, Pending) else x for x in (a, b))
+    found = lazy.add(a, b)
+    if found is not None:
+        return found
+    a, b = lazy.realize(a), lazy.realize(b)
     return kernels.add(a, b) if _alike(a, b) else np.add(a, b)
 
 

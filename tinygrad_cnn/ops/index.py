@@ -111,7 +111,7 @@ def _winners(index: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
 def _put_value_rule(g: Any, index: Any, shapes: Any) -> Any:
     part = getitem(g, index=index)
     if not is_basic(index):
-        part = part * wrap(_winners(index, shapes[0], part.array.shape).astype(g.array.dtype))
+        part = part * wrap(_winners(index, shapes[0], part._value.shape).astype(g._value.dtype))
     return part
 
 
@@ -151,7 +151,7 @@ def _replay_samples(draw: Draw) -> Sample:
 
 
 def _zeros(shape: tuple[int, ...], like: Any) -> Any:
-    return wrap(np.zeros(shape, like.array.dtype))
+    return wrap(np.zeros(shape, like._value.dtype))
 
 
 @op(
@@ -235,8 +235,8 @@ def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
 
 def _scatter_source_rule(g: Any, index: Any, dim: int) -> Any:
     part = gather(g, index, dim=dim)
-    stays = _winners(_mesh(index.array, dim), g.array.shape, index.array.shape)
-    return part * wrap(stays.astype(g.array.dtype))
+    stays = _winners(_mesh(index._array, dim), g._value.shape, index._value.shape)
+    return part * wrap(stays.astype(g._value.dtype))
 
 
 @op(

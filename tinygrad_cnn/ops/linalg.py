@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 def _mT(x: Any) -> Any:  # PyTorch's name for the matrix transpose
-    n = x.array.ndim
+    n = x._value.ndim
     return permute(x, dims=(*range(n - 2), n - 1, n - 2))
 
 
@@ -51,7 +51,7 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def _column_sum(g: Any) -> Any:
-    return g.sum_to_size(g.array.shape[1:])
+    return g.sum_to_size(g._value.shape[1:])
 
 
 def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:

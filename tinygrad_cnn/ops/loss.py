@@ -24,7 +24,7 @@ def _reference(x: Any, labels: Any, counts: Any, *, smoothing: float, factor: fl
     at = gather(logp, reshape(labels, shape=(-1, 1)), dim=1)
     loss = reshape(at, shape=(-1,)) * (smoothing - 1)
     if smoothing:
-        loss = loss - sum(logp, dim=(1,)) * (smoothing / x.array.shape[1])
+        loss = loss - sum(logp, dim=(1,)) * (smoothing / x._value.shape[1])
     if counts is not None:
         loss = where(counts, loss, 0.0)
     return loss if factor is None else sum(loss, dim=(0,)) * factor

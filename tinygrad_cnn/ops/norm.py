@@ -13,7 +13,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.kernels.pending import Affine
+from tinygrad_cnn.kernels.lazy import Lazy, realize, scale_shift, stays_lazy
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
@@ -23,16 +23,9 @@ __all__ = ["batch_norm", "channel_affine", "channel_sum", "layer_norm"]
 Array = np.ndarray[Any, Any]
 
 
-def _waits(x: Array, *vectors: Array | None) -> bool:
-    """Whether an affine map of the channels of ``x`` is left to the operation that reads it."""
-    return kernels.fuses(x) and all(
-        v is None or (v.shape == x.shape[1:2] and v.dtype == x.dtype) for v in vectors
-    )
-
-
 def _per_channel(v: Any, ndim: int) -> Any:
     """``v`` (c,) as (c, 1, 1), to broadcast against (n, c, h, w)."""
-    return reshape(v, shape=(v.array.shape[0], *(1,) * (ndim - 2)))
+    return reshape(v, shape=(v.shape[0], *(1,) * (ndim - 2)))
 
 
 def _channel_samples(draw: Draw) -> Sample:
@@ -63,25 +56,26 @@ def _affine_samples(draw: Draw) -> Sample:
         lambda g, x: channel_sum(mul(g, x)),
         lambda g: channel_sum(g),
     ),
-    waits=True,
+    lazy=("x",),
     quiet=True,
     samples=_affine_samples,
 )
-def channel_affine(x: Array, scale: Array, shift: Array | None = None) -> Array | Affine:
+def channel_affine(x: Array | Lazy, scale: Array, shift: Array | None = None) -> Array | Lazy:
     """``x * scale + shift``, one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
     shift = np.zeros_like(scale) if shift is None else shift
-    if _waits(x, scale, shift):
-        return Affine(x, scale.copy(), shift.copy(), relu=False, names=("channel_affine",))
-    return kernels.channel_affine(x, scale, shift)
+    if stays_lazy(x, scale, shift):
+        return scale_shift(x, scale.copy(), shift.copy())  # type: ignore[arg-type]
+    found: Array = kernels.channel_affine(realize(x), scale, shift)
+    return found
 
 
 # ---- batch norm ----------------------------------------------------------------------------
 
 
 def _batch_norm_reference(
-    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None, moments: Any = None
+    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None
 ) -> Any:
-    ndim = x.array.ndim
+    ndim = x.ndim
     dim = (0, *range(2, ndim))
     centred = x - mean(x, dim=dim, keepdim=True)
     y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
@@ -90,8 +84,10 @@ def _batch_norm_reference(
     return y if bias is None else y + _per_channel(bias, ndim)
 
 
-def _batch_norm_backward(g: Array, x: Array, weight: Any, mean: Array, invstd: Array) -> Any:
-    return kernels.batch_norm_backward(g, x, weight, mean, invstd, pending=kernels.fuses(x))
+def _batch_norm_backward(
+    g: Array | Lazy, x: Array | Lazy, weight: Any, mean: Array, invstd: Array
+) -> Any:
+    return kernels.batch_norm_backward(g, x, weight, mean, invstd)
 
 
 def _batch_norm_samples(draw: Draw) -> Sample:
@@ -105,34 +101,33 @@ def _batch_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_batch_norm_backward,
     reference=_batch_norm_reference,
-    waits=True,
-    takes=("g",),
+    lazy=("g", "x"),
     quiet=True,
     samples=_batch_norm_samples,
 )
 def batch_norm(
-    x: Array,
+    x: Array | Lazy,
     weight: Array | None = None,
     bias: Array | None = None,
     *,
     eps: float,
     statistics: list[Array] | None = None,
-    moments: tuple[Array, Array] | None = None,
 ) -> Saved:
     """``x`` (n, c, ...) with mean 0 and variance 1 in each channel, times ``weight`` plus ``bias``.
 
     Ioffe & Szegedy, 2015. The variance is the biased one. A list given as ``statistics`` receives
-    the batch's mean and variance, each (c,). ``moments`` are these, if they are known already.
+    the batch's mean and variance, each (c,).
     """
     y: Any
-    if _waits(x, weight, bias):
-        mean, var = kernels.channel_moments(x) if moments is None else moments
+    if stays_lazy(x, weight, bias):
+        known = x.stats and x.stats.get("moments")  # type: ignore[union-attr]
+        mean, var = known or kernels.channel_moments(realize(x))
         invstd = 1 / np.sqrt(var + x.dtype.type(eps))
         scale = invstd if weight is None else invstd * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        y = Affine(x, scale, shift, relu=False, names=("batch_norm",))
+        y = scale_shift(x, scale, shift)  # type: ignore[arg-type]
     else:
-        y, mean, invstd, var = kernels.batch_norm(x, weight, bias, eps=eps)
+        y, mean, invstd, var = kernels.batch_norm(realize(x), weight, bias, eps=eps)
     if statistics is not None:
         statistics.extend((mean, var))
     return Saved(y, mean=mean, invstd=invstd)
@@ -142,7 +137,7 @@ def batch_norm(
 
 
 def _layer_norm_reference(x: Any, weight: Any, bias: Any, *, ndim: int, eps: float) -> Any:
-    dim = tuple(range(x.array.ndim - ndim, x.array.ndim))
+    dim = tuple(range(x._value.ndim - ndim, x._value.ndim))
     centred = x - mean(x, dim=dim, keepdim=True)
     y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
     if weight is not None:

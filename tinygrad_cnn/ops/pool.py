@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.kernels.pending import Scattered
+from tinygrad_cnn.kernels.lazy import Lazy, realize, unpool
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -63,7 +62,7 @@ def _without_size(params: dict[str, Any]) -> dict[str, Any]:
 
 @op(
     vjp=_choice_rule,
-    takes=("x",),
+    lazy=("x",),
     samples=_max_pool2d_samples,
     errors=(
         ErrorSample(
@@ -81,7 +80,7 @@ def _without_size(params: dict[str, Any]) -> dict[str, Any]:
     ),
 )
 def max_pool2d(
-    x: Any,  # an array, or an `Affine` that is still to be computed
+    x: Array | Lazy,
     *,
     kernel_size: Pair,
     stride: Pair,
@@ -142,11 +141,12 @@ def _scatter_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g, index, params: max_pool2d_gather(g, index, **_without_size(params)), None),
+    lazy=("dy",),
     quiet=True,
     samples=_scatter_samples,
 )
 def max_pool2d_scatter(
-    dy: Array,
+    dy: Array | Lazy,
     index: Array,
     *,
     size: Pair,
@@ -155,14 +155,14 @@ def max_pool2d_scatter(
     padding: Pair,
     dilation: Pair,
     ceil_mode: bool,
-) -> Array | Scattered:
+) -> Array | Lazy:
     """The adjoint of `max_pool2d_gather`: each value of ``dy`` goes to the place chosen for it."""
     tiled = kernel_size == stride and padding == (0, 0) and dilation == (1, 1)
     tiled = tiled and size == tuple(np.multiply(dy.shape[2:], kernel_size))
-    if tiled and index.dtype == np.uint8 and kernels.fuses(dy) and not is_recording():
-        return Scattered(dy, index, size, kernel_size)
+    if tiled and index.dtype == np.uint8 and type(dy) is Lazy and kernels.fuses(dy):
+        return unpool(dy, index, size, kernel_size)
     return kernels.max_pool2d_scatter(
-        dy,
+        realize(dy),
         index,
         size=size,
         kernel_size=kernel_size,

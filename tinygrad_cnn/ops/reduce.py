@@ -99,7 +99,7 @@ def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
-    if np.all(x.array != 0):
+    if np.all(x._array != 0):
         return g * _spread(y, shapes, dim, keepdim) / x
     # Products of all others, by brute force: n copies of the n reduced elements, each with the
     # element itself replaced by 1. Exact at zeros, to any order.
@@ -154,7 +154,7 @@ def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 def _std_rule(
     g: Any, x: Any, y: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool
 ) -> Any:
-    flat = wrap(y.array == 0)
+    flat = wrap(y._array == 0)
     half = where(flat, 0.0, g) / (2.0 * where(flat, 1.0, y))
     return _var_rule(half, x, shapes, dim, correction, keepdim)
 
@@ -173,11 +173,11 @@ def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 
 
 def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    extreme = y.array.reshape(_kept(shapes[0], dim))
-    hit = x.array == extreme
-    hit |= np.isnan(x.array) & np.isnan(extreme)
+    extreme = y._array.reshape(_kept(shapes[0], dim))
+    hit = x._array == extreme
+    hit |= np.isnan(x._array) & np.isnan(extreme)
     share = hit / np.maximum(_add(hit, dim, keepdims=True), 1)
-    return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g.array.dtype))
+    return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g._value.dtype))
 
 
 @op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
@@ -193,7 +193,7 @@ def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 
 def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    at_zero = wrap(y.array == 0)
+    at_zero = wrap(y._array == 0)
     unit = where(at_zero, 0.0, g) / where(at_zero, 1.0, y)
     return _spread(unit, shapes, dim, keepdim) * x
 
@@ -215,12 +215,12 @@ def cumsum(x: Array, *, dim: int) -> Array:
 
 
 def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
-    if np.all(x.array != 0):
+    if np.all(x._array != 0):
         return flip(cumsum(flip(g * y, dims=(dim,)), dim=dim), dims=(dim,)) / x
     # as in _prod_rule, for each of the n products: the other factors, with ones from its end on
     n, last = shapes[0][dim], len(shapes[0]) - 1
     front = x.transpose(dim, last)  # (..., n)
-    lead = front.array.shape[:-1]
+    lead = front._value.shape[:-1]
     used = wrap(np.tri(n, dtype=np.bool_))
     factors = where(used, front.reshape((*lead, 1, n)), 1.0)  # (..., product, factor)
     products = prod(factors, dim=(last + 1,))  # (..., product)
@@ -255,7 +255,7 @@ def shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
 
 
 def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    y = _spread(where(wrap(np.isneginf(y.array)), 0.0, y), shapes, dim, keepdim)
+    y = _spread(where(wrap(np.isneginf(y._array)), 0.0, y), shapes, dim, keepdim)
     return _spread(g, shapes, dim, keepdim) * exp(x - y)
 
 

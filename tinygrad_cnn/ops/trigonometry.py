@@ -72,7 +72,7 @@ def atan(x: Array) -> Array:
 def _square_distance(a: Any, b: Any) -> Any:
     """``a² + b²``, but 1 at the origin, where the angle's derivative is meant as 0."""
     square = a * a + b * b
-    return where(wrap(square.array == 0), 1.0, square)
+    return where(wrap(square._array == 0), 1.0, square)
 
 
 @op(

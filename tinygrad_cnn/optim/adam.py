@@ -90,15 +90,15 @@ class Adam(Optimizer):
         group: dict[str, Any],
     ) -> None:
         """Change ``param`` in place."""
-        values = param.array
+        values = param._array
         if not state:
             state["step"] = from_numpy(np.zeros((), np.float32))
             state["exp_avg"] = from_numpy(np.zeros_like(values))
             state["exp_avg_sq"] = from_numpy(np.zeros_like(values))
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = from_numpy(np.zeros_like(values))
-        state["step"].array += 1
-        t = float(state["step"].array)
+        by = f"{self._name()}.step"
+        t = _next_step(state, by)
         # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
         lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
@@ -107,7 +107,7 @@ class Adam(Optimizer):
         moments = [state["exp_avg"], state["exp_avg_sq"]]
         if group["amsgrad"]:
             moments.append(state["max_exp_avg_sq"])
-        for g, w, m, v, *largest in blocks(grad, values, *(x.array for x in moments)):
+        for g, w, m, v, *largest in blocks(grad, values, *(x._written_by(by) for x in moments)):
             s = self._scratch.like(w)
             if group["maximize"] or (decay and not self.decoupled):
                 g = self._decayed(w, g, 0.0 if self.decoupled else decay, group["maximize"])
@@ -128,8 +128,6 @@ class Adam(Optimizer):
             np.divide(m, s, out=s)
             np.multiply(s, size, out=s)
             np.subtract(w, s, out=w)
-        for held in (state["step"], *moments):
-            held.bump(f"{self._name()}.step")
 
     def update_together(
         self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
@@ -138,16 +136,16 @@ class Adam(Optimizer):
         if type(self).update is not Adam.update:
             return False  # somebody's own formula
         states = [self.state[p] for p, _ in given]
-        steps = {float(s["step"].array) if s else 0.0 for s in states}
+        steps = {float(s["step"]._array) if s else 0.0 for s in states}
         if group["amsgrad"] or len(steps) != 1 or 0.0 in steps:
             return False  # the first step makes the states
-        t = steps.pop() + 1
+        t, by = steps.pop() + 1, f"{self._name()}.step"
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
         done = kernels.step(
             "adam",
             [
-                (p.array, g, s["exp_avg"].array, s["exp_avg_sq"].array)
+                (p._array, g, s["exp_avg"]._written_by(by), s["exp_avg_sq"]._written_by(by))
                 for (p, g), s in zip(given, states, strict=True)
             ],
             size=lr / (1.0 - beta1**t),
@@ -160,11 +158,8 @@ class Adam(Optimizer):
             maximize=bool(group["maximize"]),
         )
         if done:
-            by = f"{self._name()}.step"
             for state in states:
-                state["step"].array += 1
-                for held in (state["step"], state["exp_avg"], state["exp_avg_sq"]):
-                    held.bump(by)
+                _next_step(state, by)
         return done
 
     def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
@@ -204,3 +199,10 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+def _next_step(state: dict[str, Any], by: str) -> float:
+    """Count one step more, and return the count."""
+    step = state["step"]._written_by(by)
+    step += 1
+    return float(step)

@@ -74,13 +74,13 @@ class Lion(Optimizer):
         group: dict[str, Any],
     ) -> None:
         """Change ``param`` in place."""
-        values = param.array
+        values = param._array
         if not state:
             state["exp_avg"] = from_numpy(np.zeros_like(values))
         # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
-        for g, w, m in blocks(grad, values, state["exp_avg"].array):
+        for g, w, m in blocks(grad, values, state["exp_avg"]._written_by("Lion.step")):
             s = self._scratch.like(w)
             if group["maximize"]:
                 g = np.negative(g, out=self._scratch.like(w, 1))
@@ -94,4 +94,3 @@ class Lion(Optimizer):
             np.sign(s, out=s)
             np.multiply(s, lr, out=s)
             np.subtract(w, s, out=w)
-        state["exp_avg"].bump("Lion.step")

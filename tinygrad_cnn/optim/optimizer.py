@@ -143,8 +143,7 @@ class Optimizer:
                 if set_to_none:
                     param.grad = None
                 elif param.grad is not None:
-                    param.grad.array.fill(0)
-                    param.grad.bump("zero_grad")
+                    param.grad._written_by("zero_grad").fill(0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient.
@@ -158,12 +157,12 @@ class Optimizer:
         self.step_count += 1
         by = f"{self._name()}.step"
         for group in self.param_groups:
-            given = [(p, p._grad.array) for p in group["params"] if p._grad is not None]
+            given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
+            for param, _ in given:
+                param._written_by(by)
             if not self.update_together(given, group):
                 for param, grad in given:
                     self.update(param, grad, self.state[param], group)
-            for param, _ in given:
-                param.bump(by)
         return loss
 
     def update_together(
@@ -284,7 +283,7 @@ def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
 def _copied(name: str, value: Any, param: Tensor) -> Any:
     """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
     if isinstance(value, Tensor):
-        value = value.array
+        value = value._array
     if not isinstance(value, np.ndarray | np.generic):
         return copy.deepcopy(value)
     array = np.asarray(value)

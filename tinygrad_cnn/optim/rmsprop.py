@@ -80,7 +80,7 @@ class RMSprop(Optimizer):
         group: dict[str, Any],
     ) -> None:
         """Change ``param`` in place."""
-        w = param.array
+        w = param._array
         lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
         alpha, momentum = float(group["alpha"]), float(group["momentum"])
         if not state:
@@ -90,24 +90,24 @@ class RMSprop(Optimizer):
                 state["momentum_buffer"] = from_numpy(np.zeros_like(w))
             if group["centered"]:
                 state["grad_avg"] = from_numpy(np.zeros_like(w))
-        state["step"].array += 1
+        for held in state.values():
+            held._written_by("RMSprop.step")
+        np.add(state["step"]._array, 1, out=state["step"]._array)
         g = -grad if group["maximize"] else grad
         if decay:
             g = g + decay * w
-        square = state["square_avg"].array
+        square = state["square_avg"]._array
         square *= alpha
         square += (1.0 - alpha) * g * g
         spread = square
         if group["centered"]:
-            mean = state["grad_avg"].array
+            mean = state["grad_avg"]._array
             mean += (1.0 - alpha) * (g - mean)
             spread = square - mean * mean
         direction = g / (np.sqrt(spread) + eps)
         if momentum > 0:
-            buffer = state["momentum_buffer"].array
+            buffer = state["momentum_buffer"]._array
             buffer *= momentum
             buffer += direction
             direction = buffer
         w -= lr * direction
-        for held in state.values():
-            held.bump("RMSprop.step")

@@ -91,7 +91,7 @@ class SGD(Optimizer):
         lr, momentum = float(group["lr"]), float(group["momentum"])
         decay, keep = float(group["weight_decay"]), 1.0 - float(group["dampening"])
         nesterov, maximize = group["nesterov"], group["maximize"]
-        values = param.array
+        values = param._array
         if momentum == 0:
             for g, w in blocks(grad, values):
                 s = self._scratch.like(w)
@@ -102,7 +102,7 @@ class SGD(Optimizer):
         first = buffer is None
         if buffer is None:
             buffer = state["momentum_buffer"] = from_numpy(np.empty_like(values))
-        for g, w, b in blocks(grad, values, buffer.array):
+        for g, w, b in blocks(grad, values, buffer._written_by("SGD.step")):
             s = self._scratch.like(w)
             d = _decayed(w, g, s, decay, maximize)
             if first:
@@ -120,7 +120,6 @@ class SGD(Optimizer):
             else:
                 np.multiply(b, lr, out=s)
             np.subtract(w, s, out=w)
-        buffer.bump("SGD.step")
 
     def update_together(
         self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
@@ -129,16 +128,16 @@ class SGD(Optimizer):
         if type(self).update is not SGD.update:
             return False  # somebody's own formula
         momentum = float(group["momentum"])
-        rows: list[tuple[np.ndarray[Any, Any], ...]] = [(p.array, g) for p, g in given]
-        buffers: list[Tensor] = []
+        rows: list[tuple[np.ndarray[Any, Any], ...]] = [(p._array, g) for p, g in given]
+        buffers: list[np.ndarray[Any, Any]] = []
         if momentum:
             for param, _ in given:
                 buffer = self.state[param].get("momentum_buffer")
                 if buffer is None:
                     return False  # the first step makes them
-                buffers.append(buffer)
-            rows = [(*row, b.array) for row, b in zip(rows, buffers, strict=True)]
-        done = kernels.step(
+                buffers.append(buffer._written_by("SGD.step"))
+            rows = [(*row, b) for row, b in zip(rows, buffers, strict=True)]
+        return kernels.step(
             "sgd",
             rows,
             lr=float(group["lr"]),
@@ -148,10 +147,6 @@ class SGD(Optimizer):
             nesterov=bool(group["nesterov"]),
             maximize=bool(group["maximize"]),
         )
-        if done:
-            for buffer in buffers:
-                buffer.bump("SGD.step")
-        return done
 
 
 def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:

@@ -221,7 +221,7 @@ def _run(function: Any, inputs: Any, kwargs: dict[str, Any], backward: bool) -> 
     outputs = [t for t in _tensors(function(*inputs, **kwargs)) if t.node is not None]
     leaves = _leaves(outputs) if backward else []
     if leaves:
-        ones = [wrap(np.ones_like(t.array)) for t in outputs]
+        ones = [wrap(np.ones_like(t._array)) for t in outputs]
         grad(outputs, leaves, ones, allow_unused=True)
 
 
@@ -256,15 +256,14 @@ def _leaves(outputs: Sequence[Variable]) -> list[Variable]:
 def _unchanged(function: Any) -> Iterator[None]:
     """Put buffers (running statistics) and random generators back afterwards."""
     buffers = list(function.buffers()) if isinstance(function, Module) else []
-    values = [b.array.copy() for b in buffers]
+    values = [b._array.copy() for b in buffers]
     generator = get_rng_state()
     try:
         yield
     finally:
         set_rng_state(generator)
         for buffer, value in zip(buffers, values, strict=True):
-            buffer.array[...] = value
-            buffer.bump("profile_lines")
+            buffer._written_by("profile_lines")[...] = value
 
 
 def _layer(event: Event) -> str:

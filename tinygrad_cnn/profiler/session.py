@@ -116,7 +116,7 @@ class Session:
         finally:
             since = self._end(event)
             if isinstance(result, Variable):
-                event.flops = flops_of(op.name, event.input_shapes, params, _shape(result))
+                event.flops = flops_of(op.name, event.input_shapes, params, result._value.shape)
                 event.allocated = _new_bytes([result], sources)
                 if type(result.node) is Node and result.node.op is op:
                     self._recorded(event, result.node)
@@ -173,7 +173,7 @@ class Session:
         try:
             gradients = run(op, node, g, wanted, recording)
             if not recording and getattr(op, "joint", None) is not None:
-                event.flops = joint_flops_of(op.name, node.shapes, wanted, _shape(g))
+                event.flops = joint_flops_of(op.name, node.shapes, wanted, g._value.shape)
         finally:
             since = self._end(event)
             event.allocated = _new_bytes(gradients, sources)
@@ -232,7 +232,7 @@ class Session:
         event.sequence = node.time
         self._forward[node.time] = event
         for value in _held_by(node):
-            array = value.array if isinstance(value, SavedValue | Variable) else value
+            array = value._value if isinstance(value, SavedValue | Variable) else value
             if not isinstance(array, np.ndarray):
                 continue
             memory = memory_of(array)
@@ -259,26 +259,21 @@ def _held_by(node: Node) -> list[Any]:
 
 
 def _memories(tensors: Iterable[Any]) -> set[int]:
-    """Which memory these tensors have, as numbers: a reference would make results wait no more."""
-    return {
-        id(memory_of(t.array)) for t in tensors if isinstance(t, Variable) and t.pending is None
-    }
-
-
-def _shape(t: Variable) -> tuple[int, ...]:
-    return (t.array if t.pending is None else t.pending).shape
+    """Which memory these tensors have, as numbers."""
+    values = [t._value for t in tensors if isinstance(t, Variable)]
+    return {id(memory_of(value)) for value in values if isinstance(value, np.ndarray)}
 
 
 def _new_bytes(results: Iterable[Any], sources: set[int]) -> int:
     """Bytes of the results that share no memory with the sources or with each other.
 
-    What is still pending has none.
+    What is yet to be computed has none.
     """
     seen = set(sources)
     total = 0
     for result in results:
-        if isinstance(result, Variable) and result.pending is None:
-            memory = memory_of(result.array)
+        if isinstance(result, Variable) and isinstance(result._value, np.ndarray):
+            memory = memory_of(result._value)
             if id(memory) not in seen:
                 seen.add(id(memory))
                 total += memory.nbytes

@@ -129,7 +129,7 @@ def _encode(obj: object, path: tuple[str, ...], arrays: Arrays) -> object:
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
     if isinstance(obj, Tensor):
-        return {"tensor": _put(obj.array, path, arrays)}
+        return {"tensor": _put(obj._array, path, arrays)}
     if isinstance(obj, np.ndarray):
         return {"array": _put(obj, path, arrays)}
     if isinstance(obj, np.generic):

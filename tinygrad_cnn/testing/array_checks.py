@@ -59,7 +59,7 @@ def layouts(subject: Subject, sample: Sample, seed: int) -> str:
         y, gradients = run(
             subject, args, sample.params, functools.partial(_in_layout, layout, seed)
         )
-        found = [y.array, *gradients]
+        found = [y._array, *gradients]
         if not plain:
             plain = found
             continue
@@ -90,7 +90,7 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
         args, params = _in_dtype(sample, dtype)
         y, gradients = run(subject, args, params, functools.partial(_in_precision, dtype, seed))
         for what, a in (
-            ("result", y.array),
+            ("result", y._array),
             *((f"gradient {i}", g) for i, g in enumerate(gradients)),
         ):
             if a.dtype != dtype:
@@ -99,10 +99,13 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
             if g.shape != args[i].shape:
                 raise Wrong(f"gradient {i} has shape {g.shape}, its input {args[i].shape}")
         if exact is None:
-            exact = [y.array, *gradients]
+            exact = [y._array, *gradients]
             continue
         for what, a, b in zip(
-            ("result", *(f"gradient {i}" for i in where)), [y.array, *gradients], exact, strict=True
+            ("result", *(f"gradient {i}" for i in where)),
+            [y._array, *gradients],
+            exact,
+            strict=True,
         ):
             size = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
             require_close(
@@ -129,22 +132,22 @@ def _mutation(subject: Subject, args: list[Any], params: dict[str, Any], seed: i
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     every, leaves, _ = leaves_of(subject, args)
     y = subject(every, params)
-    result = y.array.copy()
+    result = y._array.copy()
     u = cotangent(y.shape, seed, y.dtype)
     given = u.copy()
     if y.requires_grad:
         first = grad(y, leaves, wrap(u), retain_graph=True, materialize_grads=True)
-        kept = [g.array.copy() for g in first]
+        kept = [g._array.copy() for g in first]
         grad(y, leaves, wrap(u), create_graph=True, materialize_grads=True)
         for i, (g, k) in enumerate(zip(first, kept, strict=True)):
-            if not np.array_equal(g.array, k, equal_nan=True):
+            if not np.array_equal(g._array, k, equal_nan=True):
                 raise Wrong(f"a second walk changed gradient {i}, returned by the first, in place")
     for i, (a, b) in enumerate(zip(args, before, strict=True)):
         if isinstance(a, np.ndarray) and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             raise Wrong(f"argument {i} was changed in place")
     if not np.array_equal(u, given):
         raise Wrong("the gradient of the result was changed in place")
-    if not np.array_equal(y.array, result, equal_nan=True):
+    if not np.array_equal(y._array, result, equal_nan=True):
         raise Wrong("the backward pass changed the result in place")
     # and nothing needs to be written to: read-only arrays do as well
     for a in args:
@@ -159,19 +162,19 @@ def _aliasing(subject: Subject, args: list[Any], params: dict[str, Any], seed: i
     y = subject(every, params)
     if not subject.view:
         for i, a in enumerate(args):
-            if isinstance(a, np.ndarray) and np.shares_memory(y.array, a):
+            if isinstance(a, np.ndarray) and np.shares_memory(y._array, a):
                 raise Wrong(f"the result shares memory with argument {i}, which only views may")
     if not y.requires_grad:
         return
     u = cotangent(y.shape, seed, y.dtype)
     found = grad(y, leaves, wrap(u), materialize_grads=True)
-    memory = [("the result", y.array), ("the gradient of the result", u)]
+    memory = [("the result", y._array), ("the gradient of the result", u)]
     memory += [(f"argument {i}", a) for i, a in enumerate(args) if isinstance(a, np.ndarray)]
     for i, g in zip(where, found, strict=True):
         for name, other in memory:
-            if np.shares_memory(g.array, other):
+            if np.shares_memory(g._array, other):
                 raise Wrong(f"gradient {i} shares memory with {name}")
-        memory.append((f"gradient {i}", g.array))
+        memory.append((f"gradient {i}", g._array))
 
 
 def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
@@ -190,13 +193,17 @@ def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
         leaf.want_gradient(True)
         z = subject(args, sample.params)
         require_close(
-            f"the result when only argument {i} wants a gradient", z.array, y.array, 0.0, 0.0
+            f"the result when only argument {i} wants a gradient", z._array, y._array, 0.0, 0.0
         )
         if not z.requires_grad:
             raise Wrong(f"no gradient flows when only argument {i} wants one")
         (g,) = grad(z, leaf, wrap(u), materialize_grads=True)
         require_close(
-            f"gradient {i} when only argument {i} wants one", g.array, expected.array, 1e-12, 1e-13
+            f"gradient {i} when only argument {i} wants one",
+            g._array,
+            expected._array,
+            1e-12,
+            1e-13,
         )
     return PASS
 
@@ -207,7 +214,7 @@ def determinism(subject: Subject, sample: Sample, seed: int) -> str:
     runs = []
     for _ in range(2):
         y, gradients = run(subject, sample.args, sample.params, u)
-        runs.append([y.array, *gradients])
+        runs.append([y._array, *gradients])
     for i, (a, b) in enumerate(zip(*runs, strict=True)):
         if not np.array_equal(a, b, equal_nan=True):
             raise Wrong(f"two runs differ in {'the result' if i == 0 else f'gradient {i - 1}'}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.op import Op, Rule
 from tinygrad_cnn.autograd.variable import Variable
-from tinygrad_cnn.kernels.pending import computed
+from tinygrad_cnn.kernels.lazy import realize
 from tinygrad_cnn.testing.mutant import Mutant, like
 
 __all__ = ["bent"]
@@ -38,7 +38,7 @@ def _reversed(a: Any) -> Any:
 
 
 def _array(a: Any) -> Any:
-    return a.array if _is_tensor(a) else a
+    return a._array if _is_tensor(a) else a
 
 
 def _is_tensor(a: Any) -> bool:
@@ -136,7 +136,7 @@ def _with_rule(
 
     def changed(result: Any) -> Any:
         if not _is_tensor(result) and result is not None:
-            result = computed(result)
+            result = realize(result)
         bent = None if result is None else bend(result)
         if not acted and _differ(result, bent):
             acted.append(True)
@@ -164,8 +164,8 @@ class _First(Op):
         for gx, shape in zip(
             super().pullback(node, g, wanted, recording), node.shapes, strict=True
         ):
-            if gx is not None and gx.array.shape != shape:
-                lead = gx.array.ndim - len(shape)
+            if gx is not None and gx._value.shape != shape:
+                lead = gx._value.ndim - len(shape)
                 gx = gx[(0,) * lead]
                 gx = gx[tuple(slice(0, n) for n in shape)]
             out.append(gx)

@@ -28,7 +28,7 @@ def forward(subject: Subject, sample: Sample, seed: int) -> str:
     with no_grad():
         y = subject(sample.args, sample.params)
     expected = np.asarray(subject.oracle(*sample.args, **sample.params))
-    require_close("the result", y.array, expected, 1e-9, 1e-10)
+    require_close("the result", y._array, expected, 1e-9, 1e-10)
     return PASS
 
 
@@ -99,7 +99,7 @@ def _offset_if_linear(alone: Callable[[Any], Tensor], x: Array, seed: int) -> Ar
     rng = np.random.default_rng(seed + 1)
 
     def at(v: Array) -> Array:
-        return alone(wrap(np.asarray(v, np.float64))).array
+        return alone(wrap(np.asarray(v, np.float64)))._array
 
     try:
         with no_grad(), np.errstate(all="ignore"):
@@ -127,7 +127,7 @@ def broadcasting(subject: Subject, sample: Sample, seed: int) -> str:
         if g.shape != sample.args[i].shape:
             raise Wrong(f"gradient {i} has shape {g.shape}, its input {sample.args[i].shape}")
     _numbers(subject, sample, seed)
-    expanded = _expanded(subject, sample, y.array)
+    expanded = _expanded(subject, sample, y._array)
     if expanded is None:
         return NOT_APPLICABLE
     try:
@@ -164,7 +164,7 @@ def _numbers(subject: Subject, sample: Sample, seed: int) -> None:
         args[i] = np.full((), number)
         z, expected = run(subject, args, sample.params, u)
         require_close(
-            f"with the number {number:g} for argument {i}, the result", y.array, z.array, 1e-12, 0
+            f"with the number {number:g} for argument {i}, the result", y._array, z._array, 1e-12, 0
         )
         rest = [g for k, g in zip(where, expected, strict=True) if k != i]
         for g, h in zip(gradients, rest, strict=True):
@@ -186,7 +186,7 @@ def _expanded(subject: Subject, sample: Sample, y: Array) -> list[Any] | None:
                 if isinstance(a, np.ndarray):
                     every[i] = np.broadcast_to(a, (*lead, *a.shape[a.ndim - kept :])).copy()
             with no_grad():
-                again = subject(every, sample.params).array
+                again = subject(every, sample.params)._array
             if again.shape == y.shape and np.allclose(again, y, 1e-12, 1e-13, equal_nan=True):
                 return every
         except (ValueError, IndexError, TypeError):

@@ -32,12 +32,12 @@ def check_conventions(subject: Subject) -> tuple[str, int]:
         recorded = grad(y, leaves, u, create_graph=True, materialize_grads=True)
         for i, a, b in zip(where, plain, recorded, strict=True):
             expected = np.array(c.gradients[i], np.float64)
-            require_close(f"{c.why}: gradient {i}", a.array, expected, 1e-12, 1e-13)
-            require_close(f"{c.why}: the recorded gradient {i}", b.array, expected, 1e-12, 1e-13)
+            require_close(f"{c.why}: gradient {i}", a._array, expected, 1e-12, 1e-13)
+            require_close(f"{c.why}: the recorded gradient {i}", b._array, expected, 1e-12, 1e-13)
         if c.smooth:
             for h in grad(sum(g.sum() for g in recorded), leaves, materialize_grads=True):
-                if not np.isfinite(h.array).all():
-                    raise Wrong(f"{c.why}: a second derivative is not finite: {h.array.tolist()}")
+                if not np.isfinite(h._array).all():
+                    raise Wrong(f"{c.why}: a second derivative is not finite: {h._array.tolist()}")
     return (PASS if known else NOT_APPLICABLE), len(known)
 
 

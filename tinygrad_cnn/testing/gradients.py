@@ -166,9 +166,9 @@ def adjoint_error(forward: Callable[[Tensor], Tensor], x: Array, seed: int = 0) 
     u = np.asarray(rng.standard_normal(y.shape))
     g = np.zeros_like(x)
     if y.requires_grad:
-        g = grad(y, leaf, f.tensor(u), materialize_grads=True)[0].array
-    left, right = float(np.vdot(y.array, u)), float(np.vdot(x, g))
-    scale = float(np.abs(y.array * u).sum()) + float(np.abs(x * g).sum())
+        g = grad(y, leaf, f.tensor(u), materialize_grads=True)[0]._array
+    left, right = float(np.vdot(y._array, u)), float(np.vdot(x, g))
+    scale = float(np.abs(y._array * u).sum()) + float(np.abs(x * g).sum())
     if abs(left - right) <= 1e-13 * max(scale, 1.0):
         return ""
     return f"<Ax, u> is {left!r} but <x, Aᵀu> is {right!r}"
@@ -180,7 +180,7 @@ def adjoint_error(forward: Callable[[Tensor], Tensor], x: Array, seed: int = 0) 
 def literal(value: Any) -> str:
     """Python source of a value: exact for arrays, dtypes, slices and what they are nested in."""
     if isinstance(value, Tensor):
-        return literal(value.array)
+        return literal(value._array)
     if isinstance(value, np.ndarray):
         if value.size == 0:
             return f"np.zeros({value.shape}, {str(value.dtype)!r})"

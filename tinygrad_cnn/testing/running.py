@@ -44,9 +44,9 @@ def run(
     every, leaves, _ = leaves_of(subject, args)
     y = subject(every, params)
     if not y.requires_grad:
-        return y, [np.zeros_like(t.array) for t in leaves]
+        return y, [np.zeros_like(t._array) for t in leaves]
     found = grad(y, leaves, wrap(u(y)), materialize_grads=True)
-    return y, [g.array for g in found]
+    return y, [g._array for g in found]
 
 
 def require_close(what: str, got: Array, expected: Array, rtol: float, atol: float) -> None:

@@ -46,7 +46,7 @@ class WeightAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"WeightAverage: `decay` is {decay} but a number in [0, 1) is needed")
         self.model, self.decay, self.steps = model, decay, 0
-        self._held = {name: t.array.copy() for name, t in model.state_dict().items()}
+        self._held = {name: t._array.copy() for name, t in model.state_dict().items()}
 
     def update(self) -> None:
         """Take the model's present weights into account."""
@@ -55,11 +55,11 @@ class WeightAverage:
         for name, tensor in self.model.state_dict().items():
             held = self._held[name]
             if held.dtype.kind == "f":
-                change = np.subtract(tensor.array, held)
+                change = np.subtract(tensor._array, held)
                 change *= share
                 held += change
             else:
-                held[...] = tensor.array
+                held[...] = tensor._array
 
     def weights(self) -> dict[str, Tensor]:
         """The averages by name, as `Module.load_state_dict` takes them."""
@@ -68,7 +68,7 @@ class WeightAverage:
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the model has the averages as its weights."""
-        present = {name: t.array.copy() for name, t in self.model.state_dict().items()}
+        present = {name: t._array.copy() for name, t in self.model.state_dict().items()}
         self.model.load_state_dict(self.weights())
         try:
             yield
@@ -87,7 +87,7 @@ class WeightAverage:
         ValueError
             Names or shapes are another model's.
         """
-        given = {name: np.asarray(t.array) for name, t in state["weights"].items()}
+        given = {name: np.asarray(t._array) for name, t in state["weights"].items()}
         shapes = {name: a.shape for name, a in given.items()}
         if shapes != {name: a.shape for name, a in self._held.items()}:
             raise ValueError("WeightAverage: the state is another model's")

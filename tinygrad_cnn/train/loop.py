@@ -41,12 +41,12 @@ class Totals:
         self.batches += 1
         if not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} in batch {self.batches}")
-        numbers = labels.array if labels.ndim == 1 else labels.array.argmax(axis=1)  # (n,)
+        numbers = labels._array if labels.ndim == 1 else labels._array.argmax(axis=1)  # (n,)
         self.images += len(numbers)
         self.loss_sum += loss * len(numbers)
-        self.correct += int((scores.array.argmax(axis=1) == numbers).sum())
+        self.correct += int((scores._array.argmax(axis=1) == numbers).sum())
         if self.keep:
-            self.all_scores.append(scores.array)
+            self.all_scores.append(scores._array)
             self.all_labels.append(numbers)
 
     @property

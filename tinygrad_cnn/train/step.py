@@ -105,8 +105,8 @@ class TrainingStep:
         if self.accumulate > 1:
             for p in parameters:
                 if p.grad is not None:
-                    np.multiply(p.grad.array, 1 / self._images, out=p.grad.array)
-                    p.grad.bump("TrainingStep")
+                    gradient = p.grad._written_by("TrainingStep")
+                    np.multiply(gradient, 1 / self._images, out=gradient)
         if self.clip_norm is not None:
             clip_grad_norm_(parameters, self.clip_norm)
         self._step()

@@ -239,7 +239,7 @@ class Trainer:
         """
         model = self.model.state_dict()
         for name, tensor in model.items():
-            if tensor.array.dtype.kind == "f" and not np.isfinite(tensor.array).all():
+            if tensor._value.dtype.kind == "f" and not np.isfinite(tensor._array).all():
                 raise TrainError(f"epoch {len(self.history) + 1}: {name} is no longer finite")
         return Checkpoint(
             model=model,

@@ -161,7 +161,7 @@ def last_convolution(model: Module) -> str:
 
 def _chosen(scores: Tensor, target: Sequence[int] | None) -> Tensor:
     """The score (n,) of each image's class, out of (n, classes)."""
-    numbers = scores.array.argmax(axis=1) if target is None else np.asarray(target, np.int64)
+    numbers = scores._array.argmax(axis=1) if target is None else np.asarray(target, np.int64)
     chosen: Tensor = scores[np.arange(len(numbers)), numbers]
     return chosen
 

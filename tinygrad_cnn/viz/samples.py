@@ -39,7 +39,7 @@ def show_augmentation(
     >>> len(figure.axes)
     12
     """
-    array = (images.array if isinstance(images, Tensor) else images)[:10]
+    array = (images._array if isinstance(images, Tensor) else images)[:10]
     if labels is None:
         labels = np.zeros(len(array), np.int64)
     shown = [to_pixels(array)]

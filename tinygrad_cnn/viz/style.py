@@ -99,7 +99,7 @@ def to_pixels(
     >>> to_pixels(np.array([[[[-1.0, 1.0]]]]), mean=[0.5], std=[0.25]).ravel().tolist()
     [0.25, 0.75]
     """
-    array = images.array if isinstance(images, Tensor) else np.asarray(images)
+    array = images._array if isinstance(images, Tensor) else np.asarray(images)
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         raise ValueError(

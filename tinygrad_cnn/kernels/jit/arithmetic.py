@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..lazy import Affine, Lazy, lower, realize
 from ..memory import empty, scratch
-from ..pending import Affine, Pending
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, dense, images, images_like, images_of, nchw, run, shares
 
-__all__ = ["add", "add_", "leaky_relu", "leaky_relu_backward", "mul", "with_affine"]
+__all__ = ["add", "add_", "affine_sum", "leaky_relu", "leaky_relu_backward", "mul"]
 
 WIDTH = 256  # numbers in a row of pixels, at least: 4 to 16 vector registers
 
@@ -128,10 +128,10 @@ def _combined(entry: Any, a: Array, b: Array, *numbers: float) -> Any:
     return restore(out)
 
 
-def with_affine(a: Affine, b: Array, relu: bool) -> Any:
+def _with_affine(a: Affine, b: Array, relu: bool) -> Any:
     """Return ``a + b``, and 0 where it is negative if `relu`; NotImplemented for other layouts."""
     image, other = images(a.x), images_of(b)
-    if a.made is not None or image is None or other is None or image.shape != other.shape:
+    if image is None or other is None or image.shape != other.shape:
         return NotImplemented
     out, c = empty(image.shape, FLOAT32), image.shape[3]
     parts = shares(3 * out.nbytes)
@@ -144,15 +144,20 @@ def with_affine(a: Affine, b: Array, relu: bool) -> Any:
     return nchw(out)
 
 
-def add(a: Any, b: Any) -> Any:
-    """As `reference.add`, for arrays of one layout; one of them may be an `Affine`."""
-    if isinstance(b, Affine) and not isinstance(a, Pending):
+def affine_sum(a: Array | Lazy, b: Array | Lazy, *, relu: bool) -> Any:
+    """Return ``a + b``, and 0 where it is negative if `relu`, where one of both is an affine
+    function of its channels that is computed on the way; else NotImplemented.
+    """
+    if type(a) is not Lazy or a.is_realized:
         a, b = b, a
-    if isinstance(b, Pending):
-        b = b.compute()
-    if isinstance(a, Affine):
-        return with_affine(a, b, False)
-    return _combined(_add, a, b)
+    moved = lower(a)
+    return _with_affine(moved, realize(b), relu) if type(moved) is Affine else NotImplemented
+
+
+def add(a: Array | Lazy, b: Array | Lazy) -> Any:
+    """As `reference.add`, for arrays of one layout."""
+    found = affine_sum(a, b, relu=False)
+    return _combined(_add, realize(a), realize(b)) if found is NotImplemented else found
 
 
 def add_(a: Array, b: Array) -> Any:

@@ -1,8 +1,8 @@
 """Convolution and its two adjoints in machine code: which algorithm for which shape.
 
 Float32 only, and no empty arrays: `NotImplemented` says that NumPy's kernels must do it. Inputs and
-gradients may be pending (``kernels/pending.py``): they are computed as they are read. Padding is
-zeros around what they stand for.
+gradients may be `Lazy`: they are computed as they are read. Padding is zeros around what they stand
+for.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..pending import Affine, Masked
+from ..lazy import Affine, Lazy, load, lower, realize
 from ..reference.conv import phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
-from .conv_choice import Images, any_source, few, image_source, minimal_pays, planar_source
+from .conv_choice import Images, few, image_source, minimal_pays, planar_source
 from .conv_planes import (
     correlate_planes,
     correlate_planes_weight,
@@ -28,7 +28,7 @@ from .conv_planes import (
 )
 from .launch import FLOAT32, nchw, new_images, shares
 from .moments import channel_moments
-from .pixels import Source
+from .pixels import Source, source_of
 from .planes import are_planes, planes_of
 from .vector import BYTES
 
@@ -66,7 +66,7 @@ def _by_planes(
     if exact or not worthwhile(x.shape, f, windows, parts) or minimal_pays(windows, n, c, f):
         return None
     planes = planes_of(x)
-    if planes is None or not readable(planes, x.shape, f, windows):
+    if not readable(planes, x.shape, f, windows):
         return None
     return correlate_planes(planes, x.shape, w, bias, windows, parts, moments=moments)
 
@@ -96,7 +96,7 @@ def _plain(w: Array) -> Array:
 
 
 def conv2d(
-    x: Array | Affine,
+    x: Images,
     w: Array,
     b: Array | None = None,
     *,
@@ -109,8 +109,9 @@ def conv2d(
 ) -> Any:
     """Correlate images with filters, as `reference.conv2d`.
 
-    With `moments` the result is (out, (mean, var)): mean and biased variance (f,) of the outputs.
-    With `keep`, what is computed of w alone may be kept for the next call with the same array.
+    With `moments` the result is a load that knows them: mean and biased variance (f,) of the
+    outputs. With `keep`, what is computed of w alone may be kept for the next call with the same
+    array.
     """
     size = check_conv2d(
         "conv2d", x.shape, w.shape,
@@ -125,7 +126,7 @@ def conv2d(
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     planar = _by_planes(x, w, b, windows, moments=moments)
     if planar is not None:
-        return planar if moments else planar[0]
+        return load(planar[0], moments=planar[1]) if moments else planar[0]
     out = new_images(x.shape[0], *size, f)
     parts = shares(x.nbytes + out.nbytes)
     image = image_source(x, windows, parts)
@@ -143,7 +144,7 @@ def conv2d(
         filters = split.transpose(0, 3, 4, 2, 1)
         found = _correlate(image, filters, bias, out, windows, parts, moments=moments)
     y = nchw(out)
-    return (y, found or channel_moments(y)) if moments else y
+    return load(y, moments=found or channel_moments(y)) if moments else y
 
 
 def conv2d_input(
@@ -155,12 +156,12 @@ def conv2d_input(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    by: Affine | None = None,
+    relu_input: Images | None = None,
 ) -> Any:
     """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`.
 
-    If x was `by`, an affine function with a rectifier, the result is `Masked` by it, with its sums
-    where they could be taken on the way.
+    If x was `relu_input`, a normalisation with its ReLU, the result may be a load with the sums
+    that the normalisation before will need (`conv_winograd.correlate_winograd`).
     """
     check_image("conv2d_input", "g", g.shape)
     f, depth, kh, kw = w.shape if w.ndim == 4 else (0, 0, 0, 0)
@@ -179,13 +180,15 @@ def conv2d_input(
         turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (c, f, kh, kw)
         planar = _by_planes(g, turned, None, whole)
         if planar is not None:
-            return planar[0] if by is None else Masked(planar[0], by)
+            return planar[0]
     out = new_images(n, h, wide, c)
     parts = shares(g.nbytes + out.nbytes)
     once = min(kh, stride[0]) * min(kw, stride[1]) == 1  # else each phase reads g
     size_of_phase = (-(-h // stride[0]), -(-wide // stride[1]))
     windows = Windows((kh, kw), size_of_phase, (0, 0), (1, 1), dilation, groups)
-    grad = image_source(g, windows, parts) if once else any_source(g)
+    grad = image_source(g, windows, parts) if once else source_of(g)
+    mask = lower(relu_input) if type(relu_input) is Lazy and stride == (1, 1) else None
+    mask = mask if type(mask) is Affine and mask.relu else None
     sums = None
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
@@ -199,9 +202,8 @@ def conv2d_input(
         dims = (target.shape[1], target.shape[2])
         windows = Windows((len(rows), len(columns)), dims, (y0, x0), (1, 1), (dy, dx), groups)
         if minimal_pays(windows, n, f, c) and (kh, kw) == (3, 3):
-            alone = by if stride == (1, 1) else None
             sums = conv_winograd.correlate_winograd(
-                grad, _plain(w), None, target, (y0, x0), parts, turned=True, by=alone
+                grad, _plain(w), None, target, (y0, x0), parts, turned=True, mask=mask
             )
             continue
         chosen = w[:, :, _evenly(rows), _evenly(columns)]  # (f, c/G, kh', kw')
@@ -211,12 +213,12 @@ def conv2d_input(
         else:
             split = chosen.reshape(groups, f // groups, depth, len(rows), len(columns))
             _correlate(grad, split.transpose(0, 3, 4, 1, 2), None, target, windows, parts)
-    return nchw(out) if by is None else Masked(nchw(out), by, sums)
+    return nchw(out) if sums is None else load(nchw(out), relu_sums=(relu_input, *sums))
 
 
 def conv2d_weight(
     g: Images,
-    x: Array | Affine,
+    x: Images,
     *,
     kernel_size: Pair,
     stride: Pair,
@@ -245,18 +247,20 @@ def conv2d_weight(
     parts = shares(x.nbytes + g.nbytes)
     free = conv_algorithm() != "direct" and not minimal_pays(windows, x.shape[0], c, f)
     better = worthwhile(x.shape, f, windows, parts)
-    if isinstance(x, np.ndarray) and isinstance(g, np.ndarray) and are_planes(x) and are_planes(g):
-        better = better or worthwhile_weight(x.shape, f, windows, parts)
+    left, right = lower(x), lower(g)
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        both = are_planes(left) and are_planes(right)
+        better = better or (both and worthwhile_weight(x.shape, f, windows, parts))
     if free and better:
         planes, gradient = planes_of(x), planes_of(g)
-        if planes is not None and gradient is not None and readable(planes, x.shape, f, windows):
+        if readable(planes, x.shape, f, windows):
             found = correlate_planes_weight(
                 planes, x.shape, gradient, f, windows, parts, bias=bias
             )  # fmt: skip
             return found if bias else found[0]
     image = image_source(x, windows, parts)
-    if depth == 1 and 1 < groups < f <= MOST_TIMES * groups and isinstance(g, np.ndarray):
-        return _several_depthwise(image, g, windows, parts, bias=bias)
+    if depth == 1 and 1 < groups < f <= MOST_TIMES * groups:
+        return _several_depthwise(image, realize(g), windows, parts, bias=bias)
     grad = planar_source(g)
     if minimal_pays(windows, x.shape[0], c, f):
         found = conv_winograd_weight.correlate_winograd_weight(

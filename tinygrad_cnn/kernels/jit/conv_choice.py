@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..algorithm import conv_algorithm
-from ..pending import Affine, Masked, NormGradient, Pending, Scattered
+from ..lazy import Lazy
 from ..reference.conv import minimal
 from ..reference.correlate import Windows
 from ..reference.layout import Array
@@ -14,9 +14,9 @@ from .conv_plan import rereads
 from .pixels import PLANAR, Source, source_of, table_of
 from .vector import BYTES
 
-__all__ = ["Images", "any_source", "few", "image_source", "minimal_pays", "planar_source"]
+__all__ = ["Images", "few", "image_source", "minimal_pays", "planar_source"]
 
-Images = Array | Affine | Scattered | Masked | NormGradient
+Images = Array | Lazy
 
 # As long as this many multiply-adds of direct convolution, per pair of channels, take, measured,
 PER_TILE = 54  # the products for a tile of 16 outputs, and its transforms
@@ -41,34 +41,26 @@ def minimal_pays(windows: Windows, n: int, c: int, f: int) -> bool:
     return conv_algorithm() == "winograd" or there < n * oh * ow * 9
 
 
-def any_source(x: Images) -> Source:
-    """Return x as `source_of`, computed if kernels cannot do that on the way."""
-    found = source_of(x)
-    if found is None:
-        assert isinstance(x, Pending)
-        found = source_of(x.compute())
-        assert found is not None  # of arrays, there is always one
-    return found
-
-
 def planar_source(x: Images) -> Source:
-    """Return x as `any_source`, but an array whose planes are dense as it is, without a copy."""
+    """Return x as `source_of`, but an array whose planes are dense as it is, without a copy."""
+    if type(x) is Lazy and x.is_realized:
+        x = x.realize()
     if not isinstance(x, np.ndarray) or not x.flags.aligned:
-        return any_source(x)
+        return source_of(x)
     image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
     h, w = x.shape[2:]
     dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
     if not dense or image.flags.c_contiguous:
-        return any_source(x)
+        return source_of(x)
     return Source(image, image, table_of(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
 
 
 def image_source(x: Images, windows: Windows, parts: int) -> Source:
-    """Return x as `any_source`; as it is if it lies plane by plane and few rows are read again."""
+    """Return x as `source_of`; as it is if it lies plane by plane and few rows are read again."""
     n, c, h, w = x.shape
     if rereads((n, h, w, c), windows, parts) <= MOST_REREADS:
         return planar_source(x)
-    return any_source(x)
+    return source_of(x)
 
 
 def few(f: int, depth: int) -> bool:

@@ -109,13 +109,13 @@ def plan_of(
     parts: int,
     rest: int,
     merge: bool,
-    pending: bool = False,
+    lazy: bool = False,
 ) -> Plan:
     """Plan the windows over images of `shape` (n, h, w, c) for `parts` threads.
 
     `out` are the strides in bytes of an output image, of a row and of a pixel. `rest` tells by how
     many floats a kernel may read beyond a window's taps. Taps that lie together are merged into one
-    if `merge`. Areas are always copied if something is `pending` in them.
+    if `merge`. Areas are always copied if something is `lazy` in them.
     """
     n, h, w, c = shape
     (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (
@@ -125,7 +125,7 @@ def plan_of(
     reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
     images, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
     fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
-    copied = not fits or rest > 0 or pending
+    copied = not fits or rest > 0 or lazy
     height = (rows - 1) * sh + reach
     tall, wide = (height, width) if copied else (h, w)
     image, row, column = np.ogrid[:images, :rows, :ow]

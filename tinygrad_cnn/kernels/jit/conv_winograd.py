@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import Pair
+from ..lazy import Affine
 from ..memory import Take, scratch
-from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .conv_plan import first_of
@@ -242,15 +242,17 @@ def correlate_winograd(
     *,
     turned: bool = False,
     moments: bool = False,
-    by: Affine | None = None,
+    mask: Affine | None = None,
     keep: bool = False,
 ) -> tuple[Array, ...] | None:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
     C-contiguous; out may have any strides, its filters lying together. Returns the outputs' mean
-    and variance (f,) if `moments`, or, for C-contiguous out, what `Masked` calls its sums, for a
-    mask `by`. If `keep`, the transformed filters are kept for the next call with the same array w.
+    and variance (f,) if `moments`. For C-contiguous out and a `mask`, the input of a ReLU: the sums
+    of out where that is positive, and of its products with ``mask.x - centre``, both float64 (f,),
+    and the centre. If `keep`, the transformed filters are kept for the next call with the same
+    array w.
     """
     f = out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
@@ -262,18 +264,18 @@ def correlate_winograd(
         u = transformed_filters(g, w, turned, take, parts, keep=keep)
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
-        gathering = MOMENTS if moments else 0 if by is None else MASKED_SUMS
+        gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
         sums = gathered(parts, f if gathering else 1, take)
         beside, numbers = shift, shift.reshape(1, -1)
-        if by is not None:
-            image = images_like(by.x)
+        if mask is not None:
+            image = images_like(mask.x)
             beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
-            numbers[3], numbers[4], numbers[5] = by.scale, by.shift, image[0, 0, 0]
+            numbers[3], numbers[4], numbers[5] = mask.scale, mask.shift, image[0, 0, 0]
         run(
             _product_share, parts, g, *arguments(x), u, shift,
             first_of(out), out.strides[:3], ring, space, beside, numbers, gathering, *sums,
         )  # fmt: skip
-        if by is not None:
+        if mask is not None:
             total, products = sums.exact.sum(0)  # one share after the other
             return total, products, numbers[5].copy()
         return finish(sums) if moments else None

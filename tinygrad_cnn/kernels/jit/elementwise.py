@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ..lazy import Lazy, realize, summands
 from ..memory import empty
-from ..pending import Affine, Total, computed
 from ..reference.layout import Array
-from .arithmetic import with_affine
+from .arithmetic import affine_sum
 from .build import kernel
 from .gradient_sums import gate
 from .launch import FLOAT32, dense, images_like, run, shares
 
-__all__ = ["gradients", "relu", "relu_backward"]
+__all__ = ["relu", "relu_backward"]
 
 
 @kernel(entry=True)
@@ -42,17 +42,14 @@ def _total_backward(part: int, parts: int, a: Array, b: Array, y: Array, gx: Arr
     gate(a[first:last], b[first:last], 1, y[first:last], gx[first:last])
 
 
-def relu(x: Array | Total) -> Any:
-    """As `reference.relu`, for dense arrays, channels first or last, and sums with an `Affine`."""
-    if isinstance(x, Total):
-        if x.made is None:
-            a, b = x.parts if isinstance(x.parts[0], Affine) else x.parts[::-1]
-            if isinstance(a, Affine) and a.made is None:
-                found = with_affine(a, computed(b), True)
-                if found is not NotImplemented:
-                    return found
-        x = x.compute()
-    found = dense(x)
+def relu(x: Array | Lazy) -> Any:
+    """As `reference.relu`, for dense arrays, channels first or last, and sums."""
+    if type(x) is Lazy:
+        expr = x.expr
+        found = affine_sum(*expr[1:], relu=True) if expr[0] == "add" else NotImplemented
+        if found is not NotImplemented:
+            return found
+    found = dense(realize(x))
     if found is None:
         return NotImplemented
     numbers, restore = found
@@ -61,21 +58,15 @@ def relu(x: Array | Total) -> Any:
     return restore(y)
 
 
-def relu_backward(g: Array | Total, y: Array) -> Any:
+def relu_backward(g: Array | Lazy, y: Array) -> Any:
     """As `reference.relu_backward`, for a dense y; g is copied if it lies otherwise."""
     found = dense(y)
     if found is None or g.shape != y.shape or g.dtype != FLOAT32:
         return NotImplemented
     outputs, restore = found
     last = g.ndim == 4 and not y.flags.c_contiguous
-    grads = [images_like(a) if last else np.ascontiguousarray(a) for a in gradients(g)]
+    grads = [images_like(a) if last else np.ascontiguousarray(a) for a in summands(g)]
     entry = _total_backward if len(grads) == 2 else _relu_backward
     gx = empty(outputs.shape, FLOAT32)
     run(entry, shares(3 * gx.nbytes), *[a.reshape(-1) for a in grads], outputs, gx)
     return restore(gx)
-
-
-def gradients(g: Array | Total) -> list[Array]:
-    """Return what a gradient is the sum of: one array or two."""
-    parts = g.parts if isinstance(g, Total) and g.made is None else (g,)
-    return [computed(part) for part in parts]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import Pair, check_pool2d
+from ..lazy import Lazy
 from ..memory import empty, scratch
-from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like, images_of, nchw, run, shares
@@ -94,7 +94,7 @@ def _max_pool2d(part: int, parts: int, x: Array, window: Window, y: Array, index
 
 
 @kernel(entry=True)
-def _pending_share(
+def _source_share(
     part: int,
     parts: int,
     x: Array,
@@ -239,7 +239,7 @@ def _index_dtype(kernel_size: Pair) -> Any:
 
 
 def max_pool2d(
-    x: Array | Affine,
+    x: Array | Lazy,
     *,
     kernel_size: Pair,
     stride: Pair,
@@ -247,7 +247,7 @@ def max_pool2d(
     dilation: Pair,
     ceil_mode: bool,
 ) -> Any:
-    """As `reference.max_pool2d`; x may be pending, and is copied if its channels are not last."""
+    """As `reference.max_pool2d`; x is copied if its channels are not last."""
     if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0:
         return NotImplemented
     oh, ow = check_pool2d(
@@ -259,8 +259,6 @@ def max_pool2d(
         if found is not None:
             return found
     source = source_of(x)
-    if source is None:
-        return NotImplemented
     n, c = x.shape[:2]
     y = empty((n, oh, ow, c), FLOAT32)
     index = empty((n, oh, ow, c), _index_dtype(kernel_size))
@@ -271,7 +269,7 @@ def max_pool2d(
         return nchw(y), nchw(index)
     with scratch() as take:
         space = take((parts, kernel_size[0], x.shape[3], c), FLOAT32)
-        run(_pending_share, parts, *arguments(source), x.shape[2:], window, y, index, space)
+        run(_source_share, parts, *arguments(source), x.shape[2:], window, y, index, space)
     return nchw(y), nchw(index)
 
 

@@ -1,7 +1,7 @@
-"""The gradient of batch normalisation in one pass over memory, and what is left of it pending.
+"""The gradient of batch normalisation in one pass over memory, and what is left of it lazy.
 
 The pass adds ``g`` and ``g*(x - mean)`` over each channel, with the rectifier's mask taken from x
-where g is `Masked`. The gradient itself, ``g*scale + x*slope + shift``, is one multiply-add more
+where g is behind that. The gradient itself, ``g*scale + x*slope + shift``, is one multiply-add more
 for whoever reads it: a convolution's adjoints do (`pixels`), others have it written out.
 """
 
@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 
 from ..checks import Pair
+from ..lazy import Gradient, Lazy, load, lower, realize, scale_shift, summands, unpool
 from ..memory import empty, scratch
-from ..pending import Affine, Gated, Masked, NormGradient, Pending, Scattered
 from ..reference.layout import Array
 from . import norm
 from .build import kernel
-from .elementwise import gradients
 from .gradient_sums import CHUNK_BYTES, add_gated, gradient_sums, plain_table
 from .launch import FLOAT32, images_like, nchw, run, shares
 from .norm_planes import add_up_planes
-from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, source_of
+from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, gradient_source
 from .planes import scattered_planes
 from .vector import BYTES, TILE
 
-__all__ = ["batch_norm_backward", "norm_gradient", "written"]
+__all__ = ["batch_norm_backward", "channel_gradient", "norm_gradient"]
 
 Parameters = Array | None
 
@@ -130,7 +129,7 @@ def _written_share(
         )  # fmt: skip
 
 
-def written(source: Source) -> Array:
+def _written(source: Source) -> Array:
     """Return what a source stands for as (n, c, h, w), channels last in memory."""
     out = empty(source.other.shape, FLOAT32)
     parts = shares(out.nbytes * (3 if source.mode[0] == GRADIENT else 2))
@@ -169,28 +168,43 @@ def _add_up(
         run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
 
 
-def _gated_sums(g: Gated, x: Array, centre: Array, exact: Array) -> None:
-    """Compute g, and its sums with x (n, c, h, w) to exact (parts, 2, c)."""
-    assert g.inputs is not None
-    image, y = images_like(x), images_like(g.inputs[1])
-    grads = [images_like(a).reshape(-1) for a in gradients(g.inputs[0])]
+def _select_and_add_up(g: Lazy, x: Array, centre: Array, exact: Array) -> Array:
+    """Compute g, a ``select`` of what is there, and its sums with x to `exact` (parts, 2, c)."""
+    _, inner, y = g.expr
+    image, outputs = images_like(x), images_like(y.realize())
+    grads = [images_like(a).reshape(-1) for a in summands(inner)]
     c, out = x.shape[1], empty(image.shape, FLOAT32)
     with scratch() as take:
         run(
-            add_gated, len(exact), grads[0], grads[-1], int(len(grads) == 2), y.reshape(-1),
+            add_gated, len(exact), grads[0], grads[-1], int(len(grads) == 2), outputs.reshape(-1),
             image.reshape(-1), plain_table(c), centre, out.reshape(-1),
             exact, take(exact.shape, np.float32),
         )  # fmt: skip
     g.settle(nchw(out))
+    return g.realize()
+
+
+def _sums_before(g: Lazy, centre: Array) -> Array | None:
+    """Return the sums (1, 2, c) of a ``select`` that were taken when its gradient was made."""
+    match g.expr:
+        case (
+            "select",
+            Lazy(expr=("load", _), stats={"relu_sums": (mask, total, products, pilot)}),
+            y,
+        ):
+            if mask is y:
+                products = products + (pilot.astype(np.float64) - centre) * total
+                return np.stack([total, products])[None]
+    return None
 
 
 def norm_gradient(
-    g: Array | Scattered | Masked | Gated, x: Array, weight: Parameters, mean: Array, invstd: Array
+    g: Array | Lazy, x: Array | Lazy, weight: Parameters, mean: Array, invstd: Array
 ) -> Any:
-    """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx pending.
+    """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx lazy.
 
-    For float32 x (n, c, h, w); g may be masked by an affine function of x. Costs a read of both,
-    if g does not come with its sums.
+    For float32 x (n, c, h, w); g may be the gradient of the ReLU behind the normalisation. Costs a
+    read of both, if g does not come with its sums.
     """
     if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0 or g.dtype != FLOAT32:
         return NotImplemented
@@ -200,76 +214,93 @@ def norm_gradient(
     scale, centre, factor = _channels(weight, c), _channels(mean, c), _channels(invstd, c)
     if scale is None or centre is None or factor is None:
         return NotImplemented
+    inputs: Array = realize(x)
     one = np.ones(c, np.float32)
     found = np.empty((5, c), np.float32)
     parts, exact = shares(2 * x.nbytes), None
-    if isinstance(g, Gated):
-        if g.made is None and c >= TILE.lanes:
-            exact = np.empty((parts, 2, c))
-            _gated_sums(g, x, centre, exact)
-        g = g.compute()
-    planes = scattered_planes(NormGradient(g, x, one, one, one)) if c < TILE.lanes else None
+    g = g if isinstance(g, Lazy) else load(g)
+    if g.expr[0] == "select" and g.expr[2].is_realized and c >= TILE.lanes:
+        exact = np.empty((parts, 2, c))
+        _select_and_add_up(g, inputs, centre, exact)
+    form = lower(_normalised(g, inputs, one, one, one))
+    if type(form) is not Gradient:
+        g.realize()
+        form = lower(_normalised(g, inputs, one, one, one))
+        assert type(form) is Gradient
+    planes = scattered_planes(form) if c < TILE.lanes else None
     if planes is not None:
-        exact = add_up_planes(planes, x, centre)
+        exact = add_up_planes(planes, inputs, centre)
         run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
-        return NormGradient(g, x, *found[:3]), found[3], found[4]
-    source = source_of(NormGradient(g, x, one, one, one))
+        return _normalised(g, inputs, *found[:3]), found[3], found[4]
+    source = gradient_source(form)
     if source is None:
         return NotImplemented
+    if exact is None:
+        exact = _sums_before(g, centre)
     if exact is not None:
-        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
-    elif isinstance(g, Masked) and g.sums is not None:
-        total, products, pilot = g.sums
-        products = products + (pilot.astype(np.float64) - centre) * total
-        exact = np.stack([total, products])[None]  # (1, 2, c)
         run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
     else:
         _add_up(source, centre, scale, factor, found, parts)
+    # In the order in which they have been read: not copied again by those who read them next.
     image = nchw(source.other)
-    inner = g.g if isinstance(g, Masked) else g
-    grad: Array | Scattered = nchw(source.x)  # not copied again by those who read it
-    if isinstance(inner, Scattered):
-        places = inner.index if source.places is None else nchw(source.places)
-        grad = Scattered(nchw(source.x), places, inner.extent, inner.kernel_size)
-    pending: Array | Scattered | Masked = grad
-    if isinstance(g, Masked):
-        pending = Masked(grad, Affine(image, g.by.scale, g.by.shift, True))
-    return NormGradient(pending, image, *found[:3]), found[3], found[4]
+    grad = load(nchw(source.x))
+    if source.places is not None:
+        grad = unpool(grad, nchw(source.places), image.shape[2:], form.kernel_size)
+    if isinstance(form.e, np.ndarray) and isinstance(form.f, np.ndarray):
+        positive = Lazy(("relu", scale_shift(load(image), form.e, form.f)), image)
+        grad = Lazy(("select", grad, positive), image)
+    return _normalised(grad, image, *found[:3]), found[3], found[4]
+
+
+def _normalised(g: Lazy, x: Array, a: Array, b: Array, d: Array) -> Lazy:
+    """Return ``g*a + x*b + d``."""
+    return Lazy(("add", Lazy(("scale_shift", g, a, None), g), scale_shift(load(x), b, d)), x)
+
+
+def channel_gradient(
+    g: Array,
+    x: Array,
+    a: Array | float,
+    b: Array | float,
+    d: Array | float,
+    e: Array | float,
+    f: Array | float,
+    places: Array | None = None,
+    kernel_size: Pair = (0, 0),
+) -> Any:
+    """As `reference.channel_gradient`, for float32; what is not channels last is copied."""
+    form = Gradient(g, x, a, b, d, e, f, places, kernel_size)
+    arrays = [v for v in form[:7] if isinstance(v, np.ndarray)]
+    if form.x.ndim != 4 or form.x.size == 0 or any(v.dtype != FLOAT32 for v in arrays):
+        return NotImplemented
+    source = gradient_source(form)
+    return NotImplemented if source is None else _written(source)
 
 
 def batch_norm_backward(
-    g: Array | Scattered | Masked | Gated,
-    x: Array,
+    g: Array | Lazy,
+    x: Array | Lazy,
     weight: Parameters,
     mean: Array,
     invstd: Array,
-    *,
-    pending: bool = False,
 ) -> Any:
     """As `reference.batch_norm_backward`; g and x are copied if their channels are not last.
 
-    g may be `Masked` by an affine function of x.
+    Where x may be waited for, what has to be done to every number of gx is left to who reads it.
     """
-    if isinstance(g, Pending) and not isinstance(g, Masked | Scattered | Gated):
-        g = g.compute()
-    if pending and x.ndim == 4:
+    if isinstance(x, Lazy) and x.ndim == 4:
         return norm_gradient(g, x, weight, mean, invstd)
-    if isinstance(g, Gated):
-        g = g.compute()
-    if isinstance(g, np.ndarray) and x.ndim > 1 and x.shape[1] < TILE.lanes:
-        return norm.batch_norm_backward(g, x, weight, mean, invstd)  # whole vectors of few channels
-    if (
-        x.ndim not in (2, 4)
-        or g.ndim != x.ndim
-        or (x.ndim == 2 and isinstance(g, Masked | Scattered))
-    ):
+    if x.ndim == 4 and type(g) is Lazy and not g.is_realized:
+        found = norm_gradient(g, x, weight, mean, invstd)
+        return found if found is NotImplemented else (realize(found[0]), *found[1:])
+    grad: Array = realize(g)
+    inputs: Array = realize(x)
+    if x.ndim > 1 and x.shape[1] < TILE.lanes:  # whole vectors of few channels
+        return norm.batch_norm_backward(grad, inputs, weight, mean, invstd)
+    if x.ndim not in (2, 4) or g.ndim != x.ndim:
         return NotImplemented
-    wide = g if isinstance(g, Masked | Scattered) else _four(g)
-    found = norm_gradient(wide, _four(x), weight, mean, invstd)
+    found = norm_gradient(_four(grad), _four(inputs), weight, mean, invstd)
     if found is NotImplemented:
         return NotImplemented
-    source = source_of(found[0])
-    if source is None:
-        return NotImplemented
-    gx = written(source)
+    gx: Array = realize(found[0])
     return gx.reshape(x.shape) if x.ndim == 2 else gx, found[1], found[2]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..lazy import Affine, Lazy, lower
 from ..memory import empty, scratch
-from ..pending import Affine
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, nchw, run, shares
@@ -92,19 +92,23 @@ def _pool_share(
                 target[q * c + k] = row[k * oh * ow + q]
 
 
-def max_pool_planes(x: Array | Affine, oh: int, ow: int) -> tuple[Array, Array] | None:
+def max_pool_planes(x: Array | Lazy, oh: int, ow: int) -> tuple[Array, Array] | None:
     """Return maxima and places of 2 x 2 windows that tile x (n, c, 2*oh, 2*ow), else None.
 
     The maxima are channels last, as convolutions with more filters want them; the places are not.
     """
-    inner = x.x if isinstance(x, Affine) else x
+    found = lower(x)
+    inner = found.x if type(found) is Affine else found
     n, c = x.shape[:2]
-    if x.shape[2:] != (2 * oh, 2 * ow) or not are_planes(inner) or c == 1:
+    if not isinstance(inner, np.ndarray) or not are_planes(inner):
+        return None
+    if x.shape[2:] != (2 * oh, 2 * ow) or c == 1:
         return None
     numbers = np.empty((3, c), FLOAT32)
     numbers[0], numbers[1], numbers[2] = 1, -0.0, -np.inf  # leave every number as it is, -0 too
-    if isinstance(x, Affine):
-        numbers[0], numbers[1], numbers[2] = x.scale, x.shift, 0 if x.relu else -np.inf
+    if type(found) is Affine:
+        numbers[0], numbers[1] = found.scale, found.shift
+        numbers[2] = 0 if found.relu else -np.inf
     y, index = empty((n, oh, ow, c), FLOAT32), empty((n, c, oh, ow), np.uint8)
     parts = shares(x.nbytes + y.nbytes)
     with scratch() as take:

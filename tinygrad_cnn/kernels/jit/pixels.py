@@ -2,7 +2,7 @@
 read.
 
 A `Source` says where numbers lie and what they stand for, in the few ways that training needs
-(``kernels/pending.py``). The kernels copy rows of it, with zeros around the image, to memory that
+(`lazy.lower`). The kernels copy rows of it, with zeros around the image, to memory that
 stays in the nearest caches, and compute from there.
 
 All arguments of instructions are addresses, distances in bytes, or counts.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..pending import Affine, Gated, Masked, NormGradient, Scattered, Total
+from ..lazy import Affine, Gradient, Lazy, lower, realize
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32, images_like
@@ -34,9 +34,10 @@ __all__ = [
     "arguments",
     "fill_pixels",
     "fill_row",
-    "same_array",
+    "gradient_source",
     "source_of",
     "table_of",
+    "with_other",
 ]
 
 # What a source stands for, with the numbers of a channel in the rows of its table:
@@ -78,55 +79,37 @@ def _no_table(c: int) -> Array:
     return table_of(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
 
 
-def same_array(x: Array, y: Array) -> bool:
-    """Return whether both are the same numbers in memory."""
-    return x is y or (
-        x.ctypes.data == y.ctypes.data and x.shape == y.shape and x.strides == y.strides
-    )
-
-
-def source_of(
-    x: Array | Affine | Scattered | Masked | NormGradient | Gated | Total,
-) -> Source | None:
-    """Return float32 x (n, c, h, w) as a source; what is not channels last is copied.
-
-    None if the gradient of a normalisation is masked by something else than that normalisation, or
-    scattered otherwise than to whole windows.
+def source_of(x: Array | Lazy) -> Source:
+    """Return float32 x (n, c, h, w) as a source; what is not channels last is copied, and what
+    cannot be computed on the way is realized.
     """
-    if isinstance(x, Gated | Total | Scattered):
-        x = x.compute()
-    c = x.shape[1]
-    if isinstance(x, Affine):
-        image = images_like(x.x)
-        table = table_of(c, x.scale, x.shift, 0 if x.relu else -np.inf)
+    found = lower(x)
+    source = gradient_source(found) if type(found) is Gradient else None
+    if source is not None:
+        return source
+    if type(found) is Affine:
+        image, c = images_like(found.x), found.x.shape[1]
+        table = table_of(c, found.scale, found.shift, 0 if found.relu else -np.inf)
         return Source(image, image, table, (AFFINE, 0, 0, 0))
-    if isinstance(x, Masked):
-        table = table_of(c, 1, 0, 0, x.by.scale, x.by.shift)
-        return _gradient_source(x.g, x.by.x, table)
-    if isinstance(x, NormGradient):
-        if not isinstance(x.g, Masked):
-            return _gradient_source(x.g, x.x, table_of(c, x.scale, x.slope, x.shift, 0, 1))
-        by = x.g.by
-        if not same_array(by.x, x.x):
-            return None
-        table = table_of(c, x.scale, x.slope, x.shift, by.scale, by.shift)
-        return _gradient_source(x.g.g, x.x, table)
-    image = images_like(x)
-    return Source(image, image, _no_table(c), (COPY, 0, 0, 0))
+    image = images_like(realize(x))
+    return Source(image, image, _no_table(image.shape[3]), (COPY, 0, 0, 0))
 
 
-def _gradient_source(g: Array | Scattered, other: Array, table: Array) -> Source | None:
-    image = images_like(other)
-    if not isinstance(g, Scattered):
+def gradient_source(found: Gradient) -> Source | None:
+    """Return a gradient as a source; None if its windows do not tile the image."""
+    image = images_like(found.x)
+    h, w, c = image.shape[1:]
+    table = table_of(c, *found[2:7])
+    g = found.g
+    if found.places is None:
         return Source(images_like(g), image, table, (GRADIENT, 0, 0, 0))
-    kh, kw = g.kernel_size
-    h, w = image.shape[1:3]
-    tiled = g.g.shape[2:] == (h // kh, w // kw) and h % kh == 0 and w % kw == 0
-    if not tiled or g.extent != (h, w) or g.index.dtype != np.uint8 or g.g.dtype != FLOAT32:
+    kh, kw = found.kernel_size
+    tiled = g.shape[2:] == (h // kh, w // kw) and h % kh == 0 and w % kw == 0
+    if not tiled or found.places.dtype != np.uint8 or g.dtype != FLOAT32:
         return None
-    index = images_like(g.index, np.uint8)
-    mode = (GRADIENT, kh, kw, index.ctypes.data)
-    return Source(images_like(g.g), image, table, mode, index)
+    places = images_like(found.places, np.uint8)
+    mode = (GRADIENT, kh, kw, places.ctypes.data)
+    return Source(images_like(g), image, table, mode, places)
 
 
 def arguments(source: Source) -> tuple[Array, Array, Array, Mode]:
@@ -144,7 +127,13 @@ def _affine(e: Emitter, x: Value, _: Value, rows: list[Value]) -> Value:
 
 def _gradient(e: Emitter, x: Value, other: Value, rows: list[Value]) -> Value:
     off = e.builder.fcmp_ordered("<=", e.fma(other, rows[3], rows[4]), e.zero)
-    return e.fma(e.builder.select(off, e.zero, x), rows[0], e.fma(other, rows[1], rows[2]))
+    return e.fma(e.builder.select(off, e.zero, x), rows[0], with_other(e, other, rows))
+
+
+def with_other(e: Emitter, other: Value, rows: list[Value]) -> Value:
+    """Return ``other*b + d``; d where b is 0, whatever other is."""
+    unused = e.builder.fcmp_ordered("==", rows[1], e.zero)
+    return e.builder.select(unused, rows[2], e.fma(other, rows[1], rows[2]))
 
 
 @instruction

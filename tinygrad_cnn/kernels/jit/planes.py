@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..pending import Affine, Masked, NormGradient, Scattered
+from ..lazy import Gradient, Lazy, lower
 from ..reference.layout import Array
 from .build import kernel
 from .launch import FLOAT32
-from .pixels import Mode, arguments, fill_row, same_array, source_of, table_of
+from .pixels import Mode, arguments, fill_row, source_of, table_of, with_other
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
 __all__ = [
@@ -56,40 +56,32 @@ def are_planes(x: Array, dtype: object = FLOAT32) -> bool:
     return x.dtype == dtype and flags.c_contiguous and flags.aligned
 
 
-def scattered_planes(x: NormGradient) -> Planes | None:
+def scattered_planes(x: Gradient) -> Planes | None:
     """Return the gradient behind pooling of 2 x 2 pixels, if all of it lies plane by plane."""
-    inner, table = x.g, table_of(x.shape[1], x.scale, x.slope, x.shift, 0, 1)
-    if isinstance(inner, Masked):
-        by = inner.by
-        if not same_array(by.x, x.x):
-            return None
-        table[3], table[4] = by.scale, by.shift
-        inner = inner.g
-    if not isinstance(inner, Scattered) or inner.kernel_size != (2, 2):
+    g, index = x.g, x.places
+    if index is None or x.kernel_size != (2, 2):
         return None
-    h, w = inner.extent
-    fits = inner.g.shape[2:] == (h // 2, w // 2) and h % 2 == w % 2 == 0
-    fits = fits and x.shape[2:] == (h, w) and are_planes(inner.index, np.uint8)
-    if not fits or not are_planes(inner.g) or not are_planes(x.x):
+    h, w = x.x.shape[2:]
+    fits = g.shape[2:] == (h // 2, w // 2) and h % 2 == w % 2 == 0 and are_planes(index, np.uint8)
+    if not fits or not are_planes(g) or not are_planes(x.x):
         return None
     return Planes(
-        inner.g.reshape(-1), x.x.reshape(-1), inner.index.reshape(-1), table,
+        g.reshape(-1), x.x.reshape(-1), index.reshape(-1), table_of(x.x.shape[1], *x[2:7]),
         (0, 0, 0, 0), SCATTERED, None,
     )  # fmt: skip
 
 
-def planes_of(x: Array | Affine | Scattered | Masked | NormGradient) -> Planes | None:
-    """Return float32 x (n, c, h, w) for kernels, or None if they cannot read it."""
-    if isinstance(x, np.ndarray) and are_planes(x):
-        numbers = x.reshape(-1)
+def planes_of(x: Array | Lazy) -> Planes:
+    """Return float32 x (n, c, h, w) for kernels; what cannot be computed on the way is realized."""
+    found = lower(x)
+    if isinstance(found, np.ndarray) and are_planes(found):
+        numbers = found.reshape(-1)
         return Planes(numbers, numbers, _NO_PLACES, _NO_TABLE, (0, 0, 0, 0), PLANES, None)
-    if isinstance(x, NormGradient):
-        found = scattered_planes(x)
-        if found is not None:
-            return found
+    if type(found) is Gradient:
+        planes = scattered_planes(found)
+        if planes is not None:
+            return planes
     source = source_of(x)
-    if source is None:
-        return None
     numbers, other, table, mode = arguments(source)
     return Planes(numbers, other, _NO_PLACES, table, mode, PIXELS, source)
 
@@ -115,7 +107,7 @@ def scatter_row(
     def emit(e: Emitter, values: list[Value]) -> None:
         target, x, index, other, windows, table, line, tap = values
         b = e.builder
-        scale, slope, shift, a, d = (e.spread(place) for place in e.steps(table, line, 5))
+        rows = [e.spread(place) for place in e.steps(table, line, 5)]
 
         def block(along: Value, mask: Value) -> None:
             number = b.udiv(along, e.whole(BYTES))
@@ -125,9 +117,9 @@ def scatter_row(
             found = []
             for k, beside in enumerate(e.pairs(b.add(other, twice), count)):
                 here = e.bytes_equal(places, e.add(tap, k), mask)
-                off = b.fcmp_ordered("<=", e.fma(beside, a, d), e.zero)
+                off = b.fcmp_ordered("<=", e.fma(beside, rows[3], rows[4]), e.zero)
                 grad = b.select(off, e.zero, b.select(here, grads, e.zero))
-                found.append(e.fma(grad, scale, e.fma(beside, slope, shift)))
+                found.append(e.fma(grad, rows[0], with_other(e, beside, rows)))
             e.store_pairs(found[0], found[1], b.add(target, twice), count)
 
         e.channel_blocks(windows, block)

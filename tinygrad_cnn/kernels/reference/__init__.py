@@ -9,6 +9,7 @@ from .max_pool import max_pool2d, max_pool2d_gather, max_pool2d_plane_index, max
 from .norm import (
     batch_norm,
     batch_norm_backward,
+    channel_gradient,
     channel_moments,
     layer_norm,
     layer_norm_backward,
@@ -25,6 +26,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channel_affine",
+    "channel_gradient",
     "channel_moments",
     "channel_sum",
     "conv2d",

@@ -9,12 +9,10 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..pending import Affine, Masked
 from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
-from .norm import channel_moments
 from .winograd import correlate_winograd, correlate_winograd_weight
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
@@ -46,9 +44,7 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    moments: bool = False,
-    keep: bool = False,
-) -> Any:
+) -> Array:
     """Correlate images with filters: ``y[n,f,p,q] = b[f] + sum x[n,c,p*sh+i*dh-top,q*sw+j*dw-left]
     w[f,c,i,j]``.
 
@@ -60,13 +56,10 @@ def conv2d(
     stride, dilation: (rows, columns).
     padding: ((top, bottom), (left, right)) zeros around every image.
     groups: filter block k of `groups` sees channel block k only.
-    moments: also return what `channel_moments` finds in y.
-    keep: whether a compiled kernel may keep what it computes of w alone for the next call.
 
     Returns
     -------
-    y (n, f, oh, ow), channels last in memory, with the size of `conv2d_output_size`; with `moments`
-    ``(y, (mean, var))``.
+    y (n, f, oh, ow), channels last in memory, with the size of `conv2d_output_size`.
 
     Raises
     ------
@@ -103,8 +96,7 @@ def conv2d(
         split = w.reshape(groups, f // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
         matrix = split.astype(inner, order="C").reshape(groups, kh * kw * depth, f // groups)
         correlate(image, matrix, bias, out, windows, exact=_exact(inner))
-    y = as_nchw(out, dtype)
-    return (y, channel_moments(y)) if moments else y
+    return as_nchw(out, dtype)
 
 
 def phase(
@@ -136,15 +128,14 @@ def conv2d_input(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    by: Affine | None = None,
-) -> Any:
+) -> Array:
     """Return the adjoint of `conv2d` in `x`: the gradient (n, c, h, w) for g (n, f, oh, ow) and
     size (h, w).
 
     With stride 1 it is one correlation with the filters turned round; in general one per residue
     of the pixel's place modulo the stride, so no multiplication by an inserted zero is ever made
     (Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", section 4,
-    without the zeros). If x was `by`, an affine function with a ReLU, the result is `Masked` by it.
+    without the zeros).
 
     >>> g, w = np.ones((1, 1, 2, 2)), np.arange(4.0).reshape(1, 1, 2, 2)
     >>> options = {"padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -191,8 +182,7 @@ def conv2d_input(
             shape = (groups, len(rows) * len(columns) * (f // groups), depth)
             matrix = np.ascontiguousarray(chosen).reshape(shape)
             correlate(grad, matrix, None, target, windows, exact=_exact(inner))
-    gx = as_nchw(out, dtype)
-    return gx if by is None else Masked(gx, by)
+    return as_nchw(out, dtype)
 
 
 def conv2d_weight(

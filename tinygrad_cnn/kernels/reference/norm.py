@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_batch_norm, check_layer_norm, check_shape
+from ..checks import Pair, check_batch_norm, check_layer_norm, check_shape
 from ..memory import Take, empty, scratch
 from .channels import Channels, affine
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, rows_per_chunk
+from .max_pool import max_pool2d_scatter
 
 __all__ = [
     "batch_norm",
     "batch_norm_backward",
+    "channel_gradient",
     "channel_moments",
     "layer_norm",
     "layer_norm_backward",
@@ -97,15 +99,12 @@ def batch_norm_backward(
     weight: Array | None,
     mean: Array,
     invstd: Array,
-    *,
-    pending: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients (gx, gweight, gbias) of `batch_norm` for the gradient g of its output.
 
     With ``z = (x - mean)*invstd``: ``gbias = sum g``, ``gweight = sum g*z`` and
     ``gx = weight*invstd*(g - gbias/m - z*gweight/m)`` over the m numbers of a channel (Ioffe and
-    Szegedy 2015, section 3). With `pending` compiled kernels leave gx to who reads it; here it is
-    computed at once. `gweight` and `gbias` are those of a weight of 1 and a bias of 0
+    Szegedy 2015, section 3). `gweight` and `gbias` are those of a weight of 1 and a bias of 0
     where there are none.
     """
     check_shape("batch_norm_backward", "g", g.shape, x.shape)
@@ -144,6 +143,37 @@ def batch_norm_backward(
     channels.split(work)
     kind = x.dtype if weight is None else weight.dtype
     return channels.restore(gx, x.dtype), gweight.astype(kind), gbias.astype(kind)
+
+
+def channel_gradient(
+    g: Array,
+    x: Array,
+    a: Array | float,
+    b: Array | float,
+    d: Array | float,
+    e: Array | float,
+    f: Array | float,
+    places: Array | None = None,
+    kernel_size: Pair = (0, 0),
+) -> Array:
+    """Return ``(g where x*e + f > 0 or NaN, else 0)*a + x*b + d``, for x (n, c, h, w).
+
+    The gradient of batch normalisation in its input, and of the ReLU behind it. The numbers are
+    one per channel (c,), or one for all. With `places` g is that of a max pooling behind both,
+    whose windows tile x: it counts at its places, and is 0 elsewhere.
+
+    >>> x = np.array([[[[-1.0, 2.0]]]])
+    >>> channel_gradient(np.ones((1, 1, 1, 2)), x, 3, 10, 0, 1, 0)
+    array([[[[-10.,  23.]]]])
+    """
+    if places is not None:
+        g = max_pool2d_scatter(
+            g, places, size=x.shape[2:], kernel_size=kernel_size, stride=kernel_size,
+            padding=(0, 0), dilation=(1, 1), ceil_mode=False,
+        )  # fmt: skip
+    a, b, d, e, f = (np.asarray(v, x.dtype).reshape(-1, 1, 1) for v in (a, b, d, e, f))
+    beside = np.where(b == 0, x.dtype.type(0), x * b)
+    return np.asarray(np.where(x * e + f <= 0, x.dtype.type(0), g) * a + beside + d)
 
 
 def _rows(x: Array, ndim: int, dtype: np.dtype[Any]) -> Array:

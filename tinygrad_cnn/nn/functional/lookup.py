@@ -38,10 +38,10 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
             f"embedding: `weight` has shape {weight.shape} but a matrix (rows, d) is expected"
         )
     rows, d = weight.shape
-    outside = (input.array < 0) | (input.array >= rows)
+    outside = (input._array < 0) | (input._array >= rows)
     if outside.any():
         raise IndexError(
-            f"embedding: `input` holds {input.array[outside].flat[0]} but 0 to {rows - 1} is "
+            f"embedding: `input` holds {input._array[outside].flat[0]} but 0 to {rows - 1} is "
             f"expected (weight {weight.shape})"
         )
     found = weight.index_select(0, input.reshape(-1)).reshape(*input.shape, d)

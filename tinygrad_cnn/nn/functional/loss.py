@@ -105,10 +105,10 @@ def binary_cross_entropy(
     tensor(0.4904)
     """
     _same_shape("binary_cross_entropy", input, target)
-    if input.numel() and not (0 <= input.array.min() and input.array.max() <= 1):
+    if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
         raise ValueError(
-            f"binary_cross_entropy: `input` has values from {input.array.min()} to "
-            f"{input.array.max()} but probabilities in [0, 1] are expected; for logits use "
+            f"binary_cross_entropy: `input` has values from {input._array.min()} to "
+            f"{input._array.max()} but probabilities in [0, 1] are expected; for logits use "
             f"binary_cross_entropy_with_logits"
         )
     loss = -(target * _safe_log(input) + (1 - target) * _safe_log(1 - input))

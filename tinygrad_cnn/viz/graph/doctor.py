@@ -194,7 +194,7 @@ def _run_again(model: Module, rerun: Callable[[], Tensor]) -> tuple[Recording, T
 
 
 def _gradient(name: str, p: Parameter) -> Gradient:
-    return Gradient(name, norm_of(p.array), None if p.grad is None else norm_of(p.grad.array))
+    return Gradient(name, norm_of(p._array), None if p.grad is None else norm_of(p.grad._array))
 
 
 def _no_gradient(
@@ -237,9 +237,9 @@ def _leaves(loss: Tensor) -> set[object]:
 
 
 def _not_finite(held: list[tuple[str, Parameter]]) -> list[Finding]:
-    values = tuple(name for name, p in held if not np.isfinite(p.array).all())
+    values = tuple(name for name, p in held if not np.isfinite(p._array).all())
     grads = tuple(
-        name for name, p in held if p.grad is not None and not np.isfinite(p.grad.array).all()
+        name for name, p in held if p.grad is not None and not np.isfinite(p.grad._array).all()
     )
     out = [Finding("not finite", values, "the parameter itself holds NaN or Inf")] if values else []
     if grads:
@@ -254,7 +254,7 @@ def _zero_rows(held: list[tuple[str, Parameter]]) -> list[Finding]:
         if p.grad is None or p.grad.ndim < 2:
             continue
         units = p.shape[0]
-        dead = units - int(np.any(p.grad.array.reshape(units, -1), axis=1).sum())
+        dead = units - int(np.any(p.grad._array.reshape(units, -1), axis=1).sum())
         if units and dead / units >= _ZERO_SHARE:
             why = (
                 f"the gradient is exactly 0 for {dead} of {units} units: what comes "

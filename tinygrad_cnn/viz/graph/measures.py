@@ -18,7 +18,7 @@ def compute(value: Any) -> None:
     """See to it that the values of a tensor (or of several) are there now."""
     for t in value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(t, Tensor):
-            _ = t.array
+            _ = t._array
 
 
 def norm_of(array: np.ndarray[Any, Any]) -> float:
@@ -29,7 +29,7 @@ def norm_of(array: np.ndarray[Any, Any]) -> float:
 
 def measure(node: Node, tensor: Tensor) -> None:
     """Write the figures of ``tensor``, the result of ``node``, into the node."""
-    array = tensor.array
+    array = tensor._array
     if array.dtype.kind != "f":
         return
     node.norm = norm_of(array)

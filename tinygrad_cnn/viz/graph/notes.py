@@ -136,7 +136,7 @@ class Notes:
             if kind == "constant" and tensor.shape == ():
                 new.params["value"] = f"{tensor.item():g}"
             new.recorded = tensor.node is not None
-            self._owned[id(tensor.version)] = tensor.version
+            self._owned[id(tensor.storage)] = tensor.storage
             self.remember(tensor, new.id)
         return new.id
 
@@ -186,10 +186,10 @@ class Notes:
         """``size``, or 0 if the value's memory is the user's or was counted already."""
         if not isinstance(value, SavedValue):
             return 0
-        key = id(value.version)
+        key = id(value.storage)
         if key in self._owned or key in self._kept:
             return 0
-        self._kept[key] = value.version  # alive, so that its id stays its own
+        self._kept[key] = value.storage  # alive, so that its id stays its own
         return size
 
     # ---- what was recorded before ------------------------------------------------------------

@@ -285,7 +285,7 @@ class Recording(Notes):
                 return
             self.finish()
             if self.health and isinstance(g, Tensor):
-                norm = norm_of(g.array)
+                norm = norm_of(g._array)
                 self.nodes[at].gradient_norm = norm
                 self.nodes[at].nan_gradient = not np.isfinite(norm)
             self._gradient = (at, time.perf_counter())

@@ -173,7 +173,7 @@ def unchanged(model: Module) -> Iterator[None]:
     """Put buffers and random numbers back to what they were, whatever happens inside."""
     state = default_generator.get_state()
     before = [
-        (module, name, buffer, buffer.array.copy(), list(buffer.version))
+        (module, name, buffer, buffer._array.copy(), buffer.storage.version, buffer.storage.writer)
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -182,8 +182,8 @@ def unchanged(model: Module) -> Iterator[None]:
         yield
     finally:
         default_generator.set_state(state)
-        for module, name, buffer, values, version in before:
-            if not np.array_equal(buffer.array, values, equal_nan=buffer.array.dtype.kind == "f"):
-                np.copyto(buffer.array, values)
-            buffer.version[:] = version
+        for module, name, buffer, values, version, writer in before:
+            if not np.array_equal(buffer._array, values, equal_nan=buffer._value.dtype.kind == "f"):
+                np.copyto(buffer._written_by("unchanged"), values)
+            buffer.storage.version, buffer.storage.writer = version, writer
             module._buffers[name] = buffer

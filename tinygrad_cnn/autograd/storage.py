@@ -1,0 +1,108 @@
+"""What all tensors of one memory share: its version, who has it, and what waits to read it.
+
+A result may be lazy: to be computed from the memory of other tensors later (`kernels.lazy`). So
+that nobody can tell, every write to that memory, from wherever, goes through `Storage.written`, and
+whoever hands the memory itself to somebody who may write without telling calls `Storage.expose`:
+both compute first what waits. From memory that was exposed once, nothing waits to be computed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from tinygrad_cnn.kernels.lazy import Lazy
+
+__all__ = ["Storage", "depend"]
+
+_MANY = 8  # dependents from which on those that are gone are looked for
+
+
+class Storage:
+    """Shared by a tensor, its views, what is detached from it, and what nodes keep of it.
+
+    Attributes
+    ----------
+    version
+        How often the memory was changed in place.
+    writer
+        What did so last.
+    exposed
+        Whether somebody else may write to the memory: the public ``.array``, ``.numpy()``, the
+        owner of an array that a user gave.
+    stats
+        ``(array, what a kernel found out about its numbers)`` while nobody has written since.
+    memory
+        The storage whose memory this is, if versions are counted apart (``.data``); else None.
+    """
+
+    # Of the class, as most storages keep them all their life, and one is made for every result.
+    version = 0
+    writer = ""
+    exposed = False
+    stats: tuple[Any, dict[str, Any]] | None = None
+    memory: Storage | None = None
+    dependents: list[weakref.ref[Lazy]] | None = None
+
+    def apart(self) -> Storage:
+        """A storage of the same memory whose versions are counted apart."""
+        new = Storage()
+        new.memory = self if self.memory is None else self.memory
+        return new
+
+    def waits(self, lazy: Lazy) -> None:
+        """Remember that ``lazy`` is yet to be computed from this memory."""
+        root = self if self.memory is None else self.memory
+        if root.dependents is None:
+            root.dependents = []
+        elif len(root.dependents) >= _MANY:
+            root.dependents = [ref for ref in root.dependents if ref() is not None]
+        root.dependents.append(weakref.ref(lazy))
+
+    def settle(self) -> None:
+        """Compute all that waits to read this memory, and forget what was known of its numbers."""
+        root = self if self.memory is None else self.memory
+        root.stats = None
+        waiting = root.dependents
+        if waiting is not None:
+            root.dependents = None
+            while waiting:  # the latest first: what it stands for may be all that is ever read
+                lazy = waiting.pop()()
+                if lazy is not None:
+                    lazy.realize()
+
+    def expose(self) -> None:
+        """Say that somebody who tells nobody may write from now on."""
+        root = self if self.memory is None else self.memory
+        root.exposed = True
+        self.settle()
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether somebody else may write to the memory."""
+        return self.exposed if self.memory is None else self.memory.exposed
+
+    def written(self, by: str) -> None:
+        """Say that the numbers are about to be changed in place, and by what."""
+        self.settle()
+        self.version += 1
+        self.writer = by
+
+
+def depend(lazy: Lazy, name: str, operands: Any) -> None:
+    """Let ``lazy``, made by the operation ``name`` from ``operands``, wait for a reader.
+
+    Operands have a `Storage` as ``storage`` and an array or a `Lazy` as ``_value``.
+    """
+    sources: list[Storage] = []
+    names: list[str] = []
+    for operand in operands:
+        sources.append(operand.storage)
+        value = operand._value
+        if type(value) is Lazy:
+            sources += value.sources
+            names += value.names
+    lazy.names = (*names, name)
+    lazy.sources = tuple(sources)
+    for storage in sources:
+        storage.waits(lazy)

@@ -1,0 +1,365 @@
+"""Arrays that are computed when they are read.
+
+Batch normalisation, and the ReLU after it, are one multiply-add per number: a pass over memory that
+costs far more than its arithmetic. They therefore answer with a `Lazy`, and a compiled kernel that
+takes one computes it on the numbers that it loads anyway. Whoever else reads it calls `realize`.
+
+An expression has one of these forms; operands x, g, a, b and y are `Lazy` too:
+
+============================================= ======================================================
+``("load", array)``                           an array that is there
+``("scale_shift", x, scale, shift)``          ``x*scale + shift``, numbers per channel (c,)
+``("relu", x)``                               ``max(x, 0)``, NaN where x is NaN
+``("select", g, y)``                          g where y is positive or NaN, else 0: relu's gradient
+``("add", a, b)``                             ``a + b``
+``("unpool", g, index, extent, kernel_size)`` g at its places in images of ``extent`` (h, w), else 0
+                                              (the gradient of a max pooling that tiles the image)
+============================================= ======================================================
+
+All are float32 images (n, c, h, w). What an expression is computed from must not change meanwhile:
+whoever keeps one sees to that (`tinygrad_cnn.autograd.storage`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import dispatch
+
+__all__ = [
+    "Affine",
+    "Gradient",
+    "Lazy",
+    "add",
+    "add_gradients",
+    "load",
+    "lower",
+    "realize",
+    "relu",
+    "same_array",
+    "scale_shift",
+    "select",
+    "stays_lazy",
+    "summands",
+    "unpool",
+]
+
+Array = npt.NDArray[Any]
+
+# One for all: realizing one expression realizes others, and two locks can wait for each other.
+_lock = threading.RLock()
+
+
+class Lazy:
+    """An array (n, c, h, w) that is computed when it is read.
+
+    Attributes
+    ----------
+    shape, dtype
+        Those of the array.
+    expr
+        What it stands for. Once it is computed, it is a load: replaced in one assignment, so that
+        another thread sees one or the other.
+    stats
+        What a kernel found out about the numbers of a load while it had them at hand.
+    names
+        The operations it stands for, for people.
+    sources
+        Whatever the one who keeps it needs to remember.
+
+    >>> x = load(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2))
+    >>> y = Lazy(("relu", Lazy(("scale_shift", x, np.float32([2]), np.float32([-3])), x)), x)
+    >>> y.shape, y.realize().tolist()
+    ((1, 1, 2, 2), [[[[0.0, 0.0], [1.0, 3.0]]]])
+    """
+
+    __slots__ = ("__weakref__", "dtype", "expr", "names", "shape", "sources", "stats")
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    expr: tuple[Any, ...]
+
+    def __init__(self, expr: tuple[Any, ...], like: Array | Lazy) -> None:
+        self.expr = expr
+        self.shape, self.dtype = like.shape, like.dtype
+        self.stats: dict[str, Any] | None = None
+        self.names: tuple[str, ...] = ()
+        self.sources: tuple[Any, ...] = ()
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the array has, or would have."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_realized(self) -> bool:
+        """Whether the array is there."""
+        return bool(self.expr[0] == "load")
+
+    def realize(self) -> Array:
+        """The array; it is computed once, whoever and how many ask."""
+        expr = self.expr
+        if expr[0] != "load":
+            with _lock:
+                if self.expr[0] != "load":
+                    with np.errstate(all="ignore"):  # as in the operations that it stands for
+                        self.settle(_evaluate(self))
+                expr = self.expr
+        array: Array = expr[1]
+        return array
+
+    def settle(self, array: Array) -> None:
+        """Take ``array``, computed in another way, for the numbers, if there are none yet."""
+        with _lock:
+            if self.expr[0] != "load":
+                self.expr = ("load", array)  # and keep what it was made from no longer
+                self.sources = ()
+
+
+def load(array: Array, **stats: Any) -> Lazy:
+    """An array that is there, with what is known about it."""
+    lazy = Lazy(("load", array), array)
+    if stats:
+        lazy.stats = stats
+    return lazy
+
+
+def realize(x: Any) -> Any:
+    """The array of a `Lazy`; anything else as it is."""
+    return x.realize() if type(x) is Lazy else x
+
+
+# ---- making expressions: each function computes at once where waiting does not pay ----------
+
+
+def _waits(x: Any, *kinds: str) -> bool:
+    return type(x) is Lazy and x.expr[0] in kinds
+
+
+def _realize_unless(x: Lazy, *kinds: str) -> None:
+    if x.expr[0] not in kinds:
+        x.realize()
+
+
+def stays_lazy(x: Array | Lazy, *vectors: Array | None) -> bool:
+    """Whether a normalisation of x by ``vectors``, numbers per channel, had better be lazy."""
+    return (
+        type(x) is Lazy
+        and dispatch.fuses(x)
+        and all(v is None or (v.shape == x.shape[1:2] and v.dtype == x.dtype) for v in vectors)
+    )
+
+
+def scale_shift(x: Lazy, scale: Array, shift: Array) -> Lazy:
+    """``x*scale + shift``; both are kept, and must not be written to."""
+    x.realize()
+    return Lazy(("scale_shift", x, scale, shift), x)
+
+
+def relu(x: Array | Lazy) -> Array | Lazy:
+    """``max(x, 0)``; lazy behind a normalisation."""
+    if _waits(x, "scale_shift"):
+        return Lazy(("relu", x), x)
+    known: Any = x if _waits(x, "add") else realize(x)
+    return dispatch.relu(known)
+
+
+def select(g: Array | Lazy, y: Array | Lazy) -> Array | Lazy:
+    """``g`` where ``y`` is positive or NaN, else 0.
+
+    Lazy where the normalisation before the ReLU will take it as it loads g: if y itself has not
+    been computed, or g is a sum.
+    """
+    if type(g) is Lazy and type(y) is Lazy and g.dtype == y.dtype and g.shape == y.shape:
+        if y.expr[0] == "relu":
+            _realize_unless(g, "unpool")
+            return Lazy(("select", g, y), y)
+        if g.expr[0] == "add" and y.is_realized:
+            return Lazy(("select", g, y), y)
+    found: Array = dispatch.relu_backward(realize(g), realize(y))
+    return found
+
+
+def add(a: Any, b: Any) -> Lazy | None:
+    """``a + b`` where one of both is yet to be computed, so that the ReLU that may follow does it
+    all; None where it had better be computed at once.
+    """
+    kinds = ("scale_shift", "relu")
+    if not _alike(a, b) or (a.expr[0] not in kinds and b.expr[0] not in kinds):
+        return None
+    _realize_unless(a, *kinds)
+    _realize_unless(b, *kinds)
+    return Lazy(("add", a, b), a)
+
+
+def add_gradients(a: Any, b: Any) -> Lazy | None:
+    """``a + b``, so that the gradient of the ReLU that may follow does it all; None where it had
+    better be computed at once.
+    """
+    return Lazy(("add", a, b), a) if _alike(a, b) and dispatch.fuses(a) else None
+
+
+def _alike(a: Any, b: Any) -> bool:
+    both = type(a) is Lazy and type(b) is Lazy and a is not b
+    return both and bool(a.shape == b.shape and a.dtype == b.dtype)
+
+
+def unpool(g: Lazy, index: Array, extent: tuple[int, ...], kernel_size: tuple[int, ...]) -> Lazy:
+    """``g`` at the places ``index`` of the windows that tile images of ``extent``, else 0.
+
+    g and index are (n, c, h/kh, w/kw); index is uint8, ``i*kw + j``.
+
+    >>> g, index = load(np.float32([[[[5, 6]]]])), np.uint8([[[[1, 2]]]])
+    >>> unpool(g, index, (2, 4), (2, 2)).realize().tolist()
+    [[[[0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 6.0, 0.0]]]]
+    """
+    g.realize()
+    lazy = Lazy(("unpool", g, index, extent, kernel_size), g)
+    lazy.shape = (*g.shape[:2], *extent)
+    return lazy
+
+
+# ---- computing them -------------------------------------------------------------------------
+
+
+class Affine(NamedTuple):
+    """``x*scale + shift``, and 0 where that is negative if ``relu``."""
+
+    x: Array
+    scale: Array
+    shift: Array
+    relu: bool
+
+
+class Gradient(NamedTuple):
+    """``(g where x*e + f > 0, else 0)*a + x*b + d``, numbers per channel or for all.
+
+    g (n, c, h, w) like x; or, if there are ``places``, (n, c, h/kh, w/kw) of windows that tile x,
+    and 0 at the other pixels.
+    """
+
+    g: Array
+    x: Array
+    a: Array | float
+    b: Array | float
+    d: Array | float
+    e: Array | float
+    f: Array | float
+    places: Array | None
+    kernel_size: tuple[int, int]
+
+
+def same_array(x: Array, y: Array) -> bool:
+    """Whether both are the same numbers in memory."""
+    return x is y or (
+        x.__array_interface__["data"] == y.__array_interface__["data"]
+        and x.shape == y.shape
+        and x.strides == y.strides
+    )
+
+
+def lower(x: Array | Lazy) -> Array | Affine | Gradient | None:
+    """What a compiled kernel computes as it loads, None for what it cannot.
+
+    By structure: a load, a normalisation with or without its ReLU, the gradient of that ReLU
+    (behind a pooling, too), and the gradient of the normalisation before it.
+
+    >>> x = load(np.float32([[[[1, 2]]]]))
+    >>> one = np.float32([1])
+    >>> lower(Lazy(("relu", scale_shift(x, one, -one)), x)).relu
+    True
+    >>> lower(Lazy(("add", x, x), x)) is None
+    True
+    """
+    if type(x) is not Lazy:
+        return x  # type: ignore[return-value]
+    match x.expr:
+        case ("load", array):
+            return array  # type: ignore[no-any-return]
+        case ("scale_shift", Lazy(expr=("load", array)), scale, shift):
+            return Affine(array, scale, shift, False)
+        case ("relu", Lazy(expr=("scale_shift", Lazy(expr=("load", array)), scale, shift))):
+            return Affine(array, scale, shift, True)
+        case ("select", g, y):
+            mask = lower(y)
+            if type(mask) is Affine and mask.relu:
+                return _gradient(g, mask.x, 1, 0, 0, mask.scale, mask.shift)
+        case (
+            "add",
+            Lazy(expr=("scale_shift", g, a, None)),
+            Lazy(expr=("scale_shift", Lazy(expr=("load", array)), b, d)),
+        ):
+            if g.expr[0] != "select":
+                return _gradient(g, array, a, b, d, 0, 1)
+            inner = lower(g)
+            if type(inner) is Gradient and same_array(inner.x, array):
+                return inner._replace(a=a, b=b, d=d)
+    return None
+
+
+def _gradient(g: Lazy, x: Array, a: Any, b: Any, d: Any, e: Any, f: Any) -> Gradient | None:
+    match g.expr:
+        case ("load", array):
+            return Gradient(array, x, a, b, d, e, f, None, (0, 0))
+        case ("unpool", Lazy(expr=("load", array)), index, extent, kernel_size):
+            if extent == x.shape[2:]:
+                return Gradient(array, x, a, b, d, e, f, index, kernel_size)
+    return None
+
+
+def summands(g: Array | Lazy) -> list[Array]:
+    """What a gradient is the sum of, computed: one array or two."""
+    if type(g) is Lazy:
+        expr = g.expr
+        return [part.realize() for part in (expr[1:] if expr[0] == "add" else (g,))]
+    return [g]  # type: ignore[list-item]
+
+
+def _evaluate(x: Lazy) -> Array:
+    """The numbers, in a new array."""
+    found = lower(x)
+    if type(found) is Affine:
+        return dispatch.channel_affine(found.x, found.scale, found.shift, relu=found.relu)
+    if type(found) is Gradient:
+        return dispatch.channel_gradient(*found)
+    match x.expr:
+        case ("relu", inner):
+            return dispatch.relu(inner.realize())
+        case ("select", g, y):
+            return dispatch.relu_backward(g, y.realize())
+        case ("add", a, b):
+            return dispatch.add(a, b)
+        case ("unpool", g, index, extent, kernel_size):
+            return dispatch.max_pool2d_scatter(
+                g.realize(), index, size=extent, kernel_size=kernel_size, stride=kernel_size,
+                padding=(0, 0), dilation=(1, 1), ceil_mode=False,
+            )  # fmt: skip
+        case ("scale_shift", inner, scale, shift):
+            shift = np.zeros_like(scale) if shift is None else shift
+            return dispatch.channel_affine(inner.realize(), scale, shift)
+    raise AssertionError(f"no expression: {x.expr[0]}")
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
