@@ -36,18 +36,24 @@ class WorkerError(RuntimeError):
 
 
 class Remote:
-    """A worker process, from the side of the one who asks; a context that ends it."""
+    """A worker process, from the side of the one who asks; a context that ends it.
 
-    def __init__(self, python: str | None = None, threads: int | None = None) -> None:
+    ``tree`` is the folder of the package and of the worker, if they are not those of this file.
+    """
+
+    def __init__(
+        self, python: str | None = None, threads: int | None = None, tree: Path | None = None
+    ) -> None:
         environment = dict(os.environ)
-        root = str(WORKER.parents[1])
+        program = WORKER if tree is None else tree / WORKER.relative_to(WORKER.parents[1])
+        root = str(program.parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(
             p for p in (root, os.environ.get("PYTHONPATH")) if p
         )
         if threads is not None:
             environment.update(dict.fromkeys(THREADS, str(threads)))
         self.process = subprocess.Popen(
-            [python or sys.executable, str(WORKER)],
+            [python or sys.executable, str(program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ def unpooled(g: Any, index: Array, extent: Any, kernel_size: Any) -> Lazy:
     """The gradient of a pooling whose windows tile the image."""
     found = Lazy(("unpool", lazy(g), index, tuple(extent), tuple(kernel_size)), g)
     found.shape = (*g.shape[:2], *extent)
+    found.size = int(np.prod(found.shape))
     return found
 
 

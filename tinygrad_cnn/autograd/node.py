@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -54,14 +54,17 @@ class SavedValue:
 
     def check(self, op: str, name: str) -> None:
         """Raise RuntimeError if the values were changed in place since they were saved."""
-        storage = self.storage
-        if storage.version != self.seen:
-            raise RuntimeError(
-                f"{op}: its derivative needs `{name}` (shape {self._value.shape}) as the forward "
-                f"pass saw it, but {storage.writer} changed it in place afterwards (version "
-                f"{self.seen} was saved, now {storage.version}); use the out-of-place form, or "
-                f"change a clone()"
-            )
+        if self.storage.version != self.seen:
+            self.fail(op, name)
+
+    def fail(self, op: str, name: str) -> NoReturn:
+        """Raise the error that says so."""
+        what, storage = "its output" if name == "y" else f"`{name}`", self.storage
+        raise RuntimeError(
+            f"{op}: its derivative needs {what} (shape {self._value.shape}) as the forward pass "
+            f"saw it, but {storage.writer} changed it in place afterwards (version {self.seen} was "
+            f"saved, now {storage.version}); use the out-of-place form, or change a clone()"
+        )
 
 
 class Derivative(Protocol):

@@ -15,9 +15,9 @@ from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.quiet import quietly
-from tinygrad_cnn.autograd.storage import depend
+from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
-from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.kernels.lazy import Lazy, realize
 
 __all__ = ["Op", "isolate"]
 
@@ -102,7 +102,13 @@ class Op:
         self.residual_names = wanted - {*self.args, *_AMBIENT}
         # The arguments, and what the joint rule asks for, that may come as `Lazy`.
         self.lazy = frozenset(lazy)
-        self.lazy_args = frozenset(i for i, n in enumerate(self.args) if n in lazy)
+        self.lazy_args = tuple(i for i, n in enumerate(self.args) if n in lazy)
+        # What the joint rule asks for: the name, whether it may come as `Lazy`, and, if it is not
+        # needed for every gradient, for those of which inputs.
+        self.joint_values = tuple(
+            (n, n in lazy, self._users(n) if not together and n in ("y", *self.args) else ())
+            for n in (self.joint.names if self.joint is not None else ())
+        )
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -123,11 +129,10 @@ class Op:
         lazy_args = self.lazy_args
         for a in args:
             if isinstance(a, Variable):
-                if lazy_args and len(arrays) in lazy_args:
-                    arrays.append(a._operand())
-                else:
-                    value = a._value
-                    arrays.append(value if type(value) is np.ndarray else a._array)
+                value = a._value
+                if type(value) is Lazy and len(arrays) not in lazy_args:
+                    value = a._array
+                arrays.append(value)
                 node = a.node if a.view_of is None else a.current_node()
                 parents.append(node)
                 if node is not None:
@@ -135,6 +140,9 @@ class Op:
             else:  # a constant: a number, an array, or None for an argument left out
                 arrays.append(a)
                 parents.append(None)
+        for i in lazy_args:
+            if i < len(args) and isinstance(args[i], Variable):
+                arrays[i] = operand(arrays[i], args[i].storage)
         if self.promotes and not _one_float_dtype(arrays):
             args = self._promoted(args, arrays)
             arrays = [a._array if isinstance(a, Variable) else a for a in args]
@@ -157,27 +165,14 @@ class Op:
         else:
             out = wrap(result)
         if lazy_args:
-            self._note_laziness(out, result, args, arrays)
+            if type(out._value) is Lazy:
+                operands = [args[i] for i in lazy_args if i < len(args)]
+                depend(out._value, self.name, [a for a in operands if isinstance(a, Variable)])
+            if out.node is not None:
+                out.node.fused = _fused(out._value, arrays)
         if self.view:
             self._track_view(out, args[0], params)
         return out
-
-    def _note_laziness(self, out: Any, result: Any, args: Any, arrays: list[Any]) -> None:
-        """Let a result that is yet to be computed depend on what it is computed from; say on its
-        node what is computed together.
-        """
-        if type(result) is Lazy and not result.is_realized:
-            operands = [args[i] for i in self.lazy_args if i < len(args)]
-            depend(result, self.name, [a for a in operands if isinstance(a, Variable)])
-            fused = "computed by what reads it"
-        else:
-            waiting = [x for x in arrays if type(x) is Lazy and not x.is_realized]
-            names = [" and ".join(x.names) for x in waiting]
-            if not names:
-                return
-            fused = f"computes {', '.join(names)} of its input"
-        if type(out.node) is Node:
-            out.node.fused = fused
 
     def record(
         self,
@@ -263,30 +258,31 @@ class Op:
     def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
         """The gradients by the rule on raw arrays."""
         assert self.joint is not None
-        values: list[Any] = [g._operand() if "g" in self.lazy else g._array]
+        saved = node.saved
+        assert saved is not None
+        values: list[Any] = [operand(g._value, g.storage) if "g" in self.lazy else g._array]
         operands: list[Any] = [g]
-        for name in self.joint.names:
-            is_value = name == "y" or name in self.args
-            if is_value and self.fused is None:
-                if not any(u < len(wanted) and wanted[u] for u in self._users(name)):
-                    values.append(None)  # no wanted gradient depends on it
-                    continue
-            assert node.saved is not None
-            value = node.saved.get(name)
-            if type(value) is not np.ndarray:
-                value = self._fetch(name, node, wanted)
-            if isinstance(value, Variable):
-                if name in self.lazy:
+        for name, lazy, users in self.joint_values:
+            if users and not _any_wanted(users, wanted):
+                values.append(None)
+                continue
+            value = saved.get(name)
+            if type(value) is SavedValue:
+                if value.seen != value.storage.version:
+                    value.fail(self.name, name)
+                if lazy:
                     operands.append(value)
-                    value = value._operand()
+                    value = operand(value._value, value.storage)
                 else:
+                    value = realize(value._value)
+            elif type(value) is not np.ndarray:
+                value = self._fetch(name, node, wanted)
+                if isinstance(value, Variable):
                     value = value._array
-            elif type(value) is list:
-                value = [v._array if isinstance(v, Variable) else v for v in value]
             values.append(value)
         out = []
         for found in self.joint.function(*values):
-            if type(found) is Lazy and not found.is_realized:
+            if type(found) is Lazy and found.expr[0] != "load":
                 depend(found, f"{self.name}'s gradient", operands)
             out.append(None if found is None else wrap(found))
         return tuple(out)
@@ -314,7 +310,8 @@ class Op:
         return self.defaults.get(name)  # an optional array that was left out is None
 
     def _restore(self, saved: SavedValue, name: str, node: Node) -> Any:
-        saved.check(self.name, "its output" if name == "y" else name)
+        if saved.seen != saved.storage.version:
+            saved.fail(self.name, name)
         return wrap(saved._value, node if name == "y" else saved.node, saved.storage)
 
     def _through_reference(
@@ -382,6 +379,23 @@ def _one_float_dtype(arrays: list[Any]) -> bool:
         elif isinstance(a, np.generic):
             return False
     return first is not None
+
+
+def _any_wanted(users: tuple[int, ...], wanted: tuple[bool, ...]) -> bool:
+    """Whether the gradient of one of the inputs ``users`` is wanted."""
+    for u in users:
+        if u < len(wanted) and wanted[u]:
+            return True
+    return False
+
+
+def _fused(out: Any, arrays: list[Any]) -> str | None:
+    """What is computed together with an operation, in words."""
+    if type(out) is Lazy:
+        return "computed by what reads it"
+    waiting = [x for x in arrays if type(x) is Lazy and not x.is_realized]
+    names = [" and ".join(x.names) for x in waiting]
+    return f"computes {', '.join(names)} of its input" if names else None
 
 
 def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:

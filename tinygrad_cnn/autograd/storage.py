@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_cnn.kernels.lazy import Lazy
 
-__all__ = ["Storage", "depend"]
+__all__ = ["Storage", "depend", "operand"]
 
 _MANY = 8  # dependents from which on those that are gone are looked for
 
@@ -53,11 +53,13 @@ class Storage:
     def waits(self, lazy: Lazy) -> None:
         """Remember that ``lazy`` is yet to be computed from this memory."""
         root = self if self.memory is None else self.memory
-        if root.dependents is None:
-            root.dependents = []
-        elif len(root.dependents) >= _MANY:
-            root.dependents = [ref for ref in root.dependents if ref() is not None]
-        root.dependents.append(weakref.ref(lazy))
+        waiting = root.dependents
+        if waiting is None:
+            root.dependents = [weakref.ref(lazy)]
+            return
+        if len(waiting) >= _MANY:
+            waiting = root.dependents = [ref for ref in waiting if ref() is not None]
+        waiting.append(weakref.ref(lazy))
 
     def settle(self) -> None:
         """Compute all that waits to read this memory, and forget what was known of its numbers."""
@@ -84,9 +86,23 @@ class Storage:
 
     def written(self, by: str) -> None:
         """Say that the numbers are about to be changed in place, and by what."""
-        self.settle()
+        if self.dependents or self.stats or self.memory:
+            self.settle()
         self.version += 1
         self.writer = by
+
+
+def operand(value: Any, storage: Storage) -> Any:
+    """A tensor's value for an operation that can wait for it: a `Lazy`, or the array where no
+    result may wait to be computed from it.
+    """
+    if type(value) is Lazy or value.ndim != 4 or storage.is_exposed:
+        return value
+    lazy = Lazy(("load", value), value)
+    stats = storage.stats
+    if stats is not None and stats[0] is value:
+        lazy.stats = stats[1]
+    return lazy
 
 
 def depend(lazy: Lazy, name: str, operands: Any) -> None:
@@ -94,15 +110,9 @@ def depend(lazy: Lazy, name: str, operands: Any) -> None:
 
     Operands have a `Storage` as ``storage`` and an array or a `Lazy` as ``_value``.
     """
-    sources: list[Storage] = []
-    names: list[str] = []
-    for operand in operands:
-        sources.append(operand.storage)
-        value = operand._value
-        if type(value) is Lazy:
-            sources += value.sources
-            names += value.names
-    lazy.names = (*names, name)
-    lazy.sources = tuple(sources)
-    for storage in sources:
-        storage.waits(lazy)
+    names: tuple[str, ...] = (name,)
+    for x in operands:  # what these wait for themselves computes them first, before it changes
+        x.storage.waits(lazy)
+        if type(x._value) is Lazy:
+            names = x._value.names + names
+    lazy.names = names

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import enable_grad
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, SavedValue
-from tinygrad_cnn.autograd.storage import Storage
-from tinygrad_cnn.kernels.lazy import Lazy, load
+from tinygrad_cnn.autograd.storage import Storage, operand
+from tinygrad_cnn.kernels.lazy import Lazy
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
@@ -125,20 +125,8 @@ class Variable:
             self._saved._value, self._saved.storage = self._value, storage
 
     def _operand(self) -> Any:
-        """The values for an operation that can do without: a `Lazy`, or the array where results
-        must not wait to be computed from it.
-        """
-        value: Any = self._value
-        if type(value) is Lazy:
-            return value
-        storage = self.storage
-        if value.ndim != 4 or storage.is_exposed:
-            return value
-        stats = storage.stats
-        lazy = load(value)
-        if stats is not None and stats[0] is value:
-            lazy.stats = stats[1]
-        return lazy
+        """The values for an operation that can wait for them (`storage.operand`)."""
+        return operand(self._value, self.storage)
 
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
@@ -197,8 +185,8 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
         out._value = value
     elif type(value) is Lazy:
         out._value = value
-        if value.is_realized:
-            out._value = array = value.realize()
+        if value.expr[0] == "load":
+            out._value = array = value.expr[1]
             if value.stats is not None:
                 out.storage.stats = (array, value.stats)
     else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays

@@ -40,6 +40,8 @@ __all__ = [
     "add_gradients",
     "load",
     "lower",
+    "lower_normalised",
+    "normalised",
     "realize",
     "relu",
     "same_array",
@@ -61,7 +63,7 @@ class Lazy:
 
     Attributes
     ----------
-    shape, dtype
+    shape, dtype, ndim, size
         Those of the array.
     expr
         What it stands for. Once it is computed, it is a load: replaced in one assignment, so that
@@ -70,8 +72,6 @@ class Lazy:
         What a kernel found out about the numbers of a load while it had them at hand.
     names
         The operations it stands for, for people.
-    sources
-        Whatever the one who keeps it needs to remember.
 
     >>> x = load(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2))
     >>> y = Lazy(("relu", Lazy(("scale_shift", x, np.float32([2]), np.float32([-3])), x)), x)
@@ -79,28 +79,19 @@ class Lazy:
     ((1, 1, 2, 2), [[[[0.0, 0.0], [1.0, 3.0]]]])
     """
 
-    __slots__ = ("__weakref__", "dtype", "expr", "names", "shape", "sources", "stats")
-
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    ndim = 4
+    size: int
     expr: tuple[Any, ...]
+    # Of the class, as most keep them: one is made for every image that an operation gets.
+    lowered: Affine | Gradient | None = None
+    stats: dict[str, Any] | None = None
+    names: tuple[str, ...] = ()
 
     def __init__(self, expr: tuple[Any, ...], like: Array | Lazy) -> None:
         self.expr = expr
-        self.shape, self.dtype = like.shape, like.dtype
-        self.stats: dict[str, Any] | None = None
-        self.names: tuple[str, ...] = ()
-        self.sources: tuple[Any, ...] = ()
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
+        self.shape, self.dtype, self.size = like.shape, like.dtype, like.size
 
     @property
     def nbytes(self) -> int:
@@ -114,22 +105,19 @@ class Lazy:
 
     def realize(self) -> Array:
         """The array; it is computed once, whoever and how many ask."""
-        expr = self.expr
-        if expr[0] != "load":
+        if self.expr[0] != "load":
             with _lock:
                 if self.expr[0] != "load":
                     with np.errstate(all="ignore"):  # as in the operations that it stands for
                         self.settle(_evaluate(self))
-                expr = self.expr
-        array: Array = expr[1]
-        return array
+        return self.expr[1]  # type: ignore[no-any-return]
 
     def settle(self, array: Array) -> None:
         """Take ``array``, computed in another way, for the numbers, if there are none yet."""
         with _lock:
             if self.expr[0] != "load":
                 self.expr = ("load", array)  # and keep what it was made from no longer
-                self.sources = ()
+                self.lowered = None
 
 
 def load(array: Array, **stats: Any) -> Lazy:
@@ -232,6 +220,7 @@ def unpool(g: Lazy, index: Array, extent: tuple[int, ...], kernel_size: tuple[in
     g.realize()
     lazy = Lazy(("unpool", g, index, extent, kernel_size), g)
     lazy.shape = (*g.shape[:2], *extent)
+    lazy.size = math.prod(lazy.shape)
     return lazy
 
 
@@ -289,37 +278,58 @@ def lower(x: Array | Lazy) -> Array | Affine | Gradient | None:
     """
     if type(x) is not Lazy:
         return x  # type: ignore[return-value]
-    match x.expr:
-        case ("load", array):
-            return array  # type: ignore[no-any-return]
-        case ("scale_shift", Lazy(expr=("load", array)), scale, shift):
-            return Affine(array, scale, shift, False)
-        case ("relu", Lazy(expr=("scale_shift", Lazy(expr=("load", array)), scale, shift))):
-            return Affine(array, scale, shift, True)
-        case ("select", g, y):
-            mask = lower(y)
-            if type(mask) is Affine and mask.relu:
-                return _gradient(g, mask.x, 1, 0, 0, mask.scale, mask.shift)
-        case (
-            "add",
-            Lazy(expr=("scale_shift", g, a, None)),
-            Lazy(expr=("scale_shift", Lazy(expr=("load", array)), b, d)),
-        ):
-            if g.expr[0] != "select":
-                return _gradient(g, array, a, b, d, 0, 1)
-            inner = lower(g)
-            if type(inner) is Gradient and same_array(inner.x, array):
-                return inner._replace(a=a, b=b, d=d)
+    expr = x.expr
+    if expr[0] == "load":
+        return expr[1]  # type: ignore[no-any-return]
+    if x.lowered is None:
+        x.lowered = _match(expr)
+    return x.lowered
+
+
+def _match(expr: tuple[Any, ...]) -> Affine | Gradient | None:
+    kind = expr[0]
+    if kind == "scale_shift":
+        x = expr[1].expr
+        return Affine(x[1], expr[2], expr[3], False) if x[0] == "load" else None
+    if kind == "relu":
+        moved = lower(expr[1])
+        return moved._replace(relu=True) if type(moved) is Affine else None
+    if kind == "select":
+        y = lower(expr[2])
+        if type(y) is Affine and y.relu:
+            return _gradient(expr[1], y.x, 1, 0, 0, y.scale, y.shift)
+    if kind == "add":
+        left, right = expr[1].expr, expr[2].expr
+        if left[0] == right[0] == "scale_shift" and left[3] is None:
+            _, x, b, d = right
+            return lower_normalised(left[1], x.realize(), left[2], b, d)
+    return None
+
+
+def normalised(g: Lazy, x: Lazy, a: Array, b: Array, d: Array) -> Lazy:
+    """``g*a + x*b + d``, the gradient of a normalisation of x."""
+    left = Lazy(("scale_shift", g, a, None), g)
+    return Lazy(("add", left, scale_shift(x, b, d)), g)
+
+
+def lower_normalised(g: Lazy, x: Array, a: Array, b: Array, d: Array) -> Gradient | None:
+    """What `lower` makes of `normalised`."""
+    if g.expr[0] != "select":
+        return _gradient(g, x, a, b, d, 0, 1)
+    found = lower(g)
+    if type(found) is Gradient and same_array(found.x, x):
+        return found._replace(a=a, b=b, d=d)
     return None
 
 
 def _gradient(g: Lazy, x: Array, a: Any, b: Any, d: Any, e: Any, f: Any) -> Gradient | None:
-    match g.expr:
-        case ("load", array):
-            return Gradient(array, x, a, b, d, e, f, None, (0, 0))
-        case ("unpool", Lazy(expr=("load", array)), index, extent, kernel_size):
-            if extent == x.shape[2:]:
-                return Gradient(array, x, a, b, d, e, f, index, kernel_size)
+    expr = g.expr
+    if expr[0] == "load":
+        return Gradient(expr[1], x, a, b, d, e, f, None, (0, 0))
+    if expr[0] == "unpool":
+        _, inner, places, extent, kernel_size = expr
+        if extent == x.shape[2:]:
+            return Gradient(inner.realize(), x, a, b, d, e, f, places, kernel_size)
     return None
 
 

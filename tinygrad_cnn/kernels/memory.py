@@ -82,7 +82,7 @@ class _Stack(threading.local):
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         kind = np.dtype(dtype)
-        nbytes = _nbytes(shape, kind)
+        nbytes = kind.itemsize * math.prod(shape)
         start, block = self.top, self.block
         self.top = top = start + nbytes + -nbytes % ALIGNMENT
         if top > self.peak:

@@ -34,12 +34,13 @@ class OwnerMixin:
     def __getattr__(self, name: str) -> Any:
         # Called only where the usual lookup found nothing.
         held = self.__dict__
-        if "_modules" not in held and name[:1] == "_" and name[:2] != "__":
-            raise AttributeError(self._uninitialised(f"`{name}` is used"))
-        for registry in _REGISTRIES:
-            members = held.get(registry)
-            if members is not None and name in members:
+        if "_modules" in held:
+            if name in (members := held["_modules"]):
                 return members[name]
+            if name in (members := held["_parameters"]) or name in (members := held["_buffers"]):
+                return members[name]
+        elif name[:1] == "_" and name[:2] != "__":
+            raise AttributeError(self._uninitialised(f"`{name}` is used"))
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -247,10 +247,9 @@ def conv2d_weight(
     parts = shares(x.nbytes + g.nbytes)
     free = conv_algorithm() != "direct" and not minimal_pays(windows, x.shape[0], c, f)
     better = worthwhile(x.shape, f, windows, parts)
-    left, right = lower(x), lower(g)
-    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-        both = are_planes(left) and are_planes(right)
-        better = better or (both and worthwhile_weight(x.shape, f, windows, parts))
+    if not better and not any(type(a) is Lazy and not a.is_realized for a in (x, g)):
+        both = are_planes(realize(x)) and are_planes(realize(g))
+        better = both and worthwhile_weight(x.shape, f, windows, parts)
     if free and better:
         planes, gradient = planes_of(x), planes_of(g)
         if readable(planes, x.shape, f, windows):

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..checks import Pair
-from ..lazy import Gradient, Lazy, load, lower, realize, scale_shift, summands, unpool
+from ..lazy import (
+    Gradient,
+    Lazy,
+    load,
+    lower_normalised,
+    normalised,
+    realize,
+    scale_shift,
+    summands,
+    unpool,
+)
 from ..memory import empty, scratch
 from ..reference.layout import Array
 from . import norm
@@ -222,16 +232,16 @@ def norm_gradient(
     if g.expr[0] == "select" and g.expr[2].is_realized and c >= TILE.lanes:
         exact = np.empty((parts, 2, c))
         _select_and_add_up(g, inputs, centre, exact)
-    form = lower(_normalised(g, inputs, one, one, one))
-    if type(form) is not Gradient:
+    form = lower_normalised(g, inputs, one, one, one)
+    if form is None:
         g.realize()
-        form = lower(_normalised(g, inputs, one, one, one))
-        assert type(form) is Gradient
+        form = lower_normalised(g, inputs, one, one, one)
+        assert form is not None
     planes = scattered_planes(form) if c < TILE.lanes else None
     if planes is not None:
         exact = add_up_planes(planes, inputs, centre)
         run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
-        return _normalised(g, inputs, *found[:3]), found[3], found[4]
+        return normalised(g, load(inputs), *found[:3]), found[3], found[4]
     source = gradient_source(form)
     if source is None:
         return NotImplemented
@@ -242,19 +252,14 @@ def norm_gradient(
     else:
         _add_up(source, centre, scale, factor, found, parts)
     # In the order in which they have been read: not copied again by those who read them next.
-    image = nchw(source.other)
+    image = load(nchw(source.other))
     grad = load(nchw(source.x))
     if source.places is not None:
         grad = unpool(grad, nchw(source.places), image.shape[2:], form.kernel_size)
     if isinstance(form.e, np.ndarray) and isinstance(form.f, np.ndarray):
-        positive = Lazy(("relu", scale_shift(load(image), form.e, form.f)), image)
+        positive = Lazy(("relu", scale_shift(image, form.e, form.f)), image)
         grad = Lazy(("select", grad, positive), image)
-    return _normalised(grad, image, *found[:3]), found[3], found[4]
-
-
-def _normalised(g: Lazy, x: Array, a: Array, b: Array, d: Array) -> Lazy:
-    """Return ``g*a + x*b + d``."""
-    return Lazy(("add", Lazy(("scale_shift", g, a, None), g), scale_shift(load(x), b, d)), x)
+    return normalised(grad, image, *found[:3]), found[3], found[4]
 
 
 def channel_gradient(
