@@ -269,7 +269,7 @@ class Tensor(InPlaceMethods):
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.ndim:
             raise TypeError("iter: a tensor without dimensions cannot be iterated over")
-        return (self[i] for i in range(self._value.shape[0]))
+        return iter(f.unbind(self))
 
     def __contains__(self, value: Any) -> builtins.bool:
         return builtins.bool((self._array == to_tensor(value)._array).any())
@@ -336,7 +336,11 @@ class Tensor(InPlaceMethods):
             raise RuntimeError(
                 "detach_: this tensor is a view, whose graph is its base's; use detach()"
             )
-        self.node = None
+        if self._saved is not None and type(self.current_node()) is Node:
+            saved = self._saved  # a rule needs the way through this tensor, which ends here
+            saved.storage = saved.storage.apart()
+            saved.storage.version, saved.storage.writer = saved.seen + 1, "detach_"
+        self.node = self._saved = None
         return self
 
     def retain_grad(self) -> None:

@@ -124,6 +124,11 @@ class Function:
                 result = cls.forward(*args)
                 cls.setup_context(ctx, args, result)
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        for t in ctx._dirty:
+            if not any(t is o for o in outputs):
+                raise RuntimeError(
+                    f"{cls.__name__}: a tensor that was marked dirty is not returned by forward"
+                )
         live = is_recording() and any(ctx.needs_input_grad)
         _seal(ctx, inputs, parents, outputs)
         if live:
@@ -139,15 +144,36 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a `Function.backward` that cannot itself be differentiated: it runs unrecorded."""
 
     def run(ctx: Any, *gradients: Any) -> Any:
-        if is_recording():
-            raise RuntimeError(
-                f"{ctx._name}: its backward is marked once_differentiable, so it has no second "
-                f"derivative"
-            )
         with no_grad():
-            return backward(ctx, *gradients)
+            found = backward(ctx, *gradients)
+        parents = tuple([g.current_node() for g in gradients if isinstance(g, Variable)])
+        if not is_recording() or all(p is None for p in parents):
+            return found
+        once = _Once(ctx._name)
+        parts = list(found) if isinstance(found, (tuple, list)) else [found]
+        for i, t in enumerate(parts):
+            if isinstance(t, Variable):
+                parts[i] = wrap(t._array, Node(once, parents, (), (), {}, {}), t.storage)
+        return tuple(parts) if isinstance(found, (tuple, list)) else parts[0]
 
     return run
+
+
+class _Once:
+    """The derivative of a gradient that cannot be differentiated again."""
+
+    broadcasts = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        raise RuntimeError(
+            f"{self.name}: its backward is marked once_differentiable, so it has no second "
+            f"derivative"
+        )
 
 
 def _seal(
@@ -189,7 +215,8 @@ def _record(
         if constant:
             recorded.append(out)
         elif any(out is t for t in ctx._dirty):
-            out.node = _output(node, i)
+            out.check_writable(cls.__name__, True)
+            out.take_history(wrap(out._value, _output(node, i), out.storage))
             recorded.append(out)
         else:
             recorded.append(wrap(out._array, _output(node, i), out.storage))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tinygrad_cnn.autograd.modes import enable_grad
-from tinygrad_cnn.autograd.node import GraphNode, Leaf, SavedValue
+from tinygrad_cnn.autograd.modes import enable_grad, is_recording
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
 from tinygrad_cnn.kernels.lazy import Lazy
 
@@ -22,10 +23,11 @@ class View:
 
     ``node`` is the base's node when the view's own node was made. When the base has been written
     to since (through itself or through another view), the view's history is replayed from the
-    base's new one. ``tracked`` is False for a view made while nothing was recorded.
+    base's new one. ``tracked`` is False for a view made while nothing was recorded; ``several``
+    names the function if it returned several views at once.
     """
 
-    __slots__ = ("base", "node", "steps", "tracked")
+    __slots__ = ("base", "node", "several", "steps", "tracked")
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class View:
         self.node = base.node
         self.steps = steps
         self.tracked = tracked
+        self.several = ""
 
 
 class Variable:
@@ -63,6 +66,9 @@ class Variable:
 
     tensor_type: ClassVar[type[Variable]]
     """The class of every result: set once, by the module that defines it."""
+
+    overwrite: ClassVar[Op]
+    """``overwrite(base, value, steps=...)``: the operation that writes through a view. Set once."""
 
     node: GraphNode | None
     storage: Storage
@@ -138,9 +144,85 @@ class Variable:
                     again: Any = view.base
                     for op, params in view.steps:
                         again = op(again, **params)
-                self.node = again.node
+                self._set_node(again.node)
                 view.node = node
         return self.node
+
+    def _set_node(self, node: GraphNode | None) -> None:
+        """Have another history; the gradient that is to be retained is that of the new values."""
+        old = self.node
+        if type(old) is Node and old.retain is not None and old.retain() is self:
+            old.retain = None
+            if type(node) is Node:
+                node.retain = weakref.ref(self)
+        self.node = node
+
+    def check_writable(self, by: str, live: bool) -> None:
+        """Raise RuntimeError where a write by ``by`` would lose something.
+
+        ``live`` says whether the write itself is to be recorded.
+        """
+        why = self._why_not_writable(live)
+        if why:
+            raise RuntimeError(f"{by}: {why}")
+
+    def _why_not_writable(self, live: bool) -> str | None:
+        if not self._array.flags.writeable:
+            return (
+                f"this tensor (shape {self.shape}) is read-only memory, such as the result of "
+                f"expand(), where one number stands for many; write to a clone()"
+            )
+        if not is_recording():
+            return None
+        if type(self.current_node()) is Leaf:
+            return (
+                "a leaf that requires gradients cannot be changed in place while operations are "
+                "recorded; do it under no_grad(), or on a result made from it"
+            )
+        view = self.view_of
+        if view is None or not (live or view.base.node is not None):
+            return None
+        if type(view.base.node) is Leaf:
+            return (
+                "this is a view of a leaf that requires gradients, which cannot be changed in "
+                "place while operations are recorded; do it under no_grad()"
+            )
+        if view.several:
+            return (
+                f"this is one of several views that {view.several}() returned, which cannot be "
+                f"changed in place while operations are recorded; use an out-of-place operation, "
+                f"or make a view of its own (narrow, select, a slice)"
+            )
+        if not view.tracked:
+            return (
+                "this view was made under no_grad(), so the change could not be recorded; make "
+                "the view again, or write under no_grad()"
+            )
+        return None
+
+    def take_history(self, result: Variable) -> None:
+        """Say that this tensor, whose values were changed to those of ``result``, has its history.
+
+        What it is a view of has then been overwritten there, and the view follows from that.
+        """
+        if not is_recording():
+            return
+        node, view = result.node, self.view_of
+        if type(node) is Node and node.saved and "y" in node.saved:
+            node.saved["y"] = SavedValue(self._value, None, self.storage)  # now it lies here
+        if view is None or (node is None and view.base.node is None):
+            self._set_node(node)
+            return
+        base = view.base
+        whole = self.overwrite.record(
+            base._array,
+            (base, result),
+            (base._array, self._array),
+            (base.node, node),
+            {"steps": view.steps},
+            {},
+        )
+        base._set_node(whole.node)
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.

@@ -131,7 +131,9 @@ def grad(
         if g is not None:
             out.append(g if create_graph else owned.take(g))
         elif materialize_grads:
-            out.append(wrap(np.zeros_like(t._array)))
+            zeros = wrap(np.zeros_like(t._array))
+            zeros.want_gradient(create_graph)
+            out.append(zeros)
         elif allow_unused:
             out.append(None)
         else:

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
-from tinygrad_cnn.functions.inplace import assign, check_writable, take_history
+from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
@@ -51,15 +51,15 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
         x.storage.written("relu_")
         y = ops.relu(x)
         x._value, x._saved = y._value, None
-        take_history(x, y)
+        x.take_history(y)
         return x
-    check_writable(x, "relu_", node is not None)
+    x.check_writable("relu_", node is not None)
     values = x._written_by("relu_")
     np.maximum(values, 0, out=values)
     live = node is not None and is_recording()
     # The rule needs the result only, which x now holds: nothing else is allocated or copied.
     y = ops.relu.record(values, (x,), (values,), (node,), {}) if live else x
-    take_history(x, y)
+    x.take_history(y)
     return x
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.shaping import integers, movedim
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
@@ -108,14 +108,11 @@ def _matrix(name: str, x: Any) -> Tensor:
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis (a copy)."""
+    """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis; shares memory."""
     x = _matrix("diagonal", input)
-    x = movedim(x, (dim1, dim2), (0, 1))
-    rows, columns = x._value.shape[:2]
-    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    i = np.arange(n)
-    picked = indexing.getitem(x, index=(i - min(offset, 0), i + max(offset, 0)))
-    return movedim(picked, 0, -1)
+    if axis("diagonal", dim1, x.ndim) == axis("diagonal", dim2, x.ndim):
+        raise ValueError(f"diagonal: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
+    return indexing.diagonal(movedim(x, (dim1, dim2), (-2, -1)), offset=offset)
 
 
 _diagonal = diagonal  # `diag` has a parameter of that name

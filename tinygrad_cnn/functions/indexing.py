@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
-from tinygrad_cnn.functions.inplace import check_writable, take_history
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
+from tinygrad_cnn.functions.subscript import array_part, parse
 from tinygrad_cnn.ops import index as ops
 
 if TYPE_CHECKING:
@@ -40,50 +40,18 @@ __all__ = [
     "take_along_dim",
 ]
 
-_PLAIN = (int, slice, type(None), type(Ellipsis))
-
-
-def _plain_index(index: Any) -> Any:
-    """An index as NumPy takes it: tensors and lists become arrays that nobody else can change."""
-    if type(index) is tuple:
-        return tuple([p if type(p) in _PLAIN else _part(p) for p in index])
-    return index if type(index) in _PLAIN else _part(index)
-
-
-def _part(p: Any) -> Any:
-    if isinstance(p, Variable):
-        p = p._array
-    if isinstance(p, (list, tuple)):
-        p = np.array([_part(q) if not isinstance(q, (int, bool)) else q for q in p])
-        if not p.size:
-            p = p.astype(np.int64)
-    if isinstance(p, np.ndarray):
-        if p.dtype.kind not in "biu":
-            raise IndexError(
-                f"index: a tensor of dtype {p.dtype} is no index, expected integers or bools"
-            )
-        if p.dtype == np.uint8:
-            raise IndexError("index: a uint8 tensor is ambiguous, use bool for a mask or int64")
-        return p.copy() if p.ndim else p.item()
-    if isinstance(p, np.integer):
-        return int(p)
-    if isinstance(p, np.bool_):
-        return bool(p)
-    if isinstance(p, slice):
-        return slice(
-            *(v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
-        )
-    return p
-
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """``x[index]``: basic, integer, boolean and mixed indexing.
+    """``x[index]``, read as PyTorch does: numbers, slices, ``...`` and None first, then arrays.
 
-    Basic indexing (integers, slices, ``...``, None) shares memory with ``x``.
+    Without arrays (tensors, lists, masks) in the index the result shares memory with ``x``.
     """
     x = to_tensor(x)
     try:
-        return ops.getitem(x, index=_plain_index(index))
+        first, second = parse(index, x.shape)
+        if second is None:
+            return ops.getitem(x, index=... if first is None else first)
+        return ops.getitem(x if first is None else ops.getitem(x, index=first), index=second)
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
 
@@ -98,27 +66,31 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
     Where an index repeats, the last value written stays, and only it gets a gradient.
     """
+    if index is False:  # nothing is written, and PyTorch does not look at the value either
+        return
     try:
-        index = _plain_index(index)
+        first, second = parse(index, x.shape)
+        if second is not None and first is not None:
+            x, first = ops.getitem(x, index=first), None
+        index = ... if first is second is None else second if first is None else first
         target_shape = np.shape(x._array[index])
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
-    source = to(value, x._value.dtype)
-    node, from_ = x.current_node(), source.current_node()
-    check_writable(x, "x[i] = v", from_ is not None)
-    written: Any = source._array
-    if np.shares_memory(written, x._array) if written.ndim else False:
-        written = written.copy()
-    while written.ndim > len(target_shape) and written.shape[0] == 1:  # as PyTorch allows
+    source = to(value, x.dtype)
+    while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
-        written = written[0]
+    node, from_ = x.current_node(), source.current_node()
+    x.check_writable("x[i] = v", from_ is not None)
     try:
-        x._written_by("x[i] = v")[index] = written
+        written = np.broadcast_to(source._array, target_shape)
     except ValueError:
         raise ValueError(
             f"x[i] = v: v has shape {source.shape}, which does not broadcast to "
             f"{target_shape}, the shape of x[i] (x {x.shape})"
         ) from None
+    if source.ndim and np.shares_memory(written, x._array):
+        written = written.copy()
+    x._written_by("x[i] = v")[index] = written
     if is_recording() and (node is not None or from_ is not None):
         out = ops.put.record(
             x._array,
@@ -128,7 +100,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
             {"index": index},
             {},
         )
-        take_history(x, out)
+        x.take_history(out)
 
 
 def _index_tensor(name: str, index: Any) -> Tensor:
@@ -303,8 +275,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     """
     x = to_tensor(input)
     values = to(values, x._value.dtype)
-    index = _plain_index(tuple(indices))
     try:
+        index = tuple([p if isinstance(p, slice) else array_part(p) for p in indices])
         shape = np.shape(x._array[index])
         if accumulate:
             return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x._value.shape))

@@ -42,7 +42,7 @@ class InPlaceMethods(Variable):
         same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
         if live or not same or self._value.dtype.kind != "f" or isinstance(b, builtins.bool):
             return inplace.assign(self, result(self, b), by)
-        inplace.check_writable(self, by, False)
+        self.check_writable(by, False)
         values = self._written_by(by)
         try:
             with np.errstate(all="ignore"):

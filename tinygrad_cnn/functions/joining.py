@@ -146,7 +146,16 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
                 f"split: sections {sections} do not add up to {n}, the side of axis {d}"
             )
     starts = np.cumsum([0, *sections])
-    return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
+    parts = zip(starts, sections, strict=False)
+    return _together("split", [narrow(x, d, int(s), k) for s, k in parts])
+
+
+def _together(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views that one call returns: as in PyTorch none of them can be changed in place."""
+    for v in views:
+        if v.view_of is not None:
+            v.view_of.several = name
+    return tuple(views)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -163,9 +172,8 @@ def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     x = to_tensor(input)
     if not x._value.ndim:
         raise ValueError("unbind: `input` has no dimensions to take apart")
-    return tuple(
-        select(x, dim, i) for i in range(x._value.shape[axis("unbind", dim, x._value.ndim)])
-    )
+    n = x._value.shape[axis("unbind", dim, x._value.ndim)]
+    return _together("unbind", [select(x, dim, i) for i in range(n)])
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
