@@ -253,6 +253,12 @@ def _scatter(adds: bool) -> Callable[..., Array]:
     return on_arrays
 
 
+def _diagonal(x: Array, *, offset: int = 0) -> Array:
+    pairs = [(i, i + offset) for i in range(x.shape[-2]) if 0 <= i + offset < x.shape[-1]]
+    out = [x[..., i, j] for i, j in pairs]
+    return np.stack(out, -1) if out else np.zeros((*x.shape[:-2], 0))
+
+
 def _index_select(x: Array, index: Array, *, dim: int) -> Array:
     parts = [np.moveaxis(x, dim, 0)[k] for k in index]
     lead = np.moveaxis(x, dim, 0).shape[1:]
@@ -386,6 +392,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "put": _put,
     "replay": _replay,
     "overwrite": _overwrite,
+    "diagonal": _diagonal,
     "gather": _gather,
     "scatter": _scatter(adds=False),
     "scatter_add": _scatter(adds=True),
