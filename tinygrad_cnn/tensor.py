@@ -328,7 +328,9 @@ class Tensor(InPlaceMethods):
         """The same values, in the same memory, as a constant."""
         if watching and (observe := observer.get()) is not None:
             return observe("detach", Tensor.detach, (self,), {})
-        return wrap(self._array, storage=self.storage)
+        out = wrap(self._array, storage=self.storage)
+        self.storage.shared_by(self, out)
+        return out
 
     def detach_(self) -> Tensor:
         """Make this tensor a constant."""
@@ -538,6 +540,7 @@ class Tensor(InPlaceMethods):
 
     def contiguous(self, *, memory_format: Any = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
+        self._in_rows((self._value.size,))
         if self._array.flags.c_contiguous or memory_format is not None:
             return self
         out = f.clone(self)

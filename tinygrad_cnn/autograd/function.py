@@ -220,6 +220,7 @@ def _record(
             recorded.append(out)
         else:
             recorded.append(wrap(out._array, _output(node, i), out.storage))
+            out.storage.shared_by(out, recorded[-1])
     return recorded
 
 

@@ -220,6 +220,7 @@ class Op:
         if memory_of(out._array) is not memory_of(source._array):
             return
         out.storage = source.storage
+        out.storage.shared_by(source, out)
         tracked = is_recording()
         before = source.view_of
         if before is None:

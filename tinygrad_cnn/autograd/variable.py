@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import enable_grad, is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
+from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -96,9 +97,16 @@ class Variable:
     def array(self) -> np.ndarray[Any, Any]:
         """The values, in the tensor's own memory: a change to them changes the tensor.
 
+        Row by row in memory, unless the tensor is a view or was made of an array that is not.
+
         No derivative rule notices such a change; see ``mul_`` and the like for one that is noticed.
         """
-        self.storage.expose()
+        storage = self.storage
+        if not storage.is_exposed:
+            with lazy.lock:  # another thread may ask for the same memory
+                if not storage.is_exposed:
+                    self._in_rows((self._value.size,))
+                    storage.expose()
         return self._array
 
     @array.setter
@@ -127,6 +135,7 @@ class Variable:
         before, storage = self.storage, new.storage.apart()
         storage.version, storage.writer = before.version, before.writer
         self._value, self.storage = new._array, storage
+        storage.shared_by(new, self)
         if self._saved is not None:
             self._saved._value, self._saved.storage = self._value, storage
 
@@ -134,19 +143,59 @@ class Variable:
         """The values for an operation that can wait for them (`storage.operand`)."""
         return operand(self._value, self.storage)
 
+    def _in_rows(self, shape: tuple[int, ...]) -> None:
+        """See to it that the values in ``shape`` share this tensor's memory, where PyTorch's would.
+
+        Kernels leave images channels last in memory, PyTorch's lie row by row. So do these from
+        now on, and all tensors that share their memory have it in common in this order.
+        """
+        old = self._array
+        if self.view_of is not None or old.flags.c_contiguous:
+            return
+        if memory_of(old.reshape(shape)) is memory_of(old):
+            return
+        new = np.ascontiguousarray(old)
+        changes = [(self, new)]
+        for t in self.storage.tensors():
+            view = t.view_of
+            if t._value is old:
+                changes.append((t, new))
+            elif view is not None and view.base._value is old:
+                values = new
+                for op, params in view.steps:
+                    values = op.forward(values, **params)
+                changes.append((t, values))
+            else:  # nothing is known of how it looks into this memory
+                return
+        for t, values in changes:
+            t._value = values
+
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
         view = self.view_of
         if view is not None and view.tracked:
             node = view.base.node
             if node is not view.node and type(node) is not Leaf:
-                with enable_grad():
-                    again: Any = view.base
-                    for op, params in view.steps:
-                        again = op(again, **params)
-                self._set_node(again.node)
-                view.node = node
+                self._replay(view)
         return self.node
+
+    def _replay(self, view: View) -> None:
+        """Have a new node, which follows from the base's."""
+        with enable_grad():
+            again: Any = view.base
+            for op, params in view.steps:
+                again = op(again, **params)
+        view.node = view.base.node
+        self._set_node(again.node)
+
+    def before_change(self) -> None:
+        """Get ready for an operation whose result will take this tensor's place.
+
+        Hooks on a view see the gradients of those who used it before, and of no others.
+        """
+        node, view = self.node, self.view_of
+        if type(node) is Node and node.hooks and view is not None and view.tracked:
+            self._replay(view)
 
     def _set_node(self, node: GraphNode | None) -> None:
         """Have another history; the gradient that is to be retained is that of the new values."""
@@ -223,6 +272,7 @@ class Variable:
             {},
         )
         base._set_node(whole.node)
+        self.current_node()  # at once: a gradient that is to be retained is that of the new values
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.

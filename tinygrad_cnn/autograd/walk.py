@@ -6,8 +6,10 @@ a value have run before its own rule does: no recursion, no sorting pass.
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,13 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.storage import depend
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels import lazy
+from tinygrad_cnn.kernels.threads import apart
 
 __all__ = ["backward", "grad"]
+
+MOST_NESTED = 20  # walks inside walks on one thread's stack
+
+_depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
 
 
 def backward(
@@ -147,7 +154,21 @@ def grad(
 # ---- the walk ------------------------------------------------------------------------------
 
 
-def _walk(
+def _walk(*args: Any, **options: Any) -> dict[GraphNode, Any]:
+    """`_visit`; where a rule starts a walk whose rules start another, Python's stack is not the
+    limit: every so many of them go on in a fresh thread.
+    """
+    depth = _depth.get()
+    token = _depth.set(depth + 1)
+    try:
+        if depth % MOST_NESTED == MOST_NESTED - 1:
+            return apart(functools.partial(_visit, *args, **options))
+        return _visit(*args, **options)
+    finally:
+        _depth.reset(token)
+
+
+def _visit(
     roots: dict[GraphNode, Any],
     targets: set[GraphNode] | None,
     retain_graph: bool,

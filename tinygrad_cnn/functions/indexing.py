@@ -79,6 +79,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     source = to(value, x.dtype)
     while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
+    x.before_change()
     node, from_ = x.current_node(), source.current_node()
     x.check_writable("x[i] = v", from_ is not None)
     try:

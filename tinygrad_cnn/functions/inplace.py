@@ -72,6 +72,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     name = f"{function.__name__}_"
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        self.before_change()
         return assign(self, function(self, *args, **kwargs), name)
 
     method.__name__ = name

@@ -32,6 +32,7 @@ class InPlaceMethods(Variable):
 
     def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
         """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
+        self.before_change()
         b = operand(other)
         b = to_tensor(b) if isinstance(b, np.ndarray) else b
         live = is_recording() and (

@@ -78,8 +78,8 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
-    The method ``view`` is the same: image batches lie channels-last inside, so that flattening
-    one has to copy, which `view` therefore does too.
+    The method ``view`` is the same: image batches lie channels-last inside, and where that has been
+    shared already, flattening one has to copy.
 
     >>> import tinygrad_cnn as tg
     >>> tg.arange(6).reshape(2, -1)
@@ -87,7 +87,9 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
             [3, 4, 5]])
     """
     x = to_tensor(input)
-    return ops.reshape(x, shape=_target("reshape", x, integers("reshape", sizes, shape)))
+    wanted = _target("reshape", x, integers("reshape", sizes, shape))
+    x._in_rows(wanted)
+    return ops.reshape(x, shape=wanted)
 
 
 def reshape_as(input: Any, other: Any) -> Tensor:
@@ -104,8 +106,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     start, end = axis("flatten", start_dim, len(shape)), axis("flatten", end_dim, len(shape))
     if start > end:
         raise ValueError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
-    middle = math.prod(shape[start : end + 1])
-    return ops.reshape(x, shape=(*shape[:start], middle, *shape[end + 1 :]))
+    return reshape(x, *shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
 def ravel(input: Any) -> Tensor:
@@ -126,7 +127,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
         raise ValueError(
             f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements"
         )
-    return ops.reshape(x, shape=(*shape[:d], *part, *shape[d + 1 :]))
+    return reshape(x, *shape[:d], *part, *shape[d + 1 :])
 
 
 def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:

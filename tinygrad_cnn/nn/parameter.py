@@ -37,6 +37,7 @@ class Parameter(Tensor):
             data = np.empty(0, np.float32)
         if isinstance(data, Tensor):
             self._value, self.storage = data._array, data.storage
+            self.storage.shared_by(data, self)
         elif isinstance(data, np.ndarray):
             self._value, self.storage = np.asarray(data), Storage()
             self.storage.expose()  # the array is the caller's

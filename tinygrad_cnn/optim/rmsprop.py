@@ -92,7 +92,8 @@ class RMSprop(Optimizer):
                 state["grad_avg"] = from_numpy(np.zeros_like(w))
         for held in state.values():
             held._written_by("RMSprop.step")
-        np.add(state["step"]._array, 1, out=state["step"]._array)
+        steps = state["step"]._array
+        steps += 1
         g = -grad if group["maximize"] else grad
         if decay:
             g = g + decay * w
