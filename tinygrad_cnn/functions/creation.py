@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,14 +263,25 @@ def arange(
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
-def _ends(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
+def _evenly(
+    name: str, start: Any, end: Any, steps: int, dtype: Any, function: Callable[[Any], Any]
+) -> np.ndarray[Any, Any]:
+    """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
+    the ends are cut off first and the results then.
+    """
     ends = [to_tensor(v, np.float64)._array for v in (start, end)]
     if any(v.ndim for v in ends) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    return ends[0], ends[1], int(steps)
+    first, last = (v.item() if dtype.kind == "f" else int(v.item()) for v in ends)
+    i = np.arange(steps)
+    step = (last - first) / max(steps - 1, 1)
+    low = i < max(steps // 2, int(steps == 1))
+    places = np.where(low, first + step * i, last - step * (steps - 1 - i))
+    with np.errstate(all="ignore"):
+        return np.asarray(function(places)).astype(dtype)
 
 
 def linspace(
@@ -284,7 +296,7 @@ def linspace(
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     return make(
         "linspace",
-        np.linspace(*_ends("linspace", start, end, steps)).astype(dtype_of(dtype)),
+        _evenly("linspace", start, end, steps, dtype_of(dtype), lambda x: x),
         requires_grad,
         device,
     )
@@ -303,7 +315,7 @@ def logspace(
     """``base`` to the power of `linspace`."""
     return make(
         "logspace",
-        np.logspace(*_ends("logspace", start, end, steps), base=base).astype(dtype_of(dtype)),
+        _evenly("logspace", start, end, steps, dtype_of(dtype), lambda x: np.power(base, x)),
         requires_grad,
         device,
     )

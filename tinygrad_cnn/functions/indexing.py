@@ -137,6 +137,8 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     """
     x, index = to_tensor(input), _index_tensor("gather", index)
     d = axis("gather", dim, x._value.ndim)
+    if not index.numel():  # as in PyTorch, of any number of axes
+        return reshape(reshape(x, -1)[:0], index.shape)
     if not x._value.ndim and index._value.ndim < 2:
         return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape)
     _gather_shapes("gather", x, index, d)
@@ -219,8 +221,9 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
-    if not x._value.ndim:
-        raise ValueError("index_add: `input` has no dimensions, so it has no slices")
+    if not x.ndim:  # one slice: itself
+        axis("index_add", dim, 0)
+        return index_add(reshape(x, 1), 0, index, reshape(to_tensor(source), -1), alpha=alpha)[0]
     d = axis("index_add", dim, x._value.ndim)
     source = to(source, x._value.dtype)
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
@@ -288,8 +291,6 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
-    if not x._value.ndim:
-        raise ValueError(f"{name}: `input` has no dimensions, so it has no slices")
     d = axis(name, dim, x._value.ndim)
     _in_range(name, index._array, x._value.shape[d])
     return (slice(None),) * d + (index._array,)
@@ -298,12 +299,18 @@ def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
+    if not x.ndim:  # one slice: itself
+        axis("index_fill", dim, 0)
+        return index_fill(reshape(x, 1), 0, index, value)[0]
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
     x = to_tensor(input)
+    if not x.ndim:
+        axis("index_copy", dim, 0)
+        return index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0]
     return index_put(x, _along_axis("index_copy", x, dim, index), source)
 
 

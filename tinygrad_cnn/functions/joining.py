@@ -50,11 +50,14 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
         raise ValueError("cat: `tensors` is empty, expected at least one")
     dtype = promotion.common_dtype([x._array for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
-        xs = [x for x in xs if x._value.shape != (0,)] or xs[:1]
-    first = xs[0]._array
+        first = next((x for x in xs if x.shape != (0,)), xs[0])._value
+    else:
+        first = xs[0]._value
     if not first.ndim:
         raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
     d = axis("cat", dim, first.ndim)
+    nothing = (*first.shape[:d], 0, *first.shape[d + 1 :])
+    xs = [reshape(x, nothing) if x.shape == (0,) else x for x in xs]
     for i, x in enumerate(xs):
         shape = x._value.shape
         if (

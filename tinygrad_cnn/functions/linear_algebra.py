@@ -162,10 +162,14 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
             axis("tensordot", d, b._value.ndim)
             for d in ([second] if isinstance(second, int) else second)
         ]
-    if [a._value.shape[d] for d in of_a] != [b._value.shape[d] for d in of_b]:
+    sides = [(a.shape[p], b.shape[q]) for p, q in zip(of_a, of_b, strict=False)]
+    if len(of_a) != len(of_b) or any(m != n and 1 not in (m, n) for m, n in sides):
         raise ValueError(
             f"tensordot: axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length"
         )
+    for p, q, (m, n) in zip(of_a, of_b, sides, strict=True):  # an axis of length 1 is stretched
+        if m != n:
+            a, b = (a, b.sum(q, keepdim=True)) if m == 1 else (a.sum(p, keepdim=True), b)
     keep_a = [d for d in range(a._value.ndim) if d not in of_a]
     keep_b = [d for d in range(b._value.ndim) if d not in of_b]
     k = int(np.prod([a._value.shape[d] for d in of_a]))
