@@ -24,6 +24,7 @@ __all__ = [
     "axis",
     "floating",
     "numpy_names",
+    "one_dtype",
     "only_cpu",
     "operand",
     "pair",
@@ -146,6 +147,19 @@ def floating(name: str, x: Tensor) -> Tensor:
             f"{name}: `input` is {x.dtype}, expected a floating dtype (x.float() makes one)"
         )
     return x
+
+
+def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
+    """Raise TypeError unless the tensors ``others`` have the dtype of ``x``.
+
+    As PyTorch, functions of weights convert nothing silently.
+    """
+    for argument, other in others.items():
+        if other is not None and other._value.dtype != x._value.dtype:
+            raise TypeError(
+                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
+                f"convert one of them, for instance x.to({argument}.dtype)"
+            )
 
 
 def several(name: str, tensors: Any) -> list[Tensor]:

@@ -156,13 +156,14 @@ class Optimizer:
                 loss = closure()
         self.step_count += 1
         by = f"{self._name()}.step"
-        for group in self.param_groups:
-            given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
-            for param, _ in given:
-                param._written_by(by)
-            if not self.update_together(given, group):
-                for param, grad in given:
-                    self.update(param, grad, self.state[param], group)
+        with np.errstate(all="ignore"):  # as in every operation: a run that diverges shows it
+            for group in self.param_groups:
+                given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
+                for param, _ in given:
+                    param._written_by(by)
+                if not self.update_together(given, group):
+                    for param, grad in given:
+                        self.update(param, grad, self.state[param], group)
         return loss
 
     def update_together(
