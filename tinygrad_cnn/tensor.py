@@ -20,7 +20,7 @@ from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import indexing
-from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
@@ -477,7 +477,7 @@ class Tensor(InPlaceMethods):
     ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
         for a in args:
-            if isinstance(a, str) and not _is_dtype(a):
+            if isinstance(a, str) and not is_dtype(a):
                 only_cpu("to", a)
             elif not isinstance(a, builtins.bool):
                 dtype = a
@@ -729,14 +729,6 @@ def _rebuild(kind: Any, array: np.ndarray[Any, Any], wanted: builtins.bool) -> T
     new = kind.__new__(kind)
     Tensor.__setstate__(new, (array, wanted))
     return new
-
-
-def _is_dtype(name: str) -> builtins.bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True
 
 
 Variable.tensor_type = Tensor

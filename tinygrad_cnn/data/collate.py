@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["collate_arrays", "default_collate", "rebuild", "to_tensors"]
@@ -53,7 +53,7 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
 def to_tensors(batch: Any) -> Any:
     """Wrap every array of a nested batch in a Tensor that shares its memory."""
     if isinstance(batch, np.ndarray):
-        return from_numpy(batch)
+        return as_tensor(batch)
     if isinstance(batch, Mapping):
         return {key: to_tensors(value) for key, value in batch.items()}
     if isinstance(batch, tuple | list):

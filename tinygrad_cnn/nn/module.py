@@ -8,8 +8,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.functions.convert import is_dtype
 from tinygrad_cnn.nn import state
 from tinygrad_cnn.nn.attributes import OwnerMixin
+from tinygrad_cnn.nn.checks import float_dtype
 from tinygrad_cnn.nn.hooks import CallMixin, HookTable
 from tinygrad_cnn.nn.parameter import Parameter
 from tinygrad_cnn.nn.tree import TreeMixin
@@ -133,7 +135,7 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         dtype('float64')
         """
         for given in args:
-            if isinstance(given, str) and not _is_dtype(given):
+            if isinstance(given, str) and not is_dtype(given):
                 device = given
             else:
                 dtype = given.dtype if isinstance(given, Tensor) else given
@@ -141,9 +143,7 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
             raise ValueError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
         if dtype is None:
             return self
-        if not _is_dtype(dtype) or np.dtype(dtype).kind != "f":
-            raise TypeError(f"Module.to: `dtype` is {dtype!r} but a floating dtype is expected")
-        wanted = np.dtype(dtype)
+        wanted = float_dtype("Module.to", dtype)
         for module in self.modules():
             for param in module._parameters.values():
                 if param is not None:
@@ -238,14 +238,6 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         lines = extra.split("\n") if extra else []
         children = [f"({name}): {_indent(repr(m))}" for name, m in self._modules.items()]
         return _frame(self._get_name(), lines, children)
-
-
-def _is_dtype(value: Any) -> bool:
-    try:
-        np.dtype(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _convert(param: Parameter, dtype: np.dtype[Any]) -> None:

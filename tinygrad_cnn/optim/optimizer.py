@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
-from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "new_step"]
 
 
 class Optimizer:
@@ -266,6 +267,11 @@ class Optimizer:
             )
         self.param_groups = groups
         self.state = state
+
+
+def new_step() -> Tensor:
+    """A count of steps as PyTorch keeps it: 0-d, float64 if that is the default dtype."""
+    return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
 def _require_order(name: str, params: Any) -> None:
