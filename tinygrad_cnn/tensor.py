@@ -260,7 +260,8 @@ class Tensor(InPlaceMethods):
         return builtins.int(self._array.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        number = spec or (type(self) is Tensor and not self._value.ndim)  # as PyTorch
+        return format(self.item(), spec) if number else repr(self)
 
     def __len__(self) -> builtins.int:
         if not self._value.ndim:
