@@ -10,23 +10,35 @@ from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.nn.backward import BackwardHook, watch
 from tinygrad_cnn.nn.location import CALL_CODES, LOCATED_ERRORS, locate
 
-__all__ = ["CallMixin", "HookTable"]
+__all__ = ["HOOKS", "CallMixin", "HookTable"]
+
+
+HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+"""The attributes of a module that hold hooks."""
 
 
 class HookTable(dict[int, tuple[Callable[..., Any], bool]]):
-    """Hooks by number, each with "does it take the keyword arguments too"."""
+    """Hooks by number, each with a flag: does it take more arguments than others of its kind?"""
 
     __slots__ = ("__weakref__",)
 
     def add(
-        self, hook: Callable[..., Any], *, with_kwargs: bool = False, prepend: bool = False
+        self, hook: Callable[..., Any], *, flag: bool = False, prepend: bool = False
     ) -> RemovableHandle:
         """Register ``hook`` behind (or before) those that are there."""
         handle = RemovableHandle(self)
         later = list(self.items()) if prepend else []
         if prepend:
             self.clear()
-        self[handle.id] = (hook, with_kwargs)
+        self[handle.id] = (hook, flag)
         self.update(later)
         return handle
 
@@ -103,7 +115,7 @@ class CallMixin:
         tensor([1., 1.])
         >>> handle.remove()
         """
-        return self._forward_pre_hooks.add(hook, with_kwargs=with_kwargs, prepend=prepend)
+        return self._forward_pre_hooks.add(hook, flag=with_kwargs, prepend=prepend)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -121,7 +133,7 @@ class CallMixin:
         >>> shapes
         [(5, 2)]
         """
-        return self._forward_hooks.add(hook, with_kwargs=with_kwargs, prepend=prepend)
+        return self._forward_hooks.add(hook, flag=with_kwargs, prepend=prepend)
 
     def register_full_backward_hook(
         self, hook: BackwardHook, prepend: bool = False
