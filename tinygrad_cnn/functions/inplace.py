@@ -49,8 +49,9 @@ def check_writable(x: Variable, by: str, live: bool) -> None:
             )
         if not view.tracked:
             raise RuntimeError(
-                f"{by}: this view was made under no_grad(), so the change could not be recorded; "
-                f"make the view again, or write under no_grad()"
+                f"{by}: this view was made under no_grad(), or for a module's backward hook, so "
+                f"the change could not be recorded; make the view again, write under no_grad() or "
+                f"to a clone()"
             )
 
 
