@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,8 +20,8 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions import indexing
-from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions import copying, indexing
+from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
@@ -259,7 +260,8 @@ class Tensor(InPlaceMethods):
         return builtins.int(self._array.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        number = spec or (type(self) is Tensor and not self._value.ndim)  # as PyTorch
+        return format(self.item(), spec) if number else repr(self)
 
     def __len__(self) -> builtins.int:
         if not self._value.ndim:
@@ -279,30 +281,36 @@ class Tensor(InPlaceMethods):
         made_by = node.name() if type(node) is Node else None
         return format_tensor(self._array, node is not None, made_by)
 
-    def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "deepcopy: only leaves can be copied deeply; a result's copy would share its "
-                "graph. Use clone() or detach()"
-            )
-        new = type(self).__new__(type(self))
-        memo[id(self)] = new
-        Tensor.__setstate__(new, (self._array.copy(), self.requires_grad))
-        if self._grad is not None:
-            new._grad = wrap(self._grad._array.copy())
+    def __copy__(self) -> Tensor:
+        self._require_leaf("copy")
+        new = copying.leaf(type(self), self._array, self.storage, self.requires_grad)
+        new.__dict__.update(self.__dict__)
         return new
 
-    def __reduce__(self) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError("pickle: only leaves can be pickled; use detach() for the values")
-        return _rebuild, (type(self), self._array, self.requires_grad)
+    def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
+        self._require_leaf("deepcopy")
+        memory, layout = copying.Memory.of(self._array)
+        memory = copy.deepcopy(memory, memo)
+        new = memo[id(self)] = copying.rebuild(type(self), memory, layout, self.requires_grad)
+        state, slots = copy.deepcopy(copying.attributes(self), memo) or ({}, {})
+        new.__dict__.update(state)
+        for name, value in slots.items():
+            setattr(new, name, value)
+        if self.grad is not None:
+            new._grad = copy.deepcopy(self.grad.detach(), memo)
+        return new
 
-    def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
-        array, wanted = state
-        self._value, self.storage = array, Storage()
-        self.node = self.view_of = self._saved = self._grad = None
-        if wanted:
-            self.want_gradient(True)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._require_leaf("pickle")
+        args = (type(self), *copying.Memory.of(self._array), self.requires_grad)
+        return copying.rebuild, args, copying.attributes(self)
+
+    def _require_leaf(self, name: str) -> None:
+        if not self.is_leaf:
+            raise RuntimeError(
+                f"{name}: only leaves can be copied and pickled; a result's copy would share its "
+                f"graph. Use clone() or detach()"
+            )
 
     # ---- autograd --------------------------------------------------------------------------
 
@@ -483,7 +491,7 @@ class Tensor(InPlaceMethods):
     ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
         for a in args:
-            if isinstance(a, str) and not _is_dtype(a):
+            if isinstance(a, str) and not is_dtype(a):
                 only_cpu("to", a)
             elif not isinstance(a, builtins.bool):
                 dtype = a
@@ -730,20 +738,6 @@ class Tensor(InPlaceMethods):
     def where(self, condition: Any, other: Any) -> Tensor:
         """Its values where ``condition`` holds, else ``other``."""
         return f.where(condition, self, other)
-
-
-def _rebuild(kind: Any, array: np.ndarray[Any, Any], wanted: builtins.bool) -> Tensor:
-    new = kind.__new__(kind)
-    Tensor.__setstate__(new, (array, wanted))
-    return new
-
-
-def _is_dtype(name: str) -> builtins.bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True
 
 
 Variable.tensor_type = Tensor

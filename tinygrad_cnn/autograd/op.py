@@ -122,6 +122,9 @@ class Op:
     def __call__(self, *args: Any, **params: Any) -> Any:
         if watching and (observe := observer.get()) is not None:
             return observe(self.name, self, args, params)
+        for name, value in params.items():
+            if isinstance(value, np.generic):  # a number, which widens no array
+                params[name] = value.item()
         arrays: list[Any] = []
         parents: list[Any] = []
         result: Any

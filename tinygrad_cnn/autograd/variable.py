@@ -244,8 +244,9 @@ class Variable:
             )
         if not view.tracked:
             return (
-                "this view was made under no_grad(), so the change could not be recorded; make "
-                "the view again, or write under no_grad()"
+                "this view was made under no_grad(), or for a module's backward hook, so the "
+                "change could not be recorded; make the view again, write under no_grad() or to a "
+                "clone()"
             )
         return None
 

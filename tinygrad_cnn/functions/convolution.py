@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.functions.borders import pad
-from tinygrad_cnn.functions.convert import pair, to_tensor
-from tinygrad_cnn.functions.linear_algebra import _one_dtype
+from tinygrad_cnn.functions.convert import one_dtype, pair, to_tensor
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
 from tinygrad_cnn.ops import conv as ops
 from tinygrad_cnn.ops import pool as pooling
@@ -74,7 +73,7 @@ def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tup
     bias = None if bias is None else to_tensor(bias)
     if weight._value.ndim != rank:
         raise ValueError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
-    _one_dtype(name, x, weight, bias)
+    one_dtype(name, x, weight=weight, bias=bias)
     return weight, bias
 
 

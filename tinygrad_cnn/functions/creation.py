@@ -14,8 +14,10 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import (
     array_of,
-    check_dtype,
+    as_native,
+    dtype_of,
     only_cpu,
+    operand,
     shared,
     size_of,
     to_tensor,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "arange",
     "as_tensor",
-    "dtype_of",
     "empty",
     "empty_like",
     "eye",
@@ -108,21 +109,36 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares its memory with ``ndarray``."""
+    """A tensor that shares its memory with ``ndarray``.
+
+    Raises
+    ------
+    TypeError
+        ``ndarray`` is no array, or one of a dtype that tensors cannot have.
+    ValueError
+        Its bytes are swapped or not aligned: use `tensor`, which copies.
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
+    if as_native(ndarray) is not ndarray:
+        raise ValueError(
+            f"from_numpy: `ndarray` (dtype {ndarray.dtype.str}) has swapped or unaligned bytes, "
+            f"which a tensor cannot share; use tensor() for a copy"
+        )
     return shared(ndarray)
 
 
-def dtype_of(dtype: Any) -> np.dtype[Any]:
-    if dtype is None:
-        return promotion.get_default_dtype()
-    try:
-        return check_dtype(np.empty(0, dtype)).dtype
-    except TypeError as error:
-        raise TypeError(f"dtype: got {dtype!r}, expected one such as float32 ({error})") from None
+def _of_size(
+    name: str,
+    fill: Callable[..., np.ndarray[Any, Any]],
+    size: tuple[int, ...],
+    dtype: Any,
+    requires_grad: bool,
+    device: Any,
+) -> Tensor:
+    return make(name, fill(size, dtype_of(dtype, name)), requires_grad, device)
 
 
 def zeros(
@@ -133,9 +149,7 @@ def zeros(
     device: Any = None,
 ) -> Tensor:
     """Zeros of a shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return make(
-        "zeros", np.zeros(size_of("zeros", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("zeros", np.zeros, size_of("zeros", sizes, size), dtype, requires_grad, device)
 
 
 def ones(
@@ -146,9 +160,7 @@ def ones(
     device: Any = None,
 ) -> Tensor:
     """Ones of a shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return make(
-        "ones", np.ones(size_of("ones", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("ones", np.ones, size_of("ones", sizes, size), dtype, requires_grad, device)
 
 
 def empty(
@@ -159,9 +171,7 @@ def empty(
     device: Any = None,
 ) -> Tensor:
     """A tensor of a shape whose values are whatever the memory holds."""
-    return make(
-        "empty", np.empty(size_of("empty", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("empty", np.empty, size_of("empty", sizes, size), dtype, requires_grad, device)
 
 
 def full(
@@ -174,50 +184,43 @@ def full(
 ) -> Tensor:
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
-    value = array_of(fill_value, dtype)
+    value = array_of(operand(fill_value), dtype)
     return make(
         "full", np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad, device
     )
 
 
-def _like(dtype: Any) -> Any:
-    return None if dtype is None else dtype_of(dtype)
+def _like(
+    name: str,
+    fill: Callable[..., np.ndarray[Any, Any]],
+    input: Any,
+    dtype: Any,
+    requires_grad: bool,
+    device: Any,
+) -> Tensor:
+    wanted = None if dtype is None else dtype_of(dtype, name)
+    return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
 
 
 def zeros_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return make(
-        "zeros_like",
-        np.zeros_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
 
 
 def ones_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return make(
-        "ones_like",
-        np.ones_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
 
 
 def empty_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return make(
-        "empty_like",
-        np.empty_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
 
 
 def full_like(
@@ -230,7 +233,7 @@ def full_like(
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
     like = to_tensor(input)._array
-    wanted = like.dtype if dtype is None else dtype_of(dtype)
+    wanted = like.dtype if dtype is None else dtype_of(dtype, "full_like")
     full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
     return make("full_like", full, requires_grad, device)
 
@@ -252,13 +255,14 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    values = [v._array.item() if isinstance(v, Variable) else v for v in (start, end, step)]
-    if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
+    values = [v.item() if hasattr(v, "item") else v for v in (start, end, step)]
+    if dtype is None and any(isinstance(v, float) for v in values):
         dtype = promotion.get_default_dtype()
     first, last, by = values
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ValueError(f"arange: from {first} to {last} by steps of {by} is endless")
-    if dtype is not None and np.dtype(dtype).kind in "iu":
+    dtype = None if dtype is None else dtype_of(dtype, "arange")
+    if dtype is not None and dtype.kind in "iu":
         values = [int(v) for v in values]
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
@@ -296,7 +300,7 @@ def linspace(
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     return make(
         "linspace",
-        _evenly("linspace", start, end, steps, dtype_of(dtype), lambda x: x),
+        _evenly("linspace", start, end, steps, dtype_of(dtype, "linspace"), lambda x: x),
         requires_grad,
         device,
     )
@@ -313,12 +317,9 @@ def logspace(
     device: Any = None,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
-    return make(
-        "logspace",
-        _evenly("logspace", start, end, steps, dtype_of(dtype), lambda x: np.power(base, x)),
-        requires_grad,
-        device,
-    )
+    kind = dtype_of(dtype, "logspace")
+    values = _evenly("logspace", start, end, steps, kind, lambda x: np.power(base, x))
+    return make("logspace", values, requires_grad, device)
 
 
 def eye(
@@ -331,4 +332,4 @@ def eye(
 ) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
     size_of("eye", (n,) if m is None else (n, m))
-    return make("eye", np.eye(n, m, dtype=dtype_of(dtype)), requires_grad, device)
+    return make("eye", np.eye(n, m, dtype=dtype_of(dtype, "eye")), requires_grad, device)

@@ -30,11 +30,15 @@ class InPlaceMethods(Variable):
 
     __slots__ = ()
 
-    def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
+    def _update(
+        self, by: str, result: Callable[..., Any], ufunc: Any, other: Any, alpha: Any = 1
+    ) -> Tensor:
         """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
         self.before_change()
         b = operand(other)
         b = to_tensor(b) if isinstance(b, np.ndarray) else b
+        if alpha != 1:
+            return inplace.assign(self, result(self, b, alpha=alpha), by)
         live = is_recording() and (
             self.current_node() is not None
             or (isinstance(b, Variable) and b.current_node() is not None)
@@ -57,13 +61,11 @@ class InPlaceMethods(Variable):
 
     def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
         """``self += alpha * other``."""
-        return self._update("add_", f.add, np.add, other if alpha == 1 else f.mul(other, alpha))
+        return self._update("add_", f.add, np.add, other, alpha)
 
     def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
         """``self -= alpha * other``."""
-        return self._update(
-            "sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha)
-        )
+        return self._update("sub_", f.sub, np.subtract, other, alpha)
 
     def mul_(self, other: Any) -> Tensor:
         """``self *= other``."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.functions.borders import diagonal
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.convert import axis, one_dtype, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
@@ -125,22 +125,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
             f"linear: `input` has shape {x.shape} and `weight` {weight.shape}, "
             f"expected (..., in) and (out, in)"
         )
-    _one_dtype("linear", x, weight, bias)
+    one_dtype("linear", x, weight=weight, bias=bias)
     if x._value.ndim == 2:
         return ops.linear(x, weight, bias)
     lead = x._value.shape[:-1]
     flat = reshape(x, (int(np.prod(lead)), x._value.shape[-1]))
     return reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0]))
-
-
-def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """As PyTorch, these functions convert nothing silently."""
-    for argument, other in (("weight", weight), ("bias", bias)):
-        if other is not None and other._value.dtype != x.dtype:
-            raise TypeError(
-                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
-                f"convert one of them, for instance x.to({argument}.dtype)"
-            )
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:

@@ -356,7 +356,11 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "relu": _each(lambda x: max(x, 0.0)),
     "relu_backward": _each(lambda dy, out: dy if out > 0 else 0.0),
     "leaky_relu": _each(lambda x, negative_slope: x if x > 0 else negative_slope * x),
-    "elu": _each(lambda x, alpha: x if x > 0 else alpha * (math.exp(x) - 1)),
+    "elu": _each(
+        lambda x, alpha, scale=1.0, input_scale=1.0: (
+            scale * (x if x > 0 else alpha * (math.exp(input_scale * x) - 1))
+        )
+    ),
     "sigmoid": _each(_sigmoid),
     "silu": _each(lambda x: x * _sigmoid(x)),
     "gelu": _each(_gelu),

@@ -1,12 +1,19 @@
-"""Activation functions composed of simpler ones. At their kinks derivatives are PyTorch's.
+"""Activation functions composed of simpler ones. At kinks and at NaN derivatives are PyTorch's.
+
+Each piece of a piecewise function is chosen by a comparison that NaN fails, and what is not chosen
+is a constant, so that no gradient and no ``inf - inf`` comes from it.
 
 With ``inplace`` the result is written into ``input``, which is returned.
 """
 
 from __future__ import annotations
 
-from tinygrad_cnn.functions import elu, relu, sigmoid, softmax, softplus, tanh, where
+import math
+
+from tinygrad_cnn.functions import sigmoid, softmax, softplus, tanh, where
+from tinygrad_cnn.functions.convert import floating, one_dtype
 from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
@@ -52,7 +59,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
-    out = input.masked_fill(input <= min_val, min_val).masked_fill(input >= max_val, max_val)
+    inside = (input > min_val) & (input < max_val)
+    out = where(inside, input, input.detach().clamp(min_val, max_val))
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -109,8 +117,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> selu(tg.tensor([-1.0, 1.0]))
     tensor([-1.1113, 1.0507])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = elu(x, _SELU_ALPHA) * _SELU_SCALE
+    out = ops.elu(floating("selu", input), alpha=_SELU_ALPHA, scale=_SELU_SCALE)
     return assign(input, out, "selu_") if inplace else out
 
 
@@ -128,8 +135,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise ValueError("celu: `alpha` is 0 but another number is expected")
-    above = relu(input)
-    out = above + ((input - above) / alpha).expm1() * alpha
+    out = ops.elu(floating("celu", input), alpha=alpha, input_scale=1 / alpha)
     return assign(input, out, "celu_") if inplace else out
 
 
@@ -161,14 +167,17 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     Raises
     ------
     ValueError
-        ``lambd`` is negative.
+        ``lambd`` is negative or not finite.
 
     >>> import tinygrad_cnn as tg
     >>> softshrink(tg.tensor([-1.0, 0.2, 2.0]))
     tensor([-0.5000, 0.0000, 1.5000])
     """
-    _not_negative("softshrink", lambd)
-    out: Tensor = relu(input - lambd) - relu(-input - lambd)
+    if not 0 <= lambd < math.inf:
+        raise ValueError(f"softshrink: `lambd` is {lambd} but a finite number >= 0 is expected")
+    beyond = (input > lambd) | (input < -lambd)
+    constant = input.detach()
+    out: Tensor = where(beyond, input - constant.sign() * lambd, constant * 0)
     return out
 
 
@@ -179,7 +188,10 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     >>> hardshrink(tg.tensor([-1.0, 0.2]))
     tensor([-1., 0.])
     """
-    return input.masked_fill(input.abs() <= lambd, 0.0)
+    beyond = (input > lambd) | (input < -lambd)
+    zeros_and_nans = where(input.isnan(), input.detach(), 0.0)
+    out: Tensor = where(beyond, input, zeros_and_nans)
+    return out
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -244,6 +256,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        ``weight`` has another dtype.
     ValueError
         ``weight`` has another size.
 
@@ -251,6 +265,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     >>> prelu(tg.tensor([[-4.0, -4.0]]), tg.tensor([0.5, 0.25]))
     tensor([[-2., -1.]])
     """
+    one_dtype("prelu", input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
         raise ValueError(
@@ -263,8 +278,3 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(())
     out: Tensor = where(input > 0, input, weight * input)
     return out
-
-
-def _not_negative(name: str, lambd: float) -> None:
-    if lambd < 0:
-        raise ValueError(f"{name}: `lambd` is {lambd} but at least 0 is expected")
