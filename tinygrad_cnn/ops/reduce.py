@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
@@ -81,8 +82,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
 @op(vjp=_spread, quiet=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
-    dtype = np.int64 if x.dtype.kind in "biu" else None
-    return np.asarray(_add(x, dim, dtype=dtype, keepdims=keepdim))
+    return kernels.sum(x, dim, keepdims=keepdim)
 
 
 def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -92,8 +92,7 @@ def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
 @op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
-    total = np.asarray(_add(x, dim, keepdims=keepdim))
-    return np.asarray(total / _count(x.shape, dim), dtype=x.dtype)
+    return kernels.sum(x, dim, keepdims=keepdim, divisor=_count(x.shape, dim))
 
 
 def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -141,14 +140,15 @@ def _var_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {**params, "keepdim": draw.choice((False, True))})
 
 
+def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
+    total = kernels.sum_squares(x, dim, keepdims=keepdim, centred=True)
+    return total / np.float64(max(_count(x.shape, dim) - correction, 0))
+
+
 @op(vjp=_var_rule, quiet=True, samples=_var_samples)
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
-    n = _count(x.shape, dim)
-    centre = _add(x, dim, keepdims=True) / n
-    squares = np.square(x - centre)
-    total = np.asarray(_add(squares, dim, keepdims=keepdim))
-    return np.asarray(total / np.float64(max(n - correction, 0)), dtype=x.dtype)
+    return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.dtype)
 
 
 def _std_rule(
@@ -167,9 +167,7 @@ def _std_samples(draw: Draw) -> Sample:
 @op(vjp=_std_rule, quiet=True, samples=_std_samples)
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
-    return np.asarray(
-        np.sqrt(var.forward(x, dim=dim, correction=correction, keepdim=keepdim)), dtype=x.dtype
-    )
+    return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.dtype)
 
 
 def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -201,7 +199,7 @@ def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -
 @op(vjp=_norm2_rule, quiet=True, samples=_samples(distinct=True))
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(_add(np.square(x), dim, keepdims=keepdim)))
+    return np.asarray(np.sqrt(kernels.sum_squares(x, dim, keepdims=keepdim)), dtype=x.dtype)
 
 
 @op(
@@ -211,7 +209,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 )
 def cumsum(x: Array, *, dim: int) -> Array:
     """Running sum along the axis ``dim``; integers and bools give int64."""
-    return np.cumsum(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+    return kernels.cumsum(x, dim)
 
 
 def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
