@@ -269,7 +269,7 @@ def _sums(numbers: Array, first: int, plan: Plan, parts: int, centre: Array | No
 
 
 def sum(
-    x: Array, axes: tuple[int, ...], *, keepdims: bool = False, divisor: float | None = None
+    x: Array, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
 ) -> Any:
     """As `reference.sum`, where at most five axes remain in the order of memory."""
     found = _seen(x, axes)
@@ -283,7 +283,7 @@ def sum(
 
 
 def sum_squares(
-    x: Array, axes: tuple[int, ...], *, keepdims: bool = False, centred: bool = False
+    x: Array, axes: tuple[int, ...], keepdims: bool = False, centred: bool = False
 ) -> Any:
     """As `reference.sum_squares`; costs one read of x, two if `centred`."""
     found = _seen(x, axes)

@@ -19,7 +19,7 @@ import numpy as np
 
 from .layout import Array, accumulation_dtype
 
-__all__ = ["SHORT", "RunningSum", "Memory", "cumsum", "finished", "memory_of", "sum", "sum_squares"]
+__all__ = ["SHORT", "Memory", "RunningSum", "cumsum", "finished", "memory_of", "sum", "sum_squares"]
 
 SHORT = 128  # numbers added one after the other, as many as NumPy's pairwise sum itself has
 WIDE = 1 << 10  # numbers of a row from which on NumPy adds rows at the speed of memory
@@ -131,18 +131,23 @@ def _in_memory_order(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 
 def _total(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Return the sum over sorted `axes` in x's dtype or a wider one."""
-    count = math.prod([x.shape[a] for a in axes])
-    half = x.dtype == np.float16
-    if count <= SHORT or x.size == 0:
-        return _add(x, axes, dtype=np.float32 if half else None, keepdims=keepdims)
-    last = x.ndim == axes[-1] + 1 == axes[0] + len(axes)
-    if last and not half and x.flags.c_contiguous and x.flags.aligned:
-        return _add(x, axes, keepdims=keepdims)  # all of it is one inner loop, pairwise
-    return _in_memory_order(x, axes, keepdims)
+    half = x.dtype.char == "e"
+    count, shape = 1, x.shape
+    for axis in axes:
+        count *= shape[axis]
+    if count > SHORT and x.size and (half or not _is_one_loop(x, axes)):
+        return _in_memory_order(x, axes, keepdims)
+    return _add(x, axes, np.float32 if half else None, None, keepdims)
+
+
+def _is_one_loop(x: Array, axes: tuple[int, ...]) -> bool:
+    """Return whether all that is added lies together, so that NumPy adds it pairwise."""
+    flags, ndim = x.flags, x.ndim
+    return ndim == axes[-1] + 1 == axes[0] + len(axes) and flags.c_contiguous and flags.aligned
 
 
 def sum(
-    x: Array, axes: tuple[int, ...], *, keepdims: bool = False, divisor: float | None = None
+    x: Array, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
 ) -> Array:
     """Return the sum of x over `axes` (sorted, none negative), or that by `divisor`, in x's dtype.
 
@@ -154,16 +159,17 @@ def sum(
     >>> sum(np.ones((1 << 25, 2), np.float32), (0,))
     array([3.3554432e+07, 3.3554432e+07], dtype=float32)
     """
-    if x.dtype.kind != "f":
-        return np.asarray(_add(x, axes, dtype=np.int64, keepdims=keepdims))
+    dtype = x.dtype
+    if dtype.kind != "f":
+        return np.asarray(_add(x, axes, np.int64, None, keepdims))
     total = _total(x, axes, keepdims)
     if divisor is not None:
         total = total / divisor
-    return np.asarray(total, dtype=x.dtype)
+    return total if type(total) is np.ndarray and total.dtype is dtype else np.asarray(total, dtype)
 
 
 def sum_squares(
-    x: Array, axes: tuple[int, ...], *, keepdims: bool = False, centred: bool = False
+    x: Array, axes: tuple[int, ...], keepdims: bool = False, centred: bool = False
 ) -> Array:
     """Return the sum of squares over `axes`, or of what is away from the mean there, in float64.
 
@@ -175,22 +181,35 @@ def sum_squares(
     >>> sum_squares(np.array([1001, 1003], np.float32), (0,), centred=True)
     array(2.)
     """
-    found = None
-    if x.size > SMALL and x.dtype != _WIDE:
-        found = _single_squares(x.astype(accumulation_dtype(x), copy=False), axes, centred)
-    if found is None:
-        found = _double_squares(x, axes, centred)
-    return found if keepdims else found.reshape([n for a, n in enumerate(x.shape) if a not in axes])
-
-
-def _double_squares(x: Array, axes: tuple[int, ...], centred: bool) -> Array:
+    if x.size > SMALL:
+        if x.dtype != _WIDE:
+            single = x.astype(accumulation_dtype(x), copy=False)
+            found = _single_squares(single, axes, keepdims, centred)
+            if found is not None:
+                return found
+        add: Any = _total
+    else:
+        add = _short
     x = x.astype(_WIDE, copy=False)
     if centred:
-        x = x - _total(x, axes, True) / _count(x, axes)
-    return np.asarray(_total(np.square(x), axes, True))
+        x = x - add(x, axes, True) / _count(x, axes)
+    return np.asarray(add(x * x, axes, keepdims))
 
 
-def _single_squares(x: Array, axes: tuple[int, ...], centred: bool) -> Array | None:
+def _short(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return _add(x, axes, None, None, keepdims)
+
+
+def _count(x: Array, axes: tuple[int, ...]) -> int:
+    count = 1
+    for axis in axes:
+        count *= x.shape[axis]
+    return count
+
+
+def _single_squares(
+    x: Array, axes: tuple[int, ...], keepdims: bool, centred: bool
+) -> Array | None:  # fmt: skip
     """Return sums of squares that were taken in float32, or None if that has too short a range."""
     centre: Any = x.dtype.type(0)
     if not centred:
@@ -206,11 +225,9 @@ def _single_squares(x: Array, axes: tuple[int, ...], centred: bool) -> Array | N
     flat = total == 0
     if not np.all((total > TINY) & (total < HUGE) | flat):
         return None
-    return None if flat.any() and np.any((x != centre) & flat) else total
-
-
-def _count(x: Array, axes: tuple[int, ...]) -> int:
-    return math.prod([x.shape[a] for a in axes])
+    if flat.any() and np.any((x != centre) & flat):
+        return None
+    return total if keepdims else total.reshape([n for a, n in enumerate(x.shape) if a not in axes])
 
 
 def cumsum(x: Array, axis: int) -> Array:
@@ -224,23 +241,26 @@ def cumsum(x: Array, axis: int) -> Array:
            [2., 2.],
            [3., 3.]], dtype=float32)
     """
-    if x.dtype.kind != "f":
-        return np.asarray(np.cumsum(x, axis, dtype=np.int64))
     n, dtype = x.shape[axis], x.dtype
-    x = x.astype(accumulation_dtype(x), copy=False)
+    if dtype.kind != "f":
+        return np.add.accumulate(x, axis, np.int64)
+    if dtype.char == "e":
+        return cumsum(x.astype(np.float32), axis).astype(dtype)
     if n <= SHORT or x.size == 0:
-        return np.asarray(np.cumsum(x, axis), dtype)
+        return np.add.accumulate(x, axis)
     lead, tail = x.shape[:axis], x.shape[axis + 1 :]
     out, here = np.empty(x.shape, x.dtype), (slice(None),) * axis
     blocks = n // SHORT
     head, rest = (*here, slice(blocks * SHORT)), (*here, slice(blocks * SHORT, None))
     split = (*lead, blocks, SHORT, *tail)
-    found = np.cumsum(x[head].reshape(split), axis + 1, out=out[head].reshape(split))
-    np.cumsum(x[rest], axis, out=out[rest])
-    ends = np.cumsum(found[(*here, slice(None), -1)], axis, dtype=_WIDE).astype(x.dtype)
+    found = np.add.accumulate(
+        x[head].reshape(split), axis + 1, out=out[head].reshape(split)
+    )  # fmt: skip
+    np.add.accumulate(x[rest], axis, out=out[rest])
+    ends = np.add.accumulate(found[(*here, slice(None), -1)], axis, _WIDE).astype(dtype)
     found[(*here, slice(1, None))] += ends[(*here, slice(-1), None)]
     out[rest] += ends[(*here, slice(-1, None))]
-    return out.astype(dtype, copy=False)
+    return out
 
 
 class RunningSum:
