@@ -253,7 +253,7 @@ def cumprod(x: Array, *, dim: int) -> Array:
 
 
 def shifted(x: Array, dim: int) -> Array:
-    """``x`` minus its maximum along ``dim``, in float32 for float16; all NaN if that is infinite."""
+    """``x`` minus its maximum along ``dim``, all NaN if that is infinite; float32 for float16."""
     x = x.astype(accumulation_dtype(x), copy=False)
     return np.asarray(x - _largest(x, dim, keepdims=True, initial=-np.inf))
 

@@ -1,7 +1,7 @@
 """Sums of float32 numbers, and of their squares, over any axes of any array: all in float64.
 
-So a sum of n numbers is off by n*2**-53 of the sum of their magnitudes, at most, and by one rounding
-to float32 at the end; memory is read at its full speed all the same.
+So a sum of n numbers is off by n*2**-53 of the sum of their magnitudes, at most, and by one
+rounding to float32 at the end; memory is read at its full speed all the same.
 
 An array is seen as (m, r, k, l, j) in the order of its memory (`reference.sums.memory_of`), summed
 over r and l. Neighbouring results, some k and j, are a unit, whose sums stay in the nearest cache.
@@ -240,7 +240,7 @@ def _numbers(x: Array, memory: Memory) -> tuple[Array, int]:
     """Return x's memory as a row of numbers, and the place of the first one in it."""
     if x.flags.c_contiguous:
         return x.reshape(-1), 0
-    view = x[memory.index].transpose(memory.order)
+    view = x[memory.part].transpose(memory.order)
     if view.flags.c_contiguous:
         return view.reshape(-1), 0
     extent, first = 1, 0

@@ -33,11 +33,11 @@ _add: Any = np.add.reduce  # whose overloads want a literal `keepdims`
 class Memory(NamedTuple):
     """How to see an array in the order of its memory, neighbouring axes of one kind as one.
 
-    ``x[index].transpose(order).reshape(shape)`` is a view; its sum over the axes that are
+    ``x[part].transpose(order).reshape(shape)`` is a view; its sum over the axes that are
     `reduced`, `times` times, is that of x: `finished` gives it x's order.
     """
 
-    index: tuple[slice, ...]
+    part: tuple[slice, ...]
     order: tuple[int, ...]
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -56,7 +56,7 @@ def memory_of(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int,
     >>> memory_of((2, 3, 4), (48, 16, 4), (1, 2))[2:4]
     ((2, 12), (48, 4))
     """
-    index = tuple(
+    part = tuple(
         slice(0, 1) if s == 0 else slice(None, None, -1) if s < 0 and a in axes else slice(None)
         for a, s in enumerate(strides)
     )
@@ -72,7 +72,7 @@ def memory_of(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int,
         joined.append((n, stride, reduced))
     kept = [a for a in order if a not in axes]
     return Memory(
-        index, order, tuple(n for n, _, _ in joined), tuple(s for _, s, _ in joined),
+        part, order, tuple(n for n, _, _ in joined), tuple(s for _, s, _ in joined),
         tuple(r for _, _, r in joined),
         math.prod(shape[a] for a in axes if strides[a] == 0),
         tuple(shape[a] if strides[a] else 1 for a in kept),
@@ -116,7 +116,7 @@ def _along(x: Array, axis: int) -> Array:
 
 def _in_memory_order(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     memory = memory_of(x.shape, x.strides, axes)
-    total = x[memory.index].transpose(memory.order).reshape(memory.shape)
+    total = x[memory.part].transpose(memory.order).reshape(memory.shape)
     if x.dtype == np.float16:
         total = total.astype(np.float32)
     first = True
@@ -249,7 +249,8 @@ def cumsum(x: Array, axis: int) -> Array:
     if n <= SHORT or x.size == 0:
         return np.add.accumulate(x, axis)
     lead, tail = x.shape[:axis], x.shape[axis + 1 :]
-    out, here = np.empty(x.shape, x.dtype), (slice(None),) * axis
+    out = np.empty(x.shape, x.dtype)
+    here: tuple[Any, ...] = (slice(None),) * axis
     blocks = n // SHORT
     head, rest = (*here, slice(blocks * SHORT)), (*here, slice(blocks * SHORT, None))
     split = (*lead, blocks, SHORT, *tail)

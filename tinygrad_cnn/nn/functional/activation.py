@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tinygrad_cnn.functions import elu, relu, sigmoid, softmax, softplus, tanh, where
 from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.ops.choice import pieces
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
@@ -52,7 +53,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
-    out = input.masked_fill(input <= min_val, min_val).masked_fill(input >= max_val, max_val)
+    x = pieces(input)
+    out = x.masked_fill(x <= min_val, min_val).masked_fill(x >= max_val, max_val)
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -179,7 +181,8 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     >>> hardshrink(tg.tensor([-1.0, 0.2]))
     tensor([-1., 0.])
     """
-    return input.masked_fill(input.abs() <= lambd, 0.0)
+    out: Tensor = pieces(input).masked_fill(input.abs() <= lambd, 0.0)
+    return out
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -190,7 +193,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> F.threshold(tg.tensor([0.5, 2.0]), 1.0, 20.0)
     tensor([20., 2.])
     """
-    out = input.masked_fill(input <= threshold, value)
+    out = pieces(input).masked_fill(input <= threshold, value)
     return assign(input, out, "threshold_") if inplace else out
 
 
@@ -261,7 +264,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
     elif input.ndim == 0:
         weight = weight.reshape(())
-    out: Tensor = where(input > 0, input, weight * input)
+    x = pieces(input)
+    out: Tensor = where(x > 0, x, weight * x)
     return out
 
 
