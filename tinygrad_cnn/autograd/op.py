@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.pieces import flat_in_inputs
 from tinygrad_cnn.autograd.quiet import quietly
 from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
@@ -54,6 +55,7 @@ class Op:
         promotes: str = "",
         quiet: bool = False,
         view: bool = False,
+        piecewise: bool = False,
         lazy: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
@@ -63,6 +65,7 @@ class Op:
         self.forward, self.reference = forward, reference
         self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
         self.quiet = quiet
+        self.piecewise = piecewise  # linear in pieces: second derivatives are zeros
         self.samples, self.errors = samples, errors
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
@@ -257,6 +260,8 @@ class Op:
                 if n not in have:
                     have[n] = self._fetch(n, node, wanted)
             out.append(rule.function(g, *[have[n] for n in rule.names]))
+        if recording and self.piecewise:
+            return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in out])
         return tuple(out)
 
     def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
+from tinygrad_cnn.ops.choice import pieces
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -128,7 +129,7 @@ def nll_loss(
     c = x._value.shape[dim]
     weight = _class_weight("nll_loss", weight, x, c)
     labels, counts = _labels("nll_loss", target, c, ignore_index)
-    picked = -_pick(x, labels, dim)
+    picked = -_pick(pieces(x), labels, dim)
     weights = None if weight is None else weight._array[labels]
     return _weigh("nll_loss", picked, weights, counts, reduction, x._value.dtype)
 

@@ -164,10 +164,18 @@ def topk(
 
 @numpy_names
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle value (the lower of two); along one axis its index too."""
+    """The middle value (the lower of two); along one axis its index too.
+
+    Of all values, those that are equal to it share the gradient.
+    """
     x = to_tensor(input)
     if dim is None:
-        return median(reshape(x, shape=(x._value.size,)), 0).values
+        flat = reshape(x, shape=(x._value.size,))
+        middle = median(flat, 0).values._array
+        hit = flat._array == middle
+        if np.isnan(middle):
+            hit = np.isnan(flat._array)
+        return amax(indexing.getitem(flat, index=hit))
     d = axis("median", dim, x._value.ndim)
     if not x._value.ndim:
         return sort(x)

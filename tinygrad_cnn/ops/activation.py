@@ -42,6 +42,7 @@ def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
 
 @op(
     vjp=lambda g, y: relu_backward(g, y),
+    piecewise=True,
     lazy=("x",),
     samples=unary(away_from=0),
 )
@@ -54,6 +55,7 @@ def relu(x: Array | Lazy) -> Array | Lazy:
     vjp=(lambda g, x, negative_slope: where(wrap(x._array > 0), g, g * negative_slope),),
     quiet=True,
     joint=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
+    piecewise=True,
     samples=lambda draw: Sample(
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
     ),

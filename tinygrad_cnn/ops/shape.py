@@ -84,7 +84,7 @@ def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(lead)) + tuple(
         i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
     )
-    return np.asarray(np.add.reduce(x, axes) if axes else x.copy()).reshape(shape)
+    return (kernels.sum(x, axes) if axes else x.copy()).reshape(shape)
 
 
 def _dims_samples(draw: Draw) -> Sample:

@@ -351,6 +351,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "round": _each(lambda x, decimals=0: round(x, decimals)),
     "maximum": _each(max),
     "minimum": _each(min),
+    "pieces": _each(lambda x: x),
     "where": _where,
     "clamp": _each(_clamp),
     "relu": _each(lambda x: max(x, 0.0)),

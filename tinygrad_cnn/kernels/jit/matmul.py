@@ -20,6 +20,7 @@ import numpy as np
 from .. import reference
 from ..memory import empty, scratch
 from ..reference.layout import Array
+from . import sums
 from .build import kernel
 from .launch import FLOAT32, run, shares
 from .panels import (
@@ -148,18 +149,6 @@ def _rows_times(
         out[i] = total + bias[i] if shifted else total
 
 
-@kernel(entry=True)
-def _column_sums(part: int, parts: int, g: Array, total: Array) -> None:
-    """Add up the rows of g (n, m) to `total` (m,). Costs one read."""
-    first, last = total.size * part // parts, total.size * (part + 1) // parts
-    share = total[first:last]
-    share[:] = 0
-    for r in range(g.shape[0]):
-        row = g[r, first:last]
-        for c in range(share.size):
-            share[c] += row[c]
-
-
 def _even(a: Array) -> tuple[Array, int, int] | None:
     """Return a's numbers in their order in memory, and the distances between its rows and columns;
     None if they have no such order.
@@ -260,10 +249,7 @@ def linear_backward(
     if needs[1] and x is not None:
         gw = _product_of(g.T, x)
     if needs[2]:
-        flags = g.flags
-        if g.size and g.dtype == FLOAT32 and flags.c_contiguous and flags.aligned:
-            gbias = np.empty(g.shape[1], FLOAT32)
-            run(_column_sums, shares(g.nbytes), g, gbias)
-        else:
-            gbias = np.add.reduce(g, axis=0)
+        gbias = sums.sum(g, (0,))
+        if gbias is NotImplemented:
+            gbias = reference.sum(g, (0,))
     return gx, gw, gbias

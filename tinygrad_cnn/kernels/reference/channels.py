@@ -18,7 +18,7 @@ from .. import threads
 from ..memory import Take, empty, scratch
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
 
-__all__ = ["Channels", "affine", "blocks", "channel_affine", "channel_sum"]
+__all__ = ["Channels", "affine", "blocks", "channel_affine"]
 
 R = TypeVar("R")
 
@@ -140,21 +140,6 @@ def blocks(rows: int, width: int, itemsize: int) -> list[slice]:
     parts = -(-rows * width * itemsize // budget)
     step = max(1, rows // min(rows, parts + -parts % team))
     return [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
-
-
-def channel_sum(g: Array) -> Array:
-    """Return the sum of g (n, c, ...) over all axes but the second: (c,).
-
-    >>> channel_sum(np.ones((2, 3, 4, 4), np.float32))
-    array([32., 32., 32.], dtype=float32)
-    """
-    if g.ndim < 2:
-        raise ValueError(
-            f"channel_sum: `g` has shape {g.shape}, expected at least 2 dimensions (n, c, ...)"
-        )
-    channels = Channels.of(g, accumulation_dtype(g), keep_order=True)
-    (total,) = channels.sums(lambda block, take: (channels.matrix[block],))
-    return total.astype(g.dtype)
 
 
 def affine(channels: Channels, scale: Array, shift: Array) -> Array:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
+from .sums import sum
 from .winograd import correlate_winograd, correlate_winograd_weight
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
@@ -228,4 +228,4 @@ def conv2d_weight(
         split = matrix.reshape(groups, kh, kw, depth, f // groups)
         gw = split.transpose(0, 4, 3, 1, 2).reshape(f, depth, kh, kw)
     gw = np.ascontiguousarray(gw, dtype)
-    return (gw, channel_sum(g)) if bias else gw
+    return (gw, sum(g, (0, 2, 3))) if bias else gw

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import threads
 from .layout import Array
+from .sums import sum
 
 __all__ = ["linear", "linear_backward", "matmul"]
 
@@ -58,4 +59,4 @@ def linear_backward(
     """
     gx = matmul(g, w) if needs[0] and w is not None else None
     gw = matmul(g.T, x) if needs[1] and x is not None else None
-    return gx, gw, np.add.reduce(g, axis=0) if needs[2] else None
+    return gx, gw, sum(g, (0,)) if needs[2] else None

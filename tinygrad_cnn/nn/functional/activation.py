@@ -14,6 +14,7 @@ from tinygrad_cnn.functions import sigmoid, softmax, softplus, tanh, where
 from tinygrad_cnn.functions.convert import floating, one_dtype
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.ops import activation as ops
+from tinygrad_cnn.ops.choice import pieces
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
@@ -59,8 +60,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
-    inside = (input > min_val) & (input < max_val)
-    out = where(inside, input, input.detach().clamp(min_val, max_val))
+    x = pieces(input)
+    out = where((x > min_val) & (x < max_val), x, x.detach().clamp(min_val, max_val))
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -188,9 +189,9 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     >>> hardshrink(tg.tensor([-1.0, 0.2]))
     tensor([-1., 0.])
     """
-    beyond = (input > lambd) | (input < -lambd)
-    zeros_and_nans = where(input.isnan(), input.detach(), 0.0)
-    out: Tensor = where(beyond, input, zeros_and_nans)
+    x = pieces(input)
+    zeros_and_nans = where(x.isnan(), x.detach(), 0.0)
+    out: Tensor = where((x > lambd) | (x < -lambd), x, zeros_and_nans)
     return out
 
 
@@ -202,7 +203,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> F.threshold(tg.tensor([0.5, 2.0]), 1.0, 20.0)
     tensor([20., 2.])
     """
-    out = input.masked_fill(input <= threshold, value)
+    out = pieces(input).masked_fill(input <= threshold, value)
     return assign(input, out, "threshold_") if inplace else out
 
 
@@ -276,5 +277,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
     elif input.ndim == 0:
         weight = weight.reshape(())
-    out: Tensor = where(input > 0, input, weight * input)
+    x = pieces(input)
+    out: Tensor = where(x > 0, x, weight * x)
     return out
