@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
@@ -198,22 +199,23 @@ class Tensor(InPlaceMethods):
 
     # ---- to Python and NumPy ---------------------------------------------------------------
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """The values as an array in the same memory.
 
         Raises
         ------
         RuntimeError
-            The tensor requires gradients: a change to the array would not be seen by them.
+            The tensor requires gradients, which would not see a change to the array, and
+            operations are being recorded; ``force`` returns the array all the same.
         """
-        if self.current_node() is not None:
+        if not force and is_recording() and self.current_node() is not None:
             raise RuntimeError(
                 "numpy: this tensor requires gradients; use t.detach().numpy() for its values"
             )
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self.current_node() is not None:
+        if is_recording() and self.current_node() is not None:
             raise TypeError(
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
                 "t.detach() for its values"

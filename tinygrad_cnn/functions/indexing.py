@@ -176,6 +176,11 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x._value.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_dim: `indices` has shape {indices.shape}, expected {x.ndim} axes as "
+            f"`input` {x.shape}"
+        )
     if indices._value.size and indices._array.min() < 0:  # counted from the end
         indices = wrap(
             np.where(indices._array < 0, indices._array + x._value.shape[d], indices._array)
@@ -288,6 +293,11 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
             [1, 0, 0]])
     """
     labels = _index_tensor("one_hot", tensor)._array
+    if num_classes < 1 and not labels.size:
+        raise ValueError(
+            f"one_hot: `num_classes` is {num_classes}, and no label in `tensor` {labels.shape} "
+            f"says how many there are"
+        )
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
