@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.convert import axis, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.inplace import check_writable, take_history
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
@@ -154,6 +154,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     _in_range(name, index._array, a[d] if a else 1)
 
 
+@numpy_names
 def gather(input: Any, dim: int, index: Any) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
 
@@ -170,6 +171,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     return ops.gather(x, index, dim=d)
 
 
+@numpy_names
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
@@ -213,6 +215,7 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     return source
 
 
+@numpy_names
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
@@ -223,6 +226,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
 
+@numpy_names
 def scatter(
     input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
 ) -> Tensor:
@@ -236,6 +240,7 @@ def scatter(
     return ops.scatter(x, index, source, dim=d)
 
 
+@numpy_names
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
@@ -248,6 +253,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return ops.index_select(x, index.reshape(-1), dim=d)
 
 
+@numpy_names
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
@@ -332,12 +338,14 @@ def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     return (slice(None),) * d + (index._array,)
 
 
+@numpy_names
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
+@numpy_names
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
     x = to_tensor(input)

@@ -101,6 +101,7 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
     return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
 
 
+@numpy_names
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -117,6 +118,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
 
 
+@numpy_names
 def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -149,6 +151,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
     return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
 
 
+@numpy_names
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
     x = to_tensor(input)
@@ -158,6 +161,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
+@numpy_names
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)
