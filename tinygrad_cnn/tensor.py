@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,7 +110,16 @@ class Tensor(InPlaceMethods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient collected by `backward`, or None. May be set or deleted."""
+        """The gradient collected by `backward`, or None. May be set or deleted.
+
+        Results have none, and asking gives a warning, unless `retain_grad` was called.
+        """
+        if self._grad is None and type(node := self.current_node()) is Node and not node.retain:
+            warnings.warn(
+                f"grad: this tensor is the result of {node.name()}, and backward() collects the "
+                f"gradients of leaves only; call retain_grad() on it before, or read the leaf's",
+                stacklevel=2,
+            )
         return self._grad  # type: ignore[return-value]  # every Variable is a Tensor
 
     @grad.setter
@@ -117,6 +127,8 @@ class Tensor(InPlaceMethods):
         if value is not None:
             if not isinstance(value, Variable):
                 raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
+            if value is self:
+                raise RuntimeError("grad: a tensor cannot be its own gradient; use a clone()")
             if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
                 raise ValueError(
                     f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
