@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
@@ -108,7 +110,16 @@ class Tensor(InPlaceMethods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient collected by `backward`, or None. May be set or deleted."""
+        """The gradient collected by `backward`, or None. May be set or deleted.
+
+        Results have none, and asking gives a warning, unless `retain_grad` was called.
+        """
+        if self._grad is None and type(node := self.current_node()) is Node and not node.retain:
+            warnings.warn(
+                f"grad: this tensor is the result of {node.name()}, and backward() collects the "
+                f"gradients of leaves only; call retain_grad() on it before, or read the leaf's",
+                stacklevel=2,
+            )
         return self._grad  # type: ignore[return-value]  # every Variable is a Tensor
 
     @grad.setter
@@ -116,6 +127,8 @@ class Tensor(InPlaceMethods):
         if value is not None:
             if not isinstance(value, Variable):
                 raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
+            if value is self:
+                raise RuntimeError("grad: a tensor cannot be its own gradient; use a clone()")
             if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
                 raise ValueError(
                     f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
@@ -198,22 +211,23 @@ class Tensor(InPlaceMethods):
 
     # ---- to Python and NumPy ---------------------------------------------------------------
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """The values as an array in the same memory.
 
         Raises
         ------
         RuntimeError
-            The tensor requires gradients: a change to the array would not be seen by them.
+            The tensor requires gradients, which would not see a change to the array, and
+            operations are being recorded; ``force`` returns the array all the same.
         """
-        if self.current_node() is not None:
+        if not force and is_recording() and self.current_node() is not None:
             raise RuntimeError(
                 "numpy: this tensor requires gradients; use t.detach().numpy() for its values"
             )
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self.current_node() is not None:
+        if is_recording() and self.current_node() is not None:
             raise TypeError(
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
                 "t.detach() for its values"

@@ -126,5 +126,5 @@ def test_no_values_have_no_such_norm(p):
 
 
 def test_a_generator_that_was_read_already():
-    with pytest.warns(UserWarning, match="is a generator without gradients"):
+    with pytest.warns(UserWarning, match="is an empty generator"):
         utils.clip_grad_norm_((p for p in ()), 1.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
+from tinygrad_cnn.functions.convert import axis, floating, numpy_names, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.kernels.lazy import Lazy
@@ -95,6 +95,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return ops.softplus(floating("softplus", to_tensor(input)), beta=beta, threshold=threshold)
 
 
+@numpy_names
 def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``.
 
@@ -106,6 +107,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x._value.ndim else x * 0 + 1
 
 
+@numpy_names
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)

@@ -34,8 +34,8 @@ def pad(
 ) -> Tensor:
     """``input`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
 
-    ``mode`` is ``"constant"`` (``value``, default 0; negative widths cut off), ``"reflect"``,
-    ``"replicate"`` or ``"circular"``.
+    ``mode`` is ``"constant"`` (``value``, default 0), ``"reflect"``, ``"replicate"`` or
+    ``"circular"``. Negative widths cut off.
 
     >>> import tinygrad_cnn as tg
     >>> tg.pad(tg.ones(2), (1, 2), value=7)
@@ -56,6 +56,8 @@ def pad(
         raise ValueError(
             f"pad: `mode` is {mode!r}, expected 'constant', 'reflect', 'replicate' or 'circular'"
         )
+    if value:
+        raise ValueError(f"pad: `value` is {value}, which only mode 'constant' takes")
     for d, (before, after) in enumerate(pairs):
         if before or after:
             index = _border_index(mode, x._value.shape[d], before, after)
@@ -76,16 +78,17 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
 
 
 def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any, Any]:
-    limit = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else -1}[mode]
-    if before > limit or after > limit:
-        raise ValueError(
-            f"pad: widths ({before}, {after}) are too large for mode {mode!r} and side {n}"
-        )
+    # What is cut off does not come back from the other side.
+    start, kept = max(0, -before), n + min(0, before) + min(0, after)
+    limit = {"reflect": n - 1, "circular": kept, "replicate": math.inf if n else -1}[mode]
+    least = 0 if mode == "circular" else 1
+    if max(before, after) > limit or n + before + after < least:
+        raise ValueError(f"pad: widths ({before}, {after}) do not fit mode {mode!r} and side {n}")
     place = np.arange(-before, n + after)
     if mode == "replicate":
         return np.clip(place, 0, n - 1)
     if mode == "circular":
-        return place % n
+        return start + (place - start) % kept
     folded = np.abs(place)
     return np.where(folded >= n, 2 * (n - 1) - folded, folded)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.convert import axis, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
@@ -127,6 +127,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     _in_range(name, index._array, a[d] if a else 1)
 
 
+@numpy_names
 def gather(input: Any, dim: int, index: Any) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
 
@@ -145,12 +146,18 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     return ops.gather(x, index, dim=d)
 
 
+@numpy_names
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x._value.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_dim: `indices` has shape {indices.shape}, expected {x.ndim} axes as "
+            f"`input` {x.shape}"
+        )
     if indices._value.size and indices._array.min() < 0:  # counted from the end
         indices = wrap(
             np.where(indices._array < 0, indices._array + x._value.shape[d], indices._array)
@@ -183,6 +190,7 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     return source
 
 
+@numpy_names
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
@@ -193,6 +201,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
 
+@numpy_names
 def scatter(
     input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
 ) -> Tensor:
@@ -206,6 +215,7 @@ def scatter(
     return ops.scatter(x, index, source, dim=d)
 
 
+@numpy_names
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
@@ -218,6 +228,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return ops.index_select(x, index.reshape(-1), dim=d)
 
 
+@numpy_names
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
@@ -264,6 +275,11 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
             [1, 0, 0]])
     """
     labels = _index_tensor("one_hot", tensor)._array
+    if num_classes < 1 and not labels.size:
+        raise ValueError(
+            f"one_hot: `num_classes` is {num_classes}, and no label in `tensor` {labels.shape} "
+            f"says how many there are"
+        )
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
@@ -296,6 +312,7 @@ def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     return (slice(None),) * d + (index._array,)
 
 
+@numpy_names
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
@@ -305,6 +322,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
+@numpy_names
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
     x = to_tensor(input)

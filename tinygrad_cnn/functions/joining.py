@@ -104,6 +104,7 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
     return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
 
 
+@numpy_names
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -120,6 +121,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
 
 
+@numpy_names
 def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -161,6 +163,7 @@ def _together(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(views)
 
 
+@numpy_names
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
     x = to_tensor(input)
@@ -170,6 +173,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
+@numpy_names
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)

@@ -173,13 +173,18 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's sum, such as ``"bij,bjk->bik"``, with ``...`` and repeated indices.
+
+    Indices may also come as lists of numbers from 0 to 51 (and `Ellipsis`) behind the operands:
+    ``einsum(x, [0, 1], y, [1, 2], [0, 2])``.
 
     >>> import tinygrad_cnn as tg
     >>> tg.einsum("ii->", tg.eye(3))
     tensor(3.)
     """
+    if not isinstance(equation, str):
+        equation, operands = _written_out((equation, *operands))
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     xs = [to_tensor(x) for x in operands]
@@ -205,6 +210,30 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         terms[i] = term
         flat.append(x)
     return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
+
+
+def _written_out(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of ``x, [0, 1], y, [1, 2], [0, 2]``; the last list is optional.
+
+    Numbers become letters in their order, by which PyTorch orders an output that is left out.
+    """
+    letters = _LETTERS[26:] + _LETTERS[:26]
+
+    def term(indices: Any) -> str:
+        if not isinstance(indices, (tuple, list)):
+            raise TypeError(f"einsum: got {indices!r}, expected a list of indices")
+        out = ""
+        for i in indices:
+            if i is not Ellipsis and not (isinstance(i, (int, np.integer)) and 0 <= i < 52):
+                raise ValueError(f"einsum: index {i!r} is no number from 0 to 51")
+            out += "..." if i is Ellipsis else letters[i]
+        return out
+
+    pairs = len(args) // 2 * 2
+    equation = ",".join(term(indices) for indices in args[1:pairs:2])
+    if len(args) > pairs:
+        equation += f"->{term(args[-1])}"
+    return equation, args[:pairs:2]
 
 
 def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:

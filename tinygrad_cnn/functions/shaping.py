@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.functions.convert import axes, axis, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, numpy_names, to_tensor
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
@@ -114,6 +114,7 @@ def ravel(input: Any) -> Tensor:
     return reshape(input, -1)
 
 
+@numpy_names
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
     x = to_tensor(input)
@@ -181,6 +182,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
+@numpy_names
 def squeeze(input: Any, dim: Any = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
     x = to_tensor(input)
@@ -189,6 +191,7 @@ def squeeze(input: Any, dim: Any = None) -> Tensor:
     return ops.reshape(x, shape=shape)
 
 
+@numpy_names
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
     x = to_tensor(input)
@@ -270,6 +273,7 @@ def tile(input: Any, *dims: Any) -> Tensor:
     return repeat(x, (1,) * (x._value.ndim - len(times)) + times)
 
 
+@numpy_names
 def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)

@@ -102,13 +102,14 @@ def clip_grad_norm_(
     >>> x.grad
     tensor([0.6000, 0.8000])
     """
-    grads = _gradients(parameters)
-    if not grads and isinstance(parameters, GeneratorType):
+    params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not params and isinstance(parameters, GeneratorType):
         warnings.warn(
-            "clip_grad_norm_: `parameters` is a generator without gradients (one such as "
-            "model.parameters() can be read only once)",
+            "clip_grad_norm_: `parameters` is an empty generator (one such as model.parameters() "
+            "can be read only once)",
             stacklevel=2,
         )
+    grads = _gradients(params)
     total = _total_norm("clip_grad_norm_", grads, norm_type, error_if_nonfinite)
     _scale(grads, max_norm, total, "clip_grad_norm_")
     return _zero_dim(total, grads)
