@@ -154,8 +154,7 @@ def _weight_sum(vectors: int, masked: bool) -> Emit:
         builder = e.builder
         mask = e.first_lanes(columns) if masked else None
         places = e.steps(gw, gw_step, rows)
-        start = [e.load(e.add(at, v * e.width)) for at in places for v in range(vectors)]
-        with e.loop(count, [g, *start]) as pixel:
+        with e.loop(count, [g, *[e.zero] * (rows * vectors)]) as pixel:
             g_now, *sums = pixel.values
             loaded = [e.load(e.add(g_now, v * e.width), mask) for v in range(vectors)]
             window = e.add(x, e.table(sources, pixel.index))
@@ -165,7 +164,8 @@ def _weight_sum(vectors: int, masked: bool) -> Emit:
         for r in range(rows):
             with builder.if_then(builder.icmp_signed(">", valid, e.whole(r))):
                 for v in range(vectors):
-                    e.store(sums[r * vectors + v], e.add(places[r], v * e.width))
+                    at = e.add(places[r], v * e.width)
+                    e.store(builder.fadd(e.load(at), sums[r * vectors + v]), at)
 
     return emit
 
