@@ -55,7 +55,10 @@ def _add(block: Array, sums: Array) -> None:
 
 @kernel()
 def _pilot(x: Array, mean: Array) -> None:
-    """Write the mean of a few pixels taken all over x (pixels*c,) for each channel, (c,)."""
+    """Write the mean of a few pixels taken all over x (pixels*c,) for each channel, (c,).
+
+    0 where that is not finite: of numbers that are moved by it the mean is still the right one.
+    """
     c = mean.size
     pixels = x.size // c
     count = min(SAMPLE, pixels)
@@ -64,6 +67,9 @@ def _pilot(x: Array, mean: Array) -> None:
         pixel = x[i * pixels // count * c : (i * pixels // count + 1) * c]
         for k in range(c):
             mean[k] += pixel[k] / np.float32(count)
+    for k in range(c):
+        if not np.isfinite(mean[k]):
+            mean[k] = 0
 
 
 @kernel(entry=True)

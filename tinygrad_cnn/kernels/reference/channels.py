@@ -17,6 +17,7 @@ import numpy as np
 from .. import threads
 from ..memory import Take, empty, scratch
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
+from .sums import SHORT, sum
 
 __all__ = ["Channels", "affine", "blocks", "channel_affine"]
 
@@ -78,19 +79,23 @@ class Channels:
         return np.repeat(row, self.matrix.shape[1] // max(self.c, 1))
 
     def fold(self, row: Array) -> Array:
-        """Sum a row (width,) to one number per channel (c,), in float64 for floats."""
-        kind = np.float64 if row.dtype.kind == "f" else row.dtype
+        """Sum a row (width,) to one number per channel (c,), in float64."""
         if self.repeat:
-            return np.asarray(row.reshape(self.repeat, self.c).sum(0, dtype=kind))
-        return np.asarray(row.reshape(self.c, -1 if self.c else 0).sum(1, dtype=kind))
+            return np.asarray(row.reshape(self.repeat, self.c).sum(0, dtype=np.float64))
+        return np.asarray(row.reshape(self.c, -1 if self.c else 0).sum(1, dtype=np.float64))
 
     def sums(self, parts: Callable[[slice, Take], Sequence[Array]]) -> list[Array]:
         """Return sums per channel (c,) of matrices that `parts` makes, in scratch memory, of each
         block of rows.
 
-        Numbers are added in three levels, each short: rows of a block, blocks, pixels of a row.
+        At most `SHORT` rows of a block are added in their own precision, then all is float64.
         """
         width, dtype = self.matrix.shape[1], self.matrix.dtype
+
+        def column_sums(part: Array, ones: Array) -> Array:
+            if len(part) <= SHORT:
+                return np.asarray(ones @ part)  # BLAS: twice as fast as np.sum
+            return sum(part, (0,))
 
         def work(share: Sequence[slice]) -> list[Array]:
             rows: list[list[Array]] = []
@@ -98,8 +103,11 @@ class Channels:
                 with scratch() as take:
                     found = parts(block, take)
                     ones = np.ones(block.stop - block.start, dtype)
-                    rows.append([ones @ part for part in found])  # BLAS: twice as fast as np.sum
-            return [self.fold(np.add.reduce(column)) for column in zip(*rows, strict=True)]
+                    rows.append([column_sums(part, ones) for part in found])
+            return [
+                self.fold(np.add.reduce(column, axis=0, dtype=np.float64))
+                for column in zip(*rows, strict=True)
+            ]
 
         if width == 0 or len(self.matrix) == 0:
             with scratch() as take:
