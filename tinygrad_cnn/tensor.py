@@ -27,6 +27,7 @@ from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, s
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
+from tinygrad_cnn.functions.shaping import view
 
 __all__ = ["Tensor"]
 
@@ -106,6 +107,12 @@ class Tensor(InPlaceMethods):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        node = self.current_node()
+        if type(node) is Node:
+            raise RuntimeError(
+                f"requires_grad: this tensor is the result of {node.name()}; the flag can only be "
+                f"set on leaves. Use detach() for a constant with the same values"
+            )
         self.want_gradient(wanted)
 
     @property
@@ -235,6 +242,13 @@ class Tensor(InPlaceMethods):
         if dtype is not None and self._value.dtype != dtype:
             return self._array.astype(dtype)
         return self._array.copy() if copy else self.array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The values for another library, in the same memory (DLPack)."""
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
+        return (1, 0)  # the CPU
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return apply_ufunc(ufunc, method, inputs, kwargs)
@@ -562,7 +576,7 @@ class Tensor(InPlaceMethods):
 
     def contiguous(self, *, memory_format: Any = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
-        self._in_rows((self._value.size,))
+        self.in_rows()
         if self._array.flags.c_contiguous or memory_format is not None:
             return self
         out = f.clone(self)
@@ -746,8 +760,11 @@ class Tensor(InPlaceMethods):
     unique = f.unique
     unsqueeze = f.unsqueeze
     var = f.var
-    view = f.reshape
-    view_as = f.reshape_as
+    view = view
+
+    def view_as(self, other: Any) -> Tensor:
+        """Its elements in the shape of ``other``, in the same memory."""
+        return view(self, other.shape)
 
     def where(self, condition: Any, other: Any) -> Tensor:
         """Its values where ``condition`` holds, else ``other``."""

@@ -170,7 +170,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("body", PROGRAMS, ids=lambda b: b.__name__)
 def test_programs(body: Any) -> None:
-    assert_agrees(_program(body), (floats(4, 3), floats(3, seed=1)))
+    assert_agrees(_program(body), (floats(4, 3), floats(3, seed=1)), is_function=False)
 
 
 METHODS = [

@@ -59,6 +59,11 @@ class FunctionCtx:
         """Say which inputs ``forward`` changed in place and returned."""
         self._dirty = tensors
 
+    def free(self) -> None:
+        """Let go of what was saved; asking for it is an error from now on."""
+        if self._saved:
+            self._saved = None
+
     def set_materialize_grads(self, value: bool) -> None:
         """With False, ``backward`` gets None instead of zeros for an output nobody used."""
         self._materialize = value
@@ -133,6 +138,9 @@ class Function:
         _seal(ctx, inputs, parents, outputs)
         if live:
             outputs = _record(cls, ctx, inputs, parents, outputs)
+        else:  # what was changed in place comes back as a constant
+            dirty = {id(t) for t in ctx._dirty if t.node is not None}
+            outputs = [wrap(o._array, None, o.storage) if id(o) in dirty else o for o in outputs]
         for t in ctx._dirty:
             if t.storage.version == before.get(id(t)):
                 t.storage.written(cls.__name__)
@@ -189,7 +197,8 @@ def _seal(
         node = next((p for x, p in zip(inputs, parents, strict=True) if x is t), None)
         if node is not None or any(x is t for x in inputs):
             number = None
-        sealed.append((SavedValue(t._value, node, t.storage), number))
+        is_input = number is None and any(x is t for x in inputs)
+        sealed.append((t.kept(node) if is_input else SavedValue(t._value, node, t.storage), number))
     ctx._saved = sealed
 
 

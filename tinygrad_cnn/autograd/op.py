@@ -234,6 +234,7 @@ class Op:
         else:
             steps = (*before.steps, (self, params))
             out.view_of = View(before.base, steps, tracked and before.tracked)
+            out.view_of.several = before.several
 
     # ---- backward --------------------------------------------------------------------------
 
@@ -418,10 +419,7 @@ def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
 def _keep(arg: Any, parent: Any) -> Any:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
-        saved = arg._saved
-        if saved is None or saved.node is not parent or saved.seen != arg.storage.version:
-            saved = arg._saved = SavedValue(arg._value, parent, arg.storage)
-        return saved
+        return arg.kept(parent)
     return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
 
 

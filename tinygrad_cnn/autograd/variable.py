@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -105,7 +107,7 @@ class Variable:
         if not storage.is_exposed:
             with lazy.lock:  # another thread may ask for the same memory
                 if not storage.is_exposed:
-                    self._in_rows((self._value.size,))
+                    self.in_rows()
                     storage.expose()
         return self._array
 
@@ -130,6 +132,16 @@ class Variable:
         self._saved = None
         return self._array
 
+    def kept(self, node: GraphNode | None) -> SavedValue:
+        """The values for a rule to keep, with the node that they come from.
+
+        The same object for all rules, so that what ``.data`` is set to is seen by them.
+        """
+        saved = self._saved
+        if saved is None or saved.node is not node or saved.seen != self.storage.version:
+            saved = self._saved = SavedValue(self._value, node, self.storage)
+        return saved
+
     def _set_data(self, new: Variable) -> None:
         """Have the values of ``new`` from now on, in its memory; what rules keep follows."""
         before, storage = self.storage, new.storage.apart()
@@ -143,24 +155,22 @@ class Variable:
         """The values for an operation that can wait for them (`storage.operand`)."""
         return operand(self._value, self.storage)
 
-    def _in_rows(self, shape: tuple[int, ...]) -> None:
-        """See to it that the values in ``shape`` share this tensor's memory, where PyTorch's would.
+    def in_rows(self) -> None:
+        """Have the memory row by row, as PyTorch's results lie; kernels leave images channels last.
 
-        Kernels leave images channels last in memory, PyTorch's lie row by row. So do these from
-        now on, and all tensors that share their memory have it in common in this order.
+        All tensors that share it have it in common then as before, and so have rules that keep it.
         """
-        old = self._array
-        if self.view_of is not None or old.flags.c_contiguous:
-            return
-        if memory_of(old.reshape(shape)) is memory_of(old):
+        root = self if self.view_of is None else self.view_of.base
+        old = root._array
+        if old.flags.c_contiguous or not _channels_last(old) or self.storage.is_exposed:
             return
         new = np.ascontiguousarray(old)
-        changes = [(self, new)]
+        changes = [(root, new)]
         for t in self.storage.tensors():
             view = t.view_of
             if t._value is old:
                 changes.append((t, new))
-            elif view is not None and view.base._value is old:
+            elif view is not None and view.base is root:
                 values = new
                 for op, params in view.steps:
                     values = op.forward(values, **params)
@@ -169,13 +179,18 @@ class Variable:
                 return
         for t, values in changes:
             t._value = values
+            if t._saved is not None:
+                t._saved._value = values
+            made = t.node.saved if type(t.node) is Node else None
+            if made and type(made.get("y")) is SavedValue and made["y"].storage is t.storage:
+                made["y"]._value = values
 
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
         view = self.view_of
         if view is not None and view.tracked:
             node = view.base.node
-            if node is not view.node and type(node) is not Leaf:
+            if node is not view.node and type(node) is Node:
                 self._replay(view)
         return self.node
 
@@ -188,14 +203,22 @@ class Variable:
         view.node = view.base.node
         self._set_node(again.node)
 
-    def before_change(self) -> None:
-        """Get ready for an operation whose result will take this tensor's place.
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around an operation whose result will take this tensor's place.
 
         Hooks on a view see the gradients of those who used it before, and of no others.
         """
         node, view = self.node, self.view_of
-        if type(node) is Node and node.hooks and view is not None and view.tracked:
-            self._replay(view)
+        if type(node) is not Node or not node.hooks or view is None or not view.tracked:
+            yield
+            return
+        self._replay(view)
+        try:
+            yield
+        except BaseException:  # nothing was changed
+            self._set_node(node)
+            raise
 
     def _set_node(self, node: GraphNode | None) -> None:
         """Have another history; the gradient that is to be retained is that of the new values."""
@@ -325,6 +348,10 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
     else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
         out._value = np.asarray(value)
     return out
+
+
+def _channels_last(array: np.ndarray[Any, Any]) -> bool:
+    return array.ndim in (3, 4, 5) and np.moveaxis(array, 1, -1).flags.c_contiguous
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

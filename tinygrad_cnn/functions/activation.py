@@ -46,7 +46,11 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     x = to_tensor(input)
     if not inplace:
         return ops.relu(x)
-    x.before_change()
+    with x.changing():
+        return _relu_in_place(x)
+
+
+def _relu_in_place(x: Tensor) -> Tensor:
     node = x.current_node()
     if type(x._value) is Lazy and not x._value.is_realized:  # nothing is there to write into yet
         x.storage.written("relu_")

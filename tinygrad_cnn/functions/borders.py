@@ -125,7 +125,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     """A matrix with the vector ``input`` on its diagonal, or the diagonal of a matrix."""
     x = to_tensor(input)
     if x._value.ndim == 2:
-        return _diagonal(x, diagonal)
+        return _diagonal(x, diagonal).clone()
     if x._value.ndim != 1:
         raise ValueError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
     n = x._value.size + abs(diagonal)

@@ -152,6 +152,23 @@ def to_tensor(x: Any, dtype: Any = None) -> Tensor:
     return shared(x) if isinstance(x, np.ndarray) else wrap(array_of(x, dtype))
 
 
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether ``shape`` can be stretched to ``target``."""
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
+
+
+def own(result: Any, *inputs: Any) -> Any:
+    """``result``, which looks into memory that was made for it: to its owner it is no view.
+
+    A copy, where it looks into one of the ``inputs``.
+    """
+    if any(result.storage is x.storage for x in inputs):
+        return result.clone()
+    result.view_of = None
+    return result
+
+
 def shared(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor in the memory of a user's array, who may write to it at any time.
 

@@ -32,6 +32,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -106,6 +107,24 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
         return shared(data)
     return tensor(data, dtype)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor in the memory of another library's array, handed over by DLPack.
+
+    >>> import tinygrad_cnn as tg
+    >>> array = np.zeros(2, np.float32)
+    >>> tg.from_dlpack(array).fill_(1)
+    tensor([1., 1.])
+    >>> array
+    array([1., 1.], dtype=float32)
+    """
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: `ext_tensor` is a {type(ext_tensor).__name__}, expected an array with "
+            f"__dlpack__"
+        )
+    return from_numpy(np.from_dlpack(ext_tensor))
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:

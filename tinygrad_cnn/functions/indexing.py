@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axis, numpy_names, to_tensor
+from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
+from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
 from tinygrad_cnn.ops import index as ops
@@ -79,29 +79,13 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     source = to(value, x.dtype)
     while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
-    x.before_change()
-    node, from_ = x.current_node(), source.current_node()
-    x.check_writable("x[i] = v", from_ is not None)
-    try:
-        written = np.broadcast_to(source._array, target_shape)
-    except ValueError:
+    if not broadcasts(source.shape, target_shape):
         raise ValueError(
             f"x[i] = v: v has shape {source.shape}, which does not broadcast to "
             f"{target_shape}, the shape of x[i] (x {x.shape})"
-        ) from None
-    if source.ndim and np.shares_memory(written, x._array):
-        written = written.copy()
-    x._written_by("x[i] = v")[index] = written
-    if is_recording() and (node is not None or from_ is not None):
-        out = ops.put.record(
-            x._array,
-            (x, source),
-            (x._array, source._array),
-            (node, source.node),
-            {"index": index},
-            {},
         )
-        x.take_history(out)
+    with x.changing():
+        write(x, index, source, "x[i] = v")
 
 
 def _index_tensor(name: str, index: Any) -> Tensor:
@@ -139,9 +123,9 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     x, index = to_tensor(input), _index_tensor("gather", index)
     d = axis("gather", dim, x._value.ndim)
     if not index.numel():  # as in PyTorch, of any number of axes
-        return reshape(reshape(x, -1)[:0], index.shape)
+        return own(reshape(reshape(x, -1)[:0].clone(), index.shape))
     if not x._value.ndim and index._value.ndim < 2:
-        return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape)
+        return own(reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape))
     _gather_shapes("gather", x, index, d)
     return ops.gather(x, index, dim=d)
 
@@ -196,7 +180,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
     d = axis("scatter_add", dim, x._value.ndim)
     if not x._value.ndim:
-        return reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ())
+        return own(reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ()))
     _gather_shapes("scatter_add", x, index, d)
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
@@ -209,7 +193,7 @@ def scatter(
     x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x._value.ndim)
     if not x._value.ndim:
-        return reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ())
+        return own(reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ()))
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x._value.dtype)
     return ops.scatter(x, index, source, dim=d)
@@ -234,7 +218,10 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     x, index = to_tensor(input), _index_tensor("index_add", index)
     if not x.ndim:  # one slice: itself
         axis("index_add", dim, 0)
-        return index_add(reshape(x, 1), 0, index, reshape(to_tensor(source), -1), alpha=alpha)[0]
+        source = to_tensor(source)
+        if source.ndim:
+            raise ValueError(f"index_add: `source` has shape {source.shape}, expected ()")
+        return own(index_add(reshape(x, 1), 0, index, reshape(source, 1), alpha=alpha)[0])
     d = axis("index_add", dim, x._value.ndim)
     source = to(source, x._value.dtype)
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
@@ -318,7 +305,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     x = to_tensor(input)
     if not x.ndim:  # one slice: itself
         axis("index_fill", dim, 0)
-        return index_fill(reshape(x, 1), 0, index, value)[0]
+        return own(index_fill(reshape(x, 1), 0, index, value)[0])
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
@@ -328,8 +315,12 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     x = to_tensor(input)
     if not x.ndim:
         axis("index_copy", dim, 0)
-        return index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0]
-    return index_put(x, _along_axis("index_copy", x, dim, index), source)
+        return own(index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0])
+    places, source = _along_axis("index_copy", x, dim, index), to_tensor(source)
+    shape = np.shape(x._array[places])
+    if source.shape != shape:
+        raise ValueError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
+    return index_put(x, places, source)
 
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:

@@ -42,13 +42,8 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
                 f"{by}: the result is {result.dtype}, which does not fit in place into {x.dtype}"
             )
         result = result.to(x._value.dtype)
-    if result.node is None and is_recording() and type(x.current_node()) is Node:
-        # a constant takes its place: as in PyTorch it still is a result, whose gradient is 0
-        arrays = (x._array, result._array)
-        recorded = ops.put.record(x._array, (x, result), arrays, (x.node, None), {"index": ...}, {})
-        np.copyto(x._written_by(by), result._array)
-        x.take_history(recorded)
-        return x  # a Tensor
+    if result.node is None:
+        return write(x, ..., result, by)
     if type(result.node) is Node and result.node.saved:
         for name, value in result.node.saved.items():
             if name != "y" and type(value) is SavedValue and value.storage is x.storage:
@@ -59,12 +54,30 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
     return x  # a Tensor
 
 
+def write(x: Any, index: Any, value: Any, by: str) -> Tensor:
+    """Write ``value``, which broadcasts to it, to ``x[index]`` (an index of NumPy's); return ``x``.
+
+    As in PyTorch what was there has a gradient of zeros then.
+    """
+    node, from_ = x.current_node(), value.current_node()
+    x.check_writable(by, from_ is not None)
+    written = value._array
+    if value.ndim and np.shares_memory(written, x._array):
+        written = written.copy()
+    x._written_by(by)[index] = written
+    if is_recording() and (node is not None or from_ is not None):
+        arrays, parents = (x._array, value._array), (node, from_)
+        x.take_history(ops.put.record(x._array, (x, value), arrays, parents, {"index": index}, {}))
+    return x  # a Tensor
+
+
 def fill_(x: Any, value: Any) -> Tensor:
     """Write one number everywhere into ``x`` and return ``x``."""
     number = to(value, x._value.dtype)
     if number._value.ndim:
         raise RuntimeError(f"fill_: `value` has shape {number.shape}, expected a number")
-    return assign(x, number.expand(x._value.shape), "fill_")
+    with x.changing():
+        return write(x, ..., number, "fill_")
 
 
 def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -72,8 +85,8 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     name = f"{function.__name__}_"
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-        self.before_change()
-        return assign(self, function(self, *args, **kwargs), name)
+        with self.changing():
+            return assign(self, function(self, *args, **kwargs), name)
 
     method.__name__ = name
     method.__doc__ = f"`{function.__name__}` in place."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.functions.borders import diagonal
-from tinygrad_cnn.functions.convert import axis, one_dtype, to_tensor
+from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
@@ -54,7 +54,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     ):  # one large product instead of a batch of small ones
         lead = a._value.shape[:-1]
         flat = ops.matmul(reshape(a, (int(np.prod(lead)), a._value.shape[-1])), b)
-        out = reshape(flat, (*lead, b._value.shape[-1]))
+        out = own(reshape(flat, (*lead, b._value.shape[-1])))
     else:
         out = ops.matmul(a, b)
     if row or column:
@@ -63,7 +63,7 @@ def matmul(input: Any, other: Any) -> Tensor:
             del shape[-1]
         if row:
             del shape[-1 if column else -2]
-        out = reshape(out, shape)
+        out = own(reshape(out, shape))
     return out
 
 
@@ -130,7 +130,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         return ops.linear(x, weight, bias)
     lead = x._value.shape[:-1]
     flat = reshape(x, (int(np.prod(lead)), x._value.shape[-1]))
-    return reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0]))
+    return own(reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0])))
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
@@ -167,7 +167,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     shape_b = tuple(b._value.shape[d] for d in keep_b)
     left = reshape(permute(a, (*keep_a, *of_a)), (int(np.prod(shape_a)), k))
     right = reshape(permute(b, (*of_b, *keep_b)), (k, int(np.prod(shape_b))))
-    return reshape(ops.matmul(left, right), (*shape_a, *shape_b))
+    return own(reshape(ops.matmul(left, right), (*shape_a, *shape_b)))
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -36,7 +36,7 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
     >>> parse((1, [0, 2]), (2, 3))
     ((1, slice(None, None, None)), (array([0, 2]),))
     """
-    parts = index if type(index) is tuple else (index,)
+    parts = index if type(index) is tuple or _is_tuple(index) else (index,)
     if all([type(p) in (int, slice) for p in parts]) and len(parts) <= len(shape):
         return parts, None
     parts = tuple([p if type(p) in _PLAIN else _part(p) for p in parts])
@@ -48,7 +48,10 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
         raise IndexError("an index can have only one `...`")
     first: list[Any] = []
     second: list[Any] = []
+    at = 0  # which axis of the tensor is next
     for part in parts if dots else (*parts, Ellipsis):
+        sides = shape[at : at + _axes(part)]
+        at += len(shape) - taken if part is Ellipsis else len(sides)
         if part is Ellipsis:
             first += [ALL] * (len(shape) - taken)
             second += [ALL] * (len(shape) - taken)
@@ -56,6 +59,8 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
             first.append(None)
             second.append(np.zeros(int(part), np.int64))
         elif isinstance(part, np.ndarray):
+            if part.dtype == bool and part.shape != sides:
+                raise IndexError(f"a mask of shape {part.shape} is for axes of {sides}")
             first += [ALL] * _axes(part)
             second.append(part)
         else:
@@ -63,6 +68,16 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
             if type(part) is not int:
                 second.append(ALL)
     return _unless_all(first), _unless_all(second)
+
+
+def _is_tuple(index: Any) -> bool:
+    """Whether PyTorch takes a list for a tuple: if it is short and holds more than numbers."""
+    more = (Variable, list, tuple, range, np.ndarray, slice, type(None), type(Ellipsis))
+    return (
+        isinstance(index, list | range)
+        and len(index) < 32
+        and any(isinstance(p, more) for p in index)
+    )
 
 
 def _unless_all(parts: list[Any]) -> Index | None:

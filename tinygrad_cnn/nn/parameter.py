@@ -47,5 +47,13 @@ class Parameter(Tensor):
         if requires_grad:
             self.want_gradient(True)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A copy without the gradient, as PyTorch's."""
+        gradient, self._grad = self._grad, None
+        try:
+            return super().__deepcopy__(memo)
+        finally:
+            self._grad = gradient
+
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

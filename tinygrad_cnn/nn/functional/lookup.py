@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tinygrad_cnn.functions import layer_norm
+from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["embedding", "group_norm"]
@@ -89,7 +90,7 @@ def group_norm(
             f"groups, expected more"
         )
     groups = input.reshape(n, num_groups, size)
-    out = layer_norm(groups, (size,), eps=eps).reshape(n, c, *rest) if size else input
+    out = own(layer_norm(groups, (size,), eps=eps).reshape(n, c, *rest)) if size else input.clone()
     per_channel = (c, *(1,) * len(rest))
     if weight is not None:
         out = out * weight.reshape(per_channel)
