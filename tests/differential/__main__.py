@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from .compare import KERNELS
+from .indices import FORMS
 from .instructions import GROUPS
 from .search import Outcome, search
 from .shrink import script
@@ -21,11 +22,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, help="folder for a script of every distinct failure")
     parser.add_argument("--kernels", default=",".join(KERNELS), help="which of ours, by commas")
-    parser.add_argument("--off", default="", help=f"not these groups: {', '.join(GROUPS)}")
+    parser.add_argument("--off", default="", help=f"not these: {', '.join((*GROUPS, *FORMS))}")
     parser.add_argument("--only", default="", help="no other groups, but what must be")
     args = parser.parse_args()
     only, off = ({g.strip() for g in text.split(",") if g} for text in (args.only, args.off))
-    if unknown := (only | off) - GROUPS.keys():
+    if unknown := (only | off) - {*GROUPS, *FORMS}:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
     args.off = tuple(sorted(off | (GROUPS.keys() - only if only else set())))
     args.kernels = tuple(args.kernels.split(","))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
-from . import indices
+from .indices import Indices
 from .run import Run
 
 __all__ = ["Drawing"]
@@ -26,10 +26,19 @@ class Drawing:
         The source of choices: one of `tinygrad_cnn.testing.draws`.
     run
         The program so far: what is drawn depends on which tensors there are.
+    off
+        Groups and forms of indices not to use.
+
+    Attributes
+    ----------
+    constants
+        Whether only tensors that need no gradient are drawn.
     """
 
-    def __init__(self, draw: Any, run: Run) -> None:
+    def __init__(self, draw: Any, run: Run, off: Collection[str] = ()) -> None:
         self.draw, self.run = draw, run
+        self.constants = False
+        self._indices = Indices(draw, off)
         self._channels = draw.choice((4, 3, 8, 16))
         self._count: dict[str, int] = {}
         self._name = ""  # of the tensor that was drawn last
@@ -164,6 +173,8 @@ class Drawing:
 
         def usable(x: Any) -> bool:
             try:
+                if self.constants and x.requires_grad:
+                    return False
                 return x.numel() <= _LARGEST and bool(fits(x))
             except (AttributeError, RuntimeError):  # None, or a view that PyTorch has cut off
                 return False
@@ -287,7 +298,7 @@ class Drawing:
         return int(self.draw.integer(0, max(self._side() - 1, 0) + self.rarely()))
 
     def positions(self) -> str:
-        chosen = indices.positions(self.draw, self._side(), self.draw.integer(1, 2))
+        chosen = self._indices.positions(self._side(), self.draw.integer(1, 2))
         self._chosen = len(chosen)
         side = self._side()
         return f"T.tensor({[i % side for i in chosen] if side else []}, dtype=T.int64)"
@@ -301,7 +312,7 @@ class Drawing:
 
     def vector(self) -> str:
         n = int(self._at.shape[0]) if self._at.ndim else 1
-        chosen = [i % n for i in indices.positions(self.draw, n, 2)] if n else []
+        chosen = [i % n for i in self._indices.positions(n, 2)] if n else []
         return f"T.tensor({chosen}, dtype=T.int64)"
 
     def permutation(self) -> str:
@@ -326,13 +337,13 @@ class Drawing:
         return ", ".join(map(str, sides))
 
     def basic(self) -> str:
-        return indices.basic_index(self.draw, tuple(self._at.shape))
+        return self._indices.basic(tuple(self._at.shape))
 
     def index(self) -> str:
-        return indices.index(self.draw, tuple(self._at.shape))
+        return self._indices.any(tuple(self._at.shape))
 
     def unique(self) -> str:
-        return indices.index(self.draw, tuple(self._at.shape), unique=True)
+        return self._indices.any(tuple(self._at.shape), unique=True)
 
     def target(self) -> str | None:
         """``x[index]`` to write to; what is drawn next fits it."""

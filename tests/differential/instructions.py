@@ -9,7 +9,7 @@ run under ``no_grad``.
 
 from __future__ import annotations
 
-__all__ = ["CLOSING", "GROUPS", "LEFT_OUT", "OPENING", "WEIGHTS"]
+__all__ = ["CLOSING", "GROUPS", "LEFT_OUT", "OPENING", "SEES", "WEIGHTS"]
 
 # Groups that come twice as often.
 WEIGHTS = {"in place": 2, "backward": 2, "modules": 2}
@@ -96,7 +96,7 @@ _TABLE = {
         {newx} = {x}.index_select({axis}, {positions})
         {newx} = {x}.gather({axis}, {x}.long() * 0)
         {newx} = {x}.index_add({axis}, {positions}, tensor({seed}, {slices}))
-        {newx} = {x}.repeat(*[2] * {x}.ndim)
+        {newx} = {x}.repeat(2, *[1] * {x}.ndim)
         {newx} = {x}.tril() if {x}.ndim > 1 else {x}.cumsum({axis})
     """,
     "views": """
@@ -113,10 +113,6 @@ _TABLE = {
         {newx} = {x}.diagonal(1, -1, 0)
         {newx} = {x}.narrow({axis}, {position}, 1)
         {newx} = {x}.select({axis}, {position})
-        {newx} = {x}.unbind({axis})[{position}]
-        {newx} = {x}.split({small}, {axis})[0]
-        {newx} = {x}.chunk(2, {axis})[-1]
-        {newx}, {newx2} = {x}.chunk(2, {axis})
         {newx} = {matrix}.T
         {newx} = {matrix}.t()
         {newx} = {x}.detach()
@@ -124,6 +120,12 @@ _TABLE = {
         {newx} = {x}.contiguous()
         {newx} = {x}[{basic}]
         {newx} = {x}[{basic}]
+    """,
+    "parts": """
+        {newx} = {x}.unbind({axis})[{position}]
+        {newx} = {x}.split({small}, {axis})[0]
+        {newx} = {x}.chunk(2, {axis})[-1]
+        {newx}, {newx2} = {x}.chunk(2, {axis})
     """,
     "getitem": """
         {newx} = {x}[{index}]
@@ -203,7 +205,6 @@ _TABLE = {
         {newa} = {x}.detach().numpy()
         {newa} = {x}.data.numpy()
         {newa} = np.asarray({x}.detach())
-        {newa} = np.from_dlpack({x}.detach())
         {x}.detach().numpy()[...] = {number}
         {x}.detach().numpy()[{basic}] = {number}
         {x}.detach().numpy()[...] *= 2
@@ -228,20 +229,24 @@ _TABLE = {
         {leaf}.grad.detach_()
     """,
     "backward": """
-        {graph}.backward(like({graph}, {seed}))
         {graph}.backward(like({graph}, {seed}), retain_graph=True)
-        {graph}.sum().backward()
+        {graph}.sum().backward(retain_graph=True)
         ({graph} * {graph}).sum().backward(retain_graph=True)
-        {graph}.backward(like({graph}, {seed}), inputs=[{leaf}])
+        {graph}.backward(like({graph}, {seed}), retain_graph=True, inputs=[{leaf}])
         {newx} = T.autograd.grad({graph}, {needs}, like({graph}, {seed}), retain_graph=True, allow_unused=True)[0]
-        {newx}, {newx2} = T.autograd.grad({graph}, [{needs}, {needs2}], like({graph}, {seed}), materialize_grads=True)
-        T.autograd.backward([{graph}, {graph2}], [like({graph}, {seed}), like({graph2}, {seed2})])
+        {newx} = T.autograd.grad({graph}, [{needs}, {needs2}], like({graph}, {seed}), retain_graph=True, materialize_grads=True)[1]
+        T.autograd.backward([{graph}, {graph2}], [like({graph}, {seed}), like({graph2}, {seed2})], retain_graph=True)
+    """,
+    "freed graphs": """
+        {graph}.backward(like({graph}, {seed}))
+        {graph}.sum().backward()
+        {newx} = T.autograd.grad(({graph} * {graph}).sum(), {needs}, allow_unused=True)[0]
     """,
     "double backward": """
         {newx} = T.autograd.grad({graph}, {needs}, like({graph}, {seed}), create_graph=True, allow_unused=True)[0]
         {newx} = T.autograd.grad(({graph} * {graph}).sum(), {needs}, create_graph=True, allow_unused=True)[0]
         {graph}.backward(like({graph}, {seed}), create_graph=True)
-        ({known}.grad * like({known}, {seed})).sum().backward()
+        ({known}.grad * like({known}, {seed})).sum().backward(retain_graph=True)
     """,
     "hooks": """
         {needs}.register_hook(hook({label}))
@@ -359,11 +364,15 @@ _TABLE = {
         T.set_grad_enabled(True)
         T.set_grad_enabled(True)
     """,
+    "dlpack": """
+        {newa} = np.from_dlpack({x}.detach())
+    """,
 }
 GROUPS = {
     name: tuple(line.strip() for line in text.strip().splitlines()) for name, text in _TABLE.items()
 }
 
+SEES = ("views", "parts", "getitem")  # groups whose results share memory
 OPENING = tuple(line for line in GROUPS["create"] if line.startswith("{newx} = tensor("))
 CLOSING = "{graph}.backward(like({graph}, {seed}), retain_graph=True)"
 
@@ -375,6 +384,10 @@ LEFT_OUT = {
     "which value stays; we: the last",
     "slices with a negative step": "PyTorch refuses them; NumPy's arrays and we do not",
     "a hook that changes its gradient in place": "PyTorch's documentation forbids it",
+    "how far a backward pass came that raised": "hangs on the order of nodes that do not depend on "
+    "each other: hooks of the pass are not compared, and gradients are forgotten",
+    "a view made under no_grad of what needs a gradient": "in PyTorch it claims to be a leaf that "
+    "needs one, and collects it",
     "inference_mode": "our documentation: what is made inside is an ordinary constant outside",
     "random numbers": "the generators differ",
 }

@@ -13,14 +13,14 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.testing.draws import HypothesisDraw
 
 from .drawing import Drawing
-from .instructions import CLOSING, GROUPS, OPENING, WEIGHTS
-from .run import Run, on_its_own, torch
+from .instructions import CLOSING, GROUPS, OPENING, SEES, WEIGHTS
+from .run import Run, differentiates, on_its_own, torch
 
-__all__ = ["Statement", "draw_program", "programs"]
+__all__ = ["UNRECORDED", "Statement", "draw_program", "programs"]
 
 _LONGEST = 40
 _ALWAYS = ("create", "backward")
-_UNRECORDED = "with T.no_grad(): "
+UNRECORDED = "with T.no_grad(): "
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,27 @@ def draw_program(draw: Any, off: Collection[str] = ()) -> list[Statement]:
     statements: list[Statement] = []
     with on_its_own(module, "reference"):
         run = Run(module, "float32")
-        drawing = Drawing(draw, run)
+        drawing = Drawing(draw, run, off)
+
+        views = [line for name in SEES for line in GROUPS[name]]
 
         def add(instruction: str, prefix: str = "") -> None:
+            unrecorded = bool(prefix) or not module.is_grad_enabled()
+            drawing.constants = unrecorded and instruction in views
             text = drawing.fill(instruction)
             if text is not None:
                 statements.append(Statement(prefix + text, prefix + instruction))
-                run.execute(prefix + text)
+                if run.execute(prefix + text) and differentiates(text):
+                    names = [f'"{name}"' for name in run.variables() if name[0] in "xm"]
+                    text = f"forget({', '.join(names)})"
+                    statements.append(Statement(text, "forget"))
+                    run.execute(text)
 
         for _ in range(2):
             add(draw.choice(OPENING))
         while draw.integer(0, 59) and len(statements) < _LONGEST:
             unrecorded = draw.integer(0, 9) == 9
-            add(draw.choice(GROUPS[draw.choice(groups)]), _UNRECORDED if unrecorded else "")
+            add(draw.choice(GROUPS[draw.choice(groups)]), UNRECORDED if unrecorded else "")
         if not module.is_grad_enabled():
             add("T.set_grad_enabled(True)")
         for _ in range(3):

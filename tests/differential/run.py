@@ -9,6 +9,7 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,35 @@ try:
 except ImportError:
     torch = None
 
-__all__ = ["EPS", "VARIABLE", "Run", "definitions", "needed", "on_its_own", "run", "torch"]
+__all__ = [
+    "EPS",
+    "VARIABLE",
+    "Raised",
+    "Run",
+    "definitions",
+    "differentiates",
+    "needed",
+    "on_its_own",
+    "run",
+    "torch",
+]
 
 VARIABLE = re.compile(r"\b[abihmox]\d+\b")  # the names of a program; no helper looks like one
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 _PRELUDE = Path(__file__).with_name("prelude.py").read_text(encoding="utf-8")
 
 Event = tuple[str, Any]
+
+
+@dataclass(frozen=True)
+class Raised:
+    """Whether a statement raised. Any error is equal to any other."""
+
+    error: str = field(default="", compare=False)
+    does: bool = True
+
+    def __str__(self) -> str:
+        return f"an error: {self.error}" if self.does else "no error"
 
 
 @functools.cache
@@ -65,6 +88,11 @@ def _statement(text: str) -> tuple[Any, tuple[str, ...]]:
     return compile(text, "<program>", "exec"), tuple(needed(text, ("log",)))
 
 
+def differentiates(text: str) -> bool:
+    """Whether a statement walks a graph backwards."""
+    return "backward(" in text or "autograd.grad" in text
+
+
 class Run:
     """A program in the middle of its execution.
 
@@ -94,14 +122,16 @@ class Run:
         for name in helpers:
             if name not in self.names:
                 exec(_helper(name), self.names)
+        before, seen = len(self.events), Raised(does=False)
         try:
             exec(code, self.names)
-            error = None
-        except Exception as raised:
-            error = type(raised).__name__
-        self.events.append((f"{self.at} raised", error is not None))
+        except Exception as error:
+            seen = Raised(f"{type(error).__name__}: {error}")
+            if differentiates(text):  # in which order, up to where: nobody promises
+                del self.events[before:]
+        self.events.append((f"{self.at} raised", seen))
         self.at += 1
-        return error is not None
+        return seen.does
 
     def look(self, text: str) -> Any:
         """What an expression is, without leaving a trace; None if it raises."""

@@ -13,6 +13,7 @@ from typing import Any
 from tinygrad_cnn.testing.draws import GeneratorDraw
 
 from .compare import Difference, differences
+from .instructions import GROUPS
 from .programs import Statement, draw_program
 from .shrink import shrink
 
@@ -48,8 +49,8 @@ class Outcome:
         """What makes two failures the same one: what differs, and the instructions."""
         if self.difference is None:
             return self.end
-        kind = " ".join(self.difference.kind)
-        return "\n  ".join([kind, *sorted({s.instruction for s in self.statements})])
+        used = {s.instruction for s in self.statements} - {*GROUPS["create"], "{newx} = {x} * 1"}
+        return "\n  ".join([" ".join(self.difference.kind), *sorted(used)])
 
 
 def attempt(seed: int, kernels: tuple[str, ...], off: tuple[str, ...] = ()) -> Outcome:

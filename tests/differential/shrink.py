@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import tinygrad_cnn as tg
 
 from .compare import Difference, differences
-from .programs import Statement
-from .run import VARIABLE, definitions, needed, run
+from .programs import UNRECORDED, Statement
+from .run import VARIABLE, Raised, definitions, needed, run, torch
 
 __all__ = ["script", "shrink"]
 
@@ -51,26 +51,48 @@ def _fewer(
 def _simpler(
     statements: list[Statement], fails: Callable[[list[Statement]], object]
 ) -> list[Statement]:
+    """With a plainer statement here and there."""
     for at in range(len(statements)):
-        for text in _alternatives(statements[at].text):
-            rest = list(statements)
-            rest[at] = Statement(
-                text, statements[at].instruction.removeprefix("with T.no_grad(): ")
-            )
-            if fails(rest):
+        for simpler in _alternatives(statements[at]):
+            rest = [*statements[:at], simpler, *statements[at + 1 :]]
+            if simpler != statements[at] and fails(rest):
                 statements = rest
                 break
+    return _without_aliases(statements, fails)
+
+
+def _without_aliases(
+    statements: list[Statement], fails: Callable[[list[Statement]], object]
+) -> list[Statement]:
+    """With one name for what has two."""
+    for at in reversed(range(len(statements))):
+        if alias := re.fullmatch(r"(x\d+) = (x\d+)", statements[at].text):
+            new, old = alias.groups()
+            rest = [
+                Statement(re.sub(rf"\b{new}\b", old, s.text), s.instruction)
+                for s in statements[at + 1 :]
+            ]
+            if fails(statements[:at] + rest):
+                statements = statements[:at] + rest
     return statements
 
 
-def _alternatives(text: str) -> Iterator[str]:
-    """The same statement, simpler."""
-    if text.startswith("with T.no_grad(): "):
-        yield text.removeprefix("with T.no_grad(): ")
+def _alternatives(statement: Statement) -> Iterator[Statement]:
+    text, instruction = statement.text, statement.instruction
+    if text.startswith(UNRECORDED):
+        yield Statement(text.removeprefix(UNRECORDED), instruction.removeprefix(UNRECORDED))
+    if made := re.fullmatch(r"(x\d+)(?:, (x\d+))? = (.*)", text):
+        *names, value = made.groups()
+        for other in dict.fromkeys(re.findall(r"\bx\d+\b", value)):
+            for name in names:
+                if name and value != other:
+                    yield Statement(f"{name} = {other}", "{newx} = {x}")
+                    yield Statement(f"{name} = {other} * 1", "{newx} = {x} * 1")
     for sides in re.finditer(r"(?<=tensor\()\d+((?:, \d+)+)(?=\))", text):
         start, end = sides.span(1)
         for smaller in ("2", "1"):
-            yield text[:start] + re.sub(r"\d\d+|[3-9]", smaller, text[start:end]) + text[end:]
+            changed = re.sub(r"\d\d+|[3-9]", smaller, text[start:end])
+            yield Statement(text[:start] + changed + text[end:], instruction)
 
 
 def script(statements: list[Statement], difference: Difference) -> str:
@@ -79,9 +101,9 @@ def script(statements: list[Statement], difference: Difference) -> str:
     texts = [s.text for s in statements]
     raised = {
         int(label.split()[0])
-        for module, name in ((tg, kernels), (None, ""))
-        for label, value in run(texts, module or tg, dtype, name or "reference")
-        if label.endswith(" raised") and value
+        for module in (tg, torch or tg)
+        for label, value in run(texts, module, dtype, kernels)
+        if isinstance(value, Raised) and value.does
     }
     lines = [
         *(f"# {line}" for line in str(difference).splitlines()),
