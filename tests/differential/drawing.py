@@ -28,22 +28,17 @@ class Drawing:
         The program so far: what is drawn depends on which tensors there are.
     off
         Groups and forms of indices not to use.
-
-    Attributes
-    ----------
-    constants
-        Whether only tensors that need no gradient are drawn.
     """
 
     def __init__(self, draw: Any, run: Run, off: Collection[str] = ()) -> None:
         self.draw, self.run = draw, run
-        self.constants = False
         self._indices = Indices(draw, off)
         self._channels = draw.choice((4, 3, 8, 16))
         self._count: dict[str, int] = {}
         self._name = ""  # of the tensor that was drawn last
         self._at: Any = None  # what the next choices must fit: it, or a part of it
-        self._axis, self._chosen = 0, 0
+        self._whole: Any = None  # it
+        self._axis, self._chosen, self._module = 0, 0, ""
 
     def fill(self, template: str) -> str | None:
         """A statement, which may well raise: some choices are wrong on purpose. None where there
@@ -155,7 +150,9 @@ class Drawing:
         return self._other("i")
 
     def m(self) -> str | None:
-        return self._other("m")
+        name = self._other("m")
+        self._module = name or self._module
+        return name
 
     def o(self) -> str | None:
         return self._other("o")
@@ -173,8 +170,6 @@ class Drawing:
 
         def usable(x: Any) -> bool:
             try:
-                if self.constants and x.requires_grad:
-                    return False
                 return x.numel() <= _LARGEST and bool(fits(x))
             except (AttributeError, RuntimeError):  # None, or a view that PyTorch has cut off
                 return False
@@ -185,6 +180,7 @@ class Drawing:
         name = self._pick(self._tensors(fits))
         if name is not None:
             self._name, self._at = name, self.run.names[name]
+            self._whole = self._at
         return name
 
     def x(self) -> str | None:
@@ -193,8 +189,8 @@ class Drawing:
     def w(self) -> str | None:
         """One that can probably be changed in place."""
         if self.draw.integer(0, 9) == 9:
-            return self._one()
-        return self._one(lambda x: not (x.is_leaf and x.requires_grad)) or self._one()
+            return self._one(lambda x: not _is_expanded(x))
+        return self._one(lambda x: not (x.is_leaf and x.requires_grad) and not _is_expanded(x))
 
     def leaf(self) -> str | None:
         return self._one(lambda x: x.is_leaf and x.requires_grad)
@@ -204,6 +200,37 @@ class Drawing:
 
     def needs(self) -> str | None:
         return self._one(lambda x: x.requires_grad)
+
+    def hooked(self) -> str | None:
+        """Its hooks stay where they are: see `LEFT_OUT`."""
+        return self._one(lambda x: x.requires_grad and not _is_view(x) and not _is_part(x))
+
+    def seen(self) -> str | None:
+        """A view."""
+        return self._one(lambda x: x.requires_grad and _is_view(x) and not _is_part(x))
+
+    def constant(self) -> str | None:
+        return self._one(lambda x: not x.requires_grad)
+
+    def alone(self) -> str | None:
+        """No other has its memory."""
+        names = self.run.names
+        others = [names[name] for name in self._tensors()]
+
+        def fits(x: Any) -> bool:
+            return all(x is other or not _share(x, other) for other in others)
+
+        return self._one(fits)
+
+    def twin(self) -> str | None:
+        """A module that was built like the last."""
+        state = {k: v.shape for k, v in self.run.names[self._module].state_dict().items()}
+        names = [
+            name
+            for name in self._named("m")
+            if state == {k: v.shape for k, v in self.run.names[name].state_dict().items()}
+        ]
+        return self._pick(names)
 
     def known(self) -> str | None:
         """One whose gradient is there."""
@@ -238,7 +265,7 @@ class Drawing:
                 wide = np.broadcast_shapes(tuple(x.shape), shape) == shape
             except ValueError:
                 return False
-            return wide and not (write and _overlaps(x, self._at))
+            return wide and not (write and _overlaps(x, self._at, self._whole))
 
         return self._tensors(fits)
 
@@ -356,9 +383,31 @@ class Drawing:
         return text
 
 
-def _overlaps(x: Any, target: Any) -> bool:
-    """Whether they share memory, but not all of it in the same order."""
-    a, b = (np.asarray(t.detach()) for t in (x, target))
-    if a.__array_interface__["data"] == b.__array_interface__["data"]:
-        return a.shape != b.shape or a.strides != b.strides
-    return np.may_share_memory(a, b)
+def _array(x: Any) -> Any:
+    return np.asarray(x.detach())
+
+
+def _share(x: Any, other: Any) -> bool:
+    return bool(np.may_share_memory(_array(x), _array(other)))
+
+
+def _overlaps(x: Any, target: Any, whole: Any) -> bool:
+    """Whether writing x to the target reads what is being written, but not number by number."""
+    a, b = _array(x), _array(target)
+    same = a.__array_interface__["data"] == b.__array_interface__["data"]
+    if same and a.shape == b.shape and a.strides == b.strides:
+        return False
+    return _share(x, whole)
+
+
+def _is_view(x: Any) -> bool:
+    return bool(x._is_view() if hasattr(x, "_is_view") else x.view_of is not None)
+
+
+def _is_expanded(x: Any) -> bool:
+    return any(n > 1 and step == 0 for n, step in zip(x.shape, x.stride(), strict=True))
+
+
+def _is_part(x: Any) -> bool:
+    """Whether it is one of several results of one operation."""
+    return type(x.grad_fn).__name__.startswith(("Split", "Unbind", "Halves"))

@@ -35,7 +35,7 @@ _TABLE = {
     "arithmetic": """
         {newx} = {x} + {operand}
         {newx} = {x} - {operand}
-        {newx} = {operand} - {x}
+        {newx} = {number} - {x}
         {newx} = {x} * {operand}
         {newx} = {x} * {x}
         {newx} = {x} * 2
@@ -56,7 +56,7 @@ _TABLE = {
         {newx} = {x}.clamp(-1, 1)
         {newx} = {x}.clamp(min={number})
         {newx} = T.maximum({x}, {tensor})
-        {newx} = T.where({mask}, {x}, {operand})
+        {newx} = {x}.where({mask}, {operand})
         {newx} = T.where({x} > 0, {x}, {operand})
         {newx} = {x}.masked_fill({mask}, {number})
         {newx} = {x}.masked_select({mask})
@@ -115,8 +115,6 @@ _TABLE = {
         {newx} = {x}.select({axis}, {position})
         {newx} = {matrix}.T
         {newx} = {matrix}.t()
-        {newx} = {x}.detach()
-        {newx} = {x}.data
         {newx} = {x}.contiguous()
         {newx} = {x}[{basic}]
         {newx} = {x}[{basic}]
@@ -189,13 +187,15 @@ _TABLE = {
         {i}.add_(1)
     """,
     "data": """
+        {newx} = {x}.detach()
+        {newx} = {x}.data
         {x}.data.mul_(2)
         {x}.data.zero_()
         {x}.data.add_({source})
         {x}.data = {alike}.data
         {x}.data = {x}.data * 0.5
         {x}.data = like({x}, {seed})
-        {x}.data = tensor({seed}, {shape})
+        {constant}.data = tensor({seed}, {shape})
         {x}.data[{basic}] = {number}
         {x}.detach().mul_(2)
         {x}.detach().zero_()
@@ -216,10 +216,9 @@ _TABLE = {
         {newx} = T.tensor({a})
     """,
     "flags": """
-        {x}.requires_grad_()
-        {leaf}.requires_grad_(False)
-        {x}.detach_()
-        {x}.retain_grad()
+        {alone}.requires_grad_()
+        {alone}.requires_grad = True
+        {hooked}.retain_grad()
         {leaf}.grad = None
         {leaf}.grad = like({leaf}, {seed})
         {known}.grad.zero_()
@@ -227,6 +226,10 @@ _TABLE = {
         {newx} = {known}.grad
         {leaf}.data -= 0.125 * {leaf}.grad
         {leaf}.grad.detach_()
+    """,
+    "no leaf any more": """
+        {leaf}.requires_grad_(False)
+        {alone}.detach_()
     """,
     "backward": """
         {graph}.backward(like({graph}, {seed}), retain_graph=True)
@@ -249,14 +252,19 @@ _TABLE = {
         ({known}.grad * like({known}, {seed})).sum().backward(retain_graph=True)
     """,
     "hooks": """
-        {needs}.register_hook(hook({label}))
-        {needs}.register_hook(hook({label}, lambda g: g * 2))
-        {needs}.register_hook(hook({label}, lambda g: g - 1))
-        {needs}.register_hook(hook({label}, fail))
-        {newh} = {needs}.register_hook(hook({label}, lambda g: -g))
+        {hooked}.register_hook(hook({label}))
+        {hooked}.register_hook(hook({label}, lambda g: g * 2))
+        {hooked}.register_hook(hook({label}, lambda g: g - 1))
+        {hooked}.register_hook(hook({label}, fail))
+        {newh} = {hooked}.register_hook(hook({label}, lambda g: -g))
         {h}.remove()
-        {needs}.retain_grad()
+        {hooked}.retain_grad()
         {leaf}.register_post_accumulate_grad_hook(lambda p: log({label}, p.grad))
+    """,
+    "hooks of views": """
+        {seen}.register_hook(hook({label}))
+        {seen}.register_hook(hook({label}, lambda g: g * 2))
+        {seen}.retain_grad()
     """,
     "modules": """
         {newm} = build({seed}, "Conv2d", {c}, {c}, 3, padding=1)
@@ -284,7 +292,7 @@ _TABLE = {
         {m}.train()
         {m}.zero_grad()
         {m}.requires_grad_(False)
-        {m}.load_state_dict({m2}.state_dict())
+        {m}.load_state_dict({twin}.state_dict())
         {newx} = next({m}.parameters())
     """,
     "images": """
@@ -372,7 +380,11 @@ GROUPS = {
     name: tuple(line.strip() for line in text.strip().splitlines()) for name, text in _TABLE.items()
 }
 
-SEES = ("views", "parts", "getitem")  # groups whose results share memory
+SEES = (
+    "views",
+    "parts",
+    "getitem",
+)  # groups whose results share memory: not drawn where nothing is recorded
 OPENING = tuple(line for line in GROUPS["create"] if line.startswith("{newx} = tensor("))
 CLOSING = "{graph}.backward(like({graph}, {seed}), retain_graph=True)"
 

@@ -48,8 +48,8 @@ def draw_program(draw: Any, off: Collection[str] = ()) -> list[Statement]:
         views = [line for name in SEES for line in GROUPS[name]]
 
         def add(instruction: str, prefix: str = "") -> None:
-            unrecorded = bool(prefix) or not module.is_grad_enabled()
-            drawing.constants = unrecorded and instruction in views
+            if instruction in views and (prefix or not module.is_grad_enabled()):
+                return
             text = drawing.fill(instruction)
             if text is not None:
                 statements.append(Statement(prefix + text, prefix + instruction))
