@@ -24,6 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kernels", default=",".join(KERNELS), help="which of ours, by commas")
     parser.add_argument("--off", default="", help=f"not these: {', '.join((*GROUPS, *FORMS))}")
     parser.add_argument("--only", default="", help="no other groups, but what must be")
+    parser.add_argument("--without", default="", help="no lines in which this expression is found")
     args = parser.parse_args()
     only, off = ({g.strip() for g in text.split(",") if g} for text in (args.only, args.off))
     if unknown := (only | off) - {*GROUPS, *FORMS}:
@@ -51,7 +52,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     start, done, statements = time.monotonic(), 0, 0
     seeds = range(args.seed, args.seed + args.programs)
-    for outcome in search(seeds, args.jobs, args.kernels, args.off):
+    for outcome in search(seeds, args.jobs, args.kernels, args.off, args.without):
         done, statements = done + 1, statements + outcome.length
         if outcome.what:
             counts[outcome.what] += 1

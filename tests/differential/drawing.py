@@ -12,7 +12,7 @@ import numpy as np
 from .indices import Indices
 from .run import Run
 
-__all__ = ["Drawing"]
+__all__ = ["Drawing", "gradients_share_memory"]
 
 _LARGEST = 4096  # numbers in a tensor that is still used
 
@@ -147,7 +147,10 @@ class Drawing:
         return self._other("b")
 
     def i(self) -> str | None:
-        return self._other("i")
+        """An index for the last axis chosen, or the first."""
+        side = self._side() if self._name else 3
+        names = [i for i in self._named("i") if _array(self.run.names[i]).max(initial=0) < side]
+        return self._pick(names)
 
     def m(self) -> str | None:
         name = self._other("m")
@@ -180,7 +183,7 @@ class Drawing:
         name = self._pick(self._tensors(fits))
         if name is not None:
             self._name, self._at = name, self.run.names[name]
-            self._whole = self._at
+            self._whole, self._axis = self._at, 0
         return name
 
     def x(self) -> str | None:
@@ -189,7 +192,7 @@ class Drawing:
     def w(self) -> str | None:
         """One that can probably be changed in place."""
         if self.draw.integer(0, 9) == 9:
-            return self._one(lambda x: not _is_expanded(x))
+            return self._one(lambda x: not _is_expanded(x) and not (x.is_leaf and _is_view(x)))
         return self._one(lambda x: not (x.is_leaf and x.requires_grad) and not _is_expanded(x))
 
     def leaf(self) -> str | None:
@@ -209,8 +212,15 @@ class Drawing:
         """A view."""
         return self._one(lambda x: x.requires_grad and _is_view(x) and not _is_part(x))
 
+    def full(self) -> str | None:
+        """Every number in a place of its own."""
+        return self._one(lambda x: not _is_expanded(x))
+
+    def base(self) -> str | None:
+        return self._one(lambda x: not _is_view(x))
+
     def constant(self) -> str | None:
-        return self._one(lambda x: not x.requires_grad)
+        return self._one(lambda x: not x.requires_grad and not _is_view(x))
 
     def alone(self) -> str | None:
         """No other has its memory."""
@@ -374,7 +384,15 @@ class Drawing:
 
     def target(self) -> str | None:
         """``x[index]`` to write to; what is drawn next fits it."""
-        name = self.w()
+        return self._part(self.w())
+
+    def named(self) -> str | None:
+        """The same, for ``+=``: see `LEFT_OUT`."""
+        return self._part(
+            self._one(lambda x: not _is_view(x) and not (x.is_leaf and x.requires_grad))
+        )
+
+    def _part(self, name: str | None) -> str | None:
         if name is None:
             return None
         text = f"{name}[{self.unique()}]"
@@ -394,10 +412,19 @@ def _share(x: Any, other: Any) -> bool:
 def _overlaps(x: Any, target: Any, whole: Any) -> bool:
     """Whether writing x to the target reads what is being written, but not number by number."""
     a, b = _array(x), _array(target)
+    if not a.size:
+        return True
     same = a.__array_interface__["data"] == b.__array_interface__["data"]
     if same and a.shape == b.shape and a.strides == b.strides:
         return False
     return _share(x, whole)
+
+
+def gradients_share_memory(run: Run) -> bool:
+    """Whether what is added to one leaf's gradient is added to another's."""
+    leaves = {id(x): x for x in run.variables().values() if getattr(x, "is_leaf", False)}
+    found = [x.grad for x in leaves.values() if x.grad is not None]
+    return any(_share(a, b) for i, a in enumerate(found) for b in found[:i] if a is not b)
 
 
 def _is_view(x: Any) -> bool:

@@ -45,8 +45,8 @@ _TABLE = {
         {newx} = {x}.relu()
         {newx} = T.nn.functional.relu({x})
         {newx} = T.nn.functional.leaky_relu({x}, 0.1)
-        {newx} = {x}.sigmoid()
-        {newx} = {x}.tanh()
+        {newx} = {x}.clamp(-2, 2).sigmoid()
+        {newx} = {x}.clamp(-2, 2).tanh()
         {newx} = {x}.clamp(max=2).exp()
         {newx} = ({x}.abs() + 1).log()
         {newx} = ({x}.abs() + 1).sqrt()
@@ -77,7 +77,7 @@ _TABLE = {
         {newx} = {x}.max()
         {newx} = {x}.norm()
         {newx} = {x}.cumsum({axis})
-        {newx} = {x}.softmax({axis})
+        {newx} = {x}.clamp(-2, 2).softmax({axis})
         {newx} = {x}.log_softmax({axis})
         {newx} = {x}.logsumexp({axis})
         {newx} = {x}.sort({axis}).values
@@ -134,8 +134,8 @@ _TABLE = {
         {target} = {source}
         {target} = {source}
         {target} = {number}
-        {target} += {source}
-        {target} *= {number}
+        {named} += {source}
+        {named} *= {number}
         {leaf}.data[{unique}] = {number}
     """,
     "in place": """
@@ -156,8 +156,8 @@ _TABLE = {
         {w}.clamp_(min={number})
         {w}.neg_()
         {w}.abs_()
-        {w}.sigmoid_()
-        {w}.tanh_()
+        {w}.clamp_(-2, 2).sigmoid_()
+        {w}.clamp_(-2, 2).tanh_()
         {w}.square_()
         {w}.pow_(2)
         {w}.addcmul_({source_tensor}, {source_tensor2}, value=0.5)
@@ -189,25 +189,25 @@ _TABLE = {
     "data": """
         {newx} = {x}.detach()
         {newx} = {x}.data
-        {x}.data.mul_(2)
-        {x}.data.zero_()
-        {x}.data.add_({source})
-        {x}.data = {alike}.data
-        {x}.data = {x}.data * 0.5
-        {x}.data = like({x}, {seed})
+        {full}.data.mul_(2)
+        {full}.data.zero_()
+        {full}.data.add_({source})
+        {base}.data = {alike}.data
+        {base}.data = {base}.data * 0.5
+        {base}.data = like({base}, {seed})
         {constant}.data = tensor({seed}, {shape})
-        {x}.data[{basic}] = {number}
-        {x}.detach().mul_(2)
-        {x}.detach().zero_()
-        {x}.detach()[{basic}] = {number}
+        {full}.data[{basic}] = {number}
+        {full}.detach().mul_(2)
+        {full}.detach().zero_()
+        {full}.detach()[{basic}] = {number}
     """,
     "numpy": """
-        {newa} = {x}.detach().numpy()
-        {newa} = {x}.data.numpy()
-        {newa} = np.asarray({x}.detach())
-        {x}.detach().numpy()[...] = {number}
-        {x}.detach().numpy()[{basic}] = {number}
-        {x}.detach().numpy()[...] *= 2
+        {newa} = {full}.detach().numpy()
+        {newa} = {full}.data.numpy()
+        {newa} = np.asarray({full}.detach())
+        {full}.detach().numpy()[...] = {number}
+        {full}.detach().numpy()[{basic}] = {number}
+        {full}.detach().numpy()[...] *= 2
         {a}[...] = {number}
         {a}[...] *= 2
         {a} += 1
@@ -217,7 +217,6 @@ _TABLE = {
     """,
     "flags": """
         {alone}.requires_grad_()
-        {alone}.requires_grad = True
         {hooked}.retain_grad()
         {leaf}.grad = None
         {leaf}.grad = like({leaf}, {seed})
@@ -333,9 +332,9 @@ _TABLE = {
     "optimizers": """
         {newo} = T.optim.SGD([{leaf}], lr=0.125)
         {newo} = T.optim.SGD([{leaf}], lr=0.125, momentum=0.5)
-        {newo} = T.optim.Adam([{leaf}], lr=0.125)
+        {newo} = T.optim.Adam([{leaf}], lr=0.125, eps=0.25)
         {newo} = T.optim.SGD({m}.parameters(), lr=0.125, weight_decay=0.25)
-        {newo} = T.optim.Adam({m}.parameters(), lr=0.125)
+        {newo} = T.optim.Adam({m}.parameters(), lr=0.125, eps=0.25)
         {o}.step()
         {o}.step()
         {o}.zero_grad()
@@ -351,7 +350,7 @@ _TABLE = {
         {newx} = T.nn.Sequential({m}, Failing())({image})
         {newx} = Failing()({m}({image}))
         {graph}.backward(tensor({seed}, 11, 13))
-        {x}.data[...] = None
+        {full}.data[...] = None
     """,
     "reads": """
         log({label}, {x})
@@ -398,6 +397,15 @@ LEFT_OUT = {
     "a hook that changes its gradient in place": "PyTorch's documentation forbids it",
     "how far a backward pass came that raised": "hangs on the order of nodes that do not depend on "
     "each other: hooks of the pass are not compared, and gradients are forgotten",
+    "a change of a view of a constant that another view has made part of a graph": "PyTorch takes "
+    "the view for a leaf and refuses; so it does with `x[0] += y` of a view x of a constant",
+    "`data =` of a view": "PyTorch goes on to differentiate it as a view of its base",
+    "writes to expanded memory": "PyTorch refuses some and allows others; we refuse all",
+    "gradients of two leaves in one memory": "PyTorch adds later gradients to both: they are "
+    "forgotten",
+    "results that are all but constant, such as tanh(20)": "which are equal hangs on the last bit",
+    "views and requires_grad_() of their base": "in PyTorch a view has whether it needs a gradient "
+    "from its base, even if it was made before",
     "a view made under no_grad of what needs a gradient": "in PyTorch it claims to be a leaf that "
     "needs one, and collects it",
     "inference_mode": "our documentation: what is made inside is an ordinary constant outside",

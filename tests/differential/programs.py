@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn.testing.draws import HypothesisDraw
 
-from .drawing import Drawing
+from .drawing import Drawing, gradients_share_memory
 from .instructions import CLOSING, GROUPS, OPENING, SEES, WEIGHTS
 from .run import Run, differentiates, on_its_own, torch
 
@@ -31,8 +32,9 @@ class Statement:
     instruction: str
 
 
-def draw_program(draw: Any, off: Collection[str] = ()) -> list[Statement]:
-    """A program from the groups of instructions that are not ``off``.
+def draw_program(draw: Any, off: Collection[str] = (), without: str = "") -> list[Statement]:
+    """A program from the groups of instructions that are not ``off``, ``without`` those in which
+    this regular expression is found.
 
     Each program uses some of the groups only, so that what seldom comes together does in some.
     """
@@ -50,10 +52,13 @@ def draw_program(draw: Any, off: Collection[str] = ()) -> list[Statement]:
         def add(instruction: str, prefix: str = "") -> None:
             if instruction in views and (prefix or not module.is_grad_enabled()):
                 return
+            if without and re.search(without, instruction):
+                return
             text = drawing.fill(instruction)
             if text is not None:
                 statements.append(Statement(prefix + text, prefix + instruction))
-                if run.execute(prefix + text) and differentiates(text):
+                raised = run.execute(prefix + text)
+                if differentiates(text) and (raised or gradients_share_memory(run)):
                     names = [f'"{name}"' for name in run.variables() if name[0] in "xm"]
                     text = f"forget({', '.join(names)})"
                     statements.append(Statement(text, "forget"))

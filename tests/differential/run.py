@@ -153,7 +153,8 @@ class Run:
             try:
                 self.events.extend(_seen(f"end {name}", value))
             except Exception as error:
-                self.events.append((f"end {name} unreadable", f"{type(error).__name__}: {error}"))
+                seen = Raised(f"{type(error).__name__}: {error}")
+                self.events.append((f"end {name} unreadable", seen))
         return self.events
 
     def _log(self, name: str, value: Any) -> None:

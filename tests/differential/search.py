@@ -53,9 +53,11 @@ class Outcome:
         return "\n  ".join([" ".join(self.difference.kind), *sorted(used)])
 
 
-def attempt(seed: int, kernels: tuple[str, ...], off: tuple[str, ...] = ()) -> Outcome:
+def attempt(
+    seed: int, kernels: tuple[str, ...], off: tuple[str, ...] = (), without: str = ""
+) -> Outcome:
     """Draw program number ``seed``, run it in every way, and make it smaller if it fails."""
-    statements = draw_program(GeneratorDraw(seed), off)
+    statements = draw_program(GeneratorDraw(seed), off, without)
     found = differences([s.text for s in statements], kernels)
     if not found:
         return Outcome(seed, len(statements))
@@ -63,10 +65,10 @@ def attempt(seed: int, kernels: tuple[str, ...], off: tuple[str, ...] = ()) -> O
     return Outcome(seed, len(statements), small, difference)
 
 
-def _work(pipe: Connection, kernels: tuple[str, ...], off: tuple[str, ...]) -> None:
+def _work(pipe: Connection, *options: Any) -> None:
     faulthandler.enable()
     while (seed := pipe.recv()) is not None:
-        pipe.send(attempt(seed, kernels, off))
+        pipe.send(attempt(seed, *options))
 
 
 class _Worker:
@@ -99,14 +101,12 @@ class _Worker:
         return None
 
 
-def search(
-    seeds: Iterable[int], jobs: int, kernels: tuple[str, ...], off: tuple[str, ...]
-) -> Iterator[Outcome]:
-    """The outcomes of programs, as they come."""
+def search(seeds: Iterable[int], jobs: int, *options: Any) -> Iterator[Outcome]:
+    """The outcomes of programs, as they come; ``options`` are `attempt`'s."""
     left = iter(seeds)
     busy = []
     for seed, _ in zip(left, range(jobs), strict=False):
-        worker = _Worker(kernels, off)
+        worker = _Worker(*options)
         worker.start(seed)
         busy.append(worker)
     while busy:
@@ -118,7 +118,7 @@ def search(
             yield outcome
             if outcome.end:
                 busy.remove(worker)
-                worker = _Worker(kernels, off)
+                worker = _Worker(*options)
                 busy.append(worker)
             seed = next(left, None)
             if seed is None:
