@@ -39,40 +39,44 @@ NUDGES = (1, -2, 5, -8)  # units in the last place
 
 @dataclass(frozen=True)
 class Difference:
-    """The first event in which a run differs from the yardstick.
+    """The first event in which a run differs from the yardstick's.
 
     Attributes
     ----------
-    who
-        Which run: kernels and dtype.
+    kernels, dtype
+        Of the run.
+    against
+        Whose run is right: "torch", or "tinygrad_cnn" with NumPy's kernels.
     label
         Of the event: a statement's number, or the name of a tensor, and what of it.
     """
 
-    who: str
+    kernels: str
+    dtype: str
+    against: str
     label: str
     expected: Any
     found: Any
 
     @property
-    def kind(self) -> tuple[str, str]:
-        """What is kept while a program is made smaller."""
+    def kind(self) -> str:
+        """What stays the same while a program is made smaller."""
         words = self.label.split()
-        return self.who, words[-1] if "log" not in words else "log " + words[-1]
+        what = f"log {words[-1]}" if "log" in words else words[-1]
+        return f"{self.kernels} {self.dtype} against {self.against}: {what}"
 
     def __str__(self) -> str:
-        return f"{self.who}: {self.label}\n  expected {self.expected}\n  found    {self.found}"
+        where = f"{self.kernels} {self.dtype} against {self.against}: {self.label}"
+        return f"{where}\n  expected {self.expected}\n  found    {self.found}"
 
 
 class Yardstick:
-    """What the runs of a program are compared with: PyTorch's, or where there is none our own with
-    NumPy's kernels.
-    """
+    """What the runs of a program are compared with: PyTorch's, or our own with NumPy's kernels."""
 
-    def __init__(self, statements: list[str], module: Any = None) -> None:
-        self.statements = statements
-        self.module = module or torch or tg
+    def __init__(self, statements: list[str], module: Any) -> None:
+        self.statements, self.module = statements, module
         self._runs: dict[tuple[str, float], list[Event]] = {}
+        self._largest: dict[str, float] = {}  # number that was seen
 
     def run(self, dtype: str, nudge: float = 0.0) -> list[Event]:
         """Its events."""
@@ -80,17 +84,19 @@ class Yardstick:
             self._runs[dtype, nudge] = run(self.statements, self.module, dtype, nudge=nudge)
         return self._runs[dtype, nudge]
 
-    def compare(self, who: str, found: list[Event], dtype: str) -> Difference | None:
-        """The first difference of the events ``found``, a run in ``dtype``, from its own."""
+    def compare(self, kernels: str, dtype: str) -> Difference | None:
+        """The first difference of our run from its own."""
         expected, exact = self.run(dtype), self.run("float64")
+        found = run(self.statements, tg, dtype, kernels)
+        who = kernels, dtype, self.module.__name__
         for i, (label, value) in enumerate(expected):
             other = found[i] if i < len(found) else ("nothing more", None)
             if _refuses(REFUSALS, value) or _refuses(OUR_REFUSALS, other[1]):
                 return None
             if other[0] != label:
-                difference = Difference(who, label, label, other[0])
-            elif not _equal(value, other[1], _at(exact, i, label), dtype):
-                difference = Difference(who, label, value, other[1])
+                difference = Difference(*who, label, label, other[0])
+            elif not self._equal(value, other[1], _at(exact, i, label), dtype):
+                difference = Difference(*who, label, value, other[1])
             else:
                 continue
             if self._determines(i, dtype, difference):
@@ -98,8 +104,27 @@ class Yardstick:
             if other[0] != label or not _same_form(value, other[1]):
                 return None  # from here on the two are different programs
         if len(found) > len(expected):
-            return Difference(who, found[len(expected)][0], "nothing more", found[len(expected)][1])
+            return Difference(
+                *who, found[len(expected)][0], "nothing more", found[len(expected)][1]
+            )
         return None
+
+    def _equal(self, expected: Any, found: Any, exact: Any, dtype: str) -> bool:
+        if not (_is_number(expected) and _same_form(expected, found)):
+            return _same_form(expected, found)
+        if not _same_places(expected, found):
+            return False
+        known = exact is not None and _same_form(expected, exact)
+        best = _best(expected, exact) if known else expected
+        error = _distance(expected, best) if known else 0.0
+        return _distance(found, best) <= TIMES * error + self._unit(dtype, expected)
+
+    def _unit(self, dtype: str, value: Any) -> float:
+        """What rounding may do to a tensor; one that should be 0 was a difference of others."""
+        if dtype not in self._largest:
+            numbers = [v for _, v in self.run(dtype) if _is_number(v)]
+            self._largest[dtype] = max(map(_largest, numbers), default=0.0)
+        return UNITS * EPS[dtype] * max(_largest(value), self._largest[dtype] / 1024)
 
     def _determines(self, i: int, dtype: str, difference: Difference) -> bool:
         """Whether the yardstick's own event ``i`` is too steady to explain the difference."""
@@ -123,7 +148,7 @@ class Yardstick:
             return True
         if not _same_places(value, difference.found):
             return True
-        bound = TIMES * max(errors) + UNITS * EPS[dtype] * _largest(value)
+        bound = TIMES * max(errors) + self._unit(dtype, value)
         return _distance(difference.found, _best(value, exact[i][1])) > bound
 
 
@@ -168,35 +193,22 @@ def _best(value: Any, exact: Any) -> Any:
     return np.where(np.isfinite(value) & np.isfinite(exact), exact, value)
 
 
-def _equal(expected: Any, found: Any, exact: Any, dtype: str) -> bool:
-    if not (_is_number(expected) and _same_form(expected, found)):
-        return _same_form(expected, found)
-    if not _same_places(expected, found):
-        return False
-    known = exact is not None and _same_form(expected, exact)
-    best = _best(expected, exact) if known else expected
-    error = _distance(expected, best) if known else 0.0
-    bound = TIMES * error + UNITS * EPS[dtype] * _largest(expected)
-    return _distance(found, best) <= bound
-
-
 def differences(
     statements: list[str],
     kernels: Sequence[str] = KERNELS,
     dtypes: Sequence[str] = tuple(EPS),
-    module: Any = None,
+    against: Sequence[Any] = (torch, tg),
 ) -> list[Difference]:
-    """Each run's first difference from the yardstick's."""
-    rule, ours = Yardstick(statements, module), None
+    """The first difference of each of our runs: from PyTorch's, and from ours by NumPy."""
+    rules = [Yardstick(statements, module) for module in against if module is not None]
     found = []
     for dtype in dtypes:
         for name in kernels:
-            events = run(statements, tg, dtype, name)
-            difference = rule.compare(f"{name} {dtype}", events, dtype)
-            if difference is None and name != kernels[-1] and rule.module is not tg:
-                # what only PyTorch refused has not been compared
-                ours = ours or Yardstick(statements, tg)
-                difference = ours.compare(f"{name} {dtype}", events, dtype)
-            if difference is not None:
-                found.append(difference)
+            for rule in rules:
+                if rule.module is tg and name == "reference":
+                    continue
+                difference = rule.compare(name, dtype)
+                if difference is not None:
+                    found.append(difference)
+                    break
     return found

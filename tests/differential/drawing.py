@@ -228,7 +228,7 @@ class Drawing:
         others = [names[name] for name in self._tensors()]
 
         def fits(x: Any) -> bool:
-            return all(x is other or not _share(x, other) for other in others)
+            return all(x is other or not (_share(x, other) or _is_view(other)) for other in others)
 
         return self._one(fits)
 

@@ -77,6 +77,6 @@ def draw_program(draw: Any, off: Collection[str] = (), without: str = "") -> lis
 
 
 @st.composite
-def programs(draw: Any, off: Collection[str] = ()) -> list[Statement]:
+def programs(draw: Any, off: Collection[str] = (), without: str = "") -> list[Statement]:
     """Programs that shrink: to fewer statements, first lines of the table, newest tensors."""
-    return draw_program(HypothesisDraw(SimpleNamespace(draw=draw)), off)
+    return draw_program(HypothesisDraw(SimpleNamespace(draw=draw)), off, without)

@@ -50,7 +50,7 @@ class Outcome:
         if self.difference is None:
             return self.end
         used = {s.instruction for s in self.statements} - {*GROUPS["create"], "{newx} = {x} * 1"}
-        return "\n  ".join([" ".join(self.difference.kind), *sorted(used)])
+        return "\n  ".join([self.difference.kind, *sorted(used)])
 
 
 def attempt(

@@ -18,10 +18,11 @@ def shrink(
     statements: list[Statement], difference: Difference
 ) -> tuple[list[Statement], Difference]:
     """The smallest program found in which the same run differs in the same kind of thing."""
-    kernels, dtype = difference.who.split()
+    against = tg if difference.against == tg.__name__ else torch
 
     def fails(some: list[Statement]) -> Difference | None:
-        found = differences([s.text for s in some], [kernels], [dtype])
+        texts = [s.text for s in some]
+        found = differences(texts, [difference.kernels], [difference.dtype], [against])
         return found[0] if found and found[0].kind == difference.kind else None
 
     before = None
@@ -97,7 +98,7 @@ def _alternatives(statement: Statement) -> Iterator[Statement]:
 
 def script(statements: list[Statement], difference: Difference) -> str:
     """A program as a script: ``python FILE torch`` or ``python FILE tinygrad_cnn reference``."""
-    kernels, dtype = difference.who.split()
+    kernels, dtype = difference.kernels, difference.dtype
     texts = [s.text for s in statements]
     raised = {
         int(label.split()[0])
