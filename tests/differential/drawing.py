@@ -202,15 +202,11 @@ class Drawing:
         return self._one(lambda x: not x.is_leaf) or (self._one() if self.rarely() else None)
 
     def needs(self) -> str | None:
-        return self._one(lambda x: x.requires_grad)
+        return self._one(lambda x: x.requires_grad and not _is_view(x))
 
     def hooked(self) -> str | None:
         """Its hooks stay where they are: see `LEFT_OUT`."""
         return self._one(lambda x: x.requires_grad and not _is_view(x) and not _is_part(x))
-
-    def seen(self) -> str | None:
-        """A view."""
-        return self._one(lambda x: x.requires_grad and _is_view(x) and not _is_part(x))
 
     def full(self) -> str | None:
         """Every number in a place of its own."""
@@ -280,7 +276,7 @@ class Drawing:
         return self._tensors(fits)
 
     def _tensor(self, write: bool) -> str:
-        if self.rarely():
+        if self.rarely() and not write:
             return self._pick(self._tensors()) or "tensor(0)"
         found = self._pick(self._fitting(write))
         if found is None or self.draw.integer(0, 4) == 4:
