@@ -35,6 +35,7 @@ class Drawing:
         self._indices = Indices(draw, off)
         self._channels = draw.choice((4, 3, 8, 16))
         self._count: dict[str, int] = {}
+        self._expanded: list[Any] = []
         self._name = ""  # of the tensor that was drawn last
         self._at: Any = None  # what the next choices must fit: it, or a part of it
         self._whole: Any = None  # it
@@ -170,14 +171,11 @@ class Drawing:
 
     def _tensors(self, fits: Callable[[Any], Any] = lambda x: True) -> list[str]:
         """The names of floating tensors, the newest first."""
-
-        def usable(x: Any) -> bool:
-            try:
-                return x.numel() <= _LARGEST and bool(fits(x))
-            except (AttributeError, RuntimeError):  # None, or a view that PyTorch has cut off
-                return False
-
-        return [name for name in self._named("x") if usable(self.run.names[name])]
+        return [
+            name
+            for name in self._named("x")
+            if _holds(lambda x: x.numel() <= _LARGEST and fits(x), self.run.names[name])
+        ]
 
     def _one(self, fits: Callable[[Any], Any] = lambda x: True) -> str | None:
         name = self._pick(self._tensors(fits))
@@ -192,8 +190,8 @@ class Drawing:
     def w(self) -> str | None:
         """One that can probably be changed in place."""
         if self.draw.integer(0, 9) == 9:
-            return self._one(lambda x: not _is_expanded(x) and not (x.is_leaf and _is_view(x)))
-        return self._one(lambda x: not (x.is_leaf and x.requires_grad) and not _is_expanded(x))
+            return self._one(lambda x: self._is_full(x) and not (x.is_leaf and _is_view(x)))
+        return self._one(lambda x: not (x.is_leaf and x.requires_grad) and self._is_full(x))
 
     def leaf(self) -> str | None:
         return self._one(lambda x: x.is_leaf and x.requires_grad)
@@ -210,7 +208,19 @@ class Drawing:
 
     def full(self) -> str | None:
         """Every number in a place of its own."""
-        return self._one(lambda x: not _is_expanded(x))
+        return self._one(self._is_full)
+
+    def _is_full(self, x: Any) -> bool:
+        seen = self._expanded if _is_view(x) else ()
+        return not _is_expanded(x) and not any(_share(x, other) for other in seen)
+
+    def note_expanded(self) -> None:
+        """Remember the tensors of which one number stands for many: no view of theirs is full."""
+        known = {id(x) for x in self._expanded}
+        for name in self._named("x"):
+            x = self.run.names[name]
+            if id(x) not in known and _holds(_is_expanded, x):
+                self._expanded.append(x)
 
     def base(self) -> str | None:
         return self._one(lambda x: not _is_view(x))
@@ -418,9 +428,18 @@ def _overlaps(x: Any, target: Any, whole: Any) -> bool:
 
 def gradients_share_memory(run: Run) -> bool:
     """Whether what is added to one leaf's gradient is added to another's."""
-    leaves = {id(x): x for x in run.variables().values() if getattr(x, "is_leaf", False)}
-    found = [x.grad for x in leaves.values() if x.grad is not None]
+    values = run.variables().values()
+    leaves = {id(x): x for x in values if _holds(lambda x: x.is_leaf and x.grad is not None, x)}
+    found = [x.grad for x in leaves.values()]
     return any(_share(a, b) for i, a in enumerate(found) for b in found[:i] if a is not b)
+
+
+def _holds(fits: Callable[[Any], Any], x: Any) -> bool:
+    """Whether it fits: no tensor does not, nor a view that PyTorch has cut off."""
+    try:
+        return bool(fits(x))
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def _is_view(x: Any) -> bool:

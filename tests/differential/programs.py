@@ -58,6 +58,7 @@ def draw_program(draw: Any, off: Collection[str] = (), without: str = "") -> lis
             if text is not None:
                 statements.append(Statement(prefix + text, prefix + instruction))
                 raised = run.execute(prefix + text)
+                drawing.note_expanded()
                 if differentiates(text) and (raised or gradients_share_memory(run)):
                     names = [f'"{name}"' for name in run.variables() if name[0] in "xm"]
                     text = f"forget({', '.join(names)})"

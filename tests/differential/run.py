@@ -122,6 +122,7 @@ class Run:
         for name in helpers:
             if name not in self.names:
                 exec(_helper(name), self.names)
+        self._look_at_histories()
         before, seen = len(self.events), Raised(does=False)
         try:
             exec(code, self.names)
@@ -132,6 +133,15 @@ class Run:
         self.events.append((f"{self.at} raised", seen))
         self.at += 1
         return seen.does
+
+    def _look_at_histories(self) -> None:
+        """PyTorch takes a view for a leaf, and refuses to change it, after its base has become part
+        of a graph through another view, but no more once somebody has looked at its history.
+        """
+        if self.module is torch:
+            for value in self.variables().values():
+                with contextlib.suppress(RuntimeError):
+                    getattr(value, "grad_fn", None)
 
     def look(self, text: str) -> Any:
         """What an expression is, without leaving a trace; None if it raises."""
