@@ -207,3 +207,48 @@ def test_a_parameter_is_copied_without_its_gradient() -> None:
     p.grad = tg.ones(2)
     assert copy.deepcopy(p).grad is None
     assert p.grad is not None
+
+
+def test_hooks_run_on_a_leaf_that_wants_its_gradient_no_more() -> None:
+    x, seen = leaf(2), []
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad))
+    y = (x * 1).sum()
+    x.requires_grad_(False)
+    y.backward()
+    assert seen == [None] and x.grad is None
+
+
+def test_a_function_runs_for_either_of_its_outputs() -> None:
+    class Two(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx, g, h):
+            return g + 2 * h
+
+    a, b = Two.apply(leaf(2))
+    seen = []
+    c = b * 3
+    b.register_hook(seen.append)
+    (g,) = tg.autograd.grad(c.sum(), a, allow_unused=True)
+    assert g is None and seen[0].tolist() == [3.0, 3.0]
+
+
+def test_a_view_of_what_was_a_leaf_is_not_written_to() -> None:
+    x = leaf(2)
+    view = x[...]
+    x.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="leaf"):
+        view.add_(1)
+
+
+def test_grad_gives_a_result_that_goes_on_what_arrives_before_its_hooks() -> None:
+    x = leaf(2)
+    y = x * 1
+    y.register_hook(lambda g: g * 10)
+    dy, dx = tg.autograd.grad(y.sum(), [y, x], retain_graph=True)
+    assert dy.tolist() == [1.0, 1.0] and dx.tolist() == [10.0, 10.0]
+    (dy,) = tg.autograd.grad(y.sum(), y)
+    assert dy.tolist() == [10.0, 10.0]

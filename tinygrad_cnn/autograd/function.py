@@ -240,7 +240,7 @@ def _blank(out: Any) -> tuple[tuple[int, ...], Any] | None:
 def _output(node: Node, i: int) -> Node:
     """The node of output ``i``: it hands its gradient to the function's node as part ``i``."""
     blank = node.op.outputs[i]  # type: ignore[attr-defined]  # a _FunctionDerivative
-    return Node(_OutputPart(node.op.name, i), (node,), (blank[0],), (blank[1],), {}, {})
+    return Node(OutputPart(node.op.name, i), (node,), (blank[0],), (blank[1],), {}, {})
 
 
 class _Parts(dict[int, Any]):
@@ -253,7 +253,7 @@ class _Parts(dict[int, Any]):
         return out
 
 
-class _OutputPart:
+class OutputPart:
     """One output among a function's several."""
 
     broadcasts = False

@@ -251,10 +251,10 @@ class Variable:
                 "a leaf that requires gradients cannot be changed in place while operations are "
                 "recorded; do it under no_grad(), or on a result made from it"
             )
-        view = self.view_of
-        if view is None or not (live or view.base.node is not None):
+        view, recorded = self.view_of, self.current_node() is not None
+        if view is None or not (live or recorded or view.base.node is not None):
             return None
-        if type(view.base.node) is Leaf:
+        if type(view.base.node) is Leaf or (recorded and view.base.node is None):
             return (
                 "this is a view of a leaf that requires gradients, which cannot be changed in "
                 "place while operations are recorded; do it under no_grad()"

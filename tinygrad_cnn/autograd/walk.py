@@ -23,7 +23,7 @@ from tinygrad_cnn.autograd.ends import (
     several_or_none,
     targets_of,
 )
-from tinygrad_cnn.autograd.function import FunctionCtx
+from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.storage import depend
@@ -195,9 +195,18 @@ def _visit(
         while queue:
             time = -heapq.heappop(queue)
             node, g = by_time.pop(time), pending.pop(time)
+            if useful is None:
+                wanted = tuple([p is not None for p in node.parents])
+                goes_on = True
+            else:
+                assert targets is not None
+                wanted = tuple([p in useful for p in node.parents])
+                goes_on = any(wanted)
+                if goes_on and node in targets:
+                    found[node] = g  # as PyTorch: what hooks return goes further down only
             if node.hooks:
                 g = _run_hooks(node, g)
-            if targets is not None and node in targets:
+            if targets is not None and not goes_on and node in targets:
                 found[node] = g
             if isinstance(node, Leaf):
                 if arrive is not None:
@@ -205,12 +214,8 @@ def _visit(
                 continue
             if node.retain is not None:
                 _retain(node, g)
-            if useful is None:
-                wanted = tuple([p is not None for p in node.parents])
-            else:
-                wanted = tuple([p in useful for p in node.parents])
-                if not any(wanted):
-                    continue
+            if not goes_on:
+                continue
             if node.saved is None:
                 raise RuntimeError(
                     f"{node.op.name}: the graph was already walked and what it saved was freed; "
@@ -291,9 +296,12 @@ def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[Graph
             if p is not None and p not in seen and p.time >= oldest:
                 seen.add(p)
                 stack.append(p)
-    useful: set[GraphNode] = set()
+    useful = set(targets)
+    split = {t.parents[0] for t in targets if isinstance(t.op, OutputPart)}
     for node in sorted(seen, key=lambda n: n.time):  # inputs before what was made from them
-        if node in targets or any(p in useful for p in node.parents):
+        if isinstance(node.op, OutputPart) and node.parents[0] in split:
+            useful.add(node)  # as PyTorch, which has one node for all outputs of a function
+        elif any(p in useful for p in node.parents):
             useful.add(node)
     return useful
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
-from tinygrad_cnn.autograd.function import _OutputPart
+from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.node import SavedValue
 from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.kernels.lazy import Lazy
@@ -217,7 +217,7 @@ class Notes:
             node = found[moment]
             if isinstance(node, Leaf):
                 self._adopt_leaf(node)
-            elif isinstance(node.op, _OutputPart):  # one of a function's several results
+            elif isinstance(node.op, OutputPart):  # one of a function's several results
                 at = self._by_time[moment] = self._by_time[node.parents[0].time]
                 self.nodes[at].shape, self.nodes[at].dtype = results[moment]
             else:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op, RemovableHandle, is_grad_enabled
-from tinygrad_cnn.autograd.function import _OutputPart
+from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.hooks import Hooks, add_hook
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.nn.location import path_of
@@ -198,7 +198,7 @@ class Recording(Notes):
             node.flops = flops(node.name, shapes, node.shape, params)
             node.recorded = made is not None
             if isinstance(made, autograd.Node):
-                if isinstance(made.op, _OutputPart):  # of a Function, whose own node is behind it
+                if isinstance(made.op, OutputPart):  # of a Function, whose own node is behind it
                     made = made.parents[0]
                 assert isinstance(made, autograd.Node)
                 self._by_time[made.time] = node.id
