@@ -70,10 +70,12 @@ def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
     return raw[skip : skip + nbytes]
 
 
-class _Stack(threading.local):
+class _Stack:
     """One thread's scratch memory: `block[:top]` is in use, `peak` is the most ever wanted at
     once.
     """
+
+    __slots__ = ("block", "peak", "top")
 
     def __init__(self) -> None:
         self.block: npt.NDArray[np.uint8] = aligned(0)
@@ -92,7 +94,12 @@ class _Stack(threading.local):
         return np.ndarray(shape, kind, block, start)
 
 
-_stack = _Stack()
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.stack = _Stack()  # looked up once for every `scratch`: a thread's names are slow
+
+
+_here = _Here()
 
 
 class scratch:
@@ -106,17 +113,17 @@ class scratch:
     ((2, 3), 'uint8', False)
     """
 
-    __slots__ = ("start",)
+    __slots__ = ("stack", "start")
 
     def __enter__(self) -> Take:
-        stack = _stack
+        self.stack = stack = _here.stack
         self.start = stack.top
         if self.start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
             stack.block = aligned(min(stack.peak, SCRATCH_LIMIT))
         return stack.take
 
     def __exit__(self, *error: object) -> None:
-        _stack.top = self.start
+        self.stack.top = self.start
 
 
 class _Lease:
@@ -258,8 +265,9 @@ def clear() -> None:
     for forget in caches:
         forget()
     set_store_limit(set_store_limit(0))
-    if _stack.top == 0:
-        _stack.block, _stack.peak = aligned(0), 0
+    stack = _here.stack
+    if stack.top == 0:
+        stack.block, stack.peak = aligned(0), 0
 
 
 # ---- accounting ----------------------------------------------------------------------------
@@ -326,6 +334,6 @@ def memory_stats() -> dict[str, int]:
             "peak_allocated_bytes": _store.peak,
             "stored_bytes": _store.held,
             "reserved_bytes": _store.in_use + _store.held,
-            "scratch_bytes": _stack.block.nbytes,
+            "scratch_bytes": _here.stack.block.nbytes,
             "allocations": _store.count,
         }
