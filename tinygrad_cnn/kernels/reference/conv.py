@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
+from ..quiet import quietly
 from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
@@ -117,13 +118,14 @@ def _correlate(
         return
     filters = w[0].transpose(3, 2, 0, 1)  # (f, c, kh, kw)
     wide = np.full(len(x), True) if wide_filters(filters) else wide_images(x)
-    with np.errstate(all="ignore" if wide.any() else None):
-        if not wide.all():
-            correlate_winograd(x, filters, bias, out, windows.origin)
-        if wide.any():
-            again = np.empty((int(wide.sum()), *out.shape[1:]), out.dtype)
-            correlate(x[wide], matrix, bias, again, windows)
-            out[wide] = again
+    if not wide.any():
+        correlate_winograd(x, filters, bias, out, windows.origin)
+        return
+    if not wide.all():
+        quietly(correlate_winograd, (x, filters, bias, out, windows.origin), {})
+    again = np.empty((int(wide.sum()), *out.shape[1:]), out.dtype)
+    correlate(x[wide], matrix, bias, again, windows)
+    out[wide] = again
 
 
 def phase(

@@ -57,8 +57,7 @@ def all_finite(x: Array) -> bool:
     (True, False)
     """
     if x.dtype == np.float32:
-        with threads.one_blas_thread():
-            power = np.vdot(x, x)  # which has no warnings
+        power = threads.one_blas_thread(lambda: np.vdot(x, x))  # which has no warnings
         if math.isfinite(power):
             return True
     return bool(np.isfinite(x).all())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..quiet import quiet
 from ..threads import one_blas_thread
 from .correlate import Windows
 from .layout import Array
@@ -42,25 +43,29 @@ def _by_group(pixels: Array, groups: int) -> Array:
     return pixels.reshape(-1, groups, pixels.shape[3] // groups).transpose(1, 0, 2)
 
 
+@quiet
 def correlate_taps(x: Array, w: Array, bias: Array | None, out: Array, windows: Windows) -> None:
     """Write the correlation of x (n, h, w, c) with w (groups, kh, kw, c/groups, f/groups) to out
     (n, oh, ow, f).
     """
     out[...] = 0 if bias is None else bias
-    with np.errstate(all="ignore"), one_blas_thread():
-        for i, j, outputs, pixels in _taps(windows, x.shape[1:3]):
-            product = np.matmul(_by_group(x[pixels], windows.groups), w[:, i, j])
-            target = out[outputs]
-            target += product.transpose(1, 0, 2).reshape(target.shape)  # from (groups, pixels, f')
+    for i, j, outputs, pixels in _taps(windows, x.shape[1:3]):
+        product = _product(_by_group(x[pixels], windows.groups), w[:, i, j])
+        target = out[outputs]
+        target += product.transpose(1, 0, 2).reshape(target.shape)  # from (groups, pixels, f')
 
 
+@quiet
 def correlate_weight_taps(x: Array, g: Array, windows: Windows) -> Array:
     """Return the adjoint of `correlate_taps` in w, for g (n, oh, ow, f)."""
     groups = windows.groups
     shape = (groups, *windows.kernel, x.shape[3] // groups, g.shape[3] // groups)
     gw = np.zeros(shape, np.result_type(x, g))
-    with np.errstate(all="ignore"), one_blas_thread():
-        for i, j, outputs, pixels in _taps(windows, x.shape[1:3]):
-            left, right = _by_group(x[pixels], groups), _by_group(g[outputs], groups)
-            gw[:, i, j] = np.matmul(left.transpose(0, 2, 1), right)
+    for i, j, outputs, pixels in _taps(windows, x.shape[1:3]):
+        left, right = _by_group(x[pixels], groups), _by_group(g[outputs], groups)
+        gw[:, i, j] = _product(left.transpose(0, 2, 1), right)
     return gw
+
+
+def _product(left: Array, right: Array) -> Array:
+    return one_blas_thread(lambda: np.matmul(left, right))

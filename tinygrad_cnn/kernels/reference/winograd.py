@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from .. import threads
 from ..checks import Pair
 from ..memory import scratch
+from ..quiet import quiet
 from .layout import Array, Chunk, chunks, crop
 
 __all__ = ["correlate_winograd", "correlate_winograd_weight", "wide_filters", "wide_images"]
@@ -68,6 +69,7 @@ def _peak(x: Array) -> Array:
     return peak.astype(np.float64)
 
 
+@quiet
 def wide_images(x: Array) -> Array:
     """Return a mask (n,) of the images of x (n, h, w, c) that are not to be transformed.
 
@@ -76,37 +78,33 @@ def wide_images(x: Array) -> Array:
     every fourth pixel of every fourth row, or of others if that is less: whatever an outlier's
     place, it moves one of both little.
     """
-    typical = np.full(len(x), np.inf)
-    with np.errstate(all="ignore"):
-        peak = _peak(x)
-        for first in (0, 2):
-            some = x[:, first::4, first::4]
-            power = np.einsum("nhwc,nhwc->nhw", some, some)
-            there = power > 0
-            logs = np.log2(power, out=np.zeros(power.shape), where=there)
-            mean = logs.sum((1, 2)) / there.sum((1, 2))  # NaN if there is nothing
-            typical = np.fmin(typical, 2**mean)
-        within = WEIGHT * peak <= PIXEL_RANGE * np.sqrt(9 * typical)
-        suits = (peak >= LEAST) & (peak <= MOST) & np.isfinite(typical) & within
+    typical, peak = np.full(len(x), np.inf), _peak(x)
+    for first in (0, 2):
+        some = x[:, first::4, first::4]
+        power = np.einsum("nhwc,nhwc->nhw", some, some)
+        there = power > 0
+        logs = np.log2(power, out=np.zeros(power.shape), where=there)
+        mean = logs.sum((1, 2)) / there.sum((1, 2))  # NaN if there is nothing
+        typical = np.fmin(typical, 2**mean)
+    within = WEIGHT * peak <= PIXEL_RANGE * np.sqrt(9 * typical)
+    suits = (peak >= LEAST) & (peak <= MOST) & np.isfinite(typical) & within
     wide: Array = ~suits & (peak != 0)
     return wide
 
 
+@quiet
 def wide_filters(w: Array) -> bool:
     """Return whether filters w (f, c, 3, 3) are not to be transformed: the largest number of one
     exceeds `FILTER_RANGE` times the norm of those at even places, or of those at odd ones, or those
     of all float32's range in the products.
     """
     flat = w.reshape(len(w), -1)
-    with np.errstate(all="ignore"):
-        peak = _peak(flat)
-        norms = [
-            np.sqrt(np.einsum("fk,fk->f", half, half)) for half in (flat[:, ::2], flat[:, 1::2])
-        ]
-        least = np.minimum(*norms)
-        least = np.where(least > 0, least, np.maximum(*norms))
-        within = (peak <= FILTER_RANGE * least) | (peak < LEAST_FILTER)
-        suits = bool(within.all() and LEAST_FILTER <= peak.max() <= MOST)
+    peak, halves = _peak(flat), (flat[:, ::2], flat[:, 1::2])
+    norms = [np.sqrt(np.einsum("fk,fk->f", half, half)) for half in halves]
+    least = np.minimum(*norms)
+    least = np.where(least > 0, least, np.maximum(*norms))
+    within = (peak <= FILTER_RANGE * least) | (peak < LEAST_FILTER)
+    suits = bool(within.all() and LEAST_FILTER <= peak.max() <= MOST)
     return not suits and bool(peak.max() != 0)
 
 
@@ -173,8 +171,8 @@ def correlate_winograd(x: Array, w: Array, bias: Array | None, out: Array, origi
         kernels = take((9, c, f), np.float32)
         np.copyto(kernels, w.transpose(2, 3, 1, 0).reshape(9, c, f))
         frequency = take((36, c, f), np.float32)
-        with threads.one_blas_thread():
-            np.matmul(FILTERS, kernels.reshape(9, -1), out=frequency.reshape(36, -1))
+        taps, planes = kernels.reshape(9, -1), frequency.reshape(36, -1)
+        threads.one_blas_thread(lambda: np.matmul(FILTERS, taps, out=planes))
         threads.split(tasks, work, x.nbytes + out.nbytes)
 
 
@@ -226,6 +224,5 @@ def correlate_winograd_weight(x: Array, g: Array, origin: Pair) -> Array:
     first, *others = threads.split(tasks, work, x.nbytes + g.nbytes)
     for other in others:
         first += other
-    with threads.one_blas_thread():
-        gw = FILTERS.T @ first.reshape(36, c * f)
+    gw: Array = threads.one_blas_thread(lambda: FILTERS.T @ first.reshape(36, c * f))
     return np.ascontiguousarray(gw.reshape(3, 3, c, f).transpose(3, 2, 0, 1))
