@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import builtins
+import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,15 +17,17 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd import walk
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions import indexing
-from tinygrad_cnn.functions.convert import array_of, axis, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions import copying, indexing
+from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
+from tinygrad_cnn.functions.shaping import view
 
 __all__ = ["Tensor"]
 
@@ -103,11 +107,26 @@ class Tensor(InPlaceMethods):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        node = self.current_node()
+        if type(node) is Node:
+            raise RuntimeError(
+                f"requires_grad: this tensor is the result of {node.name()}; the flag can only be "
+                f"set on leaves. Use detach() for a constant with the same values"
+            )
         self.want_gradient(wanted)
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient collected by `backward`, or None. May be set or deleted."""
+        """The gradient collected by `backward`, or None. May be set or deleted.
+
+        Results have none, and asking gives a warning, unless `retain_grad` was called.
+        """
+        if self._grad is None and type(node := self.current_node()) is Node and not node.retain:
+            warnings.warn(
+                f"grad: this tensor is the result of {node.name()}, and backward() collects the "
+                f"gradients of leaves only; call retain_grad() on it before, or read the leaf's",
+                stacklevel=2,
+            )
         return self._grad  # type: ignore[return-value]  # every Variable is a Tensor
 
     @grad.setter
@@ -115,6 +134,8 @@ class Tensor(InPlaceMethods):
         if value is not None:
             if not isinstance(value, Variable):
                 raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
+            if value is self:
+                raise RuntimeError("grad: a tensor cannot be its own gradient; use a clone()")
             if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
                 raise ValueError(
                     f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
@@ -197,22 +218,23 @@ class Tensor(InPlaceMethods):
 
     # ---- to Python and NumPy ---------------------------------------------------------------
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
         """The values as an array in the same memory.
 
         Raises
         ------
         RuntimeError
-            The tensor requires gradients: a change to the array would not be seen by them.
+            The tensor requires gradients, which would not see a change to the array, and
+            operations are being recorded; ``force`` returns the array all the same.
         """
-        if self.current_node() is not None:
+        if not force and is_recording() and self.current_node() is not None:
             raise RuntimeError(
                 "numpy: this tensor requires gradients; use t.detach().numpy() for its values"
             )
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self.current_node() is not None:
+        if is_recording() and self.current_node() is not None:
             raise TypeError(
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
                 "t.detach() for its values"
@@ -220,6 +242,13 @@ class Tensor(InPlaceMethods):
         if dtype is not None and self._value.dtype != dtype:
             return self._array.astype(dtype)
         return self._array.copy() if copy else self.array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The values for another library, in the same memory (DLPack)."""
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
+        return (1, 0)  # the CPU
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return apply_ufunc(ufunc, method, inputs, kwargs)
@@ -259,7 +288,8 @@ class Tensor(InPlaceMethods):
         return builtins.int(self._array.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
+        number = spec or (type(self) is Tensor and not self._value.ndim)  # as PyTorch
+        return format(self.item(), spec) if number else repr(self)
 
     def __len__(self) -> builtins.int:
         if not self._value.ndim:
@@ -269,7 +299,7 @@ class Tensor(InPlaceMethods):
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.ndim:
             raise TypeError("iter: a tensor without dimensions cannot be iterated over")
-        return (self[i] for i in range(self._value.shape[0]))
+        return iter(f.unbind(self))
 
     def __contains__(self, value: Any) -> builtins.bool:
         return builtins.bool((self._array == to_tensor(value)._array).any())
@@ -279,30 +309,36 @@ class Tensor(InPlaceMethods):
         made_by = node.name() if type(node) is Node else None
         return format_tensor(self._array, node is not None, made_by)
 
-    def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "deepcopy: only leaves can be copied deeply; a result's copy would share its "
-                "graph. Use clone() or detach()"
-            )
-        new = type(self).__new__(type(self))
-        memo[id(self)] = new
-        Tensor.__setstate__(new, (self._array.copy(), self.requires_grad))
-        if self._grad is not None:
-            new._grad = wrap(self._grad._array.copy())
+    def __copy__(self) -> Tensor:
+        self._require_leaf("copy")
+        new = copying.leaf(type(self), self._array, self.storage, self.requires_grad)
+        new.__dict__.update(self.__dict__)
         return new
 
-    def __reduce__(self) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError("pickle: only leaves can be pickled; use detach() for the values")
-        return _rebuild, (type(self), self._array, self.requires_grad)
+    def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
+        self._require_leaf("deepcopy")
+        memory, layout = copying.Memory.of(self._array)
+        memory = copy.deepcopy(memory, memo)
+        new = memo[id(self)] = copying.rebuild(type(self), memory, layout, self.requires_grad)
+        state, slots = copy.deepcopy(copying.attributes(self), memo) or ({}, {})
+        new.__dict__.update(state)
+        for name, value in slots.items():
+            setattr(new, name, value)
+        if self.grad is not None:
+            new._grad = copy.deepcopy(self.grad.detach(), memo)
+        return new
 
-    def __setstate__(self, state: tuple[np.ndarray[Any, Any], builtins.bool]) -> None:
-        array, wanted = state
-        self._value, self.storage = array, Storage()
-        self.node = self.view_of = self._saved = self._grad = None
-        if wanted:
-            self.want_gradient(True)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._require_leaf("pickle")
+        args = (type(self), *copying.Memory.of(self._array), self.requires_grad)
+        return copying.rebuild, args, copying.attributes(self)
+
+    def _require_leaf(self, name: str) -> None:
+        if not self.is_leaf:
+            raise RuntimeError(
+                f"{name}: only leaves can be copied and pickled; a result's copy would share its "
+                f"graph. Use clone() or detach()"
+            )
 
     # ---- autograd --------------------------------------------------------------------------
 
@@ -328,7 +364,9 @@ class Tensor(InPlaceMethods):
         """The same values, in the same memory, as a constant."""
         if watching and (observe := observer.get()) is not None:
             return observe("detach", Tensor.detach, (self,), {})
-        return wrap(self._array, storage=self.storage)
+        out = wrap(self._array, storage=self.storage)
+        self.storage.shared_by(self, out)
+        return out
 
     def detach_(self) -> Tensor:
         """Make this tensor a constant."""
@@ -336,7 +374,11 @@ class Tensor(InPlaceMethods):
             raise RuntimeError(
                 "detach_: this tensor is a view, whose graph is its base's; use detach()"
             )
-        self.node = None
+        if self._saved is not None and type(self.current_node()) is Node:
+            saved = self._saved  # a rule needs the way through this tensor, which ends here
+            saved.storage = saved.storage.apart()
+            saved.storage.version, saved.storage.writer = saved.seen + 1, "detach_"
+        self.node = self._saved = None
         return self
 
     def retain_grad(self) -> None:
@@ -477,7 +519,7 @@ class Tensor(InPlaceMethods):
     ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
         for a in args:
-            if isinstance(a, str) and not _is_dtype(a):
+            if isinstance(a, str) and not is_dtype(a):
                 only_cpu("to", a)
             elif not isinstance(a, builtins.bool):
                 dtype = a
@@ -534,6 +576,7 @@ class Tensor(InPlaceMethods):
 
     def contiguous(self, *, memory_format: Any = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
+        self.in_rows()
         if self._array.flags.c_contiguous or memory_format is not None:
             return self
         out = f.clone(self)
@@ -717,26 +760,15 @@ class Tensor(InPlaceMethods):
     unique = f.unique
     unsqueeze = f.unsqueeze
     var = f.var
-    view = f.reshape
-    view_as = f.reshape_as
+    view = view
+
+    def view_as(self, other: Any) -> Tensor:
+        """Its elements in the shape of ``other``, in the same memory."""
+        return view(self, other.shape)
 
     def where(self, condition: Any, other: Any) -> Tensor:
         """Its values where ``condition`` holds, else ``other``."""
         return f.where(condition, self, other)
-
-
-def _rebuild(kind: Any, array: np.ndarray[Any, Any], wanted: builtins.bool) -> Tensor:
-    new = kind.__new__(kind)
-    Tensor.__setstate__(new, (array, wanted))
-    return new
-
-
-def _is_dtype(name: str) -> builtins.bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True
 
 
 Variable.tensor_type = Tensor

@@ -260,8 +260,11 @@ def test_function_options() -> None:
 
     y = Once.apply(x)
     tg.autograd.grad(y.sum(), x, retain_graph=True)
+    (g,) = tg.autograd.grad(y.sum(), x, retain_graph=True, create_graph=True)
+    assert not g.requires_grad  # nothing that it was made from does
+    (g,) = tg.autograd.grad((y * y).sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match=r"Once.*once_differentiable"):
-        tg.autograd.grad(y.sum(), x, create_graph=True)
+        tg.autograd.grad(g.sum(), x)
 
 
 def test_function_in_place() -> None:

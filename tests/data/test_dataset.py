@@ -52,10 +52,14 @@ def test_tensor_dataset_names_unequal_lengths():
 def test_subset_reads_through_and_keeps_the_transform():
     whole = TensorDataset(np.arange(10))
     whole.transform = lambda images, rng: images
+    whole.transforms_batches = True
     part = Subset(Subset(whole, [9, 7, 5, 3]), np.array([3, 0]))
     assert [part[0][0].item(), part[1][0].item(), part[-1][0].item()] == [3, 9, 9]
     assert part.__getitems__([1, 0])[0].tolist() == [9, 3]
     assert part.transform is whole.transform
+    assert part.transforms_batches
+    whole.transforms_batches = False  # then it is its own business
+    assert Subset(whole, [0]).transform is None
     assert Subset(Squares(5), [2]).__getitems__([0]) == [(2, 4)]
 
 

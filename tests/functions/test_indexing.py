@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from parity import assert_agrees, bools, case, floats, ints
 
 import tinygrad_cnn as tg
@@ -263,6 +266,9 @@ def test_reading_and_writing_by_numpy(name: str) -> None:
     copy[index], hidden[index] = u, 0
     assert (z.array == copy).all()
     np.testing.assert_allclose(t.grad.array, hidden)
+    if index is False:  # as in PyTorch, where the value is not even looked at
+        assert value.grad is None
+        return
     last = np.full(x.shape, -1)
     last[index] = np.arange(u.size).reshape(u.shape)
     winners = last[index] == np.arange(u.size).reshape(u.shape)
@@ -273,12 +279,16 @@ def test_errors() -> None:
     x = tg.zeros(4, 3)
     with pytest.raises(IndexError, match=r"index: index 5 is out of bounds.*shape"):
         x[5]
-    with pytest.raises(IndexError, match="too many indices"):
+    with pytest.raises(IndexError, match="3 indices are too many for 2 axes"):
         x[0, 0, 0]
+    with pytest.raises(IndexError, match="only one"):
+        x[..., 0, ...]
+    with pytest.raises(IndexError, match="a str is no index"):
+        x["a"]
     with pytest.raises(IndexError, match="float32 is no index"):
         x[tg.zeros(2)]
-    with pytest.raises(IndexError, match="uint8 tensor is ambiguous"):
-        x[tg.zeros(4, dtype=tg.uint8)]
+    with pytest.warns(UserWarning, match="uint8 tensor is taken for a mask"):
+        assert x[tg.zeros(4, dtype=tg.uint8)].shape == (0, 3)
     with pytest.raises(IndexError, match="gather: `index` holds 3, expected 0 to 2"):
         x.gather(1, tg.tensor([[3]]))
     with pytest.raises(ValueError, match=r"x\[i\] = v: v has shape \(2,\).*\(3,\)"):
@@ -292,3 +302,110 @@ def test_an_index_may_change_after_it_was_used() -> None:
     i.fill_(2)
     y.sum().backward()
     assert x.grad.tolist() == [1.0, 1.0, 0.0]
+
+
+# ---- every kind of index, against PyTorch --------------------------------------------------
+
+SHAPES = [(4,), (3, 4), (2, 3, 4), (2, 3, 2, 3), ()]
+
+
+@st.composite
+def indices(draw: Any, shape: tuple[int, ...]) -> Any:
+    """An index of any kind, as a function of the module: parts that PyTorch takes."""
+    parts: list[Any] = []
+    left = list(shape)
+    together = draw(st.integers(1, 3))  # the length of all vectors of positions
+    dots = False
+    for _ in range(draw(st.integers(0, len(shape) + 2))):
+        kind = draw(st.sampled_from(
+            ["int", "slice", "none", "dots", "true", "list", "tensor", "matrix", "number", "mask",
+             "masks", "ranges", "array"]
+        ))  # fmt: skip
+        if kind == "none":
+            parts.append(lambda m: None)
+        elif kind == "true":
+            value = draw(st.sampled_from([True, True, False]))
+            parts.append(lambda m, v=value: v)
+        elif kind == "dots":
+            if not dots:
+                parts.append(lambda m: ...)
+                keep = draw(st.integers(0, len(left)))
+                del left[:keep]
+                dots = True
+        elif not left:
+            continue
+        elif kind == "masks" and len(left) > 1:
+            sides = (left.pop(0), left.pop(0))
+            mask = np.array(draw(st.lists(st.booleans(), min_size=math.prod(sides),
+                                          max_size=math.prod(sides)))).reshape(sides)  # fmt: skip
+            parts.append(lambda m, v=mask: m.tensor(v))
+        else:
+            n = left.pop(0)
+            at = st.integers(-n, n - 1)
+            if kind == "int":
+                value = draw(at)
+                parts.append(lambda m, v=value: v)
+            elif kind == "number":
+                value = draw(at)
+                parts.append(lambda m, v=value: m.tensor(v))
+            elif kind == "slice":
+                ends = st.one_of(st.none(), st.integers(-n - 1, n + 1))
+                value = slice(draw(ends), draw(ends), draw(st.sampled_from([None, 1, 2])))
+                parts.append(lambda m, v=value: v)
+            elif kind == "mask":
+                value = draw(st.lists(st.booleans(), min_size=n, max_size=n))
+                parts.append(lambda m, v=value: m.tensor(v) if len(v) % 2 else v)
+            else:
+                size = (2, together) if kind == "matrix" else (together,)
+                flat = draw(st.lists(at, min_size=math.prod(size), max_size=math.prod(size)))
+                value = np.array(flat).reshape(size)
+                parts.append(
+                    lambda m, v=value, k=kind: (
+                        v if k == "array" else m.tensor(v) if k in ("tensor", "matrix")
+                        else range(0) if k == "ranges" and not v.size else v.tolist()
+                    )
+                )  # fmt: skip
+    alone = len(parts) == 1 and draw(st.booleans())
+    return lambda m: parts[0](m) if alone else tuple([p(m) for p in parts])
+
+
+def outcome(m: Any, x: np.ndarray[Any, Any], index: Any, write: bool, full: bool) -> Any:
+    """Shape, values and gradients of reading or writing by an index; or that it is an error."""
+    t = m.tensor(x, requires_grad=True)
+    y = t * 1
+    try:
+        picked = y[index(m)]
+    except IndexError:
+        return "IndexError"
+    if not write:
+        weights = m.tensor(np.arange(picked.numel(), dtype=x.dtype)).reshape(picked.shape)
+        (picked * weights).sum().backward()
+        return tuple(picked.shape), picked.detach().numpy(), t.grad.numpy()
+    shape = tuple(picked.shape) if full else tuple(picked.shape)[-1:]
+    value = np.arange(math.prod(shape), dtype=x.dtype).reshape(shape) + 1
+    v = m.tensor(value, requires_grad=True)
+    y[index(m)] = v
+    weights = m.tensor(np.arange(x.size, dtype=x.dtype).reshape(x.shape))
+    (y * weights).sum().backward()
+    return y.detach().numpy(), t.grad.numpy(), None if v.grad is None else v.grad.numpy()
+
+
+@given(st.data(), st.sampled_from(SHAPES), st.booleans(), st.booleans())
+@settings(max_examples=400)
+def test_any_index_as_in_pytorch(data: Any, shape: Any, write: bool, full: bool) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    index = data.draw(indices(shape))
+    x = np.arange(math.prod(shape), dtype=np.float64).reshape(shape) + 1
+    expected = outcome(torch, x, index, False, full)
+    if write and expected != "IndexError":
+        places = torch.zeros(shape, dtype=torch.float64)
+        flat = torch.arange(x.size).reshape(shape)[index(torch)].reshape(-1)
+        places.view(-1).index_add_(0, flat, torch.ones(flat.numel(), dtype=torch.float64))
+        if (places > 1).any():  # PyTorch leaves open which of several values stays
+            return
+        expected = outcome(torch, x, index, True, full)
+    found = outcome(tg, x, index, write and expected != "IndexError", full)
+    assert (found == "IndexError") == (expected == "IndexError")
+    if expected != "IndexError":
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -122,13 +122,9 @@ def _masked(m: Any, y: Any, v: Any) -> Any:
 
 
 def _narrow(m: Any, y: Any, v: Any) -> Any:
-    a, b = y.split(2)
-    if m is tg:
-        a.mul_(v)
-        b.mul_(a.detach().clone())
-    else:  # PyTorch forbids writing to what split() returns: the same by slices
-        y[:2].mul_(v)
-        y[2:].mul_(y[:2].detach().clone())
+    a, b = y.narrow(0, 0, 2), y[2:]
+    a.mul_(v)
+    b.mul_(a.detach().clone())
     return y
 
 
@@ -174,7 +170,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("body", PROGRAMS, ids=lambda b: b.__name__)
 def test_programs(body: Any) -> None:
-    assert_agrees(_program(body), (floats(4, 3), floats(3, seed=1)))
+    assert_agrees(_program(body), (floats(4, 3), floats(3, seed=1)), is_function=False)
 
 
 METHODS = [

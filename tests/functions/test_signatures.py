@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from parity import require_torch
+from parity import assert_close, require_torch
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import functions
@@ -91,7 +91,7 @@ def test_documented_orders() -> None:
 def test_every_function_is_exported_and_typed() -> None:
     for name in functions.__all__:
         function = getattr(functions, name)
-        assert getattr(tg, name, function) is function or name in ("tensor", "to")
+        assert getattr(tg, name, None) is function or name == "to"  # the method is another
         assert function.__doc__, name
         if name not in VARIADIC:
             assert _parameters(function)[0] not in ("x", "self", "args"), name
@@ -129,3 +129,50 @@ def test_both_an_argument_and_its_keyword_is_an_error() -> None:
         tg.sum(tg.ones(2), input=tg.ones(2))
     with pytest.raises(TypeError):
         tg.exp()
+
+
+OTHER_ARGUMENTS: dict[str, Any] = {
+    "chunk": {"chunks": 1},
+    "gather": {"index": "zeros"},
+    "index_add": {"index": "first", "source": "input"},
+    "index_copy": {"index": "first", "source": "input"},
+    "index_fill": {"index": "first", "value": 3.0},
+    "index_select": {"index": "first"},
+    "narrow": {"start": 0, "length": 1},
+    "repeat_interleave": {"repeats": 2},
+    "scatter": {"index": "zeros", "src": "input"},
+    "scatter_add": {"index": "zeros", "src": "input"},
+    "select": {"index": 0},
+    "take_along_dim": {"indices": "zeros"},
+    "topk": {"k": 1},
+    "unflatten": {"sizes": (1, 1)},
+}
+WITH_AXIS = [n for n in functions.__all__ if "dim" in _parameters(getattr(functions, n))]
+
+
+def _along_an_axis(m: Any, name: str, method: bool) -> Any:
+    """What ``name`` returns when its axis is given by NumPy's name; None if that is refused."""
+    x = m.arange(6.0).reshape(1, 2, 3)
+    known = {"input": x, "zeros": m.zeros(1, 2, 3, dtype=m.int64), "first": m.tensor([0])}
+    given = OTHER_ARGUMENTS.get(name, {})
+    more = {k: known.get(v, v) if isinstance(v, str) else v for k, v in given.items()}
+    try:
+        if method:
+            return getattr(x, name)(**more, axis=0)
+        joins = name in ("cat", "concat", "stack")
+        return getattr(m, name)([x, x] if joins else x, **more, axis=0)
+    except (TypeError, AttributeError):
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+@pytest.mark.parametrize("name", WITH_AXIS)
+@pytest.mark.parametrize("method", [False, True])
+def test_numpys_name_of_an_axis(name: str, method: bool) -> None:
+    theirs = _along_an_axis(require_torch(), name, method)
+    if theirs is None:
+        return
+    ours = _along_an_axis(tg, name, method)
+    assert ours is not None, f"{name}(axis=0) is refused"
+    for a, b in zip(*((v,) if hasattr(v, "shape") else v for v in (ours, theirs)), strict=True):
+        assert_close(a, b, name)

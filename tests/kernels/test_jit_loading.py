@@ -111,7 +111,8 @@ kernels.set_kernels("jit")
 x = np.random.default_rng(0).standard_normal((2, 16, 64, 64), np.float32)
 expected = kernels.relu(x)
 def right():
-    return np.array_equal(kernels.relu(x), expected) and np.isfinite(kernels.channel_sum(x)).all()
+    total = kernels.sum(x, (0, 2, 3))
+    return np.array_equal(kernels.relu(x), expected) and np.isfinite(total).all()
 child = os.fork()
 if child == 0:
     os._exit(0 if right() else 1)

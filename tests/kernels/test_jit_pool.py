@@ -18,7 +18,7 @@ from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit import pool
 from tinygrad_cnn.kernels.jit.build import kernel
 from tinygrad_cnn.kernels.jit.entry import run
-from tinygrad_cnn.kernels.jit.norm import channel_sum
+from tinygrad_cnn.kernels.jit.sums import sum_squares
 
 Array = Any
 
@@ -141,9 +141,9 @@ def test_a_launch_during_another_runs_alone_with_the_same_result() -> None:
     former = threads._chosen.team
     threads._chosen.team = 4
     try:
-        shared = channel_sum(x)
+        shared = sum_squares(x, (0,), centred=True)
         pool._busy.value = 1  # as if somebody else's launch never ended
-        np.testing.assert_array_equal(channel_sum(x), shared)
+        np.testing.assert_array_equal(sum_squares(x, (0,), centred=True), shared)
         check(20, 0, np.zeros((8, 3)))
         assert pool._busy.value == 1
     finally:

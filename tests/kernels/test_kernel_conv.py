@@ -281,4 +281,4 @@ def test_agrees_with_pytorch(case: Any, seed: int) -> None:
     gw = kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], **parameters)
     np.testing.assert_allclose(gx, tx.grad.numpy(), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(gw, tw.grad.numpy(), rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(kernels.channel_sum(g), tb.grad.numpy(), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(kernels.sum(g, (0, 2, 3)), tb.grad.numpy(), rtol=1e-10, atol=1e-10)

@@ -239,7 +239,7 @@ def test_inference_holds_what_is_read_and_written(minivgg: Any) -> None:
 def test_one_activation_too_many_would_be_noticed(minivgg: Any, place: str) -> None:
     kept = []  # results of one normalisation, which no rule needs
     layer = minivgg.features.get_submodule(place)
-    layer.register_forward_hook(lambda module, args, out: kept.append(out.array))
+    layer.register_forward_hook(lambda module, args, out: kept.append(out.detach()))
     assert train(minivgg, times=1) > largest_training_step()
     kept.clear()
     if place == "0.1":

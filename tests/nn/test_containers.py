@@ -139,8 +139,8 @@ def test_parameter_list():
     assert "(0): Parameter containing: [float32 of size 2]" in repr(scales)
     with pytest.raises(IndexError, match="index 4"):
         scales[4]
-    with pytest.raises(TypeError, match="ParameterList: expected a Tensor, got float"):
-        scales.append(1.0)
+    with pytest.raises(TypeError, match="`values` is a Tensor but an iterable of parameters"):
+        scales.extend(tg.ones(2))
 
 
 def test_parameter_dict():
@@ -155,5 +155,9 @@ def test_parameter_dict():
     assert table.pop("b").shape == (3, 1)
     del table["a"]
     assert list(table.items()) == []
-    with pytest.raises(TypeError, match="ParameterDict: expected a Tensor, got int"):
-        table["a"] = 1
+    with pytest.raises(TypeError, match="ParameterDict: key 1 is a int, expected a str"):
+        table[1] = tg.ones(1)
+    with pytest.raises(TypeError, match="`parameters` is a int but a mapping"):
+        table.update(1)
+    with pytest.raises(KeyError):
+        table.popitem()

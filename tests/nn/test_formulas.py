@@ -152,6 +152,7 @@ LOSSES = {
     ("kind", "options", "target", "formula"), LOSSES.values(), ids=LOSSES.keys()
 )
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.filterwarnings("ignore:kl_div")
 def test_losses(kind, options, target, formula, reduction):
     rng = np.random.default_rng(2)
     x = rng.standard_normal((5, 4))

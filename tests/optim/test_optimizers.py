@@ -144,6 +144,17 @@ def test_steps_are_pytorchs(kind, options, dtype):
 
 
 @every_case
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_run_that_diverges_shows_it_without_warnings(kind, options, dtype):
+    x = tg.ones(5, dtype=dtype, requires_grad=True)
+    optimizer = kind([x], **options)
+    for g in ([math.inf, math.nan, 0.0, -math.inf, 6e4], [6e4] * 5):
+        x.grad = tg.tensor(g, dtype=dtype)
+        optimizer.step()
+    assert math.isnan(x.detach()[1].item())
+
+
+@every_case
 @pytest.mark.parametrize("layout", ["big", "transposed", "strided gradient", "0-d", "empty"])
 def test_memory_layouts(kind, options, layout, monkeypatch):
     monkeypatch.setattr(memory, "BLOCK", 7)  # several pieces

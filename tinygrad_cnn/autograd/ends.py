@@ -41,12 +41,14 @@ def accumulate(
     """Add ``g`` to the tensor's ``.grad``."""
     if tensor is None:  # nobody is left who could read it
         return
+    if tensor.current_node() is None:  # it wants no gradient any more
+        return
     before: Any = tensor._grad
     if create_graph:
         tensor._grad = g if before is None else before + g
     elif before is None:
         tensor._grad = owned.take(g)
-    elif before.node is None and before._array.flags.writeable:
+    elif before._array.flags.writeable:
         np.add(before._array, g._array, out=before._written_by("backward"))
     else:
         tensor._grad = wrap(before._array + g._array)

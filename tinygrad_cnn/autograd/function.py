@@ -59,6 +59,11 @@ class FunctionCtx:
         """Say which inputs ``forward`` changed in place and returned."""
         self._dirty = tensors
 
+    def free(self) -> None:
+        """Let go of what was saved; asking for it is an error from now on."""
+        if self._saved:
+            self._saved = None
+
     def set_materialize_grads(self, value: bool) -> None:
         """With False, ``backward`` gets None instead of zeros for an output nobody used."""
         self._materialize = value
@@ -124,10 +129,18 @@ class Function:
                 result = cls.forward(*args)
                 cls.setup_context(ctx, args, result)
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        for t in ctx._dirty:
+            if not any(t is o for o in outputs):
+                raise RuntimeError(
+                    f"{cls.__name__}: a tensor that was marked dirty is not returned by forward"
+                )
         live = is_recording() and any(ctx.needs_input_grad)
         _seal(ctx, inputs, parents, outputs)
         if live:
             outputs = _record(cls, ctx, inputs, parents, outputs)
+        else:  # what was changed in place comes back as a constant
+            dirty = {id(t) for t in ctx._dirty if t.node is not None}
+            outputs = [wrap(o._array, None, o.storage) if id(o) in dirty else o for o in outputs]
         for t in ctx._dirty:
             if t.storage.version == before.get(id(t)):
                 t.storage.written(cls.__name__)
@@ -139,15 +152,36 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a `Function.backward` that cannot itself be differentiated: it runs unrecorded."""
 
     def run(ctx: Any, *gradients: Any) -> Any:
-        if is_recording():
-            raise RuntimeError(
-                f"{ctx._name}: its backward is marked once_differentiable, so it has no second "
-                f"derivative"
-            )
         with no_grad():
-            return backward(ctx, *gradients)
+            found = backward(ctx, *gradients)
+        parents = tuple([g.current_node() for g in gradients if isinstance(g, Variable)])
+        if not is_recording() or all(p is None for p in parents):
+            return found
+        once = _Once(ctx._name)
+        parts = list(found) if isinstance(found, (tuple, list)) else [found]
+        for i, t in enumerate(parts):
+            if isinstance(t, Variable):
+                parts[i] = wrap(t._array, Node(once, parents, (), (), {}, {}), t.storage)
+        return tuple(parts) if isinstance(found, (tuple, list)) else parts[0]
 
     return run
+
+
+class _Once:
+    """The derivative of a gradient that cannot be differentiated again."""
+
+    broadcasts = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        raise RuntimeError(
+            f"{self.name}: its backward is marked once_differentiable, so it has no second "
+            f"derivative"
+        )
 
 
 def _seal(
@@ -163,7 +197,8 @@ def _seal(
         node = next((p for x, p in zip(inputs, parents, strict=True) if x is t), None)
         if node is not None or any(x is t for x in inputs):
             number = None
-        sealed.append((SavedValue(t._value, node, t.storage), number))
+        is_input = number is None and any(x is t for x in inputs)
+        sealed.append((t.kept(node) if is_input else SavedValue(t._value, node, t.storage), number))
     ctx._saved = sealed
 
 
@@ -189,10 +224,12 @@ def _record(
         if constant:
             recorded.append(out)
         elif any(out is t for t in ctx._dirty):
-            out.node = _output(node, i)
+            out.check_writable(cls.__name__, True)
+            out.take_history(wrap(out._value, _output(node, i), out.storage))
             recorded.append(out)
         else:
             recorded.append(wrap(out._array, _output(node, i), out.storage))
+            out.storage.shared_by(out, recorded[-1])
     return recorded
 
 

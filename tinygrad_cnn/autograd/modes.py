@@ -75,16 +75,23 @@ class _Mode:
 
             @functools.wraps(function)
             def generate(*args: Any, **kwargs: Any) -> Any:
-                with fresh():
-                    running = function(*args, **kwargs)
-                value_in = None
+                running = function(*args, **kwargs)
+                step: Callable[[Any], Any] = running.send
+                given: Any = None
                 while True:
                     try:
                         with fresh():
-                            out = running.send(value_in)
+                            out = step(given)
                     except StopIteration as stop:
                         return stop.value
-                    value_in = yield out
+                    try:
+                        step, given = running.send, (yield out)
+                    except GeneratorExit:
+                        with fresh():
+                            running.close()
+                        raise
+                    except BaseException as error:  # thrown into it: for its body to see
+                        step, given = running.throw, error
 
             return generate  # type: ignore[return-value]  # same call signature, by wraps
 
@@ -130,7 +137,16 @@ class set_grad_enabled(_Immediate):
     __slots__ = ()
 
 
-class no_grad(_Mode):
+class _Bare(_Mode):
+    """A mode that also decorates without parentheses."""
+
+    __slots__ = ()
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if not callable(function) else cls()(function)
+
+
+class no_grad(_Bare):
     """Do not record operations in this block or decorated function.
 
     >>> import tinygrad_cnn as tg
@@ -142,20 +158,20 @@ class no_grad(_Mode):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, function: Any = None) -> None:
         super().__init__(False)
 
 
-class enable_grad(_Mode):
+class enable_grad(_Bare):
     """Record operations in this block or decorated function, even inside `no_grad`."""
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, function: Any = None) -> None:
         super().__init__(True)
 
 
-class inference_mode(_Mode):
+class inference_mode(_Bare):
     """Do not record operations; ``inference_mode(False)`` records them. The same as `no_grad` here:
 
     a tensor made inside is an ordinary constant outside, where PyTorch would refuse it.

@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.pieces import flat_in_inputs
 from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
 from tinygrad_cnn.kernels.lazy import Lazy, realize
@@ -54,6 +55,7 @@ class Op:
         promotes: str = "",
         quiet: bool = False,
         view: bool = False,
+        piecewise: bool = False,
         lazy: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
@@ -63,6 +65,7 @@ class Op:
         self.forward, self.reference = forward, reference
         self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
         self.quiet = quiet
+        self.piecewise = piecewise  # linear in pieces: second derivatives are zeros
         self.samples, self.errors = samples, errors
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
@@ -122,6 +125,9 @@ class Op:
     def __call__(self, *args: Any, **params: Any) -> Any:
         if watching and (observe := observer.get()) is not None:
             return observe(self.name, self, args, params)
+        for name, value in params.items():
+            if isinstance(value, np.generic):  # a number, which widens no array
+                params[name] = value.item()
         arrays: list[Any] = []
         parents: list[Any] = []
         result: Any
@@ -220,6 +226,7 @@ class Op:
         if memory_of(out._array) is not memory_of(source._array):
             return
         out.storage = source.storage
+        out.storage.shared_by(source, out)
         tracked = is_recording()
         before = source.view_of
         if before is None:
@@ -227,6 +234,7 @@ class Op:
         else:
             steps = (*before.steps, (self, params))
             out.view_of = View(before.base, steps, tracked and before.tracked)
+            out.view_of.several = before.several
 
     # ---- backward --------------------------------------------------------------------------
 
@@ -253,6 +261,8 @@ class Op:
                 if n not in have:
                     have[n] = self._fetch(n, node, wanted)
             out.append(rule.function(g, *[have[n] for n in rule.names]))
+        if recording and self.piecewise:
+            return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in out])
         return tuple(out)
 
     def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -409,10 +419,7 @@ def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
 def _keep(arg: Any, parent: Any) -> Any:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
-        saved = arg._saved
-        if saved is None or saved.node is not parent or saved.seen != arg.storage.version:
-            saved = arg._saved = SavedValue(arg._value, parent, arg.storage)
-        return saved
+        return arg.kept(parent)
     return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
 
 

@@ -39,9 +39,11 @@ def set_default_dtype(dtype: Any) -> None:
     """
     global _default_float
     wanted = np.dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"set_default_dtype: `dtype` is {wanted} but must be a floating dtype")
-    _default_float = wanted
+    if wanted.kind != "f" or wanted.itemsize > 8:
+        raise TypeError(
+            f"set_default_dtype: `dtype` is {wanted} but float16, float32 or float64 is expected"
+        )
+    _default_float = wanted.newbyteorder("=")
 
 
 def category(dtype: np.dtype[Any], name: str = "tensor") -> int:

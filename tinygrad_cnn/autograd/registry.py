@@ -57,6 +57,9 @@ def op(
         NumPy's floating-point warnings are off in the forward pass.
     view
         The result shares memory with the first argument whenever NumPy can do so.
+    piecewise
+        The operation is linear in pieces: gradients that are themselves recorded depend on its
+        inputs, with zeros as their derivatives, instead of not at all.
     waits
         The result may be a promise to compute something from the first argument, as
         `kernels.pending` describes. It is kept at once where the argument's memory has other users.

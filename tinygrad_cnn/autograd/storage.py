@@ -15,7 +15,7 @@ from tinygrad_cnn.kernels.lazy import Lazy
 
 __all__ = ["Storage", "depend", "operand"]
 
-_MANY = 8  # dependents from which on those that are gone are looked for
+_MANY = 8  # references from which on those that are gone are looked for
 
 
 class Storage:
@@ -43,6 +43,7 @@ class Storage:
     stats: tuple[Any, dict[str, Any]] | None = None
     memory: Storage | None = None
     dependents: list[weakref.ref[Lazy]] | None = None
+    sharers: list[weakref.ref[Any]] | None = None
 
     def apart(self) -> Storage:
         """A storage of the same memory whose versions are counted apart."""
@@ -53,13 +54,19 @@ class Storage:
     def waits(self, lazy: Lazy) -> None:
         """Remember that ``lazy`` is yet to be computed from this memory."""
         root = self if self.memory is None else self.memory
-        waiting = root.dependents
-        if waiting is None:
-            root.dependents = [weakref.ref(lazy)]
-            return
-        if len(waiting) >= _MANY:
-            waiting = root.dependents = [ref for ref in waiting if ref() is not None]
-        waiting.append(weakref.ref(lazy))
+        root.dependents = _appended(root.dependents, lazy)
+
+    def shared_by(self, tensor: Any, other: Any) -> None:
+        """Remember that both tensors have this memory."""
+        root = self if self.memory is None else self.memory
+        if root.sharers is None:
+            root.sharers = [weakref.ref(tensor)]
+        root.sharers = _appended(root.sharers, other)
+
+    def tensors(self) -> list[Any]:
+        """All tensors that are known to share this memory; none if it is a single one's."""
+        root = self if self.memory is None else self.memory
+        return [t for ref in root.sharers or () if (t := ref()) is not None]
 
     def settle(self) -> None:
         """Compute all that waits to read this memory, and forget what was known of its numbers."""
@@ -90,6 +97,16 @@ class Storage:
             self.settle()
         self.version += 1
         self.writer = by
+
+
+def _appended(refs: list[weakref.ref[Any]] | None, new: Any) -> list[weakref.ref[Any]]:
+    """The list with a reference to ``new``; without those that are gone, if it has grown long."""
+    if refs is None:
+        return [weakref.ref(new)]
+    if len(refs) >= _MANY:
+        refs = [ref for ref in refs if ref() is not None]
+    refs.append(weakref.ref(new))
+    return refs
 
 
 def operand(value: Any, storage: Storage) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tinygrad_cnn.autograd.modes import enable_grad
-from tinygrad_cnn.autograd.node import GraphNode, Leaf, SavedValue
+from tinygrad_cnn.autograd.modes import enable_grad, is_recording
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
+from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -22,10 +26,11 @@ class View:
 
     ``node`` is the base's node when the view's own node was made. When the base has been written
     to since (through itself or through another view), the view's history is replayed from the
-    base's new one. ``tracked`` is False for a view made while nothing was recorded.
+    base's new one. ``tracked`` is False for a view made while nothing was recorded; ``several``
+    names the function if it returned several views at once.
     """
 
-    __slots__ = ("base", "node", "steps", "tracked")
+    __slots__ = ("base", "node", "several", "steps", "tracked")
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class View:
         self.node = base.node
         self.steps = steps
         self.tracked = tracked
+        self.several = ""
 
 
 class Variable:
@@ -64,6 +70,9 @@ class Variable:
     tensor_type: ClassVar[type[Variable]]
     """The class of every result: set once, by the module that defines it."""
 
+    overwrite: ClassVar[Op]
+    """``overwrite(base, value, steps=...)``: the operation that writes through a view. Set once."""
+
     node: GraphNode | None
     storage: Storage
     view_of: View | None
@@ -90,9 +99,16 @@ class Variable:
     def array(self) -> np.ndarray[Any, Any]:
         """The values, in the tensor's own memory: a change to them changes the tensor.
 
+        Row by row in memory, unless the tensor is a view or was made of an array that is not.
+
         No derivative rule notices such a change; see ``mul_`` and the like for one that is noticed.
         """
-        self.storage.expose()
+        storage = self.storage
+        if not storage.is_exposed:
+            with lazy.lock:  # another thread may ask for the same memory
+                if not storage.is_exposed:
+                    self.in_rows()
+                    storage.expose()
         return self._array
 
     @array.setter
@@ -116,11 +132,22 @@ class Variable:
         self._saved = None
         return self._array
 
+    def kept(self, node: GraphNode | None) -> SavedValue:
+        """The values for a rule to keep, with the node that they come from.
+
+        The same object for all rules, so that what ``.data`` is set to is seen by them.
+        """
+        saved = self._saved
+        if saved is None or saved.node is not node or saved.seen != self.storage.version:
+            saved = self._saved = SavedValue(self._value, node, self.storage)
+        return saved
+
     def _set_data(self, new: Variable) -> None:
         """Have the values of ``new`` from now on, in its memory; what rules keep follows."""
         before, storage = self.storage, new.storage.apart()
         storage.version, storage.writer = before.version, before.writer
         self._value, self.storage = new._array, storage
+        storage.shared_by(new, self)
         if self._saved is not None:
             self._saved._value, self._saved.storage = self._value, storage
 
@@ -128,19 +155,148 @@ class Variable:
         """The values for an operation that can wait for them (`storage.operand`)."""
         return operand(self._value, self.storage)
 
+    def in_rows(self) -> None:
+        """Have the memory row by row, as PyTorch's results lie; kernels leave images channels last.
+
+        All tensors that share it have it in common then as before, and so have rules that keep it.
+        """
+        root = self if self.view_of is None else self.view_of.base
+        old = root._array
+        if old.flags.c_contiguous or not _channels_last(old) or self.storage.is_exposed:
+            return
+        new = np.ascontiguousarray(old)
+        changes = [(root, new)]
+        for t in self.storage.tensors():
+            view = t.view_of
+            if t._value is old:
+                changes.append((t, new))
+            elif view is not None and view.base is root:
+                values = new
+                for op, params in view.steps:
+                    values = op.forward(values, **params)
+                changes.append((t, values))
+            else:  # nothing is known of how it looks into this memory
+                return
+        for t, values in changes:
+            t._value = values
+            if t._saved is not None:
+                t._saved._value = values
+            made = t.node.saved if type(t.node) is Node else None
+            if made and type(made.get("y")) is SavedValue and made["y"].storage is t.storage:
+                made["y"]._value = values
+
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
         view = self.view_of
         if view is not None and view.tracked:
             node = view.base.node
-            if node is not view.node and type(node) is not Leaf:
-                with enable_grad():
-                    again: Any = view.base
-                    for op, params in view.steps:
-                        again = op(again, **params)
-                self.node = again.node
-                view.node = node
+            if node is not view.node and type(node) is Node:
+                self._replay(view)
         return self.node
+
+    def _replay(self, view: View) -> None:
+        """Have a new node, which follows from the base's."""
+        with enable_grad():
+            again: Any = view.base
+            for op, params in view.steps:
+                again = op(again, **params)
+        view.node = view.base.node
+        self._set_node(again.node)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around an operation whose result will take this tensor's place.
+
+        Hooks on a view see the gradients of those who used it before, and of no others.
+        """
+        node, view = self.node, self.view_of
+        if type(node) is not Node or not node.hooks or view is None or not view.tracked:
+            yield
+            return
+        self._replay(view)
+        try:
+            yield
+        except BaseException:  # nothing was changed
+            self._set_node(node)
+            raise
+
+    def _set_node(self, node: GraphNode | None) -> None:
+        """Have another history; the gradient that is to be retained is that of the new values."""
+        old = self.node
+        if type(old) is Node and old.retain is not None and old.retain() is self:
+            old.retain = None
+            if type(node) is Node:
+                node.retain = weakref.ref(self)
+        self.node = node
+
+    def check_writable(self, by: str, live: bool) -> None:
+        """Raise RuntimeError where a write by ``by`` would lose something.
+
+        ``live`` says whether the write itself is to be recorded.
+        """
+        why = self._why_not_writable(live)
+        if why:
+            raise RuntimeError(f"{by}: {why}")
+
+    def _why_not_writable(self, live: bool) -> str | None:
+        if not self._array.flags.writeable:
+            return (
+                f"this tensor (shape {self.shape}) is read-only memory, such as the result of "
+                f"expand(), where one number stands for many; write to a clone()"
+            )
+        if not is_recording():
+            return None
+        if type(self.current_node()) is Leaf:
+            return (
+                "a leaf that requires gradients cannot be changed in place while operations are "
+                "recorded; do it under no_grad(), or on a result made from it"
+            )
+        view = self.view_of
+        if view is None or not (live or view.base.node is not None):
+            return None
+        if type(view.base.node) is Leaf:
+            return (
+                "this is a view of a leaf that requires gradients, which cannot be changed in "
+                "place while operations are recorded; do it under no_grad()"
+            )
+        if view.several:
+            return (
+                f"this is one of several views that {view.several}() returned, which cannot be "
+                f"changed in place while operations are recorded; use an out-of-place operation, "
+                f"or make a view of its own (narrow, select, a slice)"
+            )
+        if not view.tracked:
+            return (
+                "this view was made under no_grad(), or for a module's backward hook, so the "
+                "change could not be recorded; make the view again, write under no_grad() or to a "
+                "clone()"
+            )
+        return None
+
+    def take_history(self, result: Variable) -> None:
+        """Say that this tensor, whose values were changed to those of ``result``, has its history.
+
+        What it is a view of has then been overwritten there, and the view follows from that.
+        """
+        if not is_recording():
+            return
+        node, view = result.node, self.view_of
+        if type(node) is Node and node.saved and "y" in node.saved:
+            node.saved["y"] = SavedValue(self._value, None, self.storage)  # now it lies here
+        if view is None or (node is None and view.base.node is None):
+            self._set_node(node)
+            return
+        base = view.base
+        whole = self.overwrite.record(
+            base._array,
+            (base, result),
+            (base._array, self._array),
+            (base.node, node),
+            {"steps": view.steps},
+            {},
+        )
+        base._set_node(whole.node)
+        self.current_node()  # at once: a gradient that is to be retained is that of the new values
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.
@@ -192,6 +348,10 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
     else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
         out._value = np.asarray(value)
     return out
+
+
+def _channels_last(array: np.ndarray[Any, Any]) -> bool:
+    return array.ndim in (3, 4, 5) and np.moveaxis(array, 1, -1).flags.c_contiguous
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -6,8 +6,10 @@ a value have run before its own rule does: no recursion, no sorting pass.
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -21,13 +23,19 @@ from tinygrad_cnn.autograd.ends import (
     several_or_none,
     targets_of,
 )
+from tinygrad_cnn.autograd.function import FunctionCtx
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.storage import depend
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels import lazy
+from tinygrad_cnn.kernels.threads import apart
 
 __all__ = ["backward", "grad"]
+
+MOST_NESTED = 20  # walks inside walks on one thread's stack
+
+_depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
 
 
 def backward(
@@ -65,18 +73,20 @@ def backward(
         if not targets:
             raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
     keep = create_graph if retain_graph is None else retain_graph
-    found = _walk(roots, targets, keep, create_graph, collect_leaves=targets is None)
     owned = Ownership(roots)
+
+    def arrive(leaf: Leaf, g: Any) -> None:
+        accumulate(leaf.tensor(), leaf, g, owned, create_graph)
+
+    if targets is None:
+        _walk(roots, None, keep, create_graph, arrive)
+        return
+    found = _walk(roots, targets, keep, create_graph)
     with set_grad_enabled(create_graph):
-        if targets is None:
-            for node, g in found.items():
-                if type(node) is Leaf:
-                    accumulate(node.tensor(), node, g, owned, create_graph)
-        else:
-            for t in several(inputs):
-                at = t.current_node()
-                if at in found:
-                    accumulate(t, at, found.pop(at), owned, create_graph)
+        for t in several(inputs):
+            at = t.current_node()
+            if at in found:
+                accumulate(t, at, found.pop(at), owned, create_graph)
 
 
 def grad(
@@ -121,7 +131,7 @@ def grad(
     roots = roots_of("grad", several(outputs), several_or_none(grad_outputs))
     targets = targets_of("grad", wanted)
     keep = create_graph if retain_graph is None else retain_graph
-    found = _walk(roots, targets, keep, create_graph, collect_leaves=False)
+    found = _walk(roots, targets, keep, create_graph)
     owned = Ownership(roots)
     out: list[Any] = []
     for i, t in enumerate(wanted):
@@ -131,7 +141,9 @@ def grad(
         if g is not None:
             out.append(g if create_graph else owned.take(g))
         elif materialize_grads:
-            out.append(wrap(np.zeros_like(t._array)))
+            zeros = wrap(np.zeros_like(t._array))
+            zeros.want_gradient(create_graph)
+            out.append(zeros)
         elif allow_unused:
             out.append(None)
         else:
@@ -145,22 +157,35 @@ def grad(
 # ---- the walk ------------------------------------------------------------------------------
 
 
-def _walk(
+def _walk(*args: Any, **options: Any) -> dict[GraphNode, Any]:
+    """`_visit`; where a rule starts a walk whose rules start another, Python's stack is not the
+    limit: every so many of them go on in a fresh thread.
+    """
+    depth = _depth.get()
+    token = _depth.set(depth + 1)
+    try:
+        if depth % MOST_NESTED == MOST_NESTED - 1:
+            return apart(functools.partial(_visit, *args, **options))
+        return _visit(*args, **options)
+    finally:
+        _depth.reset(token)
+
+
+def _visit(
     roots: dict[GraphNode, Any],
     targets: set[GraphNode] | None,
     retain_graph: bool,
     create_graph: bool,
-    collect_leaves: bool,
+    arrive: Callable[[Leaf, Any], None] | None = None,
 ) -> dict[GraphNode, Any]:
-    """Gradients by node: of all leaves reached, or of ``targets`` only."""
+    """The gradients of ``targets`` by node; ``arrive(leaf, g)`` gets those of all leaves."""
     useful = None if targets is None else _paths_to(targets, roots)
     pending: dict[int, Any] = {}
     by_time: dict[int, GraphNode] = {}
     queue: list[int] = []
     for root, g in roots.items():
-        if useful is None or root in useful:
-            pending[root.time], by_time[root.time] = g, root
-            queue.append(-root.time)
+        pending[root.time], by_time[root.time] = g, root
+        queue.append(-root.time)
     heapq.heapify(queue)
     found: dict[GraphNode, Any] = {}
     # Sums that this walk itself allocated, and may therefore add to in place.
@@ -174,26 +199,26 @@ def _walk(
                 g = _run_hooks(node, g)
             if targets is not None and node in targets:
                 found[node] = g
-            if type(node) is not Node:
-                if collect_leaves:
-                    found[node] = g
+            if isinstance(node, Leaf):
+                if arrive is not None:
+                    arrive(node, g)
                 continue
             if node.retain is not None:
                 _retain(node, g)
-            if node.saved is None:
-                raise RuntimeError(
-                    f"{node.op.name}: the graph was already walked and what it saved was freed; "
-                    f"pass retain_graph=True to the first backward() or grad() call"
-                )
             if useful is None:
                 wanted = tuple([p is not None for p in node.parents])
             else:
                 wanted = tuple([p in useful for p in node.parents])
                 if not any(wanted):
                     continue
+            if node.saved is None:
+                raise RuntimeError(
+                    f"{node.op.name}: the graph was already walked and what it saved was freed; "
+                    f"pass retain_graph=True to the first backward() or grad() call"
+                )
             gradients = node.op.pullback(node, g, wanted, create_graph)
             if not retain_graph and node.saved:
-                node.saved = None
+                _free(node)
             for i, gx in enumerate(gradients):
                 if gx is None or not wanted[i]:
                     continue
@@ -215,6 +240,17 @@ def _walk(
                         sums.add(at)
             del g, gradients
     return found
+
+
+def _free(node: Node) -> None:
+    """Let go of the tensors that a node keeps; what has none can be walked again."""
+    assert node.saved is not None
+    for value in node.saved.values():
+        if isinstance(value, FunctionCtx):
+            value.free()
+        elif type(value) not in (int, float, bool, type(None)):
+            node.saved = None
+            return
 
 
 def _total(a: Any, b: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, channels_last, check_images
 
@@ -165,7 +166,7 @@ class Mixup:
         self.alpha, self.classes = alpha, classes
 
     def __call__(self, images: Images, rng: Random, labels: Images) -> tuple[Images, Images]:
-        """Return blends of ``images`` (n, c, h, w) and float32 labels (n, classes).
+        """Return blends of ``images`` (n, c, h, w) and labels (n, classes), floats.
 
         ``labels`` are class numbers (n,), or rows of probabilities (n, classes) from another
         `Mixup`.
@@ -173,7 +174,7 @@ class Mixup:
         check_images("Mixup", images)
         n = len(images)
         soft = self._rows(labels)
-        share = np.asarray(rng.beta(self.alpha, self.alpha, (n,)), np.float32)  # (n,)
+        share = np.asarray(rng.beta(self.alpha, self.alpha, (n,)), soft.dtype)  # (n,)
         share = np.maximum(share, 1 - share)
         other = rng.integers(0, max(n, 1), (n,))
         work = np.float64 if images.dtype == np.float64 else np.float32
@@ -188,7 +189,7 @@ class Mixup:
 
     def _rows(self, labels: Images) -> Images:
         if labels.ndim == 2 and labels.shape[1] == self.classes:
-            return labels.astype(np.float32)
+            return labels.astype(get_default_dtype())
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError(
                 f"Mixup: `labels` must be class numbers (n,), got {labels.dtype} of shape "
@@ -199,7 +200,7 @@ class Mixup:
             raise ValueError(
                 f"Mixup: `labels` has {wrong[0]}, expected 0 to {self.classes - 1} (`classes`)"
             )
-        return np.eye(self.classes, dtype=np.float32)[labels]
+        return np.eye(self.classes, dtype=get_default_dtype())[labels]
 
     def __repr__(self) -> str:
         return f"Mixup({self.alpha}, classes={self.classes})"

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.functions import as_tensor, stack
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["collate_arrays", "default_collate", "rebuild", "to_tensors"]
 
 
-def rebuild(like: Any, items: Sequence[Any]) -> Any:
-    """Return ``items`` in a container of the same type as ``like`` (a list or a kind of tuple)."""
-    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+def rebuild(like: Any, items: Any) -> Any:
+    """Return ``items`` in a container of the same type as ``like``.
+
+    That is a mapping for a dict and a sequence for a list. Containers that change are copied first,
+    so that they keep what else they hold (a default factory, attributes); types that cannot be
+    copied, filled or made of items become a plain dict or list.
+    """
+    try:
+        if isinstance(like, MutableMapping):
+            whole = copy.copy(like)
+            for key, item in items.items():  # not update(), by which a Counter would add
+                whole[key] = item
+            return whole
+        if isinstance(like, MutableSequence):
+            listed = copy.copy(like)
+            for i, item in enumerate(items):
+                listed[i] = item
+            return listed
+        return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+    except TypeError:
+        return items
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def collate_arrays(samples: Sequence[Any]) -> Any:
-    """Stack samples as `default_collate`, into NumPy arrays instead of Tensors."""
+    """Stack samples as `default_collate`, into NumPy arrays instead of Tensors.
+
+    Those that require gradients become a Tensor all the same.
+    """
     first = samples[0]
     if isinstance(first, Tensor | np.ndarray):
-        arrays = [s._array if isinstance(s, Tensor) else np.asarray(s) for s in samples]
-        if any(a.shape != arrays[0].shape for a in arrays):
-            shapes = ", ".join(sorted({str(a.shape) for a in arrays}))
-            raise ValueError(
-                f"default_collate: samples of one batch have different shapes {shapes}; "
-                "make them equal or give the DataLoader a `collate_fn`"
-            )
-        return np.stack(arrays)
+        return _stacked(samples)
     if isinstance(first, np.generic | bool | float):
         return np.asarray(samples)
     if isinstance(first, int):
@@ -37,8 +56,8 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
     if isinstance(first, str | bytes):
         return list(samples)
     if isinstance(first, Mapping):
-        return {key: collate_arrays([s[key] for s in samples]) for key in first}
-    if isinstance(first, tuple | list):
+        return rebuild(first, {key: collate_arrays([s[key] for s in samples]) for key in first})
+    if _is_sequence(first):
         if any(len(s) != len(first) for s in samples):
             lengths = sorted({len(s) for s in samples})
             raise ValueError(f"default_collate: samples of one batch have {lengths} fields")
@@ -50,23 +69,49 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
     )
 
 
+def _stacked(samples: Sequence[Any]) -> Any:
+    tensors = [as_tensor(s) for s in samples]
+    shapes = {t.shape for t in tensors}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"default_collate: samples of one batch have different shapes "
+            f"{', '.join(sorted(map(str, shapes)))}; make them equal or give the DataLoader a "
+            f"`collate_fn`"
+        )
+    if len({t.dtype for t in tensors}) > 1 or any(t.requires_grad for t in tensors):
+        batch = stack(tensors)
+        return batch if batch.requires_grad else batch._array
+    return np.stack([t._array for t in tensors])
+
+
 def to_tensors(batch: Any) -> Any:
-    """Wrap every array of a nested batch in a Tensor that shares its memory."""
+    """Wrap every array of a nested batch in a Tensor that shares its memory.
+
+    A container without arrays stays the same object.
+    """
     if isinstance(batch, np.ndarray):
-        return from_numpy(batch)
+        return as_tensor(batch)
     if isinstance(batch, Mapping):
-        return {key: to_tensors(value) for key, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        return rebuild(batch, [to_tensors(value) for value in batch])
+        named = {key: to_tensors(value) for key, value in batch.items()}
+        return _replaced(batch, named, batch.values(), named.values())
+    if _is_sequence(batch):
+        items = [to_tensors(value) for value in batch]
+        return _replaced(batch, items, batch, items)
     return batch
+
+
+def _replaced(like: Any, items: Any, before: Iterable[Any], after: Iterable[Any]) -> Any:
+    same = all(new is old for new, old in zip(after, before, strict=True))
+    return like if same else rebuild(like, items)
 
 
 def default_collate(samples: Sequence[Any]) -> Any:
     """Stack a list of samples into one batch of Tensors, field by field.
 
     Arrays and Tensors are stacked, numbers become 1-d Tensors (as in PyTorch, Python integers
-    int64 and floats float64), strings a list; tuples, lists and mappings keep their structure.
-    The Tensors are new leaves: no gradient flows back into the samples.
+    int64 and floats float64), strings a list; tuples, lists, named tuples, mappings and other
+    sequences keep their structure and type. As in PyTorch, gradients flow back into samples that
+    require them.
 
     Raises
     ------

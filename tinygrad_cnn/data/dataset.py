@@ -18,7 +18,15 @@ from tinygrad_cnn.tensor import Tensor
 if TYPE_CHECKING:
     from tinygrad_cnn.data.transforms import Transform
 
-__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "fetch", "random_split"]
+__all__ = [
+    "ConcatDataset",
+    "Dataset",
+    "Subset",
+    "TensorDataset",
+    "batch_transform",
+    "fetch",
+    "random_split",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -29,8 +37,10 @@ class Dataset(Generic[T_co]):
     A data set may also define ``__getitems__(indices)``, to read many samples at once: it returns
     a list of samples, or a tuple of arrays that already are the batch (much the faster).
 
-    `DataLoader` also looks at two attributes: ``transform``, a batch transform for the first array
-    of each batch, and ``finish``, one more for a batch that is still uint8 after that.
+    A class that sets ``transforms_batches`` leaves two attributes to `DataLoader`: ``transform``, a
+    batch transform for the first array of each batch, and ``finish``, one more for a batch that is
+    still uint8 after that. Otherwise they are the data set's own business, which may use a
+    ``transform`` for its samples.
 
     >>> class Squares(Dataset[int]):
     ...     def __len__(self) -> int:
@@ -41,6 +51,7 @@ class Dataset(Generic[T_co]):
     4
     """
 
+    transforms_batches: bool = False
     transform: Transform | None = None
     finish: Transform | None = None
 
@@ -57,11 +68,26 @@ class Dataset(Generic[T_co]):
         return ConcatDataset([self, other])
 
 
+def batch_transform(dataset: Any, name: str) -> Any:
+    """The data set's ``transform`` or ``finish``, if it leaves them to the loader; else None."""
+    return getattr(dataset, name, None) if getattr(dataset, "transforms_batches", False) else None
+
+
 def fetch(dataset: Any, indices: Sequence[int]) -> Any:
     """Return the samples of ``indices``: a list, or a tuple of arrays that already is a batch."""
-    if hasattr(dataset, "__getitems__"):
+    if _reads_many(type(dataset)):
         return dataset.__getitems__(indices)
     return [dataset[int(i)] for i in indices]
+
+
+def _reads_many(kind: type) -> bool:
+    """Whether there is a ``__getitems__``, and no ``__getitem__`` nearer to the class."""
+    for cls in kind.__mro__:
+        if "__getitems__" in vars(cls):
+            return True
+        if "__getitem__" in vars(cls):
+            return False
+    return False
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -95,17 +121,22 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of ``dataset`` at ``indices``, with its ``transform`` until it is given another.
+    """The samples of ``dataset`` at ``indices``.
+
+    Its batch ``transform``, if the data set has one for the loader, is that one's until it is given
+    another.
 
     >>> Subset([10, 11, 12, 13], [3, 1])[0]
     13
     """
 
+    transforms_batches = True
+
     def __init__(self, dataset: Dataset[T_co] | Sequence[T_co], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
-        self.transform = getattr(dataset, "transform", None)
-        self.finish = getattr(dataset, "finish", None)
+        self.transform = batch_transform(dataset, "transform")
+        self.finish = batch_transform(dataset, "finish")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -119,11 +150,13 @@ class Subset(Dataset[T_co]):
 
 
 class ConcatDataset(Dataset[Any]):
-    """Data sets one after the other; ``transform`` is theirs where all have the same.
+    """Data sets one after the other; a batch ``transform`` is theirs where all have the same.
 
     >>> ConcatDataset([[1, 2], [3]])[2]
     3
     """
+
+    transforms_batches = True
 
     def __init__(self, datasets: Sequence[Dataset[Any] | Sequence[Any]]) -> None:
         self.datasets = list(datasets)
@@ -131,7 +164,7 @@ class ConcatDataset(Dataset[Any]):
             raise ValueError("ConcatDataset: `datasets` is empty")
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
         for name in ("transform", "finish"):
-            values = [getattr(d, name, None) for d in self.datasets]
+            values = [batch_transform(d, name) for d in self.datasets]
             if all(v is values[0] for v in values):
                 setattr(self, name, values[0])
 

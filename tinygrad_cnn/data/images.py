@@ -32,6 +32,7 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     [-2.0, 2.0]
     """
 
+    transforms_batches = True
     classes: Sequence[str]
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]

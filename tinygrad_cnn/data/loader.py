@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.data.collate import collate_arrays, rebuild, to_tensors
-from tinygrad_cnn.data.dataset import Dataset, fetch
+from tinygrad_cnn.data.dataset import Dataset, batch_transform, fetch
 from tinygrad_cnn.data.keyed import SampleRandom, keys
 from tinygrad_cnn.data.transforms import Images, Transform, channels_last
 from tinygrad_cnn.ops.random import Generator, default_generator
@@ -62,8 +62,8 @@ class DataLoader:
         where seeds are drawn.
     transform
         ``(images (n, c, h, w), rng) -> images`` for the first array of each batch, in
-        place of the data set's own ``transform``; ``rng`` is a `SampleRandom`. One that changes
-        labels, such as `Mixup`, gets the second array too.
+        place of the one that a data set with ``transforms_batches`` has; ``rng`` is a
+        `SampleRandom`. One that changes labels, such as `Mixup`, gets the second array too.
     collate_fn
         makes a batch of a list of samples, in place of `default_collate`.
 
@@ -190,10 +190,14 @@ class DataLoader:
             batch = fetch(self.dataset, indices)
             if isinstance(batch, list):
                 batch = collate_arrays(batch)
-        transform = self.transform or getattr(self.dataset, "transform", None)
-        finish = getattr(self.dataset, "finish", None)
+        transform = self.transform
+        if transform is None:
+            transform = batch_transform(self.dataset, "transform")
+        finish = batch_transform(self.dataset, "finish")
         several = isinstance(batch, tuple | list) and len(batch) > 0
         first, *rest = batch if several else [batch]
+        if isinstance(first, Tensor) and transform is None and finish is None:
+            return batch  # which may have a graph
         images = first._array if isinstance(first, Tensor) else first
         if not isinstance(images, np.ndarray):
             if transform is None:

@@ -3,7 +3,8 @@
 ``rng`` is a `numpy.random.Generator` or, in a `DataLoader`, a `SampleRandom`, whose numbers belong
 to the samples rather than to the order of drawing.
 
-All take bytes or floats and keep the dtype, except `Normalize` and `ToFloat`, which return float32.
+All take bytes or floats and keep the dtype, except `Normalize` and `ToFloat`, which return the
+default dtype, float32 unless `set_default_dtype` was called.
 None changes its input; results are NCHW arrays in channels-last memory, which convolution likes.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 
 __all__ = [
@@ -224,18 +226,18 @@ class RandomCrop:
 
 
 class ToFloat:
-    """Convert to float32, bytes to [0, 1].
+    """Convert to the default dtype (float32), bytes to [0, 1].
 
     >>> ToFloat()(np.full((1, 1, 1, 1), 51, np.uint8)).item()
     0.20000000298023224
     """
 
     def __call__(self, images: Images, rng: Random | None = None) -> Images:
-        """Return ``images`` (n, c, h, w) as float32."""
+        """Return ``images`` (n, c, h, w) as floats."""
         check_images("ToFloat", images)
-        out = channels_last(images).astype(np.float32)  # (n, h, w, c)
+        out = channels_last(images).astype(get_default_dtype())  # (n, h, w, c)
         if images.dtype == np.uint8:
-            out /= np.float32(255)
+            out /= 255
         return out.transpose(0, 3, 1, 2)
 
     def __repr__(self) -> str:
@@ -243,7 +245,9 @@ class ToFloat:
 
 
 class Normalize:
-    """Return ``(x - mean) / std`` by channel as float32; bytes are brought to [0, 1] first.
+    """Return ``(x - mean) / std`` by channel, in the default dtype (float32).
+
+    Bytes are brought to [0, 1] first.
 
     >>> Normalize([0.2], [0.1])(np.full((1, 1, 1, 1), 51, np.uint8)).item()
     0.0
@@ -270,10 +274,11 @@ class Normalize:
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         if images.dtype == np.uint8:
             mean, std = mean * 255, std * 255
-        out = channels_last(images).astype(np.float32).reshape(n * h, w * c)
+        dtype = get_default_dtype()
+        out = channels_last(images).astype(dtype).reshape(n * h, w * c)
         # Per row of pixels, not per pixel: NumPy is fast only where its inner loop is long.
-        out -= np.tile(mean.astype(np.float32), w)
-        out *= np.tile((1 / std).astype(np.float32), w)
+        out -= np.tile(mean.astype(dtype), w)
+        out *= np.tile((1 / std).astype(dtype), w)
         return out.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
     def __repr__(self) -> str:

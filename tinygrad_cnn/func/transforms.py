@@ -94,6 +94,7 @@ def _fresh(t: Tensor) -> Tensor:
     if t.current_node() is not None:
         return isolate(t)  # type: ignore[no-any-return]  # operations are typed Any
     new: Tensor = wrap(t._array, storage=t.storage)  # a change in place is noticed
+    t.storage.shared_by(t, new)
     new.want_gradient(True)
     return new
 

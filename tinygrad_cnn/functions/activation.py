@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.functions.convert import axis, floating, to_tensor, unary
+from tinygrad_cnn.functions.convert import axis, floating, numpy_names, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
-from tinygrad_cnn.functions.inplace import assign, check_writable, take_history
+from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
@@ -46,20 +46,25 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     x = to_tensor(input)
     if not inplace:
         return ops.relu(x)
+    with x.changing():
+        return _relu_in_place(x)
+
+
+def _relu_in_place(x: Tensor) -> Tensor:
     node = x.current_node()
     if type(x._value) is Lazy and not x._value.is_realized:  # nothing is there to write into yet
         x.storage.written("relu_")
         y = ops.relu(x)
         x._value, x._saved = y._value, None
-        take_history(x, y)
+        x.take_history(y)
         return x
-    check_writable(x, "relu_", node is not None)
+    x.check_writable("relu_", node is not None)
     values = x._written_by("relu_")
     np.maximum(values, 0, out=values)
     live = node is not None and is_recording()
     # The rule needs the result only, which x now holds: nothing else is allocated or copied.
     y = ops.relu.record(values, (x,), (values,), (node,), {}) if live else x
-    take_history(x, y)
+    x.take_history(y)
     return x
 
 
@@ -94,6 +99,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return ops.softplus(floating("softplus", to_tensor(input)), beta=beta, threshold=threshold)
 
 
+@numpy_names
 def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``.
 
@@ -105,6 +111,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x._value.ndim else x * 0 + 1
 
 
+@numpy_names
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.shaping import integers, movedim
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
@@ -34,8 +34,8 @@ def pad(
 ) -> Tensor:
     """``input`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
 
-    ``mode`` is ``"constant"`` (``value``, default 0; negative widths cut off), ``"reflect"``,
-    ``"replicate"`` or ``"circular"``.
+    ``mode`` is ``"constant"`` (``value``, default 0), ``"reflect"``, ``"replicate"`` or
+    ``"circular"``. Negative widths cut off.
 
     >>> import tinygrad_cnn as tg
     >>> tg.pad(tg.ones(2), (1, 2), value=7)
@@ -56,6 +56,8 @@ def pad(
         raise ValueError(
             f"pad: `mode` is {mode!r}, expected 'constant', 'reflect', 'replicate' or 'circular'"
         )
+    if value:
+        raise ValueError(f"pad: `value` is {value}, which only mode 'constant' takes")
     for d, (before, after) in enumerate(pairs):
         if before or after:
             index = _border_index(mode, x._value.shape[d], before, after)
@@ -76,16 +78,17 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
 
 
 def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any, Any]:
-    limit = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else -1}[mode]
-    if before > limit or after > limit:
-        raise ValueError(
-            f"pad: widths ({before}, {after}) are too large for mode {mode!r} and side {n}"
-        )
+    # What is cut off does not come back from the other side.
+    start, kept = max(0, -before), n + min(0, before) + min(0, after)
+    limit = {"reflect": n - 1, "circular": kept, "replicate": math.inf if n else -1}[mode]
+    least = 0 if mode == "circular" else 1
+    if max(before, after) > limit or n + before + after < least:
+        raise ValueError(f"pad: widths ({before}, {after}) do not fit mode {mode!r} and side {n}")
     place = np.arange(-before, n + after)
     if mode == "replicate":
         return np.clip(place, 0, n - 1)
     if mode == "circular":
-        return place % n
+        return start + (place - start) % kept
     folded = np.abs(place)
     return np.where(folded >= n, 2 * (n - 1) - folded, folded)
 
@@ -108,14 +111,11 @@ def _matrix(name: str, x: Any) -> Tensor:
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis (a copy)."""
+    """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis; shares memory."""
     x = _matrix("diagonal", input)
-    x = movedim(x, (dim1, dim2), (0, 1))
-    rows, columns = x._value.shape[:2]
-    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    i = np.arange(n)
-    picked = indexing.getitem(x, index=(i - min(offset, 0), i + max(offset, 0)))
-    return movedim(picked, 0, -1)
+    if axis("diagonal", dim1, x.ndim) == axis("diagonal", dim2, x.ndim):
+        raise ValueError(f"diagonal: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
+    return indexing.diagonal(movedim(x, (dim1, dim2), (-2, -1)), offset=offset)
 
 
 _diagonal = diagonal  # `diag` has a parameter of that name
@@ -125,7 +125,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     """A matrix with the vector ``input`` on its diagonal, or the diagonal of a matrix."""
     x = to_tensor(input)
     if x._value.ndim == 2:
-        return _diagonal(x, diagonal)
+        return _diagonal(x, diagonal).clone()
     if x._value.ndim != 1:
         raise ValueError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
     n = x._value.size + abs(diagonal)

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "array_of",
+    "as_native",
     "axes",
     "axis",
+    "dtype_of",
     "floating",
+    "is_dtype",
     "numpy_names",
+    "one_dtype",
     "only_cpu",
     "operand",
     "pair",
@@ -69,19 +73,55 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
             f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers or "
             f"real floats"
         )
+    wanted = dtype_of(source.dtype if dtype is None else dtype)
     with np.errstate(all="ignore"):
-        out = np.array(source, dtype=dtype, order="K")
-    return check_dtype(out)
+        return np.array(source, dtype=wanted, order="K")
 
 
-def check_dtype(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """``array`` itself; TypeError if tensors cannot have its dtype."""
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+def is_dtype(value: Any) -> bool:
+    """Whether NumPy takes ``value`` for a dtype."""
+    try:
+        np.dtype(value)
+    except TypeError:
+        return False
+    return True
+
+
+def dtype_of(dtype: Any, name: str = "tensor") -> np.dtype[Any]:
+    """The dtype, in native byte order, that a user's ``dtype`` means; the default one for None.
+
+    Raises
+    ------
+    TypeError
+        It is no dtype, or one that tensors cannot have.
+    """
+    if dtype is None:
+        return promotion.get_default_dtype()
+    if not is_dtype(dtype):
+        raise TypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "biuf" or wanted.itemsize > 8:
         raise TypeError(
-            f"tensor: dtype {array.dtype} is not supported (bool, integers, float16, float32 and "
-            f"float64 are)"
+            f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, float16, "
+            f"float32 and float64 are)"
         )
-    return array
+    return wanted if wanted.isnative else wanted.newbyteorder("=")
+
+
+def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``array`` itself, or a copy if its bytes lie as a tensor's cannot.
+
+    Those of another byte order do, and those that are not aligned, such as a field of a structure.
+
+    Raises
+    ------
+    TypeError
+        Tensors cannot have its dtype.
+    """
+    dtype = dtype_of(array.dtype)
+    if dtype is array.dtype and array.flags.aligned:
+        return array
+    return np.array(array, dtype=dtype, order="K")
 
 
 def _first(data: Any) -> Any:
@@ -112,19 +152,46 @@ def to_tensor(x: Any, dtype: Any = None) -> Tensor:
     return shared(x) if isinstance(x, np.ndarray) else wrap(array_of(x, dtype))
 
 
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether ``shape`` can be stretched to ``target``."""
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
+
+
+def own(result: Any, *inputs: Any) -> Any:
+    """``result``, which looks into memory that was made for it: to its owner it is no view.
+
+    A copy, where it looks into one of the ``inputs``.
+    """
+    if any(result.storage is x.storage for x in inputs):
+        return result.clone()
+    result.view_of = None
+    return result
+
+
 def shared(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor in the memory of a user's array, who may write to it at any time."""
-    out = wrap(check_dtype(array))
+    """A tensor in the memory of a user's array, who may write to it at any time.
+
+    The memory is another one if the array `as_native` is a copy.
+    """
+    out = wrap(as_native(array))
     out.storage.expose()
     return out
 
 
 def operand(x: Any) -> Any:
-    """``x`` as an operation takes it: a tensor, an array, or a Python number."""
-    if isinstance(x, (Variable, *_NUMBERS)):
+    """``x`` as an operation takes it: a tensor, an array, or a Python number.
+
+    As in PyTorch, a NumPy scalar is a number: its dtype does not count.
+    """
+    if isinstance(x, Variable):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, _NUMBERS):
         return x
     if isinstance(x, np.ndarray):
-        return check_dtype(x)
+        return as_native(x)
     return array_of(x)
 
 
@@ -146,6 +213,19 @@ def floating(name: str, x: Tensor) -> Tensor:
             f"{name}: `input` is {x.dtype}, expected a floating dtype (x.float() makes one)"
         )
     return x
+
+
+def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
+    """Raise TypeError unless the tensors ``others`` have the dtype of ``x``.
+
+    As PyTorch, functions of weights convert nothing silently.
+    """
+    for argument, other in others.items():
+        if other is not None and other._value.dtype != x._value.dtype:
+            raise TypeError(
+                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
+                f"convert one of them, for instance x.to({argument}.dtype)"
+            )
 
 
 def several(name: str, tensors: Any) -> list[Tensor]:

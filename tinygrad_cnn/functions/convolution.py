@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.functions.borders import pad
-from tinygrad_cnn.functions.convert import pair, to_tensor
-from tinygrad_cnn.functions.linear_algebra import _one_dtype
+from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
 from tinygrad_cnn.ops import conv as ops
 from tinygrad_cnn.ops import pool as pooling
@@ -74,7 +73,7 @@ def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tup
     bias = None if bias is None else to_tensor(bias)
     if weight._value.ndim != rank:
         raise ValueError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
-    _one_dtype(name, x, weight, bias)
+    one_dtype(name, x, weight=weight, bias=bias)
     return weight, bias
 
 
@@ -131,7 +130,7 @@ def conv2d(
         dilation=spread,
         groups=groups,
     )
-    return squeeze(out, 0) if single else out
+    return own(squeeze(out, 0)) if single else out
 
 
 def conv1d(
@@ -158,8 +157,8 @@ def conv1d(
         dilation=(1, d),
         groups=groups,
     )
-    out = squeeze(out, 2)
-    return squeeze(out, 0) if single else out
+    out = own(squeeze(out, 2))
+    return own(squeeze(out, 0)) if single else out
 
 
 def _border_1d(padding: Any, k: int, stride: int, dilation: int) -> Border:
@@ -226,7 +225,7 @@ def conv_transpose2d(
         if bias._value.shape != (f,):
             raise ValueError(f"conv_transpose2d: `bias` has shape {bias.shape}, expected ({f},)")
         out = out + reshape(bias, (f, 1, 1))
-    return squeeze(out, 0) if single else out
+    return own(squeeze(out, 0)) if single else out
 
 
 def conv_transpose1d(
@@ -253,8 +252,8 @@ def conv_transpose1d(
         groups,
         (1, *pair(name, "dilation", dilation, 1)),
     )
-    out = squeeze(out, 2)
-    return squeeze(out, 0) if single else out
+    out = own(squeeze(out, 2))
+    return own(squeeze(out, 0)) if single else out
 
 
 # ---- pooling -------------------------------------------------------------------------------
@@ -291,7 +290,7 @@ def max_pool2d(
         "ceil_mode": bool(ceil_mode),
     }
     out = pooling.max_pool2d(x, **params)
-    result = squeeze(out, 0) if single else out
+    result = own(squeeze(out, 0)) if single else out
     if not return_indices:
         return result
     _, chosen = kernels.max_pool2d(x._array, **params)
@@ -328,7 +327,7 @@ def avg_pool2d(
         count_include_pad=bool(count_include_pad),
         divisor_override=divisor_override,
     )
-    return squeeze(out, 0) if single else out
+    return own(squeeze(out, 0)) if single else out
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
@@ -340,4 +339,4 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     wanted = tuple(n if s is None else s for s, n in zip(given, sides, strict=True))
     size = pair("adaptive_avg_pool2d", "output_size", wanted)
     out = pooling.adaptive_avg_pool2d(x, output_size=size)
-    return squeeze(out, 0) if single else out
+    return own(squeeze(out, 0)) if single else out

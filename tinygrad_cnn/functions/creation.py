@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions.convert import (
     array_of,
-    check_dtype,
+    as_native,
+    dtype_of,
     only_cpu,
+    operand,
     shared,
     size_of,
     to_tensor,
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = [
     "arange",
     "as_tensor",
-    "dtype_of",
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -106,22 +109,55 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype)
 
 
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor in the memory of another library's array, handed over by DLPack.
+
+    >>> import tinygrad_cnn as tg
+    >>> array = np.zeros(2, np.float32)
+    >>> tg.from_dlpack(array).fill_(1)
+    tensor([1., 1.])
+    >>> array
+    array([1., 1.], dtype=float32)
+    """
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: `ext_tensor` is a {type(ext_tensor).__name__}, expected an array with "
+            f"__dlpack__"
+        )
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares its memory with ``ndarray``."""
+    """A tensor that shares its memory with ``ndarray``.
+
+    Raises
+    ------
+    TypeError
+        ``ndarray`` is no array, or one of a dtype that tensors cannot have.
+    ValueError
+        Its bytes are swapped or not aligned: use `tensor`, which copies.
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
+    if as_native(ndarray) is not ndarray:
+        raise ValueError(
+            f"from_numpy: `ndarray` (dtype {ndarray.dtype.str}) has swapped or unaligned bytes, "
+            f"which a tensor cannot share; use tensor() for a copy"
+        )
     return shared(ndarray)
 
 
-def dtype_of(dtype: Any) -> np.dtype[Any]:
-    if dtype is None:
-        return promotion.get_default_dtype()
-    try:
-        return check_dtype(np.empty(0, dtype)).dtype
-    except TypeError as error:
-        raise TypeError(f"dtype: got {dtype!r}, expected one such as float32 ({error})") from None
+def _of_size(
+    name: str,
+    fill: Callable[..., np.ndarray[Any, Any]],
+    size: tuple[int, ...],
+    dtype: Any,
+    requires_grad: bool,
+    device: Any,
+) -> Tensor:
+    return make(name, fill(size, dtype_of(dtype, name)), requires_grad, device)
 
 
 def zeros(
@@ -132,9 +168,7 @@ def zeros(
     device: Any = None,
 ) -> Tensor:
     """Zeros of a shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return make(
-        "zeros", np.zeros(size_of("zeros", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("zeros", np.zeros, size_of("zeros", sizes, size), dtype, requires_grad, device)
 
 
 def ones(
@@ -145,9 +179,7 @@ def ones(
     device: Any = None,
 ) -> Tensor:
     """Ones of a shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return make(
-        "ones", np.ones(size_of("ones", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("ones", np.ones, size_of("ones", sizes, size), dtype, requires_grad, device)
 
 
 def empty(
@@ -158,9 +190,7 @@ def empty(
     device: Any = None,
 ) -> Tensor:
     """A tensor of a shape whose values are whatever the memory holds."""
-    return make(
-        "empty", np.empty(size_of("empty", sizes, size), dtype_of(dtype)), requires_grad, device
-    )
+    return _of_size("empty", np.empty, size_of("empty", sizes, size), dtype, requires_grad, device)
 
 
 def full(
@@ -173,50 +203,43 @@ def full(
 ) -> Tensor:
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
-    value = array_of(fill_value, dtype)
+    value = array_of(operand(fill_value), dtype)
     return make(
         "full", np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad, device
     )
 
 
-def _like(dtype: Any) -> Any:
-    return None if dtype is None else dtype_of(dtype)
+def _like(
+    name: str,
+    fill: Callable[..., np.ndarray[Any, Any]],
+    input: Any,
+    dtype: Any,
+    requires_grad: bool,
+    device: Any,
+) -> Tensor:
+    wanted = None if dtype is None else dtype_of(dtype, name)
+    return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
 
 
 def zeros_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return make(
-        "zeros_like",
-        np.zeros_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
 
 
 def ones_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return make(
-        "ones_like",
-        np.ones_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
 
 
 def empty_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return make(
-        "empty_like",
-        np.empty_like(to_tensor(input)._array, dtype=_like(dtype)),
-        requires_grad,
-        device,
-    )
+    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
 
 
 def full_like(
@@ -229,7 +252,7 @@ def full_like(
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
     like = to_tensor(input)._array
-    wanted = like.dtype if dtype is None else dtype_of(dtype)
+    wanted = like.dtype if dtype is None else dtype_of(dtype, "full_like")
     full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
     return make("full_like", full, requires_grad, device)
 
@@ -251,25 +274,37 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    values = [v._array.item() if isinstance(v, Variable) else v for v in (start, end, step)]
-    if dtype is None and any(isinstance(v, (float, np.floating)) for v in values):
+    values = [v.item() if hasattr(v, "item") else v for v in (start, end, step)]
+    if dtype is None and any(isinstance(v, float) for v in values):
         dtype = promotion.get_default_dtype()
     first, last, by = values
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ValueError(f"arange: from {first} to {last} by steps of {by} is endless")
-    if dtype is not None and np.dtype(dtype).kind in "iu":
+    dtype = None if dtype is None else dtype_of(dtype, "arange")
+    if dtype is not None and dtype.kind in "iu":
         values = [int(v) for v in values]
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
-def _ends(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any, int]:
+def _evenly(
+    name: str, start: Any, end: Any, steps: int, dtype: Any, function: Callable[[Any], Any]
+) -> np.ndarray[Any, Any]:
+    """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
+    the ends are cut off first and the results then.
+    """
     ends = [to_tensor(v, np.float64)._array for v in (start, end)]
     if any(v.ndim for v in ends) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    return ends[0], ends[1], int(steps)
+    first, last = (v.item() if dtype.kind == "f" else int(v.item()) for v in ends)
+    i = np.arange(steps)
+    step = (last - first) / max(steps - 1, 1)
+    low = i < max(steps // 2, int(steps == 1))
+    places = np.where(low, first + step * i, last - step * (steps - 1 - i))
+    with np.errstate(all="ignore"):
+        return np.asarray(function(places)).astype(dtype)
 
 
 def linspace(
@@ -284,7 +319,7 @@ def linspace(
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     return make(
         "linspace",
-        np.linspace(*_ends("linspace", start, end, steps)).astype(dtype_of(dtype)),
+        _evenly("linspace", start, end, steps, dtype_of(dtype, "linspace"), lambda x: x),
         requires_grad,
         device,
     )
@@ -301,12 +336,9 @@ def logspace(
     device: Any = None,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
-    return make(
-        "logspace",
-        np.logspace(*_ends("logspace", start, end, steps), base=base).astype(dtype_of(dtype)),
-        requires_grad,
-        device,
-    )
+    kind = dtype_of(dtype, "logspace")
+    values = _evenly("logspace", start, end, steps, kind, lambda x: np.power(base, x))
+    return make("logspace", values, requires_grad, device)
 
 
 def eye(
@@ -319,4 +351,4 @@ def eye(
 ) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
     size_of("eye", (n,) if m is None else (n, m))
-    return make("eye", np.eye(n, m, dtype=dtype_of(dtype)), requires_grad, device)
+    return make("eye", np.eye(n, m, dtype=dtype_of(dtype, "eye")), requires_grad, device)

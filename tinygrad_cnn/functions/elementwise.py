@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
@@ -112,8 +112,16 @@ def _two(x: Any, other: Any) -> tuple[Any, Any]:
     return a, b
 
 
-def _times(x: Any, alpha: float) -> Any:
-    return x * alpha if isinstance(x, (bool, int, float)) else ops.mul(x, alpha)
+def _times(name: str, a: Any, b: Any, alpha: Any) -> Any:
+    """``b * alpha``, where a sum with ``a`` is to have the dtype that it has without alpha."""
+    alpha = operand(alpha)
+    if alpha == 1:
+        return b
+    dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
+    if dtype.kind != "f" and isinstance(alpha, float):
+        raise TypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
+    scaled = b * alpha if isinstance(b, (bool, int, float)) else ops.mul(b, alpha)
+    return to(scaled, dtype) if dtype.kind == "b" else scaled
 
 
 def _bool_kind(v: Any) -> bool:
@@ -130,7 +138,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     tensor([21., 42.])
     """
     a, b = _two(input, other)
-    return ops.add(a, b if alpha == 1 else _times(b, alpha))
+    return ops.add(a, _times("add", a, b, alpha))
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
@@ -138,7 +146,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     a, b = _two(input, other)
     if _bool_kind(a) or _bool_kind(b):
         raise TypeError("sub: an operand is bool; use ^ or logical_not()")
-    return ops.sub(a, b if alpha == 1 else _times(b, alpha))
+    return ops.sub(a, _times("sub", a, b, alpha))
 
 
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
@@ -198,6 +206,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     >>> tg.pow(tg.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
     """
+    exponent = operand(exponent)
     if isinstance(exponent, (bool, int, float)) and not isinstance(input, (bool, int, float)):
         base = to_tensor(input)
         kind = base._value.dtype.kind
@@ -365,12 +374,7 @@ def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
     if dtype is None or (isinstance(dtype, str) and dtype == "cpu"):
         x = to_tensor(input)
         return clone(x) if copy else x
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"to: `dtype` is {dtype!r}, expected a dtype such as float32") from None
-    if wanted.kind not in "biuf" or wanted.itemsize > 8:
-        raise TypeError(f"to: `dtype` is {wanted}, expected bool, an integer or a float dtype")
+    wanted = dtype_of(dtype, "to")
     x = to_tensor(input, wanted)
     if wanted == x._value.dtype:
         return clone(x) if copy else x

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
-from tinygrad_cnn.functions.inplace import check_writable, take_history
+from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
+from tinygrad_cnn.functions.subscript import array_part, parse
 from tinygrad_cnn.ops import index as ops
 
 if TYPE_CHECKING:
@@ -40,50 +40,18 @@ __all__ = [
     "take_along_dim",
 ]
 
-_PLAIN = (int, slice, type(None), type(Ellipsis))
-
-
-def _plain_index(index: Any) -> Any:
-    """An index as NumPy takes it: tensors and lists become arrays that nobody else can change."""
-    if type(index) is tuple:
-        return tuple([p if type(p) in _PLAIN else _part(p) for p in index])
-    return index if type(index) in _PLAIN else _part(index)
-
-
-def _part(p: Any) -> Any:
-    if isinstance(p, Variable):
-        p = p._array
-    if isinstance(p, (list, tuple)):
-        p = np.array([_part(q) if not isinstance(q, (int, bool)) else q for q in p])
-        if not p.size:
-            p = p.astype(np.int64)
-    if isinstance(p, np.ndarray):
-        if p.dtype.kind not in "biu":
-            raise IndexError(
-                f"index: a tensor of dtype {p.dtype} is no index, expected integers or bools"
-            )
-        if p.dtype == np.uint8:
-            raise IndexError("index: a uint8 tensor is ambiguous, use bool for a mask or int64")
-        return p.copy() if p.ndim else p.item()
-    if isinstance(p, np.integer):
-        return int(p)
-    if isinstance(p, np.bool_):
-        return bool(p)
-    if isinstance(p, slice):
-        return slice(
-            *(v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
-        )
-    return p
-
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """``x[index]``: basic, integer, boolean and mixed indexing.
+    """``x[index]``, read as PyTorch does: numbers, slices, ``...`` and None first, then arrays.
 
-    Basic indexing (integers, slices, ``...``, None) shares memory with ``x``.
+    Without arrays (tensors, lists, masks) in the index the result shares memory with ``x``.
     """
     x = to_tensor(x)
     try:
-        return ops.getitem(x, index=_plain_index(index))
+        first, second = parse(index, x.shape)
+        if second is None:
+            return ops.getitem(x, index=... if first is None else first)
+        return ops.getitem(x if first is None else ops.getitem(x, index=first), index=second)
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
 
@@ -98,37 +66,26 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
     Where an index repeats, the last value written stays, and only it gets a gradient.
     """
+    if index is False:  # nothing is written, and PyTorch does not look at the value either
+        return
     try:
-        index = _plain_index(index)
+        first, second = parse(index, x.shape)
+        if second is not None and first is not None:
+            x, first = ops.getitem(x, index=first), None
+        index = ... if first is second is None else second if first is None else first
         target_shape = np.shape(x._array[index])
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
-    source = to(value, x._value.dtype)
-    node, from_ = x.current_node(), source.current_node()
-    check_writable(x, "x[i] = v", from_ is not None)
-    written: Any = source._array
-    if np.shares_memory(written, x._array) if written.ndim else False:
-        written = written.copy()
-    while written.ndim > len(target_shape) and written.shape[0] == 1:  # as PyTorch allows
+    source = to(value, x.dtype)
+    while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
-        written = written[0]
-    try:
-        x._written_by("x[i] = v")[index] = written
-    except ValueError:
+    if not broadcasts(source.shape, target_shape):
         raise ValueError(
             f"x[i] = v: v has shape {source.shape}, which does not broadcast to "
             f"{target_shape}, the shape of x[i] (x {x.shape})"
-        ) from None
-    if is_recording() and (node is not None or from_ is not None):
-        out = ops.put.record(
-            x._array,
-            (x, source),
-            (x._array, source._array),
-            (node, source.node),
-            {"index": index},
-            {},
         )
-        take_history(x, out)
+    with x.changing():
+        write(x, index, source, "x[i] = v")
 
 
 def _index_tensor(name: str, index: Any) -> Tensor:
@@ -154,6 +111,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     _in_range(name, index._array, a[d] if a else 1)
 
 
+@numpy_names
 def gather(input: Any, dim: int, index: Any) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
 
@@ -164,18 +122,26 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     """
     x, index = to_tensor(input), _index_tensor("gather", index)
     d = axis("gather", dim, x._value.ndim)
+    if not index.numel():  # as in PyTorch, of any number of axes
+        return own(reshape(reshape(x, -1)[:0].clone(), index.shape))
     if not x._value.ndim and index._value.ndim < 2:
-        return reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape)
+        return own(reshape(gather(reshape(x, 1), 0, reshape(index, -1)), index._value.shape))
     _gather_shapes("gather", x, index, d)
     return ops.gather(x, index, dim=d)
 
 
+@numpy_names
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x._value.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_dim: `indices` has shape {indices.shape}, expected {x.ndim} axes as "
+            f"`input` {x.shape}"
+        )
     if indices._value.size and indices._array.min() < 0:  # counted from the end
         indices = wrap(
             np.where(indices._array < 0, indices._array + x._value.shape[d], indices._array)
@@ -208,16 +174,18 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     return source
 
 
+@numpy_names
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
     d = axis("scatter_add", dim, x._value.ndim)
     if not x._value.ndim:
-        return reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ())
+        return own(reshape(scatter_add(reshape(x, 1), 0, reshape(index, -1), src), ()))
     _gather_shapes("scatter_add", x, index, d)
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
 
+@numpy_names
 def scatter(
     input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
 ) -> Tensor:
@@ -225,12 +193,13 @@ def scatter(
     x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x._value.ndim)
     if not x._value.ndim:
-        return reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ())
+        return own(reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ()))
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x._value.dtype)
     return ops.scatter(x, index, source, dim=d)
 
 
+@numpy_names
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
@@ -243,11 +212,16 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return ops.index_select(x, index.reshape(-1), dim=d)
 
 
+@numpy_names
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
-    if not x._value.ndim:
-        raise ValueError("index_add: `input` has no dimensions, so it has no slices")
+    if not x.ndim:  # one slice: itself
+        axis("index_add", dim, 0)
+        source = to_tensor(source)
+        if source.ndim:
+            raise ValueError(f"index_add: `source` has shape {source.shape}, expected ()")
+        return own(index_add(reshape(x, 1), 0, index, reshape(source, 1), alpha=alpha)[0])
     d = axis("index_add", dim, x._value.ndim)
     source = to(source, x._value.dtype)
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
@@ -288,6 +262,11 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
             [1, 0, 0]])
     """
     labels = _index_tensor("one_hot", tensor)._array
+    if num_classes < 1 and not labels.size:
+        raise ValueError(
+            f"one_hot: `num_classes` is {num_classes}, and no label in `tensor` {labels.shape} "
+            f"says how many there are"
+        )
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
     _in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
@@ -303,8 +282,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     """
     x = to_tensor(input)
     values = to(values, x._value.dtype)
-    index = _plain_index(tuple(indices))
     try:
+        index = tuple([p if isinstance(p, slice) else array_part(p) for p in indices])
         shape = np.shape(x._array[index])
         if accumulate:
             return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x._value.shape))
@@ -315,23 +294,33 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
-    if not x._value.ndim:
-        raise ValueError(f"{name}: `input` has no dimensions, so it has no slices")
     d = axis(name, dim, x._value.ndim)
     _in_range(name, index._array, x._value.shape[d])
     return (slice(None),) * d + (index._array,)
 
 
+@numpy_names
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
+    if not x.ndim:  # one slice: itself
+        axis("index_fill", dim, 0)
+        return own(index_fill(reshape(x, 1), 0, index, value)[0])
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
+@numpy_names
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
     x = to_tensor(input)
-    return index_put(x, _along_axis("index_copy", x, dim, index), source)
+    if not x.ndim:
+        axis("index_copy", dim, 0)
+        return own(index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0])
+    places, source = _along_axis("index_copy", x, dim, index), to_tensor(source)
+    shape = np.shape(x._array[places])
+    if source.shape != shape:
+        raise ValueError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
+    return index_put(x, places, source)
 
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:

@@ -15,7 +15,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.functions import inplace
-from tinygrad_cnn.functions.convert import operand, to_tensor
+from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.inplace import in_place
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
@@ -30,10 +30,20 @@ class InPlaceMethods(Variable):
 
     __slots__ = ()
 
-    def _update(self, by: str, result: Callable[..., Any], ufunc: Any, other: Any) -> Tensor:
+    def _update(
+        self, by: str, result: Callable[..., Any], ufunc: Any, other: Any, alpha: Any = 1
+    ) -> Tensor:
         """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
+        with self.changing():
+            return self._updated(by, result, ufunc, other, alpha)
+
+    def _updated(
+        self, by: str, result: Callable[..., Any], ufunc: Any, other: Any, alpha: Any
+    ) -> Tensor:
         b = operand(other)
         b = to_tensor(b) if isinstance(b, np.ndarray) else b
+        if alpha != 1:
+            return inplace.assign(self, result(self, b, alpha=alpha), by)
         live = is_recording() and (
             self.current_node() is not None
             or (isinstance(b, Variable) and b.current_node() is not None)
@@ -42,27 +52,24 @@ class InPlaceMethods(Variable):
         same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
         if live or not same or self._value.dtype.kind != "f" or isinstance(b, builtins.bool):
             return inplace.assign(self, result(self, b), by)
-        inplace.check_writable(self, by, False)
-        values = self._written_by(by)
-        try:
-            with np.errstate(all="ignore"):
-                ufunc(values, array, out=values)
-        except ValueError:
+        self.check_writable(by, False)
+        if not broadcasts(np.shape(array), self.shape):
             raise RuntimeError(
                 f"{by}: shapes {self.shape} and {np.shape(array)} do not give "
                 f"{self.shape}, in which the result must fit in place"
-            ) from None
+            )
+        values = self._written_by(by)
+        with np.errstate(all="ignore"):
+            ufunc(values, array, out=values)
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
         """``self += alpha * other``."""
-        return self._update("add_", f.add, np.add, other if alpha == 1 else f.mul(other, alpha))
+        return self._update("add_", f.add, np.add, other, alpha)
 
     def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
         """``self -= alpha * other``."""
-        return self._update(
-            "sub_", f.sub, np.subtract, other if alpha == 1 else f.mul(other, alpha)
-        )
+        return self._update("sub_", f.sub, np.subtract, other, alpha)
 
     def mul_(self, other: Any) -> Tensor:
         """``self *= other``."""
@@ -129,7 +136,13 @@ class InPlaceMethods(Variable):
 
     def copy_(self, src: Any) -> Tensor:
         """Write ``src``, broadcast and cast, into this tensor."""
-        return inplace.assign(self, f.to(src, self._value.dtype).expand(self._value.shape), "copy_")
+        source = f.to(src, self._value.dtype)
+        if not broadcasts(source.shape, self.shape):
+            raise RuntimeError(
+                f"copy_: `src` has shape {source.shape}, which does not broadcast to {self.shape}"
+            )
+        with self.changing():
+            return inplace.write(self, ..., source, "copy_")
 
     def fill_(self, value: Any) -> Tensor:
         """Write one number everywhere."""

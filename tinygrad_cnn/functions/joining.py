@@ -50,11 +50,14 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
         raise ValueError("cat: `tensors` is empty, expected at least one")
     dtype = promotion.common_dtype([x._array for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
-        xs = [x for x in xs if x._value.shape != (0,)] or xs[:1]
-    first = xs[0]._array
+        first = next((x for x in xs if x.shape != (0,)), xs[0])._value
+    else:
+        first = xs[0]._value
     if not first.ndim:
         raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
     d = axis("cat", dim, first.ndim)
+    nothing = (*first.shape[:d], 0, *first.shape[d + 1 :])
+    xs = [reshape(x, nothing) if x.shape == (0,) else x for x in xs]
     for i, x in enumerate(xs):
         shape = x._value.shape
         if (
@@ -101,6 +104,7 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
     return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
 
 
+@numpy_names
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -117,6 +121,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
 
 
+@numpy_names
 def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
     x = to_tensor(input)
@@ -146,9 +151,19 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
                 f"split: sections {sections} do not add up to {n}, the side of axis {d}"
             )
     starts = np.cumsum([0, *sections])
-    return tuple(narrow(x, d, int(s), k) for s, k in zip(starts, sections, strict=False))
+    parts = zip(starts, sections, strict=False)
+    return _together("split", [narrow(x, d, int(s), k) for s, k in parts])
 
 
+def _together(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views that one call returns: as in PyTorch none of them can be changed in place."""
+    for v in views:
+        if v.view_of is not None:
+            v.view_of.several = name
+    return tuple(views)
+
+
+@numpy_names
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
     x = to_tensor(input)
@@ -158,14 +173,14 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
+@numpy_names
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)
     if not x._value.ndim:
         raise ValueError("unbind: `input` has no dimensions to take apart")
-    return tuple(
-        select(x, dim, i) for i in range(x._value.shape[axis("unbind", dim, x._value.ndim)])
-    )
+    n = x._value.shape[axis("unbind", dim, x._value.ndim)]
+    return _together("unbind", [select(x, dim, i) for i in range(n)])
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.functions.borders import diagonal
-from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
@@ -54,7 +54,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     ):  # one large product instead of a batch of small ones
         lead = a._value.shape[:-1]
         flat = ops.matmul(reshape(a, (int(np.prod(lead)), a._value.shape[-1])), b)
-        out = reshape(flat, (*lead, b._value.shape[-1]))
+        out = own(reshape(flat, (*lead, b._value.shape[-1])))
     else:
         out = ops.matmul(a, b)
     if row or column:
@@ -63,7 +63,7 @@ def matmul(input: Any, other: Any) -> Tensor:
             del shape[-1]
         if row:
             del shape[-1 if column else -2]
-        out = reshape(out, shape)
+        out = own(reshape(out, shape))
     return out
 
 
@@ -125,22 +125,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
             f"linear: `input` has shape {x.shape} and `weight` {weight.shape}, "
             f"expected (..., in) and (out, in)"
         )
-    _one_dtype("linear", x, weight, bias)
+    one_dtype("linear", x, weight=weight, bias=bias)
     if x._value.ndim == 2:
         return ops.linear(x, weight, bias)
     lead = x._value.shape[:-1]
     flat = reshape(x, (int(np.prod(lead)), x._value.shape[-1]))
-    return reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0]))
-
-
-def _one_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """As PyTorch, these functions convert nothing silently."""
-    for argument, other in (("weight", weight), ("bias", bias)):
-        if other is not None and other._value.dtype != x.dtype:
-            raise TypeError(
-                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
-                f"convert one of them, for instance x.to({argument}.dtype)"
-            )
+    return own(reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0])))
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
@@ -162,10 +152,14 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
             axis("tensordot", d, b._value.ndim)
             for d in ([second] if isinstance(second, int) else second)
         ]
-    if [a._value.shape[d] for d in of_a] != [b._value.shape[d] for d in of_b]:
+    sides = [(a.shape[p], b.shape[q]) for p, q in zip(of_a, of_b, strict=False)]
+    if len(of_a) != len(of_b) or any(m != n and 1 not in (m, n) for m, n in sides):
         raise ValueError(
             f"tensordot: axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length"
         )
+    for p, q, (m, n) in zip(of_a, of_b, sides, strict=True):  # an axis of length 1 is stretched
+        if m != n:
+            a, b = (a, b.sum(q, keepdim=True)) if m == 1 else (a.sum(p, keepdim=True), b)
     keep_a = [d for d in range(a._value.ndim) if d not in of_a]
     keep_b = [d for d in range(b._value.ndim) if d not in of_b]
     k = int(np.prod([a._value.shape[d] for d in of_a]))
@@ -173,19 +167,24 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     shape_b = tuple(b._value.shape[d] for d in keep_b)
     left = reshape(permute(a, (*keep_a, *of_a)), (int(np.prod(shape_a)), k))
     right = reshape(permute(b, (*of_b, *keep_b)), (k, int(np.prod(shape_b))))
-    return reshape(ops.matmul(left, right), (*shape_a, *shape_b))
+    return own(reshape(ops.matmul(left, right), (*shape_a, *shape_b)))
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's sum, such as ``"bij,bjk->bik"``, with ``...`` and repeated indices.
+
+    Indices may also come as lists of numbers from 0 to 51 (and `Ellipsis`) behind the operands:
+    ``einsum(x, [0, 1], y, [1, 2], [0, 2])``.
 
     >>> import tinygrad_cnn as tg
     >>> tg.einsum("ii->", tg.eye(3))
     tensor(3.)
     """
+    if not isinstance(equation, str):
+        equation, operands = _written_out((equation, *operands))
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     xs = [to_tensor(x) for x in operands]
@@ -211,6 +210,30 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         terms[i] = term
         flat.append(x)
     return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
+
+
+def _written_out(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of ``x, [0, 1], y, [1, 2], [0, 2]``; the last list is optional.
+
+    Numbers become letters in their order, by which PyTorch orders an output that is left out.
+    """
+    letters = _LETTERS[26:] + _LETTERS[:26]
+
+    def term(indices: Any) -> str:
+        if not isinstance(indices, (tuple, list)):
+            raise TypeError(f"einsum: got {indices!r}, expected a list of indices")
+        out = ""
+        for i in indices:
+            if i is not Ellipsis and not (isinstance(i, (int, np.integer)) and 0 <= i < 52):
+                raise ValueError(f"einsum: index {i!r} is no number from 0 to 51")
+            out += "..." if i is Ellipsis else letters[i]
+        return out
+
+    pairs = len(args) // 2 * 2
+    equation = ",".join(term(indices) for indices in args[1:pairs:2])
+    if len(args) > pairs:
+        equation += f"->{term(args[-1])}"
+    return equation, args[:pairs:2]
 
 
 def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import to_tensor
-from tinygrad_cnn.functions.elementwise import abs, add, mul, square, sub, to, where
+from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
 from tinygrad_cnn.functions.reduction import mean, sum
+from tinygrad_cnn.functions.shaping import broadcast_tensors
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
+from tinygrad_cnn.ops.choice import pieces
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,9 +28,12 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "l1_loss",
+    "like_input",
     "mse_loss",
     "nll_loss",
+    "one_shape",
     "reduce_loss",
+    "same_shape",
 ]
 
 
@@ -128,7 +134,7 @@ def nll_loss(
     c = x._value.shape[dim]
     weight = _class_weight("nll_loss", weight, x, c)
     labels, counts = _labels("nll_loss", target, c, ignore_index)
-    picked = -_pick(x, labels, dim)
+    picked = -_pick(pieces(x), labels, dim)
     weights = None if weight is None else weight._array[labels]
     return _weigh("nll_loss", picked, weights, counts, reduction, x._value.dtype)
 
@@ -243,7 +249,8 @@ def _soft_cross_entropy(
     return reduce_loss("cross_entropy", loss, reduction)
 
 
-def _same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+def same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors; ValueError unless they have one shape."""
     x, target = to_tensor(input), to_tensor(target)
     if x._value.shape != target._value.shape:
         raise ValueError(
@@ -253,21 +260,64 @@ def _same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return x, target
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """Squared difference of tensors of the same shape.
+def one_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Both stretched to their common shape, with PyTorch's warning if they differ.
+
+    Called by a function that a user calls, to whose line the warning points.
+    """
+    x, target = to_tensor(input), to_tensor(target)
+    if x._value.shape == target._value.shape:
+        return x, target
+    try:
+        first, second = broadcast_tensors(x, target)
+    except ValueError:
+        return same_shape(name, x, target)  # raises
+    warnings.warn(
+        f"{name}: `input` has shape {x.shape} but `target` {target.shape}, so that both are "
+        f"stretched to {first.shape}, which is hardly meant; reshape one of them",
+        stacklevel=3,
+    )
+    return first, second
+
+
+def like_input(name: str, weight: Any, input: Any) -> Tensor:
+    """``weight`` as a tensor; ValueError unless it has the shape of ``input``."""
+    w, shape = to_tensor(weight), to_tensor(input).shape
+    if w.shape != shape:
+        raise ValueError(f"{name}: `weight` has shape {w.shape}, expected {shape} as `input`")
+    return w
+
+
+def _weighed(name: str, loss: Tensor, weight: Any, input: Any, reduction: str) -> Tensor:
+    """``loss``, each element times its weight, if given; the mean is by the sum of the weights."""
+    if weight is None:
+        return reduce_loss(name, loss, reduction)
+    w = like_input(name, weight, input)
+    if reduction == "mean":
+        return div(sum(mul(loss, w)), sum(w))
+    return reduce_loss(name, mul(loss, w), reduction)
+
+
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+    """Squared difference of tensors of the same shape, each times its ``weight``.
+
+    Other shapes that broadcast give a warning.
 
     >>> import tinygrad_cnn as tg
     >>> tg.nn.functional.mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    x, target = _same_shape("mse_loss", input, target)
-    return reduce_loss("mse_loss", square(sub(x, target)), reduction)
+    x, target = one_shape("mse_loss", input, target)
+    return _weighed("mse_loss", square(sub(x, target)), weight, input, reduction)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """Absolute difference of tensors of the same shape."""
-    x, target = _same_shape("l1_loss", input, target)
-    return reduce_loss("l1_loss", abs(sub(x, target)), reduction)
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+    """Absolute difference of tensors of the same shape, each times its ``weight``.
+
+    Other shapes that broadcast give a warning.
+    """
+    x, target = one_shape("l1_loss", input, target)
+    return _weighed("l1_loss", abs(sub(x, target)), weight, input, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -283,7 +333,7 @@ def binary_cross_entropy_with_logits(
     ``weight`` scales every loss, ``pos_weight`` the positive targets'; both broadcast.
     """
     name = "binary_cross_entropy_with_logits"
-    x, target = _same_shape(name, input, target)
+    x, target = same_shape(name, input, target)
     # -t log σ(x) - (1 - t) log(1 - σ(x)), by log σ(x) = -softplus(-x)
     negative = softplus(-x, threshold=np.inf)
     if pos_weight is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import axis, numpy_names, to_tensor
+from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import maximum, minimum
 from tinygrad_cnn.functions.reduction import amax, amin, not_empty
 from tinygrad_cnn.ops import index as indexing
@@ -80,7 +80,7 @@ def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
     if keepdim:
         return ValuesIndices(values, index)
     shape = tuple(n for i, n in enumerate(x._value.shape) if i != d)
-    return ValuesIndices(reshape(values, shape=shape), wrap(index._array.reshape(shape)))
+    return ValuesIndices(own(reshape(values, shape=shape)), wrap(index._array.reshape(shape)))
 
 
 @numpy_names
@@ -164,10 +164,18 @@ def topk(
 
 @numpy_names
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle value (the lower of two); along one axis its index too."""
+    """The middle value (the lower of two); along one axis its index too.
+
+    Of all values, those that are equal to it share the gradient.
+    """
     x = to_tensor(input)
     if dim is None:
-        return median(reshape(x, shape=(x._value.size,)), 0).values
+        flat = reshape(x, shape=(x._value.size,))
+        middle = median(flat, 0).values._array
+        hit = flat._array == middle
+        if np.isnan(middle):
+            hit = np.isnan(flat._array)
+        return amax(indexing.getitem(flat, index=hit))
     d = axis("median", dim, x._value.ndim)
     if not x._value.ndim:
         return sort(x)

@@ -78,10 +78,8 @@ class _Format:
         self.scientific = spread or (not self.whole and low < 1e-4)
         if _options.sci_mode is not None:
             self.scientific = _options.sci_mode
+        # As in PyTorch, NaN and infinities take no part in the width.
         self.width = max((len(self(v)) for v in finite.tolist()), default=1)
-        if not np.isfinite(values).all():
-            shown = [self(v) for v in values[~np.isfinite(values)].tolist()]
-            self.width = max(self.width, *(len(s) for s in shown))
 
     def __call__(self, value: Any) -> str:
         if self.kind != "f":

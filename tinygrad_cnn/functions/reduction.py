@@ -214,7 +214,14 @@ def norm(
 ) -> Tensor:
     """Vector norm ``sum(|x|**p)**(1/p)`` over ``dim``; ``p`` may be inf, -inf, 0 or ``"fro"`` (2).
 
-    The derivative at 0 is 0.
+    The derivative at 0 is 0. With a negative ``p`` the norm is 0 where any value is.
+
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.tensor([0.0, 9.0, -16.0], requires_grad=True)
+    >>> y = tg.norm(x, 0.5)
+    >>> y.backward()
+    >>> y.item(), x.grad.numpy().round(4).tolist()
+    (49.0, [0.0, 2.3333, -1.75])
     """
     x = _floating("norm", input, dtype)
     dims = axes("norm", dim, x._value.ndim)
@@ -227,11 +234,19 @@ def norm(
         return ops.amax(size, dim=dims, keepdim=keepdim)
     if p == -math.inf:
         return ops.amin(size, dim=dims, keepdim=keepdim)
-    if p == 0:
-        return ops.sum(sign(size), dim=dims, keepdim=keepdim)
+    if p == 0:  # how many are not 0: NaN is not
+        counted = where(wrap(np.isnan(size._array)), 1.0, sign(size))
+        return ops.sum(counted, dim=dims, keepdim=keepdim)
     if p == 1:
         return ops.sum(size, dim=dims, keepdim=keepdim)
-    total = ops.sum(pow(size, p), dim=dims, keepdim=keepdim)
+    if x._value.dtype == np.float16:  # in which powers overflow
+        return to(norm(to(x, np.float32), p, dims, keepdim), np.float16)
+    if p < 1:  # the slope of |x|**p at 0 is infinite
+        zero = wrap(size._array == 0)
+        powers = where(zero, 0.0 if p > 0 else math.inf, pow(where(zero, 1.0, size), p))
+    else:
+        powers = pow(size, p)
+    total = ops.sum(powers, dim=dims, keepdim=keepdim)
     zero = wrap(total._array == 0)
     root = pow(where(zero, 1.0, total), 1 / p)
     return where(zero, 0.0, root)
@@ -273,6 +288,8 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)
+    if x._value.dtype == np.float16:  # in which the sum, and the count, overflow
+        return to(nanmean(to(x, np.float32), dim, keepdim), np.float16)
     dims = axes("nanmean", dim, x._value.ndim)
     seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
     with np.errstate(all="ignore"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import size_of, to_tensor
-from tinygrad_cnn.functions.creation import dtype_of, make
+from tinygrad_cnn.functions.convert import dtype_of, size_of, to_tensor
+from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = [
 def _draw(
     name: str, shape: tuple[int, ...], dtype: Any, generator: Any, method: str
 ) -> np.ndarray[Any, Any]:
-    wanted = dtype_of(dtype)
+    wanted = dtype_of(dtype, name)
     if wanted.kind != "f":
         raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
@@ -118,13 +118,15 @@ def randint(
     if high <= low:
         raise ValueError(f"randint: there is no integer from {low} up to but without {high}")
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
-    return wrap(numpy_generator(generator).integers(low, high, shape).astype(dtype))
+    return wrap(
+        numpy_generator(generator).integers(low, high, shape).astype(dtype_of(dtype, "randint"))
+    )
 
 
 def randperm(n: int, *, dtype: Any = np.int64, generator: Generator | None = None) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     (n,) = size_of("randperm", (n,))
-    return wrap(numpy_generator(generator).permutation(n).astype(dtype))
+    return wrap(numpy_generator(generator).permutation(n).astype(dtype_of(dtype, "randperm")))
 
 
 def normal(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.functions.convert import axes, axis, to_tensor
+from tinygrad_cnn.autograd.variable import memory_of
+from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, to_tensor
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
@@ -44,6 +45,7 @@ __all__ = [
     "transpose",
     "unflatten",
     "unsqueeze",
+    "view",
 ]
 
 
@@ -78,16 +80,40 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
-    The method ``view`` is the same: image batches lie channels-last inside, so that flattening
-    one has to copy, which `view` therefore does too.
-
     >>> import tinygrad_cnn as tg
     >>> tg.arange(6).reshape(2, -1)
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
     x = to_tensor(input)
-    return ops.reshape(x, shape=_target("reshape", x, integers("reshape", sizes, shape)))
+    wanted = _target("reshape", x, integers("reshape", sizes, shape))
+    _in_rows(x, wanted)
+    return ops.reshape(x, shape=wanted)
+
+
+def view(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+    """``input`` in another shape, in the same memory.
+
+    Raises
+    ------
+    RuntimeError
+        The elements do not lie in memory such that this is possible.
+    """
+    x = to_tensor(input)
+    out = reshape(x, *sizes, shape=shape)
+    if out.storage is not x.storage and x.numel():
+        raise RuntimeError(
+            f"view: a tensor of shape {x.shape} and strides {x.stride()} cannot be seen in shape "
+            f"{out.shape} without a copy; use reshape()"
+        )
+    return out
+
+
+def _in_rows(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Have ``x`` such in memory that ``shape`` is a view of it, if it is one in PyTorch."""
+    array = x._array
+    if not array.flags.c_contiguous and memory_of(array.reshape(shape)) is not memory_of(array):
+        x.in_rows()
 
 
 def reshape_as(input: Any, other: Any) -> Tensor:
@@ -102,10 +128,11 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if not shape:
         return reshape(x, 1)
     start, end = axis("flatten", start_dim, len(shape)), axis("flatten", end_dim, len(shape))
+    if start == end:
+        return x
     if start > end:
         raise ValueError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
-    middle = math.prod(shape[start : end + 1])
-    return ops.reshape(x, shape=(*shape[:start], middle, *shape[end + 1 :]))
+    return reshape(x, *shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
 def ravel(input: Any) -> Tensor:
@@ -113,6 +140,7 @@ def ravel(input: Any) -> Tensor:
     return reshape(input, -1)
 
 
+@numpy_names
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
     x = to_tensor(input)
@@ -126,7 +154,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
         raise ValueError(
             f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements"
         )
-    return ops.reshape(x, shape=(*shape[:d], *part, *shape[d + 1 :]))
+    return reshape(x, *shape[:d], *part, *shape[d + 1 :])
 
 
 def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
@@ -145,6 +173,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     x = to_tensor(input)
     order = list(range(x._value.ndim))
     if not order:
+        axis("transpose", dim0, 0), axis("transpose", dim1, 0)
         return ops.permute(x, dims=())
     a, b = axis("transpose", dim0, len(order)), axis("transpose", dim1, len(order))
     order[a], order[b] = order[b], order[a]
@@ -180,6 +209,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
+@numpy_names
 def squeeze(input: Any, dim: Any = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
     x = to_tensor(input)
@@ -188,6 +218,7 @@ def squeeze(input: Any, dim: Any = None) -> Tensor:
     return ops.reshape(x, shape=shape)
 
 
+@numpy_names
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
     x = to_tensor(input)
@@ -269,6 +300,7 @@ def tile(input: Any, *dims: Any) -> Tensor:
     return repeat(x, (1,) * (x._value.ndim - len(times)) + times)
 
 
+@numpy_names
 def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)
@@ -300,7 +332,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     by = integers("roll", (shifts,))
     if dims is None and len(by) == 1:
         flat = ops.roll(ravel(x), shifts=by, dims=(0,))
-        return ops.reshape(flat, shape=x._value.shape)
+        return own(ops.reshape(flat, shape=x._value.shape))
     along = () if dims is None else integers("roll", (dims,))
     if len(by) != len(along) or not x._value.ndim:
         raise ValueError(

@@ -33,10 +33,10 @@ __all__ = [
     "channel_affine",
     "channel_gradient",
     "channel_moments",
-    "channel_sum",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "cumsum",
     "embed",
     "fuses",
     "layer_norm",
@@ -53,6 +53,8 @@ __all__ = [
     "relu",
     "relu_backward",
     "step",
+    "sum",
+    "sum_squares",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +65,7 @@ LEAST = 1 << 12
 LEAST_IMAGES = 1 << 10  # who has images has convolutions, which pay much earlier
 LEAST_PRODUCT = 1 << 21  # multiplications
 LEAST_PASS = 1 << 16  # where NumPy needs one pass too
+LEAST_SUM = 1 << 15  # and where it reads, but does not write
 
 _FLOAT32 = np.dtype(np.float32)
 _MODULES = {  # where in kernels/jit the compiled kernels are
@@ -77,10 +80,10 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "channel_affine": "norm",
     "channel_gradient": "norm_backward",
     "channel_moments": "moments",
-    "channel_sum": "norm",
     "conv2d": "conv",
     "conv2d_input": "conv",
     "conv2d_weight": "conv",
+    "cumsum": "sums",
     "embed": "embed",
     "layer_norm": "layer_norm",
     "layer_norm_backward": "layer_norm",
@@ -95,6 +98,8 @@ _MODULES = {  # where in kernels/jit the compiled kernels are
     "mul": "arithmetic",
     "relu": "elementwise",
     "relu_backward": "elementwise",
+    "sum": "sums",
+    "sum_squares": "sums",
 }
 # Compiled kernels in use by name; None where there is none or it has failed.
 _compiled: dict[str, Callable[..., Any] | None] = {}
@@ -180,19 +185,27 @@ def _size(x: Any, *_: Any, **__: Any) -> int:
 
 
 def _two_ways(
-    plain: F, least: int = LEAST, size: Callable[..., int] = _size, hints: tuple[str, ...] = ()
+    plain: F,
+    least: int = LEAST,
+    size: Callable[..., int] = _size,
+    hints: tuple[str, ...] = (),
+    *,
+    lazy: bool = True,
 ) -> F:
     """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
     its compiled twin.
 
-    `hints` are keyword arguments for the compiled kernel alone: what it may do beside.
+    `hints` are keyword arguments for the compiled kernel alone: what it may do beside. Arguments
+    may be `lazy`.
     """
     name = plain.__name__
 
-    def by_numpy(*args: Any, **kwargs: Any) -> Any:
+    def realized(*args: Any, **kwargs: Any) -> Any:
         for hint in hints:
             kwargs.pop(hint, None)
         return plain(*[a.realize() if hasattr(a, "realize") else a for a in args], **kwargs)
+
+    by_numpy: Callable[..., Any] = realized if lazy or hints else plain
 
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -200,11 +213,11 @@ def _two_ways(
         top = stack.top
         try:
             wanted = chosen.get()
-            if (
-                x.dtype != _FLOAT32
-                or wanted == "reference"
-                or (wanted == "auto" and size(x, *args) < least)
-            ):
+            if wanted == "auto":
+                small = (x.size if size is _size else size(x, *args)) < least
+                if small or x.dtype != _FLOAT32:
+                    return by_numpy(x, *args, **kwargs)
+            elif wanted == "reference" or x.dtype != _FLOAT32:
                 return by_numpy(x, *args, **kwargs)
             try:
                 compiled = _compiled[name] if name in _compiled else _load(name)
@@ -241,12 +254,12 @@ batch_norm_backward: Callable[..., Any] = _two_ways(reference.batch_norm_backwar
 channel_affine = _two_ways(reference.channel_affine, LEAST_IMAGES)
 channel_gradient = _two_ways(reference.channel_gradient, LEAST_IMAGES)
 channel_moments = _two_ways(reference.channel_moments, LEAST_IMAGES)
-channel_sum = _two_ways(reference.channel_sum, LEAST_IMAGES)
 conv2d: Callable[..., Any] = _two_ways(reference.conv2d, LEAST_IMAGES, hints=("moments", "keep"))
 conv2d_input: Callable[..., Any] = _two_ways(
     reference.conv2d_input, LEAST_IMAGES, hints=("relu_input",)
 )
 conv2d_weight: Callable[..., Any] = _two_ways(reference.conv2d_weight, LEAST_IMAGES)
+cumsum = _two_ways(reference.cumsum, lazy=False)
 embed = _two_ways(reference.embed)
 layer_norm = _two_ways(reference.layer_norm)
 layer_norm_backward = _two_ways(reference.layer_norm_backward)
@@ -273,3 +286,14 @@ max_pool2d_scatter = _two_ways(reference.max_pool2d_scatter, LEAST_IMAGES)
 mul = _two_ways(reference.mul, LEAST_PASS)
 relu = _two_ways(reference.relu)
 relu_backward = _two_ways(reference.relu_backward)
+sum_squares = _two_ways(reference.sum_squares, lazy=False)
+_sum = _two_ways(reference.sum, LEAST_SUM, lazy=False)
+
+
+def sum(
+    x: Any, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
+) -> Any:  # fmt: skip
+    """Do as `reference.sum`, small sums without a question more: they are everywhere."""
+    if x.size < LEAST_SUM and chosen.get() != "jit":
+        return reference.sum(x, axes, keepdims, divisor)
+    return _sum(x, axes, keepdims, divisor)

@@ -40,6 +40,7 @@ __all__ = [
     "add",
     "add_gradients",
     "load",
+    "lock",
     "lower",
     "lower_normalised",
     "normalised",
@@ -55,8 +56,8 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-# One for all: realizing one expression realizes others, and two locks can wait for each other.
-_lock = threading.RLock()
+# One for all: computing one expression computes others, and two locks can wait for each other.
+lock = threading.RLock()
 
 
 class Lazy:
@@ -107,7 +108,7 @@ class Lazy:
     def realize(self) -> Array:
         """The array; it is computed once, whoever and how many ask."""
         if self.expr[0] != "load":
-            with _lock:
+            with lock:
                 if self.expr[0] != "load":
                     # as in the operations that it stands for
                     self.settle(quietly(_evaluate, (self,), {}))
@@ -115,7 +116,7 @@ class Lazy:
 
     def settle(self, array: Array) -> None:
         """Take ``array``, computed in another way, for the numbers, if there are none yet."""
-        with _lock:
+        with lock:
             if self.expr[0] != "load":
                 self.expr = ("load", array)  # and keep what it was made from no longer
                 self.lowered = None
@@ -368,8 +369,8 @@ def _evaluate(x: Lazy) -> Array:
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
+    global lock
+    lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.functions.convert import dtype_of, is_dtype
+
 __all__ = ["choice", "float_dtype", "integer", "ntuple", "positive", "probability"]
 
 
@@ -59,11 +61,8 @@ def choice(owner: str, name: str, value: str, among: tuple[str, ...]) -> str:
 
 
 def float_dtype(owner: str, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
-    """Return the dtype of parameters: float32 unless given, always a floating one."""
-    try:
-        wanted = np.dtype(np.float32 if dtype is None else dtype)
-    except TypeError:
-        wanted = np.dtype(object)
-    if wanted.kind != "f":
+    """Return the dtype of parameters: the default one unless given, always a floating one."""
+    wanted = dtype_of(dtype, owner) if dtype is None or is_dtype(dtype) else None
+    if wanted is None or wanted.kind != "f":
         raise TypeError(f"{owner}: `dtype` is {dtype!r} but a floating dtype is expected")
     return wanted

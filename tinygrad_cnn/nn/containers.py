@@ -50,14 +50,12 @@ class _Numbered(Module):
         names = list(self._modules)
         for name in names[index] if isinstance(index, slice) else [self._name_at(index)]:
             del self._modules[name]
-        self._renumber(self._modules.items())
+        kept = list(self._modules.values())
+        self._modules.clear()  # as in PyTorch, names that a user chose go too
+        self._modules.update((str(i), module) for i, module in enumerate(kept))
 
-    def _renumber(self, items: Iterable[tuple[str, Module | None]]) -> None:
-        """Give numbered members their new numbers; names that a user chose stay."""
-        kept = [(name, module) for name, module in items]
-        self._modules.clear()
-        for i, (name, module) in enumerate(kept):
-            self._modules[str(i) if name.isdigit() else name] = module
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.isdigit()]
 
     def append(self, module: Module) -> Self:
         """Add ``module`` at the end and return the container.
@@ -88,7 +86,9 @@ class _Numbered(Module):
             raise IndexError(f"{type(self).__name__}: index {index} but there are {n} modules")
         items = list(self._modules.items())
         items.insert(index, ("0", _checked(self, module)))
-        self._renumber(items)
+        self._modules.clear()
+        for i, (name, value) in enumerate(items):  # names that a user chose stay
+            self._modules[str(i) if name.isdigit() else name] = value
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
@@ -102,18 +102,19 @@ class _Numbered(Module):
             self.append(module)
         return self
 
-    def pop(self, index: int = -1) -> Module:
-        """Remove and return the module at ``index``."""
-        module: Module = self[index]
+    def pop(self, index: int | slice = -1) -> Any:
+        """Remove and return the module at ``index``, or a container of those of a slice."""
+        found = self[index]
         del self[index]
-        return module
+        return found
 
 
 class Sequential(_Numbered):
     """Feed each module's output to the next one.
 
     Made from modules in order, or from one ordered mapping of names to modules. An integer index
-    gives a module, a slice a Sequential that shares its modules.
+    gives a module, a slice a Sequential that shares its modules. ``a + b`` is one chain after the
+    other, ``a * 3`` the same modules three times in a row.
 
     Raises
     ------
@@ -163,6 +164,30 @@ class Sequential(_Numbered):
         if not isinstance(other, Sequential):
             return NotImplemented
         return Sequential(*self._held(), *other._held())
+
+    def __iadd__(self, other: Sequential) -> Self:
+        if not isinstance(other, Sequential):
+            return NotImplemented
+        return self.extend(other._held())
+
+    def __mul__(self, times: int) -> Sequential:
+        if not isinstance(times, int):
+            return NotImplemented
+        return Sequential(*self._held() * self._positive(times))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Self:
+        if not isinstance(times, int):
+            return NotImplemented
+        return self.extend(self._held() * (self._positive(times) - 1))
+
+    def _positive(self, times: int) -> int:
+        if times < 1:
+            raise ValueError(
+                f"{type(self).__name__}: a chain can be repeated 1 or more times, not {times}"
+            )
+        return times
 
 
 class ModuleList(_Numbered):

@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cnn.autograd import RemovableHandle
-from tinygrad_cnn.nn.backward import BackwardHook, watch
+from tinygrad_cnn.nn.backward import BackwardHook, BackwardPreHook, Passage
 from tinygrad_cnn.nn.location import CALL_CODES, LOCATED_ERRORS, locate
 
-__all__ = ["CallMixin", "HookTable"]
+__all__ = ["HOOKS", "CallMixin", "HookTable"]
+
+
+HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+"""The attributes of a module that hold hooks."""
 
 
 class HookTable(dict[int, tuple[Callable[..., Any], bool]]):
-    """Hooks by number, each with "does it take the keyword arguments too"."""
+    """Hooks by number, each with a flag: does it take more arguments than others of its kind?
 
-    __slots__ = ("__weakref__",)
+    ``always`` holds the numbers of those that are called after an error too.
+    """
+
+    __slots__ = ("__weakref__", "always")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always: set[int] = set()
 
     def add(
-        self, hook: Callable[..., Any], *, with_kwargs: bool = False, prepend: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        flag: bool = False,
+        prepend: bool = False,
+        always: bool = False,
     ) -> RemovableHandle:
         """Register ``hook`` behind (or before) those that are there."""
         handle = RemovableHandle(self)
+        if always:
+            self.always.add(handle.id)
         later = list(self.items()) if prepend else []
         if prepend:
             self.clear()
-        self[handle.id] = (hook, with_kwargs)
+        self[handle.id] = (hook, flag)
         self.update(later)
         return handle
 
@@ -36,6 +64,7 @@ class CallMixin:
 
     _forward_pre_hooks: HookTable
     _forward_hooks: HookTable
+    _backward_pre_hooks: HookTable
     _backward_hooks: HookTable
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -48,7 +77,12 @@ class CallMixin:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` and the hooks; an error raised inside names the module's path."""
         try:
-            if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+            if (
+                self._forward_pre_hooks
+                or self._forward_hooks
+                or self._backward_hooks
+                or self._backward_pre_hooks
+            ):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except LOCATED_ERRORS as error:
@@ -56,6 +90,39 @@ class CallMixin:
             raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        output: Any = None
+        called: set[int] = set()
+        try:
+            args, kwargs = self._changed_arguments(args, kwargs)
+            passage = None
+            if self._backward_hooks or self._backward_pre_hooks:
+                hooks = [hook for hook, _ in self._backward_hooks.values()]
+                pre_hooks = [hook for hook, _ in self._backward_pre_hooks.values()]
+                passage = Passage(self, hooks, pre_hooks)
+                args = passage.enter(args)
+            output = self.forward(*args, **kwargs)
+            for number, (hook, with_kwargs) in tuple(self._forward_hooks.items()):
+                called.add(number)
+                changed = hook(self, args, *(kwargs,) * with_kwargs, output)
+                if changed is not None:
+                    output = changed
+            return output if passage is None else passage.leave(output)
+        except Exception:
+            for number, (hook, with_kwargs) in tuple(self._forward_hooks.items()):
+                if number in self._forward_hooks.always - called:
+                    try:
+                        hook(self, args, *(kwargs,) * with_kwargs, output)
+                    except Exception as error:
+                        warnings.warn(
+                            f"forward hook: called after an error, it raised another one: {error}",
+                            stacklevel=3,
+                        )
+            raise
+
+    def _changed_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the hooks before the forward pass make of its arguments."""
         for hook, with_kwargs in tuple(self._forward_pre_hooks.values()):
             if with_kwargs:
                 changed = hook(self, args, kwargs)
@@ -70,16 +137,7 @@ class CallMixin:
                 changed = hook(self, args)
                 if changed is not None:
                     args = changed if isinstance(changed, tuple) else (changed,)
-        backward: list[BackwardHook] = [hook for hook, _ in self._backward_hooks.values()]
-        pending = None
-        if backward:
-            args, pending = watch(self, backward, args)
-        output = self.forward(*args, **kwargs)
-        for hook, with_kwargs in tuple(self._forward_hooks.values()):
-            changed = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
-            if changed is not None:
-                output = changed
-        return pending(output) if pending is not None else output
+        return args, kwargs
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -103,15 +161,21 @@ class CallMixin:
         tensor([1., 1.])
         >>> handle.remove()
         """
-        return self._forward_pre_hooks.add(hook, with_kwargs=with_kwargs, prepend=prepend)
+        return self._forward_pre_hooks.add(hook, flag=with_kwargs, prepend=prepend)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
     ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each `forward`.
 
         What it returns, unless None, replaces the output. With ``with_kwargs`` it is called as
-        ``hook(module, args, kwargs, output)``.
+        ``hook(module, args, kwargs, output)``. With ``always_call`` it is called after an error
+        too, with None for the output.
 
         >>> import tinygrad_cnn as tg
         >>> from tinygrad_cnn import nn
@@ -121,7 +185,7 @@ class CallMixin:
         >>> shapes
         [(5, 2)]
         """
-        return self._forward_hooks.add(hook, with_kwargs=with_kwargs, prepend=prepend)
+        return self._forward_hooks.add(hook, flag=with_kwargs, prepend=prepend, always=always_call)
 
     def register_full_backward_hook(
         self, hook: BackwardHook, prepend: bool = False
@@ -129,8 +193,10 @@ class CallMixin:
         """Call ``hook(module, grad_input, grad_output)`` when the module's gradient is known.
 
         ``grad_input`` and ``grad_output`` are tuples with one entry per positional argument and per
-        output, None where an entry is no tensor or has no gradient. What the hook returns, unless
-        None, replaces ``grad_input``. Outputs must be a tensor or a tuple or list of them.
+        output, None where an entry is no tensor or an output has no gradient. What the hook
+        returns, unless None, replaces ``grad_input``. Outputs must be a tensor or a tuple or list
+        of them. If no argument requires a gradient, the hook is called with Nones, and a warning.
+        As in PyTorch, neither arguments nor outputs may be changed in place.
 
         >>> import tinygrad_cnn as tg
         >>> from tinygrad_cnn import nn
@@ -144,6 +210,24 @@ class CallMixin:
         [([0.0, 3.0], [3.0, 3.0])]
         """
         return self._backward_hooks.add(hook, prepend=prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: BackwardPreHook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` when the gradients of the module's outputs are known.
+
+        What it returns, unless None, replaces them.
+
+        >>> import tinygrad_cnn as tg
+        >>> from tinygrad_cnn import nn
+        >>> layer = nn.ReLU()
+        >>> handle = layer.register_full_backward_pre_hook(lambda module, gy: (gy[0] * 10,))
+        >>> x = tg.ones(2, requires_grad=True)
+        >>> layer(x).sum().backward()
+        >>> x.grad
+        tensor([10., 10.])
+        """
+        return self._backward_pre_hooks.add(hook, prepend=prepend)
 
 
 CALL_CODES.add(CallMixin.__call__.__code__)

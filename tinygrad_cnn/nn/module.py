@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_cnn.nn import state
+from tinygrad_cnn.functions.convert import is_dtype
 from tinygrad_cnn.nn.attributes import OwnerMixin
-from tinygrad_cnn.nn.hooks import CallMixin, HookTable
+from tinygrad_cnn.nn.checks import float_dtype
+from tinygrad_cnn.nn.hooks import HOOKS, CallMixin, HookTable
 from tinygrad_cnn.nn.parameter import Parameter
+from tinygrad_cnn.nn.state import StateMixin
 from tinygrad_cnn.nn.tree import TreeMixin
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Module"]
 
 
-class Module(CallMixin, OwnerMixin, TreeMixin):
+class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
     """Base class of layers and models, used as in PyTorch.
 
     Assigning a `Parameter`, another `Module` or (through `register_buffer`) a buffer registers it
@@ -57,9 +59,8 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         held["_buffers"] = {}
         held["_non_persistent_buffers_set"] = set()
         held["_modules"] = {}
-        held["_forward_pre_hooks"] = HookTable()
-        held["_forward_hooks"] = HookTable()
-        held["_backward_hooks"] = HookTable()
+        for kind in HOOKS:
+            held[kind] = HookTable()
 
     # -- modes --------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         dtype('float64')
         """
         for given in args:
-            if isinstance(given, str) and not _is_dtype(given):
+            if isinstance(given, str) and not is_dtype(given):
                 device = given
             else:
                 dtype = given.dtype if isinstance(given, Tensor) else given
@@ -141,9 +142,7 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
             raise ValueError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
         if dtype is None:
             return self
-        if not _is_dtype(dtype) or np.dtype(dtype).kind != "f":
-            raise TypeError(f"Module.to: `dtype` is {dtype!r} but a floating dtype is expected")
-        wanted = np.dtype(dtype)
+        wanted = float_dtype("Module.to", dtype)
         for module in self.modules():
             for param in module._parameters.values():
                 if param is not None:
@@ -174,56 +173,6 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         """Convert floating parameters and buffers to float16."""
         return self.to(np.float16)
 
-    # -- state --------------------------------------------------------------------------------
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
-        """Return all parameters and persistent buffers by path.
-
-        The tensors share memory with the module's; with ``keep_vars`` they are the module's own
-        `Parameter` objects. ``prefix`` is put before each path.
-
-        >>> from tinygrad_cnn import nn
-        >>> list(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict())[:3]
-        ['0.weight', '0.bias', '1.weight']
-        """
-        found = state.collect(self, prefix)
-        if keep_vars:
-            return found
-        return {name: value.detach() for name, value in found.items()}
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True
-    ) -> state.IncompatibleKeys:
-        """Copy the values of ``state_dict`` (tensors or arrays by path) into this module.
-
-        Everything is checked first: if anything is wrong, nothing is changed. Floating values may
-        change their precision on the way in, as in PyTorch; integers do not become floats.
-
-        Returns
-        -------
-        IncompatibleKeys
-            ``(missing_keys, unexpected_keys)``, both empty if ``strict``.
-
-        Raises
-        ------
-        RuntimeError
-            Names are missing or unexpected (only if ``strict``), shapes or kinds of dtypes differ.
-            The text lists all of it.
-        TypeError
-            ``state_dict`` is no mapping.
-
-        >>> from tinygrad_cnn import nn
-        >>> nn.Linear(3, 2).load_state_dict(nn.Linear(3, 2).state_dict())
-        <All keys matched successfully>
-        >>> nn.Linear(3, 2).load_state_dict(nn.Linear(4, 2, bias=False).state_dict())
-        Traceback (most recent call last):
-        ...
-        RuntimeError: load_state_dict: the state does not fit Linear; nothing was loaded:
-          missing: bias (2,)
-          weight: shape (2, 4) in the state but (2, 3) in the module
-        """
-        return state.load(self, state_dict, strict)
-
     # -- text ---------------------------------------------------------------------------------
 
     def _get_name(self) -> str:
@@ -238,14 +187,6 @@ class Module(CallMixin, OwnerMixin, TreeMixin):
         lines = extra.split("\n") if extra else []
         children = [f"({name}): {_indent(repr(m))}" for name, m in self._modules.items()]
         return _frame(self._get_name(), lines, children)
-
-
-def _is_dtype(value: Any) -> bool:
-    try:
-        np.dtype(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _convert(param: Parameter, dtype: np.dtype[Any]) -> None:

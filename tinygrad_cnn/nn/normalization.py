@@ -36,6 +36,7 @@ def _reset_affine(module: Module) -> None:
 class _BatchNorm(Module):
     """State and statistics of batch normalisation; subclasses say which ranks they take."""
 
+    _version = 2  # since num_batches_tracked
     ranks: ClassVar[tuple[int, ...]]
     weight: Parameter | None
     bias: Parameter | None
@@ -67,6 +68,15 @@ class _BatchNorm(Module):
         self.register_buffer("running_mean", zeros(n, dtype=kind) if track else None)
         self.register_buffer("running_var", ones(n, dtype=kind) if track else None)
         self.register_buffer("num_batches_tracked", tensor(0) if track else None)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # As in PyTorch, states that do not say that they are new may lack the count of batches.
+        count, key = self.num_batches_tracked, f"{prefix}num_batches_tracked"
+        if (local_metadata.get("version") or 1) < 2 and count is not None:
+            state_dict.setdefault(key, count)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def reset_running_stats(self) -> None:
         """Forget the batches seen: mean 0, variance 1."""

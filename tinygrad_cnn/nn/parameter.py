@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.functions import empty
+from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Parameter"]
@@ -34,19 +35,25 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         if data is None:
-            data = np.empty(0, np.float32)
-        if isinstance(data, Tensor):
-            self._value, self.storage = data._array, data.storage
-        elif isinstance(data, np.ndarray):
-            self._value, self.storage = np.asarray(data), Storage()
-            self.storage.expose()  # the array is the caller's
-        else:
+            data = empty(0)
+        if not isinstance(data, Tensor | np.ndarray):
             raise TypeError(
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
+        source = to_tensor(data)
+        self._value, self.storage = source._array, source.storage
+        self.storage.shared_by(source, self)
         self.node = self.view_of = self._saved = self._grad = None
         if requires_grad:
             self.want_gradient(True)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A copy without the gradient, as PyTorch's."""
+        gradient, self._grad = self._grad, None
+        try:
+            return super().__deepcopy__(memo)
+        finally:
+            self._grad = gradient
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

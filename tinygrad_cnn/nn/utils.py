@@ -3,21 +3,74 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
-from tinygrad_cnn.functions import cat, from_numpy, tensor
+from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.functions import cat
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
     "parameters_to_vector",
     "vector_to_parameters",
 ]
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Return the norm of the norms of all tensors: for most orders that of their joint values.
+
+    ``norm_type`` is any number, inf, -inf or 0 (how many norms are not 0). It is computed in
+    float64 and neither overflows nor underflows on the way; the result, 0-d, has the tensors'
+    common dtype. ``foreach`` is PyTorch's and changes nothing.
+
+    Raises
+    ------
+    RuntimeError
+        The norm is not finite and ``error_if_nonfinite`` is set, or a tensor without values has no
+        norm of that order.
+
+    >>> import tinygrad_cnn as tg
+    >>> get_total_norm([tg.tensor([3.0]), tg.tensor([4.0])])
+    tensor(5.)
+    """
+    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    total = _total_norm("get_total_norm", given, norm_type, error_if_nonfinite)
+    return _zero_dim(total, given)
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor | float,
+    foreach: bool | None = None,
+) -> None:
+    """Scale all gradients, in place, so that a joint norm of ``total_norm`` becomes ``max_norm``.
+
+    Nothing is changed if it is not above that already.
+
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.zeros(2, requires_grad=True)
+    >>> x.grad = tg.tensor([3.0, 4.0])
+    >>> clip_grads_with_norm_([x], 1.0, get_total_norm([x.grad]))
+    >>> x.grad
+    tensor([0.6000, 0.8000])
+    """
+    _scale(_gradients(parameters), max_norm, float(total_norm), "clip_grads_with_norm_")
 
 
 def clip_grad_norm_(
@@ -25,8 +78,11 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients together, in place, so that their joint norm is at most ``max_norm``.
+
+    The norm is that of `get_total_norm`.
 
     Returns
     -------
@@ -36,7 +92,7 @@ def clip_grad_norm_(
     Raises
     ------
     RuntimeError
-        The norm is not finite and ``error_if_nonfinite`` is set.
+        As `get_total_norm`.
 
     >>> import tinygrad_cnn as tg
     >>> x = tg.tensor([3.0, 4.0], requires_grad=True)
@@ -46,31 +102,22 @@ def clip_grad_norm_(
     >>> x.grad
     tensor([0.6000, 0.8000])
     """
-    grads = _gradients(parameters)
-    if not grads:
-        return tensor(0.0)
-    p = float(norm_type)
-    arrays = [g._array for g in grads]
-    if p == math.inf:
-        total = max(float(np.abs(a).max(initial=0.0)) for a in arrays)
-    elif p == 2:
-        # A dot product reads each gradient once and needs no memory.
-        total = math.sqrt(sum(float(np.vdot(a, a)) for a in map(_flat, arrays)))
-    else:
-        total = sum(float((np.abs(a) ** p).sum()) for a in arrays) ** (1 / p)
-    if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(
-            f"clip_grad_norm_: the joint norm of the gradients is {total} but a finite number is "
-            f"expected; pass error_if_nonfinite=False to scale them all the same"
+    params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not params and isinstance(parameters, GeneratorType):
+        warnings.warn(
+            "clip_grad_norm_: `parameters` is an empty generator (one such as model.parameters() "
+            "can be read only once)",
+            stacklevel=2,
         )
-    factor = max_norm / (total + 1e-6)
-    if not factor >= 1.0:  # a nan, too, is passed on
-        for g in grads:
-            np.multiply(g._array, factor, out=g._written_by("clip_grad_norm_"))
-    return from_numpy(np.asarray(total, dtype=arrays[0].dtype))
+    grads = _gradients(params)
+    total = _total_norm("clip_grad_norm_", grads, norm_type, error_if_nonfinite)
+    _scale(grads, max_norm, total, "clip_grad_norm_")
+    return _zero_dim(total, grads)
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
     """Limit every entry of every gradient to [-clip_value, clip_value], in place.
 
     >>> import tinygrad_cnn as tg
@@ -80,8 +127,11 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     >>> x.grad
     tensor([ 3.0000, -3.5000])
     """
+    limit = float(clip_value)
     for g in _gradients(parameters):
-        np.clip(g._array, -clip_value, clip_value, out=g._written_by("clip_grad_value_"))
+        with np.errstate(over="ignore"):  # a limit beyond float16 is none
+            bound = g.dtype.type(limit)
+        np.clip(g._array, -bound, bound, out=g._written_by("clip_grad_value_"))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -135,6 +185,68 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [param.grad for param in params if param.grad is not None]
 
 
-def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The values in one axis, in memory order: a view unless there are gaps."""
-    return array.ravel(order="K")
+# ---- norms ---------------------------------------------------------------------------------
+
+_ROW = 1024
+
+
+def _total_norm(name: str, tensors: list[Tensor], norm_type: float, finite: bool) -> float:
+    p = float(norm_type)
+    norms = [_norm(name, t._array, p) for t in tensors]
+    total = _norm(name, np.asarray(norms, np.float64), p) if norms else 0.0
+    if finite and not math.isfinite(total):
+        raise RuntimeError(
+            f"{name}: the joint norm is {total} but a finite number is expected; pass "
+            f"error_if_nonfinite=False to go on all the same"
+        )
+    return total
+
+
+def _zero_dim(total: float, tensors: list[Tensor]) -> Tensor:
+    dtype = np.result_type(*[t.dtype for t in tensors]) if tensors else get_default_dtype()
+    with np.errstate(over="ignore"):  # a norm of float16 values may be beyond float16
+        out: Tensor = wrap(np.asarray(total, dtype))
+    return out
+
+
+def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
+    """The norm of order ``p`` of all values, in float64."""
+    if p == 0:
+        return float(np.count_nonzero(x))
+    if not x.size and (p < 0 or p == math.inf):
+        raise RuntimeError(f"{name}: a tensor of shape {x.shape} has no norm of order {p}")
+    flat = x.ravel(order="K")  # a view unless there are gaps
+    if flat.dtype == np.float16:
+        flat = flat.astype(np.float32)
+    with np.errstate(all="ignore"):
+        if p == 2:
+            squares, limits = _sum_of_squares(flat), np.finfo(flat.dtype)
+            # Not if a square was too large, or so small that it lost digits that count.
+            if flat.size * float(limits.tiny / limits.eps) < squares < math.inf:
+                return math.sqrt(squares)
+        size = np.abs(flat).astype(np.float64)
+        scale = float(size.max(initial=0.0) if p > 0 else size.min())
+        if math.isinf(p) or scale == 0 or not math.isfinite(scale):
+            return scale
+        ratios = float(((size / scale) ** p).sum())
+        return float(scale * ratios ** (1 / p))
+
+
+def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
+    """One reading of ``x`` (n,): rows by BLAS in its own dtype, their sums in float64."""
+    whole = x.size - x.size % _ROW
+    rows, rest = x[:whole].reshape(-1, _ROW), x[whole:]
+    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.dot(rest, rest))
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
+    factor = float(max_norm) / (total + 1e-6)
+    if factor >= 1.0:  # a nan is not: it, too, is passed on
+        return
+    for g in grads:
+        array = g._array
+        # A factor below the dtype's normal numbers would lose digits.
+        fits = factor == 0 or not abs(factor) < np.finfo(array.dtype).tiny
+        wide = array.dtype if fits else np.dtype(np.float64)
+        with np.errstate(all="ignore"):
+            np.multiply(array, factor, out=g._written_by(by), dtype=wide, casting="same_kind")

@@ -42,6 +42,7 @@ def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
 
 @op(
     vjp=lambda g, y: relu_backward(g, y),
+    piecewise=True,
     lazy=("x",),
     samples=unary(away_from=0),
 )
@@ -52,7 +53,9 @@ def relu(x: Array | Lazy) -> Array | Lazy:
 
 @op(
     vjp=(lambda g, x, negative_slope: where(wrap(x._array > 0), g, g * negative_slope),),
+    quiet=True,
     joint=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
+    piecewise=True,
     samples=lambda draw: Sample(
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
     ),
@@ -62,21 +65,26 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     return kernels.leaky_relu(x, negative_slope)
 
 
-def _elu_rule(g: Any, x: Any, alpha: float) -> Any:
+def _elu_rule(g: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
     positive = wrap(x._array > 0)
-    return where(positive, g, g * (alpha * exp(where(positive, 0.0, x))))
+    # Of values that are not negative, zeros, whose second derivative is 0 as in PyTorch.
+    below = where(wrap(x._array >= 0), 0.0, x * input_scale)
+    return where(positive, g * scale, g * (alpha * scale * input_scale * exp(below)))
 
 
-@op(
-    vjp=_elu_rule,
-    quiet=True,
-    samples=lambda draw: Sample(
-        (draw.distinct(draw.shape()),), {"alpha": draw.choice((1.0, 0.5, 1.7))}
-    ),
-)
-def elu(x: Array, *, alpha: float = 1.0) -> Array:
-    """Elementwise ``x`` if positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015)."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+def _elu_samples(draw: Draw) -> Sample:
+    scales = draw.choice(({}, {"scale": 1.3}, {"input_scale": 0.6}))
+    return Sample((draw.distinct(draw.shape()),), {"alpha": draw.choice((1.0, 0.5, 1.7)), **scales})
+
+
+@op(vjp=_elu_rule, quiet=True, samples=_elu_samples)
+def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
+    """Elementwise ``scale * x`` if positive, else ``scale * alpha * (exp(input_scale * x) - 1)``.
+
+    Clevert et al., 2015; scaled Klambauer et al., 2017 (selu), and Barron, 2017 (celu).
+    """
+    below = alpha * scale * np.expm1(np.minimum(x, 0) * input_scale)
+    return np.where(x > 0, x if scale == 1 else x * scale, below)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -108,6 +116,8 @@ _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
     if approximate == "tanh":
+        if x._value.dtype == np.float16:  # whose range the cube leaves
+            x = x.to(np.float32)
         t = tanh(_ROOT_2_OVER_PI * (x + _CUBIC * x * square(x)))
         inner = _ROOT_2_OVER_PI * (1.0 + 3 * _CUBIC * square(x))
         return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner)

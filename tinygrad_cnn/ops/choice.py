@@ -19,6 +19,7 @@ __all__ = [
     "clamp",
     "maximum",
     "minimum",
+    "pieces",
     "raw",
     "round",
     "sign",
@@ -49,7 +50,7 @@ def _sign(x: Array) -> Array:
     return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
 
 
-@op(vjp=lambda g, x: g * wrap(_sign(x._array)), samples=unary(away_from=0))
+@op(vjp=lambda g, x: g * wrap(_sign(x._array)), piecewise=True, samples=unary(away_from=0))
 def abs(x: Array) -> Array:
     """Elementwise absolute value; the derivative at 0 is 0."""
     return np.abs(x)
@@ -111,6 +112,12 @@ def maximum(a: Array, b: Array) -> Array:
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise smaller value (NaN if either is); equal values share the gradient."""
     return np.minimum(a, b)
+
+
+@op(vjp=lambda g: g, view=True, piecewise=True, samples=unary())
+def pieces(x: Array) -> Array:
+    """``x`` itself, at the beginning of a composition that is linear in pieces."""
+    return x.view()
 
 
 def _where_samples(draw: Draw) -> Sample:

@@ -73,7 +73,7 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
         if with_bias:
             gw, gbias = gw
     elif with_bias:
-        gbias = kernels.channel_sum(realize(g))
+        gbias = kernels.sum(realize(g), (0, 2, 3))
     return gx, gw, gbias
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
 
 __all__ = [
+    "diagonal",
     "gather",
     "getitem",
     "index_add",
@@ -181,6 +182,28 @@ def overwrite(x: Array, value: Array, *, steps: Any) -> Array:
     out = x.copy()
     _follow(out, steps)[...] = value
     return out
+
+
+Variable.overwrite = overwrite
+
+
+def _diagonal_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=2)
+    return Sample((draw.array(shape),), {"offset": draw.integer(-2, 2)})
+
+
+def _diagonal_rule(g: Any, shapes: Any, params: dict[str, Any]) -> Any:
+    return overwrite(_zeros(shapes[0], g), g, steps=((diagonal, params),))
+
+
+@op(vjp=_diagonal_rule, view=True, samples=_diagonal_samples)
+def diagonal(x: Array, *, offset: int = 0) -> Array:
+    """The diagonal of the last two axes, ``offset`` columns to the right → (..., n)."""
+    rows, columns = x.shape[-2:]
+    top, left = max(-offset, 0), max(offset, 0)
+    n = max(0, min(rows - top, columns - left))
+    square = x[..., top : top + n, left : left + n]
+    return np.asarray(np.einsum("...ii->...i", square))  # a view
 
 
 # ---- along one axis ------------------------------------------------------------------------

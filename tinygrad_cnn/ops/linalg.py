@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from tinygrad_cnn.ops.shape import expand, permute, reshape
 __all__ = ["einsum", "linear", "matmul"]
 
 Array = np.ndarray[Any, Any]
+
+FEW_TERMS = 1 << 10  # of a sum that `einsum` leaves to NumPy, which may add them one by one
 
 
 def _mT(x: Any) -> Any:  # PyTorch's name for the matrix transpose
@@ -135,12 +138,61 @@ def _einsum_samples(draw: Draw) -> Sample:
     return Sample(tuple(xs), {"equation": equation})
 
 
+def _reduced(x: Array, term: str, kept: str) -> tuple[Array, str]:
+    """``x`` summed over the indices of its ``term`` that are not in ``kept``."""
+    axes = tuple(i for i, c in enumerate(term) if c not in kept)
+    return (kernels.sum(x, axes) if axes else x), "".join(c for c in term if c in kept)
+
+
+def _in_order(x: Array, term: str, wanted: str) -> Array:
+    """``x`` with its indices in the order ``wanted``, of length 1 where it has none."""
+    x = x.transpose([term.index(c) for c in wanted if c in term])
+    return x[tuple(slice(None) if c in term else None for c in wanted)]
+
+
+def _contract(a: Array, first: str, b: Array, second: str, kept: str) -> tuple[Array, str]:
+    """The products of ``a`` and ``b`` summed over the indices that are not in ``kept``."""
+    a, first = _reduced(a, first, kept + second)
+    b, second = _reduced(b, second, kept + first)
+    size = {**dict(zip(first, a.shape, strict=True)), **dict(zip(second, b.shape, strict=True))}
+    both = "".join(c for c in first if c in second and c in kept)
+    summed = "".join(c for c in first if c not in kept)
+    left, right = ("".join(c for c in t if c not in both + summed) for t in (first, second))
+    if not summed or (both and not (left and right)):
+        out = both + left + right
+        product = np.multiply(_in_order(a, first, out + summed), _in_order(b, second, out + summed))
+        return _reduced(product, out + summed, out)
+    batch, n, k, m = (math.prod(size[c] for c in t) for t in (both, left, summed, right))
+    a = _in_order(a, first, both + left + summed).reshape(batch, n, k)
+    b = _in_order(b, second, both + summed + right).reshape(batch, k, m)
+    product = kernels.matmul(a, b) if both else kernels.matmul(a[0], b[0])
+    out = both + left + right
+    return product.reshape([size[c] for c in out]), out
+
+
 @op(vjp=_einsum_rule, promotes="common", quiet=True, samples=_einsum_samples)
 def einsum(*xs: Array, equation: str) -> Array:
     """Sum of products by index, as ``numpy.einsum``.
 
-    ``equation`` is explicit ("ij,jk->ik"): no ellipsis, no index twice in one term.
+    ``equation`` is explicit ("ij,jk->ik"): no ellipsis, no index twice in one term. Two operands
+    are contracted at a time, in NumPy's order, as matrix products where that can be; short sums are
+    left to NumPy.
     """
-    if len(xs) == 1:
-        return np.asarray(np.einsum(equation, xs[0])).copy()
-    return np.asarray(np.einsum(equation, *xs, optimize="greedy"))
+    inputs, output = equation.split("->")
+    operands = list(zip(xs, inputs.split(","), strict=True))
+    size = {c: n for x, term in operands for c, n in zip(term, x.shape, strict=True)}
+    terms = math.prod(n for c, n in size.items() if c not in output)
+    if xs[0].dtype.kind != "f" or (terms <= FEW_TERMS and xs[0].dtype != np.float16):
+        found = np.asarray(np.einsum(equation, *xs, optimize="greedy" if len(xs) > 1 else False))
+        return found.copy() if len(xs) == 1 else found
+    path = np.einsum_path(equation, *xs, optimize="greedy")[0][1:] if len(xs) > 2 else [(0, 1)]
+    for step in path if len(xs) > 1 else ():
+        some = [operands.pop(i) for i in sorted(step, reverse=True)]
+        while len(some) > 1:
+            (a, first), (b, second) = some.pop(), some.pop()
+            kept = output + "".join(term for _, term in operands + some)
+            some.append(_contract(a, first, b, second, kept))
+        operands += some
+    x, term = _reduced(*operands[0], output)
+    found = _in_order(x, term, output)
+    return found.copy() if any(np.may_share_memory(found, x) for x in xs) else found

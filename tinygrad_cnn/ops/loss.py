@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
@@ -44,10 +45,10 @@ def _backward(
     if smoothing:
         gx -= smoothing / c
     gx[np.arange(n), labels] -= 1 - smoothing
-    gx *= np.reshape(g, (-1, 1)) if factor is None else g * x.dtype.type(factor)
+    gx *= np.reshape(g, (-1, 1)) if factor is None else g * logp.dtype.type(factor)
     if counts is not None:
         gx[~counts] = 0
-    return gx, None, None
+    return gx.astype(x.dtype, copy=False), None, None
 
 
 def _samples(draw: Draw) -> Sample:
@@ -75,12 +76,12 @@ def softmax_cross_entropy(
     al., 2016, section 7). Where ``counts`` (n,) is False the loss is 0. With a ``factor`` the
     result is that times the sum.
     """
-    logp, _ = shifted(x, (1,))
-    logp -= np.log(np.add.reduce(np.exp(logp), axis=1, keepdims=True))
-    loss = logp[np.arange(len(x)), labels] * x.dtype.type(smoothing - 1)
+    logp = shifted(x, 1)
+    logp -= np.log(kernels.sum(np.exp(logp), (1,), True))
+    loss = logp[np.arange(len(x)), labels] * logp.dtype.type(smoothing - 1)
     if smoothing:
-        loss -= np.add.reduce(logp, axis=1) * x.dtype.type(smoothing / x.shape[1])
+        loss -= kernels.sum(logp, (1,)) * logp.dtype.type(smoothing / x.shape[1])
     if counts is not None:
         loss[~counts] = 0
-    out = loss if factor is None else np.add.reduce(loss) * x.dtype.type(factor)
-    return Saved(np.asarray(out), logp=logp)
+    out = loss if factor is None else kernels.sum(loss, (0,)) * logp.dtype.type(factor)
+    return Saved(np.asarray(out, x.dtype), logp=logp)

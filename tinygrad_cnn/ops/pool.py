@@ -62,6 +62,7 @@ def _without_size(params: dict[str, Any]) -> dict[str, Any]:
 
 @op(
     vjp=_choice_rule,
+    piecewise=True,
     lazy=("x",),
     samples=_max_pool2d_samples,
     errors=(
@@ -191,6 +192,7 @@ def _avg_pool2d_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, shapes, params: avg_pool2d_input(g, size=shapes[0][2:], **params),
+    piecewise=True,
     quiet=True,
     samples=_avg_pool2d_samples,
 )
@@ -259,6 +261,7 @@ def _adaptive_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, shapes: adaptive_avg_pool2d_input(g, size=shapes[0][2:]),
+    piecewise=True,
     quiet=True,
     samples=_adaptive_samples,
 )

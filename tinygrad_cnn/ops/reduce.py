@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.elementwise import exp
+from tinygrad_cnn.ops.elementwise import cast, exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 
 __all__ = [
@@ -81,19 +83,22 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
 @op(vjp=_spread, quiet=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
-    dtype = np.int64 if x.dtype.kind in "biu" else None
-    return np.asarray(_add(x, dim, dtype=dtype, keepdims=keepdim))
+    return kernels.sum(x, dim, keepdim)
 
 
 def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
+    n = _count(shapes[0], dim)
+    if g._value.dtype == np.float16 and n > np.finfo(np.float16).max:
+        share = cast(cast(g, dtype=np.float32) / n, dtype=np.float16)
+    else:
+        share = g / n
+    return _spread(share, shapes, dim, keepdim)
 
 
 @op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
-    total = np.asarray(_add(x, dim, keepdims=keepdim))
-    return np.asarray(total / _count(x.shape, dim), dtype=x.dtype)
+    return kernels.sum(x, dim, keepdim, _count(x.shape, dim))
 
 
 def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -124,8 +129,9 @@ def _prod_samples(draw: Draw) -> Sample:
 @op(vjp=_prod_rule, quiet=True, samples=_prod_samples)
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
-    dtype = np.int64 if x.dtype.kind in "biu" else None
-    return np.asarray(_multiply(x, dim, dtype=dtype, keepdims=keepdim))
+    inner = np.int64 if x.dtype.kind in "biu" else accumulation_dtype(x)
+    found = np.asarray(_multiply(x, dim, dtype=inner, keepdims=keepdim))
+    return found.astype(x.dtype, copy=False) if x.dtype.kind == "f" else found
 
 
 def _var_rule(g: Any, x: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
@@ -141,14 +147,15 @@ def _var_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {**params, "keepdim": draw.choice((False, True))})
 
 
+def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
+    total = kernels.sum_squares(x, dim, keepdim, True)
+    return total / np.float64(max(_count(x.shape, dim) - correction, 0))
+
+
 @op(vjp=_var_rule, quiet=True, samples=_var_samples)
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
-    n = _count(x.shape, dim)
-    centre = _add(x, dim, keepdims=True) / n
-    squares = np.square(x - centre)
-    total = np.asarray(_add(squares, dim, keepdims=keepdim))
-    return np.asarray(total / np.float64(max(n - correction, 0)), dtype=x.dtype)
+    return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.dtype)
 
 
 def _std_rule(
@@ -167,9 +174,7 @@ def _std_samples(draw: Draw) -> Sample:
 @op(vjp=_std_rule, quiet=True, samples=_std_samples)
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
-    return np.asarray(
-        np.sqrt(var.forward(x, dim=dim, correction=correction, keepdim=keepdim)), dtype=x.dtype
-    )
+    return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.dtype)
 
 
 def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -201,7 +206,7 @@ def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -
 @op(vjp=_norm2_rule, quiet=True, samples=_samples(distinct=True))
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(_add(np.square(x), dim, keepdims=keepdim)))
+    return np.asarray(np.sqrt(kernels.sum_squares(x, dim, keepdim)), dtype=x.dtype)
 
 
 @op(
@@ -211,7 +216,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 )
 def cumsum(x: Array, *, dim: int) -> Array:
     """Running sum along the axis ``dim``; integers and bools give int64."""
-    return np.cumsum(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
+    return kernels.cumsum(x, dim)
 
 
 def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
@@ -247,11 +252,10 @@ def cumprod(x: Array, *, dim: int) -> Array:
 # ---- softmax -------------------------------------------------------------------------------
 
 
-def shifted(x: Array, dim: Dims) -> tuple[Array, Array]:
-    """``x`` minus its finite maximum over ``dim``, and that maximum."""
-    top = _largest(x, dim, keepdims=True, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, np.zeros_like(top))
-    return x - top, top
+def shifted(x: Array, dim: int) -> Array:
+    """``x`` minus its maximum along ``dim``, all NaN if that is infinite; float32 for float16."""
+    x = x.astype(accumulation_dtype(x), copy=False)
+    return np.asarray(x - _largest(x, dim, keepdims=True, initial=-np.inf))
 
 
 def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -262,8 +266,11 @@ def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: boo
 @op(vjp=_logsumexp_rule, promotes="float", quiet=True, samples=_samples(min_side=1))
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
-    z, top = shifted(x, dim)
-    out = np.log(_add(np.exp(z), dim, keepdims=True)) + top
+    dtype = x.dtype
+    x = x.astype(accumulation_dtype(x), copy=False)
+    top = _largest(x, dim, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, np.zeros_like(top))
+    out = (np.log(kernels.sum(np.exp(x - top), dim, True)) + top).astype(dtype, copy=False)
     return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])
 
 
@@ -273,11 +280,11 @@ def _softmax_rule(g: Any, y: Any, dim: int) -> Any:
 
 @op(vjp=_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
 def softmax(x: Array, *, dim: int) -> Array:
-    """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow."""
-    z, _ = shifted(x, (dim,))
+    """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow; NaN beside infinity."""
+    z = shifted(x, dim)
     np.exp(z, out=z)
-    z /= _add(z, dim, keepdims=True)
-    return z
+    z /= kernels.sum(z, (dim,), True)
+    return z.astype(x.dtype, copy=False)
 
 
 def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
@@ -286,7 +293,7 @@ def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
 
 @op(vjp=_log_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
 def log_softmax(x: Array, *, dim: int) -> Array:
-    """``x - logsumexp(x)`` along the axis ``dim``."""
-    z, _ = shifted(x, (dim,))
-    z -= np.log(_add(np.exp(z), dim, keepdims=True))
-    return z
+    """``x - logsumexp(x)`` along the axis ``dim``; NaN beside infinity."""
+    z = shifted(x, dim)
+    z -= np.log(kernels.sum(np.exp(z), (dim,), True))
+    return z.astype(x.dtype, copy=False)

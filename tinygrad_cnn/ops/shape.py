@@ -66,6 +66,9 @@ def _expand_samples(draw: Draw) -> Sample:
 @op(vjp=lambda g, shapes: sum_to(g, shape=shapes[0]), view=True, samples=_expand_samples)
 def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` stretched to ``shape`` by NumPy's broadcasting; takes no memory."""
+    lead = len(shape) - x.ndim
+    if (1,) * lead + x.shape == shape:  # nothing is stretched: it may be written to
+        return x[(None,) * lead + (...,)]
     return np.broadcast_to(x, shape)
 
 
@@ -81,7 +84,7 @@ def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(lead)) + tuple(
         i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
     )
-    return np.asarray(np.add.reduce(x, axes) if axes else x.copy()).reshape(shape)
+    return (kernels.sum(x, axes) if axes else x.copy()).reshape(shape)
 
 
 def _dims_samples(draw: Draw) -> Sample:

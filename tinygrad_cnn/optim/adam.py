@@ -12,7 +12,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Adam", "AdamW"]
@@ -92,7 +92,7 @@ class Adam(Optimizer):
         """Change ``param`` in place."""
         values = param._array
         if not state:
-            state["step"] = from_numpy(np.zeros((), np.float32))
+            state["step"] = new_step()
             state["exp_avg"] = from_numpy(np.zeros_like(values))
             state["exp_avg_sq"] = from_numpy(np.zeros_like(values))
             if group["amsgrad"]:

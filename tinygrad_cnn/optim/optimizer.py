@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
-from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "new_step"]
 
 
 class Optimizer:
@@ -156,13 +157,14 @@ class Optimizer:
                 loss = closure()
         self.step_count += 1
         by = f"{self._name()}.step"
-        for group in self.param_groups:
-            given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
-            for param, _ in given:
-                param._written_by(by)
-            if not self.update_together(given, group):
-                for param, grad in given:
-                    self.update(param, grad, self.state[param], group)
+        with np.errstate(all="ignore"):  # as in every operation: a run that diverges shows it
+            for group in self.param_groups:
+                given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
+                for param, _ in given:
+                    param._written_by(by)
+                if not self.update_together(given, group):
+                    for param, grad in given:
+                        self.update(param, grad, self.state[param], group)
         return loss
 
     def update_together(
@@ -265,6 +267,11 @@ class Optimizer:
             )
         self.param_groups = groups
         self.state = state
+
+
+def new_step() -> Tensor:
+    """A count of steps as PyTorch keeps it: 0-d, float64 if that is the default dtype."""
+    return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
 def _require_order(name: str, params: Any) -> None:

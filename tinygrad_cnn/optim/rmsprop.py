@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.checks import at_least_zero
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["RMSprop"]
@@ -84,7 +84,7 @@ class RMSprop(Optimizer):
         lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
         alpha, momentum = float(group["alpha"]), float(group["momentum"])
         if not state:
-            state["step"] = from_numpy(np.zeros((), np.float32))
+            state["step"] = new_step()
             state["square_avg"] = from_numpy(np.zeros_like(w))
             if momentum > 0:
                 state["momentum_buffer"] = from_numpy(np.zeros_like(w))
@@ -92,7 +92,8 @@ class RMSprop(Optimizer):
                 state["grad_avg"] = from_numpy(np.zeros_like(w))
         for held in state.values():
             held._written_by("RMSprop.step")
-        np.add(state["step"]._array, 1, out=state["step"]._array)
+        steps = state["step"]._array
+        steps += 1
         g = -grad if group["maximize"] else grad
         if decay:
             g = g + decay * w

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["SerializationError", "load", "load_state", "save", "save_state"]
 
 _KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
-_VERSION = 1
+_VERSION = 2  # 1 without tensors that share memory, and still written where there are none
 _DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
 
 StrPath = str | os.PathLike[str]
@@ -35,7 +36,8 @@ def save(obj: object, path: StrPath) -> None:
     """Write nested dicts, lists and tuples of tensors, arrays, numbers, strings, None to ``path``.
 
     Models and optimisers go in by their ``state_dict()``. Nothing is pickled, so a file from a
-    stranger is safe to load. The file appears whole or not at all.
+    stranger is safe to load. The file appears whole or not at all. Tensors that share memory do so
+    after loading too, and two that are the same are one.
 
     Raises
     ------
@@ -55,10 +57,12 @@ def save(obj: object, path: StrPath) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays: Arrays = {}
-    tree = json.dumps(_encode(obj, (), arrays), separators=(",", ":"))
-    note = {"version": _VERSION, "checksum": _checksum(arrays, tree), "tree": tree}
-    write_atomically(path, to_bytes(arrays, {_KEY: json.dumps(note)}))
+    out = _Encoding()
+    encoded = out.encode(obj, ())
+    version = _VERSION if sharing.mark(out.tensors) else 1
+    tree = json.dumps(encoded, separators=(",", ":"))
+    note = {"version": version, "checksum": _checksum(out.arrays, tree), "tree": tree}
+    write_atomically(path, to_bytes(out.arrays, {_KEY: json.dumps(note)}))
 
 
 def load(path: StrPath) -> Any:
@@ -78,7 +82,10 @@ def load(path: StrPath) -> Any:
         return {name: Tensor(array) for name, array in arrays.items()}
     if _checksum(arrays, note["tree"]) != note["checksum"]:
         raise SerializationError(f"load: {path} is damaged (its checksum does not match)")
-    return _decode(json.loads(note["tree"]), arrays)
+    try:
+        return _Decoding(arrays).decode(json.loads(note["tree"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SerializationError(f"load: {path} is damaged ({error})") from error
 
 
 def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
@@ -124,44 +131,62 @@ def load_state(path: StrPath) -> dict[str, Tensor]:
     return state
 
 
-def _encode(obj: object, path: tuple[str, ...], arrays: Arrays) -> object:
-    """``obj`` as JSON; tensors and arrays are moved to ``arrays`` and leave their name behind."""
-    if obj is None or isinstance(obj, (bool, int, float, str)):
-        return obj
-    if isinstance(obj, Tensor):
-        return {"tensor": _put(obj._array, path, arrays)}
-    if isinstance(obj, np.ndarray):
-        return {"array": _put(obj, path, arrays)}
-    if isinstance(obj, np.generic):
-        return _encode(obj.item(), path, arrays)
-    if isinstance(obj, (list, tuple)):
-        items = [_encode(value, (*path, str(i)), arrays) for i, value in enumerate(obj)]
-        return items if isinstance(obj, list) else {"tuple": items}
-    if isinstance(obj, Mapping):
-        for key in obj:
-            if not isinstance(key, (str, int, float)):
-                raise SerializationError(f"save: key {key!r} {_where(path)} is a {_name(key)}")
-        return {"dict": [[k, _encode(v, (*path, str(k)), arrays)] for k, v in obj.items()]}
-    raise SerializationError(
-        f"save: {_name(obj)} {_where(path)}; expected dicts, lists, tuples, tensors, arrays, "
-        "numbers, strings or None"
-    )
+class _Encoding:
+    """An object as JSON; tensors and arrays are moved to ``arrays`` and leave their name behind."""
+
+    def __init__(self) -> None:
+        self.arrays: Arrays = {}
+        self.tensors: list[tuple[np.ndarray[Any, Any], dict[str, Any]]] = []
+
+    def encode(self, obj: object, path: tuple[str, ...]) -> object:
+        """``obj``, which stands at ``path``, as JSON."""
+        if obj is None or isinstance(obj, (bool, int, float, str)):
+            return obj
+        if isinstance(obj, Tensor):
+            entry = {"tensor": _put(obj._array, path, self.arrays)}
+            self.tensors.append((obj._array, entry))
+            return entry
+        if isinstance(obj, np.ndarray):
+            return {"array": _put(obj, path, self.arrays)}
+        if isinstance(obj, np.generic):
+            return self.encode(obj.item(), path)
+        if isinstance(obj, (list, tuple)):
+            items = [self.encode(value, (*path, str(i))) for i, value in enumerate(obj)]
+            return items if isinstance(obj, list) else {"tuple": items}
+        if isinstance(obj, Mapping):
+            for key in obj:
+                if not isinstance(key, (str, int, float)):
+                    raise SerializationError(f"save: key {key!r} {_where(path)} is a {_name(key)}")
+            return {"dict": [[k, self.encode(v, (*path, str(k)))] for k, v in obj.items()]}
+        raise SerializationError(
+            f"save: {_name(obj)} {_where(path)}; expected dicts, lists, tuples, tensors, arrays, "
+            "numbers, strings or None"
+        )
 
 
-def _decode(tree: Any, arrays: Arrays) -> Any:
-    """The inverse of `_encode`."""
-    if isinstance(tree, list):
-        return [_decode(item, arrays) for item in tree]
-    if not isinstance(tree, dict):
-        return tree
-    ((kind, value),) = tree.items()
-    if kind == "tensor":
-        return Tensor(arrays[value])
-    if kind == "array":
-        return arrays[value]
-    if kind == "tuple":
-        return tuple(_decode(item, arrays) for item in value)
-    return {key: _decode(item, arrays) for key, item in value}
+class _Decoding:
+    """The inverse of `_Encoding`."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+        self.shared = sharing.Shared()
+
+    def decode(self, tree: Any) -> Any:
+        """The object that was encoded."""
+        if isinstance(tree, list):
+            return [self.decode(item) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        if "part" in tree:
+            return self.shared.tensor(self.arrays[tree["tensor"]], *tree["part"])
+        ((kind, value),) = tree.items()
+        if kind == "tensor":
+            return Tensor(self.arrays[value])
+        if kind == "array":
+            return self.arrays[value]
+        if kind == "tuple":
+            return tuple(self.decode(item) for item in value)
+        return {key: self.decode(item) for key, item in value}
 
 
 def _put(array: np.ndarray[Any, Any], path: tuple[str, ...], arrays: Arrays) -> str:
@@ -200,9 +225,9 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
         version, _, _ = note["version"], note["checksum"], note["tree"]
     except (KeyError, TypeError, ValueError) as error:
         raise SerializationError(f"load: {path} is damaged (its metadata is not ours)") from error
-    if version != _VERSION:
+    if version not in range(1, _VERSION + 1):
         raise SerializationError(
-            f"load: {path} has format version {version}, this program reads {_VERSION}"
+            f"load: {path} has format version {version}, this program reads 1 to {_VERSION}"
         )
     return arrays, note
 

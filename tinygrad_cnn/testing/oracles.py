@@ -253,6 +253,12 @@ def _scatter(adds: bool) -> Callable[..., Array]:
     return on_arrays
 
 
+def _diagonal(x: Array, *, offset: int = 0) -> Array:
+    pairs = [(i, i + offset) for i in range(x.shape[-2]) if 0 <= i + offset < x.shape[-1]]
+    out = [x[..., i, j] for i, j in pairs]
+    return np.stack(out, -1) if out else np.zeros((*x.shape[:-2], 0))
+
+
 def _index_select(x: Array, index: Array, *, dim: int) -> Array:
     parts = [np.moveaxis(x, dim, 0)[k] for k in index]
     lead = np.moveaxis(x, dim, 0).shape[1:]
@@ -345,12 +351,17 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "round": _each(lambda x, decimals=0: round(x, decimals)),
     "maximum": _each(max),
     "minimum": _each(min),
+    "pieces": _each(lambda x: x),
     "where": _where,
     "clamp": _each(_clamp),
     "relu": _each(lambda x: max(x, 0.0)),
     "relu_backward": _each(lambda dy, out: dy if out > 0 else 0.0),
     "leaky_relu": _each(lambda x, negative_slope: x if x > 0 else negative_slope * x),
-    "elu": _each(lambda x, alpha: x if x > 0 else alpha * (math.exp(x) - 1)),
+    "elu": _each(
+        lambda x, alpha, scale=1.0, input_scale=1.0: (
+            scale * (x if x > 0 else alpha * (math.exp(input_scale * x) - 1))
+        )
+    ),
     "sigmoid": _each(_sigmoid),
     "silu": _each(lambda x: x * _sigmoid(x)),
     "gelu": _each(_gelu),
@@ -386,6 +397,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "put": _put,
     "replay": _replay,
     "overwrite": _overwrite,
+    "diagonal": _diagonal,
     "gather": _gather,
     "scatter": _scatter(adds=False),
     "scatter_add": _scatter(adds=True),

@@ -46,13 +46,21 @@ class WeightAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"WeightAverage: `decay` is {decay} but a number in [0, 1) is needed")
         self.model, self.decay, self.steps = model, decay, 0
-        self._held = {name: t._array.copy() for name, t in model.state_dict().items()}
+        self._held = self._copies()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The model's state but for what is none of arrays (`Module.get_extra_state`)."""
+        state = self.model.state_dict().items()
+        return {name: value for name, value in state if isinstance(value, Tensor)}
+
+    def _copies(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {name: tensor._array.copy() for name, tensor in self._tensors().items()}
 
     def update(self) -> None:
         """Take the model's present weights into account."""
         self.steps += 1
         share = 1.0 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in self.model.state_dict().items():
+        for name, tensor in self._tensors().items():
             held = self._held[name]
             if held.dtype.kind == "f":
                 change = np.subtract(tensor._array, held)
@@ -63,17 +71,18 @@ class WeightAverage:
 
     def weights(self) -> dict[str, Tensor]:
         """The averages by name, as `Module.load_state_dict` takes them."""
-        return {name: from_numpy(array) for name, array in self._held.items()}
+        averages = {name: from_numpy(array) for name, array in self._held.items()}
+        return {**self.model.state_dict(), **averages}
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the model has the averages as its weights."""
-        present = {name: t._array.copy() for name, t in self.model.state_dict().items()}
+        present = {**self.model.state_dict(), **self._copies()}
         self.model.load_state_dict(self.weights())
         try:
             yield
         finally:
-            self.model.load_state_dict({name: from_numpy(a) for name, a in present.items()})
+            self.model.load_state_dict(present)
 
     def state_dict(self) -> dict[str, Any]:
         """The averages and the number of steps."""
@@ -87,7 +96,8 @@ class WeightAverage:
         ValueError
             Names or shapes are another model's.
         """
-        given = {name: np.asarray(t._array) for name, t in state["weights"].items()}
+        saved = state["weights"].items()
+        given = {name: t._array for name, t in saved if isinstance(t, Tensor)}
         shapes = {name: a.shape for name, a in given.items()}
         if shapes != {name: a.shape for name, a in self._held.items()}:
             raise ValueError("WeightAverage: the state is another model's")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.data import CIFAR10, ImageDataset, Normalize, Shapes
-from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.config import Config
@@ -72,7 +72,7 @@ class Predictor:
         kind = _KINDS[config.data]
         model = build_model(config.model, len(kind.classes))
         load_weights(config, model, folder.read_model())
-        images = from_numpy(np.zeros((2, 3, _SIZE, _SIZE), np.float32))
+        images = zeros(2, 3, _SIZE, _SIZE)
         check_output(config.model, model, images, len(kind.classes), config.data)
         model.eval()
         return cls(MirrorAverage(model).eval() if config.flip_test else model, kind)

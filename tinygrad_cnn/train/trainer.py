@@ -239,7 +239,8 @@ class Trainer:
         """
         model = self.model.state_dict()
         for name, tensor in model.items():
-            if tensor._value.dtype.kind == "f" and not np.isfinite(tensor._array).all():
+            floating = isinstance(tensor, Tensor) and tensor.is_floating_point()
+            if floating and not np.isfinite(tensor._array).all():
                 raise TrainError(f"epoch {len(self.history) + 1}: {name} is no longer finite")
         return Checkpoint(
             model=model,

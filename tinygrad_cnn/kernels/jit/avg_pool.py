@@ -2,7 +2,7 @@
 
 One pair of kernels does both: a window is a range of rows and a range of columns, and a divisor.
 The inner loop runs over the channels. A window of kh x kw pixels costs kh*kw reads, from cache
-where windows overlap.
+where windows overlap. Windows of more than `SHORT` pixels are added in float64.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..checks import Pair, check_pool2d
-from ..memory import empty
+from ..memory import empty, scratch
 from ..reference.avg_pool import _areas, _divisor, _spans
 from ..reference.layout import Array
+from ..reference.sums import SHORT
 from .build import kernel
 from .launch import FLOAT32, images_like, images_of, nchw, run, shares
 
@@ -28,22 +29,44 @@ __all__ = [
 _ONE = (1, 1)
 
 
+@kernel()
+def _long_window(
+    image: Array, top: int, bottom: int, left: int, right: int, scale: float, total: Array,
+    target: Array,
+) -> None:  # fmt: skip
+    """Write the sum over a window of an image (h, w, c), times scale, to target (c,)."""
+    total[:] = 0
+    for i in range(top, bottom):
+        for j in range(left, right):
+            pixel = image[i, j]
+            for k in range(total.size):
+                total[k] += pixel[k]
+    for k in range(total.size):
+        target[k] = total[k] * scale
+
+
 @kernel(entry=True)
 def _avg_pool2d(
-    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array
-) -> None:
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array,
+    space: Array,
+) -> None:  # fmt: skip
     """Write window sums of x (n, h, w, c) times `factor` (oh, ow) to y (n, oh, ow, c).
 
-    `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges. Costs one read of x.
+    `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges; space is (parts, c) float64.
+    Costs one read of x.
     """
     n, oh, ow, c = y.shape
     for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
         m, p = line // oh, line % oh
+        top, bottom = rows[p, 0], rows[p, 1]
         for q in range(ow):
-            target = y[m, p, q]
+            target, left, right = y[m, p, q], columns[q, 0], columns[q, 1]
+            if (bottom - top) * (right - left) > SHORT:
+                _long_window(x[m], top, bottom, left, right, factor[p, q], space[part], target)
+                continue
             target[:] = 0
-            for i in range(rows[p, 0], rows[p, 1]):
-                for j in range(columns[q, 0], columns[q, 1]):
+            for i in range(top, bottom):
+                for j in range(left, right):
                     pixel = x[m, i, j]
                     for k in range(c):
                         target[k] += pixel[k]
@@ -100,12 +123,22 @@ def _pool(x: Array, rows: Array, columns: Array, divisor: Array) -> Any:
     n, c, oh, ow = *x.shape[:2], len(rows), len(columns)
     y = empty((n, oh, ow, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
-    run(_avg_pool2d, shares(x.nbytes + y.nbytes), image, rows, columns, factor, y)
+    parts = shares(x.nbytes + y.nbytes)
+    with scratch() as take:
+        run(_avg_pool2d, parts, image, rows, columns, factor, y, take((parts, c), np.float64))
     return nchw(y)
+
+
+def _most(ranges: Array, size: int) -> int:
+    """Return in how many ranges [start, stop) the pixel is that is in most."""
+    starts, stops = (np.bincount(ranges[:, k], minlength=size + 1) for k in (0, 1))
+    return int((starts - stops).cumsum().max())
 
 
 def _pool_input(g: Array, size: Pair, rows: Array, columns: Array, divisor: Array) -> Any:
     n, c, oh, ow = g.shape
+    if _most(rows, size[0]) * _most(columns, size[1]) > SHORT:
+        return NotImplemented  # windows that all but coincide
     gx = empty((n, *size, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
     parts = shares(gx.nbytes + g.nbytes)

@@ -13,11 +13,12 @@ from ..memory import scratch
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
-from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, pieces_of, plan_of
 from .launch import run
 from .moments import finish_sums, gather_sums, gathered, start
 from .pixels import COPY, Mode, Source, arguments
 from .products import windows_at
+from .spilling import PIECE, settle, spill, totals_of
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
 __all__ = ["correlate_depthwise", "correlate_depthwise_weight"]
@@ -176,6 +177,7 @@ def _weight_share(
     grad_table: Array,
     grad_mode: Mode,
     gw: Array,
+    totals: Array,
     sources: Array,
     taps: Array,
     space: Array,
@@ -185,8 +187,9 @@ def _weight_share(
     single: Array,
     counts: Array,
 ) -> None:
-    sums = gw[part]
+    sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
+    total[:] = 0
     if wanted:
         start(part, exact, single, counts)
     line = g.c * BYTES
@@ -198,12 +201,16 @@ def _weight_share(
         )  # fmt: skip
         if wanted:
             gather_sums(part, first_grad, line, pixels, 0, g.c, exact, single)
-        for tap in range(0, g.tap_count, TAPS):
-            depthwise_weights(
-                at, sources.ctypes.data, taps.ctypes.data + 8 * tap, g.tap_count - tap,
-                first_grad, line, pixels,
-                sums.ctypes.data + tap * line, line, g.c,
-            )  # fmt: skip
+        for p in range(0, pixels, PIECE):
+            for tap in range(0, g.tap_count, TAPS):
+                depthwise_weights(
+                    at, sources.ctypes.data + 8 * p, taps.ctypes.data + 8 * tap, g.tap_count - tap,
+                    first_grad + p * line, line, min(PIECE, pixels - p),
+                    sums.ctypes.data + tap * line, line, g.c,
+                )  # fmt: skip
+            pieces += 1
+            spill(pieces, sums, total)
+    settle(sums, total)
 
 
 def correlate_depthwise_weight(
@@ -220,9 +227,10 @@ def correlate_depthwise_weight(
         beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
         sums = gathered(parts, x.other.shape[3] if bias else 1, take)
         gw = take((parts, *shape), np.float32)
+        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
             _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad),
-            gw.reshape(parts, -1), plan.sources, plan.taps, space, beside, int(bias), *sums,
+            gw.reshape(parts, -1), totals, plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
         # one share after the other
         return np.asarray(gw.sum(0)), finish_sums(sums) if bias else None

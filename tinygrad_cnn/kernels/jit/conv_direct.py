@@ -19,9 +19,9 @@ from ..reference.correlate import Windows
 from ..reference.layout import Array
 from .build import kernel
 from .conv_filters import pack
-from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, plan_of
+from .conv_plan import Geometry, area, first_of, gradient_floats, gradients, pieces_of, plan_of
 from .launch import run
-from .moments import finish, finish_sums, flush, gather, gather_sums, gathered, start
+from .moments import CHUNK, finish, finish_sums, flush, gather, gather_sums, gathered, start
 from .pixels import COPY, Mode, Source, arguments
 from .products import (
     NARROW_ROWS,
@@ -31,6 +31,7 @@ from .products import (
     window_product,
     window_product_narrow,
 )
+from .spilling import PIECE, settle, spill, totals_of
 from .transposing import transpose_pixels
 from .vector import BYTES, TILE
 
@@ -92,8 +93,11 @@ def _product_share(
                             target + 8 * p, pixels - p, left,
                         )  # fmt: skip
         if wanted:
-            gather(part, y, strides[2] * BYTES, pixels, 0, strides[2], single, counts)
-            flush(part, exact, single)
+            line = strides[2] * BYTES
+            for p in range(0, pixels, CHUNK):
+                count = min(CHUNK, pixels - p)
+                gather(part, y + p * line, line, count, 0, strides[2], single, counts)
+                flush(part, exact, single)
 
 
 def correlate(
@@ -130,6 +134,36 @@ def pack_row(row: Array | None, groups: int, f: int) -> Array:
     return packed
 
 
+@kernel()
+def _weight_piece(
+    g: Geometry, at: int, source: int, taps: Array, grad: int, pixels: int, f: int, sums: Array,
+    filters: int,
+) -> None:  # fmt: skip
+    """Add to `sums` (rows, filters) the products of some pixels' windows with their gradients."""
+    each, step, line = f // g.groups, f * BYTES, filters * BYTES
+    for k in range(g.groups):
+        for tap in range(g.tap_count):
+            for d in range(0, g.depth, ROWS):
+                window = at + taps[tap] + (k * g.depth + d) * BYTES
+                row = (k * g.tap_count + tap) * g.depth + d
+                for first in range(0, each, COLUMNS):
+                    to = sums.ctypes.data + (row * filters + first) * BYTES
+                    column, left = grad + (k * each + first) * BYTES, each - first
+                    valid = g.depth - d
+                    if left >= COLUMNS:
+                        weight_sum(window, source, column, step, pixels, to, line, valid, left)
+                        continue
+                    if left >= LANES:
+                        weight_sum_narrow(
+                            window, source, column, step, pixels, to, line, valid, left
+                        )
+                        to, column, left = to + LANES * BYTES, column + LANES * BYTES, left - LANES
+                    if left > 0:
+                        weight_sum_masked(
+                            window, source, column, step, pixels, to, line, valid, left
+                        )
+
+
 @kernel(entry=True)
 def _weight_share(
     part: int,
@@ -145,6 +179,8 @@ def _weight_share(
     grad_mode: Mode,
     f: int,
     gw: Array,
+    totals: Array,
+    width: int,
     sources: Array,
     taps: Array,
     space: Array,
@@ -154,10 +190,9 @@ def _weight_share(
     single: Array,
     counts: Array,
 ) -> None:
-    each, filters = f // g.groups, gw.shape[3]
-    source, step, line = sources.ctypes.data, f * BYTES, filters * BYTES
-    sums = gw[part]
+    sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
+    total[:] = 0
     if wanted:
         start(part, exact, single, counts)
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
@@ -167,30 +202,15 @@ def _weight_share(
             job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
         )  # fmt: skip
         if wanted:
-            gather_sums(part, first_grad, step, pixels, 0, f, exact, single)
-        for k in range(g.groups):
-            for tap in range(g.tap_count):
-                for d in range(0, g.depth, ROWS):
-                    window = at + taps[tap] + (k * g.depth + d) * BYTES
-                    row = (k * g.tap_count + tap) * g.depth + d
-                    for first in range(0, each, COLUMNS):
-                        to = sums.ctypes.data + (row * filters + first) * BYTES
-                        column, left = first_grad + (k * each + first) * BYTES, each - first
-                        valid = g.depth - d
-                        if left >= COLUMNS:
-                            weight_sum(window, source, column, step, pixels, to, line, valid, left)
-                            continue
-                        if left >= LANES:
-                            weight_sum_narrow(
-                                window, source, column, step, pixels, to, line, valid, left
-                            )
-                            to, column, left = (
-                                to + LANES * BYTES, column + LANES * BYTES, left - LANES
-                            )  # fmt: skip
-                        if left > 0:
-                            weight_sum_masked(
-                                window, source, column, step, pixels, to, line, valid, left
-                            )
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
+        for first in range(0, pixels, PIECE):
+            _weight_piece(
+                g, at, sources.ctypes.data + 8 * first, taps, first_grad + first * f * BYTES,
+                min(PIECE, pixels - first), f, sums, width,
+            )  # fmt: skip
+            pieces += 1
+            spill(pieces, sums, total)
+    settle(sums, total)
 
 
 @kernel(entry=True)
@@ -243,10 +263,11 @@ def correlate_weight(
         space = take((parts, plan.floats), np.float32)
         beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
         sums = gathered(parts, f if bias else 1, take)
-        gw = take((parts, 1, rows + ROWS, padded), np.float32)
+        gw = take((parts, (rows + ROWS) * padded), np.float32)
+        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw,
-            plan.sources, plan.taps, space, beside, int(bias), *sums,
+            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals,
+            padded, plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
         result = np.empty((f, x.other.shape[3] // groups, kh, kw), np.float32)
         split = result.reshape(groups, each, -1, kh * kw)

@@ -18,11 +18,12 @@ from ..reference.correlate import Windows
 from ..reference.layout import Array, all_finite
 from .build import kernel
 from .conv_direct import correlate
-from .conv_plan import Geometry, area, gradient_floats, gradients, plan_of
+from .conv_plan import Geometry, area, gradient_floats, gradients, pieces_of, plan_of
 from .launch import nchw, run
 from .moments import channel_moments, finish_sums, gather_sums, gathered, start
 from .pixels import COPY, Mode, Source, arguments
 from .products import row_step
+from .spilling import PIECE, settle, spill, totals_of
 from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 
 __all__ = ["FEW_FILTERS", "correlate_few", "correlate_few_weight", "neighbours"]
@@ -141,6 +142,8 @@ def _share(
     grad_mode: Mode,
     f: int,
     gw: Array,
+    totals: Array,
+    depth: int,
     sources: Array,
     taps: Array,
     space: Array,
@@ -150,11 +153,12 @@ def _share(
     single: Array,
     counts: Array,
 ) -> None:
-    sums = gw[part]
+    sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
+    total[:] = 0
     if wanted:
         start(part, exact, single, counts)
-    depth, line = sums.shape[2], sums.shape[1] * sums.shape[2] * BYTES
+    line = sums.size // f * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
         at, images, rows = area(job, g, x, other, table, mode, space[part])
         pixels = images * rows * g.ow
@@ -163,16 +167,20 @@ def _share(
         )  # fmt: skip
         if wanted:
             gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
-        for tap in range(g.tap_count):
-            for k in range(0, depth, LANES):
-                for first in range(0, f, FEW_FILTERS):
-                    weight_sum_turned(
-                        at + taps[tap] + k * BYTES, sources.ctypes.data,
-                        first_grad + first * BYTES, f * BYTES,
-                        pixels,
-                        sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
-                        f - first,
-                    )  # fmt: skip
+        for p in range(0, pixels, PIECE):
+            count, column = min(PIECE, pixels - p), first_grad + p * f * BYTES
+            for tap in range(g.tap_count):
+                for k in range(0, depth, LANES):
+                    for first in range(0, f, FEW_FILTERS):
+                        weight_sum_turned(
+                            at + taps[tap] + k * BYTES, sources.ctypes.data + 8 * p,
+                            column + first * BYTES, f * BYTES, count,
+                            sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
+                            f - first,
+                        )  # fmt: skip
+            pieces += 1
+            spill(pieces, sums, total)
+    settle(sums, total)
 
 
 def correlate_few_weight(
@@ -189,12 +197,14 @@ def correlate_few_weight(
         space = take((parts, plan.floats), np.float32)
         beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
         sums = gathered(parts, f if bias else 1, take)
-        gw = take((parts, f, count, padded), np.float32)
+        gw = take((parts, f * count * padded), np.float32)
+        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw,
+            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals, padded,
             plan.sources, plan.taps, space, beside, int(bias), *sums,
         )  # fmt: skip
-        total = gw[..., :depth].sum(0)  # one share after the other
+        shares = gw.reshape(parts, f, count, padded)
+        total = shares[..., :depth].sum(0)  # one share after the other
         gbias = finish_sums(sums) if bias else None
     split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(split), gbias

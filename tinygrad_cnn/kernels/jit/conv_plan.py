@@ -19,6 +19,7 @@ from ..reference.layout import Array
 from .build import kernel
 from .pixels import COPY, PLANAR, Mode, Source, fill_row
 from .products import clear_bytes
+from .spilling import PIECE
 from .transposing import transpose_pixels
 from .vector import BYTES, TILE
 
@@ -29,6 +30,7 @@ __all__ = [
     "first_of",
     "gradient_floats",
     "gradients",
+    "pieces_of",
     "plan_of",
     "rereads",
 ]
@@ -223,6 +225,11 @@ def area(
                 g.width, image + k, g.h, g.w, g.c, 0, g.c, x, other, table, mode,
             )  # fmt: skip
     return space.ctypes.data, images, rows
+
+
+def pieces_of(g: Geometry, parts: int) -> int:
+    """Return how many pieces of pixels, as of `spilling`, a share has at most."""
+    return -(-g.jobs // parts) * -(-g.images * g.rows * g.ow // PIECE)
 
 
 def gradient_floats(g: Geometry, grad: Source) -> int:

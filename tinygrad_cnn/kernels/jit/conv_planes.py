@@ -12,7 +12,7 @@ A NaN spreads to what is computed together with it.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,8 @@ from .plane_products import (
     tap_sum_narrow,
 )
 from .planes import SCATTERED, Planes, fill_planes
+from .spilling import PIECE, settle, spill, totals_of
+from .sums import line_squares, line_sum
 from .vector import BYTES, TILE
 
 __all__ = [
@@ -152,35 +154,19 @@ def _packed(w: Array, g: Geometry) -> Array:
     return np.concatenate([block.transpose(0, 2, 1).ravel() for block in blocks])
 
 
-@kernel(fastmath=("contract", "reassoc"))
-def _sum(row: Array) -> Any:
-    total = np.float32(0)
-    for p in range(row.size):
-        total += row[p]
-    return total
-
-
-@kernel(fastmath=("contract", "reassoc"))
-def _squares(row: Array, centre: float) -> Any:
-    total, middle = np.float32(0), np.float32(centre)
-    for p in range(row.size):
-        away = row[p] - middle
-        total += away * away
-    return total
-
-
 @kernel()
 def _gather(
     part: int, k: int, plane: Array, exact: Array, single: Array, counts: Array
 ) -> None:  # fmt: skip
     """Add a plane to the sums of filter k; the first plane's mean is the pilot."""
-    total = _sum(plane)
+    total = line_sum(plane)
     if counts[part, k] == 0:
-        single[part, 0, k] = total / np.float32(plane.size)
+        mean = np.float32(total / plane.size)
+        single[part, 0, k] = mean if np.isfinite(mean) else np.float32(0)
         exact[part, 0, k] = exact[part, 1, k] = 0
     centre = np.float64(single[part, 0, k])
     exact[part, 0, k] += total - centre * plane.size
-    exact[part, 1, k] += _squares(plane, centre)
+    exact[part, 1, k] += line_squares(plane, centre)
     counts[part, k] += plane.size
 
 
@@ -257,19 +243,39 @@ def correlate_planes(
         return out, finish(sums) if moments else None
 
 
+@kernel()
+def _weight_piece(
+    g: Geometry, area: int, grads: int, taps: Array, vectors: int, sums: Array
+) -> None:  # fmt: skip
+    """Add to `sums` the products of some vectors of pixels with their gradients."""
+    line, planes = g.line * BYTES, MANY * g.many + FEW * g.few
+    for block in range(g.many + g.few):
+        many = min(block, g.many)
+        first = MANY * many + FEW * (block - many)
+        at = grads + first * line
+        for tap in range(0, g.taps, VECTORS):
+            to = sums.ctypes.data + (tap // VECTORS * planes + first) * VECTORS * LANES * BYTES
+            places = taps.ctypes.data + 8 * tap
+            if block < g.many:
+                pixel_sum(area, places, at, line, vectors, to)
+            else:
+                pixel_sum_few(area, places, at, line, vectors, to)
+
+
 @kernel(entry=True)
 def _weight_share(
     part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
     mode: Mode, kind: int, grad: Array, grad_other: Array, grad_places: Array, grad_table: Array,
     grad_mode: Mode, grad_kind: int, taps: Array, space: Array, beside: Array, row: Array,
-    sums: Array, wanted: int, totals: Array,
+    sums: Array, totals: Array, wanted: int, biases: Array,
 ) -> None:  # fmt: skip
     area, grads = space[part], beside[part]
     area[:] = 0
     grads[:] = 0
-    sums[part] = 0
-    totals[part] = 0
-    line = g.line * BYTES
+    own, total, pieces = sums[part], totals[part], 0
+    own[:] = 0
+    total[:] = 0
+    biases[part] = 0
     for image in range(g.n * part // parts, g.n * (part + 1) // parts):
         fill_planes(
             image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
@@ -281,23 +287,15 @@ def _weight_share(
         )  # fmt: skip
         if wanted:
             for f in range(g.f):
-                totals[part, f] += _sum(grads[f * g.line : (f + 1) * g.line])
-        for block in range(g.many + g.few):
-            many = min(block, g.many)
-            first = MANY * many + FEW * (block - many)
-            at = grads.ctypes.data + first * line
-            for tap in range(0, g.taps, VECTORS):
-                to = sums[part, tap // VECTORS, first].ctypes.data
-                if block < g.many:
-                    pixel_sum(
-                        area.ctypes.data, taps.ctypes.data + 8 * tap, at, line,
-                        g.line // LANES, to,
-                    )  # fmt: skip
-                else:
-                    pixel_sum_few(
-                        area.ctypes.data, taps.ctypes.data + 8 * tap, at, line,
-                        g.line // LANES, to,
-                    )  # fmt: skip
+                biases[part, f] += line_sum(grads[f * g.line : (f + 1) * g.line])
+        for p in range(0, g.line, PIECE * LANES):
+            _weight_piece(
+                g, area.ctypes.data + p * BYTES, grads.ctypes.data + p * BYTES, taps,
+                min(PIECE, (g.line - p) // LANES), own,
+            )  # fmt: skip
+            pieces += 1
+            spill(pieces, own, total)
+    settle(own, total)
 
 
 def correlate_planes_weight(
@@ -313,13 +311,14 @@ def correlate_planes_weight(
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
         row = take((parts, max(shape[1] * shape[3], f * geometry.ow)), FLOAT32)
-        sums = take((parts, groups, planes, VECTORS * LANES), FLOAT32)
-        totals = take((parts, f), np.float64)
+        sums = take((parts, groups * planes * VECTORS * LANES), FLOAT32)
+        pieces = -(-shape[0] // parts) * -(-geometry.line // (PIECE * LANES))
+        biases = take((parts, f), np.float64)
         run(
             _weight_share, parts, geometry, *x[:6], *grad[:6], taps, space, beside, row, sums,
-            int(bias), totals,
+            totals_of(sums, pieces, take), int(bias), biases,
         )  # fmt: skip
         split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))
         flat = split.transpose(1, 0, 2).reshape(planes, -1)[:f, : geometry.taps]  # (f, taps)
         gw = np.ascontiguousarray(flat).reshape(f, shape[1], *windows.kernel)
-        return gw, totals.sum(0).astype(np.float32) if bias else None
+        return gw, biases.sum(0).astype(np.float32) if bias else None

@@ -13,10 +13,11 @@ from ..reference.layout import Array
 from .build import kernel
 from .vector import BYTES, Emit, Emitter, Value, instruction
 
-__all__ = ["CHUNK_BYTES", "add_gated", "gate", "gradient_sums", "plain_table"]
+__all__ = ["CHUNK_BYTES", "add_gated", "add_pixels", "gate", "gradient_sums", "plain_table"]
 
 CHAINS = 2  # pixels whose sums run side by side
-CHUNK_BYTES = 1 << 14  # of each array whose sums are float32: stays in the nearest cache
+CHUNK_BYTES = 1 << 14  # of each array that is read at a time: stays in the nearest cache
+MOST_PIXELS = 512  # whose sums are float32
 
 
 def plain_table(c: int) -> Array:
@@ -87,6 +88,27 @@ def gradient_sums(
 
 
 @kernel()
+def add_pixels(
+    g: int, x: int, step: int, pixels: int, table: int, line: int, centre: int, exact: Array,
+    single: Array,
+) -> None:  # fmt: skip
+    """Add the `gradient_sums` of pixels to exact (2, c) float64, of `MOST_PIXELS` at a time.
+
+    `single` (2, c) float32 is work space, 0 before and after.
+    """
+    c = exact.shape[1]
+    for first in range(0, pixels, MOST_PIXELS):
+        gradient_sums(
+            g + first * step, x + first * step, step, min(MOST_PIXELS, pixels - first), c, table,
+            line, centre, single.ctypes.data, c * BYTES,
+        )  # fmt: skip
+        for row in range(2):
+            for k in range(c):
+                exact[row, k] += single[row, k]
+                single[row, k] = 0
+
+
+@kernel()
 def gate(a: Array, b: Array, two: int, y: Array, out: Array) -> None:
     """Write a, or ``a + b`` if `two`, where y is positive or NaN, else 0; all (count,)."""
     zero = np.float32(0)
@@ -126,16 +148,12 @@ def add_gated(
     step = c * BYTES
     pixels, chunk = x.size // c, max(16, CHUNK_BYTES // step)
     low, high = pixels * part // parts, pixels * (part + 1) // parts
-    centre, sums, line = mean.ctypes.data, single[part].ctypes.data, table.shape[1] * BYTES
+    line = table.shape[1] * BYTES
     for first in range(low, high, chunk):
         count = min(chunk, high - first)
         start, stop = first * c, (first + count) * c
         gate(a[start:stop], b[start:stop], two, y[start:stop], out[start:stop])
-        gradient_sums(
-            out.ctypes.data + start * BYTES, x.ctypes.data + start * BYTES, step, count, c,
-            table.ctypes.data, line, centre, sums, step,
+        add_pixels(
+            out.ctypes.data + start * BYTES, x.ctypes.data + start * BYTES, step, count,
+            table.ctypes.data, line, mean.ctypes.data, exact[part], single[part],
         )  # fmt: skip
-        for row in range(2):
-            for k in range(c):
-                exact[part, row, k] += single[part, row, k]
-                single[part, row, k] = 0

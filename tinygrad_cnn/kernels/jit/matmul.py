@@ -7,8 +7,8 @@ computed as ``(b.T @ a.T).T`` where less must be packed and put in order that wa
 
 A vector times a matrix is one read of the matrix, by rows on all threads; by columns BLAS does it.
 
-Rounding is that of a plain sum in float32, or of several for a vector. Shares are fixed by the
-number of threads, and none of them splits a sum, so that a product has one result.
+The products of `DEPTH` numbers are added to each other first, then what comes of them. Shares are
+fixed by the number of threads, and none of them splits a sum, so that a product has one result.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy as np
 from .. import reference
 from ..memory import empty, scratch
 from ..reference.layout import Array
+from ..reference.product import LONG, in_pieces
+from . import sums
 from .build import kernel
 from .launch import FLOAT32, run, shares
 from .panels import (
@@ -142,22 +144,14 @@ def _rows_times(
 ) -> None:
     """Write each row of matrix (m, k) times vector (k,), plus bias (m,), to out (m,)."""
     for i in range(out.size * part // parts, out.size * (part + 1) // parts):
-        row, total = matrix[i], np.float32(0)
-        for k in range(vector.size):
-            total += row[k] * vector[k]
-        out[i] = total + bias[i] if shifted else total
-
-
-@kernel(entry=True)
-def _column_sums(part: int, parts: int, g: Array, total: Array) -> None:
-    """Add up the rows of g (n, m) to `total` (m,). Costs one read."""
-    first, last = total.size * part // parts, total.size * (part + 1) // parts
-    share = total[first:last]
-    share[:] = 0
-    for r in range(g.shape[0]):
-        row = g[r, first:last]
-        for c in range(share.size):
-            share[c] += row[c]
+        total = np.float64(bias[i]) if shifted else np.float64(0)
+        for first in range(0, vector.size, DEPTH):
+            row, other = matrix[i, first : first + DEPTH], vector[first : first + DEPTH]
+            some = np.float32(0)
+            for k in range(other.size):
+                some += row[k] * other[k]
+            total += some
+        out[i] = total
 
 
 def _even(a: Array) -> tuple[Array, int, int] | None:
@@ -195,6 +189,9 @@ def _by_rows(a: Array, b: Array, bias: Array | None) -> Array | None:
 def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     """Return a (n, k) times b (k, m), plus bias (m,), or None for what BLAS does better."""
     (n, k), m = a.shape, b.shape[1]
+    if k > LONG and n > 1 and a.dtype == b.dtype == FLOAT32:
+        total = in_pieces(_product_of, a, b)
+        return total if bias is None else np.add(total, bias, out=total)
     if n == 1:
         return _by_rows(a, b, bias)
     work = n * k * m
@@ -260,10 +257,7 @@ def linear_backward(
     if needs[1] and x is not None:
         gw = _product_of(g.T, x)
     if needs[2]:
-        flags = g.flags
-        if g.size and g.dtype == FLOAT32 and flags.c_contiguous and flags.aligned:
-            gbias = np.empty(g.shape[1], FLOAT32)
-            run(_column_sums, shares(g.nbytes), g, gbias)
-        else:
-            gbias = np.add.reduce(g, axis=0)
+        gbias = sums.sum(g, (0,))
+        if gbias is NotImplemented:
+            gbias = reference.sum(g, (0,))
     return gx, gw, gbias

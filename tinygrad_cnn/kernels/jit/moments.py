@@ -2,9 +2,9 @@
 
 Sums are of numbers from which a pilot has been taken off, the mean of a few of them, so that a
 large mean does not cancel the variance (Chan, Golub and LeVeque 1983, "Algorithms for computing
-the sample variance", section 3). They are float32 over a job and float64 over a share of the work;
-the shares' means and sums of squares are joined in their order by the same paper's formula (2.1):
-a thread count has one result.
+the sample variance", section 3). They are float32 over `CHUNK` pixels and float64 over a share of
+the work; the shares' sums are joined in their order: a thread count has one result. An infinity
+makes the mean of its channel infinite, and no other.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def gather(
     if counts[part, low] == 0:
         moment_pixels(x, step, pixels, high - low, at, at + line, line)  # the pilot is still 0
         for k in range(low, high):
-            single[part, 0, k] = single[part, 1, k] / np.float32(pixels)
+            mean = single[part, 1, k] / np.float32(pixels)
+            single[part, 0, k] = mean if np.isfinite(mean) else np.float32(0)
             single[part, 1, k] = single[part, 2, k] = 0
     moment_pixels(x, step, pixels, high - low, at, at + line, line)
     for k in range(low, high):
@@ -151,10 +152,12 @@ def gather_sums(
 ) -> None:
     """Add the sums of pixels to a share's, without pilot and squares, and end the job."""
     at, line = single[part].ctypes.data + low * BYTES, single.shape[2] * BYTES
-    moment_pixels(x, step, pixels, high - low, at, at + line, line)
-    for k in range(low, high):
-        exact[part, 0, k] += single[part, 1, k]
-        single[part, 1, k] = 0
+    for first in range(0, pixels, CHUNK):
+        count = min(CHUNK, pixels - first)
+        moment_pixels(x + first * step, step, count, high - low, at, at + line, line)
+        for k in range(low, high):
+            exact[part, 0, k] += single[part, 1, k]
+            single[part, 1, k] = 0
 
 
 @kernel()
@@ -177,17 +180,17 @@ def _finish_share(
     var: Array,
 ) -> None:
     for k in range(mean.size):
-        count, centre, squares = 0, 0.0, 0.0
+        count, total, squares = 0, 0.0, 0.0
         for share in range(counts.shape[0]):
-            more = counts[share, k]
-            if more == 0:
-                continue
-            away = exact[share, 0, k] / more
-            theirs = max(exact[share, 1, k] - away * exact[share, 0, k], 0.0)
-            delta = single[share, 0, k] + away - centre
-            count += more
-            centre += delta * more / count
-            squares += theirs + delta * delta * more * (count - more) / count
+            count += counts[share, k]
+            total += np.float64(single[share, 0, k]) * counts[share, k] + exact[share, 0, k]
+        centre = total / count
+        for share in range(counts.shape[0]):
+            if counts[share, k]:
+                away = exact[share, 0, k] / counts[share, k]
+                theirs = exact[share, 1, k] - away * exact[share, 0, k]
+                delta = single[share, 0, k] + away - centre
+                squares += (0.0 if theirs < 0 else theirs) + counts[share, k] * delta * delta
         mean[k], var[k] = centre, squares / count
 
 

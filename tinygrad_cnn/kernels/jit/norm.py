@@ -18,9 +18,9 @@ import numpy as np
 from ..memory import empty, scratch
 from ..reference.layout import Array
 from .build import kernel
-from .launch import FLOAT32, images, images_like, images_of, nchw, run, shares
+from .launch import FLOAT32, images_like, images_of, nchw, run, shares
 
-__all__ = ["batch_norm", "batch_norm_backward", "channel_affine", "channel_sum"]
+__all__ = ["batch_norm", "batch_norm_backward", "channel_affine"]
 
 BLOCK = 128  # rows added in float32
 WIDTH = 256  # numbers in a row, at least: 4 to 16 vector registers
@@ -55,7 +55,10 @@ def _add(block: Array, sums: Array) -> None:
 
 @kernel()
 def _pilot(x: Array, mean: Array) -> None:
-    """Write the mean of a few pixels taken all over x (pixels*c,) for each channel, (c,)."""
+    """Write the mean of a few pixels taken all over x (pixels*c,) for each channel, (c,).
+
+    0 where that is not finite: of numbers that are moved by it the mean is still the right one.
+    """
     c = mean.size
     pixels = x.size // c
     count = min(SAMPLE, pixels)
@@ -64,6 +67,9 @@ def _pilot(x: Array, mean: Array) -> None:
         pixel = x[i * pixels // count * c : (i * pixels // count + 1) * c]
         for k in range(c):
             mean[k] += pixel[k] / np.float32(count)
+    for k in range(c):
+        if not np.isfinite(mean[k]):
+            mean[k] = 0
 
 
 @kernel(entry=True)
@@ -225,32 +231,6 @@ def _channel_affine(
             target[j] = bound if value < bound else value
 
 
-@kernel(entry=True)
-def _channel_sums(part: int, parts: int, g: Array, space: Array, sums: Array) -> None:
-    """Add the pixels of g (pixels*c,) to `sums` (parts, width) float64. Costs one read.
-
-    `space` is (parts, width) float32.
-    """
-    width = sums.shape[1]
-    block, total = space[part], sums[part]
-    block[:] = 0
-    total[:] = 0
-    rows = (g.size + width - 1) // width
-    low, high = rows * part // parts, rows * (part + 1) // parts
-    for start in range(low, high, BLOCK):
-        for r in range(start, min(high, start + BLOCK)):
-            row = g[r * width : (r + 1) * width]
-            for j in range(row.size):
-                block[j] += row[j]
-        _add(block, total)
-
-
-@kernel(entry=True)
-def _folded(part: int, parts: int, sums: Array, total: Array) -> None:
-    """Write the totals (c,) float64 of all parts' sums."""
-    _fold(sums, total)
-
-
 def _width(c: int) -> int:
     return -(-WIDTH // c) * c
 
@@ -346,18 +326,3 @@ def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) 
         space = take((parts, 2, _width(c)), FLOAT32)
         run(_channel_affine, parts, image.reshape(-1), scales, shifts, least, space, y.reshape(-1))
     return _seen(y)
-
-
-def channel_sum(g: Array) -> Any:
-    """As `reference.channel_sum`, for channels last; NumPy sums channels first as fast."""
-    image = _pixels(g) if g.ndim == 2 else images(g)
-    if image is None:
-        return NotImplemented
-    c = image.shape[-1]
-    total = np.empty(c)
-    parts, width = shares(g.nbytes), _width(c)
-    with scratch() as take:
-        space, sums = take((parts, width), FLOAT32), take((parts, width), np.float64)
-        run(_channel_sums, parts, image.reshape(-1), space, sums)
-        run(_folded, 1, sums, total)
-    return total.astype(FLOAT32)

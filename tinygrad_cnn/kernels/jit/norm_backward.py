@@ -27,7 +27,7 @@ from ..memory import empty, scratch
 from ..reference.layout import Array
 from . import norm
 from .build import kernel
-from .gradient_sums import CHUNK_BYTES, add_gated, gradient_sums, plain_table
+from .gradient_sums import CHUNK_BYTES, add_gated, add_pixels, plain_table
 from .launch import FLOAT32, images_like, nchw, run, shares
 from .norm_planes import add_up_planes
 from .pixels import GRADIENT, Mode, Source, arguments, fill_pixels, fill_row, gradient_source
@@ -62,7 +62,7 @@ def _sums_share(
     if mode[1] > 0:  # scattered: row by row of the images
         pixels, chunk = pixels // w, 1
     low, high = pixels * part // parts, pixels * (part + 1) // parts
-    centre, sums, line = mean.ctypes.data, single[part].ctypes.data, table.shape[1] * BYTES
+    line = table.shape[1] * BYTES
     for first in range(low, high, chunk):
         count = min(chunk, high - first)
         at = first * step
@@ -70,14 +70,10 @@ def _sums_share(
         if mode[1] > 0:
             at, count, grad = at * w, w, space[part].ctypes.data
             fill_row(grad, step, first % h, 0, w, first // h, h, w, c, 0, c, g, x, table[5:], mode)
-        gradient_sums(
-            grad, x.ctypes.data + at, step, count, c, table.ctypes.data, line,
-            centre, sums, step,
+        add_pixels(
+            grad, x.ctypes.data + at, step, count, table.ctypes.data, line, mean.ctypes.data,
+            exact[part], single[part],
         )  # fmt: skip
-        for row in range(2):
-            for k in range(c):
-                exact[part, row, k] += single[part, row, k]
-                single[part, row, k] = 0
 
 
 @kernel(entry=True)

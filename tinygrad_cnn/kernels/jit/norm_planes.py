@@ -20,6 +20,7 @@ from .vector import BYTES, TILE, Emit, Emitter, Value, instruction
 __all__ = ["add_up_planes", "max_pool_planes"]
 
 LANES = TILE.lanes
+CHAIN = 128  # numbers that a lane adds in float32
 
 
 @instruction
@@ -165,19 +166,32 @@ def sums_row(
     return emit
 
 
+@kernel()
+def _flush(sums: Array, k: int, exact: Array) -> None:
+    """Add the lanes' sums (2*LANES,) to those of channel k, exact (2, c), and clear them."""
+    for lane in range(LANES):
+        exact[0, k] += sums[lane]
+        exact[1, k] += sums[LANES + lane]
+        sums[lane] = sums[LANES + lane] = 0
+
+
 @kernel(entry=True)
 def _sums_share(
     part: int, parts: int, g: Array, index: Array, x: Array, table: Array, mean: Array,
     space: Array, exact: Array,
 ) -> None:  # fmt: skip
-    """Write a share's sums (2, c) to `exact` (parts, 2, c): float32 in a plane, float64 beyond."""
+    """Write a share's sums (2, c) to `exact` (parts, 2, c): float32 in some rows of a plane,
+    float64 beyond.
+    """
     n, c, oh, ow = g.shape
     exact[part] = 0
-    sums = space[part]
+    sums, some = space[part], max(1, CHAIN * LANES // ow)
     for image in range(n * part // parts, n * (part + 1) // parts):
         for k in range(c):
             sums[:] = 0
             for p in range(oh):
+                if p % some == 0:
+                    _flush(sums, k, exact[part])
                 window = ((image * c + k) * oh + p) * ow
                 above = x.ctypes.data + window * 4 * BYTES
                 sums_row(
@@ -185,9 +199,7 @@ def _sums_share(
                     above, above + 2 * ow * BYTES, ow, table.ctypes.data + k * BYTES, c * BYTES,
                     mean.ctypes.data + k * BYTES, sums.ctypes.data,
                 )  # fmt: skip
-            for lane in range(LANES):
-                exact[part, 0, k] += sums[lane]
-                exact[part, 1, k] += sums[LANES + lane]
+            _flush(sums, k, exact[part])
 
 
 def add_up_planes(planes: Planes, x: Array, mean: Array) -> Array:

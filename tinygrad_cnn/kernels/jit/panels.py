@@ -48,12 +48,8 @@ def _tile_product(vectors: int) -> Emit:
         b = e.builder
         masks = _masks(e, columns, vectors)
         distances = up_to(e, valid, left_row, rows)
-        first = [
-            e.load(e.add(b.add(start, distance), v * e.width), masks[v])
-            for distance in up_to(e, valid, start_row, rows)
-            for v in range(vectors)
-        ]
-        with e.loop(depth, [left, panel, *first]) as step:
+        before = [b.add(start, distance) for distance in up_to(e, valid, start_row, rows)]
+        with e.loop(depth, [left, panel, *[e.zero] * (rows * vectors)]) as step:
             left_now, panel_now, *sums = step.values
             loaded = [e.load(e.add(panel_now, v * e.width)) for v in range(vectors)]
             spread = [b.add(left_now, distance) for distance in distances]
@@ -61,7 +57,11 @@ def _tile_product(vectors: int) -> Emit:
                 e.add(left_now, left_step), e.add(panel_now, vectors * e.width),
                 *row_step(e, spread, loaded, sums),
             ]  # fmt: skip
-        sums = step.results[2:]
+        sums = []
+        for i, value in enumerate(step.results[2:]):
+            r, v = divmod(i, vectors)
+            first = e.load(e.add(before[r], v * e.width), masks[v])
+            sums.append(b.fadd(first, value))
         places = e.steps(out, out_row, rows)
         full = b.and_(
             b.icmp_signed(">=", valid, e.whole(rows)),

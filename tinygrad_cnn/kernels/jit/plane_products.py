@@ -91,7 +91,7 @@ def _sum_of_pixels(filters: int) -> Emit:
         b = e.builder
         windows = [b.add(x, e.table(taps, k)) for k in range(VECTORS)]
         places = [e.add(sums, i * e.width) for i in range(filters * VECTORS)]
-        with e.loop(count, [e.load(place) for place in places]) as turn:
+        with e.loop(count, [e.zero] * len(places)) as turn:
             along = b.mul(turn.index, e.whole(e.width))
             loaded = [e.load(b.add(window, along)) for window in windows]
             found = []
@@ -101,7 +101,7 @@ def _sum_of_pixels(filters: int) -> Emit:
                     found.append(e.fma(grad, value, turn.values[f * VECTORS + k]))
             turn.next = found
         for value, place in zip(turn.results, places, strict=True):
-            e.store(value, place)
+            e.store(b.fadd(e.load(place), value), place)
 
     return emit
 

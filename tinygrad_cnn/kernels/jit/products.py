@@ -154,8 +154,7 @@ def _weight_sum(vectors: int, masked: bool) -> Emit:
         builder = e.builder
         mask = e.first_lanes(columns) if masked else None
         places = e.steps(gw, gw_step, rows)
-        start = [e.load(e.add(at, v * e.width)) for at in places for v in range(vectors)]
-        with e.loop(count, [g, *start]) as pixel:
+        with e.loop(count, [g, *[e.zero] * (rows * vectors)]) as pixel:
             g_now, *sums = pixel.values
             loaded = [e.load(e.add(g_now, v * e.width), mask) for v in range(vectors)]
             window = e.add(x, e.table(sources, pixel.index))
@@ -165,7 +164,8 @@ def _weight_sum(vectors: int, masked: bool) -> Emit:
         for r in range(rows):
             with builder.if_then(builder.icmp_signed(">", valid, e.whole(r))):
                 for v in range(vectors):
-                    e.store(sums[r * vectors + v], e.add(places[r], v * e.width))
+                    at = e.add(places[r], v * e.width)
+                    e.store(builder.fadd(e.load(at), sums[r * vectors + v]), at)
 
     return emit
 
@@ -234,12 +234,8 @@ def _plane_product(vectors: int, add: bool) -> Emit:
     def emit(e: Emitter, values: list[Value]) -> None:
         a, a_row, a_step, b, b_step, out, out_row, depth = values
         places = e.steps(out, out_row, rows)
-        if add:
-            start = [e.load(e.add(at, v * e.width)) for at in places for v in range(vectors)]
-        else:
-            start = [e.zero] * (rows * vectors)
         distances = e.steps(e.whole(0), a_row, rows)
-        with e.loop(depth, [a, b, *start]) as step:
+        with e.loop(depth, [a, b, *[e.zero] * (rows * vectors)]) as step:
             a_now, b_now, *sums = step.values
             loaded = [e.load(e.add(b_now, v * e.width)) for v in range(vectors)]
             spread = [e.add(a_now, distance) for distance in distances]
@@ -247,7 +243,8 @@ def _plane_product(vectors: int, add: bool) -> Emit:
                 e.add(a_now, a_step), e.add(b_now, b_step), *row_step(e, spread, loaded, sums)
             ]  # fmt: skip
         for i, value in enumerate(step.results[2:]):
-            e.store(value, e.add(places[i // vectors], i % vectors * e.width))
+            at = e.add(places[i // vectors], i % vectors * e.width)
+            e.store(e.builder.fadd(e.load(at), value) if add else value, at)
 
     return emit
 

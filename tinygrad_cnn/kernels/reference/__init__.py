@@ -3,7 +3,7 @@
 from .activation import relu, relu_backward
 from .arithmetic import add, add_, embed, leaky_relu, leaky_relu_backward, mul
 from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d, avg_pool2d_input
-from .channels import channel_affine, channel_sum
+from .channels import channel_affine
 from .conv import conv2d, conv2d_input, conv2d_weight
 from .max_pool import max_pool2d, max_pool2d_gather, max_pool2d_plane_index, max_pool2d_scatter
 from .norm import (
@@ -15,6 +15,7 @@ from .norm import (
     layer_norm_backward,
 )
 from .product import linear, linear_backward, matmul
+from .sums import cumsum, sum, sum_squares
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -28,10 +29,10 @@ __all__ = [
     "channel_affine",
     "channel_gradient",
     "channel_moments",
-    "channel_sum",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "cumsum",
     "embed",
     "layer_norm",
     "layer_norm_backward",
@@ -47,4 +48,6 @@ __all__ = [
     "mul",
     "relu",
     "relu_backward",
+    "sum",
+    "sum_squares",
 ]

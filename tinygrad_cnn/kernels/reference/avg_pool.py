@@ -11,6 +11,7 @@ from .. import threads
 from ..checks import Pair, check_image, check_pool2d, check_shape
 from ..memory import empty, scratch
 from .layout import CHUNK_BYTES, Array, Chunk, accumulation_dtype, as_nchw, as_nhwc, chunks, crop
+from .sums import SHORT
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -20,6 +21,11 @@ __all__ = [
 ]
 
 _ONE = (1, 1)
+
+
+def _inner_dtype(x: Array, most: int) -> np.dtype[Any]:
+    """Return the dtype in which at most `most` numbers along an axis are added one by one."""
+    return np.dtype(np.float64) if most > SHORT else accumulation_dtype(x)
 
 
 def _steps(start: int, count: int, stride: int) -> slice:
@@ -96,7 +102,7 @@ def avg_pool2d(
         dilation=_ONE, ceil_mode=ceil_mode,
     )  # fmt: skip
     n, c, h, w = x.shape
-    inner = accumulation_dtype(x)
+    inner = _inner_dtype(x, max(kernel_size))
     divisor = _divisor(
         (h, w), (oh, ow), kernel_size, stride, padding, count_include_pad, divisor_override, inner
     )
@@ -148,7 +154,7 @@ def avg_pool2d_input(
         padding=padding, dilation=_ONE, ceil_mode=ceil_mode,
     )  # fmt: skip
     check_shape("avg_pool2d_input", "g", g.shape, (n, c, oh, ow))
-    inner = accumulation_dtype(g)
+    inner = _inner_dtype(g, max(-(-k // s) for k, s in zip(kernel_size, stride, strict=True)))
     divisor = _divisor(
         size, (oh, ow), kernel_size, stride, padding, count_include_pad, divisor_override, inner
     )
@@ -209,7 +215,7 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
     check_image("adaptive_avg_pool2d", "x", x.shape)
     n, c, h, w = x.shape
     _check_adaptive("adaptive_avg_pool2d", (h, w), output_size)
-    inner = accumulation_dtype(x)
+    inner = _inner_dtype(x, max(h // max(output_size[0], 1), w // max(output_size[1], 1)) + 2)
     image = as_nhwc(x, inner)
     oh, ow = output_size
     y = empty((n, oh, ow, c), inner)
@@ -240,7 +246,7 @@ def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Array:
     n, c, oh, ow = g.shape
     h, w = size
     _check_adaptive("adaptive_avg_pool2d_input", size, (oh, ow))
-    inner = accumulation_dtype(g)
+    inner = _inner_dtype(g, max(-(-oh // h), -(-ow // w)) + 2)
     grad = as_nhwc(g, inner)
     gx = empty((n, h, w, c), inner)
     rows, columns = _spans(h, oh), _spans(w, ow)

@@ -17,8 +17,9 @@ import numpy as np
 from .. import threads
 from ..memory import Take, empty, scratch
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
+from .sums import SHORT, sum
 
-__all__ = ["Channels", "affine", "blocks", "channel_affine", "channel_sum"]
+__all__ = ["Channels", "affine", "blocks", "channel_affine"]
 
 R = TypeVar("R")
 
@@ -78,19 +79,23 @@ class Channels:
         return np.repeat(row, self.matrix.shape[1] // max(self.c, 1))
 
     def fold(self, row: Array) -> Array:
-        """Sum a row (width,) to one number per channel (c,), in float64 for floats."""
-        kind = np.float64 if row.dtype.kind == "f" else row.dtype
+        """Sum a row (width,) to one number per channel (c,), in float64."""
         if self.repeat:
-            return np.asarray(row.reshape(self.repeat, self.c).sum(0, dtype=kind))
-        return np.asarray(row.reshape(self.c, -1 if self.c else 0).sum(1, dtype=kind))
+            return np.asarray(row.reshape(self.repeat, self.c).sum(0, dtype=np.float64))
+        return np.asarray(row.reshape(self.c, -1 if self.c else 0).sum(1, dtype=np.float64))
 
     def sums(self, parts: Callable[[slice, Take], Sequence[Array]]) -> list[Array]:
         """Return sums per channel (c,) of matrices that `parts` makes, in scratch memory, of each
         block of rows.
 
-        Numbers are added in three levels, each short: rows of a block, blocks, pixels of a row.
+        At most `SHORT` rows of a block are added in their own precision, then all is float64.
         """
         width, dtype = self.matrix.shape[1], self.matrix.dtype
+
+        def column_sums(part: Array, ones: Array) -> Array:
+            if len(part) <= SHORT:
+                return np.asarray(ones @ part)  # BLAS: twice as fast as np.sum
+            return sum(part, (0,))
 
         def work(share: Sequence[slice]) -> list[Array]:
             rows: list[list[Array]] = []
@@ -98,8 +103,11 @@ class Channels:
                 with scratch() as take:
                     found = parts(block, take)
                     ones = np.ones(block.stop - block.start, dtype)
-                    rows.append([ones @ part for part in found])  # BLAS: twice as fast as np.sum
-            return [self.fold(np.add.reduce(column)) for column in zip(*rows, strict=True)]
+                    rows.append([column_sums(part, ones) for part in found])
+            return [
+                self.fold(np.add.reduce(column, axis=0, dtype=np.float64))
+                for column in zip(*rows, strict=True)
+            ]
 
         if width == 0 or len(self.matrix) == 0:
             with scratch() as take:
@@ -140,21 +148,6 @@ def blocks(rows: int, width: int, itemsize: int) -> list[slice]:
     parts = -(-rows * width * itemsize // budget)
     step = max(1, rows // min(rows, parts + -parts % team))
     return [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
-
-
-def channel_sum(g: Array) -> Array:
-    """Return the sum of g (n, c, ...) over all axes but the second: (c,).
-
-    >>> channel_sum(np.ones((2, 3, 4, 4), np.float32))
-    array([32., 32., 32.], dtype=float32)
-    """
-    if g.ndim < 2:
-        raise ValueError(
-            f"channel_sum: `g` has shape {g.shape}, expected at least 2 dimensions (n, c, ...)"
-        )
-    channels = Channels.of(g, accumulation_dtype(g), keep_order=True)
-    (total,) = channels.sums(lambda block, take: (channels.matrix[block],))
-    return total.astype(g.dtype)
 
 
 def affine(channels: Channels, scale: Array, shift: Array) -> Array:

@@ -10,7 +10,6 @@ import numpy as np
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
 from ..quiet import quietly
-from .channels import channel_sum
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
 from .layout import (
@@ -22,6 +21,7 @@ from .layout import (
     empty_nhwc,
 )
 from .strict import correlate_taps, correlate_weight_taps
+from .sums import sum
 from .winograd import correlate_winograd, correlate_winograd_weight, wide_filters, wide_images
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
@@ -244,7 +244,7 @@ def conv2d_weight(
         split = correlate_weight_taps(image, grad, windows)
     gw = split.transpose(0, 4, 3, 1, 2).reshape(f, depth, kh, kw)
     gw = np.ascontiguousarray(gw, dtype)
-    return (gw, channel_sum(g)) if bias else gw
+    return (gw, sum(g, (0, 2, 3))) if bias else gw
 
 
 def _correlate_weight(x: Array, g: Array, windows: Windows, *, single: bool) -> Array:

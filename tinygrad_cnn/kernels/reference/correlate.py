@@ -17,6 +17,7 @@ from .. import threads
 from ..checks import Pair
 from ..memory import Take, scratch
 from .layout import Array, Chunk, all_finite, chunks, crop, taps
+from .sums import RunningSum
 
 __all__ = ["Windows", "correlate", "correlate_weight"]
 
@@ -178,14 +179,14 @@ def _weight_products(x: Array, g: Array, windows: Windows) -> Array:
         return np.zeros(shape, g.dtype)
 
     def work(share: Sequence[Chunk]) -> Array:
-        total = np.zeros(shape, g.dtype)
+        total = RunningSum(shape, g.dtype)
         for chunk in share:
             with scratch() as take:
                 columns = _columns(x, windows, chunk, take)
                 part = take(shape, g.dtype)
                 grads = _grouped(g[chunk.images, chunk.rows], groups)
-                total += np.matmul(columns.transpose(0, 2, 1), grads, out=part)
-        return total
+                total.add(np.matmul(columns.transpose(0, 2, 1), grads, out=part))
+        return total.value()
 
     first, *others = threads.split(_chunks(x, windows), work, x.nbytes + g.nbytes)
     for other in others:

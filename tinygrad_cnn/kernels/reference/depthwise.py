@@ -12,6 +12,7 @@ from .. import threads
 from ..memory import Take, scratch
 from .correlate import Windows
 from .layout import CHUNK_BYTES, Array, Chunk, chunks, crop, taps
+from .sums import RunningSum, sum
 
 __all__ = ["correlate_depthwise", "correlate_depthwise_weight"]
 
@@ -59,16 +60,17 @@ def correlate_depthwise_weight(x: Array, g: Array, windows: Windows) -> Array:
     c = x.shape[3]
 
     def work(share: Sequence[Chunk]) -> Array:
-        total = np.zeros((*windows.kernel, c), g.dtype)
+        total = RunningSum((*windows.kernel, c), g.dtype)
         for chunk in share:
             part = g[chunk.images, chunk.rows]
             with scratch() as take:
                 view = _shifted(x, windows, chunk, take)
-                product = take(part.shape, g.dtype)
+                product, found = take(part.shape, g.dtype), take((*windows.kernel, c), g.dtype)
                 for i, j in np.ndindex(windows.kernel):
                     np.multiply(view[:, :, :, i, j], part, out=product)
-                    total[i, j] += product.reshape(-1, c).sum(0)
-        return total
+                    found[i, j] = sum(product.reshape(-1, c), (0,))
+                total.add(found)
+        return total.value()
 
     first, *others = threads.split(_chunks(x, windows), work, x.nbytes + g.nbytes)
     for other in others:

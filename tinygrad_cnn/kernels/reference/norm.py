@@ -12,6 +12,7 @@ from ..memory import Take, empty, scratch
 from .channels import Channels, affine
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, rows_per_chunk
 from .max_pool import max_pool2d_scatter
+from .sums import sum
 
 __all__ = [
     "batch_norm",
@@ -36,6 +37,7 @@ def _moments(channels: Channels) -> tuple[Array, Array]:
     if sample.size:
         pilot = channels.fold(sample.mean(0)) * (channels.c / matrix.shape[1])
         pilot = pilot.astype(matrix.dtype).astype(np.float64)
+        pilot[~np.isfinite(pilot)] = 0  # an infinity makes the mean infinite, not NaN
     row = channels.spread(pilot)
 
     def parts(block: slice, take: Take) -> Sequence[Array]:
@@ -223,7 +225,9 @@ def layer_norm(
         target = y[block]
         mean[block] = matrix[block].mean(1, keepdims=True)
         np.subtract(matrix[block], mean[block], out=target)
-        var = np.einsum("ij,ij->i", target, target)[:, None] / width
+        with scratch() as take:
+            squares = np.multiply(target, target, out=take(target.shape, dtype))
+            var = squares.mean(1, keepdims=True)
         invstd[block] = 1 / np.sqrt(var + eps)
         target *= invstd[block]
         if scales is not None:
@@ -264,10 +268,11 @@ def layer_norm_backward(
         with scratch() as take:
             z = np.subtract(matrix[block], centre[block], out=take(grad.shape, dtype))
             z *= factor[block]
-            gweight += np.einsum("ij,ij->j", grad, z)
-            gbias += grad.sum(0)
+            product = np.multiply(grad, z, out=take(grad.shape, dtype))
+            gweight += sum(product, (0,))
+            gbias += sum(grad, (0,))
             np.multiply(grad, 1 if scales is None else scales, out=target)
-            slope = np.einsum("ij,ij->i", target, z)[:, None] / width
+            slope = np.multiply(target, z, out=product).mean(1, keepdims=True)
             target -= target.mean(1, keepdims=True)
             z *= slope
             target -= z

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .. import threads
 from .layout import Array
+from .sums import sum
 
-__all__ = ["linear", "linear_backward", "matmul"]
+__all__ = ["LONG", "in_pieces", "linear", "linear_backward", "matmul"]
 
 WORTH_WAKING = (
     1 << 27
 )  # multiplications: about 2 ms on one thread; the spinning afterwards costs some 25
+LONG = 1 << 16  # numbers of a sum; BLAS adds the products of some hundred, then these sums
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -20,9 +25,16 @@ def matmul(a: Array, b: Array) -> Array:
     In a training step, the layers' own small products would otherwise wake OpenBLAS's threads,
     whose spinning then takes a processor from the kernels that follow (see `threads`).
 
+    The products of `LONG` numbers are added by BLAS in their own precision, then in float64; of
+    float16 numbers in float32.
+
     >>> matmul(np.ones((2, 3)), np.ones(3))
     array([3., 3.])
     """
+    if a.dtype == b.dtype == np.float16:
+        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+    if a.shape[-1] > LONG and a.dtype == b.dtype == np.float32:
+        return in_pieces(matmul, a, b)
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:  # for which BLAS is slow
         return np.multiply(a, b)
     columns = b.shape[-1] if b.ndim > 1 else 1
@@ -30,6 +42,16 @@ def matmul(a: Array, b: Array) -> Array:
     if max(a.size * columns, b.size * rows) >= WORTH_WAKING:
         return np.asarray(np.matmul(a, b))
     return threads.one_blas_thread(lambda: np.asarray(np.matmul(a, b)))
+
+
+def in_pieces(product: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+    """Return the float32 product of a and b, taken over `LONG` numbers at a time."""
+    total: Any = 0.0
+    for first in range(0, a.shape[-1], LONG):
+        piece = slice(first, first + LONG)
+        right = b[piece] if b.ndim == 1 else b[..., piece, :]
+        total = total + product(a[..., piece], right).astype(np.float64)
+    return np.asarray(total, np.float32)
 
 
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -57,4 +79,4 @@ def linear_backward(
     """
     gx = matmul(g, w) if needs[0] and w is not None else None
     gw = matmul(g.T, x) if needs[1] and x is not None else None
-    return gx, gw, np.add.reduce(g, axis=0) if needs[2] else None
+    return gx, gw, sum(g, (0,)) if needs[2] else None

@@ -1,12 +1,20 @@
-"""Activation functions composed of simpler ones. At their kinks derivatives are PyTorch's.
+"""Activation functions composed of simpler ones. At kinks and at NaN derivatives are PyTorch's.
+
+Each piece of a piecewise function is chosen by a comparison that NaN fails, and what is not chosen
+is a constant, so that no gradient and no ``inf - inf`` comes from it.
 
 With ``inplace`` the result is written into ``input``, which is returned.
 """
 
 from __future__ import annotations
 
-from tinygrad_cnn.functions import elu, relu, sigmoid, softmax, softplus, tanh, where
+import math
+
+from tinygrad_cnn.functions import sigmoid, softmax, softplus, tanh, where
+from tinygrad_cnn.functions.convert import floating, one_dtype
 from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.ops import activation as ops
+from tinygrad_cnn.ops.choice import pieces
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
@@ -52,7 +60,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
-    out = input.masked_fill(input <= min_val, min_val).masked_fill(input >= max_val, max_val)
+    x = pieces(input)
+    out = where((x > min_val) & (x < max_val), x, x.detach().clamp(min_val, max_val))
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -109,8 +118,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> selu(tg.tensor([-1.0, 1.0]))
     tensor([-1.1113, 1.0507])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = elu(x, _SELU_ALPHA) * _SELU_SCALE
+    out = ops.elu(floating("selu", input), alpha=_SELU_ALPHA, scale=_SELU_SCALE)
     return assign(input, out, "selu_") if inplace else out
 
 
@@ -128,8 +136,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise ValueError("celu: `alpha` is 0 but another number is expected")
-    above = relu(input)
-    out = above + ((input - above) / alpha).expm1() * alpha
+    out = ops.elu(floating("celu", input), alpha=alpha, input_scale=1 / alpha)
     return assign(input, out, "celu_") if inplace else out
 
 
@@ -161,14 +168,17 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     Raises
     ------
     ValueError
-        ``lambd`` is negative.
+        ``lambd`` is negative or not finite.
 
     >>> import tinygrad_cnn as tg
     >>> softshrink(tg.tensor([-1.0, 0.2, 2.0]))
     tensor([-0.5000, 0.0000, 1.5000])
     """
-    _not_negative("softshrink", lambd)
-    out: Tensor = relu(input - lambd) - relu(-input - lambd)
+    if not 0 <= lambd < math.inf:
+        raise ValueError(f"softshrink: `lambd` is {lambd} but a finite number >= 0 is expected")
+    beyond = (input > lambd) | (input < -lambd)
+    constant = input.detach()
+    out: Tensor = where(beyond, input - constant.sign() * lambd, constant * 0)
     return out
 
 
@@ -179,7 +189,10 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     >>> hardshrink(tg.tensor([-1.0, 0.2]))
     tensor([-1., 0.])
     """
-    return input.masked_fill(input.abs() <= lambd, 0.0)
+    x = pieces(input)
+    zeros_and_nans = where(x.isnan(), x.detach(), 0.0)
+    out: Tensor = where((x > lambd) | (x < -lambd), x, zeros_and_nans)
+    return out
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -190,7 +203,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> F.threshold(tg.tensor([0.5, 2.0]), 1.0, 20.0)
     tensor([20., 2.])
     """
-    out = input.masked_fill(input <= threshold, value)
+    out = pieces(input).masked_fill(input <= threshold, value)
     return assign(input, out, "threshold_") if inplace else out
 
 
@@ -244,6 +257,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        ``weight`` has another dtype.
     ValueError
         ``weight`` has another size.
 
@@ -251,6 +266,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     >>> prelu(tg.tensor([[-4.0, -4.0]]), tg.tensor([0.5, 0.25]))
     tensor([[-2., -1.]])
     """
+    one_dtype("prelu", input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
         raise ValueError(
@@ -261,10 +277,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
     elif input.ndim == 0:
         weight = weight.reshape(())
-    out: Tensor = where(input > 0, input, weight * input)
+    x = pieces(input)
+    out: Tensor = where(x > 0, x, weight * x)
     return out
-
-
-def _not_negative(name: str, lambd: float) -> None:
-    if lambd < 0:
-        raise ValueError(f"{name}: `lambd` is {lambd} but at least 0 is expected")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.functions import from_numpy, pad
+from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold"]
@@ -83,7 +84,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     b, n = tuple(batch), len(batch)
     out = input.reshape(*b, c, r, r, h, w)  # (..., c, ry, rx, h, w)
     out = out.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)  # (..., c, h, ry, w, rx)
-    return out.reshape(*b, c, h * r, w * r)
+    return own(out.reshape(*b, c, h * r, w * r), input)  # type: ignore[no-any-return]
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -110,7 +111,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     b, n = tuple(batch), len(batch)
     out = input.reshape(*b, c, h, r, w, r)  # (..., c, h, ry, w, rx)
     out = out.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)  # (..., c, ry, rx, h, w)
-    return out.reshape(*b, c * r * r, h, w)
+    return own(out.reshape(*b, c * r * r, h, w), input)  # type: ignore[no-any-return]
 
 
 def unfold(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tinygrad_cnn.functions import layer_norm
+from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["embedding", "group_norm"]
@@ -67,7 +68,8 @@ def group_norm(
     Raises
     ------
     ValueError
-        ``input`` has fewer than 2 axes or ``num_groups`` does not divide c.
+        ``input`` has fewer than 2 axes, ``num_groups`` does not divide c, or there is one value for
+        each group.
 
     >>> import tinygrad_cnn as tg
     >>> group_norm(tg.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
@@ -82,8 +84,13 @@ def group_norm(
             f"expected (input {input.shape})"
         )
     size = c // num_groups * math.prod(rest)
+    if n * size == 1:
+        raise ValueError(
+            f"group_norm: `input` of shape {input.shape} has one value for each of {num_groups} "
+            f"groups, expected more"
+        )
     groups = input.reshape(n, num_groups, size)
-    out = layer_norm(groups, (size,), eps=eps).reshape(n, c, *rest)
+    out = own(layer_norm(groups, (size,), eps=eps).reshape(n, c, *rest)) if size else input.clone()
     per_channel = (c, *(1,) * len(rest))
     if weight is not None:
         out = out * weight.reshape(per_channel)

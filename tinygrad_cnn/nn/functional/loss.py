@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 from tinygrad_cnn.functions import where
-from tinygrad_cnn.functions.losses import reduce_loss
+from tinygrad_cnn.functions.convert import one_dtype
+from tinygrad_cnn.functions.losses import like_input, one_shape, reduce_loss, same_shape
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["binary_cross_entropy", "huber_loss", "kl_div", "smooth_l1_loss"]
@@ -17,7 +20,7 @@ def smooth_l1_loss(
     Raises
     ------
     ValueError
-        Shapes differ, ``beta`` is negative, ``reduction`` is unknown.
+        Shapes do not broadcast, ``beta`` is negative, ``reduction`` is unknown.
 
     >>> import tinygrad_cnn as tg
     >>> smooth_l1_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none")
@@ -25,7 +28,7 @@ def smooth_l1_loss(
     """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: `beta` is {beta} but at least 0 is expected")
-    _same_shape("smooth_l1_loss", input, target)
+    input, target = one_shape("smooth_l1_loss", input, target)
     d = (input - target).abs()
     if beta == 0:
         return reduce_loss("smooth_l1_loss", d, reduction)
@@ -35,14 +38,18 @@ def smooth_l1_loss(
 
 
 def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """``d² / 2`` where ``d = |input - target|`` is at most ``delta``, else ``delta (d - delta/2)``.
 
     Raises
     ------
     ValueError
-        Shapes differ, ``delta`` is not positive, ``reduction`` is unknown.
+        Shapes do not broadcast, ``delta`` is not positive, ``reduction`` is unknown.
 
     >>> import tinygrad_cnn as tg
     >>> huber_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none", delta=2.0)
@@ -50,11 +57,12 @@ def huber_loss(
     """
     if delta <= 0:
         raise ValueError(f"huber_loss: `delta` is {delta} but a positive number is expected")
-    _same_shape("huber_loss", input, target)
-    d = (input - target).abs()
-    return reduce_loss(
-        "huber_loss", where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction
-    )
+    x, target = one_shape("huber_loss", input, target)
+    d = (x - target).abs()
+    loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    if weight is not None:
+        loss = loss * like_input("huber_loss", weight, input)
+    return reduce_loss("huber_loss", loss, reduction)
 
 
 def kl_div(
@@ -68,21 +76,27 @@ def kl_div(
     Raises
     ------
     ValueError
-        Shapes differ, ``reduction`` is unknown.
+        Shapes do not broadcast, ``reduction`` is unknown.
 
     >>> import tinygrad_cnn as tg
     >>> p, q = tg.tensor([[0.5, 0.5]]), tg.tensor([[0.25, 0.75]])
     >>> kl_div(q.log(), p, reduction="batchmean")
     tensor(0.1438)
     """
-    _same_shape("kl_div", input, target)
+    if reduction == "mean":
+        warnings.warn(
+            "kl_div: `reduction` 'mean' divides by the number of all values; 'batchmean', which "
+            "divides by the number of samples, is the divergence itself",
+            stacklevel=2,
+        )
     if log_target:
         loss: Tensor = target.exp() * (target - input)
     else:
         positive = target.masked_fill(target == 0, 1.0)  # 0 log 0 = 0
         loss = positive * positive.log() - target * input
     if reduction == "batchmean":
-        loss, reduction = loss / (input.shape[0] if input.ndim else 1), "sum"
+        total: Tensor = loss.sum() / (input.shape[0] if input.ndim else 1)
+        return total
     return reduce_loss("kl_div", loss, reduction)
 
 
@@ -97,6 +111,8 @@ def binary_cross_entropy(
 
     Raises
     ------
+    TypeError
+        Dtypes differ.
     ValueError
         Shapes differ, ``input`` has values outside [0, 1], ``reduction`` is unknown.
 
@@ -104,7 +120,8 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(tg.tensor([0.5, 0.25]), tg.tensor([1.0, 0.0]))
     tensor(0.4904)
     """
-    _same_shape("binary_cross_entropy", input, target)
+    same_shape("binary_cross_entropy", input, target)
+    one_dtype("binary_cross_entropy", input, target=target)
     if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
         raise ValueError(
             f"binary_cross_entropy: `input` has values from {input._array.min()} to "
@@ -125,11 +142,3 @@ def _safe_log(x: Tensor) -> Tensor:
     exact = constant.masked_fill(constant == 0, 1.0).log().masked_fill(constant == 0, -100.0)
     out: Tensor = near + (exact.clamp(min=-100.0) - near.detach())
     return out
-
-
-def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
-    if input.shape != target.shape:
-        raise ValueError(
-            f"{name}: `input` has shape {input.shape} but `target` {target.shape}; they must be "
-            f"the same (use expand() if broadcasting is meant)"
-        )

@@ -12,6 +12,8 @@ from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import _OutputPart
 from tinygrad_cnn.autograd.node import SavedValue
+from tinygrad_cnn.autograd.variable import memory_of
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.flops import flops
@@ -136,7 +138,8 @@ class Notes:
             if kind == "constant" and tensor.shape == ():
                 new.params["value"] = f"{tensor.item():g}"
             new.recorded = tensor.node is not None
-            self._owned[id(tensor.storage)] = tensor.storage
+            memory = _memory(tensor)
+            self._owned[id(memory)] = memory
             self.remember(tensor, new.id)
         return new.id
 
@@ -186,10 +189,11 @@ class Notes:
         """``size``, or 0 if the value's memory is the user's or was counted already."""
         if not isinstance(value, SavedValue):
             return 0
-        key = id(value.storage)
+        memory = _memory(value)
+        key = id(memory)
         if key in self._owned or key in self._kept:
             return 0
-        self._kept[key] = value.storage  # alive, so that its id stays its own
+        self._kept[key] = memory  # alive, so that its id stays its own
         return size
 
     # ---- what was recorded before ------------------------------------------------------------
@@ -255,6 +259,11 @@ class Notes:
             if source is not None:
                 self.edges.append(Edge(source, new.id, i, node.shapes[i], str(node.dtypes[i])))
         new.kept_bytes = self.kept_bytes(new.id, node, sources)
+
+
+def _memory(value: Any) -> Any:
+    """What has the memory of a tensor or of what a rule keeps: two that share it have one."""
+    return value.storage if type(value._value) is Lazy else memory_of(value._value)
 
 
 def _bytes(shape: Shape | None, dtype: str | None) -> int:

@@ -79,6 +79,19 @@ def _run(module: Any, call: Callable[..., Any], inputs: tuple[Any, ...]) -> tupl
         return None, leaves, error
 
 
+def _assert_views_are_of_inputs(call: Callable[..., Any], inputs: tuple[Any, ...]) -> None:
+    """No result looks into a tensor that nobody but the function has seen."""
+    args = [tg.tensor(v.copy(order="K")) if isinstance(v, np.ndarray) else v for v in inputs]
+    try:
+        with tg.no_grad():
+            results = _flat(call(tg, *args))
+    except ERRORS:
+        return
+    for t in results:
+        if isinstance(t, tg.Tensor) and t.view_of is not None:
+            assert any(t.view_of.base is a for a in args), "a view of what nobody has"
+
+
 def assert_close(ours: Any, theirs: Any, what: str) -> None:
     if not hasattr(theirs, "dtype"):
         assert type(ours) is type(theirs), what
@@ -93,7 +106,9 @@ def assert_close(ours: Any, theirs: Any, what: str) -> None:
     np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=what)
 
 
-def assert_agrees(call: Callable[..., Any], inputs: tuple[Any, ...]) -> None:
+def assert_agrees(
+    call: Callable[..., Any], inputs: tuple[Any, ...], *, is_function: bool = True
+) -> None:
     """Same values, dtypes, shapes, gradients under random cotangents; or both refuse."""
     torch = require_torch()
     for dtype in ("float64", "float32"):
@@ -102,6 +117,8 @@ def assert_agrees(call: Callable[..., Any], inputs: tuple[Any, ...]) -> None:
             for v in inputs
         )
         mine, my_leaves, my_error = _run(tg, call, cast)
+        if is_function:
+            _assert_views_are_of_inputs(call, cast)
         yours, your_leaves, your_error = _run(torch, call, cast)
         if your_error is not None:
             if my_error is None and UNIMPLEMENTED.search(str(your_error)):

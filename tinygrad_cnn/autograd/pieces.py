@@ -1,0 +1,44 @@
+"""Gradients of functions that are linear in pieces: constant in the inputs, but not unrelated.
+
+A gradient that names no input has no graph back to it, and differentiating it again would be an
+error. PyTorch gives zeros there, and so does this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.node import Node
+from tinygrad_cnn.autograd.variable import Variable, wrap
+
+__all__ = ["flat_in_inputs"]
+
+
+class _Flat:
+    """The derivative of a gradient in itself, which is 1, and in the inputs, which is 0."""
+
+    name = "flat"
+    broadcasts = False
+
+    def pullback(
+        self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
+    ) -> tuple[Any, ...]:
+        """``g``, and zeros for all inputs that want a gradient."""
+        zeros = [
+            wrap(np.zeros(shape, dtype)) if want else None
+            for shape, dtype, want in zip(node.shapes, node.dtypes, wanted, strict=True)
+        ]
+        return (g, *zeros[1:])
+
+
+_FLAT = _Flat()
+
+
+def flat_in_inputs(g: Variable, node: Node) -> Any:
+    """``g``, a gradient that ``node``'s rule made, recorded as a function of its inputs too."""
+    shapes = (g._value.shape, *node.shapes)
+    dtypes = (g._value.dtype, *node.dtypes)
+    made = Node(_FLAT, (g.current_node(), *node.parents), shapes, dtypes, {}, {})
+    return wrap(g._value, made, g.storage)

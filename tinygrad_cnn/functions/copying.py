@@ -1,0 +1,104 @@
+"""Copies of tensors, by `copy` and `pickle`, that share memory with each other as the originals do.
+
+Each tensor is taken apart into its memory, as a whole, and where it lies in it. One `Memory` stands
+for all tensors of one memory, so that the memo of `copy.deepcopy` or of a pickler, which knows
+objects it has seen, copies it once.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.autograd.variable import Variable, memory_of
+
+__all__ = ["Layout", "Memory", "attributes", "layout_of", "leaf", "rebuild", "view_on"]
+
+Layout = tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...], int]
+"""Dtype, shape, strides and offset (both in bytes) of an array in its memory."""
+
+_known: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
+"""The `Memory` of an array that owns its memory, by the array's id, while somebody holds it."""
+
+
+class Memory:
+    """The bytes of a memory, and the storage that tensors made on them share."""
+
+    __slots__ = ("__weakref__", "flat", "root", "storage")
+
+    def __init__(self, flat: np.ndarray[Any, Any]) -> None:
+        self.flat = flat if flat.flags.writeable else flat.copy()
+        self.root = self.flat
+        self.storage = Storage()
+
+    @classmethod
+    def of(cls, array: np.ndarray[Any, Any]) -> tuple[Memory, Layout]:
+        """The memory that ``array`` lies in, always the same object, and where it lies there."""
+        root = memory_of(array)
+        low, high = byte_bounds(root)
+        if high - low != root.nbytes:  # a part of something that is not NumPy's
+            root = array = array.copy(order="K")
+        held = _known.get(id(root))
+        if held is None or held.root is not root:
+            held = _known[id(root)] = object.__new__(cls)
+            held.root, held.flat = root, _bytes_of(root)
+        return held, layout_of(array, root)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
+        return Memory(self.flat.copy())
+
+    def __reduce__(self) -> Any:
+        return Memory, (self.flat,)
+
+
+def layout_of(array: np.ndarray[Any, Any], root: np.ndarray[Any, Any]) -> Layout:
+    """Where ``array`` lies in the memory of ``root``."""
+    start = array.__array_interface__["data"][0] - byte_bounds(root)[0]
+    return array.dtype, array.shape, array.strides, start if array.size else 0
+
+
+def view_on(flat: np.ndarray[Any, Any], layout: Layout) -> np.ndarray[Any, Any]:
+    """The array that lies so in the bytes ``flat``."""
+    dtype, shape, strides, offset = layout
+    out: np.ndarray[Any, Any] = np.ndarray(shape, dtype, flat.data, offset, strides)
+    # One number that stands for many is no place to write to.
+    once = all(s or n < 2 for s, n in zip(strides, shape, strict=True))
+    out.flags.writeable = once or not out.size
+    return out
+
+
+def _bytes_of(root: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The bytes of an array without gaps, in the order in which they lie."""
+    order = sorted(range(root.ndim), key=lambda d: -root.strides[d])
+    flat: np.ndarray[Any, Any] = root.transpose(order).reshape(-1).view(np.uint8)
+    return flat
+
+
+def rebuild(kind: Any, memory: Memory, layout: Layout, wanted: bool) -> Any:
+    """A tensor of the class ``kind`` on ``memory``; ``wanted`` says whether it wants a gradient."""
+    return leaf(kind, view_on(memory.flat, layout), memory.storage, wanted)
+
+
+def leaf(kind: Any, array: np.ndarray[Any, Any], storage: Storage, wanted: bool) -> Any:
+    """A tensor of the class ``kind`` around ``array``; no ``__init__`` runs."""
+    out = kind.__new__(kind)
+    out._value, out.storage = array, storage
+    out.node = out.view_of = out._saved = out._grad = None
+    if wanted:
+        out.want_gradient(True)
+    return out
+
+
+def attributes(tensor: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What users hung on a tensor, in its ``__dict__`` and in slots of its class, as pickle's
+    state; None if there is nothing.
+    """
+    names = copyreg._slotnames(type(tensor))  # type: ignore[attr-defined]  # as pickle's own
+    mine = {n for c in Variable.__mro__ for n in getattr(c, "__slots__", ())}
+    slots = {n: getattr(tensor, n) for n in names if n not in mine and hasattr(tensor, n)}
+    return (tensor.__dict__, slots) if tensor.__dict__ or slots else None
