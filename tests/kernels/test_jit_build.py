@@ -18,7 +18,6 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
-from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.choice import NoCompiler
 from tinygrad_cnn.kernels.jit import build, compiling, entry, processor
 
@@ -191,10 +190,8 @@ def test_without_numba_what_is_compiled_runs_and_the_rest_is_missing(
 ) -> None:
     works(load())
 
-    def absent(work: Any) -> None:
-        raise ModuleNotFoundError("No module named 'numba'", name="numba")
-
-    monkeypatch.setattr(threads, "apart", absent)
+    monkeypatch.delitem(sys.modules, "tinygrad_cnn.kernels.jit.compiling", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
     kernel = load()
     works(kernel)
     for _ in range(2):

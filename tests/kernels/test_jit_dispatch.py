@@ -76,9 +76,9 @@ def test_what_a_compiled_kernel_declines_the_reference_does() -> None:
 
 @pytest.mark.usefixtures("numba")
 def test_a_compiled_kernel_that_fails_warns_once_and_is_left() -> None:
-    dispatch._compiled["relu"] = broken = Compiled(RuntimeError("no such instruction"))
+    dispatch._compiled["relu"] = broken = Compiled(choice.KernelError("no such instruction"))
     x = -np.ones(dispatch.LEAST, np.float32)
-    with pytest.warns(RuntimeWarning, match=r"relu: .* NumPy's .*RuntimeError: no such instr"):
+    with pytest.warns(RuntimeWarning, match=r"relu: .* NumPy's .*no such instruction"):
         first = kernels.relu(x)
     second = kernels.relu(x)  # warnings are errors here
     np.testing.assert_array_equal(first, np.zeros_like(x))
@@ -88,23 +88,28 @@ def test_a_compiled_kernel_that_fails_warns_once_and_is_left() -> None:
 
 @pytest.mark.usefixtures("numba")
 def test_asked_for_by_name_a_failure_is_raised() -> None:
-    dispatch._compiled["relu"] = Compiled(RuntimeError("no such instruction"))
+    dispatch._compiled["relu"] = Compiled(choice.KernelError("no such instruction"))
     kernels.set_kernels("jit")
-    with pytest.raises(RuntimeError, match="no such instruction"):
+    with pytest.raises(choice.KernelError, match="no such instruction"):
         kernels.relu(np.ones(3, np.float32))
 
 
 @pytest.mark.usefixtures("numba")
-def test_lack_of_memory_is_not_a_broken_kernel() -> None:
-    dispatch._compiled["relu"] = Compiled(MemoryError())
-    with pytest.raises(MemoryError):
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, TimeoutError, TypeError, OSError])
+def test_what_is_not_the_kernels_fault_is_raised_and_the_kernel_stays(error: Any) -> None:
+    dispatch._compiled["relu"] = compiled = Compiled(error("of a signal handler"))
+    with pytest.raises(error, match="of a signal handler"):
         kernels.relu(np.ones(dispatch.LEAST, np.float32))
-    assert dispatch._compiled["relu"] is not None
+    assert dispatch._compiled["relu"] is compiled
+    dispatch._compiled["sgd"] = compiled
+    with pytest.raises(error, match="of a signal handler"):
+        dispatch.step("sgd", [(np.ones(dispatch.LEAST, np.float32),)])
+    assert dispatch._compiled["sgd"] is compiled
 
 
 @pytest.mark.usefixtures("numba")
 def test_wrong_arguments_are_the_callers_error_not_the_kernels() -> None:
-    dispatch._compiled["relu_backward"] = compiled = Compiled(IndexError("shape"))
+    dispatch._compiled["relu_backward"] = compiled = Compiled(choice.KernelError("no"))
     x = np.ones(dispatch.LEAST, np.float32)
     with pytest.raises(ValueError, match="relu_backward: `g` has shape"):
         kernels.relu_backward(x, x[1:])
@@ -188,10 +193,14 @@ def test_one_number_of_threads_for_all() -> None:
         assert kernels.get_num_threads() == threads.count() == threads.team() == 3
         if threads._blas.get:
             assert threads._blas.get() == 3
-            with threads.one_blas_thread():
+
+            def inside() -> None:
+                assert threads._blas.get is not None
                 assert threads._blas.get() == 1
                 assert kernels.set_num_threads(2) == 3
                 assert threads._blas.get() == 1
+
+            threads.one_blas_thread(inside)
             assert threads._blas.get() == 2
         else:
             kernels.set_num_threads(2)

@@ -80,14 +80,26 @@ def test_settings_of_the_caller_hold_on_all_threads() -> None:
 def test_blas_has_its_threads_back_afterwards() -> None:
     before = threads._blas.threads()
     inside: list[int] = []
-    with threads._blas:
-        inside.append(threads._blas.get() if threads._blas.get else 1)
-        with threads._blas:
-            pass
+
+    def work() -> None:
         inside.append(threads._blas.get() if threads._blas.get else 1)
         assert threads._blas.threads() == before
-    assert inside == [1, 1]
+
+    def twice() -> None:
+        work()
+        threads.one_blas_thread(work)
+        work()
+
+    threads.one_blas_thread(twice)
+    assert inside == [1, 1, 1]
     assert threads._blas.threads() == before
+    with pytest.raises(ValueError, match="on purpose"):
+        threads.one_blas_thread(fail)
+    assert threads._blas.former is None
+
+
+def fail() -> None:
+    raise ValueError("on purpose")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +130,7 @@ def test_matmul_wakes_blas_for_large_products_only(
     true = np.matmul
 
     def spy(a: Any, b: Any) -> Any:
-        seen.append(threads._blas.inside)
+        seen.append(len(threads._blas.holders))
         return true(a, b)
 
     monkeypatch.setattr(np, "matmul", spy)

@@ -15,10 +15,10 @@ from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
-from tinygrad_cnn.autograd.quiet import quietly
 from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.kernels.quiet import quietly
 
 __all__ = ["Op", "isolate"]
 

@@ -7,14 +7,29 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-__all__ = ["KernelSet", "NoCompiler", "has_llvmlite", "has_numba", "kernel_set", "set_kernels"]
+__all__ = [
+    "KernelError",
+    "KernelSet",
+    "NoCompiler",
+    "has_llvmlite",
+    "has_numba",
+    "kernel_set",
+    "set_kernels",
+]
 
 KernelSet = Literal["auto", "jit", "reference"]
 
 chosen: ContextVar[KernelSet] = ContextVar("kernels", default="auto")
 
 
-class NoCompiler(Exception):
+class KernelError(Exception):
+    """A compiled kernel cannot be had here: it cannot be compiled, loaded or given threads.
+
+    Nothing else is one: what a signal handler raises while a kernel runs is its caller's.
+    """
+
+
+class NoCompiler(KernelError):
     """A kernel has no machine code on this machine yet, and Numba, which makes it, is missing."""
 
 

@@ -3,8 +3,9 @@
 A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
 does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
 not fit (the reference raises the error). It must not write into its arguments, so that a call that
-fails can always be repeated by the reference. Some take arrays that are still to be computed
-(`lazy`); the reference gets them realized.
+fails for want of machine code (`KernelError`) can always be repeated by the reference. Whatever
+else is raised meanwhile, by a signal handler or for want of memory, is the caller's. Some take
+arrays that are still to be computed (`lazy`); the reference gets them realized.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from . import choice, reference, threads
-from .choice import chosen
+from . import choice, memory, reference, threads
+from .choice import KernelError, NoCompiler, chosen
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -111,18 +112,17 @@ def _load(name: str) -> Callable[..., Any] | None:
         module = f"{__package__}.jit.{_MODULES.get(name, 'optimizers')}"
         try:
             found = getattr(threads.apart(lambda: import_module(module)), name, None)
-        except ModuleNotFoundError as error:
-            if error.name != module:
+        except KernelError as error:
+            if getattr(error.__cause__, "name", None) != module:
                 raise
     _compiled[name] = found
     return found
 
 
-def _give_up(name: str, error: Exception) -> None:
+def _give_up(name: str, error: KernelError) -> None:
     _compiled[name] = None
     warnings.warn(
-        f"{name}: the compiled kernel does not work here and NumPy's is used from now on "
-        f"({type(error).__name__}: {error})",
+        f"{name}: the compiled kernel does not work here and NumPy's is used from now on ({error})",
         RuntimeWarning,
         stacklevel=4,
     )
@@ -140,8 +140,8 @@ def fuses(x: Any) -> bool:
     if "conv2d" not in _compiled:
         try:
             _load("conv2d")
-        except Exception as error:
-            if wanted == "jit" or isinstance(error, MemoryError):
+        except KernelError as error:
+            if wanted == "jit":
                 raise
             _give_up("conv2d", error)
     return _compiled["conv2d"] is not None
@@ -170,10 +170,11 @@ def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
         if compiled is None:
             return False
         compiled(rows, **numbers)
-    except Exception as error:  # before anything is written: compiling or starting threads
-        if wanted == "jit" or isinstance(error, MemoryError):
+    except KernelError as error:  # before anything is written
+        if wanted == "jit":
             raise
-        _give_up(name, error)
+        if not isinstance(error, NoCompiler):
+            _give_up(name, error)
         return False
     return True
 
@@ -208,33 +209,35 @@ def _two_ways(
 
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
-        wanted = chosen.get()
-        if wanted == "auto":
-            small = (x.size if size is _size else size(x, *args)) < least
-            if small or x.dtype != _FLOAT32:
-                return by_numpy(x, *args, **kwargs)
-        elif wanted == "reference" or x.dtype != _FLOAT32:
-            return by_numpy(x, *args, **kwargs)
+        stack = memory.stack()
+        top = stack.top
         try:
-            compiled = _compiled[name] if name in _compiled else _load(name)
-            if compiled is None:
+            wanted = chosen.get()
+            if wanted == "auto":
+                small = (x.size if size is _size else size(x, *args)) < least
+                if small or x.dtype != _FLOAT32:
+                    return by_numpy(x, *args, **kwargs)
+            elif wanted == "reference" or x.dtype != _FLOAT32:
                 return by_numpy(x, *args, **kwargs)
-            result = compiled(x, *args, **kwargs)
-        except MemoryError:
+            try:
+                compiled = _compiled[name] if name in _compiled else _load(name)
+                if compiled is None:
+                    return by_numpy(x, *args, **kwargs)
+                result = compiled(x, *args, **kwargs)
+            except NoCompiler:
+                if wanted == "jit":
+                    raise
+                return by_numpy(x, *args, **kwargs)
+            except KernelError as error:
+                if wanted == "jit":
+                    raise
+                result = by_numpy(x, *args, **kwargs)  # raises if the arguments were wrong
+                _give_up(name, error)
+                return result
+            return by_numpy(x, *args, **kwargs) if result is NotImplemented else result
+        except BaseException:
+            stack.top = top  # in one step: see `memory.stack`
             raise
-        except choice.NoCompiler:
-            if wanted == "jit":
-                raise
-            return by_numpy(x, *args, **kwargs)
-        except Exception as error:  # whatever compiling, linking or starting threads may raise
-            if wanted == "jit":
-                raise
-            result = by_numpy(x, *args, **kwargs)  # raises if the arguments were wrong
-            _give_up(name, error)
-            return result
-        if result is NotImplemented:
-            return by_numpy(x, *args, **kwargs)
-        return result
 
     call.hints = hints  # type: ignore[attr-defined]
     return cast(F, call)

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import dispatch
+from .quiet import quietly
 
 __all__ = [
     "Affine",
@@ -109,8 +110,8 @@ class Lazy:
         if self.expr[0] != "load":
             with lock:
                 if self.expr[0] != "load":
-                    with np.errstate(all="ignore"):  # as in the operations that it stands for
-                        self.settle(_evaluate(self))
+                    # as in the operations that it stands for
+                    self.settle(quietly(_evaluate, (self,), {}))
         return self.expr[1]  # type: ignore[no-any-return]
 
     def settle(self, array: Array) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ __all__ = [
     "reset_peak_memory_stats",
     "scratch",
     "set_store_limit",
+    "stack",
     "stored_bytes",
 ]
 
@@ -70,10 +72,12 @@ def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
     return raw[skip : skip + nbytes]
 
 
-class _Stack(threading.local):
+class _Stack:
     """One thread's scratch memory: `block[:top]` is in use, `peak` is the most ever wanted at
     once.
     """
+
+    __slots__ = ("block", "peak", "top")
 
     def __init__(self) -> None:
         self.block: npt.NDArray[np.uint8] = aligned(0)
@@ -92,7 +96,21 @@ class _Stack(threading.local):
         return np.ndarray(shape, kind, block, start)
 
 
-_stack = _Stack()
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.stack = _Stack()  # looked up once for every `scratch`: a thread's names are slow
+
+
+_here = _Here()
+
+
+def stack() -> _Stack:
+    """Return this thread's scratch memory.
+
+    An exception leaves ``with`` blocks properly, but for one that a signal handler raises in the
+    very call that should do so. Whoever calls kernels sees to it that `top` is then what it was.
+    """
+    return _here.stack
 
 
 class scratch:
@@ -106,17 +124,17 @@ class scratch:
     ((2, 3), 'uint8', False)
     """
 
-    __slots__ = ("start",)
+    __slots__ = ("stack", "start")
 
     def __enter__(self) -> Take:
-        stack = _stack
+        self.stack = stack = _here.stack
         self.start = stack.top
         if self.start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
             stack.block = aligned(min(stack.peak, SCRATCH_LIMIT))
         return stack.take
 
     def __exit__(self, *error: object) -> None:
-        _stack.top = self.start
+        self.stack.top = self.start
 
 
 class _Lease:
@@ -126,22 +144,23 @@ class _Lease:
     would forget it.
     """
 
-    __slots__ = ("__array_interface__", "memory", "store")
+    __slots__ = ("__array_interface__", "__weakref__", "note")
 
-    def __init__(
-        self, store: _Store, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
-        self.store = store  # in whose books it stands
-        self.memory = memory
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": shape,
-            "typestr": dtype.str,
-            "data": (memory.ctypes.data, False),
-        }
+    __array_interface__: dict[str, Any]
+    note: _Note
 
-    def __del__(self) -> None:
-        self.store.give_back(self.memory)
+
+class _Note(weakref.ref[_Lease]):
+    """What is booked for a lease; goes back to the store when that ends.
+
+    By a function of C, unlike ``__del__``: what a signal handler raises in one that is Python's is
+    lost.
+    """
+
+    __slots__ = ("memory", "size")
+
+    memory: Array | None
+    size: int
 
 
 class _Store:
@@ -155,50 +174,49 @@ class _Store:
         self.in_use = 0  # bytes of living arrays, once what is in `returned` is subtracted
         self.peak = 0
         self.count = 0  # arrays handed out since the process began
-        # A finaliser can run at any bytecode, also while this thread holds the lock: so
-        # `give_back` only appends (atomic) and tidies up if the lock happens to be free.
-        self.returned: deque[Array] = deque()
+        # A lease can end at any bytecode, also while this thread holds the lock.
+        self.returned: deque[_Note] = deque()
         self.lock = threading.Lock()
 
-    def give_back(self, memory: Array) -> None:
-        self.returned.append(memory)
-        if self.lock.acquire(blocking=False):
-            try:
-                self._sort_in()
-            finally:
-                self.lock.release()
+    # What belongs together is changed without a call between: a signal handler runs, and may raise,
+    # after calls only.
 
     def _sort_in(self) -> None:
         while self.returned:
-            memory = self.returned.popleft()
-            self.by_size.setdefault(memory.nbytes, []).append(memory)
-            self.order.append(memory.nbytes)
-            self.held += memory.nbytes
-            self.in_use -= memory.nbytes
+            note = self.returned[0]
+            del self.returned[0]
+            self.in_use -= note.size
+            if note.memory is not None:
+                shelf = self.by_size.get(note.size)
+                if shelf is None:
+                    shelf = self.by_size[note.size] = []
+                shelf += [note.memory]
+                self.order += (note.size,)
+                self.held += note.size
         while self.held > self.limit:
-            size = self.order.popleft()
-            self.by_size[size].pop(0)
+            size = self.order[0]
+            del self.order[0]
+            del self.by_size[size][0]
             self.held -= size
 
-    def find(self, size: int) -> Array | None:
-        """Return memory of that size, None if there is none, and book it as in use either way."""
+    def book(self, lease: _Lease, size: int) -> _Note:
+        """Book memory of that size as in use until the lease ends, with the memory if there is."""
+        lease.note = note = _Note(lease, self.returned.append)
+        note.memory, note.size = None, 0
         with self.lock:
             self._sort_in()  # first, so that the peak is exact
             self.count += 1
+            note.size = size
             self.in_use += size
             if self.in_use > self.peak:
                 self.peak = self.in_use
             shelf = self.by_size.get(size)
-            if not shelf:
-                return None
-            self.held -= size
-            self.order.remove(size)
-            return shelf.pop()  # the latest: most likely still in cache
-
-    def missed(self, size: int) -> None:
-        """Take back what `find` booked: the system had no memory."""
-        with self.lock:
-            self.in_use -= size
+            if shelf:
+                note.memory = shelf[-1]  # the latest: most likely still in cache
+                del shelf[-1]
+                self.held -= size
+                self.order.remove(size)
+        return note
 
     def settle(self) -> None:
         """Book all that has come back."""
@@ -227,20 +245,24 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     nbytes = _nbytes(shape, kind)
     if nbytes < SMALLEST_STORED:
         return np.empty(shape, kind)
-    size, store = _rounded(nbytes), _store
-    memory = store.find(size)
+    size, lease = _rounded(nbytes), _Lease()
+    note = _store.book(lease, size)
+    memory = note.memory
     if memory is None:
-        try:
-            # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
-            memory = aligned(size)
-        except MemoryError:
-            store.missed(size)
-            raise
-    return np.asarray(_Lease(store, memory, shape, kind))
+        # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
+        note.memory = memory = aligned(size)
+    lease.__array_interface__ = {
+        "version": 3,
+        "shape": shape,
+        "typestr": kind.str,
+        "data": (memory.ctypes.data, False),
+    }
+    return np.asarray(lease)
 
 
 def stored_bytes() -> int:
     """Return how many bytes wait in the store for their next array."""
+    _store.settle()
     return _store.held
 
 
@@ -258,8 +280,9 @@ def clear() -> None:
     for forget in caches:
         forget()
     set_store_limit(set_store_limit(0))
-    if _stack.top == 0:
-        _stack.block, _stack.peak = aligned(0), 0
+    stack = _here.stack
+    if stack.top == 0:
+        stack.block, stack.peak = aligned(0), 0
 
 
 # ---- accounting ----------------------------------------------------------------------------
@@ -326,6 +349,6 @@ def memory_stats() -> dict[str, int]:
             "peak_allocated_bytes": _store.peak,
             "stored_bytes": _store.held,
             "reserved_bytes": _store.in_use + _store.held,
-            "scratch_bytes": _stack.block.nbytes,
+            "scratch_bytes": _here.stack.block.nbytes,
             "allocations": _store.count,
         }

@@ -18,12 +18,15 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 import numpy as np
+
+from .choice import KernelError
 
 __all__ = [
     "apart",
@@ -64,58 +67,99 @@ def _openblas(name: str) -> Callable[..., int] | None:
 
 
 class _Blas:
-    """How many threads BLAS uses; while any thread of ours is inside ``with``, one."""
+    """How many threads BLAS uses; as long as somebody holds it at one thread, one."""
 
     def __init__(self) -> None:
         get, put = _openblas("get_num_threads"), _openblas("set_num_threads")
         self.get = get if put else None
         self.put = put if get else None
         self.lock = threading.Lock()
-        self.inside = 0
-        self.former = 1
+        self.holders: set[object] = set()
+        self.former: int | None = None  # while it is not in force
 
     def threads(self) -> int:
         with self.lock:
-            return self.former if self.inside else self.get() if self.get else 1
+            return self.former or (self.get() if self.get else 1)
 
     def choose(self, number: int) -> None:
-        """Set the number of threads outside of ``with``."""
+        """Set the number of threads outside of `one_blas_thread`."""
         with self.lock:
-            if self.inside:
+            if self.former is not None:
                 self.former = number
             elif self.put:
                 self.put(number)
 
-    def __enter__(self) -> None:
+    def hold(self, holder: object) -> None:
         with self.lock:
-            if self.inside == 0 and self.get and self.put:
-                self.former = self.get()
+            if not self.holders and self.get and self.put:
+                self.former = self.former or self.get()
                 self.put(1)
-            self.inside += 1
+            self.holders.add(holder)
 
-    def __exit__(self, *error: object) -> None:
+    def settle(self) -> None:
+        """Give BLAS its threads back if nobody holds it any more."""
         with self.lock:
-            self.inside -= 1
-            if self.inside == 0 and self.put:
+            if not self.holders and self.put and self.former is not None:
                 self.put(self.former)
+                self.former = None
+
+
+class _Job:
+    """A call on another thread."""
+
+    __slots__ = ("call", "ended", "error", "given", "lock", "result")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call: Callable[[], Any] | None = call
+        self.given = self.ended = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    def run(self) -> None:
+        try:
+            assert self.call is not None
+            self.result = self.call()
+        except BaseException as error:  # raised again in the thread that asked
+            self.error = error
+        self.call = None  # or its arrays would live until the next job
+        self.ended = True
+        self.lock.release()
+
+
+def _wait_for(jobs: Sequence[_Job]) -> None:
+    """Wait until all that were given to a thread have ended, and only then raise what a signal
+    handler has raised meanwhile.
+    """
+    interruption = None
+    waiting = True
+    while waiting:
+        try:
+            for job in jobs:
+                while job.given and not job.ended:
+                    job.lock.acquire()
+            waiting = False
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        try:
+            raise interruption
+        finally:
+            del interruption  # which knows this frame
 
 
 class _Worker:
     """A daemon thread that runs one function after the other."""
 
     def __init__(self) -> None:
-        self.jobs: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[Any]]] = SimpleQueue()
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
         threading.Thread(target=self._run, name="tinygrad_cnn kernels", daemon=True).start()
 
     def _run(self) -> None:
         _here.is_worker = True
         while True:
-            job, answer = self.jobs.get()
-            try:
-                answer.put((job(), None))
-            except BaseException as error:  # raised again in the thread that asked
-                answer.put((None, error))
-            del job, answer  # or the last arrays would live until the next job
+            self.jobs.get().run()
 
 
 class _Here(threading.local):
@@ -133,7 +177,7 @@ def _after_fork() -> None:
     global _workers_lock
     _workers.clear()
     _workers_lock = threading.Lock()
-    _blas.lock, _blas.inside = threading.Lock(), 0
+    _blas.lock, _blas.holders = threading.Lock(), set()
 
 
 if hasattr(os, "register_at_fork"):
@@ -203,44 +247,73 @@ def set_num_threads(number: int) -> int:
     return former
 
 
+def _raised_in(error: BaseException, module: str) -> bool:
+    """Return whether a module's own code raised an error, or a function of C that it called; not a
+    signal handler that Python ran meanwhile.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == module
+
+
 def apart(work: Callable[[], R]) -> R:
     """Return ``work()``, called on a thread of its own that then ends.
 
     What importing and compiling leave behind in reference cycles holds on to the frames that were
     active, and so to all arrays of a training step, until Python looks for cycles. A fresh
-    thread's frames hold none.
+    thread's frames hold none. Nor do signal handlers run on it: what goes wrong there is the
+    work's own fault, and what is raised here while it runs, which it goes on to do, is not.
+
+    Raises
+    ------
+    KernelError: because of what `work` raised, or for want of a thread. MemoryError as it is.
 
     >>> apart(lambda: 1 + 1)
     2
     """
-    answer: SimpleQueue[Any] = SimpleQueue()
+    answer: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
         try:
-            answer.put((work(), None))
+            answer.append((work(), None))
         except BaseException as error:  # raised again in the thread that asked
-            answer.put((None, error))
+            answer.append((None, error))
 
     thread = threading.Thread(target=copy_context().run, args=(run,), name="tinygrad_cnn apart")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if _raised_in(error, threading.__name__):
+            raise KernelError(str(error)) from error
+        raise
     thread.join()
-    result, error = answer.get()
-    if error is not None:
-        raise error
-    return cast(R, result)
+    ((result, failure),) = answer
+    if failure is None:
+        return cast(R, result)
+    if isinstance(failure, KernelError | MemoryError) or not isinstance(failure, Exception):
+        raise failure
+    raise KernelError(f"{type(failure).__name__}: {failure}") from failure
 
 
-def one_blas_thread() -> _Blas:
-    """Return a context in which BLAS computes on the calling thread alone.
+def one_blas_thread(work: Callable[[], R]) -> R:
+    """Return ``work()``, during which BLAS computes on the calling thread alone.
 
     OpenBLAS's own threads, once woken, spin for some 25 ms before they sleep again: a small
     product on all processors slows down everything that follows it.
 
-    >>> with one_blas_thread():
-    ...     (np.ones((2, 3)) @ np.ones(3)).tolist()
+    >>> one_blas_thread(lambda: (np.ones((2, 3)) @ np.ones(3)).tolist())
     [3.0, 3.0]
     """
-    return _blas
+    holder = object()
+    try:
+        _blas.hold(holder)
+        return work()
+    finally:
+        # A function of C, which nothing keeps from being called; what comes after it, a signal
+        # handler may, and then BLAS has one thread until the next call of this.
+        _blas.holders.discard(holder)
+        _blas.settle()
 
 
 def split(tasks: Sequence[T], work: Callable[[Sequence[T]], R], nbytes: int) -> list[R]:
@@ -254,30 +327,43 @@ def split(tasks: Sequence[T], work: Callable[[Sequence[T]], R], nbytes: int) -> 
     [45]
     """
     parts = 1 if nbytes < LEAST_BYTES or _here.is_worker else min(count(), len(tasks))
+    if parts > 1:
+        parts = 1 + _workers_for(parts - 1)
     if parts <= 1:
-        with _blas:
-            return [work(tasks)]
-    with _workers_lock:
-        while len(_workers) < parts - 1:
-            _workers.append(_Worker())
+        return one_blas_thread(lambda: [work(tasks)])
     edges = [len(tasks) * k // parts for k in range(parts + 1)]
-    answers: list[SimpleQueue[Any]] = []
-    with _blas:
-        for k in range(1, parts):
-            share, context = (
-                tasks[edges[k] : edges[k + 1]],
-                copy_context(),
-            )  # NumPy's errstate is in there
-            answers.append(SimpleQueue())
-            _workers[k - 1].jobs.put((partial(context.run, work, share), answers[-1]))
-        try:
-            results = [work(tasks[: edges[1]])]
-        finally:
-            rest = [
-                answer.get() for answer in answers
-            ]  # nobody may still write when this call is left
-    for result, error in rest:
-        if error is not None:
-            raise error
-        results.append(result)
+    shares = [tasks[edges[k] : edges[k + 1]] for k in range(parts)]
+    # NumPy's errstate is in the context
+    jobs = [_Job(partial(copy_context().run, work, share)) for share in shares[1:]]
+    results = one_blas_thread(lambda: [_with_workers(jobs, partial(work, shares[0]))])
+    for job in jobs:
+        failure, job.error = job.error, None
+        if failure is not None:
+            raise failure
+        results.append(job.result)
     return results
+
+
+def _with_workers(jobs: Sequence[_Job], work: Callable[[], R]) -> R:
+    """Return ``work()``; the jobs have then ended too, on a worker each."""
+    try:
+        for worker, job in zip(tuple(_workers), jobs, strict=False):
+            job.given = True  # no signal handler runs between this and the next line's call
+            worker.jobs.put(job)
+        return work()
+    finally:
+        _wait_for(jobs)  # nobody may still write when this call is left
+
+
+def _workers_for(number: int) -> int:
+    """See to it that so many workers are there; return how many are, if the system allows fewer."""
+
+    def start() -> None:
+        with _workers_lock:
+            while len(_workers) < number:
+                _workers.append(_Worker())
+
+    if len(_workers) < number:
+        with suppress(KernelError):
+            apart(start)
+    return min(number, len(_workers))

@@ -181,6 +181,7 @@ class Kernel:
         # How to launch it with arguments of some types: the latest, and all that there are.
         self.launch: Callable[..., int] = _not_yet
         self.launches: list[Callable[..., int]] = []
+        self.made: set[tuple[Any, ...]] = set()  # for which types
         self.missing: set[str] = set()  # types for which there is no machine code and no compiler
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
 from ..lazy import Affine, Lazy, load, lower, realize
 from ..reference.conv import phase
 from ..reference.correlate import Windows
 from ..reference.layout import Array
 from . import conv_depthwise, conv_direct, conv_few, conv_winograd, conv_winograd_weight
+from .conv_again import directly, look_lost, strictly, strictly_weight
 from .conv_choice import Images, few, image_source, minimal_pays, planar_source
 from .conv_planes import (
     correlate_planes,
@@ -47,9 +47,8 @@ def _correlate(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
     *, moments: bool = False,
 ) -> tuple[Array, Array] | None:  # fmt: skip
-    """Correlate directly; several outputs at once where filters are few and rounding is free."""
-    exact = conv_algorithm() == "direct"  # a NaN must stay in its windows
-    if exact or windows.groups > 1 or not out.flags.c_contiguous:
+    """Correlate directly; several outputs at once where filters are few."""
+    if windows.groups > 1 or not out.flags.c_contiguous:
         return conv_direct.correlate(x, w, bias, out, windows, parts, moments=moments)
     return conv_few.correlate_few(x, w, bias, out, windows, parts, moments=moments)
 
@@ -57,13 +56,12 @@ def _correlate(
 def _by_planes(
     x: Images, w: Array, bias: Array | None, windows: Windows, *, moments: bool = False
 ) -> tuple[Array, tuple[Array, Array] | None] | None:
-    """Correlate x with w (f, c, kh, kw) plane by plane if that is faster and rounding is free."""
+    """Correlate x with w (f, c, kh, kw) plane by plane if that is faster."""
     n, c = x.shape[:2]
     f = w.shape[0]
     size = windows.size[0] * windows.size[1]
     parts = shares(x.nbytes + n * f * size * BYTES)
-    exact = conv_algorithm() == "direct"  # a NaN must stay in its windows
-    if exact or not worthwhile(x.shape, f, windows, parts) or minimal_pays(windows, n, c, f):
+    if not worthwhile(x.shape, f, windows, parts) or minimal_pays(windows, n, c, f):
         return None
     planes = planes_of(x)
     if not readable(planes, x.shape, f, windows):
@@ -71,7 +69,9 @@ def _by_planes(
     return correlate_planes(planes, x.shape, w, bias, windows, parts, moments=moments)
 
 
-def _several_depthwise(x: Source, g: Array, windows: Windows, parts: int, *, bias: bool) -> Any:
+def _several_depthwise(
+    x: Source, g: Array, windows: Windows, parts: int, *, bias: bool
+) -> tuple[Array, Array | None]:
     """Return what `conv2d_weight` does for a few filters per channel: each alone is depthwise."""
     f, c = g.shape[1], windows.groups
     gw, gbias = np.empty((f, 1, *windows.kernel), np.float32), np.empty(f, np.float32)
@@ -81,7 +81,7 @@ def _several_depthwise(x: Source, g: Array, windows: Windows, parts: int, *, bia
         gw[k :: f // c, 0] = taps.transpose(2, 0, 1)  # from (kh, kw, c)
         if sums is not None:
             gbias[k :: f // c] = sums
-    return (gw, gbias) if bias else gw
+    return gw, gbias if bias else None
 
 
 def _evenly(places: list[int]) -> slice:
@@ -93,6 +93,14 @@ def _evenly(places: list[int]) -> slice:
 
 def _plain(w: Array) -> Array:
     return np.ascontiguousarray(w)
+
+
+def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
+    """Return filters (f, c/groups, kh, kw) as (groups, kh, kw, c/groups, f/groups), or, for the
+    adjoint, with the last two exchanged.
+    """
+    split = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    return split.transpose(0, 3, 4, 1, 2) if turned else split.transpose(0, 3, 4, 2, 1)
 
 
 def conv2d(
@@ -117,34 +125,50 @@ def conv2d(
         "conv2d", x.shape, w.shape,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
-    f, depth, kh, kw = w.shape
+    kh, kw = w.shape[2:]
     if b is not None:
-        check_shape("conv2d", "bias", b.shape, (f,))
+        check_shape("conv2d", "bias", b.shape, w.shape[:1])
     if not supports_conv2d(x, w, b) or max(size[1], kh * kw) > LONGEST_TABLE:
         return NotImplemented
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
+    bias = None if b is None else _plain(b)
     planar = _by_planes(x, w, b, windows, moments=moments)
+    found: tuple[Array, ...] | None
     if planar is not None:
-        return load(planar[0], moments=planar[1]) if moments else planar[0]
-    out = new_images(x.shape[0], *size, f)
+        y, found = planar
+        out = y.transpose(0, 2, 3, 1)  # (n, oh, ow, f)
+    else:
+        out, found = _by_channels(x, w, bias, windows, moments=moments, keep=keep)
+        y = nchw(out)
+    if look_lost(out) and strictly(x, _grouped(w, groups), bias, out, windows):
+        found = None
+    return load(y, moments=found or channel_moments(y)) if moments else y
+
+
+def _by_channels(
+    x: Images, w: Array, bias: Array | None, windows: Windows, *, moments: bool, keep: bool
+) -> tuple[Array, tuple[Array, ...] | None]:  # fmt: skip
+    """Return the correlation (n, oh, ow, f), and its mean and variance (f,) if they are known."""
+    f, depth, groups = w.shape[0], w.shape[1], windows.groups
+    out = new_images(x.shape[0], *windows.size, f)
     parts = shares(x.nbytes + out.nbytes)
     image = image_source(x, windows, parts)
-    bias = None if b is None else _plain(b)
     found = None
     if minimal_pays(windows, x.shape[0], x.shape[1], f):
-        found = conv_winograd.correlate_winograd(
-            image, _plain(w), bias, out, origin, parts, moments=moments, keep=keep
+        found, wide = conv_winograd.correlate_winograd(
+            image, _plain(w), bias, out, windows.origin, parts, moments=moments, keep=keep
         )
+        if wide is not None:
+            directly(wide, image, _grouped(w, groups), bias, out, windows, parts)
     elif depth == 1 and f == groups:
         taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)
         conv_depthwise.correlate_depthwise(image, _plain(taps), bias, out, windows, parts)
     else:
-        split = _plain(w).reshape(groups, f // groups, depth, kh, kw)
-        filters = split.transpose(0, 3, 4, 2, 1)
-        found = _correlate(image, filters, bias, out, windows, parts, moments=moments)
-    y = nchw(out)
-    return load(y, moments=found or channel_moments(y)) if moments else y
+        found = _correlate(
+            image, _grouped(w, groups), bias, out, windows, parts, moments=moments
+        )  # fmt: skip
+    return out, found
 
 
 def conv2d_input(
@@ -180,6 +204,9 @@ def conv2d_input(
         turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (c, f, kh, kw)
         planar = _by_planes(g, turned, None, whole)
         if planar is not None:
+            gx = planar[0].transpose(0, 2, 3, 1)  # (n, h, w, c)
+            if look_lost(gx):
+                strictly(g, _grouped(turned, 1), None, gx, whole)
             return planar[0]
     out = new_images(n, h, wide, c)
     parts = shares(g.nbytes + out.nbytes)
@@ -201,18 +228,23 @@ def conv2d_input(
             continue
         dims = (target.shape[1], target.shape[2])
         windows = Windows((len(rows), len(columns)), dims, (y0, x0), (1, 1), (dy, dx), groups)
+        chosen = w[:, :, _evenly(rows), _evenly(columns)]  # (f, c/G, kh', kw')
         if minimal_pays(windows, n, f, c) and (kh, kw) == (3, 3):
-            sums = conv_winograd.correlate_winograd(
+            sums, lost = conv_winograd.correlate_winograd(
                 grad, _plain(w), None, target, (y0, x0), parts, turned=True, mask=mask
             )
-            continue
-        chosen = w[:, :, _evenly(rows), _evenly(columns)]  # (f, c/G, kh', kw')
-        if depth == 1 and f == groups:
+            if lost is not None:
+                filters = _grouped(chosen, groups, turned=True)
+                directly(lost, grad, filters, None, target, windows, parts)
+        elif depth == 1 and f == groups:
             taps = chosen[:, 0].transpose(1, 2, 0)  # (kh', kw', f)
             conv_depthwise.correlate_depthwise(grad, _plain(taps), None, target, windows, parts)
         else:
-            split = chosen.reshape(groups, f // groups, depth, len(rows), len(columns))
-            _correlate(grad, split.transpose(0, 3, 4, 1, 2), None, target, windows, parts)
+            filters = _grouped(chosen, groups, turned=True)
+            _correlate(grad, filters, None, target, windows, parts)
+        if look_lost(target):
+            strictly(g, _grouped(chosen, groups, turned=True), None, target, windows)
+            sums = None
     return nchw(out) if sums is None else load(nchw(out), relu_sums=(relu_input, *sums))
 
 
@@ -244,34 +276,43 @@ def conv2d_weight(
         return NotImplemented
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
+    found = _weight(g, x, windows, bias=bias)
+    strictly_weight(g, x, found[0], windows)
+    return found if bias else found[0]
+
+
+def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Array, Array | None]:
+    """Return the gradients of the filters (f, c/groups, kh, kw) and, if wanted, of the bias."""
+    (n, c), f, groups = x.shape[:2], g.shape[1], windows.groups
     parts = shares(x.nbytes + g.nbytes)
-    free = conv_algorithm() != "direct" and not minimal_pays(windows, x.shape[0], c, f)
+    minimal = minimal_pays(windows, n, c, f)
     better = worthwhile(x.shape, f, windows, parts)
     if not better and not any(type(a) is Lazy and not a.is_realized for a in (x, g)):
         both = are_planes(realize(x)) and are_planes(realize(g))
         better = both and worthwhile_weight(x.shape, f, windows, parts)
-    if free and better:
+    if better and not minimal:
         planes, gradient = planes_of(x), planes_of(g)
         if readable(planes, x.shape, f, windows):
-            found = correlate_planes_weight(
+            return correlate_planes_weight(
                 planes, x.shape, gradient, f, windows, parts, bias=bias
             )  # fmt: skip
-            return found if bias else found[0]
     image = image_source(x, windows, parts)
-    if depth == 1 and 1 < groups < f <= MOST_TIMES * groups:
+    depthwise = c == groups > 1
+    if depthwise and groups < f <= MOST_TIMES * groups:
         return _several_depthwise(image, realize(g), windows, parts, bias=bias)
     grad = planar_source(g)
-    if minimal_pays(windows, x.shape[0], c, f):
+    found = None
+    if minimal:
         found = conv_winograd_weight.correlate_winograd_weight(
-            image, grad, origin, parts, bias=bias
+            image, grad, windows.origin, parts, bias=bias
         )
-    elif depth == 1 and f == groups:
+    elif c == f == groups:
         taps, gbias = conv_depthwise.correlate_depthwise_weight(
             image, grad, windows, parts, bias=bias
         )
-        found = np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
-    elif groups == 1 and few(f, kw * c):
+        return np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
+    elif groups == 1 and few(f, windows.kernel[1] * c):
         found = conv_few.correlate_few_weight(image, grad, windows, parts, bias=bias)
-    else:
+    if found is None:
         found = conv_direct.correlate_weight(image, grad, windows, parts, bias=bias)
-    return found if bias else found[0]
+    return found

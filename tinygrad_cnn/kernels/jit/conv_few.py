@@ -15,7 +15,7 @@ import numpy as np
 
 from ..memory import scratch
 from ..reference.correlate import Windows
-from ..reference.layout import Array
+from ..reference.layout import Array, all_finite
 from .build import kernel
 from .conv_direct import correlate
 from .conv_plan import Geometry, area, gradient_floats, gradients, pieces_of, plan_of
@@ -57,7 +57,8 @@ def correlate_few(
 ) -> tuple[Array, Array] | None:  # fmt: skip
     """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
 
-    A NaN spreads to the neighbours that are computed together with it.
+    A NaN or an infinity would spread to the outputs that are computed together with it: if there is
+    one, which their mean tells, they are computed one by one.
     """
     n, oh, ow, f = out.shape
     block = neighbours(windows, f)
@@ -71,12 +72,14 @@ def correlate_few(
         joined[:, b * sw : b * sw + kw, :, b] = split
     whole, rest = ow // block * block, ow % block
     wider = replace(windows, kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
-    correlate(
+    found = correlate(
         x, joined.reshape(1, kh, wide, -1, block * f),
         None if bias is None else np.tile(bias, block),
         out[:, :, :whole].reshape(n, oh, ow // block, block * f),  # a view
-        wider, parts,
+        wider, parts, moments=True,
     )  # fmt: skip
+    if found is None or not all_finite(found[0]):
+        return correlate(x, w, bias, out, windows, parts, moments=moments)
     if rest:
         origin = (windows.origin[0], windows.origin[1] + whole * sw)
         others = replace(windows, size=(oh, rest), origin=origin)

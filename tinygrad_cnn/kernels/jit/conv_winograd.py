@@ -31,12 +31,24 @@ from .pixels import Mode, Source, arguments
 from .products import plane_product, plane_product_narrow
 from .transforms import filter_transform, output_transform
 from .vector import BYTES, TILE
-from .winograd_strips import SKEW, Strips, place_of, planes_of, ring_floats, share_of, strips_of
+from .winograd_range import NOTES, is_wide_strip, note_filters, suits
+from .winograd_strips import (
+    SKEW,
+    Strips,
+    note_count,
+    place_of,
+    planes_of,
+    ring_floats,
+    share_of,
+    strips_of,
+)
 
 __all__ = ["correlate_winograd", "input_job", "transformed_filters"]
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
+SOME, ALL = 1, 2  # of the images are to be computed directly
+NO_SUMS = gathered(1, 1, np.empty)
 FILTER_BLOCK = 8  # input channels whose filters are transformed together
 
 
@@ -86,7 +98,13 @@ def _filters_share(
     turned: int,
     planes: Array,
     taps: Array,
+    notes: Array,
+    noted: Array,
 ) -> None:
+    count, size = (g.c, g.f * 9) if turned else (g.f, g.c * 9)  # as they lie in memory
+    noted[part] = note_filters(
+        w, size, count * part // parts, count * (part + 1) // parts, notes[part]
+    )
     _, _, low, high = share_of(part, parts, g)
     first, last = g.c * part // parts, g.c * (part + 1) // parts
     if g.split:
@@ -112,6 +130,8 @@ def input_job(
     strides: tuple[int, ...],
     ring: int,
     v: int,
+    notes: Array,
+    wide: Array,
     beside: Array,
     numbers: Array,
     gathering: int,
@@ -124,7 +144,7 @@ def input_job(
     plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane_u = g.c * g.wide_f + SKEW
     m = v + 36 * plane_v * BYTES
-    count = planes_of(job, g, 0, 0, g.c, x, other, table, mode, ring, v, plane_v * BYTES)
+    count = planes_of(job, g, 0, 0, g.c, x, other, table, mode, ring, v, plane_v * BYTES, notes)
     for e in range(36):
         for column in range(low, high, COLUMNS):
             width = min(COLUMNS, g.wide_f - column)
@@ -146,6 +166,9 @@ def input_job(
     t = 0
     for strip in range(job * g.strips, last):
         image, row, first, across = place_of(strip, g)
+        note = NOTES + 2 * (strip - job * g.strips)
+        if is_wide_strip(notes[note], notes[note + 1]):
+            wide[image] = wide[g.n] = SOME
         row, first = 4 * row, 4 * first
         at = out.ctypes.data + image * strides[0] + row * strides[1] + first * strides[2]
         at += low * BYTES
@@ -186,11 +209,14 @@ def _product_share(
     table: Array,
     mode: Mode,
     u: Array,
+    suitable: Array,
     bias: Array,
     out: Array,
     strides: tuple[int, ...],
     ring: Array,
     space: Array,
+    notes: Array,
+    wide: Array,
     beside: Array,
     numbers: Array,
     gathering: int,
@@ -198,38 +224,43 @@ def _product_share(
     single: Array,
     counts: Array,
 ) -> None:
+    if not suits(suitable):
+        wide[g.n] = ALL
+        return
     if gathering:
         start(part, exact, single, counts)
     first, last, low, high = share_of(part, parts, g)
     for job in range(first, last):
         input_job(
             job, low, high, g, x, other, table, mode, u, bias, out, strides, ring[part].ctypes.data,
-            space[part].ctypes.data, beside, numbers, gathering, exact, single, counts, part,
+            space[part].ctypes.data, notes[part], wide, beside, numbers, gathering, exact, single,
+            counts, part,
         )  # fmt: skip
 
 
 def transformed_filters(
-    g: Strips, w: Array, turned: bool, take: Take, parts: int, *, keep: bool = False
-) -> Array:
-    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3).
+    g: Strips, w: Array, turned: bool, take: Take, notes: Array, *, keep: bool = False
+) -> tuple[Array, Array]:
+    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3), and what
+    `note_filters` says of the shares, of which each has a row of `notes`.
 
     If `keep`, they may be those of an earlier call (`kept_filters`).
     """
-    count = 36 * (g.c * g.wide_f + SKEW)
+    parts, count = len(notes), 36 * (g.c * g.wide_f + SKEW)
 
     def make(numbers: Array, u: Array) -> None:
         taps = take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32)
-        run(_filters_share, parts, g, numbers, int(turned), u, taps)
+        run(_filters_share, parts, g, numbers, int(turned), u[:count], taps, notes, u[count:])
 
+    u = None
     if keep:
-        found = kept(w, (g.c, g.f, int(turned)), count, make)
-        if found is not None:
-            return found
+        u = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
     elif not turned:
         forget(w)
-    u = take((count,), np.float32)
-    make(w.reshape(-1), u)
-    return u
+    if u is None:
+        u = take((count + parts,), np.float32)
+        make(w.reshape(-1), u)
+    return u[:count], u[count:]
 
 
 def correlate_winograd(
@@ -244,38 +275,47 @@ def correlate_winograd(
     moments: bool = False,
     mask: Affine | None = None,
     keep: bool = False,
-) -> tuple[Array, ...] | None:
+) -> tuple[tuple[Array, ...] | None, Array | None]:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
-    C-contiguous; out may have any strides, its filters lying together. Returns the outputs' mean
-    and variance (f,) if `moments`. For C-contiguous out and a `mask`, the input of a ReLU: the sums
-    of out where that is positive, and of its products with ``mask.x - centre``, both float64 (f,),
-    and the centre. If `keep`, the transformed filters are kept for the next call with the same
-    array w.
+    C-contiguous; out may have any strides, its filters lying together. If `keep`, the transformed
+    filters are kept for the next call with the same array w.
+
+    Returns
+    -------
+    sums: the outputs' mean and variance (f,) if `moments`. For C-contiguous out and a `mask`, the
+        input of a ReLU: the sums of out where that is positive, and of its products with ``mask.x -
+        centre``, both float64 (f,), and the centre. Else None.
+    wide: a mask (n,) of the images that the caller has to compute directly, after which the sums
+        are none; or None.
     """
-    f = out.shape[3]
+    n, f = out.shape[0], out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
+    wide = np.zeros(n + 1, np.uint8)
     with scratch() as take:
         shift = take((g.wide_f,), np.float32)
         shift[:] = 0
         if bias is not None:
             shift[:f] = bias
-        u = transformed_filters(g, w, turned, take, parts, keep=keep)
+        notes = take((parts, note_count(g)), np.int32)
+        u, suitable = transformed_filters(g, w, turned, take, notes, keep=keep)
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
         gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
-        sums = gathered(parts, f if gathering else 1, take)
+        sums = gathered(parts, f, take) if gathering else NO_SUMS
         beside, numbers = shift, shift.reshape(1, -1)
         if mask is not None:
             image = images_like(mask.x)
             beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
             numbers[3], numbers[4], numbers[5] = mask.scale, mask.shift, image[0, 0, 0]
         run(
-            _product_share, parts, g, *arguments(x), u, shift,
-            first_of(out), out.strides[:3], ring, space, beside, numbers, gathering, *sums,
+            _product_share, parts, g, *arguments(x), u, suitable, shift, first_of(out),
+            out.strides[:3], ring, space, notes, wide, beside, numbers, gathering, *sums,
         )  # fmt: skip
+        if wide[n]:
+            return None, (wide[:n] != 0) | (wide[n] == ALL)
         if mask is not None:
             total, products = sums.exact.sum(0)  # one share after the other
-            return total, products, numbers[5].copy()
-        return finish(sums) if moments else None
+            return (total, products, numbers[5].copy()), None
+        return (finish(sums) if moments else None), None

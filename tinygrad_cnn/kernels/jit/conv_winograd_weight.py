@@ -14,13 +14,24 @@ from ..checks import Pair
 from ..memory import Take, scratch
 from ..reference.layout import Array
 from .build import kernel
+from .conv_winograd import NO_SUMS
 from .launch import run
 from .moments import finish_sums, gather_sums, gathered, start
 from .pixels import Mode, Source, arguments
 from .products import plane_sum, plane_sum_narrow
 from .transforms import weight_transform
 from .vector import BYTES, TILE
-from .winograd_strips import SKEW, Strips, padded, planes_of, ring_floats, share_of, strips_of
+from .winograd_range import are_apart, sum_up
+from .winograd_strips import (
+    SKEW,
+    Strips,
+    note_count,
+    padded,
+    planes_of,
+    ring_floats,
+    share_of,
+    strips_of,
+)
 
 __all__ = [
     "collect_weight",
@@ -53,6 +64,9 @@ def weight_job(
     sums: Array,
     ring: int,
     v: int,
+    notes: Array,
+    numbers: Array,
+    whole: Array,
     wanted: int,
     exact: Array,
     single: Array,
@@ -65,10 +79,16 @@ def weight_job(
     plane_v, plane_d = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane = sums.size // 36
     d = v + 36 * plane_v * BYTES
-    count = planes_of(job, g, 0, 0, g.c, x, x_other, x_table, x_mode, ring, v, plane_v * BYTES)
+    strips = min(g.strips, g.n * g.segments * g.down - job * g.strips)
+    count = planes_of(
+        job, g, 0, 0, g.c, x, x_other, x_table, x_mode, ring, v, plane_v * BYTES, notes
+    )
+    sum_up(notes, numbers, strips, whole[0, part])
     planes_of(
-        job, g, 1, low, high, grad, grad_other, grad_table, grad_mode, ring, d, plane_d * BYTES
+        job, g, 1, low, high, grad, grad_other, grad_table, grad_mode, ring, d, plane_d * BYTES,
+        notes,
     )  # fmt: skip
+    sum_up(notes, numbers, strips, whole[1, part])
     if wanted:
         tile_sums = d + (BIAS_PLANE * plane_d + low) * BYTES
         gather_sums(part, tile_sums, g.wide_f * BYTES, count, low, high, exact, single)
@@ -106,6 +126,9 @@ def _weight_share(
     du: Array,
     ring: Array,
     space: Array,
+    notes: Array,
+    numbers: Array,
+    whole: Array,
     wanted: int,
     exact: Array,
     single: Array,
@@ -118,13 +141,14 @@ def _weight_share(
     for e in range(36):
         for c in range(0, plane - SKEW, g.wide_f):
             sums[e * plane + c + low : e * plane + c + last] = 0
+    whole[:, part] = 0
     if wanted:
         start(part, exact, single, counts)
     for job in range(first, end):
         weight_job(
             job, low, high, g, x, x_other, x_table, x_mode, grad, grad_other, grad_table, grad_mode,
-            sums, ring[part].ctypes.data, space[part].ctypes.data, wanted, exact, single,
-            counts, part,
+            sums, ring[part].ctypes.data, space[part].ctypes.data, notes[part],
+            numbers[part], whole, wanted, exact, single, counts, part,
         )  # fmt: skip
 
 
@@ -162,7 +186,12 @@ def _taps_share(
     du: Array,
     taps: Array,
     gw: Array,
+    whole: Array,
+    found: Array,
 ) -> None:
+    found[0] = not (are_apart(whole[0]) or are_apart(whole[1]))
+    if not found[0]:
+        return
     _, _, low, high = share_of(part, parts, g)
     first, last = g.c * part // parts, g.c * (part + 1) // parts
     if g.split:
@@ -181,20 +210,23 @@ def sum_floats(g: Strips) -> int:
     return 36 * (padded(g.c, ROWS) * g.wide_f + SKEW)
 
 
-def collect_weight(g: Strips, du: Array, take: Take, parts: int) -> Array:
-    """Return the gradients of filters (f, c, 3, 3) from the shares' sums."""
+def collect_weight(g: Strips, du: Array, whole: Array, take: Take, parts: int) -> Array | None:
+    """Return the gradients of filters (f, c, 3, 3) from the shares' sums; None if the batch, by
+    what `whole` says of the inputs and the gradients, does not suit the transforms.
+    """
     gw = np.empty((g.f, g.c, 3, 3), np.float32)
-    taps = take((parts, 9 * g.wide_f), np.float32)
-    run(_taps_share, parts, g, du, taps, gw.reshape(-1))
-    return gw
+    taps, found = take((parts, 9 * g.wide_f), np.float32), take((1,), np.int32)
+    run(_taps_share, parts, g, du, taps, gw.reshape(-1), whole, found)
+    return gw if found[0] else None
 
 
 def correlate_winograd_weight(
     x: Source, grad: Source, origin: Pair, parts: int, *, bias: bool = False
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None] | None:
     """Return the adjoint of `correlate_winograd` in w (f, c, 3, 3), and in the bias (f,) or None.
 
-    For grad (n, oh, ow, f). Each thread has its own sums of 36*c*f numbers.
+    For grad (n, oh, ow, f). Each thread has its own sums of 36*c*f numbers. Returns None if the
+    numbers do not suit the transforms.
     """
     _, oh, ow, f = grad.other.shape
     g = strips_of(x.other.shape, (oh, ow), f, origin, parts)
@@ -202,9 +234,12 @@ def correlate_winograd_weight(
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, plane_floats(g)), np.float32)
         du = take((1 if g.split else parts, sum_floats(g)), np.float32)
-        sums = gathered(parts, f if bias else 1, take)
+        notes = take((parts, note_count(g)), np.int32)
+        whole = take((2, parts, 3), np.float64)
+        sums = gathered(parts, f, take) if bias else NO_SUMS
         run(
-            _weight_share, parts, g, *arguments(x), *arguments(grad), du, ring, space, int(bias),
-            *sums,
+            _weight_share, parts, g, *arguments(x), *arguments(grad), du, ring, space, notes,
+            notes.view(np.float32), whole, int(bias), *sums,
         )  # fmt: skip
-        return collect_weight(g, du, take, parts), finish_sums(sums) if bias else None
+        gw = collect_weight(g, du, whole, take, parts)
+        return None if gw is None else (gw, finish_sums(sums) if bias else None)

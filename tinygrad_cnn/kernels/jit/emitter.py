@@ -25,6 +25,7 @@ class Emitter:
         self.width = lanes * BYTES
         self.type = ir.VectorType(_FLOAT, lanes)
         self.zero = ir.Constant(self.type, [0.0] * lanes)
+        self.no_magnitude = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
 
     # whole numbers
 
@@ -149,6 +150,26 @@ class Emitter:
         """Return x*y + z, in one instruction and one rounding where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}f32"
         return self.builder.call(self._function(name, self.type, [self.type] * 3), [x, y, z])
+
+    def magnitudes(self, x: Value) -> Value:
+        """Return the bits of |x|: whole numbers in the order of magnitude, NaN above infinity."""
+        numbers = ir.VectorType(_I32, self.lanes)
+        signless = ir.Constant(numbers, [0x7FFFFFFF] * self.lanes)
+        return self.builder.and_(self.builder.bitcast(x, numbers), signless)
+
+    def largest(self, x: Value, y: Value) -> Value:
+        """Return the larger one of two vectors of `magnitudes`, lane by lane."""
+        return self.builder.select(self.builder.icmp_unsigned(">", x, y), x, y)
+
+    def store_sums(self, x: Value, address: Value, count: int = 1) -> None:
+        """Write the sums over every `count`-th lane, beginning with each of the first ones."""
+        b, step = self.builder, self.lanes // 2
+        while step >= count:
+            x = b.fadd(x, self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)]))
+            step //= 2
+        for k in range(count):
+            pointer = b.inttoptr(self.add(address, k * BYTES), _FLOAT.as_pointer())
+            b.store(b.extract_element(x, ir.Constant(_I32, k)), pointer, align=BYTES)
 
     def sqrt(self, x: Value) -> Value:
         """Return the square root, rounded as IEEE wants it."""

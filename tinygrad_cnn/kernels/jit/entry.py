@@ -13,6 +13,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +84,20 @@ def _kind(value: Any) -> tuple[Any, ...]:
     raise TypeError(f"a compiled kernel takes no {type(value).__name__}")
 
 
-def _launcher(address: int, kinds: Kinds, args: tuple[Any, ...]) -> Callable[..., int]:
+Rows = tuple[tuple[int, int, int] | None, ...]
+
+
+def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
     """Return ``launch(parts, *args)``, which packs a block and runs the entry at `address`.
 
-    It returns what `pool.launch` does, or raises struct.error if it gets other things than arrays
-    where they do not belong.
+    It returns what `pool.launch` does, or `OTHER_TYPES` if it gets other things than arrays where
+    they do not belong.
     """
-    rows, words, formats, place = [], [], [f"{ARGUMENTS}q"], ARGUMENTS
-    for index, (kind, value) in enumerate(zip(kinds, args, strict=True)):
+    checked, words, formats, place = [], [], [f"{ARGUMENTS}q"], ARGUMENTS
+    for index, (kind, row) in enumerate(zip(kinds, rows, strict=True)):
         name, count = f"a{index}", 1
-        if kind[0] == "array":
-            rows += [8 * place, *_row(value)]
+        if row is not None:
+            checked += [8 * place, *row]
             words.append(f"id({name})")
         elif kind[0] == "tuple":
             count = kind[1]
@@ -102,22 +106,29 @@ def _launcher(address: int, kinds: Kinds, args: tuple[Any, ...]) -> Callable[...
             words.append(name)
         formats.append("d" if kind[0] == "float" else f"{count}q")
         place += count
-    table = np.array([address, len(rows) // 4, *rows], np.int64)
-    names = ", ".join(f"a{index}" for index in range(len(args)))
+    table = np.array([address, len(checked) // 4, *checked], np.int64)
+    names = ", ".join(f"a{index}" for index in range(len(kinds)))
     space: dict[str, Any] = {
         "call": pool.launch,
         "pack": struct.Struct("=" + "".join(formats)).pack,
         "state": pool.STATE,
         "table": table.ctypes.data,
         "keep": table,
+        "Unfit": (struct.error, TypeError),
     }
     exec(
-        "def make(call, pack, state, table, keep):\n"
+        "def make(call, pack, state, table, keep, Unfit):\n"
         f"    def launch(parts, {names}):\n"
-        f"        return call(pack(state, table, parts, {', '.join(words)}))\n"
+        "        try:\n"
+        f"            block = pack(state, table, parts, {', '.join(words)})\n"
+        "        except Unfit as error:\n"
+        "            if error.__traceback__.tb_next is not None:\n"
+        "                raise  # a signal handler's\n"
+        f"            return {OTHER_TYPES}\n"
+        "        return call(block)\n"
         "    launch.keep = keep\n"
         "    return launch\n"
-        "launch = make(call, pack, state, table, keep)\n",
+        "launch = make(call, pack, state, table, keep, Unfit)\n",
         space,
     )
     made: Callable[..., int] = space["launch"]
@@ -125,24 +136,22 @@ def _launcher(address: int, kinds: Kinds, args: tuple[Any, ...]) -> Callable[...
 
 
 def _compile(kernel: Kernel, kinds: Kinds, symbol: str) -> bytes:
-    """Return object code, made on a thread of its own (`threads.apart`)."""
-
-    def work() -> bytes:
-        from .compiling import compile_entry
-
-        return compile_entry(kernel, kinds, ARGUMENTS, symbol)
-
+    """Return object code."""
     try:
-        return threads.apart(work)
+        from .compiling import compile_entry
     except ModuleNotFoundError as error:
         if error.name != "numba":
             raise
         raise NoCompiler(f"{kernel.__name__} is not compiled yet, and Numba is missing") from None
+    return compile_entry(kernel, kinds, ARGUMENTS, symbol)
 
 
-def _add(kernel: Kernel, args: tuple[Any, ...]) -> None:
-    """Add a launcher for arguments of these types, whose machine code is found or made."""
-    kinds = tuple(_kind(value) for value in args)
+def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
+    """Add a launcher for arguments of these types, whose machine code is found or made.
+
+    Called on a thread of its own (`threads.apart`), where it comes to its end whatever a signal
+    handler raises.
+    """
     function = kernel.function
     types = ";".join(
         ",".join(f"{v.__module__}.{v.__qualname__}" if isinstance(v, type) else str(v) for v in k)
@@ -152,27 +161,22 @@ def _add(kernel: Kernel, args: tuple[Any, ...]) -> None:
     source = Path(function.__code__.co_filename)
     if source.parent != Path(__file__).parent:  # not in the folder's name: a kernel of somebody's
         key += hashlib.sha256(source.read_bytes()).hexdigest()
-    if key in kernel.missing:
-        raise NoCompiler(f"{kernel.__name__} is not compiled, and Numba is missing")
-    try:
-        code, symbol = machine_code(
-            f"{function.__module__.rpartition('.')[2]}.{function.__name__}", key,
-            lambda symbol: _compile(kernel, kinds, symbol),
-        )  # fmt: skip
-    except NoCompiler:
-        kernel.missing.add(key)
-        raise
-    load(code)
-    kernel.launches.append(_launcher(address_of(symbol), kinds, args))
-
-
-def _attempt(launch: Callable[..., int], parts: int, args: tuple[Any, ...]) -> bool:
-    """Return whether it ran."""
-    try:
-        status = launch(parts, *args)
-    except (struct.error, TypeError):
-        return False
-    return status != OTHER_TYPES
+    with _lock:
+        if (kinds, rows) in kernel.made:
+            return
+        if key in kernel.missing:
+            raise NoCompiler(f"{kernel.__name__} is not compiled, and Numba is missing")
+        try:
+            code, symbol = machine_code(
+                f"{function.__module__.rpartition('.')[2]}.{function.__name__}", key,
+                lambda symbol: _compile(kernel, kinds, symbol),
+            )  # fmt: skip
+        except NoCompiler:
+            kernel.missing.add(key)
+            raise
+        load(code)
+        kernel.launches.append(_launcher(address_of(symbol), kinds, rows))
+        kernel.made.add((kinds, rows))
 
 
 def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
@@ -183,17 +187,15 @@ def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
         else value
         for value in args
     )
-    for launch in kernel.launches:
-        if launch is not kernel.launch and _attempt(launch, parts, args):
-            kernel.launch = launch
-            return
-    with _lock:
-        known = len(kernel.launches)
-        _add(kernel, args)
-    for launch in kernel.launches[known:]:
-        if _attempt(launch, parts, args):
-            kernel.launch = launch
-            return
+    for attempt in range(2):
+        if attempt:
+            kinds = tuple(_kind(value) for value in args)
+            rows = tuple(_row(v) if isinstance(v, np.ndarray) else None for v in args)
+            threads.apart(partial(_add, kernel, kinds, rows))  # which does not know the arrays
+        for launch in tuple(kernel.launches):
+            if launch(parts, *args) != OTHER_TYPES:
+                kernel.launch = launch
+                return
     raise TypeError(f"{kernel.__name__}: arguments of unknown types")
 
 
@@ -202,15 +204,11 @@ def run(kernel: Any, parts: int, *args: Any) -> None:
 
     Raises
     ------
-    NoCompiler: the kernel has never been compiled for such arguments, and Numba is not installed.
+    KernelError: there is no machine code for such arguments on this machine.
     """
     if parts > 1:
         pool.ready(parts)
-    try:
-        status = kernel.launch(parts, *args)
-    except (struct.error, TypeError):
-        status = OTHER_TYPES
-    if status == OTHER_TYPES:
+    if kernel.launch(parts, *args) == OTHER_TYPES:
         _other_types(kernel, parts, args)
 
 

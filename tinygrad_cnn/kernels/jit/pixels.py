@@ -35,6 +35,7 @@ __all__ = [
     "fill_pixels",
     "fill_row",
     "gradient_source",
+    "some_images",
     "source_of",
     "table_of",
     "with_other",
@@ -110,6 +111,15 @@ def gradient_source(found: Gradient) -> Source | None:
     places = images_like(found.places, np.uint8)
     mode = (GRADIENT, kh, kw, places.ctypes.data)
     return Source(images_like(g), image, table, mode, places)
+
+
+def some_images(source: Source, first: int, stop: int) -> Source:
+    """Return images [first, stop) of a source."""
+    x, other, table, mode, places = source
+    if places is not None:
+        places = places[first:stop]
+        mode = (*mode[:3], places.ctypes.data)
+    return Source(x[first:stop], other[first:stop], table, mode, places)
 
 
 def arguments(source: Source) -> tuple[Array, Array, Array, Mode]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import threads
 from .build import machine_code
 from .engine import address_of, load
 from .pool_words import (
@@ -114,21 +115,33 @@ class _Workers:
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
-        try:
-            _prepare_semaphores()
-            self.most = MOST - 1
-        except (OSError, AttributeError):
-            self.most = 0
+        self.most = MOST - 1
+        self.asked = 0
 
     def start(self, count: int) -> None:
+        """Start threads until there are so many, or as many as the system allows.
+
+        Called where no signal handler runs (`threads.apart`).
+        """
         with self.lock:
             if not _spins.value:
+                try:
+                    _prepare_semaphores()
+                except (OSError, AttributeError):
+                    self.most = 0
                 _measure()
             while len(self.threads) < min(count, self.most):
                 name = f"tinygrad_cnn worker {len(self.threads) + 1}"
                 thread = threading.Thread(target=_work, args=(STATE,), name=name, daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    self.most = len(self.threads)
+                    break
                 self.threads.append(thread)
+            if not self.most:
+                _long.value = ALWAYS
+            self.asked = max(self.asked, count)
 
     def stop(self) -> None:
         """End all threads; a launch after that runs its parts alone."""
@@ -157,13 +170,13 @@ def _measure() -> None:
     seconds, ticks = min(trials)
     _at(TURNS).value = PATIENT_TURNS
     _spins.value = max(TRIAL, int(TRIAL * PATIENCE / seconds))
-    _long.value = int(ticks * LONG_PART / seconds) if _workers.most else ALWAYS
+    _long.value = int(ticks * LONG_PART / seconds)
 
 
 def ready(parts: int) -> None:
     """See to it that so many threads, with this one, look for parts to run."""
-    if len(_workers.threads) < parts - 1:
-        _workers.start(parts - 1)
+    if parts - 1 > _workers.asked:
+        threads.apart(lambda: _workers.start(parts - 1))
 
 
 def _after_fork() -> None:

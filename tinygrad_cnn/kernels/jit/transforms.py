@@ -88,11 +88,15 @@ def _both(e: Emitter, apply: Transform, square: list[list[Value]]) -> list[Value
     return [value for row in rows for value in row]
 
 
-def _strip(apply: Transform, side: int) -> Emit:
-    """Return what transforms the squares of a strip of pixels, 4 apart, to planes."""
+def _strip(apply: Transform, side: int, watched: tuple[int, int]) -> Emit:
+    """Return what transforms the squares of a strip of pixels, 4 apart, to planes.
+
+    The largest magnitudes in the planes of the `watched` frequencies, of both axes, are noted.
+    """
+    places = [6 * i + j for i in watched for j in watched]
 
     def emit(e: Emitter, values: list[Value]) -> None:
-        ring, base, row, pixel, tiles, planes, wide, plane = values
+        ring, base, row, pixel, tiles, planes, wide, plane, peaks = values
         b = e.builder
         rows = []
         for i in range(side):
@@ -102,24 +106,31 @@ def _strip(apply: Transform, side: int) -> Emit:
             rows.append(b.add(ring, b.mul(slot, row)))
         columns = e.steps(e.whole(0), pixel, side)
         blocks = b.udiv(pixel, e.whole(e.width))
-        with e.loop(tiles, [e.whole(0), planes]) as tile:
-            along, to = tile.values
-            with e.loop(blocks, [along, to]) as turn:
-                x, target = turn.values
+        with e.loop(tiles, [e.whole(0), planes, e.no_magnitude]) as tile:
+            along, to, _ = tile.values
+            with e.loop(blocks, tile.values) as turn:
+                x, target, peak = turn.values
                 square = []
                 for start in rows:
                     at = b.add(start, x)
                     square.append([e.load(b.add(at, column)) for column in columns])
-                for value in _both(e, apply, square):
+                for place, value in enumerate(_both(e, apply, square)):
                     e.store(value, target)
                     target = b.add(target, plane)
-                turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width)]
-            tile.next = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
+                    if place in places:
+                        peak = e.largest(peak, e.magnitudes(value))
+                turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width), peak]
+            after = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
+            tile.next = [*after, turn.results[2]]
+        e.store(b.bitcast(tile.results[2], e.type), peaks)
 
     return emit
 
 
-_patch_strips, _gradient_strips = _strip(_patch, 6), _strip(_gradient, 4)
+# Of the patches, each pixel of the 4x4 in the middle is in the frequencies +-1, with a weight of
+# 1, 4 or 16; of the gradients, in +-2, with one from 1 to 64. Where it is next to one that cancels
+# it in one of these planes, another one sees it.
+_patch_strips, _gradient_strips = _strip(_patch, 6, (1, 2)), _strip(_gradient, 4, (3, 4))
 
 
 @instruction
@@ -133,11 +144,13 @@ def patch_strip(
     planes: Value,
     wide: Value,
     plane: Value,
+    peaks: Value,
 ) -> Emit:
     """Write 36 planes ``B' d B`` for 6x6 pixels d, 4 apart, in rows of whole vectors.
 
     The rows are those of `ring` from `base` on, the first after the sixth. A tile's channels
-    are `wide` bytes after those of the tile before.
+    are `wide` bytes after those of the tile before. A vector of the largest magnitudes in some of
+    the planes, as whole numbers, goes to `peaks`.
     """
     return _patch_strips
 
@@ -153,6 +166,7 @@ def gradient_strip(
     planes: Value,
     wide: Value,
     plane: Value,
+    peaks: Value,
 ) -> Emit:
     """Write 36 planes ``A d A'`` for 4x4 output gradients d side by side, as `patch_strip`."""
     return _gradient_strips

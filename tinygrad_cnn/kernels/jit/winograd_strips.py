@@ -19,11 +19,13 @@ from .pixels import Mode, fill_row
 from .products import clear_bytes
 from .transforms import gradient_strip, patch_strip
 from .vector import BYTES, TILE
+from .winograd_range import NOTES, pixel_peaks, strip_level, strip_peak
 
 __all__ = [
     "RING",
     "SKEW",
     "Strips",
+    "note_count",
     "padded",
     "place_of",
     "planes_of",
@@ -64,6 +66,7 @@ class Strips(NamedTuple):
     wide_c: int  # channels, padded to whole vectors
     wide_f: int
     split: int  # whether the threads share the filters, each with all tiles, and not the tiles
+    framed: int  # whether there are pixels that are in the middle 4x4 of no patch
 
 
 def padded(count: int, unit: int) -> int:
@@ -83,11 +86,18 @@ def strips_of(shape: tuple[int, ...], size: Pair, f: int, origin: Pair, parts: i
     total = n * down * segments
     jobs = padded(-(-total // max(1, most // width)), 1 if split else parts)
     strips = -(-total // jobs)
+    top, left = origin
+    covered = max(top, left) < 0 and top + 4 * down >= h - 1 and left + 4 * across >= w - 1
     return Strips(
         n, h, w, c, *size, f, *origin, down, across, segments, width, strips,
         padded(strips * width, ROWS), -(-total // strips), wide_c, wide_f,
-        int(split),
+        int(split), int(not covered),
     )  # fmt: skip
+
+
+def note_count(g: Strips) -> int:
+    """Return how many words a thread notes about the strips of a job."""
+    return NOTES + 2 * g.strips
 
 
 def ring_floats(g: Strips) -> int:
@@ -127,9 +137,13 @@ def planes_of(
     ring: int,
     planes: int,
     plane: int,
+    notes: Array,
 ) -> int:
     """Transform a job's tiles of the inputs, or of the output's gradients, to 36 planes
     (tiles, channels), for channels [low, high); return how many tiles there are.
+
+    Each strip's largest magnitude and typical sum of squares (`winograd_range`) are written to
+    `notes`, from `NOTES` on.
     """
     if gradient:
         c, wide, h, w, top, left, side = g.f, g.wide_f * BYTES, g.oh, g.ow, 0, 0, 4
@@ -139,6 +153,7 @@ def planes_of(
     planes += low * BYTES
     pixel = (high - low + LANES - 1) // LANES * LANES * BYTES
     line = (4 * g.width + 2) * pixel
+    blocks, peaks = pixel // (LANES * BYTES), notes.ctypes.data
     if pixel > (high - low) * BYTES:
         clear_bytes(ring, side * line)  # the channels that pad a pixel stay 0
     count, base = 0, 0
@@ -157,8 +172,17 @@ def planes_of(
             )  # fmt: skip
         to = planes + count * wide
         if gradient:
-            gradient_strip(ring, base, line, pixel, across, to, wide, plane)
+            gradient_strip(ring, base, line, pixel, across, to, wide, plane, peaks)
         else:
-            patch_strip(ring, base, line, pixel, across, to, wide, plane)
+            patch_strip(ring, base, line, pixel, across, to, wide, plane, peaks)
+            if g.framed:
+                end = 4 * across + 1
+                pixel_peaks(ring, line, 6, blocks, peaks)
+                pixel_peaks(ring + end * pixel, line, 6, blocks, peaks)
+                pixel_peaks(ring + base * line, pixel, end, blocks, peaks)
+                pixel_peaks(ring + (base + 5) % 6 * line, pixel, end, blocks, peaks)
+        place = NOTES + 2 * (strip - job * g.strips)
+        notes[place] = strip_peak(notes)
+        notes[place + 1] = strip_level(ring, base, side, line, pixel, across, notes)
         count += across
     return count

@@ -9,20 +9,24 @@ import numpy as np
 
 from ..algorithm import conv_algorithm
 from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
+from ..quiet import quietly
 from .correlate import Windows, correlate, correlate_weight
 from .depthwise import correlate_depthwise, correlate_depthwise_weight
-from .layout import Array, accumulation_dtype, as_nchw, as_nhwc, empty_nhwc
+from .layout import (
+    Array,
+    accumulation_dtype,
+    all_finite,
+    as_nchw,
+    as_nhwc,
+    empty_nhwc,
+)
+from .strict import correlate_taps, correlate_weight_taps
 from .sums import sum
-from .winograd import correlate_winograd, correlate_winograd_weight
+from .winograd import correlate_winograd, correlate_winograd_weight, wide_filters, wide_images
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
 
 FEWEST_CHANNELS = 16  # on both sides, from which Winograd's transforms pay
-
-
-def _exact(inner: np.dtype[Any]) -> bool:
-    """Return whether products that cancel by definition must not be computed at all."""
-    return conv_algorithm() == "direct" or inner != np.float32
 
 
 def minimal(windows: Windows, c: int, f: int) -> bool:
@@ -87,16 +91,41 @@ def conv2d(
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     bias = None if b is None else b.astype(inner, copy=False)
-    if inner == x.dtype == np.float32 and minimal(windows, groups * depth, f):
-        correlate_winograd(image, w, bias, out, origin)
-    elif depth == 1 and f == groups:
-        taps = w[:, 0].transpose(1, 2, 0)  # (kh, kw, f)
-        correlate_depthwise(image, taps.astype(inner, order="C"), bias, out, windows)
-    else:
-        split = w.reshape(groups, f // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
-        matrix = split.astype(inner, order="C").reshape(groups, kh * kw * depth, f // groups)
-        correlate(image, matrix, bias, out, windows, exact=_exact(inner))
+    split = w.reshape(groups, f // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
+    single = inner == x.dtype == np.float32
+    _correlate(image, split.astype(inner, copy=False), bias, out, windows, single=single)
     return as_nchw(out, dtype)
+
+
+def _correlate(
+    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, *, single: bool
+) -> None:
+    """Write the correlation of x (n, h, w, c) with w (groups, kh, kw, c/groups, f/groups) to out
+    (n, oh, ow, f), the fastest way; `single` says that all are float32.
+    """
+    groups, kh, kw, depth, each = w.shape
+    if not all_finite(w):  # they must not meet the zeros around the images
+        correlate_taps(x, w, bias, out, windows)
+        return
+    fast = single and minimal(windows, depth, each)
+    if depth == each == 1 and not fast:
+        taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, groups)
+        correlate_depthwise(x, np.ascontiguousarray(taps), bias, out, windows)
+        return
+    matrix = np.ascontiguousarray(w).reshape(groups, kh * kw * depth, each)
+    if not fast:
+        correlate(x, matrix, bias, out, windows)
+        return
+    filters = w[0].transpose(3, 2, 0, 1)  # (f, c, kh, kw)
+    wide = np.full(len(x), True) if wide_filters(filters) else wide_images(x)
+    if not wide.any():
+        correlate_winograd(x, filters, bias, out, windows.origin)
+        return
+    if not wide.all():
+        quietly(correlate_winograd, (x, filters, bias, out, windows.origin), {})
+    again = np.empty((int(wide.sum()), *out.shape[1:]), out.dtype)
+    correlate(x[wide], matrix, bias, again, windows)
+    out[wide] = again
 
 
 def phase(
@@ -161,6 +190,7 @@ def conv2d_input(
     split = w.reshape(groups, f // groups, depth, kh, kw).transpose(
         0, 3, 4, 1, 2
     )  # (G, kh, kw, f/G, c/G)
+    single = inner == g.dtype == np.float32
     for ry, rx in np.ndindex(*stride):
         target = out[:, ry :: stride[0], rx :: stride[1]]
         rows, y0, dy = phase(kh, stride[0], dilation[0], padding[0][0], ry)
@@ -170,18 +200,8 @@ def conv2d_input(
             continue
         kernel, dims = (len(rows), len(columns)), (target.shape[1], target.shape[2])
         windows = Windows(kernel, dims, (y0, x0), (1, 1), (dy, dx), groups)
-        if inner == g.dtype == np.float32 and minimal(windows, f, c):
-            turned = w[:, :, rows][:, :, :, columns].swapaxes(0, 1)  # (c, f, 3, 3)
-            correlate_winograd(grad, turned, None, target, (y0, x0))
-            continue
         chosen = split[:, rows][:, :, columns].astype(inner, copy=False)
-        if depth == 1 and f == groups:
-            turned = chosen[..., 0, 0].transpose(1, 2, 0)
-            correlate_depthwise(grad, np.ascontiguousarray(turned), None, target, windows)
-        else:
-            shape = (groups, len(rows) * len(columns) * (f // groups), depth)
-            matrix = np.ascontiguousarray(chosen).reshape(shape)
-            correlate(grad, matrix, None, target, windows, exact=_exact(inner))
+        _correlate(grad, chosen, None, target, windows, single=single)
     return as_nchw(out, dtype)
 
 
@@ -219,13 +239,29 @@ def conv2d_weight(
     origin = (-padding[0][0], -padding[1][0])
     windows = Windows((kh, kw), size, origin, stride, dilation, groups)
     image, grad = as_nhwc(x, inner), as_nhwc(g, inner)
-    if inner == g.dtype == np.float32 and minimal(windows, c, f):
-        gw = correlate_winograd_weight(image, grad, origin)
-    elif depth == 1 and f == groups:
-        gw = correlate_depthwise_weight(image, grad, windows)[:, :, None].transpose(3, 2, 0, 1)
-    else:
-        matrix = correlate_weight(image, grad, windows, exact=_exact(inner))  # (G, kh*kw*c/G, f/G)
-        split = matrix.reshape(groups, kh, kw, depth, f // groups)
-        gw = split.transpose(0, 4, 3, 1, 2).reshape(f, depth, kh, kw)
+    split = _correlate_weight(image, grad, windows, single=inner == g.dtype == np.float32)
+    if not all_finite(split) and not all_finite(grad):  # the same as with filters, in `_correlate`
+        split = correlate_weight_taps(image, grad, windows)
+    gw = split.transpose(0, 4, 3, 1, 2).reshape(f, depth, kh, kw)
     gw = np.ascontiguousarray(gw, dtype)
     return (gw, sum(g, (0, 2, 3))) if bias else gw
+
+
+def _correlate_weight(x: Array, g: Array, windows: Windows, *, single: bool) -> Array:
+    """Return the adjoint of `_correlate` in w, for g (n, oh, ow, f)."""
+    c, f, groups = x.shape[3], g.shape[3], windows.groups
+    shape = (groups, *windows.kernel, c // groups, f // groups)
+    fast = single and minimal(windows, c, f)
+    if c == f == groups and not fast:
+        taps = correlate_depthwise_weight(x, g, windows)  # (kh, kw, groups)
+        return taps.transpose(2, 0, 1).reshape(shape)
+    if not fast:
+        return correlate_weight(x, g, windows).reshape(shape)
+    wide = wide_images(x) | wide_images(g)
+    if not wide.any():
+        gw = correlate_winograd_weight(x, g, windows.origin)
+    else:
+        gw = correlate_weight(x[wide], g[wide], windows).reshape(3, 3, c, f).transpose(3, 2, 0, 1)
+        if not wide.all():
+            gw = gw + correlate_winograd_weight(x[~wide], g[~wide], windows.origin)
+    return gw.transpose(2, 3, 1, 0)[None]  # from (f, c, 3, 3)

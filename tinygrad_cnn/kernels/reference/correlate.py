@@ -16,7 +16,7 @@ import numpy as np
 from .. import threads
 from ..checks import Pair
 from ..memory import Take, scratch
-from .layout import Array, Chunk, chunks, crop, taps
+from .layout import Array, Chunk, all_finite, chunks, crop, taps
 from .sums import RunningSum
 
 __all__ = ["Windows", "correlate", "correlate_weight"]
@@ -58,8 +58,8 @@ def _neighbours(windows: Windows, f: int) -> int:
 
     A product with few columns leaves the processor's vectors empty, and neighbouring windows share
     most of their pixels: with 6 filters of 5x5, 4 neighbours read 8 columns instead of 20 and
-    multiply with 24 columns instead of 6, many of them 0 (so that a NaN spreads to its neighbours:
-    see `exact`). The measure is the cost of a window, in multiplications: 48 for every number that
+    multiply with 24 columns instead of 6, many of them 0 (so that a NaN would spread to its
+    neighbours). The measure is the cost of a window, in multiplications: 48 for every number that
     is gathered and loaded, one for each filter.
     """
     if windows.dilation[1] != 1 or windows.groups != 1 or windows.kernel[1] == 1:
@@ -118,22 +118,19 @@ def _grouped(pixels: Array, groups: int) -> Array:
     return pixels.reshape(count, groups, f // groups).transpose(1, 0, 2)
 
 
-def correlate(
-    x: Array, w: Array, bias: Array | None, out: Array, windows: Windows, *, exact: bool
-) -> None:
+def correlate(x: Array, w: Array, bias: Array | None, out: Array, windows: Windows) -> None:
     """Write the correlation of x (n, h, w, c) with w (groups, kh*kw*c/groups, f/groups) to out (n,
     oh, ow, f).
 
     x is C-contiguous; out may have any strides and is written without a copy if it is C-contiguous.
-    If `exact`, an infinity or NaN reaches no output but those whose windows contain it.
     """
     if out.size == 0:
         return
     if x.size == 0:
         out[...] = 0 if bias is None else bias
         return
-    block = 1 if exact or not out.flags.c_contiguous else _neighbours(windows, out.shape[3])
-    if block > 1:
+    block = _neighbours(windows, out.shape[3]) if out.flags.c_contiguous else 1
+    if block > 1 and all_finite(x):
         n, oh, ow, f = out.shape
         wider = _widened(windows, block)
         wide = np.zeros((1, w.shape[1] // windows.kernel[1] * wider.kernel[1], block * f), w.dtype)
@@ -158,14 +155,14 @@ def correlate(
     threads.split(_chunks(x, windows), work, x.nbytes + out.nbytes)
 
 
-def correlate_weight(x: Array, g: Array, windows: Windows, *, exact: bool) -> Array:
+def correlate_weight(x: Array, g: Array, windows: Windows) -> Array:
     """Return the adjoint of `correlate` in w, (groups, kh*kw*c/groups, f/groups), for g (n, oh,
     ow, f).
 
     Both x (n, h, w, c) and g are C-contiguous.
     """
     n, oh, ow, f = g.shape
-    block = 1 if exact or g.size == 0 else _neighbours(windows, f)
+    block = _neighbours(windows, f) if g.size else 1
     if block == 1:
         return _weight_products(x, g, windows)
     wider, grads = _widened(windows, block), g.reshape(n, oh, ow // block, block * f)

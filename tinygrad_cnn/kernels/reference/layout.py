@@ -6,6 +6,7 @@ so that a pixel is a row of a matrix product and a per-channel factor is a row v
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Array",
     "Chunk",
     "accumulation_dtype",
+    "all_finite",
     "as_nchw",
     "as_nhwc",
     "bits_of",
@@ -46,6 +48,19 @@ def accumulation_dtype(*arrays: Array) -> np.dtype[Any]:
     """Return the dtype to compute in: the common one, but float32 for float16."""
     dtype = np.result_type(*arrays)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def all_finite(x: Array) -> bool:
+    """Return whether no number is infinite or NaN; of float32, mostly by one sum of squares.
+
+    >>> all_finite(np.float32([1e30, 2])), all_finite(np.float32([1, np.inf]))
+    (True, False)
+    """
+    if x.dtype == np.float32:
+        power = threads.one_blas_thread(lambda: np.vdot(x, x))  # which has no warnings
+        if math.isfinite(power):
+            return True
+    return bool(np.isfinite(x).all())
 
 
 def as_nhwc(x: Array, dtype: np.dtype[Any] | None = None) -> Array:

@@ -41,8 +41,7 @@ def matmul(a: Array, b: Array) -> Array:
     rows = a.shape[-2] if a.ndim > 1 else 1
     if max(a.size * columns, b.size * rows) >= WORTH_WAKING:
         return np.asarray(np.matmul(a, b))
-    with threads.one_blas_thread():
-        return np.asarray(np.matmul(a, b))
+    return threads.one_blas_thread(lambda: np.asarray(np.matmul(a, b)))
 
 
 def in_pieces(product: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:

@@ -5,6 +5,9 @@ networks", section 4.2: ``y = A' [(G w G') * (B' x B)] A`` for every tile of 6x6
 products summed over channels by 36 matrix products. The transforms of both axes at once are matrix
 products too, with Kronecker products of the matrices of one axis: for NumPy one large product is
 far cheaper than many small passes.
+
+The transforms mix numbers, and with them their rounding errors: images and filters whose numbers
+are too far apart for that are *wide*, and the caller's to compute directly.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from numpy.lib.stride_tricks import as_strided
 from .. import threads
 from ..checks import Pair
 from ..memory import scratch
+from ..quiet import quiet
 from .layout import Array, Chunk, chunks, crop
 
-__all__ = ["correlate_winograd", "correlate_winograd_weight"]
+__all__ = ["correlate_winograd", "correlate_winograd_weight", "wide_filters", "wide_images"]
 
 TILE = 4  # outputs of a tile along one axis
 PATCH = 6  # pixels it reads
@@ -51,6 +55,57 @@ _A: list[list[float]] = [
 PIXELS = np.kron(_B, _B).astype(np.float32)  # (36, 36): patch to frequency
 FILTERS = np.kron(_G, _G).astype(np.float32)  # (36, 9): taps to frequency
 OUTPUTS = np.kron(_A, _A).astype(np.float32)  # (16, 36): frequency to tile
+
+
+WEIGHT = 4  # of a pixel in a transformed number, of 1 to 16
+PIXEL_RANGE, FILTER_RANGE = 2.0**9, 2.0**13
+LEAST, MOST, LEAST_FILTER = 2.0**-60, 2.0**50, 2.0**-30
+
+
+def _peak(x: Array) -> Array:
+    """Return the largest magnitude for each entry of the first axis, NaN if there is one."""
+    axes = tuple(range(1, x.ndim))
+    peak: Array = np.maximum(x.max(axes, initial=0), -x.min(axes, initial=0))
+    return peak.astype(np.float64)
+
+
+@quiet
+def wide_images(x: Array) -> Array:
+    """Return a mask (n,) of the images of x (n, h, w, c) that are not to be transformed.
+
+    Their largest number exceeds `PIXEL_RANGE` times what their windows typically sum, the root of a
+    sum of squares, or float32's range in the products. What is typical is the geometric mean over
+    every fourth pixel of every fourth row, or of others if that is less: whatever an outlier's
+    place, it moves one of both little.
+    """
+    typical, peak = np.full(len(x), np.inf), _peak(x)
+    for first in (0, 2):
+        some = x[:, first::4, first::4]
+        power = np.einsum("nhwc,nhwc->nhw", some, some)
+        there = power > 0
+        logs = np.log2(power, out=np.zeros(power.shape), where=there)
+        mean = logs.sum((1, 2)) / there.sum((1, 2))  # NaN if there is nothing
+        typical = np.fmin(typical, 2**mean)
+    within = WEIGHT * peak <= PIXEL_RANGE * np.sqrt(9 * typical)
+    suits = (peak >= LEAST) & (peak <= MOST) & np.isfinite(typical) & within
+    wide: Array = ~suits & (peak != 0)
+    return wide
+
+
+@quiet
+def wide_filters(w: Array) -> bool:
+    """Return whether filters w (f, c, 3, 3) are not to be transformed: the largest number of one
+    exceeds `FILTER_RANGE` times the norm of those at even places, or of those at odd ones, or those
+    of all float32's range in the products.
+    """
+    flat = w.reshape(len(w), -1)
+    peak, halves = _peak(flat), (flat[:, ::2], flat[:, 1::2])
+    norms = [np.sqrt(np.einsum("fk,fk->f", half, half)) for half in halves]
+    least = np.minimum(*norms)
+    least = np.where(least > 0, least, np.maximum(*norms))
+    within = (peak <= FILTER_RANGE * least) | (peak < LEAST_FILTER)
+    suits = bool(within.all() and LEAST_FILTER <= peak.max() <= MOST)
+    return not suits and bool(peak.max() != 0)
 
 
 def _grid(chunk: Chunk, columns: int) -> tuple[int, int, int]:
@@ -116,8 +171,8 @@ def correlate_winograd(x: Array, w: Array, bias: Array | None, out: Array, origi
         kernels = take((9, c, f), np.float32)
         np.copyto(kernels, w.transpose(2, 3, 1, 0).reshape(9, c, f))
         frequency = take((36, c, f), np.float32)
-        with threads.one_blas_thread():
-            np.matmul(FILTERS, kernels.reshape(9, -1), out=frequency.reshape(36, -1))
+        taps, planes = kernels.reshape(9, -1), frequency.reshape(36, -1)
+        threads.one_blas_thread(lambda: np.matmul(FILTERS, taps, out=planes))
         threads.split(tasks, work, x.nbytes + out.nbytes)
 
 
@@ -169,6 +224,5 @@ def correlate_winograd_weight(x: Array, g: Array, origin: Pair) -> Array:
     first, *others = threads.split(tasks, work, x.nbytes + g.nbytes)
     for other in others:
         first += other
-    with threads.one_blas_thread():
-        gw = FILTERS.T @ first.reshape(36, c * f)
+    gw: Array = threads.one_blas_thread(lambda: FILTERS.T @ first.reshape(36, c * f))
     return np.ascontiguousarray(gw.reshape(3, 3, c, f).transpose(3, 2, 0, 1))

@@ -1,14 +1,21 @@
-"""Calls without NumPy's floating-point warnings."""
+"""Calls without NumPy's floating-point warnings.
+
+Warnings are as before afterwards, even if a signal handler raises at the worst of moments: what
+`numpy.errstate` does on leaving is a function of Python, which can be kept from beginning.
+"""
 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-__all__ = ["quietly"]
+__all__ = ["quiet", "quietly"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
@@ -26,7 +33,9 @@ def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
 _warnings = _find_warnings()
 
 
-def quietly(function: Callable[..., Any], arrays: list[Any], params: dict[str, Any]) -> Any:
+def quietly(
+    function: Callable[..., Any], arrays: Sequence[Any], params: Mapping[str, Any]
+) -> Any:  # fmt: skip
     """``function(*arrays, **params)`` without NumPy's floating-point warnings.
 
     As inside `numpy.errstate`, at a fraction of its cost.
@@ -40,3 +49,13 @@ def quietly(function: Callable[..., Any], arrays: list[Any], params: dict[str, A
         return function(*arrays, **params)
     finally:
         variable.reset(token)
+
+
+def quiet(function: F) -> F:
+    """Return a function all of whose calls are `quietly`."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return quietly(function, args, kwargs)
+
+    return cast(F, call)
