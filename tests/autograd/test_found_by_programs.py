@@ -215,7 +215,8 @@ def test_hooks_run_on_a_leaf_that_wants_its_gradient_no_more() -> None:
     y = (x * 1).sum()
     x.requires_grad_(False)
     y.backward()
-    assert seen == [None] and x.grad is None
+    assert seen == [None]
+    assert x.grad is None
 
 
 def test_a_function_runs_for_either_of_its_outputs() -> None:
@@ -233,7 +234,8 @@ def test_a_function_runs_for_either_of_its_outputs() -> None:
     c = b * 3
     b.register_hook(seen.append)
     (g,) = tg.autograd.grad(c.sum(), a, allow_unused=True)
-    assert g is None and seen[0].tolist() == [3.0, 3.0]
+    assert g is None
+    assert seen[0].tolist() == [3.0, 3.0]
 
 
 def test_a_view_of_what_was_a_leaf_is_not_written_to() -> None:
@@ -249,6 +251,7 @@ def test_grad_gives_a_result_that_goes_on_what_arrives_before_its_hooks() -> Non
     y = x * 1
     y.register_hook(lambda g: g * 10)
     dy, dx = tg.autograd.grad(y.sum(), [y, x], retain_graph=True)
-    assert dy.tolist() == [1.0, 1.0] and dx.tolist() == [10.0, 10.0]
+    assert dy.tolist() == [1.0, 1.0]
+    assert dx.tolist() == [10.0, 10.0]
     (dy,) = tg.autograd.grad(y.sum(), y)
     assert dy.tolist() == [10.0, 10.0]

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, channels_last, check_images
@@ -71,7 +72,7 @@ class ColorJitter:
         work = np.float64 if images.dtype == np.float64 else np.float32
         pixels = channels_last(images).astype(work).reshape(n, h * w, c)
         weights = _GREY if c == 3 else np.full(c, 1 / c)
-        means = pixels.mean(axis=1, keepdims=True) @ weights[:, None]  # (n, 1, 1): grey
+        means = kernels.sum(pixels, (1,), True, h * w) @ weights[:, None]  # (n, 1, 1): grey
         matrix = bright * contrast * np.eye(c)  # (n, c, c), for a column of colours
         if c == 3:
             to_grey = np.broadcast_to(weights, (3, 3))

@@ -103,9 +103,16 @@ def _weigh(
         picked = where(wrap(counts), picked, 0.0)  # an ignored loss may be inf
     loss = mul(picked, wrap(w)) if weights is not None else picked
     if reduction == "mean":
-        with np.errstate(all="ignore"):
-            return mul(sum(loss), wrap(np.reciprocal(np.add.reduce(w, None))))
+        return _over(loss, np.add.reduce(w, None, dtype=np.float64))
     return reduce_loss(name, loss, reduction)
+
+
+def _over(loss: Tensor, total: Any) -> Tensor:
+    """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
+    dtype = loss._value.dtype
+    wide = to(loss, np.float32) if dtype == np.float16 else loss
+    with np.errstate(all="ignore"):
+        return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
 
 
 def nll_loss(
@@ -204,10 +211,10 @@ def cross_entropy(
         even = where(wrap(counts), even, 0.0)
     if reduction == "mean":
         if weights is None:
-            n = float(even._value.size if counts is None else counts.sum())
+            n = even._value.size if counts is None else counts.sum()
         else:
-            n = float((weights if counts is None else weights * counts).sum())
-        even = mul(sum(even), 1.0 / n if n else np.nan)
+            n = np.add.reduce(weights if counts is None else weights * counts, None, np.float64)
+        even = _over(even, n)
     else:
         even = reduce_loss(name, even, reduction)
     return add(mul(hard, 1 - label_smoothing), mul(even, label_smoothing / c))

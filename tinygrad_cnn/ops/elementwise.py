@@ -48,10 +48,19 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
+HALF = float(np.finfo(np.float16).max)
 LARGE = 1 << 13  # numbers: below, to ask who should add them costs more than the answer can save
 
 
 # ---- arithmetic ----------------------------------------------------------------------------
+
+
+def _fits(a: Any, b: Any) -> bool:
+    """Whether float16 arrays can hold what they are multiplied with, or divided by."""
+    for x, number in ((a, b), (b, a)):
+        if type(number) in (int, float) and abs(number) > HALF:
+            return bool(x.dtype != np.float16)
+    return True
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -101,6 +110,8 @@ def sub(a: Array, b: Array) -> Array:
 )
 def mul(a: Array, b: Array) -> Array:
     """Elementwise product ``a * b``."""
+    if not _fits(a, b):
+        return np.asarray(np.multiply(a, b, dtype=np.float32), np.float16)
     return kernels.mul(a, b) if _alike(a, b) else np.multiply(a, b)
 
 
@@ -116,6 +127,8 @@ def mul(a: Array, b: Array) -> Array:
 )
 def div(a: Array, b: Array) -> Array:
     """Elementwise quotient ``a / b``; integers give floats."""
+    if not _fits(a, b):
+        return np.asarray(np.true_divide(a, b, dtype=np.float32), np.float16)
     return np.true_divide(a, b)
 
 

@@ -45,10 +45,10 @@ def _backward(
     if smoothing:
         gx -= smoothing / c
     gx[np.arange(n), labels] -= 1 - smoothing
-    gx *= np.reshape(g, (-1, 1)) if factor is None else g * logp.dtype.type(factor)
+    gx *= np.reshape(g, (-1, 1)) if factor is None else float(g) * factor
     if counts is not None:
         gx[~counts] = 0
-    return gx.astype(x.dtype, copy=False), None, None
+    return gx, None, None
 
 
 def _samples(draw: Draw) -> Sample:

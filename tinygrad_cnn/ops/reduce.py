@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.elementwise import cast, exp
+from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 
 __all__ = [
@@ -87,12 +87,7 @@ def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 
 def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
-    n = _count(shapes[0], dim)
-    if g._value.dtype == np.float16 and n > np.finfo(np.float16).max:
-        share = cast(cast(g, dtype=np.float32) / n, dtype=np.float16)
-    else:
-        share = g / n
-    return _spread(share, shapes, dim, keepdim)
+    return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
 @op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))

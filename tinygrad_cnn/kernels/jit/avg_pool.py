@@ -29,50 +29,48 @@ __all__ = [
 _ONE = (1, 1)
 
 
-@kernel()
-def _long_window(
-    image: Array, top: int, bottom: int, left: int, right: int, scale: float, total: Array,
-    target: Array,
-) -> None:  # fmt: skip
-    """Write the sum over a window of an image (h, w, c), times scale, to target (c,)."""
-    total[:] = 0
-    for i in range(top, bottom):
-        for j in range(left, right):
-            pixel = image[i, j]
-            for k in range(total.size):
-                total[k] += pixel[k]
-    for k in range(total.size):
-        target[k] = total[k] * scale
-
-
 @kernel(entry=True)
 def _avg_pool2d(
-    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array,
-    space: Array,
-) -> None:  # fmt: skip
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array
+) -> None:
     """Write window sums of x (n, h, w, c) times `factor` (oh, ow) to y (n, oh, ow, c).
 
-    `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges; space is (parts, c) float64.
-    Costs one read of x.
+    `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges. Costs one read of x.
     """
     n, oh, ow, c = y.shape
     for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
         m, p = line // oh, line % oh
-        top, bottom = rows[p, 0], rows[p, 1]
         for q in range(ow):
-            target, left, right = y[m, p, q], columns[q, 0], columns[q, 1]
-            if (bottom - top) * (right - left) > SHORT:
-                _long_window(x[m], top, bottom, left, right, factor[p, q], space[part], target)
-                continue
+            target = y[m, p, q]
             target[:] = 0
-            for i in range(top, bottom):
-                for j in range(left, right):
+            for i in range(rows[p, 0], rows[p, 1]):
+                for j in range(columns[q, 0], columns[q, 1]):
                     pixel = x[m, i, j]
                     for k in range(c):
                         target[k] += pixel[k]
             scale = factor[p, q]
             for k in range(c):
                 target[k] *= scale
+
+
+@kernel(entry=True)
+def _avg_pool2d_long(
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array,
+    space: Array,
+) -> None:  # fmt: skip
+    """Do as `_avg_pool2d`, but add in float64; space is (parts, c) float64."""
+    n, oh, ow, c = y.shape
+    total = space[part]
+    for window in range(n * oh * ow * part // parts, n * oh * ow * (part + 1) // parts):
+        m, p, q = window // (oh * ow), window // ow % oh, window % ow
+        total[:] = 0
+        for i in range(rows[p, 0], rows[p, 1]):
+            for j in range(columns[q, 0], columns[q, 1]):
+                pixel = x[m, i, j]
+                for k in range(c):
+                    total[k] += pixel[k]
+        for k in range(c):
+            y[m, p, q, k] = total[k] * factor[p, q]
 
 
 @kernel(entry=True)
@@ -116,7 +114,8 @@ def _factor(divisor: Array, oh: int, ow: int) -> Array:
         return (1 / wide.astype(np.float64)).astype(np.float32)
 
 
-def _pool(x: Array, rows: Array, columns: Array, divisor: Array) -> Any:
+def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Any:
+    """Return the sums of windows of at most `most` pixels over their divisors."""
     image = images_of(x)
     if image is None:
         return NotImplemented
@@ -124,20 +123,21 @@ def _pool(x: Array, rows: Array, columns: Array, divisor: Array) -> Any:
     y = empty((n, oh, ow, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
     parts = shares(x.nbytes + y.nbytes)
-    with scratch() as take:
-        run(_avg_pool2d, parts, image, rows, columns, factor, y, take((parts, c), np.float64))
+    if most <= SHORT:
+        run(_avg_pool2d, parts, image, rows, columns, factor, y)
+    else:
+        with scratch() as take:
+            space = take((parts, c), np.float64)
+            run(_avg_pool2d_long, parts, image, rows, columns, factor, y, space)
     return nchw(y)
 
 
-def _most(ranges: Array, size: int) -> int:
-    """Return in how many ranges [start, stop) the pixel is that is in most."""
-    starts, stops = (np.bincount(ranges[:, k], minlength=size + 1) for k in (0, 1))
-    return int((starts - stops).cumsum().max())
-
-
-def _pool_input(g: Array, size: Pair, rows: Array, columns: Array, divisor: Array) -> Any:
+def _pool_input(
+    g: Array, size: Pair, rows: Array, columns: Array, divisor: Array, most: int
+) -> Any:
+    """Return the gradients of pixels that are in at most `most` windows."""
     n, c, oh, ow = g.shape
-    if _most(rows, size[0]) * _most(columns, size[1]) > SHORT:
+    if most > SHORT:
         return NotImplemented  # windows that all but coincide
     gx = empty((n, *size, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
@@ -164,7 +164,7 @@ def avg_pool2d(
     rows, columns = (
         _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
     )
-    return _pool(x, rows, columns, divisor)
+    return _pool(x, rows, columns, divisor, kernel_size[0] * kernel_size[1])
 
 
 def avg_pool2d_input(
@@ -186,7 +186,8 @@ def avg_pool2d_input(
     rows, columns = (
         _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
     )
-    return _pool_input(g, size, rows, columns, divisor)
+    most = -(-kernel_size[0] // stride[0]) * -(-kernel_size[1] // stride[1])
+    return _pool_input(g, size, rows, columns, divisor, most)
 
 
 def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
@@ -198,11 +199,15 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Any:
     """As `reference.adaptive_avg_pool2d`; x is copied if its channels are not last."""
     if x.ndim != 4 or x.size == 0 or min(output_size) < 1:
         return NotImplemented
-    return _pool(x, *_adaptive((x.shape[2], x.shape[3]), output_size))
+    h, w = x.shape[2:]
+    most = (h // output_size[0] + 2) * (w // output_size[1] + 2)
+    return _pool(x, *_adaptive((h, w), output_size), most)
 
 
 def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Any:
     """As `reference.adaptive_avg_pool2d_input`, for every layout; g is copied if need be."""
     if g.ndim != 4 or g.size == 0 or min(size) < 1:
         return NotImplemented
-    return _pool_input(g, size, *_adaptive(size, (g.shape[2], g.shape[3])))
+    oh, ow = g.shape[2:]
+    most = (oh // size[0] + 2) * (ow // size[1] + 2)
+    return _pool_input(g, size, *_adaptive(size, (oh, ow)), most)
