@@ -22,6 +22,7 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing
 from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
@@ -137,7 +138,7 @@ class Tensor(InPlaceMethods):
             if value is self:
                 raise RuntimeError("grad: a tensor cannot be its own gradient; use a clone()")
             if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
-                raise ValueError(
+                raise ShapeError(
                     f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
                     f"{self.shape} and {self.dtype}"
                 )
@@ -161,7 +162,9 @@ class Tensor(InPlaceMethods):
     def data(self, value: Any) -> None:
         new = to_tensor(value)
         if self.node is not None and new.dtype.kind != "f":
-            raise TypeError(f"data: got dtype {new.dtype}, but a tensor with gradients is floating")
+            raise DtypeError(
+                f"data: got dtype {new.dtype}, but a tensor with gradients is floating"
+            )
         self._set_data(new)
         if type(self.node) is Leaf:
             self.node.shape, self.node.dtype = new.shape, new.dtype
@@ -282,7 +285,7 @@ class Tensor(InPlaceMethods):
 
     def __index__(self) -> builtins.int:
         if self._value.size != 1 or self._value.dtype.kind not in "biu":
-            raise TypeError(
+            raise DtypeError(
                 f"index: shape {self.shape} and dtype {self.dtype}, expected one integer"
             )
         return builtins.int(self._array.item())

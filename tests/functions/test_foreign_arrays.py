@@ -83,7 +83,7 @@ def test_convolution_of_swapped_bytes() -> None:
 
 def test_swapped_bytes_in_a_state() -> None:
     layer = nn.Linear(3, 2)
-    layer.load_state_dict({"weight": VALUES.astype(">f8"), "bias": np.zeros(2, ">f4")})
+    layer.load_state_dict({"weight": tg.tensor(VALUES.astype(">f8")), "bias": tg.zeros(2)})
     assert layer.weight.dtype == tg.float32
     assert layer.weight.tolist() == VALUES.tolist()
     optimizer = tg.optim.SGD(layer.parameters(), momentum=0.9)

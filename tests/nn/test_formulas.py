@@ -226,7 +226,7 @@ def test_linear_and_embedding():
     rng = np.random.default_rng(7)
     fc = nn.Linear(5, 3).double()
     w, b = rng.standard_normal((3, 5)), rng.standard_normal(3)
-    fc.load_state_dict({"weight": w, "bias": b})
+    fc.load_state_dict({"weight": tg.tensor(w), "bias": tg.tensor(b)})
     check_derivatives(fc, lambda v: v @ w.T + b, rng.standard_normal((2, 4, 5)), rng)
     table = nn.Embedding(6, 3, padding_idx=2).double()
     index = np.array([[0, 2, 5], [5, 5, 1]])
@@ -245,7 +245,7 @@ def test_group_norm(groups):
     rng = np.random.default_rng(8)
     layer = nn.GroupNorm(groups, 6, eps=1e-3).double()
     w, b = rng.standard_normal(6), rng.standard_normal(6)
-    layer.load_state_dict({"weight": w, "bias": b})
+    layer.load_state_dict({"weight": tg.tensor(w), "bias": tg.tensor(b)})
 
     def formula(v):
         parts = v.reshape(2, groups, -1)
@@ -259,7 +259,7 @@ def test_layer_norm():
     rng = np.random.default_rng(9)
     layer = nn.LayerNorm((3, 4), eps=1e-3).double()
     w, b = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
-    layer.load_state_dict({"weight": w, "bias": b})
+    layer.load_state_dict({"weight": tg.tensor(w), "bias": tg.tensor(b)})
 
     def formula(v):
         mean, var = v.mean((1, 2), keepdims=True), v.var((1, 2), keepdims=True)

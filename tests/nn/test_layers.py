@@ -99,7 +99,7 @@ def test_layers_are_pytorchs(make, shape):
         k: np.asarray(abs(rng.standard_normal(v.shape))) if v.dtype.kind == "f" else v.numpy()
         for k, v in ours.state_dict().items()
     }
-    ours.load_state_dict(state)
+    ours.load_state_dict({k: tg.tensor(v) for k, v in state.items()})
     theirs.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
 
     def close(a, b):

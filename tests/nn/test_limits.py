@@ -44,16 +44,13 @@ ACTIVATIONS |= {
     "threshold": lambda F, x: F.threshold(x, 0.5, 2.0),
 }
 # Where PyTorch's own number is none: its erf gives NaN at infinity, mish's second derivative
-# divides inf by inf, and at NaN the gradients of elu and hardswish are NaN or not, depending on
-# where in the array it stands (ours are NaN, as the value).
+# divides inf by inf; at NaN the gradient of hardswish is 1, and second derivatives of elu are 0 or
+# NaN (ours are NaN, as the values).
 OUR_OWN = {
     ("gelu", "value"): [inf],
     ("mish", "second"): [1000.0, 88.0, 104.0, 50.0],
-    **{
-        (name, what): [nan]
-        for name in ("elu", "selu", "celu", "hardswish")
-        for what in ("gradient", "recorded", "second")
-    },
+    **{("hardswish", what): [nan] for what in ("gradient", "recorded", "second")},
+    **{(name, "second"): [nan] for name in ("elu", "selu", "celu")},
 }
 
 
@@ -89,7 +86,12 @@ def test_limits(f: Any, dtype: str, request: pytest.FixtureRequest) -> None:
     torch = require_torch()
     name = request.node.callspec.id.split("-", 1)[-1]
     x = np.array(POINTS + FAR, dtype)
-    ours, theirs = derivatives(tg, f, x), derivatives(torch, f, x)
+    ours = derivatives(tg, f, x)
+    # Where PyTorch computes several numbers at once, some gradients at NaN are others than alone.
+    alone = [derivatives(torch, f, x[i : i + 4]) for i in range(0, len(x), 4)]
+    theirs = {
+        k: None if v is None else np.concatenate([d[k] for d in alone]) for k, v in alone[0].items()
+    }
     for what in ours:
         if theirs[what] is None:
             continue

@@ -313,14 +313,6 @@ def test_nothing_is_changed_by_a_state_that_does_not_fit(assign: bool) -> None:
     y.backward()  # nothing that the rules keep was written to
 
 
-def test_arrays_are_assigned_too() -> None:
-    net = nn.Linear(1, 1, bias=False)
-    net.load_state_dict({"weight": np.full((1, 1), 3.0)}, assign=True)
-    assert isinstance(net.weight, nn.Parameter)
-    assert net.weight.dtype == tg.float64
-    assert net.weight.item() == 3
-
-
 def test_the_average_of_a_model_with_extra_state() -> None:
     from tinygrad_cnn.train import WeightAverage
 

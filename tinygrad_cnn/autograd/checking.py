@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd.judging import FAIL, PASS, Finding, as_tuple, judge, 
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.autograd.walk import grad
+from tinygrad_cnn.errors import ArgumentError
 
 __all__ = ["gradcheck", "gradgradcheck"]
 
@@ -69,7 +70,7 @@ def gradcheck(
     given = _inputs("gradcheck", inputs)
     wanted = [i for i, t in enumerate(given) if _live(t)]
     if not wanted:
-        raise ValueError("gradcheck: no element of `inputs` requires a gradient")
+        raise ArgumentError("gradcheck: no element of `inputs` requires a gradient")
 
     def function(*tensors: Any) -> Any:
         every = list(given)
@@ -134,7 +135,7 @@ def gradgradcheck(
         u.want_gradient(True)
     wanted = [i for i, t in enumerate(given) if _live(t)]
     if not wanted:
-        raise ValueError("gradgradcheck: no element of `inputs` requires a gradient")
+        raise ArgumentError("gradgradcheck: no element of `inputs` requires a gradient")
 
     def function(*tensors: Any) -> Any:
         every = list(given)
@@ -186,7 +187,7 @@ def _inputs(name: str, inputs: Any) -> list[Any]:
     given = list(as_tuple(inputs))
     for i, t in enumerate(given):
         if _live(t) and t._value.dtype.itemsize < 4:
-            raise ValueError(f"{name}: `inputs[{i}]` is {t._value.dtype}; use float64")
+            raise ArgumentError(f"{name}: `inputs[{i}]` is {t._value.dtype}; use float64")
     return given
 
 

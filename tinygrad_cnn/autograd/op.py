@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
 from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.kernels.quiet import quietly
 
@@ -161,7 +162,7 @@ class Op:
         except ValueError as error:
             if self.broadcasts and "broadcast" in str(error):
                 shapes = " and ".join(str(np.shape(a)) for a in arrays)
-                raise ValueError(f"{self.name}: shapes {shapes} do not broadcast") from None
+                raise ShapeError(f"{self.name}: shapes {shapes} do not broadcast") from None
             raise
         residuals = None
         if type(result) is Saved:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import DtypeError
+
 __all__ = [
     "category",
     "common_dtype",
@@ -40,7 +42,7 @@ def set_default_dtype(dtype: Any) -> None:
     global _default_float
     wanted = np.dtype(dtype)
     if wanted.kind != "f" or wanted.itemsize > 8:
-        raise TypeError(
+        raise DtypeError(
             f"set_default_dtype: `dtype` is {wanted} but float16, float32 or float64 is expected"
         )
     _default_float = wanted.newbyteorder("=")
@@ -51,7 +53,7 @@ def category(dtype: np.dtype[Any], name: str = "tensor") -> int:
     try:
         return _CATEGORY[dtype.kind]
     except KeyError:
-        raise TypeError(
+        raise DtypeError(
             f"{name}: dtype {dtype} is not supported (bool, integers and float16 to float64 are)"
         ) from None
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cnn.autograd.op import Op
+from tinygrad_cnn.errors import ArgumentError
 
 __all__ = ["REGISTRY", "op"]
 
@@ -91,7 +92,7 @@ def op(
     def decorate(forward: Callable[..., Any]) -> Op:
         record = Op(forward, vjp, **options)
         if record.name in REGISTRY:
-            raise ValueError(f"op: `{record.name}` is already registered")
+            raise ArgumentError(f"op: `{record.name}` is already registered")
         REGISTRY[record.name] = record
         return record
 

@@ -28,6 +28,7 @@ from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.storage import depend
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.threads import apart
 
@@ -126,7 +127,7 @@ def grad(
     (27.0, 18.0)
     """
     if materialize_grads and allow_unused is False:
-        raise ValueError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
+        raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = several(inputs)
     roots = roots_of("grad", several(outputs), several_or_none(grad_outputs))
     targets = targets_of("grad", wanted)

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.func.transforms import ArgNums, Traced, grad, jvp, select, vjp
 from tinygrad_cnn.func.tree import flatten
 from tinygrad_cnn.tensor import Tensor
@@ -115,7 +116,7 @@ def hvp(
     (tensor(9.), tensor([6., 0.]))
     """
     if mode not in ("reverse", "forward"):
-        raise ValueError(f"hvp: `mode` is {mode!r}, expected 'reverse' or 'forward'")
+        raise ArgumentError(f"hvp: `mode` is {mode!r}, expected 'reverse' or 'forward'")
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
         raise TypeError("hvp: `primals` and `tangents` must be tuples, one element per argument")
     numbers = tuple(range(len(primals)))

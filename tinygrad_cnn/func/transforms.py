@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.autograd.op import isolate
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.func.tree import flatten, tensors, transform
 from tinygrad_cnn.tensor import Tensor
 
@@ -125,12 +126,12 @@ def select(
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in numbers:
         if isinstance(n, bool) or not isinstance(n, int) or not -len(args) <= n < len(args):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: `argnums` is {argnums!r} but there are {len(args)} arguments"
             )
     places = [n % len(args) for n in numbers]
     if len(set(places)) != len(places):
-        raise ValueError(f"{name}: `argnums` is {argnums!r}, which names an argument twice")
+        raise ArgumentError(f"{name}: `argnums` is {argnums!r}, which names an argument twice")
     chosen = args[places[0]] if isinstance(argnums, int) else tuple(args[p] for p in places)
     _, build = flatten(chosen)
 
@@ -227,7 +228,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     (tensor([ 3., 40.]), tensor([ 1., 20.]))
     """
     if not primals:
-        raise ValueError("vjp: `primals` is empty, so there is nothing to differentiate")
+        raise ArgumentError("vjp: `primals` is empty, so there is nothing to differentiate")
     _, build = flatten(primals)
     traced = Traced("vjp", func, build, has_aux, primals)
 
@@ -293,5 +294,5 @@ def _matching(name: str, what: str, tree: Any, like: Sequence[Tensor]) -> list[T
     given = tensors(name, what, tree)
     shapes, expected = [t.shape for t in given], [t.shape for t in like]
     if shapes != expected:
-        raise ValueError(f"{name}: {what} has shapes {shapes}, expected {expected}")
+        raise ShapeError(f"{name}: {what} has shapes {shapes}, expected {expected}")
     return [g if g.dtype == t.dtype else g.to(t.dtype) for g, t in zip(given, like, strict=True)]

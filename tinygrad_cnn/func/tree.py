@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["flatten", "tensors", "transform"]
@@ -44,7 +45,7 @@ def tensors(name: str, what: str, tree: Any) -> list[Tensor]:
         if not isinstance(leaf, Tensor):
             raise TypeError(f"{name}: {what} holds a {type(leaf).__name__}, expected tensors")
         if leaf.dtype.kind != "f":
-            raise TypeError(
+            raise DtypeError(
                 f"{name}: {what} holds a tensor of dtype {leaf.dtype}, expected a floating one"
             )
     return leaves

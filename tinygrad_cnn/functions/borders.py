@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.shaping import integers, movedim
 from tinygrad_cnn.ops import index as indexing
@@ -44,7 +45,7 @@ def pad(
     x = to_tensor(input)
     widths = integers("pad", (pad,))
     if len(widths) % 2 or len(widths) > 2 * x._value.ndim:
-        raise ValueError(
+        raise ShapeError(
             f"pad: `pad` is {widths}, expected pairs for at most {x.ndim} axes, the last first"
         )
     pairs = [(0, 0)] * x._value.ndim
@@ -53,11 +54,11 @@ def pad(
     if mode == "constant":
         return _pad_constant(x, pairs, 0.0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
-        raise ValueError(
+        raise ArgumentError(
             f"pad: `mode` is {mode!r}, expected 'constant', 'reflect', 'replicate' or 'circular'"
         )
     if value:
-        raise ValueError(f"pad: `value` is {value}, which only mode 'constant' takes")
+        raise ArgumentError(f"pad: `value` is {value}, which only mode 'constant' takes")
     for d, (before, after) in enumerate(pairs):
         if before or after:
             index = _border_index(mode, x._value.shape[d], before, after)
@@ -72,7 +73,7 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
     )
     if any(b < 0 or a < 0 for b, a in pairs):
         if any(n + b + a < 0 for n, (b, a) in zip(x._value.shape, pairs, strict=True)):
-            raise ValueError(f"pad: widths {pairs} cut more off than `input` {x.shape} has")
+            raise ShapeError(f"pad: widths {pairs} cut more off than `input` {x.shape} has")
         x = indexing.getitem(x, index=cut)
     return ops.pad(x, width=tuple((max(0, b), max(0, a)) for b, a in pairs), value=value)
 
@@ -83,7 +84,9 @@ def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any,
     limit = {"reflect": n - 1, "circular": kept, "replicate": math.inf if n else -1}[mode]
     least = 0 if mode == "circular" else 1
     if max(before, after) > limit or n + before + after < least:
-        raise ValueError(f"pad: widths ({before}, {after}) do not fit mode {mode!r} and side {n}")
+        raise ArgumentError(
+            f"pad: widths ({before}, {after}) do not fit mode {mode!r} and side {n}"
+        )
     place = np.arange(-before, n + after)
     if mode == "replicate":
         return np.clip(place, 0, n - 1)
@@ -106,7 +109,7 @@ def triu(input: Any, diagonal: int = 0) -> Tensor:
 def _matrix(name: str, x: Any) -> Tensor:
     x = to_tensor(x)
     if x._value.ndim < 2:
-        raise ValueError(f"{name}: `input` has shape {x.shape}, expected at least 2 axes")
+        raise ShapeError(f"{name}: `input` has shape {x.shape}, expected at least 2 axes")
     return x
 
 
@@ -114,7 +117,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis; shares memory."""
     x = _matrix("diagonal", input)
     if axis("diagonal", dim1, x.ndim) == axis("diagonal", dim2, x.ndim):
-        raise ValueError(f"diagonal: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
+        raise ShapeError(f"diagonal: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
     return indexing.diagonal(movedim(x, (dim1, dim2), (-2, -1)), offset=offset)
 
 
@@ -127,7 +130,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     if x._value.ndim == 2:
         return _diagonal(x, diagonal).clone()
     if x._value.ndim != 1:
-        raise ValueError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
+        raise ShapeError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
     n = x._value.size + abs(diagonal)
     i = np.arange(x._value.size)
     index = (i - min(diagonal, 0), i + max(diagonal, 0))

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import operand, to_tensor
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Te
     for v in (a, b):
         kind = np.asarray(v).dtype.kind
         if kind not in kinds:
-            raise TypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
+            raise DtypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
     try:
         with np.errstate(all="ignore"):
             return wrap(ufunc(a, b))
     except ValueError:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
         ) from None
 
@@ -131,7 +132,9 @@ def bitwise_not(input: Any) -> Tensor:
     """Every bit inverted, of bools or integers."""
     array = to_tensor(input)._array
     if array.dtype.kind not in "biu":
-        raise TypeError(f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype")
+        raise DtypeError(
+            f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype"
+        )
     return wrap(np.invert(array))
 
 
@@ -155,14 +158,14 @@ def isclose(
 ) -> Tensor:
     """Whether ``|input - other| <= atol + rtol * |other|``."""
     if rtol < 0 or atol < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"isclose: `rtol` and `atol` are {rtol} and {atol}, expected none negative"
         )
     a, b = to_tensor(input)._array, to_tensor(other)._array
     try:
         return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
     except ValueError:
-        raise ValueError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
+        raise ShapeError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
 
 
 def allclose(

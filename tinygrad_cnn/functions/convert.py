@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -62,14 +63,14 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         try:
             source = np.asarray(data)
         except ValueError:
-            raise ValueError(
+            raise ShapeError(
                 "tensor: `data` is not rectangular: some of its lists differ in length"
             ) from None
         if dtype is None and source.dtype == np.float64 and not _is_numpys(_first(data)):
             dtype = promotion.get_default_dtype()
     if source.dtype.kind not in "biuf":
         kind = type(data).__name__
-        raise TypeError(
+        raise DtypeError(
             f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers or "
             f"real floats"
         )
@@ -98,10 +99,10 @@ def dtype_of(dtype: Any, name: str = "tensor") -> np.dtype[Any]:
     if dtype is None:
         return promotion.get_default_dtype()
     if not is_dtype(dtype):
-        raise TypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
+        raise DtypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
     wanted = np.dtype(dtype)
     if wanted.kind not in "biuf" or wanted.itemsize > 8:
-        raise TypeError(
+        raise DtypeError(
             f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, float16, "
             f"float32 and float64 are)"
         )
@@ -209,7 +210,7 @@ def unary(op: Any) -> Callable[[Any], Tensor]:
 def floating(name: str, x: Tensor) -> Tensor:
     """``x`` itself; TypeError unless its dtype is floating."""
     if x.dtype.kind != "f":
-        raise TypeError(
+        raise DtypeError(
             f"{name}: `input` is {x.dtype}, expected a floating dtype (x.float() makes one)"
         )
     return x
@@ -222,7 +223,7 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
     """
     for argument, other in others.items():
         if other is not None and other._value.dtype != x._value.dtype:
-            raise TypeError(
+            raise DtypeError(
                 f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
                 f"convert one of them, for instance x.to({argument}.dtype)"
             )
@@ -251,7 +252,7 @@ def axis(name: str, dim: Any, ndim: int) -> int:
         raise TypeError(f"{name}: `dim` is {dim!r}, expected an integer") from None
     n = max(ndim, 1)
     if not -n <= d < n:
-        raise IndexError(f"{name}: `dim` is {d}, expected {-n} to {n - 1} for {ndim} dimensions")
+        raise PositionError(f"{name}: `dim` is {d}, expected {-n} to {n - 1} for {ndim} dimensions")
     return d % n
 
 
@@ -264,7 +265,7 @@ def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
             return tuple(range(ndim))
         out = sorted(axis(name, d, ndim) for d in dim)
         if len(set(out)) != len(out):
-            raise ValueError(f"{name}: `dim` is {dim}, which names an axis twice")
+            raise ShapeError(f"{name}: `dim` is {dim}, which names an axis twice")
         return tuple(out) if ndim else ()
     one = axis(name, dim, ndim)
     return (one,) if ndim else ()
@@ -281,14 +282,14 @@ def size_of(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, .
     except TypeError:
         raise TypeError(f"{name}: `size` is {size!r}, expected integers") from None
     if any(n < 0 for n in shape):
-        raise ValueError(f"{name}: `size` is {shape}, but no side can be negative")
+        raise ShapeError(f"{name}: `size` is {shape}, but no side can be negative")
     return shape
 
 
 def only_cpu(name: str, device: Any) -> None:
     """Raise ValueError if ``device`` is given and is not the CPU."""
     if device is not None and str(device) != "cpu":
-        raise ValueError(f"{name}: `device` is {device!r}, but tensors live on 'cpu' only")
+        raise ArgumentError(f"{name}: `device` is {device!r}, but tensors live on 'cpu' only")
 
 
 def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:

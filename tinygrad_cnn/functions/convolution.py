@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.borders import pad
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
@@ -43,17 +44,17 @@ def _border(
         if padding == "valid":
             return ((0, 0), (0, 0))
         if padding != "same":
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: `padding` is {padding!r}, expected 'same', 'valid' or integers"
             )
         if stride != (1, 1):
-            raise ValueError(f"{name}: `padding` 'same' needs stride 1, not {stride}")
+            raise ArgumentError(f"{name}: `padding` 'same' needs stride 1, not {stride}")
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         top, left = total[0] // 2, total[1] // 2
         return ((top, total[0] - top), (left, total[1] - left))
     ph, pw = pair(name, "padding", padding)
     if ph < 0 or pw < 0:
-        raise ValueError(f"{name}: `padding` is {padding!r}, which must not be negative")
+        raise ArgumentError(f"{name}: `padding` is {padding!r}, which must not be negative")
     return ((ph, ph), (pw, pw))
 
 
@@ -64,7 +65,7 @@ def _images(name: str, x: Any, rank: int = 4) -> tuple[Tensor, bool]:
         return unsqueeze(x, 0), True
     if x.ndim != rank:
         form = "(n, c, h, w) or (c, h, w)" if rank == 4 else "(n, c, l) or (c, l)"
-        raise ValueError(f"{name}: `input` has shape {x.shape}, expected {form}")
+        raise ShapeError(f"{name}: `input` has shape {x.shape}, expected {form}")
     return x, False
 
 
@@ -72,7 +73,7 @@ def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tup
     weight = to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
     if weight._value.ndim != rank:
-        raise ValueError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
+        raise ShapeError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
     one_dtype(name, x, weight=weight, bias=bias)
     return weight, bias
 
@@ -163,7 +164,7 @@ def conv1d(
 
 def _border_1d(padding: Any, k: int, stride: int, dilation: int) -> Border:
     if padding == "same" and stride != 1:
-        raise ValueError(f"conv1d: `padding` 'same' needs stride 1, not {stride}")
+        raise ArgumentError(f"conv1d: `padding` 'same' needs stride 1, not {stride}")
     return _border("conv1d", padding, (1, k), (1, 1), (1, dilation))
 
 
@@ -192,7 +193,7 @@ def conv_transpose2d(
         raise TypeError(f"conv_transpose2d: `padding` is {padding!r}, expected integers")
     border = _border("conv_transpose2d", padding, kernel, strides, spread)
     if x.shape[1] != weight._value.shape[0]:
-        raise ValueError(
+        raise ShapeError(
             f"conv_transpose2d: `input` has {x.shape[1]} channels but `weight` expects "
             f"{weight._value.shape[0]} (x {x.shape}, weight {weight.shape})"
         )
@@ -202,7 +203,7 @@ def conv_transpose2d(
     border = ((top, max(0, bottom - extra[0])), (left, max(0, right - extra[1])))
     for o, s, d in zip(extra, strides, spread, strict=True):
         if not 0 <= o < max(s, d):
-            raise ValueError(
+            raise ArgumentError(
                 f"conv_transpose2d: `output_padding` is {output_padding!r}, which must be smaller "
                 f"than stride {strides} or dilation {spread}"
             )
@@ -211,7 +212,7 @@ def conv_transpose2d(
         for n, s, p, d, k in zip(x.shape[2:], strides, border, spread, kernel, strict=True)
     )
     if min(size) < 1:
-        raise ValueError(
+        raise ShapeError(
             f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
             f"{weight.shape}, padding {padding})"
         )
@@ -223,7 +224,7 @@ def conv_transpose2d(
     if bias is not None:
         f = out._value.shape[1]
         if bias._value.shape != (f,):
-            raise ValueError(f"conv_transpose2d: `bias` has shape {bias.shape}, expected ({f},)")
+            raise ShapeError(f"conv_transpose2d: `bias` has shape {bias.shape}, expected ({f},)")
         out = out + reshape(bias, (f, 1, 1))
     return own(squeeze(out, 0)) if single else out
 
@@ -300,7 +301,7 @@ def max_pool2d(
 
 def _averages(name: str, x: Tensor) -> None:
     if x.dtype.kind != "f":
-        raise TypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
+        raise DtypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
 
 
 def avg_pool2d(

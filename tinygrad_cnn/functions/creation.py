@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
     array_of,
     as_native,
@@ -142,7 +143,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
     if as_native(ndarray) is not ndarray:
-        raise ValueError(
+        raise ArgumentError(
             f"from_numpy: `ndarray` (dtype {ndarray.dtype.str}) has swapped or unaligned bytes, "
             f"which a tensor cannot share; use tensor() for a copy"
         )
@@ -279,7 +280,7 @@ def arange(
         dtype = promotion.get_default_dtype()
     first, last, by = values
     if not by or not 0 <= (last - first) / by < 2**60:
-        raise ValueError(f"arange: from {first} to {last} by steps of {by} is endless")
+        raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
     if dtype is not None and dtype.kind in "iu":
         values = [int(v) for v in values]
@@ -293,8 +294,10 @@ def _evenly(
     the ends are cut off first and the results then.
     """
     ends = [to_tensor(v, np.float64)._array for v in (start, end)]
-    if any(v.ndim for v in ends) or not isinstance(steps, (int, np.integer)) or steps < 0:
-        raise ValueError(
+    if not isinstance(steps, (int, np.integer)):
+        raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
+    if any(v.ndim for v in ends) or steps < 0:
+        raise ArgumentError(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
@@ -119,7 +120,7 @@ def _times(name: str, a: Any, b: Any, alpha: Any) -> Any:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
     if dtype.kind != "f" and isinstance(alpha, float):
-        raise TypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
+        raise DtypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
     scaled = b * alpha if isinstance(b, (bool, int, float)) else ops.mul(b, alpha)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
 
@@ -145,7 +146,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
     if _bool_kind(a) or _bool_kind(b):
-        raise TypeError("sub: an operand is bool; use ^ or logical_not()")
+        raise DtypeError("sub: an operand is bool; use ^ or logical_not()")
     return ops.sub(a, _times("sub", a, b, alpha))
 
 
@@ -167,7 +168,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is None:
         return ops.div(*_two(input, other))
     if rounding_mode not in ("floor", "trunc"):
-        raise ValueError(
+        raise ArgumentError(
             f"div: `rounding_mode` is {rounding_mode!r}, expected None, 'floor' or 'trunc'"
         )
     if rounding_mode == "floor":
@@ -185,7 +186,7 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     """``floor(input / other)`` in the operands' common dtype; its derivative is 0."""
     a, b = _two(input, other)
     if _bool_kind(a) and _bool_kind(b):
-        raise TypeError("floor_divide: both operands are bool, expected numbers")
+        raise DtypeError("floor_divide: both operands are bool, expected numbers")
     return ops.floor_divide(a, b)
 
 
@@ -215,7 +216,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if exponent == 2 and (kind == "f" or (kind in "iu" and isinstance(exponent, int))):
             return ops.square(base)
         if kind in "iu" and isinstance(exponent, int) and exponent < 0:
-            raise ValueError(f"pow: `exponent` is {exponent}, but integers have no such power")
+            raise ArgumentError(f"pow: `exponent` is {exponent}, but integers have no such power")
     return ops.pow(*_two(input, exponent))
 
 
@@ -248,7 +249,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if input is None and other is None:
         return tuple(wrap(i) for i in np.nonzero(condition._array))
     if condition._value.dtype.kind != "b":
-        raise TypeError(f"where: `condition` has dtype {condition.dtype}, expected bool")
+        raise DtypeError(f"where: `condition` has dtype {condition.dtype}, expected bool")
     a, b = operand(input), operand(other)
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
     return choice.where(condition, to(a, dtype), to(b, dtype))
@@ -259,9 +260,9 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     x = to_tensor(input)
     mask = to_tensor(mask)
     if mask._value.dtype.kind != "b":
-        raise TypeError(f"masked_fill: `mask` has dtype {mask.dtype}, expected bool")
+        raise DtypeError(f"masked_fill: `mask` has dtype {mask.dtype}, expected bool")
     if np.ndim(choice.raw(value)):
-        raise ValueError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
+        raise ShapeError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
     return choice.where(mask, to(value, x._value.dtype), x)
 
 
@@ -269,7 +270,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
     x = to_tensor(input)
     if min is None and max is None:
-        raise ValueError("clamp: at least one of `min` and `max` must be given")
+        raise ArgumentError("clamp: at least one of `min` and `max` must be given")
     numbers = (bool, int, float, type(None))
     if isinstance(min, numbers) and isinstance(max, numbers):
         if x._value.dtype.kind != "f" and any(isinstance(v, float) for v in (min, max)):
@@ -291,7 +292,7 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
         return wrap(than(x._array, limit) | np.isnan(limit))
     except ValueError:
         shapes = f"{x.shape} and {np.shape(limit)}"
-        raise ValueError(f"clamp: shapes {shapes} do not broadcast") from None
+        raise ShapeError(f"clamp: shapes {shapes} do not broadcast") from None
 
 
 def clamp_min(input: Any, min: Any) -> Tensor:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.inplace import write
@@ -80,7 +81,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
     if not broadcasts(source.shape, target_shape):
-        raise ValueError(
+        raise ShapeError(
             f"x[i] = v: v has shape {source.shape}, which does not broadcast to "
             f"{target_shape}, the shape of x[i] (x {x.shape})"
         )
@@ -91,20 +92,20 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 def _index_tensor(name: str, index: Any) -> Tensor:
     index = to_tensor(index)
     if index._value.dtype.kind not in "iu":
-        raise TypeError(f"{name}: `index` has dtype {index.dtype}, expected integers")
+        raise DtypeError(f"{name}: `index` has dtype {index.dtype}, expected integers")
     return index
 
 
 def _in_range(name: str, index: np.ndarray[Any, Any], n: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
-        raise IndexError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
+        raise PositionError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
 
 
 def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     a, b = x._value.shape, index._value.shape
     if len(a) != len(b) or any(m > n for i, (n, m) in enumerate(zip(a, b, strict=True)) if i != d):
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
             f"{d}, be no longer along any"
         )
@@ -138,7 +139,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
         return gather(x.reshape(-1), 0, indices.reshape(-1))
     d = axis("take_along_dim", dim, x._value.ndim)
     if indices.ndim != x.ndim:
-        raise ValueError(
+        raise ShapeError(
             f"take_along_dim: `indices` has shape {indices.shape}, expected {x.ndim} axes as "
             f"`input` {x.shape}"
         )
@@ -150,7 +151,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     try:
         shape = list(np.broadcast_shapes([*a[:d], 1, *a[d + 1 :]], [*b[:d], 1, *b[d + 1 :]]))
     except ValueError:
-        raise ValueError(
+        raise ShapeError(
             f"take_along_dim: `indices` has shape {tuple(b)}, which must broadcast to `input` "
             f"{tuple(a)} but for axis {d}"
         ) from None
@@ -160,13 +161,15 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
 
 
 def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
+    if isinstance(source, Variable) and source._value.dtype != dtype:
+        raise DtypeError(f"{name}: `src` is {source.dtype} but `input` is {dtype}")
     source = to(source, dtype)
     if not source._value.ndim and index._value.ndim:
         source = source.expand(index._value.shape)
     if source._value.ndim != index._value.ndim or any(
         m > n for n, m in zip(source._value.shape, index._value.shape, strict=True)
     ):
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `src` has shape {source.shape}, smaller than `index` {index.shape}"
         )
     if source._value.shape != index._value.shape:
@@ -205,7 +208,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     x, index = to_tensor(input), _index_tensor("index_select", index)
     d = axis("index_select", dim, x._value.ndim)
     if index._value.ndim > 1:
-        raise ValueError(f"index_select: `index` has shape {index.shape}, expected a vector")
+        raise ShapeError(f"index_select: `index` has shape {index.shape}, expected a vector")
     _in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
     if not x._value.ndim:
         return x.clone()
@@ -220,13 +223,13 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
         axis("index_add", dim, 0)
         source = to_tensor(source)
         if source.ndim:
-            raise ValueError(f"index_add: `source` has shape {source.shape}, expected ()")
+            raise ShapeError(f"index_add: `source` has shape {source.shape}, expected ()")
         return own(index_add(reshape(x, 1), 0, index, reshape(source, 1), alpha=alpha)[0])
     d = axis("index_add", dim, x._value.ndim)
     source = to(source, x._value.dtype)
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
     if source._value.shape != shape:
-        raise ValueError(f"index_add: `source` has shape {source.shape}, expected {shape}")
+        raise ShapeError(f"index_add: `source` has shape {source.shape}, expected {shape}")
     _in_range("index_add", index._array, x._value.shape[d])
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
@@ -235,7 +238,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     """The values of ``input`` where ``mask`` (bool, broadcast with it) holds, as a vector."""
     x, mask = to_tensor(input), to_tensor(mask)
     if mask._value.dtype.kind != "b":
-        raise TypeError(f"masked_select: `mask` has dtype {mask.dtype}, expected bool")
+        raise DtypeError(f"masked_select: `mask` has dtype {mask.dtype}, expected bool")
     x, mask = broadcast_tensors(x, mask)
     return getitem(x, mask)
 
@@ -263,7 +266,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     """
     labels = _index_tensor("one_hot", tensor)._array
     if num_classes < 1 and not labels.size:
-        raise ValueError(
+        raise ShapeError(
             f"one_hot: `num_classes` is {num_classes}, and no label in `tensor` {labels.shape} "
             f"says how many there are"
         )
@@ -319,7 +322,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     places, source = _along_axis("index_copy", x, dim, index), to_tensor(source)
     shape = np.shape(x._array[places])
     if source.shape != shape:
-        raise ValueError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
+        raise ShapeError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
     return index_put(x, places, source)
 
 
@@ -327,11 +330,11 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
     x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
     if mask._value.dtype.kind != "b":
-        raise TypeError(f"masked_scatter: `mask` has dtype {mask.dtype}, expected bool")
+        raise DtypeError(f"masked_scatter: `mask` has dtype {mask.dtype}, expected bool")
     x, mask = broadcast_tensors(x, mask)
     count = int(np.count_nonzero(mask._array))
     if count > source._value.size:
-        raise ValueError(
+        raise ArgumentError(
             f"masked_scatter: `mask` holds in {count} places, but `source` has {source.numel()} "
             f"values"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import inplace
 from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.inplace import in_place
@@ -164,7 +165,7 @@ class InPlaceMethods(Variable):
     ) -> Tensor:
         """Fill with normal random numbers."""
         if std < 0:
-            raise ValueError(f"normal_: `std` is {std}, which must not be negative")
+            raise ArgumentError(f"normal_: `std` is {std}, which must not be negative")
         rng = numpy_generator(generator)
         return self._sample("normal_", rng.normal(mean, std, self._value.shape))
 
@@ -177,7 +178,7 @@ class InPlaceMethods(Variable):
     ) -> Tensor:
         """Fill with uniform random numbers."""
         if to < from_:
-            raise ValueError(f"uniform_: there is nothing from {from_} up to {to}")
+            raise ArgumentError(f"uniform_: there is nothing from {from_} up to {to}")
         rng = numpy_generator(generator)
         return self._sample("uniform_", rng.uniform(from_, to, self._value.shape))
 

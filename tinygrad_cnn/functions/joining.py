@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.errors import ArgumentError, AxisError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, several, to_tensor
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
@@ -47,14 +48,14 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """
     xs = several("cat", tensors)
     if not xs:
-        raise ValueError("cat: `tensors` is empty, expected at least one")
+        raise ArgumentError("cat: `tensors` is empty, expected at least one")
     dtype = promotion.common_dtype([x._array for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
         first = next((x for x in xs if x.shape != (0,)), xs[0])._value
     else:
         first = xs[0]._value
     if not first.ndim:
-        raise ValueError("cat: tensors without dimensions cannot be joined; see stack()")
+        raise ShapeError("cat: tensors without dimensions cannot be joined; see stack()")
     d = axis("cat", dim, first.ndim)
     nothing = (*first.shape[:d], 0, *first.shape[d + 1 :])
     xs = [reshape(x, nothing) if x.shape == (0,) else x for x in xs]
@@ -64,7 +65,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
             len(shape) != first.ndim
             or shape[:d] + shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]
         ):
-            raise ValueError(
+            raise ShapeError(
                 f"cat: tensor {i} has shape {shape}, which does not fit {first.shape} but along "
                 f"axis {d}"
             )
@@ -79,10 +80,10 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis ``dim``."""
     xs = several("stack", tensors)
     if not xs:
-        raise ValueError("stack: `tensors` is empty, expected at least one")
+        raise ArgumentError("stack: `tensors` is empty, expected at least one")
     for i, x in enumerate(xs):
         if x._value.shape != xs[0]._value.shape:
-            raise ValueError(
+            raise ShapeError(
                 f"stack: tensor {i} has shape {x.shape}, expected {xs[0].shape} as the first one"
             )
     d = axis("stack", dim, xs[0]._value.ndim + 1)
@@ -94,7 +95,7 @@ def hstack(tensors: Sequence[Any]) -> Tensor:
     xs = several("hstack", tensors)
     xs = [reshape(x, 1) if not x._value.ndim else x for x in xs]
     if not xs:
-        raise ValueError("hstack: `tensors` is empty, expected at least one")
+        raise ArgumentError("hstack: `tensors` is empty, expected at least one")
     return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
@@ -110,12 +111,12 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     x = to_tensor(input)
     d = axis("narrow", dim, x._value.ndim)
     if not x._value.ndim:
-        raise ValueError("narrow: `input` has no dimensions to narrow")
+        raise ShapeError("narrow: `input` has no dimensions to narrow")
     n = x._value.shape[d]
     start, length = integers("narrow", (start, length))
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):
-        raise IndexError(
+        raise PositionError(
             f"narrow: {start} to {start + length} is not inside axis {d} of length {n}"
         )
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
@@ -128,7 +129,7 @@ def select(input: Any, dim: int, index: int) -> Tensor:
     d = axis("select", dim, x._value.ndim)
     n = x._value.shape[d] if x._value.ndim else 0
     if not -n <= index < n:
-        raise IndexError(f"select: `index` is {index}, but axis {d} of {x.shape} has {n}")
+        raise PositionError(f"select: `index` is {index}, but axis {d} of {x.shape} has {n}")
     return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))
 
 
@@ -136,18 +137,20 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
     """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
     x = to_tensor(tensor)
     if not x._value.ndim:
-        raise ValueError("split: `tensor` has no dimensions to take apart")
+        raise ShapeError("split: `tensor` has no dimensions to take apart")
     d = axis("split", dim, x._value.ndim)
     n = x._value.shape[d]
     if isinstance(split_size_or_sections, (int, np.integer)):
         size = int(split_size_or_sections)
         if size < 0 or (size == 0 and n):
-            raise ValueError(f"split: `split_size_or_sections` is {size}, expected a positive size")
+            raise ArgumentError(
+                f"split: `split_size_or_sections` is {size}, expected a positive size"
+            )
         sections = [min(size, n - s) for s in range(0, n, size)] if n else [0]
     else:
         sections = list(integers("split", (split_size_or_sections,)))
         if sum(sections) != n or any(s < 0 for s in sections):
-            raise ValueError(
+            raise ShapeError(
                 f"split: sections {sections} do not add up to {n}, the side of axis {d}"
             )
     starts = np.cumsum([0, *sections])
@@ -168,7 +171,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
     x = to_tensor(input)
     if not isinstance(chunks, (int, np.integer)) or chunks < 1:
-        raise ValueError(f"chunk: `chunks` is {chunks!r}, expected an integer, at least 1")
+        raise ArgumentError(f"chunk: `chunks` is {chunks!r}, expected an integer, at least 1")
     n = x._value.shape[axis("chunk", dim, x._value.ndim)]
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
@@ -178,7 +181,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)
     if not x._value.ndim:
-        raise ValueError("unbind: `input` has no dimensions to take apart")
+        raise AxisError("unbind: `input` has no dimensions to take apart")
     n = x._value.shape[axis("unbind", dim, x._value.ndim)]
     return _together("unbind", [select(x, dim, i) for i in range(n)])
 
@@ -188,7 +191,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):
-        raise ValueError(f"meshgrid: `indexing` is {indexing!r}, expected 'ij' or 'xy'")
+        raise ArgumentError(f"meshgrid: `indexing` is {indexing!r}, expected 'ij' or 'xy'")
     xs = [ravel(x) for x in tensors]
     shape = tuple(x._value.size for x in xs)
     grids = tuple(

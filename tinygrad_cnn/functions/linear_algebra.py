@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.borders import diagonal
 from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
@@ -41,7 +42,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     """
     a, b = to_tensor(input), to_tensor(other)
     if not a._value.ndim or not b._value.ndim:
-        raise ValueError(
+        raise ShapeError(
             f"matmul: shapes {a.shape} and {b.shape}, but a number is no matrix; use *"
         )
     row, column = a._value.ndim == 1, b._value.ndim == 1
@@ -72,7 +73,7 @@ def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
     for argument, (value, rank) in tensors.items():
         x = to_tensor(value)
         if x._value.ndim != rank:
-            raise ValueError(
+            raise ShapeError(
                 f"{name}: `{argument}` has shape {x.shape}, expected {rank} dimensions"
             )
         out.append(x)
@@ -88,7 +89,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two batches of matrices (b, n, k) and (b, k, m)."""
     a, b = _of_rank("bmm", input=(input, 3), mat2=(mat2, 3))
     if a._value.shape[0] != b._value.shape[0]:
-        raise ValueError(f"bmm: batches of {a._value.shape[0]} and {b._value.shape[0]} matrices")
+        raise ShapeError(f"bmm: batches of {a._value.shape[0]} and {b._value.shape[0]} matrices")
     return matmul(a, b)
 
 
@@ -121,7 +122,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         out = matmul(x, weight)
         return out if bias is None else add(out, bias)
     if not x._value.ndim or weight._value.ndim != 2:
-        raise ValueError(
+        raise ShapeError(
             f"linear: `input` has shape {x.shape} and `weight` {weight.shape}, "
             f"expected (..., in) and (out, in)"
         )
@@ -138,7 +139,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     a, b = to_tensor(a), to_tensor(b)
     if isinstance(dims, int):
         if dims < 0 or dims > min(a._value.ndim, b._value.ndim):
-            raise ValueError(
+            raise ShapeError(
                 f"tensordot: `dims` is {dims}, more axes than {a.shape} or {b.shape} has"
             )
         of_a, of_b = list(range(a._value.ndim - dims, a._value.ndim)), list(range(dims))
@@ -154,7 +155,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
         ]
     sides = [(a.shape[p], b.shape[q]) for p, q in zip(of_a, of_b, strict=False)]
     if len(of_a) != len(of_b) or any(m != n and 1 not in (m, n) for m, n in sides):
-        raise ValueError(
+        raise ShapeError(
             f"tensordot: axes {of_a} of {a.shape} and {of_b} of {b.shape} differ in length"
         )
     for p, q, (m, n) in zip(of_a, of_b, sides, strict=True):  # an axis of length 1 is stretched
@@ -195,7 +196,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
             if size.get(c, 1) == 1:
                 size[c] = n
             elif n not in (1, size[c]):
-                raise ValueError(
+                raise ArgumentError(
                     f"einsum: index '{c}' has length {size[c]} and, in operand {i}, {n} "
                     f"({equation})"
                 )
@@ -225,7 +226,7 @@ def _written_out(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         out = ""
         for i in indices:
             if i is not Ellipsis and not (isinstance(i, (int, np.integer)) and 0 <= i < 52):
-                raise ValueError(f"einsum: index {i!r} is no number from 0 to 51")
+                raise ArgumentError(f"einsum: index {i!r} is no number from 0 to 51")
             out += "..." if i is Ellipsis else letters[i]
         return out
 
@@ -241,16 +242,20 @@ def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     inputs, arrow, output = equation.partition("->")
     terms = inputs.split(",")
     if len(terms) != len(ranks):
-        raise ValueError(f"einsum: {equation!r} has {len(terms)} terms for {len(ranks)} operands")
+        raise ArgumentError(
+            f"einsum: {equation!r} has {len(terms)} terms for {len(ranks)} operands"
+        )
     for part in (*terms, output):
         letters = part.replace("...", "", 1)
         if letters and not (letters.isascii() and letters.isalpha()):
-            raise ValueError(f"einsum: {part!r} in {equation!r} is not made of letters and '...'")
+            raise ArgumentError(
+                f"einsum: {part!r} in {equation!r} is not made of letters and '...'"
+            )
     unused = [c for c in _LETTERS if c not in equation]
     hidden = [r - len(t.replace("...", "")) for t, r in zip(terms, ranks, strict=True)]
     for t, r, h in zip(terms, ranks, hidden, strict=True):
         if h < 0 or (h and "..." not in t):
-            raise ValueError(f"einsum: term {t!r} of {equation!r} is for another rank than {r}")
+            raise ArgumentError(f"einsum: term {t!r} of {equation!r} is for another rank than {r}")
     dots = "".join(
         unused[: max((h for h, t in zip(hidden, terms, strict=True) if "..." in t), default=0)]
     )
@@ -267,7 +272,7 @@ def _parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:
         )
     for c in result:
         if not any(c in t for t in full):
-            raise ValueError(f"einsum: the output of {equation!r} has '{c}', which no term has")
+            raise ArgumentError(f"einsum: the output of {equation!r} has '{c}', which no term has")
     if len(set(result)) != len(result):
-        raise ValueError(f"einsum: the output of {equation!r} repeats an index")
+        raise ArgumentError(f"einsum: the output of {equation!r} repeats an index")
     return full, result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
@@ -45,17 +46,17 @@ def reduce_loss(name: str, loss: Tensor, reduction: str) -> Tensor:
         return sum(loss)
     if reduction == "none":
         return loss
-    raise ValueError(f"{name}: `reduction` is {reduction!r}, expected 'none', 'mean' or 'sum'")
+    raise ArgumentError(f"{name}: `reduction` is {reduction!r}, expected 'none', 'mean' or 'sum'")
 
 
 def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
     """The class axis of ``x`` ((c,) or (n, c, ...)), after a check against ``target``."""
     shape, ndim = x._value.shape, x._value.ndim
     if not ndim:
-        raise ValueError(f"{name}: `input` has no dimensions, expected (c,) or (n, c, ...)")
+        raise ShapeError(f"{name}: `input` has no dimensions, expected (c,) or (n, c, ...)")
     dim = 0 if ndim == 1 else 1
     if target._value.shape != shape[:dim] + shape[dim + 1 :]:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `target` has shape {target.shape}, expected "
             f"{shape[:dim] + shape[dim + 1 :]} for `input` {shape}"
         )
@@ -66,7 +67,7 @@ def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, 
     """Class numbers fit for indexing, and where they count (None if everywhere)."""
     labels = target._array
     if labels.dtype.kind not in "iu":
-        raise TypeError(
+        raise DtypeError(
             f"{name}: `target` has dtype {labels.dtype}, expected integers (class numbers)"
         )
     ignored = labels == ignore_index
@@ -76,7 +77,9 @@ def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, 
         labels = np.where(ignored, 0, labels)
     if labels.size and (labels.min() < 0 or labels.max() >= c):
         bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
-        raise IndexError(f"{name}: `target` holds {bad}, expected class numbers from 0 to {c - 1}")
+        raise PositionError(
+            f"{name}: `target` holds {bad}, expected class numbers from 0 to {c - 1}"
+        )
     return labels.astype(np.int64, copy=False), counts
 
 
@@ -85,7 +88,7 @@ def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
         return None
     weight = to_tensor(weight)
     if weight._value.shape != (c,):
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `weight` has shape {weight.shape}, expected ({c},), one for each class"
         )
     return to(weight, x._value.dtype)
@@ -190,7 +193,7 @@ def cross_entropy(
     name = "cross_entropy"
     x, target = to_tensor(input), to_tensor(target)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
+        raise ArgumentError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
     soft = target._value.dtype.kind == "f" and target._value.shape == x._value.shape
     dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x._value.shape[dim]
@@ -260,7 +263,7 @@ def same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors; ValueError unless they have one shape."""
     x, target = to_tensor(input), to_tensor(target)
     if x._value.shape != target._value.shape:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `input` has shape {x.shape} but `target` {target.shape}; they "
             f"must be the same (use expand() if broadcasting is meant)"
         )
@@ -291,7 +294,7 @@ def like_input(name: str, weight: Any, input: Any) -> Tensor:
     """``weight`` as a tensor; ValueError unless it has the shape of ``input``."""
     w, shape = to_tensor(weight), to_tensor(input).shape
     if w.shape != shape:
-        raise ValueError(f"{name}: `weight` has shape {w.shape}, expected {shape} as `input`")
+        raise ShapeError(f"{name}: `weight` has shape {w.shape}, expected {shape} as `input`")
     return w
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
 from tinygrad_cnn.functions.inplace import assign
@@ -30,7 +31,7 @@ def _channels(name: str, argument: str, value: Any, c: int) -> Any:
         return None
     t = to_tensor(value)
     if t._value.shape != (c,):
-        raise ValueError(f"{name}: `{argument}` has shape {t.shape}, but `input` has {c} channels")
+        raise ShapeError(f"{name}: `{argument}` has shape {t.shape}, but `input` has {c} channels")
     return t
 
 
@@ -58,7 +59,7 @@ def batch_norm(
     x = floating("batch_norm", to_tensor(input))
     shape = x.shape
     if len(shape) < 2:
-        raise ValueError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
+        raise ShapeError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]
     mean = _channels("batch_norm", "running_mean", running_mean, c)
     var = _channels("batch_norm", "running_var", running_var, c)
@@ -66,7 +67,9 @@ def batch_norm(
     bias = _channels("batch_norm", "bias", bias, c)
     if not training:
         if mean is None or var is None:
-            raise ValueError("batch_norm: `running_mean` and `running_var` are needed to evaluate")
+            raise ArgumentError(
+                "batch_norm: `running_mean` and `running_var` are needed to evaluate"
+            )
         if not is_recording():
             known = [None if v is None else v._array for v in (mean, var, weight, bias)]
             if all(v is None or v.dtype == x.dtype for v in known):
@@ -78,7 +81,7 @@ def batch_norm(
         return ops.channel_affine(x, scale, shift)
     n = x.numel() // c if c else 0
     if n == 1:
-        raise ValueError(
+        raise ShapeError(
             f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "
             f"in training"
         )
@@ -126,14 +129,14 @@ def layer_norm(
     x = floating("layer_norm", to_tensor(input))
     part = integers("layer_norm", (normalized_shape,))
     if not part or x._value.shape[x._value.ndim - len(part) :] != part or len(part) > x._value.ndim:
-        raise ValueError(
+        raise ShapeError(
             f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.shape}"
         )
     given = {"weight": weight, "bias": bias}
     tensors = {k: None if v is None else to_tensor(v) for k, v in given.items()}
     for argument, t in tensors.items():
         if t is not None and t._value.shape != part:
-            raise ValueError(f"layer_norm: `{argument}` has shape {t.shape}, expected {part}")
+            raise ShapeError(f"layer_norm: `{argument}` has shape {t.shape}, expected {part}")
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
 
 
@@ -142,7 +145,7 @@ def layer_norm(
 
 def _probability(name: str, p: float) -> float:
     if not isinstance(p, (int, float, np.number)) or not 0 <= p <= 1:
-        raise ValueError(f"{name}: `p` is {p!r}, expected a probability from 0 to 1")
+        raise ArgumentError(f"{name}: `p` is {p!r}, expected a probability from 0 to 1")
     return float(p)
 
 
@@ -220,7 +223,7 @@ def _channel_dropout(
 ) -> Tensor:
     x, p = to_tensor(x), _probability(name, p)
     if x._value.ndim not in (spatial + 1, spatial + 2):
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `input` has shape {x.shape}, expected {spatial + 1} or {spatial + 2} axes"
         )
     if not training or p == 0:

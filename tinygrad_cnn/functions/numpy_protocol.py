@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError
 
 __all__ = ["apply_function", "apply_ufunc"]
 
@@ -86,13 +87,15 @@ def _population(spread: Callable[..., Any]) -> Callable[..., Any]:
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     ndim = x.ndim if axis is None else len(np.atleast_1d(axis))
     if ord is not None and ndim > 1:
-        raise ValueError("np.linalg.norm: `ord` is for vectors here; leave it out for matrices")
+        raise ArgumentError("np.linalg.norm: `ord` is for vectors here; leave it out for matrices")
     return f.norm(x, "fro" if ord is None else ord, axis, keepdims)
 
 
 def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
     if mode != "constant":
-        raise ValueError(f"np.pad: `mode` is {mode!r}, expected 'constant'; see tg.pad for others")
+        raise ArgumentError(
+            f"np.pad: `mode` is {mode!r}, expected 'constant'; see tg.pad for others"
+        )
     pairs = np.broadcast_to(pad_width, (x.ndim, 2))[::-1]  # tg.pad begins with the last axis
     return f.pad(x, tuple(int(n) for n in pairs.ravel()), value=constant_values)
 

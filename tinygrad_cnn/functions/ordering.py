@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import maximum, minimum
 from tinygrad_cnn.functions.reduction import amax, amin, not_empty
@@ -154,7 +155,7 @@ def topk(
     if not isinstance(k, (int, np.integer)) or not 0 <= k <= (
         x._value.shape[d] if x._value.ndim else 1
     ):
-        raise ValueError(f"topk: `k` is {k!r}, but `input` has shape {x.shape} (dim {d})")
+        raise ShapeError(f"topk: `k` is {k!r}, but `input` has shape {x.shape} (dim {d})")
     if not x._value.ndim:
         return sort(x)
     index = np.take(_order(x, d, largest), range(k), axis=d)
@@ -207,13 +208,13 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input)._array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
-        raise ValueError(
+        raise ShapeError(
             f"bincount: `input` has shape {x.shape} and dtype {x.dtype}, expected a vector of "
             f"integers, none negative"
         )
     given = None if weights is None else to_tensor(weights)._array
     if given is not None and given.shape != x.shape:
-        raise ValueError(f"bincount: `weights` has shape {given.shape}, expected {x.shape}")
+        raise ShapeError(f"bincount: `weights` has shape {given.shape}, expected {x.shape}")
     out = np.bincount(x.astype(np.int64), given, minlength)
     single = given is not None and given.dtype == np.float32
     return wrap(out.astype(np.float32) if single else out)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.ops import reduce as ops
@@ -77,7 +78,7 @@ def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 
 def _correction(unbiased: bool | None, correction: float | None) -> float:
     if unbiased is not None and correction is not None:
-        raise ValueError("var: `unbiased` and `correction` say the same thing; give one")
+        raise ArgumentError("var: `unbiased` and `correction` say the same thing; give one")
     return (
         (1.0 if unbiased else 0.0)
         if unbiased is not None
@@ -159,7 +160,7 @@ def std_mean(
 def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
     for d in dims:
         if x._value.shape[d] == 0:
-            raise IndexError(
+            raise PositionError(
                 f"{name}: `input` has shape {x.shape}, and there is no value to choose along "
                 f"axis {d}"
             )
@@ -228,7 +229,7 @@ def norm(
     if p in ("fro", None) or p == 2:
         return ops.norm2(x, dim=dims, keepdim=keepdim)
     if not isinstance(p, (int, float)):
-        raise ValueError(f"norm: `p` is {p!r}, expected a number or 'fro'")
+        raise ArgumentError(f"norm: `p` is {p!r}, expected a number or 'fro'")
     size = abs(x)
     if p == math.inf:
         return ops.amax(size, dim=dims, keepdim=keepdim)
@@ -302,9 +303,9 @@ def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
     x = to_tensor(input)
     d = axis("diff", dim, x._value.ndim)
     if not x._value.ndim:
-        raise ValueError("diff: `input` has no dimensions, so its values have no neighbours")
+        raise ShapeError("diff: `input` has no dimensions, so its values have no neighbours")
     if n < 0:
-        raise ValueError(f"diff: `n` is {n}, which must not be negative")
+        raise ArgumentError(f"diff: `n` is {n}, which must not be negative")
     lead = (slice(None),) * d
     for _ in range(n):
         x = sub(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.functions.convert import dtype_of, size_of, to_tensor
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
@@ -35,7 +36,7 @@ def _draw(
 ) -> np.ndarray[Any, Any]:
     wanted = dtype_of(dtype, name)
     if wanted.kind != "f":
-        raise TypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
+        raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
     sample = getattr(numpy_generator(generator), method)
     return np.asarray(sample(shape, dtype=fine), dtype=wanted)
@@ -116,7 +117,7 @@ def randint(
     elif high is None:  # randint(10, size=(2, 3))
         low, high = 0, low
     if high <= low:
-        raise ValueError(f"randint: there is no integer from {low} up to but without {high}")
+        raise ArgumentError(f"randint: there is no integer from {low} up to but without {high}")
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
     return wrap(
         numpy_generator(generator).integers(low, high, shape).astype(dtype_of(dtype, "randint"))
@@ -143,7 +144,7 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` holds in each place, else 0."""
     p = to_tensor(input)
     if not ((p._array >= 0) & (p._array <= 1)).all():
-        raise ValueError("bernoulli: `input` holds values that are no probabilities from 0 to 1")
+        raise ArgumentError("bernoulli: `input` holds values that are no probabilities from 0 to 1")
     draws = numpy_generator(generator).random(p._value.shape)
     return wrap((draws < p._array).astype(p._value.dtype))
 
@@ -152,19 +153,19 @@ def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """``num_samples`` indices for each row of weights (c,) or (n, c)."""
-    weights = to_tensor(input)._array.astype(np.float64)
+    weights = floating("multinomial", input)._array.astype(np.float64)
     if weights.ndim not in (1, 2) or num_samples < 1:
-        raise ValueError(
+        raise ShapeError(
             f"multinomial: `input` has shape {weights.shape} and `num_samples` is {num_samples}, "
             f"expected (c,) or (n, c) and at least 1"
         )
     rows = np.atleast_2d(weights)
     if not (rows >= 0).all() or not np.isfinite(rows).all() or not (rows.sum(1) > 0).all():
-        raise ValueError(
+        raise ArgumentError(
             "multinomial: weights must be finite, not negative, and not all 0 in a row"
         )
     if not replacement and (np.count_nonzero(rows, 1) < num_samples).any():
-        raise ValueError(
+        raise ArgumentError(
             f"multinomial: `num_samples` is {num_samples}, more than a row has weights above 0"
         )
     rng = numpy_generator(generator)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import memory_of
+from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, to_tensor
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
@@ -71,7 +72,7 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(free) == 1 and known > 0 and n % known == 0:
         shape = tuple(n // known if s == -1 else s for s in shape)
     if any(s < 0 for s in shape) or math.prod(shape) != n:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `shape` is {shape}, but `input` {x.shape} has {n} elements to fit in it"
         )
     return shape
@@ -131,7 +132,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if start == end:
         return x
     if start > end:
-        raise ValueError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
+        raise ArgumentError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
     return reshape(x, *shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
@@ -151,7 +152,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     if part.count(-1) == 1 and known and shape[d] % known == 0:
         part = tuple(shape[d] // known if s == -1 else s for s in part)
     if math.prod(part) != shape[d] or any(s < 0 for s in part):
-        raise ValueError(
+        raise ShapeError(
             f"unflatten: `sizes` is {tuple(sizes)}, but axis {d} has {shape[d]} elements"
         )
     return reshape(x, *shape[:d], *part, *shape[d + 1 :])
@@ -164,7 +165,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     n = x._value.ndim
     wanted = tuple(axis("permute", d, n) for d in given)
     if sorted(wanted) != list(range(n)):
-        raise ValueError(f"permute: `dims` is {given}, expected each of the {n} axes once")
+        raise ShapeError(f"permute: `dims` is {given}, expected each of the {n} axes once")
     return ops.permute(x, dims=wanted)
 
 
@@ -189,7 +190,7 @@ def t(input: Any) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
     x = to_tensor(input)
     if x._value.ndim > 2:
-        raise ValueError(f"t: `input` has {x.ndim} axes, expected at most 2; see transpose()")
+        raise ShapeError(f"t: `input` has {x.ndim} axes, expected at most 2; see transpose()")
     return ops.permute(x, dims=tuple(reversed(range(x._value.ndim))))
 
 
@@ -202,7 +203,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     src = [axis("movedim", d, n) for d in source]
     dst = [axis("movedim", d, n) for d in destination]
     if len(src) != len(dst) or len(set(src)) != len(src) or len(set(dst)) != len(dst):
-        raise ValueError(f"movedim: {tuple(source)} cannot be moved to {tuple(destination)}")
+        raise ArgumentError(f"movedim: {tuple(source)} cannot be moved to {tuple(destination)}")
     order = [d for d in range(n) if d not in src]
     for to_, from_ in sorted(zip(dst, src, strict=True)):
         order.insert(to_, from_)
@@ -239,7 +240,7 @@ def expand(input: Any, *shape: Any) -> Tensor:
         for i, s in enumerate(full)
     )
     if not ok or any(s < 0 for s in full):
-        raise ValueError(f"expand: `input` of shape {x.shape} cannot be stretched to {wanted}")
+        raise ShapeError(f"expand: `input` of shape {x.shape} cannot be stretched to {wanted}")
     return ops.expand(x, shape=full)
 
 
@@ -260,7 +261,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ValueError(f"broadcast_tensors: shapes {shapes} do not broadcast") from None
+        raise ShapeError(f"broadcast_tensors: shapes {shapes} do not broadcast") from None
     return tuple(expand(x, shape) for x in xs)
 
 
@@ -270,7 +271,7 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     shape = integers("sum_to_size", size)
     lead = x._value.ndim - len(shape)
     if lead < 0 or any(n not in (1, x._value.shape[i + lead]) for i, n in enumerate(shape)):
-        raise ValueError(f"sum_to_size: `input` of shape {x.shape} cannot be summed to {shape}")
+        raise ShapeError(f"sum_to_size: `input` of shape {x.shape} cannot be summed to {shape}")
     return ops.sum_to(x, shape=shape)
 
 
@@ -280,7 +281,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     times = integers("repeat", repeats)
     lead = len(times) - x._value.ndim
     if lead < 0 or any(n < 0 for n in times):
-        raise ValueError(
+        raise ArgumentError(
             f"repeat: `repeats` is {times}, expected at least {x.ndim} numbers, none negative"
         )
     shape = (1,) * lead + x._value.shape
@@ -311,7 +312,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tenso
         or times.size not in (1, x._value.shape[d])
         or (times < 0).any()
     ):
-        raise ValueError(
+        raise ShapeError(
             f"repeat_interleave: `repeats` is {repeats!r}, expected one integer or "
             f"{x._value.shape[d]}, none negative"
         )
@@ -334,9 +335,10 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
         flat = ops.roll(ravel(x), shifts=by, dims=(0,))
         return own(ops.reshape(flat, shape=x._value.shape))
     along = () if dims is None else integers("roll", (dims,))
-    if len(by) != len(along) or not x._value.ndim:
-        raise ValueError(
+    along = tuple(axis("roll", d, x._value.ndim) for d in along)
+    if len(by) != len(along) or not by or not x._value.ndim:
+        raise AxisError(
             f"roll: `shifts` is {shifts} and `dims` is {dims}, expected one shift for each axis "
             f"of `input` {x.shape} that is rolled"
         )
-    return ops.roll(x, shifts=by, dims=tuple(axis("roll", d, x._value.ndim) for d in along))
+    return ops.roll(x, shifts=by, dims=along)

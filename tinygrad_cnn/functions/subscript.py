@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.errors import PositionError
 
 __all__ = ["ALL", "array_part", "parse"]
 
@@ -42,10 +43,10 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
     parts = tuple([p if type(p) in _PLAIN else _part(p) for p in parts])
     taken = sum(_axes(p) for p in parts)
     if taken > len(shape):
-        raise IndexError(f"{taken} indices are too many for {len(shape)} axes")
+        raise PositionError(f"{taken} indices are too many for {len(shape)} axes")
     dots = sum(p is Ellipsis for p in parts)
     if dots > 1:
-        raise IndexError("an index can have only one `...`")
+        raise PositionError("an index can have only one `...`")
     first: list[Any] = []
     second: list[Any] = []
     at = 0  # which axis of the tensor is next
@@ -60,7 +61,7 @@ def parse(index: Any, shape: tuple[int, ...]) -> tuple[Index | None, Index | Non
             second.append(np.zeros(int(part), np.int64))
         elif isinstance(part, np.ndarray):
             if part.dtype == bool and part.shape != sides:
-                raise IndexError(f"a mask of shape {part.shape} is for axes of {sides}")
+                raise PositionError(f"a mask of shape {part.shape} is for axes of {sides}")
             first += [ALL] * _axes(part)
             second.append(part)
         else:
@@ -113,7 +114,7 @@ def _part(p: Any) -> Any:
     if array.dtype.kind not in "biu":
         is_array = isinstance(p, Variable | np.ndarray | np.generic)
         what = f"tensor of dtype {array.dtype}" if is_array else type(p).__name__
-        raise IndexError(f"a {what} is no index, expected integers, bools, slices, ... or None")
+        raise PositionError(f"a {what} is no index, expected integers, bools, slices, ... or None")
     return array if array.ndim else array.item()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Literal, get_args
 
+from tinygrad_cnn.errors import ArgumentError
+
 __all__ = ["ConvAlgorithm", "conv_algorithm", "set_conv_algorithm"]
 
 ConvAlgorithm = Literal["auto", "direct", "winograd"]
@@ -30,7 +32,7 @@ def set_conv_algorithm(name: ConvAlgorithm) -> ConvAlgorithm:
     'direct'
     """
     if name not in get_args(ConvAlgorithm):
-        raise ValueError(
+        raise ArgumentError(
             f"set_conv_algorithm: `name` is {name!r}, expected one of "
             f"{', '.join(get_args(ConvAlgorithm))}"
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
+
 __all__ = [
     "Padding",
     "Pair",
@@ -26,7 +28,7 @@ Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 def _check_positive(operation: str, name: str, value: Sequence[int]) -> None:
     if len(value) != 2 or min(value) < 1:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `{name}` is {tuple(value)}, expected two positive integers "
             "(rows, columns)"
         )
@@ -35,7 +37,7 @@ def _check_positive(operation: str, name: str, value: Sequence[int]) -> None:
 def check_image(operation: str, name: str, shape: Sequence[int]) -> None:
     """Raise unless `shape` is that of a batch of images (n, c, h, w)."""
     if len(shape) != 4:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `{name}` has shape {tuple(shape)}, expected 4 dimensions (n, c, h, w)"
         )
 
@@ -43,7 +45,7 @@ def check_image(operation: str, name: str, shape: Sequence[int]) -> None:
 def check_shape(operation: str, name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     """Raise unless `shape` is exactly `expected`."""
     if tuple(shape) != tuple(expected):
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `{name}` has shape {tuple(shape)}, expected {tuple(expected)}"
         )
 
@@ -67,7 +69,7 @@ def _output_size(
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
         _check_positive(operation, name, value)
     if min(padding[0] + padding[1]) < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{operation}: `padding` is {padding}, expected ((top, bottom), (left, right)), "
             "none negative"
         )
@@ -76,7 +78,7 @@ def _output_size(
         room = size[axis] + sum(padding[axis])
         span = (kernel_size[axis] - 1) * dilation[axis] + 1
         if span > room:
-            raise ValueError(
+            raise ShapeError(
                 f"{operation}: `weight` covers {span} {('rows', 'columns')[axis]} but the "
                 f"padded `x` has only {room} (x {tuple(size)}, kernel {tuple(kernel_size)}, "
                 f"padding {padding}, dilation {tuple(dilation)})"
@@ -99,24 +101,24 @@ def check_conv2d(
     """Check the shapes x (n, c, h, w), w (f, c/groups, kh, kw) and return the output's (oh, ow)."""
     check_image(operation, "x", x)
     if len(w) != 4:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `weight` has shape {tuple(w)}, expected 4 dimensions "
             "(f, c/groups, kh, kw)"
         )
     shapes = f"(x {tuple(x)}, weight {tuple(w)})"
     if groups < 1:
-        raise ValueError(f"{operation}: `groups` is {groups}, expected a positive integer")
+        raise ArgumentError(f"{operation}: `groups` is {groups}, expected a positive integer")
     if x[1] % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `x` has {x[1]} channels, not a multiple of groups={groups} {shapes}"
         )
     if w[0] % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `weight` has {w[0]} filters, not a multiple of groups={groups} {shapes}"
         )
     if x[1] != w[1] * groups:
         each = f" in each of {groups} groups, {w[1] * groups} in all" if groups > 1 else ""
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `x` has {x[1]} channels but `weight` expects {w[1]}{each} {shapes}"
         )
     size, kernel_size = (x[2], x[3]), (w[2], w[3])
@@ -182,12 +184,12 @@ def _pool2d_size(
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
         _check_positive(operation, name, value)
     if len(padding) != 2 or min(padding) < 0:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `padding` is {tuple(padding)}, expected two integers (rows, columns), "
             "none negative"
         )
     if any(2 * p > k for p, k in zip(padding, kernel_size, strict=True)):
-        raise ValueError(
+        raise ArgumentError(
             f"{operation}: `padding` is {tuple(padding)}, expected at most half of "
             f"`kernel_size` {tuple(kernel_size)}"
         )
@@ -196,7 +198,7 @@ def _pool2d_size(
         for arguments in zip(x[2:], kernel_size, stride, padding, dilation, strict=True)
     )
     if min(oh, ow) < 1:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: the output would be {oh} x {ow}, expected at least 1 x 1 "
             f"(x {tuple(x)}, kernel {tuple(kernel_size)}, padding {tuple(padding)}, "
             f"dilation {tuple(dilation)})"
@@ -209,12 +211,12 @@ def check_batch_norm(
 ) -> None:
     """Raise unless x is (n, c, ...), and weight and bias are (c,) where given."""
     if len(x) < 2:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `x` has shape {tuple(x)}, expected at least 2 dimensions (n, c, ...)"
         )
     for name, shape in (("weight", weight), ("bias", bias)):
         if shape is not None and tuple(shape) != (x[1],):
-            raise ValueError(
+            raise ShapeError(
                 f"{operation}: `{name}` has shape {tuple(shape)}, expected ({x[1]},) for the "
                 f"channels of `x` {tuple(x)}"
             )
@@ -231,12 +233,12 @@ def check_layer_norm(
     given.
     """
     if not 1 <= ndim <= len(x):
-        raise ValueError(
+        raise ArgumentError(
             f"{operation}: `ndim` is {ndim}, expected 1 to {len(x)} for `x` {tuple(x)}"
         )
     for name, shape in (("weight", weight), ("bias", bias)):
         if shape is not None and tuple(shape) != tuple(x[len(x) - ndim :]):
-            raise ValueError(
+            raise ShapeError(
                 f"{operation}: `{name}` has shape {tuple(shape)}, expected "
                 f"{tuple(x[len(x) - ndim :])}, the last axes of `x` {tuple(x)}"
             )

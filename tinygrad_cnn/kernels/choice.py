@@ -7,6 +7,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from tinygrad_cnn.errors import ArgumentError
+
 __all__ = [
     "KernelError",
     "KernelSet",
@@ -65,7 +67,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
     'reference'
     """
     if name not in get_args(KernelSet):
-        raise ValueError(
+        raise ArgumentError(
             f"set_kernels: `name` is {name!r}, expected one of {', '.join(get_args(KernelSet))}"
         )
     if name == "jit" and not has_numba():

@@ -26,6 +26,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
+
 from .choice import KernelError
 
 __all__ = [
@@ -240,7 +242,7 @@ def set_num_threads(number: int) -> int:
     1
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ValueError(f"set_num_threads: `number` is {number!r}, expected a positive integer")
+        raise ArgumentError(f"set_num_threads: `number` is {number!r}, expected a positive integer")
     former = get_num_threads()
     _chosen.number = _chosen.team = number
     _blas.choose(number)

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
+from tinygrad_cnn.errors import ArgumentError, PositionError
 from tinygrad_cnn.nn.module import Module, _frame, _indent
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -26,7 +27,7 @@ class _Numbered(Module):
     def _name_at(self, index: int) -> str:
         where, n = operator.index(index), len(self)
         if not -n <= where < n:
-            raise IndexError(f"{type(self).__name__}: index {where} but there are {n} modules")
+            raise PositionError(f"{type(self).__name__}: index {where} but there are {n} modules")
         return list(self._modules)[where]
 
     @overload
@@ -83,7 +84,7 @@ class _Numbered(Module):
         """
         n = len(self)
         if not -n <= index <= n:
-            raise IndexError(f"{type(self).__name__}: index {index} but there are {n} modules")
+            raise PositionError(f"{type(self).__name__}: index {index} but there are {n} modules")
         items = list(self._modules.items())
         items.insert(index, ("0", _checked(self, module)))
         self._modules.clear()
@@ -184,7 +185,7 @@ class Sequential(_Numbered):
 
     def _positive(self, times: int) -> int:
         if times < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: a chain can be repeated 1 or more times, not {times}"
             )
         return times

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
@@ -54,14 +55,14 @@ class _Conv(Module):
         self.groups = integer(me, "groups", groups, least=1)
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
-                raise ValueError(
+                raise ArgumentError(
                     f"{me}: `groups` is {groups} but must divide `{name}` = {getattr(self, name)}"
                 )
         self.padding_mode = choice(me, "padding_mode", padding_mode, _PADDING_MODES)
         if isinstance(padding, str):
             self.padding = choice(me, "padding", padding, ("valid", "same"))
             if padding == "same" and any(s != 1 for s in self.stride):
-                raise ValueError(
+                raise ArgumentError(
                     f"{me}: `padding` is 'same' and `stride` is {self.stride} but 'same' needs "
                     f"stride 1"
                 )
@@ -278,7 +279,7 @@ class _Transposed(_Conv):
                 + 1
             )
             if not least <= wanted[i] < least + self.stride[i]:
-                raise ValueError(
+                raise ShapeError(
                     f"{me}: `output_size` is {wanted} but along axis {i - n} "
                     f"{least} to {least + self.stride[i] - 1} is possible (input {input.shape})"
                 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
 
@@ -59,14 +60,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
         if isinstance(slope, bool) or not isinstance(slope, int | float):
-            raise ValueError(
+            raise ArgumentError(
                 f"calculate_gain: `param` is {param!r} but the negative slope, a number, is "
                 f"expected"
             )
         return math.sqrt(2.0 / (1 + slope**2))
     if nonlinearity == "selu":
         return 3.0 / 4  # as PyTorch: found by experiment
-    raise ValueError(
+    raise ArgumentError(
         f"calculate_gain: `nonlinearity` is {nonlinearity!r} but one of linear, conv1d, conv2d, "
         f"conv3d, conv_transpose1d, ..., sigmoid, tanh, relu, leaky_relu, selu is expected"
     )
@@ -128,9 +129,9 @@ def trunc_normal_(
     from scipy.special import ndtr, ndtri  # kept out of `import tinygrad_cnn`
 
     if a > b:
-        raise ValueError(f"trunc_normal_: `a` is {a} and `b` is {b} but a <= b is expected")
+        raise ArgumentError(f"trunc_normal_: `a` is {a} and `b` is {b} but a <= b is expected")
     if std <= 0:
-        raise ValueError(f"trunc_normal_: `std` is {std} but a positive number is expected")
+        raise ArgumentError(f"trunc_normal_: `std` is {std} but a positive number is expected")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
     draws = ndtri(low + (high - low) * _numpy(generator).random(tensor.shape))
     return _fill(tensor, np.clip(mean + std * draws, a, b), "trunc_normal_")
@@ -190,7 +191,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     _require_ndim("dirac_", tensor, (3, 4, 5))
     f, c, *kernel = tensor.shape
     if groups < 1 or f % groups:
-        raise ValueError(
+        raise ShapeError(
             f"dirac_: `groups` is {groups} but a divisor of the {f} output channels is expected"
         )
     per_group = f // groups
@@ -345,7 +346,7 @@ def _fill(tensor: Tensor, values: np.ndarray[Any, Any], by: str) -> Tensor:
 def _he_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     fans = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
     if mode not in fans:
-        raise ValueError(f"{name}: `mode` is {mode!r} but 'fan_in' or 'fan_out' is expected")
+        raise ArgumentError(f"{name}: `mode` is {mode!r} but 'fan_in' or 'fan_out' is expected")
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fans[mode], 1))
 
 
@@ -359,7 +360,7 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
 
 def _require_fans(name: str, tensor: Tensor) -> None:
     if tensor.ndim < 2:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `tensor` has shape {tensor.shape} but at least 2 axes are expected (fan-in "
             f"and fan-out are not defined for fewer); use normal_ or zeros_"
         )
@@ -367,7 +368,7 @@ def _require_fans(name: str, tensor: Tensor) -> None:
 
 def _require_ndim(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
     if tensor.ndim not in wanted:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: `tensor` has shape {tensor.shape} but "
             f"{' or '.join(map(str, wanted))} axes are expected"
         )

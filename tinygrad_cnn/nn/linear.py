@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from tinygrad_cnn.errors import ArgumentError, PositionError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
@@ -128,7 +129,7 @@ class Embedding(Module):
         self.embedding_dim = integer("Embedding", "embedding_dim", embedding_dim, least=0)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
+                raise ArgumentError(
                     f"Embedding: `padding_idx` is {padding_idx} but there are {num_embeddings} rows"
                 )
             padding_idx %= num_embeddings
@@ -205,7 +206,7 @@ class Unflatten(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Return the reshaped input."""
         if not -input.ndim <= self.dim < input.ndim:
-            raise IndexError(
+            raise PositionError(
                 f"Unflatten: `dim` is {self.dim} but the input has shape {input.shape}"
             )
         dim = self.dim % input.ndim

@@ -25,7 +25,7 @@ def take(owner: Any, name: str, target: Tensor, value: Any, assign: bool) -> str
     """
     array = _as_array(value)
     if array is None:
-        return f"is a {type(value).__name__} but a tensor or array is expected"
+        return f"is a {type(value).__name__} but a tensor is expected (tensor() makes one)"
     if array.shape == (1,) and target.shape == ():
         array = array.reshape(())
     problem = _mismatch(array, target)
@@ -63,14 +63,12 @@ def _like(target: Tensor, new: Tensor) -> Tensor:
 
 
 def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
-    """Return the values of a tensor of ours, an array, or anything that turns into one."""
+    """Return the values of a tensor: ours, or PyTorch's, which turns into an array."""
     if isinstance(value, Tensor):
         return value._array
-    if isinstance(value, np.ndarray | np.generic | bool | int | float) or hasattr(
-        value, "__array__"
-    ):
-        return np.asarray(value)
-    return None
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__array__"):
+        return None
+    return np.asarray(value)
 
 
 def _mismatch(array: np.ndarray[Any, Any], target: Tensor) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import is_dtype
 from tinygrad_cnn.nn.attributes import OwnerMixin
 from tinygrad_cnn.nn.checks import float_dtype
@@ -139,7 +140,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
             else:
                 dtype = given.dtype if isinstance(given, Tensor) else given
         if device not in (None, "cpu"):
-            raise ValueError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
+            raise ArgumentError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
         if dtype is None:
             return self
         wanted = float_dtype("Module.to", dtype)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import ones, tensor, zeros
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
@@ -94,7 +95,7 @@ class _BatchNorm(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise; in training also move the running statistics towards the batch's."""
         if input.ndim not in self.ranks:
-            raise ValueError(
+            raise ShapeError(
                 f"{type(self).__name__}: `input` has shape {input.shape} but "
                 f"{' or '.join(map(str, self.ranks))} axes are expected"
             )
@@ -249,7 +250,7 @@ class GroupNorm(Module):
         self.num_groups = integer("GroupNorm", "num_groups", num_groups, least=1)
         self.num_channels = integer("GroupNorm", "num_channels", num_channels, least=1)
         if num_channels % num_groups:
-            raise ValueError(
+            raise ShapeError(
                 f"GroupNorm: `num_groups` is {num_groups} but must divide `num_channels` = "
                 f"{num_channels}"
             )

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, KeysView, Mapping
 from typing import Any, Self
 
+from tinygrad_cnn.errors import PositionError
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
@@ -52,7 +53,7 @@ class ParameterList(Module):
     def _name_at(self, index: int) -> str:
         where, n = operator.index(index), len(self)
         if not -n <= where < n:
-            raise IndexError(f"ParameterList: index {where} but there are {n} parameters")
+            raise PositionError(f"ParameterList: index {where} but there are {n} parameters")
         return str(where % n)
 
     def append(self, value: Any) -> Self:

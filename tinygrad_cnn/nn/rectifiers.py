@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy.typing as npt
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import full
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.activation_base import InplaceLayer, SettingsLayer
@@ -113,7 +114,7 @@ class Hardtanh(SettingsLayer):
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         if not min_val < max_val:
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: `min_val` is {min_val} and `max_val` is {max_val} but "
                 f"min_val < max_val is expected"
             )

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
 from tinygrad_cnn.tensor import Tensor
 
@@ -168,7 +169,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     params = list(parameters)
     wanted = sum(param.numel() for param in params)
     if vec.shape != (wanted,):
-        raise ValueError(
+        raise ShapeError(
             f"vector_to_parameters: `vec` has shape {vec.shape} but the parameters have {wanted} "
             f"values, so ({wanted},) is expected"
         )

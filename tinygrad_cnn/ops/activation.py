@@ -14,6 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import where
@@ -66,7 +67,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
 
 
 def _elu_rule(g: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
-    positive = wrap(x._array > 0)
+    positive = wrap(~(x._array <= 0))  # and NaN, as in PyTorch
     # Of values that are not negative, zeros, whose second derivative is 0 as in PyTorch.
     below = where(wrap(x._array >= 0), 0.0, x * input_scale)
     return where(positive, g * scale, g * (alpha * scale * input_scale * exp(below)))
@@ -141,7 +142,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
         inner = _ROOT_2_OVER_PI * (x + _CUBIC * x * x * x)
         return np.asarray(0.5 * x * (1 + np.tanh(inner)), dtype=x.dtype)
     if approximate != "none":
-        raise ValueError(f"gelu: `approximate` is {approximate!r}, expected 'none' or 'tanh'")
+        raise ArgumentError(f"gelu: `approximate` is {approximate!r}, expected 'none' or 'tanh'")
     return np.asarray(0.5 * x * (1 + erf.forward(x * math.sqrt(0.5))), dtype=x.dtype)
 
 

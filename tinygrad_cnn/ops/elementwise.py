@@ -14,6 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
@@ -193,7 +194,7 @@ def fmod(a: Array, b: Array) -> Array:
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
     if x.dtype.kind == "b":
-        raise TypeError("neg: `input` is bool; use ~ or logical_not()")
+        raise DtypeError("neg: `input` is bool; use ~ or logical_not()")
     return np.negative(x)
 
 
@@ -240,7 +241,9 @@ def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
     if isinstance(b, np.ndarray) and b.dtype.kind in "iu" and (b < 0).any():
-        raise ValueError(f"pow: `b` holds {b.min()} but integers have no negative integer powers")
+        raise ArgumentError(
+            f"pow: `b` holds {b.min()} but integers have no negative integer powers"
+        )
     if isinstance(a, np.ndarray) and a.dtype.kind == "b":
         return np.power(a, b).astype(np.bool_)
     return np.power(a, b)

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 
 __all__ = ["einsum", "linear", "matmul"]
@@ -46,7 +47,7 @@ def _matmul_samples(draw: Draw) -> Sample:
 def matmul(a: Array, b: Array) -> Array:
     """Products ``a`` (..., n, k) times ``b`` (..., k, m) → (..., n, m), batches broadcast."""
     if a.shape[-1] != b.shape[-2]:
-        raise ValueError(
+        raise ShapeError(
             f"matmul: `a` has {a.shape[-1]} columns but `b` has {b.shape[-2]} rows "
             f"(a {a.shape}, b {b.shape})"
         )
@@ -89,12 +90,12 @@ def _linear_samples(draw: Draw) -> Sample:
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     """``x`` (n, k) times ``w`` (m, k) transposed, plus ``bias`` (m,) → (n, m)."""
     if x.shape[1] != w.shape[1]:
-        raise ValueError(
+        raise ShapeError(
             f"linear: `x` has {x.shape[1]} features but `weight` expects {w.shape[1]} "
             f"(x {x.shape}, weight {w.shape})"
         )
     if bias is not None and bias.shape != w.shape[:1]:
-        raise ValueError(
+        raise ShapeError(
             f"linear: `bias` has shape {bias.shape}, expected {w.shape[:1]} (weight {w.shape})"
         )
     return kernels.linear(x, w, bias)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
+
 __all__ = [
     "Generator",
     "default_generator",
@@ -83,7 +85,7 @@ class Generator:
             self.numpy.bit_generator.state = state["bit_generator"]
             self._seed = int(state["seed"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"set_state: `state` is not a generator's state: {error}") from None
+            raise ArgumentError(f"set_state: `state` is not a generator's state: {error}") from None
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed})"

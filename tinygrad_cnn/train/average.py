@@ -71,13 +71,13 @@ class WeightAverage:
 
     def weights(self) -> dict[str, Tensor]:
         """The averages by name, as `Module.load_state_dict` takes them."""
-        averages = {name: from_numpy(array) for name, array in self._held.items()}
-        return {**self.model.state_dict(), **averages}
+        return {**self.model.state_dict(), **{k: from_numpy(v) for k, v in self._held.items()}}
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the model has the averages as its weights."""
-        present = {**self.model.state_dict(), **self._copies()}
+        state = self.model.state_dict()
+        present = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
         self.model.load_state_dict(self.weights())
         try:
             yield

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
+
 from .. import threads
 from ..checks import Pair, check_image, check_pool2d, check_shape
 from ..memory import empty, scratch
@@ -56,7 +58,7 @@ def _divisor(
     """Return what the window sums are divided by, (oh, ow, 1), or () where all are equal."""
     if divisor_override is not None:
         if divisor_override == 0:
-            raise ValueError(
+            raise ArgumentError(
                 "avg_pool2d: `divisor_override` is 0, expected another integer or None"
             )
         return np.asarray(divisor_override, dtype)
@@ -193,12 +195,12 @@ def _spans(size: int, out: int) -> list[Pair]:
 
 def _check_adaptive(operation: str, size: Pair, output_size: Pair) -> None:
     if min(output_size) < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{operation}: `output_size` is {tuple(output_size)}, expected two integers, "
             "none negative"
         )
     if min(size) < 1:
-        raise ValueError(
+        raise ShapeError(
             f"{operation}: `x` has {size[0]} x {size[1]} pixels, expected at least 1 x 1"
         )
 

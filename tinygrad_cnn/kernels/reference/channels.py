@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.errors import ShapeError
+
 from .. import threads
 from ..memory import Take, empty, scratch
 from .layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
@@ -173,12 +175,12 @@ def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) 
     array([[2.5, 3. ]])
     """
     if x.ndim < 2:
-        raise ValueError(
+        raise ShapeError(
             f"channel_affine: `x` has shape {x.shape}, expected at least 2 dimensions (n, c, ...)"
         )
     for name, value in (("scale", scale), ("shift", shift)):
         if value.shape != (x.shape[1],):
-            raise ValueError(
+            raise ShapeError(
                 f"channel_affine: `{name}` has shape {value.shape}, expected ({x.shape[1]},) for "
                 f"the channels of `x` {x.shape}"
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import sigmoid, softmax, softplus, tanh, where
 from tinygrad_cnn.functions.convert import floating, one_dtype
 from tinygrad_cnn.functions.inplace import assign
@@ -56,12 +57,13 @@ def hardtanh(
     tensor([-1.0000, 0.5000, 1.0000])
     """
     if min_val > max_val:
-        raise ValueError(
+        raise ArgumentError(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
     x = pieces(input)
-    out = where((x > min_val) & (x < max_val), x, x.detach().clamp(min_val, max_val))
+    bounded = (x <= min_val) | (x >= max_val)  # not NaN, which passes through with its gradient
+    out = where(bounded, x.detach().clamp(min_val, max_val), x)
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -83,7 +85,9 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     >>> hardsigmoid(tg.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    out = relu6(input + 3) / 6
+    x = pieces(input)
+    bounded = relu6(x.detach() + 3) / 6
+    out = where((x > -3) & (x < 3), (x + 3) / 6, bounded)
     return assign(input, out, "hardsigmoid_") if inplace else out
 
 
@@ -135,7 +139,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     tensor([-0.6321, 2.0000])
     """
     if alpha == 0:
-        raise ValueError("celu: `alpha` is 0 but another number is expected")
+        raise ArgumentError("celu: `alpha` is 0 but another number is expected")
     out = ops.elu(floating("celu", input), alpha=alpha, input_scale=1 / alpha)
     return assign(input, out, "celu_") if inplace else out
 
@@ -175,10 +179,9 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     tensor([-0.5000, 0.0000, 1.5000])
     """
     if not 0 <= lambd < math.inf:
-        raise ValueError(f"softshrink: `lambd` is {lambd} but a finite number >= 0 is expected")
-    beyond = (input > lambd) | (input < -lambd)
-    constant = input.detach()
-    out: Tensor = where(beyond, input - constant.sign() * lambd, constant * 0)
+        raise ArgumentError(f"softshrink: `lambd` is {lambd} but a finite number >= 0 is expected")
+    x, constant = pieces(input), input.detach()
+    out: Tensor = where(_between(x, lambd), constant * 0, x - constant.sign() * lambd)
     return out
 
 
@@ -190,9 +193,14 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     tensor([-1., 0.])
     """
     x = pieces(input)
-    zeros_and_nans = where(x.isnan(), x.detach(), 0.0)
-    out: Tensor = where((x > lambd) | (x < -lambd), x, zeros_and_nans)
+    out: Tensor = where(_between(x, lambd), 0.0, x)
     return out
+
+
+def _between(x: Tensor, lambd: float) -> Tensor:
+    """Where ``|x| <= lambd``: not at NaN, which passes through with its gradient."""
+    inside: Tensor = (x >= -lambd) & (x <= lambd)
+    return inside
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -241,7 +249,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     tensor([1.])
     """
     if input.shape[dim] % 2:
-        raise ValueError(
+        raise ShapeError(
             f"glu: `input` has {input.shape[dim]} values along dim {dim} but an even number is "
             f"expected (input {input.shape})"
         )
@@ -269,7 +277,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     one_dtype("prelu", input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
-        raise ValueError(
+        raise ShapeError(
             f"prelu: `weight` has shape {weight.shape} but (1,) or ({channels},) is expected "
             f"(input {input.shape})"
         )

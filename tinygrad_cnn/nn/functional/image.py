@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import from_numpy, pad
 from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.tensor import Tensor
@@ -36,13 +37,13 @@ def interpolate(
     tensor([[[1., 1., 2., 2.]]])
     """
     if mode != "nearest":
-        raise ValueError(f"interpolate: `mode` is {mode!r} but 'nearest' is expected")
+        raise ArgumentError(f"interpolate: `mode` is {mode!r} but 'nearest' is expected")
     if input.ndim < 3:
-        raise ValueError(
+        raise ShapeError(
             f"interpolate: `input` has shape {input.shape} but (n, c, ...) is expected"
         )
     if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: one of `size` and `scale_factor` is expected")
+        raise ArgumentError("interpolate: one of `size` and `scale_factor` is expected")
     old = input.shape[2:]
     if size is not None:
         sizes = _per_axis("size", size, len(old))
@@ -76,7 +77,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     _require_image("pixel_shuffle", input)
     *batch, channels, h, w = input.shape
     if r < 1 or channels % (r * r):
-        raise ValueError(
+        raise ShapeError(
             f"pixel_shuffle: `input` has {channels} channels but a multiple of upscale_factor² = "
             f"{r * r} is expected (input {input.shape})"
         )
@@ -103,7 +104,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     _require_image("pixel_unshuffle", input)
     *batch, c, height, width = input.shape
     if r < 1 or height % r or width % r:
-        raise ValueError(
+        raise ShapeError(
             f"pixel_unshuffle: `downscale_factor` is {r} but must divide height and width (input "
             f"{input.shape})"
         )
@@ -137,7 +138,7 @@ def unfold(
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
     if input.ndim != 4:
-        raise ValueError(f"unfold: `input` has shape {input.shape} but (n, c, h, w) is expected")
+        raise ShapeError(f"unfold: `input` has shape {input.shape} but (n, c, h, w) is expected")
     n, c = input.shape[:2]
     rows, columns, py, px = _windows(
         "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
@@ -177,7 +178,7 @@ def fold(
     rows, columns, py, px = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
     taps, positions = rows.shape
     if input.ndim != 3 or input.shape[1] % taps or input.shape[2] != positions:
-        raise ValueError(
+        raise ShapeError(
             f"fold: `input` has shape {input.shape} but (n, c * {taps}, {positions}) is expected "
             f"for output_size {(h, w)}"
         )
@@ -199,7 +200,7 @@ def _windows(
     oh = (size[0] + 2 * py - dh * (kh - 1) - 1) // sh + 1
     ow = (size[1] + 2 * px - dw * (kw - 1) - 1) // sw + 1
     if oh < 1 or ow < 1:
-        raise ValueError(
+        raise ShapeError(
             f"{name}: a window of {(kh, kw)} with dilation {(dh, dw)} does not fit into an image "
             f"of {size} with padding {(py, px)}"
         )
@@ -219,10 +220,10 @@ def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
 def _per_axis(name: str, value: Any, n: int) -> list[Any]:
     values = list(value) if isinstance(value, tuple | list) else [value] * n
     if len(values) != n:
-        raise ValueError(f"`{name}` is {value} but one number or {n} are expected")
+        raise ArgumentError(f"`{name}` is {value} but one number or {n} are expected")
     return values
 
 
 def _require_image(name: str, input: Tensor) -> None:
     if input.ndim < 3:
-        raise ValueError(f"{name}: `input` has shape {input.shape} but (..., c, h, w) is expected")
+        raise ShapeError(f"{name}: `input` has shape {input.shape} but (..., c, h, w) is expected")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions import layer_norm
 from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.tensor import Tensor
@@ -33,15 +34,15 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
             [3., 4.]])
     """
     if input.dtype.kind not in "iu":
-        raise TypeError(f"embedding: `input` has dtype {input.dtype} but integers are expected")
+        raise DtypeError(f"embedding: `input` has dtype {input.dtype} but integers are expected")
     if weight.ndim != 2:
-        raise ValueError(
+        raise ShapeError(
             f"embedding: `weight` has shape {weight.shape} but a matrix (rows, d) is expected"
         )
     rows, d = weight.shape
     outside = (input._array < 0) | (input._array >= rows)
     if outside.any():
-        raise IndexError(
+        raise PositionError(
             f"embedding: `input` holds {input._array[outside].flat[0]} but 0 to {rows - 1} is "
             f"expected (weight {weight.shape})"
         )
@@ -76,16 +77,16 @@ def group_norm(
     tensor([[-1.0000, 1.0000, -1.0000, 1.0000]])
     """
     if input.ndim < 2:
-        raise ValueError(f"group_norm: `input` has shape {input.shape} but (n, c, ...) is expected")
+        raise ShapeError(f"group_norm: `input` has shape {input.shape} but (n, c, ...) is expected")
     n, c, *rest = input.shape
     if num_groups < 1 or c % num_groups:
-        raise ValueError(
+        raise ShapeError(
             f"group_norm: `num_groups` is {num_groups} but a divisor of the {c} channels is "
             f"expected (input {input.shape})"
         )
     size = c // num_groups * math.prod(rest)
     if n * size == 1:
-        raise ValueError(
+        raise ShapeError(
             f"group_norm: `input` of shape {input.shape} has one value for each of {num_groups} "
             f"groups, expected more"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import where
 from tinygrad_cnn.functions.convert import one_dtype
 from tinygrad_cnn.functions.losses import like_input, one_shape, reduce_loss, same_shape
@@ -27,7 +28,7 @@ def smooth_l1_loss(
     tensor([0.1250, 2.5000])
     """
     if beta < 0:
-        raise ValueError(f"smooth_l1_loss: `beta` is {beta} but at least 0 is expected")
+        raise ArgumentError(f"smooth_l1_loss: `beta` is {beta} but at least 0 is expected")
     input, target = one_shape("smooth_l1_loss", input, target)
     d = (input - target).abs()
     if beta == 0:
@@ -56,7 +57,7 @@ def huber_loss(
     tensor([0.1250, 4.0000])
     """
     if delta <= 0:
-        raise ValueError(f"huber_loss: `delta` is {delta} but a positive number is expected")
+        raise ArgumentError(f"huber_loss: `delta` is {delta} but a positive number is expected")
     x, target = one_shape("huber_loss", input, target)
     d = (x - target).abs()
     loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
@@ -123,7 +124,7 @@ def binary_cross_entropy(
     same_shape("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target=target)
     if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
-        raise ValueError(
+        raise ArgumentError(
             f"binary_cross_entropy: `input` has values from {input._array.min()} to "
             f"{input._array.max()} but probabilities in [0, 1] are expected; for logits use "
             f"binary_cross_entropy_with_logits"
