@@ -167,7 +167,7 @@ def test_every_compiled_kernel_has_the_signature_of_its_reference() -> None:
         expected, found = (
             list(inspect.signature(f).parameters.values()) for f in (plain, compiled)
         )
-        hints = getattr(dispatch, name).hints
+        hints = getattr(getattr(dispatch, name), "hints", ())
         found = [p for p in found if p.name not in hints]
         assert [(p.name, p.kind) for p in found] == [(p.name, p.kind) for p in expected], name
 

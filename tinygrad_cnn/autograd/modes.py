@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+from tinygrad_cnn.kernels.quiet import within
+
 __all__ = [
     "detect_anomaly",
     "enable_grad",
@@ -26,22 +28,22 @@ __all__ = [
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
+recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
 _anomaly: ContextVar[bool] = ContextVar("tinygrad_cnn.anomaly", default=False)
 
-is_recording = _recording.get  # the hot path calls the C function itself
+is_recording = recording.get  # the hot path calls the C function itself
 is_anomaly_enabled = _anomaly.get
 
 
 def is_grad_enabled() -> bool:
     """Whether operations on tensors that require gradients are being recorded."""
-    return _recording.get()
+    return recording.get()
 
 
 class _Mode:
     """A value of one context variable for the length of a ``with`` block or of a decorated call."""
 
-    variable: ClassVar[ContextVar[bool]] = _recording
+    variable: ClassVar[ContextVar[bool]] = recording
     __slots__ = ("_applied", "_before", "_value")
 
     def __init__(self, value: bool) -> None:
@@ -97,8 +99,7 @@ class _Mode:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with fresh():
-                return function(*args, **kwargs)
+            return within(self.variable, value, function, args, kwargs)
 
         return call  # type: ignore[return-value]  # same call signature, by wraps
 

@@ -24,13 +24,14 @@ from tinygrad_cnn.autograd.ends import (
     targets_of,
 )
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
-from tinygrad_cnn.autograd.modes import is_anomaly_enabled, set_grad_enabled
+from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.storage import depend
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
-from tinygrad_cnn.kernels.threads import apart
+from tinygrad_cnn.kernels.quiet import quiet, within
+from tinygrad_cnn.kernels.threads import with_fresh_stack
 
 __all__ = ["backward", "grad"]
 
@@ -158,28 +159,34 @@ def grad(
 # ---- the walk ------------------------------------------------------------------------------
 
 
-def _walk(*args: Any, **options: Any) -> dict[GraphNode, Any]:
-    """`_visit`; where a rule starts a walk whose rules start another, Python's stack is not the
-    limit: every so many of them go on in a fresh thread.
-    """
-    depth = _depth.get()
-    token = _depth.set(depth + 1)
-    try:
-        if depth % MOST_NESTED == MOST_NESTED - 1:
-            return apart(functools.partial(_visit, *args, **options))
-        return _visit(*args, **options)
-    finally:
-        _depth.reset(token)
-
-
-def _visit(
+def _walk(
     roots: dict[GraphNode, Any],
     targets: set[GraphNode] | None,
     retain_graph: bool,
     create_graph: bool,
     arrive: Callable[[Leaf, Any], None] | None = None,
 ) -> dict[GraphNode, Any]:
-    """The gradients of ``targets`` by node; ``arrive(leaf, g)`` gets those of all leaves."""
+    """The gradients of ``targets`` by node; ``arrive(leaf, g)`` gets those of all leaves.
+
+    Where a rule starts a walk whose rules start another, Python's stack is not the limit: every so
+    many of them go on in a fresh thread.
+    """
+    args = (roots, targets, retain_graph, create_graph, arrive)
+    visit = functools.partial(within, recording, create_graph, _visit, args, {})
+    depth = _depth.get()
+    if depth % MOST_NESTED == MOST_NESTED - 1:
+        visit = functools.partial(with_fresh_stack, visit)
+    return within(_depth, depth + 1, visit, (), {})
+
+
+@quiet
+def _visit(
+    roots: dict[GraphNode, Any],
+    targets: set[GraphNode] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    arrive: Callable[[Leaf, Any], None] | None,
+) -> dict[GraphNode, Any]:
     useful = None if targets is None else _paths_to(targets, roots)
     pending: dict[int, Any] = {}
     by_time: dict[int, GraphNode] = {}
@@ -192,59 +199,58 @@ def _visit(
     # Sums that this walk itself allocated, and may therefore add to in place.
     sums: set[int] = set()
     anomaly = is_anomaly_enabled()
-    with set_grad_enabled(create_graph), np.errstate(all="ignore"):
-        while queue:
-            time = -heapq.heappop(queue)
-            node, g = by_time.pop(time), pending.pop(time)
-            if useful is None:
-                wanted = tuple([p is not None for p in node.parents])
-                goes_on = True
+    while queue:
+        time = -heapq.heappop(queue)
+        node, g = by_time.pop(time), pending.pop(time)
+        if useful is None:
+            wanted = tuple([p is not None for p in node.parents])
+            goes_on = True
+        else:
+            assert targets is not None
+            wanted = tuple([p in useful for p in node.parents])
+            goes_on = any(wanted)
+            if goes_on and node in targets:
+                found[node] = g  # as PyTorch: what hooks return goes further down only
+        if node.hooks:
+            g = _run_hooks(node, g)
+        if targets is not None and not goes_on and node in targets:
+            found[node] = g
+        if isinstance(node, Leaf):
+            if arrive is not None:
+                arrive(node, g)
+            continue
+        if node.retain is not None:
+            _retain(node, g)
+        if not goes_on:
+            continue
+        if node.saved is None:
+            raise RuntimeError(
+                f"{node.op.name}: the graph was already walked and what it saved was freed; "
+                f"pass retain_graph=True to the first backward() or grad() call"
+            )
+        gradients = node.op.pullback(node, g, wanted, create_graph)
+        if not retain_graph and node.saved:
+            _free(node)
+        for i, gx in enumerate(gradients):
+            if gx is None or not wanted[i]:
+                continue
+            parent = node.parents[i]
+            assert parent is not None
+            gx = _fit(node, i, gx)
+            if anomaly:
+                _check_finite(node, i, gx)
+            at = parent.time
+            before = pending.get(at)
+            if before is None:
+                pending[at], by_time[at] = gx, parent
+                heapq.heappush(queue, -at)
+            elif at in sums and not create_graph:
+                kernels.add_(before._array, gx._array)
             else:
-                assert targets is not None
-                wanted = tuple([p in useful for p in node.parents])
-                goes_on = any(wanted)
-                if goes_on and node in targets:
-                    found[node] = g  # as PyTorch: what hooks return goes further down only
-            if node.hooks:
-                g = _run_hooks(node, g)
-            if targets is not None and not goes_on and node in targets:
-                found[node] = g
-            if isinstance(node, Leaf):
-                if arrive is not None:
-                    arrive(node, g)
-                continue
-            if node.retain is not None:
-                _retain(node, g)
-            if not goes_on:
-                continue
-            if node.saved is None:
-                raise RuntimeError(
-                    f"{node.op.name}: the graph was already walked and what it saved was freed; "
-                    f"pass retain_graph=True to the first backward() or grad() call"
-                )
-            gradients = node.op.pullback(node, g, wanted, create_graph)
-            if not retain_graph and node.saved:
-                _free(node)
-            for i, gx in enumerate(gradients):
-                if gx is None or not wanted[i]:
-                    continue
-                parent = node.parents[i]
-                assert parent is not None
-                gx = _fit(node, i, gx)
-                if anomaly:
-                    _check_finite(node, i, gx)
-                at = parent.time
-                before = pending.get(at)
-                if before is None:
-                    pending[at], by_time[at] = gx, parent
-                    heapq.heappush(queue, -at)
-                elif at in sums and not create_graph:
-                    kernels.add_(before._array, gx._array)
-                else:
-                    pending[at] = before + gx if create_graph else _total(before, gx)
-                    if isinstance(before, Variable):
-                        sums.add(at)
-            del g, gradients
+                pending[at] = before + gx if create_graph else _total(before, gx)
+                if isinstance(before, Variable):
+                    sums.add(at)
+        del g, gradients
     return found
 
 

@@ -81,7 +81,9 @@ def _bytes_of(root: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def rebuild(kind: Any, memory: Memory, layout: Layout, wanted: bool) -> Any:
     """A tensor of the class ``kind`` on ``memory``; ``wanted`` says whether it wants a gradient."""
-    return leaf(kind, view_on(memory.flat, layout), memory.storage, wanted)
+    out = leaf(kind, view_on(memory.flat, layout), memory.storage, wanted)
+    memory.storage.shared_by(out, out)
+    return out
 
 
 def leaf(kind: Any, array: np.ndarray[Any, Any], storage: Storage, wanted: bool) -> Any:

@@ -17,6 +17,7 @@ from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors
+from tinygrad_cnn.kernels.quiet import quiet
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
@@ -110,12 +111,12 @@ def _weigh(
     return reduce_loss(name, loss, reduction)
 
 
+@quiet
 def _over(loss: Tensor, total: Any) -> Tensor:
     """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
     dtype = loss._value.dtype
     wide = to(loss, np.float32) if dtype == np.float16 else loss
-    with np.errstate(all="ignore"):
-        return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
+    return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
 
 
 def nll_loss(

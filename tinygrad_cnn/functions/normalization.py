@@ -17,6 +17,7 @@ from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.shaping import integers
+from tinygrad_cnn.kernels.quiet import quiet
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
@@ -94,17 +95,17 @@ def batch_norm(
     return y
 
 
+@quiet  # as every operation: 1/0 is inf
 def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
     """Scale and shift (c,) of a normalisation by known statistics, from arrays: mean, variance,
     weight, bias. For a network's inference, where a tensor for every step costs more than the step.
     """
     mean, var, weight, bias = known
-    with np.errstate(all="ignore"):  # as in every operation: 1/0 is inf
-        scale = 1 / np.sqrt(var + eps)
-        if weight is not None:
-            scale *= weight
-        shift = mean * scale
-        return scale, np.negative(shift, out=shift) if bias is None else bias - shift
+    scale = 1 / np.sqrt(var + eps)
+    if weight is not None:
+        scale *= weight
+    shift = mean * scale
+    return scale, np.negative(shift, out=shift) if bias is None else bias - shift
 
 
 def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:

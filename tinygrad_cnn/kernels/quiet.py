@@ -1,7 +1,7 @@
-"""Calls without NumPy's floating-point warnings.
+"""Calls in another context: without NumPy's floating-point warnings, say.
 
-Warnings are as before afterwards, even if a signal handler raises at the worst of moments: what
-`numpy.errstate` does on leaving is a function of Python, which can be kept from beginning.
+All is as before afterwards, even if a signal handler raises at the worst of moments: before or in
+the methods of a context manager such as `numpy.errstate`, which are functions of Python, it can.
 """
 
 from __future__ import annotations
@@ -13,9 +13,26 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-__all__ = ["quiet", "quietly"]
+__all__ = ["quiet", "quietly", "within"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+
+def within(
+    variable: contextvars.ContextVar[Any],
+    value: Any,
+    function: Callable[..., R],
+    arrays: Sequence[Any],
+    params: Mapping[str, Any],
+) -> R:
+    """``function(*arrays, **params)`` while the variable, which has a default, has this value."""
+    before = variable.get()
+    try:
+        variable.set(value)
+        return function(*arrays, **params)
+    finally:
+        variable.set(before)
 
 
 def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
@@ -43,12 +60,7 @@ def quietly(
     if _warnings is None:
         with np.errstate(all="ignore"):
             return function(*arrays, **params)
-    variable, ignore = _warnings
-    token = variable.set(ignore)
-    try:
-        return function(*arrays, **params)
-    finally:
-        variable.reset(token)
+    return within(*_warnings, function, arrays, params)
 
 
 def quiet(function: F) -> F:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -274,6 +274,28 @@ def apart(work: Callable[[], R]) -> R:
     >>> apart(lambda: 1 + 1)
     2
     """
+    result, failure = _outcome(work)
+    if failure is None:
+        return result
+    if isinstance(failure, KernelError | MemoryError) or not isinstance(failure, Exception):
+        raise failure
+    raise KernelError(f"{type(failure).__name__}: {failure}") from failure
+
+
+def with_fresh_stack(work: Callable[[], R]) -> R:
+    """Return ``work()``, called on a thread of its own, whose stack is empty.
+
+    >>> with_fresh_stack(lambda: 1 + 1)
+    2
+    """
+    result, failure = _outcome(work)
+    if failure is not None:
+        raise failure
+    return result
+
+
+def _outcome(work: Callable[[], R]) -> tuple[R, BaseException | None]:
+    """What ``work()`` returned on a thread of its own, and what it raised."""
     answer: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
@@ -290,12 +312,7 @@ def apart(work: Callable[[], R]) -> R:
             raise KernelError(str(error)) from error
         raise
     thread.join()
-    ((result, failure),) = answer
-    if failure is None:
-        return cast(R, result)
-    if isinstance(failure, KernelError | MemoryError) or not isinstance(failure, Exception):
-        raise failure
-    raise KernelError(f"{type(failure).__name__}: {failure}") from failure
+    return answer[0]
 
 
 def one_blas_thread(work: Callable[[], R]) -> R:

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.functions import from_numpy, zeros
+from tinygrad_cnn.kernels.quiet import quiet
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
 
@@ -156,16 +157,19 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self.step_count += 1
-        by = f"{self._name()}.step"
-        with np.errstate(all="ignore"):  # as in every operation: a run that diverges shows it
-            for group in self.param_groups:
-                given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
-                for param, _ in given:
-                    param._written_by(by)
-                if not self.update_together(given, group):
-                    for param, grad in given:
-                        self.update(param, grad, self.state[param], group)
+        self._update_all()
         return loss
+
+    @quiet  # as every operation: a run that diverges shows it
+    def _update_all(self) -> None:
+        by = f"{self._name()}.step"
+        for group in self.param_groups:
+            given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
+            for param, _ in given:
+                param._written_by(by)
+            if not self.update_together(given, group):
+                for param, grad in given:
+                    self.update(param, grad, self.state[param], group)
 
     def update_together(
         self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]

@@ -33,7 +33,7 @@ def matmul(a: Array, b: Array) -> Array:
     """
     if a.dtype == b.dtype == np.float16:
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
-    if a.shape[-1] > LONG and a.dtype == b.dtype == np.float32:
+    if a.ndim and a.shape[-1] > LONG and a.dtype == b.dtype == np.float32:
         return in_pieces(matmul, a, b)
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:  # for which BLAS is slow
         return np.multiply(a, b)
