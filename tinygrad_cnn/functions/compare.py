@@ -13,6 +13,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import operand, to_tensor
+from tinygrad_cnn.kernels.quiet import quietly
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -55,8 +56,7 @@ def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Te
         if kind not in kinds:
             raise DtypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
     try:
-        with np.errstate(all="ignore"):
-            return wrap(ufunc(a, b))
+        return wrap(quietly(ufunc, (a, b), {}))
     except ValueError:
         raise ShapeError(
             f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
+from tinygrad_cnn.kernels.quiet import quietly
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -75,8 +76,7 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
             f"real floats"
         )
     wanted = dtype_of(source.dtype if dtype is None else dtype)
-    with np.errstate(all="ignore"):
-        return np.array(source, dtype=wanted, order="K")
+    return quietly(np.array, (source,), {"dtype": wanted, "order": "K"})
 
 
 def is_dtype(value: Any) -> bool:

@@ -23,6 +23,7 @@ from tinygrad_cnn.functions.convert import (
     size_of,
     to_tensor,
 )
+from tinygrad_cnn.kernels.quiet import quiet
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -287,6 +288,7 @@ def arange(
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
+@quiet
 def _evenly(
     name: str, start: Any, end: Any, steps: int, dtype: Any, function: Callable[[Any], Any]
 ) -> np.ndarray[Any, Any]:
@@ -306,8 +308,7 @@ def _evenly(
     step = (last - first) / max(steps - 1, 1)
     low = i < max(steps // 2, int(steps == 1))
     places = np.where(low, first + step * i, last - step * (steps - 1 - i))
-    with np.errstate(all="ignore"):
-        return np.asarray(function(places)).astype(dtype)
+    return np.asarray(function(places)).astype(dtype)
 
 
 def linspace(

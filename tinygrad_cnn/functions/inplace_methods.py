@@ -18,6 +18,7 @@ from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import inplace
 from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.inplace import in_place
+from tinygrad_cnn.kernels.quiet import quietly
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ class InPlaceMethods(Variable):
                 f"{self.shape}, in which the result must fit in place"
             )
         values = self._written_by(by)
-        with np.errstate(all="ignore"):
-            ufunc(values, array, out=values)
+        quietly(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:

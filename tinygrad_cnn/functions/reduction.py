@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
+from tinygrad_cnn.kernels.quiet import quietly
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.index import getitem
 
@@ -293,8 +294,8 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
         return to(nanmean(to(x, np.float32), dim, keepdim), np.float16)
     dims = axes("nanmean", dim, x._value.ndim)
     seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
-    with np.errstate(all="ignore"):
-        return mul(nansum(x, dim, keepdim), np.reciprocal(np.asarray(seen, x._value.dtype)))
+    share = quietly(np.reciprocal, (np.asarray(seen, x._value.dtype),), {})
+    return mul(nansum(x, dim, keepdim), share)
 
 
 @numpy_names

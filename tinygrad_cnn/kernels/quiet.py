@@ -51,8 +51,8 @@ _warnings = _find_warnings()
 
 
 def quietly(
-    function: Callable[..., Any], arrays: Sequence[Any], params: Mapping[str, Any]
-) -> Any:  # fmt: skip
+    function: Callable[..., R], arrays: Sequence[Any], params: Mapping[str, Any]
+) -> R:  # fmt: skip
     """``function(*arrays, **params)`` without NumPy's floating-point warnings.
 
     As inside `numpy.errstate`, at a fraction of its cost.

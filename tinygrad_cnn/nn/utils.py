@@ -15,6 +15,7 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
+from tinygrad_cnn.kernels.quiet import quiet, quietly
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = [
@@ -130,8 +131,7 @@ def clip_grad_value_(
     """
     limit = float(clip_value)
     for g in _gradients(parameters):
-        with np.errstate(over="ignore"):  # a limit beyond float16 is none
-            bound = g.dtype.type(limit)
+        bound = quietly(g.dtype.type, (limit,), {})  # beyond float16, it is none
         np.clip(g._array, -bound, bound, out=g._written_by("clip_grad_value_"))
 
 
@@ -203,13 +203,14 @@ def _total_norm(name: str, tensors: list[Tensor], norm_type: float, finite: bool
     return total
 
 
+@quiet  # a norm of float16 values may be beyond float16
 def _zero_dim(total: float, tensors: list[Tensor]) -> Tensor:
     dtype = np.result_type(*[t.dtype for t in tensors]) if tensors else get_default_dtype()
-    with np.errstate(over="ignore"):  # a norm of float16 values may be beyond float16
-        out: Tensor = wrap(np.asarray(total, dtype))
+    out: Tensor = wrap(np.asarray(total, dtype))
     return out
 
 
+@quiet
 def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
     """The norm of order ``p`` of all values, in float64."""
     if p == 0:
@@ -219,18 +220,17 @@ def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
     flat = x.ravel(order="K")  # a view unless there are gaps
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
-    with np.errstate(all="ignore"):
-        if p == 2:
-            squares, limits = _sum_of_squares(flat), np.finfo(flat.dtype)
-            # Not if a square was too large, or so small that it lost digits that count.
-            if flat.size * float(limits.tiny / limits.eps) < squares < math.inf:
-                return math.sqrt(squares)
-        size = np.abs(flat).astype(np.float64)
-        scale = float(size.max(initial=0.0) if p > 0 else size.min())
-        if math.isinf(p) or scale == 0 or not math.isfinite(scale):
-            return scale
-        ratios = float(((size / scale) ** p).sum())
-        return float(scale * ratios ** (1 / p))
+    if p == 2:
+        squares, limits = _sum_of_squares(flat), np.finfo(flat.dtype)
+        # Not if a square was too large, or so small that it lost digits that count.
+        if flat.size * float(limits.tiny / limits.eps) < squares < math.inf:
+            return math.sqrt(squares)
+    size = np.abs(flat).astype(np.float64)
+    scale = float(size.max(initial=0.0) if p > 0 else size.min())
+    if math.isinf(p) or scale == 0 or not math.isfinite(scale):
+        return scale
+    ratios = float(((size / scale) ** p).sum())
+    return float(scale * ratios ** (1 / p))
 
 
 def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
@@ -240,6 +240,7 @@ def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
     return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.dot(rest, rest))
 
 
+@quiet
 def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
     factor = float(max_norm) / (total + 1e-6)
     if factor >= 1.0:  # a nan is not: it, too, is passed on
@@ -249,5 +250,4 @@ def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
         # A factor below the dtype's normal numbers would lose digits.
         fits = factor == 0 or not abs(factor) < np.finfo(array.dtype).tiny
         wide = array.dtype if fits else np.dtype(np.float64)
-        with np.errstate(all="ignore"):
-            np.multiply(array, factor, out=g._written_by(by), dtype=wide, casting="same_kind")
+        np.multiply(array, factor, out=g._written_by(by), dtype=wide, casting="same_kind")

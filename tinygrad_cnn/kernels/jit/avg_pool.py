@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.quiet import quiet
+
 from ..checks import Pair, check_pool2d
 from ..memory import empty, scratch
 from ..reference.avg_pool import _areas, _divisor, _spans
@@ -107,11 +109,11 @@ def _ranges(size: int, out: int, kernel_size: int, stride: int, padding: int) ->
     return np.stack([np.clip(start, 0, size), stop], axis=1)
 
 
+@quiet
 def _factor(divisor: Array, oh: int, ow: int) -> Array:
     """Return one over the divisor of each window, (oh, ow) float32."""
     wide = divisor.reshape(oh, ow) if divisor.ndim else np.full((oh, ow), divisor)
-    with np.errstate(divide="ignore"):
-        return (1 / wide.astype(np.float64)).astype(np.float32)
+    return (1 / wide.astype(np.float64)).astype(np.float32)
 
 
 def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Any:
