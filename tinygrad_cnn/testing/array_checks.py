@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.function import FunctionCtx
 from tinygrad_cnn.autograd.judging import PASS
 from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.samples import Sample
@@ -234,12 +235,12 @@ def memory(subject: Subject, sample: Sample, seed: int) -> str:
         if isinstance(n, Node) and n not in nodes:
             nodes.append(n)
             stack.extend(p for p in n.parents if p is not None)
-    holding = [n for n in nodes if n.saved]
+    holding = [n for n in nodes if _held(n)]
     u = cotangent(y.shape, seed, y.dtype)
     grad(y, leaves, wrap(u), materialize_grads=True)
     for n in holding:
-        if n.saved:
-            raise Wrong(f"after the walk {n.name()} still holds {', '.join(n.saved)}")
+        if held := _held(n):
+            raise Wrong(f"after the walk {n.name()} still holds {', '.join(held)}")
     try:
         grad(y, leaves, wrap(u), materialize_grads=True)
     except RuntimeError:
@@ -247,6 +248,12 @@ def memory(subject: Subject, sample: Sample, seed: int) -> str:
     if holding:
         raise Wrong("a second walk over the freed graph did not raise")
     return PASS
+
+
+def _held(node: Node) -> list[str]:
+    """Names of what a node keeps; a function's ``ctx`` keeps something or not."""
+    saved = node.saved or {}
+    return [k for k, v in saved.items() if not isinstance(v, FunctionCtx) or v._saved]
 
 
 no_mutation = _in_both(_mutation)

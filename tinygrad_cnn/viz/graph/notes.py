@@ -12,8 +12,6 @@ from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.node import SavedValue
-from tinygrad_cnn.autograd.variable import memory_of
-from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.flops import flops
@@ -263,7 +261,8 @@ class Notes:
 
 def _memory(value: Any) -> Any:
     """What has the memory of a tensor or of what a rule keeps: two that share it have one."""
-    return value.storage if type(value._value) is Lazy else memory_of(value._value)
+    storage = value.storage
+    return storage if storage.memory is None else storage.memory
 
 
 def _bytes(shape: Shape | None, dtype: str | None) -> int:
