@@ -94,10 +94,15 @@ def _product_share(
                         )  # fmt: skip
         if wanted:
             line = strides[2] * BYTES
-            for p in range(0, pixels, CHUNK):
-                count = min(CHUNK, pixels - p)
-                gather(part, y + p * line, line, count, 0, strides[2], single, counts)
-                flush(part, exact, single)
+            whole = strides[1] == g.ow * line and strides[0] == g.oh * strides[1]
+            run = pixels if whole else g.ow  # pixels without a gap
+            for first in range(0, pixels, run):
+                row = first // g.ow
+                start_of_run = y + row // rows * strides[0] + row % rows * strides[1]
+                for p in range(0, run, CHUNK):
+                    count, at_run = min(CHUNK, run - p), start_of_run + p * line
+                    gather(part, at_run, line, count, 0, strides[2], single, counts)
+                    flush(part, exact, single)
 
 
 def correlate(
@@ -108,7 +113,8 @@ def correlate(
 
     w is (groups, kh, kw, c/groups, f/groups) with any strides; x is C-contiguous; out
     (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
-    an image. Returns the outputs' mean and variance (f,) if `moments`, for C-contiguous out.
+    an image. Returns the outputs' mean and variance (f,) if `moments`, for out whose pixels follow
+    one another in a row.
     """
     plan = plan_of(x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY)
     f = out.shape[3]
