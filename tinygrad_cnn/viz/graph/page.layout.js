@@ -192,6 +192,13 @@ function shift(element, dy) {
   else element.setAttribute("transform", `translate(0,${dy.toFixed(2)})`);
 }
 
+function squeeze(text, width) {
+  text.removeAttribute("textLength");
+  if (text.getComputedTextLength() <= width) return;
+  text.setAttribute("textLength", String(width));
+  text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+}
+
 function layOutBox(box, map) {
   const isCard = box.cover === box.id;
   box.group.classList.toggle("gone", box.cover !== null && !isCard);
@@ -200,7 +207,8 @@ function layOutBox(box, map) {
   const top = map(box.at.y);
   const bottom = map(box.at.y + box.at.height);
   if (isCard) {
-    const width = Math.min(Math.max(150, box.words.width * 0.5), Math.max(box.at.width, 150));
+    // Not beyond the frame, next to which another may begin.
+    const width = Math.min(Math.max(150, box.words.width * 0.5), box.at.width);
     const x = box.at.x + (box.at.width - width) / 2;
     const y = (top + bottom - CARD) / 2;
     box.card = { x, y, width, middle: x + width / 2 };
@@ -213,11 +221,13 @@ function layOutBox(box, map) {
     });
     box.line.setAttribute("x", String(box.card.middle));
     box.line.setAttribute("y", String(y + CARD - 8));
+    for (const text of [box.line, ...box.texts.map((t) => t.text)]) squeeze(text, width - 8);
   } else {
     const same = Math.abs(bottom - top - box.at.height) < 0.01 && Math.abs(top - box.at.y) < 0.01;
     const d = rounded(box.at.x, top, box.at.width, bottom - top, 10);
     box.shape.setAttribute("d", same ? box.outline : d);
     for (const { text, x, anchor } of box.texts) {
+      squeeze(text, Infinity);
       text.setAttribute("x", String(x));
       text.setAttribute("text-anchor", anchor);
       shift(text, top - box.at.y);
