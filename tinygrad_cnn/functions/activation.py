@@ -108,14 +108,16 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     tensor([[0.5000, 0.5000]])
     """
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return reductions.softmax(x, dim=_axis("softmax", x, dim)) if x._value.ndim else x * 0 + 1
+    d = _axis("softmax", x, dim)
+    return reductions.softmax(x, dim=d) if x._value.ndim else x * 0 + 1
 
 
 @numpy_names
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return reductions.log_softmax(x, dim=_axis("log_softmax", x, dim)) if x._value.ndim else x * 0
+    d = _axis("log_softmax", x, dim)
+    return reductions.log_softmax(x, dim=d) if x._value.ndim else x * 0
 
 
 def _axis(name: str, x: Tensor, dim: int | None) -> int:

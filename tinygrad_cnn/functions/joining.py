@@ -111,7 +111,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     x = to_tensor(input)
     d = axis("narrow", dim, x._value.ndim)
     if not x._value.ndim:
-        raise ShapeError("narrow: `input` has no dimensions to narrow")
+        raise AxisError("narrow: `input` has no dimensions to narrow")
     n = x._value.shape[d]
     start, length = integers("narrow", (start, length))
     start = start + n if start < 0 else start
@@ -137,7 +137,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
     """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
     x = to_tensor(tensor)
     if not x._value.ndim:
-        raise ShapeError("split: `tensor` has no dimensions to take apart")
+        raise AxisError("split: `tensor` has no dimensions to take apart")
     d = axis("split", dim, x._value.ndim)
     n = x._value.shape[d]
     if isinstance(split_size_or_sections, (int, np.integer)):
@@ -172,6 +172,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     x = to_tensor(input)
     if not isinstance(chunks, (int, np.integer)) or chunks < 1:
         raise ArgumentError(f"chunk: `chunks` is {chunks!r}, expected an integer, at least 1")
+    if not x._value.ndim:
+        raise AxisError("chunk: `input` has no dimensions to take apart")
     n = x._value.shape[axis("chunk", dim, x._value.ndim)]
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 

@@ -248,6 +248,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     >>> glu(tg.tensor([2.0, 0.0]))
     tensor([1.])
     """
+    if not input.ndim:
+        raise ShapeError("glu: `input` has no dimensions to take apart")
     if input.shape[dim] % 2:
         raise ShapeError(
             f"glu: `input` has {input.shape[dim]} values along dim {dim} but an even number is "
