@@ -24,7 +24,9 @@ from .run import EPS, Event, Raised, run, torch
 __all__ = ["KERNELS", "Difference", "Yardstick", "differences"]
 
 KERNELS = ("jit", "reference")
-TIMES = 32  # the yardstick's own error: that of Winograd's convolution is ten times the direct one's
+TIMES = (
+    32  # the yardstick's own error: that of Winograd's convolution is ten times the direct one's
+)
 UNITS = 64  # of rounding beside it, relative to the largest number of the tensor
 # PyTorch refuses these and we need not: an in-place change of what a derivative rule needs, a graph
 # walked twice. What is not refused is right (tests/functions/test_inplace_parity.py).
@@ -32,6 +34,9 @@ REFUSALS = re.compile(
     "modified by an inplace operation|through the graph a second time"
     "|is a view and its base or another view of its base has been modified"
     "|A view was created in no_grad mode and its base or another view of its base has been modified"
+    "|leaf variable has been moved into the graph interior"
+    "|saved tensor that has been detached in-place"  # where we save none
+    "|gradient_as_bucket_view"  # detach_() of what a module's backward hook made a view
     "|masked_fill_ only supports boolean masks"  # of x[mask] = number alone, where masks are uint8
 )
 # We refuse a second walk always (docs/certification.md), PyTorch where it misses what was freed;

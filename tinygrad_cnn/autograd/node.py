@@ -143,7 +143,7 @@ class Leaf:
 
     def __init__(self, tensor: Variable) -> None:
         self.time = clock()
-        self.tensor = weakref.ref(tensor)
+        self.tensor: Callable[[], Variable | None] = weakref.ref(tensor)
         self.shape: tuple[int, ...] = tensor._value.shape
         self.dtype = tensor._value.dtype
         self.hooks: Hooks | None = None

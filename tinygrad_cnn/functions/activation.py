@@ -13,6 +13,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, numpy_names, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.functions.shaping import reshape
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
@@ -109,7 +110,9 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = _axis("softmax", x, dim)
-    return reductions.softmax(x, dim=d) if x._value.ndim else x * 0 + 1
+    if not x._value.ndim:
+        return reshape(softmax(reshape(x, 1), 0), ())
+    return reductions.softmax(x, dim=d)
 
 
 @numpy_names
@@ -117,7 +120,9 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = _axis("log_softmax", x, dim)
-    return reductions.log_softmax(x, dim=d) if x._value.ndim else x * 0
+    if not x._value.ndim:
+        return reshape(log_softmax(reshape(x, 1), 0), ())
+    return reductions.log_softmax(x, dim=d)
 
 
 def _axis(name: str, x: Tensor, dim: int | None) -> int:

@@ -200,8 +200,9 @@ def neg(x: Array) -> Array:
 
 @op(vjp=lambda g: g, samples=unary())
 def clone(x: Array) -> Array:
-    """A copy of ``x`` with memory of its own."""
-    return x.copy(order="K")
+    """A copy of ``x`` with memory of its own, in the order of ``x`` unless that is stretched."""
+    stretched = any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True))
+    return x.copy(order="C" if stretched else "K")
 
 
 @op(

@@ -58,6 +58,7 @@ def _affine_samples(draw: Draw) -> Sample:
         lambda g: channel_sum(g),
     ),
     lazy=("x",),
+    piecewise=True,  # as a normalisation's, the gradient in x has a graph though it is constant
     quiet=True,
     samples=_affine_samples,
 )
