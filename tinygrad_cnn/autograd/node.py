@@ -16,6 +16,8 @@ import numpy as np
 from tinygrad_cnn.kernels.lazy import realize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tinygrad_cnn.autograd.hooks import Hooks
     from tinygrad_cnn.autograd.storage import Storage
     from tinygrad_cnn.autograd.variable import Variable
