@@ -30,8 +30,13 @@ def add_at(out: Array, index: Any, source: Array) -> None:
     >>> out
     array([6553.6,    0. ], dtype=float32)
     """
+    if out.dtype.char == "e":
+        total = out.astype(np.float32)
+        add_at(total, index, source.astype(np.float32))
+        out[...] = total
+        return
     parts = index if isinstance(index, tuple) else (index,)
-    if out.dtype.char not in "ef" or source.size <= SHORT or not all(map(_is_simple, parts)):
+    if out.dtype.char != "f" or source.size <= SHORT or not all(map(_is_simple, parts)):
         _plain(out, index, source, parts)
         return
     if out.ndim == 1 and out.size <= source.size:  # for which NumPy is fast
@@ -45,7 +50,7 @@ def add_at(out: Array, index: Any, source: Array) -> None:
     # A place occurs no more often than its number on any one axis.
     if any(int(counts[a].max()) * count <= SHORT * p.size for a, p in places.items()):
         np.add.at(out, index, source)
-    elif len(arrays) == 1 and parts[:-1] == (slice(None),) * (len(parts) - 1):
+    elif len(arrays) == 1 and _is_whole(parts[:-1]):
         axis = len(parts) - 1
         shape = (*out.shape[:axis], count, *out.shape[axis + 1 :])
         rows = np.moveaxis(source.reshape(shape), axis, 0)
@@ -64,15 +69,21 @@ def _is_simple(part: Any) -> bool:
     return isinstance(part, slice) or np.asarray(part).dtype.kind in "iu"
 
 
+def _is_whole(parts: tuple[Any, ...]) -> bool:
+    """Return whether parts of an index leave their axes as they are."""
+    return all(isinstance(p, slice) and p == slice(None) for p in parts)
+
+
 def _from_start(places: Array, n: int) -> Array:
     """Return places on an axis of length n, of which negative ones count from its end."""
+    places = places.astype(np.intp, copy=False)
     return np.where(places < 0, places + n, places) if places.min() < 0 else places
 
 
 def _plain(out: Array, index: Any, source: Array, parts: tuple[Any, ...]) -> None:
     """Do as `add_at` for few numbers, other dtypes, and indices with bools, None or an ellipsis."""
     kinds = {np.asarray(p).dtype.kind for p in parts if not (p is None or p is Ellipsis)}
-    if out.dtype.char in "ef" and source.size > SHORT and kinds & {"i", "u"}:
+    if out.dtype.char == "f" and source.size > SHORT and kinds & {"i", "u"}:
         _wide(out, index, source)
     else:  # of bools alone: no place occurs twice
         np.add.at(out, index, source)
