@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 U = 2.0**-24  # unit roundoff of float32
 SUM = 132  # roundings of a sum: SHORT - 1 additions, and those of the result
 INSIDE = 1200  # of sums inside other kernels: pieces of 1024, 128 of them
-PRODUCT = 4096  # of products by BLAS
+PRODUCT = 2200  # of products by BLAS: 65536 numbers, of which it adds at least 32 sums side by side
 HALF, HALF_TINY = 2.0**-11, 2.0**-25  # of one rounding to float16
 
 
@@ -78,7 +78,7 @@ def _values(x: Any) -> Array:
 def _check(found: Any, exact: Any, size: Any, roundings: int = SUM) -> None:
     """Check that errors are at most so many roundings of `size`, and in float16 one more."""
     found, exact = _values(found), np.asarray(exact, np.float64)
-    bound = roundings * U * np.asarray(size, np.float64)
+    bound = np.broadcast_to(roundings * U * np.asarray(size, np.float64), exact.shape)
     if found.dtype == np.float16:
         bound = bound + HALF * np.abs(exact) + HALF_TINY
     else:
@@ -123,7 +123,7 @@ def test_sum_and_mean_over_all_axes(layout: Any, dtype: Any) -> None:
 @data
 @dtypes
 @pytest.mark.parametrize(
-    ("shape", "dim"), [((400_000,), 0), ((400_000, 2), 0), ((3, 200_001), 1), ((2, 100_000, 3), 1)]
+    ("shape", "dim"), [((200_000,), 0), ((200_000, 2), 0), ((3, 200_001), 1), ((2, 100_000, 3), 1)]
 )
 def test_long_sums(make: Any, dtype: Any, shape: tuple[int, ...], dim: int) -> None:
     x = make(shape).astype(dtype)
@@ -167,7 +167,7 @@ def test_cumsum(dtype: Any, shape: tuple[int, ...], dim: int) -> None:
 @layouts
 @pytest.mark.parametrize("mean", [0, 1000, 100_000])
 def test_variance_with_a_large_mean(layout: Any, mean: int) -> None:
-    noise = np.random.default_rng(3).standard_normal((130, 150, 20))
+    noise = np.random.default_rng(3).standard_normal((130, 140, 10))
     x = layout((noise + mean).astype(np.float32))
     for axes in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
         wide = x.astype(np.float64)
@@ -357,7 +357,7 @@ def test_linear_and_its_gradients(make: Any) -> None:
 )
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 3), (4, 3), (33, 40)])
 def test_long_products(make: Any, n: int, m: int) -> None:
-    k = 200_000 if n * m < 100 else 70_000
+    k = 300_000 if n * m < 100 else 70_000
     a, b = make((n, k)), make((m, k))
     exact = a.astype(float) @ b.T.astype(float)
     size = np.abs(a).astype(float) @ np.abs(b).T.astype(float)
