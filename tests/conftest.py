@@ -25,8 +25,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--kernels jit`` runs the tests on compiled kernels wherever there are any."""
+    """``--kernels jit`` runs the tests on compiled kernels wherever there are any, ``--slow`` those
+    marked `slow` too.
+    """
     parser.addoption("--kernels", choices=["auto", "jit", "reference"], default="auto")
+    parser.addoption("--slow", action="store_true")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests unless they are asked for."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: pytest --slow"))
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,7 @@ from .memory import (
     memory_stats,
     reset_peak_memory_stats,
 )
-from .reference import max_pool2d_plane_index
+from .reference import add_at, max_pool2d_plane_index
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "adaptive_avg_pool2d_input",
     "add",
     "add_",
+    "add_at",
     "avg_pool2d",
     "avg_pool2d_input",
     "batch_norm",

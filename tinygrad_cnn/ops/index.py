@@ -93,7 +93,7 @@ def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     if is_basic(index):
         out[index] = x
     else:
-        np.add.at(out, index, x)
+        kernels.add_at(out, index, x)
     return out
 
 
@@ -252,7 +252,7 @@ def _scatter_samples(draw: Draw) -> Sample:
 def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with ``out[i, index[i, j, k], k] += source[i, j, k]`` (for ``dim=1``)."""
     out = x.copy()
-    np.add.at(out, _mesh(index, dim), source)
+    kernels.add_at(out, _mesh(index, dim), source)
     return out
 
 
@@ -312,5 +312,5 @@ def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with slice i of ``source`` added to its slice ``index[i]`` along ``dim``."""
     out = x.copy()
     place: Any = (slice(None),) * dim + (index,)
-    np.add.at(out, place, source)
+    kernels.add_at(out, place, source)
     return out

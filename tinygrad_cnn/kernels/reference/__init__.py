@@ -1,6 +1,7 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
 from .activation import relu, relu_backward
+from .adding_at import add_at
 from .arithmetic import add, add_, embed, leaky_relu, leaky_relu_backward, mul
 from .avg_pool import adaptive_avg_pool2d, adaptive_avg_pool2d_input, avg_pool2d, avg_pool2d_input
 from .channels import channel_affine
@@ -22,6 +23,7 @@ __all__ = [
     "adaptive_avg_pool2d_input",
     "add",
     "add_",
+    "add_at",
     "avg_pool2d",
     "avg_pool2d_input",
     "batch_norm",
