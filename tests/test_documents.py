@@ -34,7 +34,7 @@ def test_the_two_commands_stand_at_the_top() -> None:
     assert second.startswith("pip install -e '.[test]' && pytest")
     script = (ROOT / ".ci/run").read_text()
     assert "pip install \"${quiet[@]}\" '.[fast]' && tinygrad-cnn train models/lenet5.py" in script
-    assert "pip install \"${quiet[@]}\" -e '.[test]' && pytest" in script
+    assert 'pip install "${quiet[@]}" -e \'.[test]\' "$torch" && pytest' in script
 
 
 def test_the_table_of_operations_is_up_to_date() -> None:

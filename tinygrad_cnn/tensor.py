@@ -328,7 +328,7 @@ class Tensor(InPlaceMethods):
         for name, value in slots.items():
             setattr(new, name, value)
         if self.grad is not None:
-            new._grad = copy.deepcopy(self.grad.detach(), memo)
+            new._grad = copy.deepcopy(self.grad, memo)
         return new
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -33,7 +33,7 @@ UNITS = 64  # of rounding beside it, relative to the largest number of the tenso
 REFUSALS = re.compile(
     "modified by an inplace operation|through the graph a second time"
     "|is a view and its base or another view of its base has been modified"
-    "|A view was created in no_grad mode and its base or another view of its base has been modified"
+    "|A view was created in no_grad mode and (its base or another|is being modified inplace)"
     "|leaf variable has been moved into the graph interior"
     "|saved tensor that has been detached in-place"  # where we save none
     "|gradient_as_bucket_view"  # detach_() of what a module's backward hook made a view

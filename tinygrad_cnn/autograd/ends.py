@@ -32,7 +32,7 @@ class Ownership:
         if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
             return wrap(array.copy())
         self.taken.add(id(memory))
-        return g
+        return g if g.view_of is None else wrap(array)
 
 
 def accumulate(
@@ -44,7 +44,7 @@ def accumulate(
     if tensor.current_node() is not None:  # it still wants its gradient
         before: Any = tensor._grad
         if create_graph:
-            tensor._grad = g if before is None else before + g
+            tensor._grad = g * 1 if before is None else before + g  # memory of its own
         elif before is None:
             tensor._grad = owned.take(g)
         elif before._array.flags.writeable:

@@ -56,7 +56,7 @@ class Op:
         promotes: str = "",
         quiet: bool = False,
         view: bool = False,
-        piecewise: bool = False,
+        piecewise: bool | Callable[[dict[str, Any]], bool] = False,
         lazy: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
         errors: tuple[Any, ...] = (),
@@ -262,7 +262,8 @@ class Op:
                 if n not in have:
                     have[n] = self._fetch(n, node, wanted)
             out.append(rule.function(g, *[have[n] for n in rule.names]))
-        if recording and self.piecewise:
+        flat = self.piecewise
+        if recording and (flat(node.params) if callable(flat) else flat):
             return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in out])
         return tuple(out)
 

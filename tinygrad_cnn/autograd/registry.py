@@ -60,15 +60,11 @@ def op(
         The result shares memory with the first argument whenever NumPy can do so.
     piecewise
         The operation is linear in pieces: gradients that are themselves recorded depend on its
-        inputs, with zeros as their derivatives, instead of not at all.
-    waits
-        The result may be a promise to compute something from the first argument, as
-        `kernels.pending` describes. It is kept at once where the argument's memory has other users.
-    takes
+        inputs, with zeros as their derivatives, instead of not at all. A function of the
+        operation's parameters may say whether.
+    lazy
         Names of arguments (and ``g``, the gradient of a rule on raw arrays) whose values may come
-        uncomputed.
-    offers
-        Names of residuals that no rule names, but operations that use the result.
+        uncomputed, as `kernels.lazy` describes; the result may be such a value then.
     samples
         ``samples(draw)`` returns a `Sample` of valid arguments; see `autograd.samples`.
     errors

@@ -160,23 +160,22 @@ class Variable:
 
         All tensors that share it have it in common then as before, and so have rules that keep it.
         """
-        root = self if self.view_of is None else self.view_of.base
-        old = root._array
-        if old.flags.c_contiguous or not _channels_last(old) or self.storage.is_exposed:
+        base = self if self.view_of is None else self.view_of.base
+        old = self._array if base is self else base._array
+        if self.storage.is_exposed or (old.flags.c_contiguous and self._array.flags.c_contiguous):
             return
-        new = np.ascontiguousarray(old)
-        changes = [(root, new)]
-        for t in self.storage.tensors():
-            view = t.view_of
-            if t._value is old:
-                changes.append((t, new))
-            elif view is not None and view.base is root:
-                values = new
-                for op, params in view.steps:
-                    values = op.forward(values, **params)
-                changes.append((t, values))
-            else:  # nothing is known of how it looks into this memory
+        tensors = {id(t): t for t in (base, self, *self.storage.tensors())}.values()
+        arrays = [t._value for t in tensors if type(t._value) is np.ndarray]
+        whole = max(arrays, key=lambda a: a.nbytes)
+        if len(arrays) < len(tensors) or not _channels_last(whole) or whole.flags.c_contiguous:
+            return
+        new = np.ascontiguousarray(whole)
+        changes = []
+        for t, array in zip(tensors, arrays, strict=True):
+            values = new if array is whole else _moved(array, whole, new)
+            if values is None:  # it looks into this memory in a way that the new order has not
                 return
+            changes.append((t, values))
         for t, values in changes:
             t._value = values
             if t._saved is not None:
@@ -352,6 +351,42 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
 
 def _channels_last(array: np.ndarray[Any, Any]) -> bool:
     return array.ndim in (3, 4, 5) and np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
+def _moved(
+    view: np.ndarray[Any, Any], old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any] | None:
+    """The part of ``new`` that ``view`` is of ``old``, the same images but channels last in memory;
+    None if no strides give it.
+    """
+    item = old.itemsize
+    start, rest = divmod(_address(view) - _address(old), item)
+    if view.dtype != old.dtype or rest or not view.size:
+        return None
+    where = np.moveaxis(np.arange(old.size).reshape(old.shape), 1, -1).ravel()
+    places = where[_line(view.shape, start, [s // item for s in view.strides])]
+    first = places.flat[0]
+    steps = [int(np.moveaxis(places, d, 0)[1:2].flat[0] - first) if n > 1 else 0
+             for d, n in enumerate(view.shape)]  # fmt: skip
+    if not np.array_equal(_line(view.shape, first, steps), places):
+        return None
+    strides = [s * item for s in steps]
+    out: np.ndarray[Any, Any] = np.ndarray(view.shape, view.dtype, new, first * item, strides)
+    out.flags.writeable = view.flags.writeable
+    return out
+
+
+def _address(array: np.ndarray[Any, Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> np.ndarray[Any, Any]:
+    """``start + i*steps[0] + j*steps[1] + ...`` at all places (i, j, ...) of ``shape``."""
+    out = np.full((), start)
+    for n, step in zip(shape, steps, strict=True):
+        out = out[..., None] + np.arange(n) * step
+    return out
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

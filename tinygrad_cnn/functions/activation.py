@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.functions.convert import axis, floating, numpy_names, to_tensor, unary
+from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.shaping import reshape
@@ -111,7 +111,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = _axis("softmax", x, dim)
     if not x._value.ndim:
-        return reshape(softmax(reshape(x, 1), 0), ())
+        return own(reshape(softmax(reshape(x, 1), 0), ()))
     return reductions.softmax(x, dim=d)
 
 
@@ -121,7 +121,7 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = _axis("log_softmax", x, dim)
     if not x._value.ndim:
-        return reshape(log_softmax(reshape(x, 1), 0), ())
+        return own(reshape(log_softmax(reshape(x, 1), 0), ()))
     return reductions.log_softmax(x, dim=d)
 
 

@@ -84,6 +84,7 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
         lambda g: channel_sum(g),
     ),
     joint=_conv2d_joint,
+    piecewise=True,
     lazy=("g", "x"),
     quiet=True,
     samples=_conv2d_samples,
@@ -143,6 +144,7 @@ def _conv2d_input_samples(draw: Draw) -> Sample:
         lambda g, w, params: conv2d(g, w, **_shared(params)),
         lambda g, dy, shapes, params: conv2d_weight(dy, g, **_to_filters(shapes, params)),
     ),
+    piecewise=True,
     quiet=True,
     samples=_conv2d_input_samples,
 )
@@ -174,6 +176,7 @@ def _conv2d_weight_samples(draw: Draw) -> Sample:
         lambda g, x, params: conv2d(x, g, **_shared(params)),
         lambda g, dy, shapes, params: conv2d_input(dy, g, size=shapes[1][2:], **_shared(params)),
     ),
+    piecewise=True,
     lazy=("x",),
     quiet=True,
     samples=_conv2d_weight_samples,
