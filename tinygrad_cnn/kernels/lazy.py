@@ -87,7 +87,6 @@ class Lazy:
     size: int
     expr: tuple[Any, ...]
     # Of the class, as most keep them: one is made for every image that an operation gets.
-    lowered: Affine | Gradient | None = None
     stats: dict[str, Any] | None = None
     names: tuple[str, ...] = ()
 
@@ -119,7 +118,6 @@ class Lazy:
         with lock:
             if self.expr[0] != "load":
                 self.expr = ("load", array)  # and keep what it was made from no longer
-                self.lowered = None
 
 
 def load(array: Array, **stats: Any) -> Lazy:
@@ -280,19 +278,13 @@ def lower(x: Array | Lazy) -> Array | Affine | Gradient | None:
     """
     if type(x) is not Lazy:
         return x  # type: ignore[return-value]
-    expr = x.expr
-    if expr[0] == "load":
-        return expr[1]  # type: ignore[no-any-return]
-    if x.lowered is None:
-        x.lowered = _match(expr)
-    return x.lowered
-
-
-def _match(expr: tuple[Any, ...]) -> Affine | Gradient | None:
+    expr = x.expr  # looked at anew each time: what it is made of may have been computed since
     kind = expr[0]
+    if kind == "load":
+        return expr[1]  # type: ignore[no-any-return]
     if kind == "scale_shift":
-        x = expr[1].expr
-        return Affine(x[1], expr[2], expr[3], False) if x[0] == "load" else None
+        inner = expr[1].expr
+        return Affine(inner[1], expr[2], expr[3], False) if inner[0] == "load" else None
     if kind == "relu":
         moved = lower(expr[1])
         return moved._replace(relu=True) if type(moved) is Affine else None
@@ -303,8 +295,8 @@ def _match(expr: tuple[Any, ...]) -> Affine | Gradient | None:
     if kind == "add":
         left, right = expr[1].expr, expr[2].expr
         if left[0] == right[0] == "scale_shift" and left[3] is None:
-            _, x, b, d = right
-            return lower_normalised(left[1], x.realize(), left[2], b, d)
+            _, other, b, d = right
+            return lower_normalised(left[1], other.realize(), left[2], b, d)
     return None
 
 
