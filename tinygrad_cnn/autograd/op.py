@@ -246,7 +246,7 @@ class Op:
         if self.joint is not None and not recording:
             return self._jointly(node, g, wanted)
         if self.fused is not None:
-            return self._through_reference(node, g, wanted)
+            return self._depending(node, self._through_reference(node, g, wanted))
         have = {}
         if self.variadic:  # one joint rule for all of them
             rule = self.rules[0]
@@ -262,10 +262,14 @@ class Op:
                 if n not in have:
                     have[n] = self._fetch(n, node, wanted)
             out.append(rule.function(g, *[have[n] for n in rule.names]))
+        return self._depending(node, tuple(out)) if recording else tuple(out)
+
+    def _depending(self, node: Node, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The gradients, which are recorded, made to depend on all inputs where they should."""
         flat = self.piecewise
-        if recording and (flat(node.params) if callable(flat) else flat):
-            return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in out])
-        return tuple(out)
+        if not (flat(node.params) if callable(flat) else flat):
+            return gradients
+        return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in gradients])
 
     def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
         """The gradients by the rule on raw arrays."""

@@ -59,9 +59,9 @@ def op(
     view
         The result shares memory with the first argument whenever NumPy can do so.
     piecewise
-        The operation is linear in pieces: gradients that are themselves recorded depend on its
-        inputs, with zeros as their derivatives, instead of not at all. A function of the
-        operation's parameters may say whether.
+        Gradients that are themselves recorded depend on all inputs, on some with zeros as
+        derivatives, instead of not at all: for operations that are linear in pieces, and where
+        PyTorch has one rule for several inputs. A function of the parameters may say whether.
     lazy
         Names of arguments (and ``g``, the gradient of a rule on raw arrays) whose values may come
         uncomputed, as `kernels.lazy` describes; the result may be such a value then.

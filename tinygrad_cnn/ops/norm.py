@@ -103,6 +103,7 @@ def _batch_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_batch_norm_backward,
     reference=_batch_norm_reference,
+    piecewise=True,  # as PyTorch's rule, which takes all inputs: gradients depend on each
     lazy=("g", "x"),
     quiet=True,
     samples=_batch_norm_samples,
@@ -165,6 +166,7 @@ def _layer_norm_samples(draw: Draw) -> Sample:
 @op(
     fused=_layer_norm_backward,
     reference=_layer_norm_reference,
+    piecewise=True,
     quiet=True,
     samples=_layer_norm_samples,
     errors=(
