@@ -50,11 +50,14 @@ def write(outcome: Outcome, number: int, folder: Path | None) -> None:
 def main() -> int:
     args = arguments()
     counts: Counter[str] = Counter()
+    stay: Counter[str] = Counter()
     start, done, statements = time.monotonic(), 0, 0
     seeds = range(args.seed, args.seed + args.programs)
     for outcome in search(seeds, args.jobs, args.kernels, args.off, args.without):
         done, statements = done + 1, statements + outcome.length
-        if outcome.what:
+        if outcome.known:
+            stay[outcome.known] += 1
+        elif outcome.what:
             counts[outcome.what] += 1
             if counts[outcome.what] == 1:
                 write(outcome, len(counts), args.out)
@@ -65,6 +68,8 @@ def main() -> int:
                 f"{sum(counts.values())} fail in {len(counts)} ways",
                 file=sys.stderr,
             )
+    for why, count in stay.items():
+        print(f"\n{count} differences that stay: {why}")
     for number, (what, count) in enumerate(counts.items(), 1):
         print(f"\n{number:03}, {count} times: {what}")
     return 1 if counts else 0

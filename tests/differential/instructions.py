@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CLOSING", "GROUPS", "LEFT_OUT", "OPENING", "PENDING", "SEES", "WEIGHTS"]
+__all__ = ["CLOSING", "GROUPS", "LEFT_OUT", "OPENING", "SEES", "WEIGHTS"]
 
 
 def _read() -> dict[str, tuple[str, ...]]:
@@ -26,16 +26,6 @@ WEIGHTS = {"in place": 2, "backward": 2, "modules": 2}  # groups that come more 
 SEES = ("views", "parts", "getitem")  # whose results share memory: only where it is recorded
 OPENING = tuple(line for line in GROUPS["create"] if line.startswith("{newx} = tensor("))
 CLOSING = "{graph}.backward(like({graph}, {seed}), retain_graph=True)"
-
-# Groups, forms of indices, and lines whose differences are known and to be mended.
-PENDING = (
-    (
-        "dlpack", "nested lists", "no leaf any more", "module backward hooks", "uint8 masks",
-        "double backward", "parts",
-    ),
-    r"copy_|fill_\(\{scalar|post_acc|flatten|\.view\(|autograd.backward|inputs=|allow_unused|"
-    r"materialize|AddInPlace|requires_grad_\(False",
-)  # fmt: skip
 
 # What is not drawn, and why.
 LEFT_OUT = {

@@ -14,6 +14,7 @@ from tinygrad_cnn.testing.draws import GeneratorDraw
 
 from .compare import Difference, differences
 from .instructions import GROUPS
+from .known import known
 from .programs import Statement, draw_program
 from .shrink import shrink
 
@@ -36,6 +37,8 @@ class Outcome:
         The smallest program that fails, and how; no difference if all agree.
     end
         How the process ended that tried it, if it did.
+    known
+        Why the difference stays, if it does.
     """
 
     seed: int
@@ -43,6 +46,7 @@ class Outcome:
     statements: list[Statement] = field(default_factory=list)
     difference: Difference | None = None
     end: str = ""
+    known: str | None = None
 
     @property
     def what(self) -> str:
@@ -62,7 +66,7 @@ def attempt(
     if not found:
         return Outcome(seed, len(statements))
     small, difference = shrink(statements, found[0])
-    return Outcome(seed, len(statements), small, difference)
+    return Outcome(seed, len(statements), small, difference, known=known(small, difference))
 
 
 def _work(pipe: Connection, *options: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from tinygrad_cnn.autograd.node import GraphNode, Leaf
-from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, channels_last, memory_of, wrap
 
 __all__ = [
     "Ownership",
@@ -46,7 +46,7 @@ def accumulate(
         if create_graph:
             tensor._grad = g * 1 if before is None else before + g  # memory of its own
         elif before is None:
-            tensor._grad = owned.take(g)
+            tensor._grad = _laid_out(owned.take(g))
         elif before._array.flags.writeable:
             np.add(before._array, g._array, out=before._written_by("backward"))
         else:
@@ -54,6 +54,14 @@ def accumulate(
     if type(node) is Leaf and node.post_hooks:
         for hook in tuple(node.post_hooks.values()):
             hook(tensor)
+
+
+def _laid_out(g: Any) -> Any:
+    """``g``, row by row unless it lies as images do between kernels."""
+    array = g._value
+    if type(array) is not np.ndarray or array.flags.c_contiguous or channels_last(array):
+        return g
+    return wrap(np.ascontiguousarray(array))
 
 
 def several(value: Any) -> list[Variable]:

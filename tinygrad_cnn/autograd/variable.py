@@ -18,7 +18,7 @@ from tinygrad_cnn.kernels.lazy import Lazy
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "memory_of", "wrap"]
+__all__ = ["Variable", "View", "channels_last", "memory_of", "wrap"]
 
 
 class View:
@@ -167,7 +167,7 @@ class Variable:
         tensors = {id(t): t for t in (base, self, *self.storage.tensors())}.values()
         arrays = [t._value for t in tensors if type(t._value) is np.ndarray]
         whole = max(arrays, key=lambda a: a.nbytes)
-        if len(arrays) < len(tensors) or not _channels_last(whole) or whole.flags.c_contiguous:
+        if len(arrays) < len(tensors) or not channels_last(whole) or whole.flags.c_contiguous:
             return
         new = np.ascontiguousarray(whole)
         changes = []
@@ -349,7 +349,8 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
     return out
 
 
-def _channels_last(array: np.ndarray[Any, Any]) -> bool:
+def channels_last(array: np.ndarray[Any, Any]) -> bool:
+    """Whether these are images whose channels lie together in memory."""
     return array.ndim in (3, 4, 5) and np.moveaxis(array, 1, -1).flags.c_contiguous
 
 

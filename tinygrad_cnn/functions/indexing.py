@@ -207,8 +207,11 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
     d = axis("index_select", dim, x._value.ndim)
-    if index._value.ndim > 1:
-        raise ShapeError(f"index_select: `index` has shape {index.shape}, expected a vector")
+    if index._value.ndim > 1 or (not x._value.ndim and index._value.size != 1):
+        raise ShapeError(
+            f"index_select: `index` has shape {index.shape}, expected a vector (of one index for "
+            f"an `input` without dimensions)"
+        )
     _in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
     if not x._value.ndim:
         return x.clone()

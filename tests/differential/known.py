@@ -1,0 +1,61 @@
+"""Differences that stay (docs/pytorch.md), by what their smallest program has."""
+
+from __future__ import annotations
+
+import re
+
+from .compare import Difference
+from .programs import Statement
+
+__all__ = ["known"]
+
+# Why; what all must be found in the program; what is found in the event.
+KNOWN = (
+    (
+        "gradients that are zero or constant may have a graph, as those of other places have",
+        (r"create_graph=True",),
+        r"requires_grad\n  expected False\n  found    True",
+    ),
+    (
+        "second derivatives that are zeros: from inputs, not from the result that PyTorch's rule keeps",
+        (r"create_graph=True", r"autograd\.grad\("),
+        r"'NoneType' object has no attribute",
+    ),
+    ("`data =` of another shape, on what a graph was made of", (r"\.data = ",), ""),
+    (
+        "a leaf that wants no gradient any more: when its hooks run, once it is changed",
+        (r"requires_grad_\(False\)", r"register_\w*hook"),
+        "",
+    ),
+    (
+        "the order of leaves' hooks where there are several roots",
+        (r"backward\(\[", "hook"),
+        r"log seen",
+    ),
+    (
+        "a leaf that nobody holds gets no gradient, which its former `grad` would show",
+        (r"^del ",),
+        "",
+    ),
+    (
+        "a normalisation by running statistics keeps weight / std, not the weight: a write past "
+        "the graph (`.data`) between forward and backward is not seen",
+        (r"\.eval\(\)|training=False", r"\.data\b"),
+        r" value",
+    ),
+    (
+        "grad() and retain_grad() hand out one tensor in PyTorch",
+        (r"retain_grad\(", r"autograd\.grad\("),
+        "value",
+    ),
+)
+
+
+def known(statements: list[Statement], difference: Difference) -> str | None:
+    """Why a difference, made small, stays; None if it is to be mended."""
+    text = "\n".join(s.text for s in statements)
+    for why, needed, event in KNOWN:
+        found = all(re.search(part, text, re.MULTILINE) for part in needed)
+        if found and re.search(event, str(difference)):
+            return why
+    return None
