@@ -140,7 +140,7 @@ class Function:
             outputs = _record(cls, ctx, inputs, parents, outputs)
         else:  # what was changed in place comes back as a constant
             dirty = {id(t) for t in ctx._dirty if t.node is not None}
-            outputs = [wrap(o._array, None, o.storage) if id(o) in dirty else o for o in outputs]
+            outputs = [o.detach() if id(o) in dirty else o for o in outputs]
         for t in ctx._dirty:
             if t.storage.version == before.get(id(t)):
                 t.storage.written(cls.__name__)
@@ -226,6 +226,7 @@ def _record(
         elif any(out is t for t in ctx._dirty):
             out.check_writable(cls.__name__, True)
             out.take_history(wrap(out._value, _output(node, i), out.storage))
+            out._grad = None  # as in PyTorch: it was of another value
             recorded.append(out)
         else:
             recorded.append(wrap(out._array, _output(node, i), out.storage))

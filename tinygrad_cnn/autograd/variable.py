@@ -164,7 +164,9 @@ class Variable:
         old = self._array if base is self else base._array
         if self.storage.is_exposed or (old.flags.c_contiguous and self._array.flags.c_contiguous):
             return
-        tensors = {id(t): t for t in (base, self, *self.storage.tensors())}.values()
+        known = self.storage.tensors()  # the one that others were made from comes first
+        first = [] if base is self and known else [base]
+        tensors = {id(t): t for t in (*first, *known, self)}.values()
         arrays = [t._value for t in tensors if type(t._value) is np.ndarray]
         whole = max(arrays, key=lambda a: a.nbytes)
         if len(arrays) < len(tensors) or not channels_last(whole) or whole.flags.c_contiguous:

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
 
 __all__ = [
@@ -59,7 +59,9 @@ def getitem(x: Array, *, index: Any) -> Array:
     """``x[index]``: basic, integer, boolean and mixed indexing as NumPy's."""
     out = x[index]
     if isinstance(out, np.ndarray):
-        return out
+        # What arrays of indices pick lies in an order that depends on where they stand.
+        shares = out.flags.c_contiguous or memory_of(out) is memory_of(x)
+        return out if shares else np.ascontiguousarray(out)
     # a single element: NumPy copies it unless asked for an array with "..."
     return np.asarray(x[(*index, ...) if isinstance(index, tuple) else (index, ...)])
 
