@@ -38,13 +38,14 @@ REFUSALS = re.compile(
     "|saved tensor that has been detached in-place"  # where we save none
     "|gradient_as_bucket_view"  # detach_() of what a module's backward hook made a view
     "|view size is not compatible"  # where our results lie row by row, and PyTorch's do not
+    "|INTERNAL ASSERT FAILED"
     "|masked_fill_ only supports boolean masks"  # of x[mask] = number alone, where masks are uint8
 )
 # We refuse a second walk always (docs/certification.md), PyTorch where it misses what was freed;
 # and it does not look at indices and axes where there is nothing to be done.
 OUR_REFUSALS = re.compile(
     "graph was already walked|out of bounds for axis|roll: `dim` is|cat: `dim` is|is read-only"
-    "|batch_norm: `weight` has shape|adaptive_avg_pool2d: `x` has"  # of nothing: it checks less
+    r"|batch_norm: `\w+` has shape|adaptive_avg_pool2d: `x` has"  # of nothing: it checks less
 )
 NUDGES = (1, -2, 5, -8)  # units in the last place
 

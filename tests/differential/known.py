@@ -12,9 +12,9 @@ __all__ = ["known"]
 # Why; what all must be found in the program; what is found in the event.
 KNOWN = (
     (
-        "gradients that are zero or constant may have a graph, as those of other places have",
+        "whether gradients that are zero or constant have a graph, and what is there to be walked",
         (r"create_graph=True",),
-        r"requires_grad\n  expected False\n  found    True",
+        r"requires_grad\n|does not require grad and does not have|raised\n  found .* log seen",
     ),
     (
         "zeros as second derivatives: by inputs, not by the result that PyTorch's rule keeps",
@@ -31,6 +31,23 @@ KNOWN = (
         "the order of hooks on ways that do not depend on each other",
         ("hook",),
         r"expected \d+ log seen \d+ shape\n  found    \d+ log seen",
+    ),
+    (
+        "whether the rule of a function runs whose gradient nobody asked for",
+        (r"materialize_grads|allow_unused", "Product|AddInPlace"),
+        "backward shape",
+    ),
+    ("the order of equal numbers, which get different gradients", (r"\.sort\(",), "value"),
+    (
+        "a normalisation of numbers that are all but equal, or gradients that cancel in one: what "
+        "is left is rounding",
+        (r"BatchNorm|batch_norm", r"= -?[\d.]+$|fill_|\.sum\(\)\.backward|^b\d+ ="),
+        "value",
+    ),
+    (
+        "writes past the graph (NumPy, `.data`): what a derivative of second order reads again",
+        (r"np\.asarray|from_dlpack|numpy\(|\.data", "create_graph=True"),
+        "value",
     ),
     ("what is forgotten by detach_()", (r"detach_\(\)", r"hook|Product|AddInPlace"), ""),
     ("how far a backward pass came that raised", (r", fail\)",), r"grad value"),

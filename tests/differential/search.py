@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -98,7 +99,10 @@ class _Worker:
                 return outcome
             except EOFError:
                 self.process.join()
-                return Outcome(self.seed, end=f"the process ended with {self.process.exitcode}")
+                code = self.process.exitcode
+                # We have no C++ that could call abort().
+                aborted = "PyTorch aborted the process" if code == -signal.SIGABRT else None
+                return Outcome(self.seed, end=f"the process ended with {code}", known=aborted)
         if time.monotonic() - self.since > _PATIENCE:
             self.process.kill()
             return Outcome(self.seed, end=f"nothing came for {_PATIENCE:.0f} s")

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from tinygrad_cnn.autograd.node import GraphNode, Leaf
-from tinygrad_cnn.autograd.variable import Variable, channels_last, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, in_order, memory_of, wrap
 
 __all__ = [
     "Ownership",
@@ -59,9 +59,9 @@ def accumulate(
 def _laid_out(g: Any) -> Any:
     """``g``, row by row unless it lies as images do between kernels."""
     array = g._value
-    if type(array) is not np.ndarray or array.flags.c_contiguous or channels_last(array):
+    if type(array) is not np.ndarray or (ordered := in_order(array)) is array:
         return g
-    return wrap(np.ascontiguousarray(array))
+    return wrap(ordered)
 
 
 def several(value: Any) -> list[Variable]:

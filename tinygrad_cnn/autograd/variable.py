@@ -18,7 +18,7 @@ from tinygrad_cnn.kernels.lazy import Lazy
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "channels_last", "memory_of", "wrap"]
+__all__ = ["Variable", "View", "channels_last", "in_order", "memory_of", "wrap"]
 
 
 class View:
@@ -168,8 +168,11 @@ class Variable:
         first = [] if base is self and known else [base]
         tensors = {id(t): t for t in (*first, *known, self)}.values()
         arrays = [t._value for t in tensors if type(t._value) is np.ndarray]
-        whole = max(arrays, key=lambda a: a.nbytes)
-        if len(arrays) < len(tensors) or not channels_last(whole) or whole.flags.c_contiguous:
+        plain = [a for a in arrays if 0 not in a.strides or a.flags.c_contiguous]
+        whole = max(plain, key=lambda a: a.nbytes, default=None)
+        if whole is None or len(arrays) < len(tensors):
+            return
+        if not channels_last(whole) or whole.flags.c_contiguous:
             return
         new = np.ascontiguousarray(whole)
         changes = []
@@ -390,6 +393,12 @@ def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> np.ndarray[An
     for n, step in zip(shape, steps, strict=True):
         out = out[..., None] + np.arange(n) * step
     return out
+
+
+def in_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A new result as it should lie: row by row, or as images do between kernels."""
+    rows = array.flags.c_contiguous or channels_last(array)
+    return array if rows else np.ascontiguousarray(array)
 
 
 def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import exp
@@ -83,7 +83,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
 @op(vjp=_spread, quiet=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
-    return kernels.sum(x, dim, keepdim)
+    return in_order(kernels.sum(x, dim, keepdim))
 
 
 def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
@@ -93,7 +93,7 @@ def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
 @op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
-    return kernels.sum(x, dim, keepdim, _count(x.shape, dim))
+    return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
 
 
 def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:

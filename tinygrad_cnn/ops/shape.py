@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.variable import in_order
 from tinygrad_cnn.kernels.reference.layout import new_array
 
 __all__ = ["cat", "expand", "flip", "pad", "permute", "reshape", "roll", "sum_to", "tril", "triu"]
@@ -136,7 +137,7 @@ def _cat_samples(draw: Draw) -> Sample:
 @op(vjp=_cat_rule, samples=_cat_samples)
 def cat(*xs: Array, dim: int) -> Array:
     """The arrays one after another along ``dim`` (not negative), all of one dtype."""
-    out = np.concatenate(xs, dim)
+    out = in_order(np.concatenate(xs, dim))
     return out.copy() if len(xs) == 1 else out
 
 
