@@ -113,7 +113,7 @@ def search(seeds: Iterable[int], jobs: int, *options: Any) -> Iterator[Outcome]:
     """The outcomes of programs, as they come; ``options`` are `attempt`'s."""
     left = iter(seeds)
     busy = []
-    for seed, _ in zip(left, range(jobs), strict=False):
+    for _, seed in zip(range(jobs), left, strict=False):
         worker = _Worker(*options)
         worker.start(seed)
         busy.append(worker)

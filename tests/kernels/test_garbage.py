@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+
 from compiled import team
 
 import tinygrad_cnn as tg
@@ -25,7 +28,6 @@ CONVOLUTIONS = [
 
 @pytest.fixture(autouse=True)
 def compiled() -> Any:
-    pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
     former = kernels.set_kernels("jit")
     yield
     kernels.set_kernels(former)

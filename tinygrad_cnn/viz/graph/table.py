@@ -152,11 +152,11 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
     0      Conv2d   1×8×6×6         224  15.8k
     1      ReLU     1×8×6×6                288  1.12 KiB
     2      Flatten  1×288
-    3      Linear   1×10          2,890  5.77k  1.12 KiB
+    3      Linear   1×10          2,890  5.77k
     ────────────────────────────────────────────────────
     parameters: 3,114 (12.2 KiB)
     FLOPs forward: 21.9k
-    kept for backward: 2.25 KiB
+    kept for backward: 1.12 KiB
     """
     graph = trace(model, *inputs)
     shown = [shape_text(n.shape) for n in graph.nodes if n.kind == "input"]
