@@ -282,12 +282,11 @@ def lower(x: Array | Lazy) -> Array | Affine | Gradient | None:
     kind = expr[0]
     if kind == "load":
         return expr[1]  # type: ignore[no-any-return]
-    if kind == "scale_shift":
-        inner = expr[1].expr
-        return Affine(inner[1], expr[2], expr[3], False) if inner[0] == "load" else None
-    if kind == "relu":
-        moved = lower(expr[1])
-        return moved._replace(relu=True) if type(moved) is Affine else None
+    if kind == "scale_shift" or kind == "relu":
+        moved = expr if kind == "scale_shift" else expr[1].expr
+        if moved[0] == "scale_shift" and (inner := moved[1].expr)[0] == "load":
+            return Affine(inner[1], moved[2], moved[3], kind == "relu")
+        return None
     if kind == "select":
         y = lower(expr[2])
         if type(y) is Affine and y.relu:
@@ -312,7 +311,7 @@ def lower_normalised(g: Lazy, x: Array, a: Array, b: Array, d: Array) -> Gradien
         return _gradient(g, x, a, b, d, 0, 1)
     found = lower(g)
     if type(found) is Gradient and same_array(found.x, x):
-        return found._replace(a=a, b=b, d=d)
+        return Gradient(found.g, x, a, b, d, found.e, found.f, found.places, found.kernel_size)
     return None
 
 
