@@ -191,15 +191,19 @@ def test_requires_grad_is_set_on_leaves_only() -> None:
 def test_dlpack_both_ways() -> None:
     x = tg.zeros(3)
     array = np.from_dlpack(x)
-    array[0] = 5
-    assert x.tolist() == [5.0, 0.0, 0.0]
-    y = tg.from_dlpack(array)
-    y[1] = 6
-    assert x.tolist() == [5.0, 6.0, 0.0]
+    x[2] = 4
+    assert array.tolist() == [0.0, 0.0, 4.0]
     with pytest.raises(RuntimeError, match="requires gradients"):
         np.from_dlpack(leaf(2))
     with pytest.raises(TypeError, match="from_dlpack"):
         tg.from_dlpack([1.0])
+    if not array.flags.writeable:
+        pytest.skip("NumPy before 2.1 takes memory that comes by DLPack for read-only")
+    array[0] = 5
+    assert x.tolist() == [5.0, 0.0, 4.0]
+    y = tg.from_dlpack(array)
+    y[1] = 6
+    assert x.tolist() == [5.0, 6.0, 4.0]
 
 
 def test_a_parameter_is_copied_without_its_gradient() -> None:
