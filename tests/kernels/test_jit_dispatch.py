@@ -184,7 +184,8 @@ def test_dispatch_is_cheap() -> None:
             times.append((time.perf_counter() - start) / 20)
         return min(times)
 
-    assert best(kernels.relu) - best(reference.relu) < 2e-6  # 0.3 on a quiet machine
+    plain = best(reference.relu)
+    assert best(kernels.relu) - plain < 1.5 * plain  # 0.3 of 1 µs on a quiet machine
 
 
 def test_one_number_of_threads_for_all() -> None:

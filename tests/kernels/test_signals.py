@@ -15,9 +15,13 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim
 from tinygrad_cnn.kernels import dispatch, memory, threads
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "setitimer"), reason="this system has no interval timers"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not hasattr(signal, "setitimer"), reason="this system has no interval timers"
+    ),
+    # What is raised in a callback of the garbage collector (Hypothesis has one) gets nowhere.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Alarm(Exception):
