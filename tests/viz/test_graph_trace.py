@@ -11,6 +11,7 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
 from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.viz import Graph, Recording, trace
 
 
@@ -284,12 +285,12 @@ def test_a_graph_survives_backward(net, x):
 
 
 def test_kept_bytes_are_what_stays_allocated():
-    """Against the arrays that the engine's nodes really hold, once for each memory."""
+    """Against the arrays that the engine's nodes really hold, by their memory."""
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.Tanh())
     x = tg.randn(2, 3, 8, 8)
     out = net(x)
     held, stack, seen = {}, [out.grad_fn], set()
-    own = {id(t.storage) for t in [x, *net.parameters()]}
+    own = {id(memory_of(t.array)) for t in [x, *net.parameters()]}
     while stack:
         node = stack.pop()
         if node is None or id(node) in seen or node.op is None:
@@ -297,9 +298,9 @@ def test_kept_bytes_are_what_stays_allocated():
         seen.add(id(node))
         stack.extend(node.parents)
         for value in node.saved.values():
-            key, array = id(getattr(value, "storage", value)), getattr(value, "_value", value)
-            if isinstance(array, np.ndarray) and key not in own:
-                held[key] = max(array.nbytes, held.get(key, 0))
+            array = getattr(value, "_value", value)
+            if isinstance(array, np.ndarray) and id(memory_of(array)) not in own:
+                held[id(memory_of(array))] = memory_of(array).nbytes
     assert trace(net, x).total("kept_bytes") == sum(held.values())
 
 

@@ -162,7 +162,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
 
 def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     if isinstance(source, Variable) and source._value.dtype != dtype:
-        raise DtypeError(f"{name}: `src` is {source.dtype} but `input` is {dtype}")
+        raise DtypeError(f"{name}: `src` is {source.dtype}, expected {dtype} as `input`")
     source = to(source, dtype)
     if not source._value.ndim and index._value.ndim:
         source = source.expand(index._value.shape)
