@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +25,9 @@ from tinygrad_cnn.kernels.quiet import quietly
 __all__ = ["Op", "isolate"]
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
-_SHAPED = (np.ndarray, Lazy)
+_SHAPE, _NO_SHAPE = itertools.repeat("shape"), itertools.repeat(())
+_DTYPE, _NONE = itertools.repeat("dtype"), itertools.repeat(None)
+_PLAIN = frozenset([bool, int, float, str, tuple, type(None)])
 _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
@@ -126,30 +129,26 @@ class Op:
     def __call__(self, *args: Any, **params: Any) -> Any:
         if watching and (observe := observer.get()) is not None:
             return observe(self.name, self, args, params)
-        for name, value in params.items():
-            if isinstance(value, np.generic):  # a number, which widens no array
-                params[name] = value.item()
+        if params and not _PLAIN.issuperset(map(type, params.values())):
+            for name, value in params.items():
+                if isinstance(value, np.generic):  # a number, which widens no array
+                    params[name] = value.item()
         arrays: list[Any] = []
         parents: list[Any] = []
         result: Any
-        live = False
         lazy_args = self.lazy_args
         for a in args:
             if isinstance(a, Variable):
                 value = a._value
-                if type(value) is Lazy and len(arrays) not in lazy_args:
+                if lazy_args and len(arrays) in lazy_args:
+                    value = operand(value, a.storage)
+                elif type(value) is Lazy:
                     value = a._array
                 arrays.append(value)
-                node = a.node if a.view_of is None else a.current_node()
-                parents.append(node)
-                if node is not None:
-                    live = True
+                parents.append(a.node if a.view_of is None else a.current_node())
             else:  # a constant: a number, an array, or None for an argument left out
                 arrays.append(a)
                 parents.append(None)
-        for i in lazy_args:
-            if i < len(args) and isinstance(args[i], Variable):
-                arrays[i] = operand(arrays[i], args[i].storage)
         if self.promotes and not _one_float_dtype(arrays):
             args = self._promoted(args, arrays)
             arrays = [a._array if isinstance(a, Variable) else a for a in args]
@@ -167,6 +166,7 @@ class Op:
         residuals = None
         if type(result) is Saved:
             result, residuals = result.out, result.residuals
+        live = any(parents)
         if live and is_recording() and result.dtype.kind == "f":
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
@@ -175,8 +175,8 @@ class Op:
             if type(out._value) is Lazy:
                 operands = [args[i] for i in lazy_args if i < len(args)]
                 depend(out._value, self.name, [a for a in operands if isinstance(a, Variable)])
-            if out.node is not None:
-                out.node.fused = _fused(out._value, arrays)
+            if live and out.node is not None:
+                out.node.fused = _fused(out._value, arrays, lazy_args)
         if self.view:
             self._track_view(out, args[0], params)
         return out
@@ -203,8 +203,8 @@ class Op:
             for name in self.residual_names:
                 if name in residuals:
                     saved[name] = residuals[name]
-        shapes = tuple([x.shape if isinstance(x, _SHAPED) else () for x in arrays])
-        dtypes = tuple([x.dtype if isinstance(x, _SHAPED) else None for x in arrays])
+        shapes = tuple(map(getattr, arrays, _SHAPE, _NO_SHAPE))
+        dtypes = tuple(map(getattr, arrays, _DTYPE, _NONE))
         node = Node(self, parents, shapes, dtypes, params, saved)
         if is_anomaly_enabled():
             node.trace = "".join(traceback.format_stack()[:-2])
@@ -405,12 +405,14 @@ def _any_wanted(users: tuple[int, ...], wanted: tuple[bool, ...]) -> bool:
     return False
 
 
-def _fused(out: Any, arrays: list[Any]) -> str | None:
+def _fused(out: Any, arrays: list[Any], lazy_args: tuple[int, ...]) -> str | None:
     """What is computed together with an operation, in words."""
     if type(out) is Lazy:
         return "computed by what reads it"
-    waiting = [x for x in arrays if type(x) is Lazy and not x.is_realized]
-    names = [" and ".join(x.names) for x in waiting]
+    names = []
+    for i in lazy_args:
+        if i < len(arrays) and type(arrays[i]) is Lazy and arrays[i].expr[0] != "load":
+            names.append(" and ".join(arrays[i].names))
     return f"computes {', '.join(names)} of its input" if names else None
 
 

@@ -10,6 +10,8 @@ import functools
 import heapq
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from itertools import repeat
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from tinygrad_cnn.kernels.threads import with_fresh_stack
 
 __all__ = ["backward", "grad"]
 
+_NONE = repeat(None)
 MOST_NESTED = 20  # walks inside walks on one thread's stack
 
 _depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
@@ -188,11 +191,10 @@ def _visit(
     arrive: Callable[[Leaf, Any], None] | None,
 ) -> dict[GraphNode, Any]:
     useful = None if targets is None else _paths_to(targets, roots)
-    pending: dict[int, Any] = {}
-    by_time: dict[int, GraphNode] = {}
+    pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
     queue: list[int] = []
     for root, g in roots.items():
-        pending[root.time], by_time[root.time] = g, root
+        pending[root.time] = [root, g]
         queue.append(-root.time)
     heapq.heapify(queue)
     found: dict[GraphNode, Any] = {}
@@ -201,9 +203,9 @@ def _visit(
     anomaly = is_anomaly_enabled()
     while queue:
         time = -heapq.heappop(queue)
-        node, g = by_time.pop(time), pending.pop(time)
+        node, g = pending.pop(time)
         if useful is None:
-            wanted = tuple([p is not None for p in node.parents])
+            wanted = tuple(map(is_not, node.parents, _NONE))
             goes_on = True
         else:
             assert targets is not None
@@ -215,7 +217,7 @@ def _visit(
             g = _run_hooks(node, g)
         if targets is not None and not goes_on and node in targets:
             found[node] = g
-        if isinstance(node, Leaf):
+        if type(node) is Leaf:
             if arrive is not None:
                 arrive(node, g)
             continue
@@ -236,21 +238,28 @@ def _visit(
                 continue
             parent = node.parents[i]
             assert parent is not None
-            gx = _fit(node, i, gx)
+            if (
+                not isinstance(gx, Variable)
+                or gx._value.shape != node.shapes[i]
+                or gx._value.dtype != node.dtypes[i]
+            ):
+                gx = _fit(node, i, gx)
             if anomaly:
                 _check_finite(node, i, gx)
             at = parent.time
-            before = pending.get(at)
-            if before is None:
-                pending[at], by_time[at] = gx, parent
+            waiting = pending.get(at)
+            if waiting is None:
+                pending[at] = [parent, gx]
                 heapq.heappush(queue, -at)
-            elif at in sums and not create_graph:
+                continue
+            before = waiting[1]
+            if at in sums and not create_graph:
                 kernels.add_(before._array, gx._array)
             else:
-                pending[at] = before + gx if create_graph else _total(before, gx)
+                waiting[1] = before + gx if create_graph else _total(before, gx)
                 if isinstance(before, Variable):
                     sums.add(at)
-        del g, gradients
+        g = gradients = gx = before = waiting = None  # they may be large
     return found
 
 

@@ -294,6 +294,8 @@ def only_cpu(name: str, device: Any) -> None:
 
 def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:
     """An integer or ``n`` of them, as a tuple of ``n``."""
+    if type(value) is int:
+        return (value,) * n
     if type(value) is tuple and len(value) == n and type(value[0]) is type(value[-1]) is int:
         if n == 2 or all([type(v) is int for v in value]):
             return value  # as layers have it

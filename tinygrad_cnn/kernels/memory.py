@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +73,12 @@ def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
     return raw[skip : skip + nbytes]
 
 
+@lru_cache(maxsize=1024)  # kernels ask for the same shapes at every step
+def _padded(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    nbytes = _nbytes(shape, np.dtype(dtype))
+    return nbytes + -nbytes % ALIGNMENT
+
+
 class _Stack:
     """One thread's scratch memory: `block[:top]` is in use, `peak` is the most ever wanted at
     once.
@@ -85,15 +92,14 @@ class _Stack:
         self.peak = 0
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        kind = np.dtype(dtype)
-        nbytes = kind.itemsize * math.prod(shape)
+        nbytes = _padded(shape, dtype)  # type: ignore[arg-type]  # a dtype or a type
         start, block = self.top, self.block
-        self.top = top = start + nbytes + -nbytes % ALIGNMENT
+        self.top = top = start + nbytes
         if top > self.peak:
             self.peak = top
         if top > block.size:  # does not fit: this once from malloc, next time from a larger block
             block, start = aligned(nbytes), 0
-        return np.ndarray(shape, kind, block, start)
+        return np.ndarray(shape, dtype, block, start)
 
 
 class _Here(threading.local):

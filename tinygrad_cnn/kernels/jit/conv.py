@@ -7,6 +7,7 @@ for.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 def supports_conv2d(*arrays: Images | None) -> bool:
     """Return whether the compiled kernels compute with these arrays: float32, none empty."""
-    return all(a is None or (a.dtype == FLOAT32 and a.size > 0) for a in arrays)
+    for a in arrays:
+        if a is not None and (a.dtype != FLOAT32 or a.size == 0):
+            return False
+    return True
 
 
 def _correlate(
@@ -84,7 +88,7 @@ def _several_depthwise(
     return gw, gbias if bias else None
 
 
-def _evenly(places: list[int]) -> slice:
+def _evenly(places: tuple[int, ...]) -> slice:
     """Return the slice that takes evenly spaced places, in descending order."""
     step = places[1] - places[0] if len(places) > 1 else -1
     stop = places[-1] + step
@@ -217,8 +221,8 @@ def conv2d_input(
     mask = lower(relu_input) if type(relu_input) is Lazy and stride == (1, 1) else None
     mask = mask if type(mask) is Affine and mask.relu else None
     sums = None
-    for ry, rx in np.ndindex(*stride):
-        target = out[:, ry :: stride[0], rx :: stride[1]]
+    for ry, rx in itertools.product(range(stride[0]), range(stride[1])):
+        target = out if stride == (1, 1) else out[:, ry :: stride[0], rx :: stride[1]]
         if target.size == 0:
             continue
         rows, y0, dy = phase(kh, stride[0], dilation[0], padding[0][0], ry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..algorithm import conv_algorithm
@@ -33,12 +35,17 @@ def minimal_pays(windows: Windows, n: int, c: int, f: int) -> bool:
     >>> minimal_pays(windows, 1, 128, 128), minimal_pays(windows, 64, 128, 128)
     (False, True)
     """
+    return _minimal_pays(windows, n, c, f, conv_algorithm())
+
+
+@lru_cache(maxsize=512)
+def _minimal_pays(windows: Windows, n: int, c: int, f: int, wanted: str) -> bool:
     if not minimal(windows, c, f):
         return False
     oh, ow = windows.size
     tiles = -(-oh // 4) * -(-ow // 4)
     there = n * tiles * PER_TILE + PER_FILTER + c * f // 50  # large ones leave the caches
-    return conv_algorithm() == "winograd" or there < n * oh * ow * 9
+    return wanted == "winograd" or there < n * oh * ow * 9
 
 
 def planar_source(x: Images) -> Source:

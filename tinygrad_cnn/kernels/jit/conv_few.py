@@ -8,7 +8,6 @@ run along the windows, and single numbers of the output gradient are spread.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -71,7 +70,7 @@ def correlate_few(
     for b in range(block):
         joined[:, b * sw : b * sw + kw, :, b] = split
     whole, rest = ow // block * block, ow % block
-    wider = replace(windows, kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
+    wider = windows._replace(kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
     found = correlate(
         x, joined.reshape(1, kh, wide, -1, block * f),
         None if bias is None else np.tile(bias, block),
@@ -82,7 +81,7 @@ def correlate_few(
         return correlate(x, w, bias, out, windows, parts, moments=moments)
     if rest:
         origin = (windows.origin[0], windows.origin[1] + whole * sw)
-        others = replace(windows, size=(oh, rest), origin=origin)
+        others = windows._replace(size=(oh, rest), origin=origin)
         correlate(x, w, bias, out[:, :, whole:], others, parts)
     return channel_moments(nchw(out)) if moments else None
 

@@ -66,9 +66,13 @@ def _to_channels_last(part: int, parts: int, x: Array, out: Array) -> None:
 
 def images_like(g: Array, dtype: Any = FLOAT32) -> Array:
     """Return g (n, c, h, w) as (n, h, w, c), copied if need be."""
+    image = g.transpose(0, 2, 3, 1)
+    flags = image.flags
+    if flags.c_contiguous and flags.aligned and g.dtype == dtype:
+        return image
     flags = g.flags
     plain = flags.c_contiguous and flags.aligned and g.dtype == dtype == FLOAT32 and g.size
-    if not plain or g.transpose(0, 2, 3, 1).flags.c_contiguous:
+    if not plain:
         image = as_nhwc(g, np.dtype(dtype))
         return image if image.flags.aligned else image.copy()
     n, c, h, w = g.shape

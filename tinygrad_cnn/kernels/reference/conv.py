@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
 from typing import Any
 
@@ -128,9 +129,10 @@ def _correlate(
     out[wide] = again
 
 
+@lru_cache(maxsize=512)
 def phase(
     kernel: int, stride: int, dilation: int, padding: int, residue: int
-) -> tuple[list[int], int, int]:
+) -> tuple[tuple[int, ...], int, int]:
     """Return (taps, origin, step) by which the pixels y = residue (mod stride) read the output
     gradient.
 
@@ -140,9 +142,9 @@ def phase(
     """
     found = [i for i in range(kernel) if (residue + padding - i * dilation) % stride == 0][::-1]
     if not found:
-        return [], 0, 1
+        return (), 0, 1
     return (
-        found,
+        tuple(found),
         (residue + padding - found[0] * dilation) // stride,
         dilation // gcd(stride, dilation),
     )

@@ -9,7 +9,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from .sums import RunningSum
 __all__ = ["Windows", "correlate", "correlate_weight"]
 
 
-@dataclass(frozen=True)
-class Windows:
+class Windows(NamedTuple):
     """Where the windows lie: output (p, q), tap (i, j) reads pixel ``origin + (p, q)*stride + (i,
     j)*dilation``.
 
@@ -75,7 +74,7 @@ def _widened(windows: Windows, block: int) -> Windows:
     """Return the windows that cover `block` neighbours each."""
     (kh, kw), (sh, sw), (oh, ow) = windows.kernel, windows.stride, windows.size
     wide = (kh, kw + (block - 1) * sw)
-    return replace(windows, kernel=wide, size=(oh, ow // block), stride=(sh, sw * block))
+    return windows._replace(kernel=wide, size=(oh, ow // block), stride=(sh, sw * block))
 
 
 def _neighbour_taps(wide: Array, windows: Windows, block: int) -> list[Array]:
