@@ -113,7 +113,9 @@ def operand(value: Any, storage: Storage) -> Any:
     """A tensor's value for an operation that can wait for it: a `Lazy`, or the array where no
     result may wait to be computed from it.
     """
-    if type(value) is Lazy or value.ndim != 4 or storage.is_exposed:
+    if type(value) is Lazy or value.ndim != 4:
+        return value
+    if storage.exposed if storage.memory is None else storage.memory.exposed:
         return value
     lazy = Lazy(("load", value), value)
     stats = storage.stats

@@ -59,7 +59,7 @@ def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, 
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
-        return tuple(operator.index(n) for n in size)
+        return tuple(map(operator.index, size))
     except TypeError:
         raise TypeError(f"{name}: got {size!r}, expected integers") from None
 
@@ -67,11 +67,9 @@ def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, 
 def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """``shape`` with its one -1, if any, worked out; ValueError if the elements do not fit."""
     n = x._value.size
-    free = [i for i, s in enumerate(shape) if s == -1]
-    known = math.prod(s for s in shape if s != -1)
-    if len(free) == 1 and known > 0 and n % known == 0:
-        shape = tuple(n // known if s == -1 else s for s in shape)
-    if any(s < 0 for s in shape) or math.prod(shape) != n:
+    if shape.count(-1) == 1 and (known := -math.prod(shape)) > 0 and n % known == 0:
+        shape = tuple([n // known if s == -1 else s for s in shape])
+    if (shape and min(shape) < 0) or math.prod(shape) != n:
         raise ShapeError(
             f"{name}: `shape` is {shape}, but `input` {x.shape} has {n} elements to fit in it"
         )
@@ -133,7 +131,9 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return x
     if start > end:
         raise ArgumentError(f"flatten: `start_dim` {start_dim} comes after `end_dim` {end_dim}")
-    return reshape(x, *shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+    wanted = (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+    _in_rows(x, wanted)
+    return ops.reshape(x, shape=wanted)
 
 
 def ravel(input: Any) -> Tensor:

@@ -136,10 +136,6 @@ def realize(x: Any) -> Any:
 # ---- making expressions: each function computes at once where waiting does not pay ----------
 
 
-def _waits(x: Any, *kinds: str) -> bool:
-    return type(x) is Lazy and x.expr[0] in kinds
-
-
 def _realize_unless(x: Lazy, *kinds: str) -> None:
     if x.expr[0] not in kinds:
         x.realize()
@@ -162,10 +158,14 @@ def scale_shift(x: Lazy, scale: Array, shift: Array) -> Lazy:
 
 def relu(x: Array | Lazy) -> Array | Lazy:
     """``max(x, 0)``; lazy behind a normalisation."""
-    if _waits(x, "scale_shift"):
-        return Lazy(("relu", x), x)
-    known: Any = x if _waits(x, "add") else realize(x)
-    return dispatch.relu(known)
+    if type(x) is Lazy:
+        kind = x.expr[0]
+        if kind == "scale_shift":
+            return Lazy(("relu", x), x)
+        if kind != "add":
+            x = x.realize()
+    found: Array = dispatch.relu(x)  # type: ignore[arg-type]  # sums too
+    return found
 
 
 def select(g: Array | Lazy, y: Array | Lazy) -> Array | Lazy:

@@ -60,7 +60,13 @@ def quietly(
     if _warnings is None:
         with np.errstate(all="ignore"):
             return function(*arrays, **params)
-    return within(*_warnings, function, arrays, params)
+    variable, ignored = _warnings  # `within`, without another call
+    before = variable.get()
+    try:
+        variable.set(ignored)
+        return function(*arrays, **params)
+    finally:
+        variable.set(before)
 
 
 def quiet(function: F) -> F:

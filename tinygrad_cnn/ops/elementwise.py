@@ -81,10 +81,11 @@ def _alike(a: Any, b: Any) -> bool:
 )
 def add(a: Any, b: Any) -> Array | Lazy:
     """Elementwise sum ``a + b``."""
-    found = lazy.add(a, b)
-    if found is not None:
-        return found
-    a, b = lazy.realize(a), lazy.realize(b)
+    if type(a) is lazy.Lazy or type(b) is lazy.Lazy:
+        found = lazy.add(a, b)
+        if found is not None:
+            return found
+        a, b = lazy.realize(a), lazy.realize(b)
     return kernels.add(a, b) if _alike(a, b) else np.add(a, b)
 
 
