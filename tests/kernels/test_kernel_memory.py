@@ -69,7 +69,7 @@ def test_scratch_beyond_its_bound_is_served_but_not_kept() -> None:
         big[-1] = 1
     with memory.scratch() as take:
         take((1,), np.uint8)
-    assert memory._here.stack.block.nbytes <= memory.SCRATCH_LIMIT
+    assert memory.here.stack.block.nbytes <= memory.SCRATCH_LIMIT
     memory.clear()
 
 

@@ -115,7 +115,7 @@ def test_a_training_step_that_was_interrupted_at_any_moment(chosen: Any, alarm: 
         found = 0
         for k in range(200):
             found += alarm(rng.uniform(0, lasts), RAISED[k % len(RAISED)], training.step)
-            assert memory.stack().top == 0
+            assert memory.here.stack.top == 0
             assert not threads._blas.holders
             assert np.geterr() == errors
             if k % 10 == 9:

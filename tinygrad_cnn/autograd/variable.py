@@ -330,6 +330,7 @@ class Variable:
 
 
 _new = object.__new__
+_CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
 
 def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Any:
@@ -356,7 +357,8 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
 
 def channels_last(array: np.ndarray[Any, Any]) -> bool:
     """Whether these are images whose channels lie together in memory."""
-    return array.ndim in (3, 4, 5) and np.moveaxis(array, 1, -1).flags.c_contiguous
+    order = _CHANNELS_LAST.get(array.ndim)
+    return order is not None and array.transpose(order).flags.c_contiguous
 
 
 def _moved(

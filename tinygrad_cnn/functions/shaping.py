@@ -22,6 +22,8 @@ from tinygrad_cnn.ops.elementwise import clone
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
+_NO_COPY = np.lib.NumpyVersion(np.__version__) >= "2.1.0"  # `reshape` can be asked for a view
+
 __all__ = [
     "broadcast_tensors",
     "broadcast_to",
@@ -111,8 +113,21 @@ def view(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
 def _in_rows(x: Tensor, shape: tuple[int, ...]) -> None:
     """Have ``x`` such in memory that ``shape`` is a view of it, if it is one in PyTorch."""
     array = x._array
-    if not array.flags.c_contiguous and memory_of(array.reshape(shape)) is not memory_of(array):
+    if not array.flags.c_contiguous and not _is_view(array, shape):
         x.in_rows()
+
+
+def _is_view(array: np.ndarray[Any, Any], shape: tuple[int, ...]) -> bool:
+    """Whether ``array.reshape(shape)`` shares memory with the array; without a copy since NumPy
+    2.1.
+    """
+    if _NO_COPY:
+        try:
+            array.reshape(shape, copy=False)
+        except ValueError:
+            return False
+        return True
+    return memory_of(array.reshape(shape)) is memory_of(array)
 
 
 def reshape_as(input: Any, other: Any) -> Tensor:

@@ -206,10 +206,11 @@ def _two_ways(
         return plain(*[a.realize() if hasattr(a, "realize") else a for a in args], **kwargs)
 
     by_numpy: Callable[..., Any] = realized if lazy or hints else plain
+    here = memory.here
 
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
-        stack = memory.stack()
+        stack = here.stack
         top = stack.top
         try:
             wanted = chosen.get()
@@ -236,7 +237,7 @@ def _two_ways(
                 return result
             return by_numpy(x, *args, **kwargs) if result is NotImplemented else result
         except BaseException:
-            stack.top = top  # in one step: see `memory.stack`
+            stack.top = top  # in one step: see `memory.here`
             raise
 
     call.hints = hints  # type: ignore[attr-defined]

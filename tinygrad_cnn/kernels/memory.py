@@ -33,13 +33,13 @@ __all__ = [
     "caches",
     "clear",
     "empty",
+    "here",
     "max_memory_allocated",
     "memory_allocated",
     "memory_stats",
     "reset_peak_memory_stats",
     "scratch",
     "set_store_limit",
-    "stack",
     "stored_bytes",
 ]
 
@@ -107,16 +107,12 @@ class _Here(threading.local):
         self.stack = _Stack()  # looked up once for every `scratch`: a thread's names are slow
 
 
-_here = _Here()
+here = _Here()
+"""``here.stack`` is this thread's scratch memory.
 
-
-def stack() -> _Stack:
-    """Return this thread's scratch memory.
-
-    An exception leaves ``with`` blocks properly, but for one that a signal handler raises in the
-    very call that should do so. Whoever calls kernels sees to it that `top` is then what it was.
-    """
-    return _here.stack
+An exception leaves ``with`` blocks properly, but for one that a signal handler raises in the very
+call that should do so. Whoever calls kernels sees to it that `top` is then what it was.
+"""
 
 
 class scratch:
@@ -133,7 +129,7 @@ class scratch:
     __slots__ = ("stack", "start")
 
     def __enter__(self) -> Take:
-        self.stack = stack = _here.stack
+        self.stack = stack = here.stack
         self.start = stack.top
         if self.start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
             stack.block = aligned(min(stack.peak, SCRATCH_LIMIT))
@@ -286,7 +282,7 @@ def clear() -> None:
     for forget in caches:
         forget()
     set_store_limit(set_store_limit(0))
-    stack = _here.stack
+    stack = here.stack
     if stack.top == 0:
         stack.block, stack.peak = aligned(0), 0
 
@@ -355,6 +351,6 @@ def memory_stats() -> dict[str, int]:
             "peak_allocated_bytes": _store.peak,
             "stored_bytes": _store.held,
             "reserved_bytes": _store.in_use + _store.held,
-            "scratch_bytes": _here.stack.block.nbytes,
+            "scratch_bytes": here.stack.block.nbytes,
             "allocations": _store.count,
         }
