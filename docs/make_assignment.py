@@ -11,9 +11,9 @@ import numpy as np
 
 from tinygrad_cnn import data, viz
 from tinygrad_cnn.train import RunFolder
-from tinygrad_cnn.train.metrics import class_scores
-from tinygrad_cnn.train.predict import Predictor
-from tinygrad_cnn.train.results import evaluate_run
+from tinygrad_cnn.train.loop.metrics import class_scores
+from tinygrad_cnn.train.report.predict import Predictor
+from tinygrad_cnn.train.report.results import evaluate_run
 
 FOLDER = Path(__file__).parent / "pictures"
 

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.cli import main
+from tinygrad_cnn.cli.app import main
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "gallery"

@@ -12,7 +12,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from tinygrad_cnn.cli import main
+from tinygrad_cnn.cli.app import main
 from tinygrad_cnn.serialization import load
 from tinygrad_cnn.version import __version__
 
@@ -33,9 +33,9 @@ def cli(tmp_path, monkeypatch):
     """``cli(*arguments)`` in a folder with ``tiny.py``; every error is one line and status 2."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+    monkeypatch.setattr("tinygrad_cnn.train.run.splits.SHAPES_TEST", 60)
     # Its twenty pictures take seconds, and have tests of their own.
-    monkeypatch.setattr("tinygrad_cnn.train.run_page.run_page", lambda *_: "<!DOCTYPE html>")
+    monkeypatch.setattr("tinygrad_cnn.train.report.run_page.run_page", lambda *_: "<!DOCTYPE html>")
     (tmp_path / "tiny.py").write_text(MODEL)
 
     def invoke(*arguments):
@@ -215,7 +215,7 @@ def test_version_and_help(cli):
 
 
 def start(*arguments, **options):
-    code = "from tinygrad_cnn.cli import main; main()"
+    code = "from tinygrad_cnn.cli.app import main; main()"
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),

@@ -6,7 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tinygrad_cnn.cli import main
+from tinygrad_cnn.cli.app import main
 from tinygrad_cnn.viz.graph.render import has_dot
 
 MODEL = """

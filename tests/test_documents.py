@@ -53,15 +53,3 @@ def test_links_lead_somewhere(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8")):
         if "://" not in target:
             assert (ROOT / target).exists(), target
-
-
-def test_the_floors_in_the_documents_are_those_of_the_test() -> None:
-    from test_floors import FLOORS
-
-    rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    written = {
-        name.strip("/").removesuffix(".py").replace("/", "."): int(floor)
-        for floor, names in rows
-        for name in re.findall(r"`(.*?)`", names)
-    }
-    assert written == {k: v for k, v in FLOORS.items() if v >= 0}

@@ -12,8 +12,6 @@ three. A class that is both lets code that was ported keep its ``except`` clause
 ShapeError True
 """
 
-__all__ = ["ArgumentError", "AxisError", "DtypeError", "PositionError", "ShapeError"]
-
 
 class ArgumentError(ValueError, RuntimeError):
     """An argument has a value that the operation cannot work with."""

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import functions as f
-from tinygrad_cnn.autograd import walk
+from tinygrad_cnn.autograd.backward import backward
+from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
@@ -29,8 +29,6 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-
-__all__ = ["Tensor"]
 
 _OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
 
@@ -155,7 +153,7 @@ class Tensor(InPlaceMethods):
         As in PyTorch, derivative rules do not notice a change through it: they see the new values.
         """
         out = self.detach()
-        out.storage = out.storage.apart()
+        out.storage = out.storage.with_own_version()
         return out
 
     @data.setter
@@ -356,7 +354,7 @@ class Tensor(InPlaceMethods):
 
         See `tinygrad_cnn.autograd.backward`.
         """
-        walk.backward(self, gradient, retain_graph, create_graph, inputs)
+        backward(self, gradient, retain_graph, create_graph, inputs)
 
     def requires_grad_(self, requires_grad: builtins.bool = True) -> Tensor:
         """Set `requires_grad` and return the tensor itself."""
@@ -379,7 +377,7 @@ class Tensor(InPlaceMethods):
             )
         if self._saved is not None and type(self.current_node()) is Node:
             saved = self._saved  # a rule needs the way through this tensor, which ends here
-            saved.storage = saved.storage.apart()
+            saved.storage = saved.storage.with_own_version()
             saved.storage.version, saved.storage.writer = saved.seen + 1, "detach_"
         self.node = self._saved = None
         return self
@@ -607,163 +605,6 @@ class Tensor(InPlaceMethods):
         """One number, of another shape in this dtype."""
         return f.full(size, fill_value, dtype=dtype or self.dtype)
 
-    # ---- functions as methods --------------------------------------------------------------
-
-    abs = absolute = f.abs
-    acos = arccos = f.acos
-    add = f.add
-    addcdiv = f.addcdiv
-    addcmul = f.addcmul
-    addmm = f.addmm
-    all = f.all
-    allclose = f.allclose
-    amax = f.amax
-    amin = f.amin
-    aminmax = f.aminmax
-    any = f.any
-    argmax = f.argmax
-    argmin = f.argmin
-    argsort = f.argsort
-    asin = arcsin = f.asin
-    atan = arctan = f.atan
-    atan2 = f.atan2
-    bernoulli = f.bernoulli
-    bincount = f.bincount
-    bitwise_and = f.bitwise_and
-    bitwise_not = f.bitwise_not
-    bitwise_or = f.bitwise_or
-    bitwise_xor = f.bitwise_xor
-    bmm = f.bmm
-    broadcast_to = f.broadcast_to
-    ceil = f.ceil
-    chunk = f.chunk
-    clamp = clip = f.clamp
-    clamp_max = f.clamp_max
-    clamp_min = f.clamp_min
-    clone = f.clone
-    cos = f.cos
-    cosh = f.cosh
-    cumprod = f.cumprod
-    count_nonzero = f.count_nonzero
-    cumsum = f.cumsum
-    diag = f.diag
-    diff = f.diff
-    diagonal = f.diagonal
-    div = divide = true_divide = f.div
-    dot = f.dot
-    eq = f.eq
-    equal = f.equal
-    erf = f.erf
-    exp = f.exp
-    exp2 = f.exp2
-    expand = f.expand
-    expand_as = f.expand_as
-    expm1 = f.expm1
-    flatten = f.flatten
-    flip = f.flip
-    floor = f.floor
-    floor_divide = f.floor_divide
-    fmod = f.fmod
-    frac = f.frac
-    gather = f.gather
-    ge = f.ge
-    gt = f.gt
-    index_add = f.index_add
-    argwhere = f.argwhere
-    masked_scatter = f.masked_scatter
-    index_put = f.index_put
-    index_fill = f.index_fill
-    index_copy = f.index_copy
-    index_select = f.index_select
-    isclose = f.isclose
-    isfinite = f.isfinite
-    isinf = f.isinf
-    isnan = f.isnan
-    le = f.le
-    lerp = f.lerp
-    log = f.log
-    log1p = f.log1p
-    log2 = f.log2
-    log10 = f.log10
-    log_softmax = f.log_softmax
-    logaddexp = f.logaddexp
-    logical_and = f.logical_and
-    logical_not = f.logical_not
-    logical_or = f.logical_or
-    logical_xor = f.logical_xor
-    logsumexp = f.logsumexp
-    lt = f.lt
-    masked_fill = f.masked_fill
-    masked_select = f.masked_select
-    matmul = f.matmul
-    max = f.max
-    maximum = f.maximum
-    mean = f.mean
-    median = f.median
-    min = f.min
-    minimum = f.minimum
-    mm = f.mm
-    movedim = moveaxis = f.movedim
-    mul = multiply = f.mul
-    multinomial = f.multinomial
-    mv = f.mv
-    nansum = f.nansum
-    nanmean = f.nanmean
-    nan_to_num = f.nan_to_num
-    narrow = f.narrow
-    ne = f.ne
-    neg = negative = f.neg
-    nonzero = f.nonzero
-    norm = f.norm
-    outer = f.outer
-    permute = f.permute
-    pow = f.pow
-    prod = f.prod
-    ravel = f.ravel
-    reciprocal = f.reciprocal
-    relu = f.relu
-    remainder = f.remainder
-    repeat = f.repeat
-    repeat_interleave = f.repeat_interleave
-    reshape = f.reshape
-    reshape_as = f.reshape_as
-    roll = f.roll
-    round = f.round
-    rsqrt = f.rsqrt
-    scatter = f.scatter
-    scatter_add = f.scatter_add
-    select = f.select
-    sigmoid = f.sigmoid
-    sign = f.sign
-    sin = f.sin
-    sinh = f.sinh
-    softmax = f.softmax
-    sort = f.sort
-    split = f.split
-    sqrt = f.sqrt
-    square = f.square
-    squeeze = f.squeeze
-    std = f.std
-    sub = subtract = f.sub
-    sum = f.sum
-    sum_to_size = f.sum_to_size
-    swapaxes = swapdims = f.swapaxes
-    t = f.t
-    take_along_dim = f.take_along_dim
-    tan = f.tan
-    tanh = f.tanh
-    tensordot = f.tensordot
-    tile = f.tile
-    topk = f.topk
-    transpose = f.transpose
-    tril = f.tril
-    triu = f.triu
-    trunc = f.trunc
-    unbind = f.unbind
-    unflatten = f.unflatten
-    unique = f.unique
-    unsqueeze = f.unsqueeze
-    var = f.var
     view = view
 
     def view_as(self, other: Any) -> Tensor:

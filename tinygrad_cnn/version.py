@@ -1,5 +1,3 @@
 """The version number, alone in a file so that the build can read it without importing NumPy."""
 
-__all__ = ["__version__"]
-
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""A joint rule, on raw arrays, stands for the rules of the arguments while nothing is recorded."""
+"""`array_vjp`, on arrays, stands for the rules of the arguments while nothing is recorded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.autograd import REGISTRY, Op
-from tinygrad_cnn.autograd.walk import grad
+from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.testing import HypothesisDraw
 
-JOINT = sorted(name for name, op in REGISTRY.items() if op.joint is not op.fused)
+JOINT = sorted(name for name, op in REGISTRY.items() if op.array_vjp is not op.fused)
 
 
 def product_op(calls: list[Any]) -> Op:
@@ -22,11 +22,11 @@ def product_op(calls: list[Any]) -> Op:
         """Product."""
         return a * b
 
-    def joint(g: Any, a: Any, b: Any, needs: Any) -> tuple[Any, ...]:
+    def array_vjp(g: Any, a: Any, b: Any, needs: Any) -> tuple[Any, ...]:
         calls.append((a, b, needs))
         return (g * b if needs[0] else None, g * a if needs[1] else None)
 
-    return Op(product, (lambda g, b: g * b, lambda g, a: g * a), joint=joint)
+    return Op(product, (lambda g, b: g * b, lambda g, a: g * a), array_vjp=array_vjp)
 
 
 def test_a_joint_rule_gets_what_the_wanted_gradients_depend_on() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.events import observer, watching
 
 
 @contextlib.contextmanager

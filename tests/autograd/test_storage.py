@@ -59,7 +59,7 @@ def test_nothing_in_the_package_writes_into_what_is_for_reading() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(PACKAGE)}:{node.lineno}" for node in _writes(tree)]
     # The walk adds to sums that it allocated itself and nobody else has seen.
-    assert [place.split(":")[0] for place in found] == ["autograd/walk.py"], found
+    assert [place.split(":")[0] for place in found] == ["autograd/backward.py"], found
 
 
 def test_the_check_sees_writes() -> None:
@@ -99,7 +99,7 @@ def test_dependents_that_are_gone_are_not_kept() -> None:
 
 def test_versions_are_counted_apart_and_memory_together() -> None:
     storage = Storage()
-    other = storage.apart().apart()
+    other = storage.with_own_version().with_own_version()
     other.written("x.data")
     assert (storage.version, other.version) == (0, 1)
     other.expose()

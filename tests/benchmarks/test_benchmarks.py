@@ -190,7 +190,7 @@ def test_sampled_shapes_are_valid_and_always_the_same(bench):
 
 
 def test_convergence_goes_on_where_it_stopped(bench, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+    monkeypatch.setattr("tinygrad_cnn.train.run.splits.SHAPES_TEST", 60)
     figures = tmp_path / "figures.json"
     arguments = f"--model {ROOT / 'models/lenet5.py'} --epochs 1 --limit 40 --seeds 1".split()
     arguments += ["--algorithms", "winograd", "direct", "--json", str(figures)]

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tinygrad_cnn.cli import main
+from tinygrad_cnn.cli.app import main
 from tinygrad_cnn.data import Shapes
 
 MODEL = """
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(sys, "path", list(sys.path))
-        patch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+        patch.setattr("tinygrad_cnn.train.run.splits.SHAPES_TEST", 60)
         common = ["train", "tiny.py", "--epochs", 2, "--limit", 80, "--batch-size", 20]
         assert run(*common, "--out", "a", "--augment", "flip,cutout:6").exit_code == 0
         assert run(*common, "--out", "b", "--lr", 0.1, "--flip-test").exit_code == 0
@@ -58,7 +58,7 @@ def folder(tmp_path_factory):
 def _there(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("tinygrad_cnn.train.splits.SHAPES_TEST", 60)
+    monkeypatch.setattr("tinygrad_cnn.train.run.splits.SHAPES_TEST", 60)
 
 
 class Balance(html.parser.HTMLParser):

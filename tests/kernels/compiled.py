@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.jit import launch
-from tinygrad_cnn.kernels.jit.vector import TILE, TILES
+from tinygrad_cnn.kernels.jit.compile.vector import TILE, TILES
+from tinygrad_cnn.kernels.jit.load import launch
 
 OTHER_WIDTHS = [lanes for lanes in TILES if lanes != TILE.lanes]
 
@@ -34,7 +34,8 @@ def run_at_width(lanes: int, program: str) -> None:
     environment = {**os.environ, "TINYGRAD_CNN_JIT_LANES": str(lanes)}
     environment["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     check = (
-        f"from tinygrad_cnn.kernels.jit.vector import TILE\nassert TILE.lanes == {lanes}\n{program}"
+        "from tinygrad_cnn.kernels.jit.compile.vector import TILE\n"
+        f"assert TILE.lanes == {lanes}\n{program}"
     )
     done = subprocess.run(
         [sys.executable, "-c", check], env=environment, capture_output=True, text=True, check=False

@@ -18,7 +18,7 @@ from lazies import affine
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import arithmetic
+from tinygrad_cnn.kernels.jit.pointwise import arithmetic
 
 SPECIAL = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38])
 

@@ -19,10 +19,11 @@ import pytest
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from tinygrad_cnn.kernels.choice import NoCompiler
-from tinygrad_cnn.kernels.jit import build, compiling, entry, processor
+from tinygrad_cnn.kernels.jit.compile import build, entry, processor
+from tinygrad_cnn.kernels.jit.compile import numba_lowering as compiling
 
 SOURCE = """
-from tinygrad_cnn.kernels.jit.build import kernel
+from tinygrad_cnn.kernels.jit.compile.build import kernel
 
 @kernel(inline=True)
 def doubled(value):
@@ -190,7 +191,9 @@ def test_without_numba_what_is_compiled_runs_and_the_rest_is_missing(
 ) -> None:
     works(load())
 
-    monkeypatch.delitem(sys.modules, "tinygrad_cnn.kernels.jit.compiling", raising=False)
+    monkeypatch.delitem(
+        sys.modules, "tinygrad_cnn.kernels.jit.compile.numba_lowering", raising=False
+    )
     monkeypatch.setitem(sys.modules, "numba", None)
     kernel = load()
     works(kernel)

@@ -18,8 +18,9 @@ from compiled import OTHER_WIDTHS, run_at_width
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference, threads
-from tinygrad_cnn.kernels.jit import conv, launch
-from tinygrad_cnn.kernels.jit.vector import TILE
+from tinygrad_cnn.kernels.jit.compile.vector import TILE
+from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.load import launch
 
 PLAIN: dict[str, Any] = {
     "stride": (1, 1),
@@ -234,7 +235,7 @@ def test_other_dtypes_and_empty_arrays_are_left_to_numpy() -> None:
 NARROW = """
 import numpy as np
 from test_jit_conv import PLAIN, algorithm, randoms, three
-from tinygrad_cnn.kernels.jit.vector import TILE
+from tinygrad_cnn.kernels.jit.compile.vector import TILE
 for c, f in ((3, 6), (16, 33), (13, 20)):
     for name in ("direct", "winograd"):
         x, w, b = randoms(0, (5, c, 11, 9), (f, c, 3, 3), (f,), dtype="float32")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.kernels import choice, dispatch, reference, threads
+from tinygrad_cnn.kernels import choice, reference, threads
+from tinygrad_cnn.kernels import table as dispatch
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +45,13 @@ def numba(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("chosen", "dtype", "size", "calls"),
     [
-        ("auto", "float32", dispatch.LEAST, 1),
-        ("auto", "float32", dispatch.LEAST - 1, 0),
-        ("auto", "float64", dispatch.LEAST, 0),
-        ("auto", "float16", dispatch.LEAST, 0),
+        ("auto", "float32", dispatch.MIN_JIT_SIZE, 1),
+        ("auto", "float32", dispatch.MIN_JIT_SIZE - 1, 0),
+        ("auto", "float64", dispatch.MIN_JIT_SIZE, 0),
+        ("auto", "float16", dispatch.MIN_JIT_SIZE, 0),
         ("jit", "float32", 1, 1),
         ("jit", "float64", 1, 0),
-        ("reference", "float32", dispatch.LEAST, 0),
+        ("reference", "float32", dispatch.MIN_JIT_SIZE, 0),
     ],
 )
 def test_who_computes(chosen: Any, dtype: str, size: int, calls: int) -> None:
@@ -77,7 +78,7 @@ def test_what_a_compiled_kernel_declines_the_reference_does() -> None:
 @pytest.mark.usefixtures("numba")
 def test_a_compiled_kernel_that_fails_warns_once_and_is_left() -> None:
     dispatch._compiled["relu"] = broken = Compiled(choice.KernelError("no such instruction"))
-    x = -np.ones(dispatch.LEAST, np.float32)
+    x = -np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     with pytest.warns(RuntimeWarning, match=r"relu: .* NumPy's .*no such instruction"):
         first = kernels.relu(x)
     second = kernels.relu(x)  # warnings are errors here
@@ -99,18 +100,18 @@ def test_asked_for_by_name_a_failure_is_raised() -> None:
 def test_what_is_not_the_kernels_fault_is_raised_and_the_kernel_stays(error: Any) -> None:
     dispatch._compiled["relu"] = compiled = Compiled(error("of a signal handler"))
     with pytest.raises(error, match="of a signal handler"):
-        kernels.relu(np.ones(dispatch.LEAST, np.float32))
+        kernels.relu(np.ones(dispatch.MIN_JIT_SIZE, np.float32))
     assert dispatch._compiled["relu"] is compiled
     dispatch._compiled["sgd"] = compiled
     with pytest.raises(error, match="of a signal handler"):
-        dispatch.step("sgd", [(np.ones(dispatch.LEAST, np.float32),)])
+        dispatch.step("sgd", [(np.ones(dispatch.MIN_JIT_SIZE, np.float32),)])
     assert dispatch._compiled["sgd"] is compiled
 
 
 @pytest.mark.usefixtures("numba")
 def test_wrong_arguments_are_the_callers_error_not_the_kernels() -> None:
     dispatch._compiled["relu_backward"] = compiled = Compiled(choice.KernelError("no"))
-    x = np.ones(dispatch.LEAST, np.float32)
+    x = np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     with pytest.raises(ValueError, match="relu_backward: `g` has shape"):
         kernels.relu_backward(x, x[1:])
     assert dispatch._compiled["relu_backward"] is compiled
@@ -122,7 +123,7 @@ def test_a_numba_that_cannot_be_imported_warns_once(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(choice, "has_llvmlite", lambda: True)
     monkeypatch.setattr(dispatch, "import_module", broken)
-    x = -np.ones(dispatch.LEAST, np.float32)
+    x = -np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     with pytest.warns(RuntimeWarning, match="libLLVM is missing"):
         kernels.relu(x)
     assert kernels.relu(x).max() == 0
@@ -131,7 +132,7 @@ def test_a_numba_that_cannot_be_imported_warns_once(monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("numba")
 def test_what_is_not_compiled_the_reference_does_without_a_word() -> None:
     dispatch._compiled["relu"] = missing = Compiled(choice.NoCompiler("no Numba"))
-    x = -np.ones(dispatch.LEAST, np.float32)
+    x = -np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     for calls in (1, 2):  # other shapes may have machine code
         np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
         assert missing.calls == calls
@@ -140,7 +141,7 @@ def test_what_is_not_compiled_the_reference_does_without_a_word() -> None:
 def test_without_llvm_everything_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "has_llvmlite", lambda: False)
     monkeypatch.setattr(choice, "has_numba", lambda: False)
-    x = -np.ones(dispatch.LEAST, np.float32)
+    x = -np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
     assert dispatch._compiled == {"relu": None}
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'tinygrad-cnn\[fast\]'"):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels.jit import elf
+from tinygrad_cnn.kernels.jit.compile import elf
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64",

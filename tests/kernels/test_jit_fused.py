@@ -18,7 +18,10 @@ from test_jit_conv import PLAIN, algorithm, cases, pads
 from test_jit_kernels import assert_close
 
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import conv, max_pool, moments, norm_backward
+from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
+from tinygrad_cnn.kernels.jit.norm import moments
+from tinygrad_cnn.kernels.jit.pool import max_pool
 from tinygrad_cnn.kernels.lazy import Lazy
 
 seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])

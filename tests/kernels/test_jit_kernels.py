@@ -16,7 +16,11 @@ from compiled import team
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import avg_pool, elementwise, launch, layer_norm, max_pool, norm, sums
+from tinygrad_cnn.kernels.jit.load import launch
+from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
+from tinygrad_cnn.kernels.jit.norm import layer_norm
+from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
+from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
 
 EPS = 1e-3
 

@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
-from tinygrad_cnn.kernels.jit import elf, engine
-from tinygrad_cnn.kernels.jit.build import HEADER, cache_folder
+from tinygrad_cnn.kernels.jit.compile import elf, engine
+from tinygrad_cnn.kernels.jit.compile.build import HEADER, cache_folder
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64",

@@ -17,7 +17,8 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 from compiled import OTHER_WIDTHS, run_at_width
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.jit import launch, matmul
+from tinygrad_cnn.kernels.jit.linear import matmul
+from tinygrad_cnn.kernels.jit.load import launch
 
 sides = st.one_of(st.integers(1, 20), st.integers(30, 70))
 orders = st.sampled_from(["C", "F"])
@@ -29,7 +30,7 @@ seeds = st.integers(0, 99)
 def always(count: int = 1, depth: int = matmul.DEPTH) -> Iterator[None]:
     """Compile-and-run even the smallest product, shared among `count` threads."""
     former = threads._chosen.team, launch.LEAST_SHARE
-    bounds = {"LEAST": 1, "LEAST_ROWS": 1, "NARROWEST": 1, "DEPTH": depth}
+    bounds = {"MIN_JIT_SIZE": 1, "LEAST_ROWS": 1, "NARROWEST": 1, "DEPTH": depth}
     kept = {name: getattr(matmul, name) for name in bounds}
     threads._chosen.team, launch.LEAST_SHARE = count, 1
     for name, value in bounds.items():

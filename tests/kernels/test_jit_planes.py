@@ -20,8 +20,13 @@ from test_jit_conv import PLAIN, pads, pairs
 from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three
 
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import conv, conv_planes, max_pool, norm_backward, norm_planes, planes
-from tinygrad_cnn.kernels.jit.vector import TILE
+from tinygrad_cnn.kernels.jit.compile.vector import TILE
+from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.conv import planar as conv_planes
+from tinygrad_cnn.kernels.jit.load import planes
+from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
+from tinygrad_cnn.kernels.jit.norm import planar as norm_planes
+from tinygrad_cnn.kernels.jit.pool import max_pool
 from tinygrad_cnn.kernels.lazy import Lazy
 
 FEW = st.integers(1, TILE.lanes - 1)

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.jit import pool
-from tinygrad_cnn.kernels.jit.build import kernel
-from tinygrad_cnn.kernels.jit.entry import run
-from tinygrad_cnn.kernels.jit.sums import sum_squares
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.pointwise.sums import sum_squares
+from tinygrad_cnn.kernels.jit.threads import pool
 
 Array = Any
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_cnn.kernels.jit import processor, vector
+from tinygrad_cnn.kernels.jit.compile import processor, vector
 
 TEXT = """processor\t: 0
 vendor_id\t: AuthenticAMD

@@ -18,7 +18,8 @@ from test_jit_arithmetic import orders, pair, parts
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import elementwise, embed, norm_backward
+from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
+from tinygrad_cnn.kernels.jit.pointwise import elementwise, embed
 from tinygrad_cnn.kernels.lazy import Lazy
 
 images = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9))

@@ -16,7 +16,9 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim
 from tinygrad_cnn.kernels import memory
-from tinygrad_cnn.kernels.jit import conv, conv_choice, kept_filters
+from tinygrad_cnn.kernels.jit.conv import choose as conv_choice
+from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.conv import filter_cache as kept_filters
 
 SAME: dict[str, Any] = {
     "stride": (1, 1),

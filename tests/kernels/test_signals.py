@@ -13,7 +13,8 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim
-from tinygrad_cnn.kernels import dispatch, memory, threads
+from tinygrad_cnn.kernels import memory, threads
+from tinygrad_cnn.kernels import table as dispatch
 
 pytestmark = [
     pytest.mark.skipif(

@@ -15,9 +15,10 @@ from clock import stand_still
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.autograd import Function, Op, walk
+from tinygrad_cnn.autograd import Function, Op
+from tinygrad_cnn.autograd import backward as walk
 from tinygrad_cnn.kernels import memory
-from tinygrad_cnn.nn.hooks import CallMixin
+from tinygrad_cnn.nn.module.hooks import CallMixin
 from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.profiler import profile, session
 from tinygrad_cnn.profiler.session import here

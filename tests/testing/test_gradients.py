@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.autograd import Op, gradcheck, gradgradcheck
-from tinygrad_cnn.autograd.numerical import Along, complex_slope, slope
+from tinygrad_cnn.autograd.gradcheck.numerical import Along, complex_slope, slope
 from tinygrad_cnn.testing import (
     GradientError,
     UndecidedError,

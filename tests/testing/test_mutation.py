@@ -6,10 +6,10 @@ import pytest
 
 from tinygrad_cnn.autograd import REGISTRY
 from tinygrad_cnn.testing import Mutation, mutate
-from tinygrad_cnn.testing.equivalents import ELSEWHERE, EQUIVALENT, why_equivalent
-from tinygrad_cnn.testing.mutants import mutants_of
+from tinygrad_cnn.testing.mutation.mutators import mutants_of
+from tinygrad_cnn.testing.oracles.equivalents import ELSEWHERE, EQUIVALENT, why_equivalent
 
-# one of each kind: broadcasting, reduction, product, choice, index, a joint rule, a fused one
+# one of each kind: broadcasting, reduction, product, choice, index, an array_vjp rule, a fused one
 NAMES = ("mul", "sum", "matmul", "where", "gather", "cat", "layer_norm")
 
 
@@ -38,7 +38,7 @@ def test_every_kind_of_mistake_is_made() -> None:
     assert any(m.change.startswith("_spread: ") for m in mutants_of(REGISTRY["mean"]))
     norm = [m.change for m in mutants_of(REGISTRY["batch_norm"])]
     assert any(c.startswith("_batch_norm_reference: ") for c in norm)
-    assert "gradient 1 of the joint rule: its result times 2" in norm
+    assert "gradient 1 of the array_vjp rule: its result times 2" in norm
 
 
 def test_mutants_leave_the_registered_operation_alone() -> None:

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.autograd.numerical import Along, slope
+from tinygrad_cnn.autograd.gradcheck.numerical import Along, slope
 from tinygrad_cnn.testing.architectures import Architecture, architectures
 
 _EXAMPLES = max(settings().max_examples // 2, 1)  # a network takes longer than an operation

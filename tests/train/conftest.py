@@ -9,8 +9,8 @@ from rich.console import Console
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.data import TensorDataset
-from tinygrad_cnn.train.progress import RunProgress
-from tinygrad_cnn.train.splits import Splits
+from tinygrad_cnn.train.loop.progress import RunProgress
+from tinygrad_cnn.train.run.splits import Splits
 
 MODEL = """
 import os, signal

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tinygrad_cnn.train import interrupt
+from tinygrad_cnn.train.loop import interrupt
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs SIGINT"),

@@ -7,7 +7,7 @@ import pytest
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.train import TrainError
-from tinygrad_cnn.train.model_files import build_model, check_output, find_model, plain_name
+from tinygrad_cnn.train.run.model_files import build_model, check_output, find_model, plain_name
 
 NET = "from tinygrad_cnn import nn\n\nclass Net(nn.Module):\n    pass\n"
 TWO = NET + "\nclass Other(Net):\n    pass\n"

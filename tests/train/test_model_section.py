@@ -6,7 +6,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, viz
-from tinygrad_cnn.train.model_section import model_graph, model_summary
+from tinygrad_cnn.train.report.model_section import model_graph, model_summary
 
 
 class Table:

@@ -21,7 +21,7 @@ from tinygrad_cnn.train import (
     WeightAverage,
     fit,
 )
-from tinygrad_cnn.train.callbacks import best_epoch
+from tinygrad_cnn.train.loop.callbacks import best_epoch
 
 
 def make(seed=3):

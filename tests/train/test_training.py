@@ -13,11 +13,11 @@ import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.train import Config, TrainError, evaluate, train_epoch
-from tinygrad_cnn.train.augmentations import make_augmentation
-from tinygrad_cnn.train.build import make_optimizer
-from tinygrad_cnn.train.progress import RunProgress, clock
-from tinygrad_cnn.train.schedules import make_scheduler, parse_schedule
-from tinygrad_cnn.train.splits import load_splits
+from tinygrad_cnn.train.loop.progress import RunProgress, clock
+from tinygrad_cnn.train.loop.schedules import make_scheduler, parse_schedule
+from tinygrad_cnn.train.run.augmentations import make_augmentation
+from tinygrad_cnn.train.run.build import make_optimizer
+from tinygrad_cnn.train.run.splits import load_splits
 
 # ---- the loop ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.warmup import pieces, warm_up
+from tinygrad_cnn.train.loop.warmup import pieces, warm_up
 
 needs_numba = pytest.mark.skipif(
     not tg.kernels.has_numba(), reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
@@ -40,11 +40,11 @@ def test_training_then_compiles_nothing(model):
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "import tinygrad_cnn as tg\n"
-        "from tinygrad_cnn.train.model_files import build_model\n"
+        "from tinygrad_cnn.train.run.model_files import build_model\n"
         f"net = build_model({model!r}, 10)\n"
         "tg.nn.functional.cross_entropy(net(tg.randn(64, 3, 32, 32)), "
         "tg.zeros(64, dtype=tg.int64)).backward()\n"
-        "assert 'tinygrad_cnn.kernels.jit.conv' in sys.modules\n"
+        "assert 'tinygrad_cnn.kernels.jit.conv.conv' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
     assert set(folder.glob("*.o")) == before

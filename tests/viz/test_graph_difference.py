@@ -5,8 +5,8 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.instrument.graph_flops import flops
 from tinygrad_cnn.viz import Recording, summary, trace
-from tinygrad_cnn.viz.graph.flops import flops
 from tinygrad_cnn.viz.graph.render import has_dot
 
 

@@ -10,7 +10,7 @@ import pytest
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
-from tinygrad_cnn.autograd.observe import observer, watching
+from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.viz import Graph, Recording, trace
 

@@ -1,9 +1,10 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
-from tinygrad_cnn.autograd.checking import gradcheck, gradgradcheck
+from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
+from tinygrad_cnn.autograd.gradcheck.check import gradcheck, gradgradcheck
+from tinygrad_cnn.autograd.gradcheck.compare import GradientError, UndecidedError
 from tinygrad_cnn.autograd.hooks import RemovableHandle
-from tinygrad_cnn.autograd.judging import GradientError, UndecidedError
 from tinygrad_cnn.autograd.modes import (
     detect_anomaly,
     enable_grad,
@@ -18,7 +19,6 @@ from tinygrad_cnn.autograd.node import Leaf, Node, Saved
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.registry import REGISTRY, op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.autograd.walk import backward, grad
 
 __all__ = [
     "REGISTRY",

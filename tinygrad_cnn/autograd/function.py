@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Node, SavedValue
-from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.variable import Variable, wrap
-
-__all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
 
 class FunctionCtx:

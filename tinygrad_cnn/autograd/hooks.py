@@ -8,8 +8,6 @@ from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Hooks", "RemovableHandle"]
-
 _next_id = itertools.count().__next__
 
 

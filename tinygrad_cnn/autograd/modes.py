@@ -13,18 +13,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
-from tinygrad_cnn.kernels.quiet import within
-
-__all__ = [
-    "detect_anomaly",
-    "enable_grad",
-    "inference_mode",
-    "is_anomaly_enabled",
-    "is_grad_enabled",
-    "no_grad",
-    "set_detect_anomaly",
-    "set_grad_enabled",
-]
+from tinygrad_cnn.kernels.fp_errors import within
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

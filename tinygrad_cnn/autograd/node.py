@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tinygrad_cnn.autograd.storage import Storage
     from tinygrad_cnn.autograd.variable import Variable
 
-__all__ = ["Leaf", "Node", "Saved", "SavedValue"]
-
 clock = itertools.count(1).__next__
 """Creation time: an operation's node is always newer than the nodes of its inputs."""
 

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
-from tinygrad_cnn.autograd.observe import observer, watching
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
 from tinygrad_cnn.autograd.storage import depend, operand
 from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
-from tinygrad_cnn.kernels.quiet import quietly
-
-__all__ = ["Op", "isolate"]
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
 _SHAPE, _NO_SHAPE = itertools.repeat("shape"), itertools.repeat(())
@@ -52,25 +50,26 @@ class Op:
         forward: Callable[..., Any],
         vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None,
         *,
-        joint: Callable[..., Any] | None = None,
+        array_vjp: Callable[..., Any] | None = None,
         fused: Callable[..., Any] | None = None,
         reference: Callable[..., Any] | None = None,
         broadcasts: bool = False,
         promotes: str = "",
-        quiet: bool = False,
+        ignore_fp_errors: bool = False,
         view: bool = False,
         piecewise: bool | Callable[[dict[str, Any]], bool] = False,
         lazy: tuple[str, ...] = (),
         samples: Callable[..., Any] | None = None,
+        oracle: Callable[..., float] | None = None,
         errors: tuple[Any, ...] = (),
     ) -> None:
         functools.update_wrapper(self, forward)
         self.name: str = forward.__name__
         self.forward, self.reference = forward, reference
         self.broadcasts, self.promotes, self.view = broadcasts, promotes, view
-        self.quiet = quiet
+        self.ignore_fp_errors = ignore_fp_errors
         self.piecewise = piecewise  # linear in pieces: second derivatives are zeros
-        self.samples, self.errors = samples, errors
+        self.samples, self.errors, self.oracle = samples, errors, oracle
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
         self.variadic = any(p.kind is _ARRAYS for p in signature)
@@ -83,20 +82,20 @@ class Op:
         assert not {*self.args, *self.defaults}.intersection(("g", *_AMBIENT)), self.name
         assert (fused is None) == (reference is None), f"{self.name}: fused needs a reference"
         assert (fused is None) != (vjp is None), f"{self.name}: either vjp or fused"
-        assert joint is None or isinstance(vjp, tuple), f"{self.name}: joint goes with vjp"
+        assert array_vjp is None or isinstance(vjp, tuple), f"{self.name}: array_vjp goes with vjp"
 
         # What runs on raw arrays while gradients are not recorded: one rule for all inputs.
         self.fused = Rule(fused) if fused is not None else None
-        self.joint = Rule(joint) if joint is not None else self.fused
+        self.array_vjp = Rule(array_vjp) if array_vjp is not None else self.fused
         rules = vjp if isinstance(vjp, tuple) else (vjp,) * (vjp is not None)
         self.rules = tuple(Rule(r) if r is not None else None for r in rules)
         if self.fused is None:
             assert len(self.rules) == len(self.args), f"{self.name}: one rule for every argument"
         wanted = {n for r in (*self.rules, self.fused) if r is not None for n in r.names}
-        if self.joint is not None:
-            assert wanted.issuperset({*self.joint.names} - {*_AMBIENT}), self.name
+        if self.array_vjp is not None:
+            assert wanted.issuperset({*self.array_vjp.names} - {*_AMBIENT}), self.name
         # Every kept value with the inputs whose rules name it: if none of these inputs wants a
-        # gradient, it is not kept. A joint rule, and a reference, which is run on the inputs,
+        # gradient, it is not kept. An array_vjp rule, and a reference, which is run on the inputs,
         # serve all of them.
         together = self.variadic or fused is not None
         self.output_users = () if together else self._users("y")
@@ -107,14 +106,14 @@ class Op:
             if n in wanted or reference is not None
         )
         self.residual_names = wanted - {*self.args, *_AMBIENT}
-        # The arguments, and what the joint rule asks for, that may come as `Lazy`.
+        # The arguments, and what the array_vjp rule asks for, that may come as `Lazy`.
         self.lazy = frozenset(lazy)
         self.lazy_args = tuple(i for i, n in enumerate(self.args) if n in lazy)
-        # What the joint rule asks for: the name, whether it may come as `Lazy`, and, if it is not
+        # What `array_vjp` asks for: the name, whether it may come as `Lazy`, and, if it is not
         # needed for every gradient, for those of which inputs.
-        self.joint_values = tuple(
+        self.array_vjp_values = tuple(
             (n, n in lazy, self._users(n) if not together and n in ("y", *self.args) else ())
-            for n in (self.joint.names if self.joint is not None else ())
+            for n in (self.array_vjp.names if self.array_vjp is not None else ())
         )
 
     def __repr__(self) -> str:
@@ -154,8 +153,8 @@ class Op:
             arrays = [a._array if isinstance(a, Variable) else a for a in args]
             parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
-            if self.quiet:  # as in PyTorch, 1/0 is inf, not a warning
-                result = quietly(self.forward, arrays, params)
+            if self.ignore_fp_errors:  # as in PyTorch, 1/0 is inf, not a warning
+                result = ignoring_fp_errors(self.forward, arrays, params)
             else:
                 result = self.forward(*arrays, **params)
         except ValueError as error:
@@ -243,12 +242,12 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
     ) -> tuple[Any, ...]:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
-        if self.joint is not None and not recording:
-            return self._jointly(node, g, wanted)
+        if self.array_vjp is not None and not recording:
+            return self._on_arrays(node, g, wanted)
         if self.fused is not None:
             return self._depending(node, self._through_reference(node, g, wanted))
         have = {}
-        if self.variadic:  # one joint rule for all of them
+        if self.variadic:  # one array_vjp rule for all of them
             rule = self.rules[0]
             assert rule is not None
             values = [self._fetch(n, node, wanted) for n in rule.names]
@@ -271,14 +270,14 @@ class Op:
             return gradients
         return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in gradients])
 
-    def _jointly(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    def _on_arrays(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
         """The gradients by the rule on raw arrays."""
-        assert self.joint is not None
+        assert self.array_vjp is not None
         saved = node.saved
         assert saved is not None
         values: list[Any] = [operand(g._value, g.storage) if "g" in self.lazy else g._array]
         operands: list[Any] = [g]
-        for name, lazy, users in self.joint_values:
+        for name, lazy, users in self.array_vjp_values:
             if users and not _any_wanted(users, wanted):
                 values.append(None)
                 continue
@@ -297,7 +296,7 @@ class Op:
                     value = value._array
             values.append(value)
         out = []
-        for found in self.joint.function(*values):
+        for found in self.array_vjp.function(*values):
             if type(found) is Lazy and found.expr[0] != "load":
                 depend(found, f"{self.name}'s gradient", operands)
             out.append(None if found is None else wrap(found))
@@ -334,7 +333,9 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...]
     ) -> tuple[Any, ...]:
         """The gradients by differentiating the reference, which can be differentiated again."""
-        from tinygrad_cnn.autograd.walk import grad  # the walk calls pullbacks, and here one walks
+        from tinygrad_cnn.autograd.backward import (
+            grad,  # the walk calls pullbacks, and here one walks
+        )
 
         assert self.reference is not None
         inputs = [self._fetch(n, node, wanted) for n in self.args[: len(node.parents)]]

@@ -13,8 +13,6 @@ import numpy as np
 from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 
-__all__ = ["flat_in_inputs"]
-
 
 class _Flat:
     """The derivative of a gradient in itself, which is 1, and in the inputs, which is 0."""

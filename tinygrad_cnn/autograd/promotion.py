@@ -13,13 +13,6 @@ import numpy as np
 
 from tinygrad_cnn.errors import DtypeError
 
-__all__ = [
-    "category",
-    "common_dtype",
-    "get_default_dtype",
-    "set_default_dtype",
-]
-
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(np.bool_)

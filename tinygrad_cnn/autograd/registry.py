@@ -24,8 +24,6 @@ from typing import Any
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.errors import ArgumentError
 
-__all__ = ["REGISTRY", "op"]
-
 REGISTRY: dict[str, Op] = {}
 """Every operation by name: the source of the op table, of the property tests, of the benchmarks."""
 
@@ -40,7 +38,7 @@ def op(
     vjp
         The derivative rule, or a tuple of one for every array argument (None where there is
         none). For a variadic operation one rule that returns all gradients.
-    joint
+    array_vjp
         A rule on raw arrays beside those of ``vjp``, used in their place while no gradients are
         being recorded. It returns a tuple of all gradients that it ``needs`` (None for others) and
         gets None for values that only the others depend on.
@@ -54,7 +52,7 @@ def op(
     promotes
         ``"common"``: inputs are brought to one dtype by PyTorch's rules; ``"float"``: to a
         floating one.
-    quiet
+    ignore_fp_errors
         NumPy's floating-point warnings are off in the forward pass.
     view
         The result shares memory with the first argument whenever NumPy can do so.
@@ -67,6 +65,9 @@ def op(
         uncomputed, as `kernels.lazy` describes; the result may be such a value then.
     samples
         ``samples(draw)`` returns a `Sample` of valid arguments; see `autograd.samples`.
+    oracle
+        The result for one element, computed in another way, of Python numbers and the parameters;
+        what is not elementwise has its oracle in `tinygrad_cnn.testing.oracles`.
     errors
         `ErrorSample` records: arguments that must be refused, and how.
 

@@ -13,8 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Draw", "ErrorSample", "Sample", "binary", "unary"]
-
 
 class Draw(Protocol):
     """A source of choices. Arrays are float64 and well spread, so that no two values are close."""

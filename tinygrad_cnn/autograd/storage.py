@@ -13,8 +13,6 @@ from typing import Any
 
 from tinygrad_cnn.kernels.lazy import Lazy
 
-__all__ = ["Storage", "depend", "operand"]
-
 _MANY = 8  # references from which on those that are gone are looked for
 
 
@@ -45,7 +43,7 @@ class Storage:
     dependents: list[weakref.ref[Lazy]] | None = None
     sharers: list[weakref.ref[Any]] | None = None
 
-    def apart(self) -> Storage:
+    def with_own_version(self) -> Storage:
         """A storage of the same memory whose versions are counted apart."""
         new = Storage()
         new.memory = self if self.memory is None else self.memory

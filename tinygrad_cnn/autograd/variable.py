@@ -18,8 +18,6 @@ from tinygrad_cnn.kernels.lazy import Lazy
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
 
-__all__ = ["Variable", "View", "channels_last", "in_order", "memory_of", "wrap"]
-
 
 class View:
     """How a tensor looks into another one's memory: the operations that lead from base to view.
@@ -144,7 +142,7 @@ class Variable:
 
     def _set_data(self, new: Variable) -> None:
         """Have the values of ``new`` from now on, in its memory; what rules keep follows."""
-        before, storage = self.storage, new.storage.apart()
+        before, storage = self.storage, new.storage.with_own_version()
         storage.version, storage.writer = before.version, before.writer
         self._value, self.storage = new._array, storage
         storage.shared_by(new, self)

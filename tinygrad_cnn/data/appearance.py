@@ -13,8 +13,6 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, channels_last, check_images
 
-__all__ = ["ColorJitter", "Cutout", "Mixup"]
-
 _GREY: Final = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue (ITU-R BT.601)
 
 

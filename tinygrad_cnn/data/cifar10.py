@@ -14,8 +14,6 @@ from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
 
-__all__ = ["CIFAR10", "download_cifar10"]
-
 _RECORD: Final = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue planes
 
 Labelled: TypeAlias = tuple[Bytes, NDArray[np.int64]]

@@ -11,8 +11,6 @@ import numpy as np
 from tinygrad_cnn.functions import as_tensor, stack
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["collate_arrays", "default_collate", "rebuild", "to_tensors"]
-
 
 def rebuild(like: Any, items: Any) -> Any:
     """Return ``items`` in a container of the same type as ``like``.

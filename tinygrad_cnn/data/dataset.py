@@ -18,16 +18,6 @@ from tinygrad_cnn.tensor import Tensor
 if TYPE_CHECKING:
     from tinygrad_cnn.data.transforms import Transform
 
-__all__ = [
-    "ConcatDataset",
-    "Dataset",
-    "Subset",
-    "TensorDataset",
-    "batch_transform",
-    "fetch",
-    "random_split",
-]
-
 T_co = TypeVar("T_co", covariant=True)
 
 

@@ -18,8 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.error import HTTPError
 
-__all__ = ["download", "sha256_of", "unpack"]
-
 Report = Callable[[int, int | None], None]
 _CHUNK: Final = 1 << 18
 _TIMEOUT: Final = 30.0  # seconds without a byte

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.transforms import Normalize, ToFloat, Transform
 
-__all__ = ["ImageDataset"]
-
 Bytes = NDArray[np.uint8]
 
 

@@ -13,8 +13,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Random", "SampleRandom", "Words", "keys", "words"]
-
 Words = NDArray[np.uint64]
 Size: TypeAlias = int | tuple[int, ...] | None
 

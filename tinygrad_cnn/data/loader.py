@@ -18,8 +18,6 @@ from tinygrad_cnn.data.transforms import Images, Transform, channels_last
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["DataLoader"]
-
 # Which random streams of an epoch: its order, the samples' transforms and what finishes them.
 _ORDER, _SAMPLE, _FINISH = 0, 1, 2
 

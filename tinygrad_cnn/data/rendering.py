@@ -14,19 +14,6 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.keyed import Words, words
 
-__all__ = [
-    "blend",
-    "capsule",
-    "circle",
-    "coverage",
-    "crescent",
-    "heart",
-    "leaf",
-    "noise_bytes",
-    "polygon",
-    "uniforms",
-]
-
 Floats = NDArray[np.float32]
 
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, check_images
 
-__all__ = ["RandomRotation"]
-
 # Bytes are interpolated in integers, three channels at once: each has 21 bits of a 64-bit word, 8
 # for the value and 13 for the weights of the four neighbours.
 _WEIGHT: Final = 13

@@ -17,8 +17,6 @@ from tinygrad_cnn.data.keyed import Words, keys
 from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
 
-__all__ = ["Shapes", "render_shapes"]
-
 Corners = list[tuple[float, float]]
 Figure = Callable[[Floats, Floats], Floats]  # signed distance of points, where the radius is 1
 

@@ -21,20 +21,6 @@ from numpy.typing import NDArray
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 
-__all__ = [
-    "Compose",
-    "Images",
-    "Normalize",
-    "RandomCrop",
-    "RandomHorizontalFlip",
-    "RandomShift",
-    "ToFloat",
-    "Transform",
-    "apply",
-    "channels_last",
-    "check_images",
-]
-
 Images: TypeAlias = NDArray[Any]
 Transform: TypeAlias = Callable[..., Any]
 """``(images, rng) -> images``, or, with the attribute ``changes_labels = True``,

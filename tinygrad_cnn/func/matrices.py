@@ -15,8 +15,6 @@ from tinygrad_cnn.func.transforms import ArgNums, Traced, grad, jvp, select, vjp
 from tinygrad_cnn.func.tree import flatten
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["hessian", "hvp", "jacobian"]
-
 
 def jacobian(
     func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False

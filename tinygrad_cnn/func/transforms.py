@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd import walk
+from tinygrad_cnn.autograd.backward import grad as backward_grad
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.autograd.op import isolate
@@ -20,8 +20,6 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.func.tree import flatten, tensors, transform
 from tinygrad_cnn.tensor import Tensor
-
-__all__ = ["ArgNums", "Traced", "grad", "jvp", "select", "value_and_grad", "vjp"]
 
 ArgNums = int | tuple[int, ...]
 
@@ -75,7 +73,7 @@ class Traced:
         ]
         if not pairs:
             return [wrap(np.zeros_like(t._array)) for t in self.inputs]
-        found = walk.grad(
+        found = backward_grad(
             [y for y, _ in pairs],
             self.inputs,
             [u for _, u in pairs],
@@ -275,7 +273,7 @@ def jvp(
         gradients = traced.pull_back(us, True)
         pairs = [(g, v) for g, v in zip(gradients, vs, strict=True) if g.current_node() is not None]
         if pairs:
-            found = walk.grad(
+            found = backward_grad(
                 [g for g, _ in pairs],
                 us,
                 [v for _, v in pairs],

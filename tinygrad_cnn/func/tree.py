@@ -8,8 +8,6 @@ from typing import Any
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["flatten", "tensors", "transform"]
-
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     """The leaves of ``tree``, and the function that puts as many values in their places."""

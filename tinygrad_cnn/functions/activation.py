@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.shaping import reshape
 from tinygrad_cnn.kernels.lazy import Lazy
@@ -21,22 +22,10 @@ from tinygrad_cnn.ops import reduce as reductions
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "elu",
-    "gelu",
-    "leaky_relu",
-    "log_softmax",
-    "relu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-]
+sigmoid = unary(ops.sigmoid, inplace=True, nn=True)
 
 
-sigmoid = unary(ops.sigmoid)
-
-
+@export(inplace=True, nn=True)
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the derivative at 0 is 0. ``inplace`` writes the result into ``input``.
 
@@ -69,6 +58,7 @@ def _relu_in_place(x: Tensor) -> Tensor:
     return x
 
 
+@export(method=False, nn=True)
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input`` if positive, else ``negative_slope * input`` (Maas et al., 2013)."""
     x = floating("leaky_relu", to_tensor(input))
@@ -76,6 +66,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return assign(x, y, "leaky_relu_") if inplace else y
 
 
+@export(method=False, nn=True)
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` if positive, else ``alpha * (exp(input) - 1)`` (Clevert et al., 2015)."""
     x = floating("elu", to_tensor(input))
@@ -83,11 +74,13 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return assign(x, y, "elu_") if inplace else y
 
 
+@export(method=False, nn=True)
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """``x * Φ(x)``, Φ the normal distribution's; ``approximate`` is ``"none"`` or ``"tanh"``."""
     return ops.gelu(floating("gelu", to_tensor(input)), approximate=approximate)
 
 
+@export(method=False, nn=True)
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``, also called swish."""
     x = floating("silu", to_tensor(input))
@@ -95,11 +88,13 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return assign(x, y, "silu_") if inplace else y
 
 
+@export(method=False, nn=True)
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``; linear where ``beta * input > threshold``."""
     return ops.softplus(floating("softplus", to_tensor(input)), beta=beta, threshold=threshold)
 
 
+@export(nn=True)
 @numpy_names
 def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``.
@@ -115,6 +110,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     return reductions.softmax(x, dim=d)
 
 
+@export(nn=True)
 @numpy_names
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""

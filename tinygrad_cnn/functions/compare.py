@@ -13,33 +13,11 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import operand, to_tensor
-from tinygrad_cnn.kernels.quiet import quietly
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "allclose",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "eq",
-    "equal",
-    "ge",
-    "gt",
-    "isclose",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "le",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "lt",
-    "ne",
-]
 
 
 def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
@@ -56,78 +34,92 @@ def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Te
         if kind not in kinds:
             raise DtypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
     try:
-        return wrap(quietly(ufunc, (a, b), {}))
+        return wrap(ignoring_fp_errors(ufunc, (a, b), {}))
     except ValueError:
         raise ShapeError(
             f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
         ) from None
 
 
+@export(numpy=np.equal)
 def eq(input: Any, other: Any) -> Tensor:
     """Elementwise ``input == other``."""
     return _apply("eq", np.equal, input, other)
 
 
+@export(numpy=np.not_equal)
 def ne(input: Any, other: Any) -> Tensor:
     """Elementwise ``input != other``."""
     return _apply("ne", np.not_equal, input, other)
 
 
+@export(numpy=np.less)
 def lt(input: Any, other: Any) -> Tensor:
     """Elementwise ``input < other``."""
     return _apply("lt", np.less, input, other)
 
 
+@export(numpy=np.less_equal)
 def le(input: Any, other: Any) -> Tensor:
     """Elementwise ``input <= other``."""
     return _apply("le", np.less_equal, input, other)
 
 
+@export(numpy=np.greater)
 def gt(input: Any, other: Any) -> Tensor:
     """Elementwise ``input > other``."""
     return _apply("gt", np.greater, input, other)
 
 
+@export(numpy=np.greater_equal)
 def ge(input: Any, other: Any) -> Tensor:
     """Elementwise ``input >= other``."""
     return _apply("ge", np.greater_equal, input, other)
 
 
+@export(numpy=np.logical_and)
 def logical_and(input: Any, other: Any) -> Tensor:
     """Whether both are true (not 0)."""
     return _apply("logical_and", np.logical_and, input, other)
 
 
+@export(numpy=np.logical_or)
 def logical_or(input: Any, other: Any) -> Tensor:
     """Whether either is true (not 0)."""
     return _apply("logical_or", np.logical_or, input, other)
 
 
+@export(numpy=np.logical_xor)
 def logical_xor(input: Any, other: Any) -> Tensor:
     """Whether exactly one is true (not 0)."""
     return _apply("logical_xor", np.logical_xor, input, other)
 
 
+@export(numpy=np.logical_not)
 def logical_not(input: Any) -> Tensor:
     """Whether it is false (0)."""
     return wrap(np.logical_not(to_tensor(input)._array))
 
 
+@export(numpy=np.bitwise_and)
 def bitwise_and(input: Any, other: Any) -> Tensor:
     """Bit by bit and, of bools or integers."""
     return _apply("bitwise_and", np.bitwise_and, input, other, "biu")
 
 
+@export(numpy=np.bitwise_or)
 def bitwise_or(input: Any, other: Any) -> Tensor:
     """Bit by bit or, of bools or integers."""
     return _apply("bitwise_or", np.bitwise_or, input, other, "biu")
 
 
+@export(numpy=np.bitwise_xor)
 def bitwise_xor(input: Any, other: Any) -> Tensor:
     """Bit by bit exclusive or, of bools or integers."""
     return _apply("bitwise_xor", np.bitwise_xor, input, other, "biu")
 
 
+@export(numpy=np.invert)
 def bitwise_not(input: Any) -> Tensor:
     """Every bit inverted, of bools or integers."""
     array = to_tensor(input)._array
@@ -138,21 +130,25 @@ def bitwise_not(input: Any) -> Tensor:
     return wrap(np.invert(array))
 
 
+@export(numpy=np.isnan)
 def isnan(input: Any) -> Tensor:
     """Whether it is NaN."""
     return wrap(np.isnan(to_tensor(input)._array))
 
 
+@export(numpy=np.isinf)
 def isinf(input: Any) -> Tensor:
     """Whether it is inf or -inf."""
     return wrap(np.isinf(to_tensor(input)._array))
 
 
+@export(numpy=np.isfinite)
 def isfinite(input: Any) -> Tensor:
     """Whether it is neither infinite nor NaN."""
     return wrap(np.isfinite(to_tensor(input)._array))
 
 
+@export()
 def isclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
@@ -168,6 +164,7 @@ def isclose(
         raise ShapeError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
 
 
+@export()
 def allclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
@@ -175,6 +172,7 @@ def allclose(
     return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
+@export()
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and the same values."""
     return bool(np.array_equal(to_tensor(input)._array, to_tensor(other)._array))

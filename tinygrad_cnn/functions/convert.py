@@ -15,30 +15,11 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
-from tinygrad_cnn.kernels.quiet import quietly
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "array_of",
-    "as_native",
-    "axes",
-    "axis",
-    "dtype_of",
-    "floating",
-    "is_dtype",
-    "numpy_names",
-    "one_dtype",
-    "only_cpu",
-    "operand",
-    "pair",
-    "several",
-    "shared",
-    "size_of",
-    "to_tensor",
-    "unary",
-]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NUMBERS = (bool, int, float)
@@ -76,7 +57,7 @@ def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
             f"real floats"
         )
     wanted = dtype_of(source.dtype if dtype is None else dtype)
-    return quietly(np.array, (source,), {"dtype": wanted, "order": "K"})
+    return ignoring_fp_errors(np.array, (source,), {"dtype": wanted, "order": "K"})
 
 
 def is_dtype(value: Any) -> bool:
@@ -196,15 +177,18 @@ def operand(x: Any) -> Any:
     return array_of(x)
 
 
-def unary(op: Any) -> Callable[[Any], Tensor]:
-    """The public function of one tensor that an operation is: named ``input``, as PyTorch's."""
+def unary(op: Any, *aliases: str, **places: Any) -> Callable[[Any], Tensor]:
+    """The public function of one tensor that an operation is: named ``input``, as PyTorch's.
+
+    ``aliases`` and ``places`` are those of `export`.
+    """
 
     def call(input: Any) -> Tensor:
         return op(to_tensor(input))
 
     functools.update_wrapper(call, op)
     del call.__wrapped__  # type: ignore[attr-defined]  # whose signature would be shown instead
-    return call
+    return export(*aliases, **places)(call)
 
 
 def floating(name: str, x: Tensor) -> Tensor:

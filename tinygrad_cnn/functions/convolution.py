@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.borders import pad
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.padding import pad
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
 from tinygrad_cnn.ops import conv as ops
 from tinygrad_cnn.ops import pool as pooling
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "adaptive_avg_pool2d",
-    "avg_pool2d",
-    "conv1d",
-    "conv2d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "max_pool2d",
-]
 
 Border = tuple[tuple[int, int], tuple[int, int]]
 
@@ -78,6 +69,7 @@ def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tup
     return weight, bias
 
 
+@export(method=False, nn=True)
 def conv2d(
     input: Any,
     weight: Any,
@@ -134,6 +126,7 @@ def conv2d(
     return own(squeeze(out, 0)) if single else out
 
 
+@export(method=False, nn=True)
 def conv1d(
     input: Any,
     weight: Any,
@@ -168,6 +161,7 @@ def _border_1d(padding: Any, k: int, stride: int, dilation: int) -> Border:
     return _border("conv1d", padding, (1, k), (1, 1), (1, dilation))
 
 
+@export(method=False, nn=True)
 def conv_transpose2d(
     input: Any,
     weight: Any,
@@ -229,6 +223,7 @@ def conv_transpose2d(
     return own(squeeze(out, 0)) if single else out
 
 
+@export(method=False, nn=True)
 def conv_transpose1d(
     input: Any,
     weight: Any,
@@ -260,6 +255,7 @@ def conv_transpose1d(
 # ---- pooling -------------------------------------------------------------------------------
 
 
+@export(method=False, nn=True)
 def max_pool2d(
     input: Any,
     kernel_size: Any,
@@ -304,6 +300,7 @@ def _averages(name: str, x: Tensor) -> None:
         raise DtypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
 
 
+@export(method=False, nn=True)
 def avg_pool2d(
     input: Any,
     kernel_size: Any,
@@ -331,6 +328,7 @@ def avg_pool2d(
     return own(squeeze(out, 0)) if single else out
 
 
+@export(method=False, nn=True)
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """Means over a grid of ``output_size`` near-equal windows; None keeps a side."""
     x, single = _images("adaptive_avg_pool2d", input)

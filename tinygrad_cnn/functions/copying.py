@@ -17,8 +17,6 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, memory_of
 
-__all__ = ["Layout", "Memory", "attributes", "layout_of", "leaf", "rebuild", "view_on"]
-
 Layout = tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...], int]
 """Dtype, shape, strides and offset (both in bytes) of an array in its memory."""
 

@@ -23,33 +23,11 @@ from tinygrad_cnn.functions.convert import (
     size_of,
     to_tensor,
 )
-from tinygrad_cnn.kernels.quiet import quiet
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "arange",
-    "as_tensor",
-    "empty",
-    "empty_like",
-    "eye",
-    "from_dlpack",
-    "from_numpy",
-    "full",
-    "full_like",
-    "is_floating_point",
-    "is_tensor",
-    "linspace",
-    "logspace",
-    "make",
-    "numel",
-    "ones",
-    "ones_like",
-    "tensor",
-    "zeros",
-    "zeros_like",
-]
 
 
 def make(name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: Any = None) -> Tensor:
@@ -60,21 +38,25 @@ def make(name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: An
     return out
 
 
+@export(method=False)
 def is_tensor(obj: Any) -> bool:
     """Whether ``obj`` is a tensor."""
     return isinstance(obj, Variable)
 
 
+@export(method=False)
 def is_floating_point(input: Any) -> bool:
     """Whether the dtype of ``input`` is floating."""
     return bool(to_tensor(input)._value.dtype.kind == "f")
 
 
+@export(method=False)
 def numel(input: Any) -> int:
     """How many elements ``input`` has."""
     return to_tensor(input)._value.size
 
 
+@export(method=False)
 def tensor(
     data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
@@ -101,6 +83,7 @@ def tensor(
     return make("tensor", array_of(data, dtype), requires_grad, device)
 
 
+@export(method=False)
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     only_cpu("as_tensor", device)
@@ -111,6 +94,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype)
 
 
+@export(method=False)
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor in the memory of another library's array, handed over by DLPack.
 
@@ -129,6 +113,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return from_numpy(np.from_dlpack(ext_tensor))
 
 
+@export(method=False)
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     """A tensor that shares its memory with ``ndarray``.
 
@@ -162,6 +147,7 @@ def _of_size(
     return make(name, fill(size, dtype_of(dtype, name)), requires_grad, device)
 
 
+@export(method=False)
 def zeros(
     *sizes: Any,
     size: Any = None,
@@ -173,6 +159,7 @@ def zeros(
     return _of_size("zeros", np.zeros, size_of("zeros", sizes, size), dtype, requires_grad, device)
 
 
+@export(method=False)
 def ones(
     *sizes: Any,
     size: Any = None,
@@ -184,6 +171,7 @@ def ones(
     return _of_size("ones", np.ones, size_of("ones", sizes, size), dtype, requires_grad, device)
 
 
+@export(method=False)
 def empty(
     *sizes: Any,
     size: Any = None,
@@ -195,6 +183,7 @@ def empty(
     return _of_size("empty", np.empty, size_of("empty", sizes, size), dtype, requires_grad, device)
 
 
+@export(method=False)
 def full(
     size: Any,
     fill_value: Any,
@@ -223,6 +212,7 @@ def _like(
     return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
 
 
+@export(method=False)
 def zeros_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
@@ -230,6 +220,7 @@ def zeros_like(
     return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
 
 
+@export(method=False)
 def ones_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
@@ -237,6 +228,7 @@ def ones_like(
     return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
 
 
+@export(method=False)
 def empty_like(
     input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
@@ -244,6 +236,7 @@ def empty_like(
     return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
 
 
+@export(method=False)
 def full_like(
     input: Any,
     fill_value: Any,
@@ -259,6 +252,7 @@ def full_like(
     return make("full_like", full, requires_grad, device)
 
 
+@export(method=False)
 def arange(
     start: float = 0,
     end: float | None = None,
@@ -288,7 +282,7 @@ def arange(
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
-@quiet
+@ignore_fp_errors
 def _evenly(
     name: str, start: Any, end: Any, steps: int, dtype: Any, function: Callable[[Any], Any]
 ) -> np.ndarray[Any, Any]:
@@ -311,6 +305,7 @@ def _evenly(
     return np.asarray(function(places)).astype(dtype)
 
 
+@export(method=False)
 def linspace(
     start: float,
     end: float,
@@ -329,6 +324,7 @@ def linspace(
     )
 
 
+@export(method=False)
 def logspace(
     start: float,
     end: float,
@@ -345,6 +341,7 @@ def logspace(
     return make("logspace", values, requires_grad, device)
 
 
+@export(method=False)
 def eye(
     n: int,
     m: int | None = None,

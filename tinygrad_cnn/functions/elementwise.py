@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
@@ -21,88 +22,32 @@ from tinygrad_cnn.ops import trigonometry as trig
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "abs",
-    "acos",
-    "add",
-    "addcdiv",
-    "addcmul",
-    "asin",
-    "atan",
-    "atan2",
-    "ceil",
-    "clamp",
-    "clamp_max",
-    "clamp_min",
-    "clone",
-    "cos",
-    "cosh",
-    "div",
-    "erf",
-    "exp",
-    "exp2",
-    "expm1",
-    "floor",
-    "floor_divide",
-    "fmod",
-    "frac",
-    "lerp",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "masked_fill",
-    "maximum",
-    "minimum",
-    "mul",
-    "nan_to_num",
-    "neg",
-    "pow",
-    "reciprocal",
-    "remainder",
-    "round",
-    "rsqrt",
-    "rsub",
-    "sign",
-    "sin",
-    "sinh",
-    "sqrt",
-    "square",
-    "sub",
-    "tan",
-    "tanh",
-    "to",
-    "trunc",
-    "where",
-]
-
-
-abs = unary(choice.abs)
-acos = unary(trig.acos)
-asin = unary(trig.asin)
-atan = unary(trig.atan)
-clone = unary(ops.clone)
-cos = unary(trig.cos)
-cosh = unary(trig.cosh)
+abs = unary(choice.abs, "absolute", inplace=True, numpy=(np.absolute, np.fabs))
+acos = unary(trig.acos, "arccos", numpy=np.arccos)
+asin = unary(trig.asin, "arcsin", numpy=np.arcsin)
+atan = unary(trig.atan, "arctan", numpy=np.arctan)
+clone = unary(ops.clone, numpy=(np.positive, np.copy))
+cos = unary(trig.cos, inplace=True, numpy=np.cos)
+cosh = unary(trig.cosh, numpy=np.cosh)
 erf = unary(ops.erf)
-exp = unary(ops.exp)
-exp2 = unary(ops.exp2)
-expm1 = unary(ops.expm1)
-log = unary(ops.log)
-log1p = unary(ops.log1p)
-log2 = unary(ops.log2)
-log10 = unary(ops.log10)
-neg = unary(ops.neg)
-reciprocal = unary(ops.reciprocal)
-rsqrt = unary(ops.rsqrt)
-sign = unary(choice.sign)
-sin = unary(trig.sin)
-sinh = unary(trig.sinh)
-sqrt = unary(ops.sqrt)
-square = unary(ops.square)
-tan = unary(trig.tan)
-tanh = unary(trig.tanh)
+exp = unary(ops.exp, inplace=True, numpy=np.exp)
+exp2 = unary(ops.exp2, numpy=np.exp2)
+expm1 = unary(ops.expm1, numpy=np.expm1)
+log = unary(ops.log, inplace=True, numpy=np.log)
+log1p = unary(ops.log1p, numpy=np.log1p)
+log2 = unary(ops.log2, numpy=np.log2)
+log10 = unary(ops.log10, numpy=np.log10)
+neg = unary(ops.neg, "negative", inplace=True, numpy=np.negative)
+reciprocal = unary(ops.reciprocal, inplace=True, numpy=np.reciprocal)
+rsqrt = unary(ops.rsqrt, inplace=True)
+sign = unary(choice.sign, inplace=True, numpy=np.sign)
+sin = unary(trig.sin, inplace=True, numpy=np.sin)
+sinc = unary(trig.sinc, inplace=True, numpy=np.sinc)
+sinh = unary(trig.sinh, numpy=np.sinh)
+sqrt = unary(ops.sqrt, inplace=True, numpy=np.sqrt)
+square = unary(ops.square, inplace=True, numpy=np.square)
+tan = unary(trig.tan, numpy=np.tan)
+tanh = unary(trig.tanh, inplace=True, nn=True, numpy=np.tanh)
 
 
 def _two(x: Any, other: Any) -> tuple[Any, Any]:
@@ -131,6 +76,7 @@ def _bool_kind(v: Any) -> bool:
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 
+@export(numpy=np.add)
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``input + alpha * other``, broadcasting.
 
@@ -142,6 +88,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return ops.add(a, _times("add", a, b, alpha))
 
 
+@export("subtract", numpy=np.subtract)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
@@ -150,16 +97,19 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return ops.sub(a, _times("sub", a, b, alpha))
 
 
+@export(method=False)
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
+@export("multiply", numpy=np.multiply)
 def mul(input: Any, other: Any) -> Tensor:
     """``input * other``, broadcasting."""
     return ops.mul(*_two(input, other))
 
 
+@export("divide", "true_divide", numpy=np.divide)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, broadcasting; integers give floats unless rounded.
 
@@ -182,6 +132,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return wrap((down + (inexact & (down < 0))).astype(dtype))
 
 
+@export(inplace=True, numpy=np.floor_divide)
 def floor_divide(input: Any, other: Any) -> Tensor:
     """``floor(input / other)`` in the operands' common dtype; its derivative is 0."""
     a, b = _two(input, other)
@@ -190,16 +141,19 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return ops.floor_divide(a, b)
 
 
+@export(inplace=True, numpy=np.remainder)
 def remainder(input: Any, other: Any) -> Tensor:
     """``input - other * floor(input / other)``, with the sign of ``other``."""
     return ops.remainder(*_two(input, other))
 
 
+@export(numpy=np.fmod)
 def fmod(input: Any, other: Any) -> Tensor:
     """``input - other * trunc(input / other)``, with the sign of ``input``."""
     return ops.fmod(*_two(input, other))
 
 
+@export(inplace=True, numpy=np.power)
 def pow(input: Any, exponent: Any) -> Tensor:
     """``input ** exponent``, broadcasting.
 
@@ -220,21 +174,25 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return ops.pow(*_two(input, exponent))
 
 
+@export(numpy=np.arctan2)
 def atan2(input: Any, other: Any) -> Tensor:
     """Angle in radians of the points (``other``, ``input``)."""
     return trig.atan2(*_two(input, other))
 
 
+@export(numpy=np.maximum)
 def maximum(input: Any, other: Any) -> Tensor:
     """Elementwise larger value; equal values share the gradient."""
     return choice.maximum(*_two(input, other))
 
 
+@export(numpy=np.minimum)
 def minimum(input: Any, other: Any) -> Tensor:
     """Elementwise smaller value; equal values share the gradient."""
     return choice.minimum(*_two(input, other))
 
 
+@export(method=False, numpy=np.where)
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``, broadcasting.
 
@@ -255,6 +213,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     return choice.where(condition, to(a, dtype), to(b, dtype))
 
 
+@export(inplace=True)
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """``input`` with ``value`` (a number) where ``mask`` (bool, broadcast) holds."""
     x = to_tensor(input)
@@ -266,6 +225,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     return choice.where(mask, to(value, x._value.dtype), x)
 
 
+@export("clip", inplace=True)
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
     x = to_tensor(input)
@@ -295,61 +255,73 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
         raise ShapeError(f"clamp: shapes {shapes} do not broadcast") from None
 
 
+@export(inplace=True)
 def clamp_min(input: Any, min: Any) -> Tensor:
     """``input`` limited from below."""
     return clamp(input, min=min)
 
 
+@export(inplace=True)
 def clamp_max(input: Any, max: Any) -> Tensor:
     """``input`` limited from above."""
     return clamp(input, max=max)
 
 
+@export(inplace=True, numpy=np.floor)
 def floor(input: Any) -> Tensor:
     """Largest integer not above ``input``; its derivative is 0."""
     return choice.step(to_tensor(input), kind="floor")
 
 
+@export(inplace=True, numpy=np.ceil)
 def ceil(input: Any) -> Tensor:
     """Smallest integer not below ``input``; its derivative is 0."""
     return choice.step(to_tensor(input), kind="ceil")
 
 
+@export(inplace=True, numpy=np.trunc)
 def trunc(input: Any) -> Tensor:
     """The integer next to ``input`` towards 0; its derivative is 0."""
     return choice.step(to_tensor(input), kind="trunc")
 
 
+@export()
 def frac(input: Any) -> Tensor:
     """``input - trunc(input)``."""
     return sub(input, trunc(input))
 
 
+@export(inplace=True, numpy=np.rint)
 def round(input: Any, *, decimals: int = 0) -> Tensor:
     """Nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
     return choice.round(to_tensor(input), decimals=decimals)
 
 
+@export(inplace=True)
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """``input + weight * (end - input)``."""
     return add(input, mul(sub(end, input), weight))
 
 
+@export()
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     return add(input, mul(tensor1, tensor2), alpha=value)
 
 
+@export()
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     return add(input, div(tensor1, tensor2), alpha=value)
 
 
+@export(numpy=np.logaddexp)
 def logaddexp(input: Any, other: Any) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
     return ops.logaddexp(*_two(input, other))
 
 
+@export(inplace=True)
 def nan_to_num(
     input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -365,6 +337,7 @@ def nan_to_num(
     return where(wrap(x._array == -math.inf), low, out)
 
 
+@export(top=False, method=False)
 def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
     """``input`` in another dtype: ``input`` itself if it has it already (unless ``copy``).
 

@@ -13,6 +13,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
@@ -20,26 +21,6 @@ from tinygrad_cnn.ops import index as ops
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "argwhere",
-    "gather",
-    "getitem",
-    "index_add",
-    "index_copy",
-    "index_fill",
-    "index_put",
-    "index_select",
-    "isin",
-    "masked_scatter",
-    "masked_select",
-    "nonzero",
-    "one_hot",
-    "scatter",
-    "scatter_add",
-    "setitem",
-    "take_along_dim",
-]
 
 
 def getitem(x: Any, index: Any) -> Tensor:
@@ -112,6 +93,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
     _in_range(name, index._array, a[d] if a else 1)
 
 
+@export()
 @numpy_names
 def gather(input: Any, dim: int, index: Any) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
@@ -131,6 +113,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     return ops.gather(x, index, dim=d)
 
 
+@export()
 @numpy_names
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
@@ -177,6 +160,7 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
     return source
 
 
+@export(inplace=True)
 @numpy_names
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
@@ -188,6 +172,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     return ops.scatter_add(x, index, _source("scatter_add", src, index, x._value.dtype), dim=d)
 
 
+@export(inplace=True)
 @numpy_names
 def scatter(
     input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
@@ -202,6 +187,7 @@ def scatter(
     return ops.scatter(x, index, source, dim=d)
 
 
+@export()
 @numpy_names
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
@@ -218,6 +204,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return ops.index_select(x, index.reshape(-1), dim=d)
 
 
+@export(inplace=True)
 @numpy_names
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
@@ -237,6 +224,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
+@export()
 def masked_select(input: Any, mask: Any) -> Tensor:
     """The values of ``input`` where ``mask`` (bool, broadcast with it) holds, as a vector."""
     x, mask = to_tensor(input), to_tensor(mask)
@@ -246,6 +234,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     return getitem(x, mask)
 
 
+@export()
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Where ``input`` is not 0: a tensor (count, ndim), or one index vector per axis."""
     found = np.nonzero(np.atleast_1d(to_tensor(input)._array))
@@ -259,6 +248,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     return wrap(table)
 
 
+@export(method=False, nn=True)
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     """Class numbers (...) as rows of one 1 among zeros (..., num_classes), int64.
 
@@ -281,6 +271,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
 # ---- compositions --------------------------------------------------------------------------
 
 
+@export(inplace=True)
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """``input`` with ``values`` written to (or, with ``accumulate``, added at) ``indices``.
 
@@ -305,6 +296,7 @@ def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
     return (slice(None),) * d + (index._array,)
 
 
+@export(inplace=True)
 @numpy_names
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
@@ -315,6 +307,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     return index_put(x, _along_axis("index_fill", x, dim, index), value)
 
 
+@export(inplace=True)
 @numpy_names
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
@@ -329,6 +322,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     return index_put(x, places, source)
 
 
+@export(inplace=True)
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
     x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
@@ -344,11 +338,13 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     return index_put(x, (mask,), reshape(source, -1)[:count])
 
 
+@export()
 def argwhere(input: Any) -> Tensor:
     """Where ``input`` is not 0, as a tensor (count, ndim)."""
     return nonzero(input)
 
 
+@export(method=False)
 def isin(elements: Any, test_elements: Any) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
     found = np.isin(to_tensor(elements)._array, to_tensor(test_elements)._array)

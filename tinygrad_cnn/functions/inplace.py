@@ -20,8 +20,6 @@ from tinygrad_cnn.ops import index as ops
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["assign", "fill_", "in_place"]
-
 
 def assign(x: Any, result: Any, by: str) -> Tensor:
     """Write ``result`` into ``x`` and return ``x``, which now has the history of ``result``.

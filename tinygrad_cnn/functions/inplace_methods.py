@@ -17,17 +17,15 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import inplace
 from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
-from tinygrad_cnn.functions.inplace import in_place
-from tinygrad_cnn.kernels.quiet import quietly
+from tinygrad_cnn.functions.methods import Methods
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["InPlaceMethods"]
 
-
-class InPlaceMethods(Variable):
+class InPlaceMethods(Methods):
     """What `Tensor` inherits: each method writes into the tensor and returns it."""
 
     __slots__ = ()
@@ -61,7 +59,7 @@ class InPlaceMethods(Variable):
                 f"{self.shape}, in which the result must fit in place"
             )
         values = self._written_by(by)
-        quietly(ufunc, (values, array), {"out": values})
+        ignoring_fp_errors(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
@@ -80,43 +78,9 @@ class InPlaceMethods(Variable):
         """``self /= other``."""
         return self._update("div_", f.div, np.true_divide, other)
 
-    abs_ = in_place(f.abs)
-    ceil_ = in_place(f.ceil)
-    clamp_ = clip_ = in_place(f.clamp)
-    clamp_max_ = in_place(f.clamp_max)
-    clamp_min_ = in_place(f.clamp_min)
-    cos_ = in_place(f.cos)
-    exp_ = in_place(f.exp)
-    floor_ = in_place(f.floor)
-    floor_divide_ = in_place(f.floor_divide)
-    index_add_ = in_place(f.index_add)
-    index_copy_ = in_place(f.index_copy)
-    index_fill_ = in_place(f.index_fill)
-    index_put_ = in_place(f.index_put)
-    lerp_ = in_place(f.lerp)
-    log_ = in_place(f.log)
-    masked_fill_ = in_place(f.masked_fill)
-    masked_scatter_ = in_place(f.masked_scatter)
-    nan_to_num_ = in_place(f.nan_to_num)
-    neg_ = in_place(f.neg)
-    pow_ = in_place(f.pow)
-    reciprocal_ = in_place(f.reciprocal)
-    relu_ = in_place(f.relu)
-    remainder_ = in_place(f.remainder)
-    round_ = in_place(f.round)
-    rsqrt_ = in_place(f.rsqrt)
-    scatter_ = in_place(f.scatter)
-    scatter_add_ = in_place(f.scatter_add)
-    sigmoid_ = in_place(f.sigmoid)
-    sign_ = in_place(f.sign)
-    sin_ = in_place(f.sin)
-    sqrt_ = in_place(f.sqrt)
-    square_ = in_place(f.square)
-    tanh_ = in_place(f.tanh)
-    trunc_ = in_place(f.trunc)
-
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
-    __ipow__, __imod__, __ifloordiv__ = pow_, remainder_, floor_divide_
+    __ipow__, __imod__ = Methods.pow_, Methods.remainder_
+    __ifloordiv__ = Methods.floor_divide_
 
     def __iand__(self, other: Any) -> Tensor:
         return inplace.assign(self, f.bitwise_and(self, other), "&=")

@@ -15,6 +15,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.errors import ArgumentError, AxisError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, several, to_tensor
 from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
@@ -22,21 +23,8 @@ from tinygrad_cnn.ops import shape as ops
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "cat",
-    "chunk",
-    "concat",
-    "hstack",
-    "meshgrid",
-    "narrow",
-    "select",
-    "split",
-    "stack",
-    "unbind",
-    "vstack",
-]
 
-
+@export("concat", "concatenate", method=False)
 @numpy_names
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors one after another along ``dim``; their other sides must agree.
@@ -72,9 +60,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     return ops.cat(*[to(x, dtype) for x in xs], dim=d)
 
 
-concat = cat
-
-
+@export(method=False)
 @numpy_names
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis ``dim``."""
@@ -90,6 +76,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     return cat([unsqueeze(x, d) for x in xs], d)
 
 
+@export(method=False, numpy=np.hstack)
 def hstack(tensors: Sequence[Any]) -> Tensor:
     """Tensors side by side: along the second axis, vectors along the first."""
     xs = several("hstack", tensors)
@@ -99,12 +86,14 @@ def hstack(tensors: Sequence[Any]) -> Tensor:
     return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
+@export(method=False, numpy=np.vstack)
 def vstack(tensors: Sequence[Any]) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)
     return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
 
 
+@export()
 @numpy_names
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
@@ -122,6 +111,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (slice(start, start + length),))
 
 
+@export()
 @numpy_names
 def select(input: Any, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
@@ -133,6 +123,7 @@ def select(input: Any, dim: int, index: int) -> Tensor:
     return indexing.getitem(x, index=(slice(None),) * d + (operator.index(index),))
 
 
+@export()
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
     x = to_tensor(tensor)
@@ -166,6 +157,7 @@ def _together(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(views)
 
 
+@export()
 @numpy_names
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
@@ -178,6 +170,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, max(1, -(-n // chunks)) if n else [0] * chunks, dim)
 
 
+@export()
 @numpy_names
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
@@ -188,6 +181,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     return _together("unbind", [select(x, dim, i) for i in range(n)])
 
 
+@export(method=False)
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinate grids from vectors; ``indexing`` is ``"ij"`` or ``"xy"``."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):

@@ -10,29 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.borders import diagonal
 from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "addmm",
-    "bmm",
-    "dot",
-    "einsum",
-    "linear",
-    "matmul",
-    "mm",
-    "mv",
-    "outer",
-    "tensordot",
-]
 
-
+@export(numpy=(np.matmul, np.dot))
 def matmul(input: Any, other: Any) -> Tensor:
     """``input @ other``: vectors, matrices, and batches of matrices, which broadcast.
 
@@ -80,11 +69,13 @@ def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
     return out
 
 
+@export()
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices (n, k) and (k, m)."""
     return matmul(*_of_rank("mm", input=(input, 2), mat2=(mat2, 2)))
 
 
+@export()
 def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two batches of matrices (b, n, k) and (b, k, m)."""
     a, b = _of_rank("bmm", input=(input, 3), mat2=(mat2, 3))
@@ -93,27 +84,32 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     return matmul(a, b)
 
 
+@export()
 def mv(input: Any, vec: Any) -> Tensor:
     """A matrix (n, k) times a vector (k,)."""
     return matmul(*_of_rank("mv", input=(input, 2), vec=(vec, 1)))
 
 
+@export()
 def dot(input: Any, tensor: Any) -> Tensor:
     """The inner product of two vectors."""
     return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 
 
+@export()
 def outer(input: Any, vec2: Any) -> Tensor:
     """The matrix of all products of two vectors' elements."""
     a, b = _of_rank("outer", input=(input, 1), vec2=(vec2, 1))
     return mul(reshape(a, -1, 1), b)
 
 
+@export()
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
     return add(mul(input, beta) if beta != 1 else input, mm(mat1, mat2), alpha=alpha)
 
 
+@export(method=False, nn=True)
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """``input @ weight.T + bias``: (..., in), (out, in) or (in,), and (out,) → (..., out)."""
     x, weight = to_tensor(input), to_tensor(weight)
@@ -134,6 +130,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return own(reshape(ops.linear(flat, weight, bias), (*lead, weight._value.shape[0])))
 
 
+@export()
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     """Products of ``a`` and ``b`` summed over axes: the last and first ``dims``, or two lists."""
     a, b = to_tensor(a), to_tensor(b)
@@ -174,6 +171,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+@export(method=False, numpy=np.einsum)
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's sum, such as ``"bij,bjk->bik"``, with ``...`` and repeated indices.
 

@@ -15,9 +15,10 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeE
 from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors
-from tinygrad_cnn.kernels.quiet import quiet
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
@@ -25,18 +26,6 @@ from tinygrad_cnn.ops.choice import pieces
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "l1_loss",
-    "like_input",
-    "mse_loss",
-    "nll_loss",
-    "one_shape",
-    "reduce_loss",
-    "same_shape",
-]
 
 
 def reduce_loss(name: str, loss: Tensor, reduction: str) -> Tensor:
@@ -111,7 +100,7 @@ def _weigh(
     return reduce_loss(name, loss, reduction)
 
 
-@quiet
+@ignore_fp_errors
 def _over(loss: Tensor, total: Any) -> Tensor:
     """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
     dtype = loss._value.dtype
@@ -119,6 +108,7 @@ def _over(loss: Tensor, total: Any) -> Tensor:
     return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
 
 
+@export(method=False, nn=True)
 def nll_loss(
     input: Any,
     target: Any,
@@ -156,6 +146,7 @@ def _pick(x: Tensor, labels: np.ndarray[Any, Any], dim: int) -> Tensor:
     return at.squeeze(dim)
 
 
+@export(method=False, nn=True)
 def cross_entropy(
     input: Any,
     target: Any,
@@ -309,6 +300,7 @@ def _weighed(name: str, loss: Tensor, weight: Any, input: Any, reduction: str) -
     return reduce_loss(name, mul(loss, w), reduction)
 
 
+@export(method=False, nn=True)
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """Squared difference of tensors of the same shape, each times its ``weight``.
 
@@ -322,6 +314,7 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = 
     return _weighed("mse_loss", square(sub(x, target)), weight, input, reduction)
 
 
+@export(method=False, nn=True)
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """Absolute difference of tensors of the same shape, each times its ``weight``.
 
@@ -331,6 +324,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
     return _weighed("l1_loss", abs(sub(x, target)), weight, input, reduction)
 
 
+@export(method=False, nn=True)
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,

@@ -15,16 +15,15 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, rsqrt
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.shaping import integers
-from tinygrad_cnn.kernels.quiet import quiet
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = ["batch_norm", "dropout", "dropout1d", "dropout2d", "layer_norm"]
 
 
 def _channels(name: str, argument: str, value: Any, c: int) -> Any:
@@ -36,6 +35,7 @@ def _channels(name: str, argument: str, value: Any, c: int) -> Any:
     return t
 
 
+@export(method=False, nn=True)
 def batch_norm(
     input: Any,
     running_mean: Any = None,
@@ -95,7 +95,7 @@ def batch_norm(
     return y
 
 
-@quiet  # as every operation: 1/0 is inf
+@ignore_fp_errors  # as every operation: 1/0 is inf
 def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
     """Scale and shift (c,) of a normalisation by known statistics, from arrays: mean, variance,
     weight, bias. For a network's inference, where a tensor for every step costs more than the step.
@@ -116,6 +116,7 @@ def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float)
         values += momentum * seen
 
 
+@export(method=False, nn=True)
 def layer_norm(
     input: Any,
     normalized_shape: int | Sequence[int],
@@ -168,6 +169,7 @@ def _drop(
     return assign(x, y, f"{name}_") if inplace else y
 
 
+@export(method=False, nn=True)
 def dropout(
     input: Any,
     p: float = 0.5,
@@ -186,6 +188,7 @@ def dropout(
     return _drop("dropout", x, x._value.shape, p, inplace, generator)
 
 
+@export(method=False, nn=True)
 def dropout2d(
     input: Any,
     p: float = 0.5,
@@ -201,6 +204,7 @@ def dropout2d(
     return _channel_dropout("dropout2d", input, 2, p, training, inplace, generator)
 
 
+@export(method=False, nn=True)
 def dropout1d(
     input: Any,
     p: float = 0.5,

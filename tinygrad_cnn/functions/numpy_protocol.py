@@ -10,69 +10,10 @@ import numpy as np
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions.export import EXPORTS
 
-__all__ = ["apply_function", "apply_ufunc"]
-
-_UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.absolute: f.abs,
-    np.add: f.add,
-    np.arccos: f.acos,
-    np.arcsin: f.asin,
-    np.arctan: f.atan,
-    np.arctan2: f.atan2,
-    np.bitwise_and: f.bitwise_and,
-    np.bitwise_or: f.bitwise_or,
-    np.bitwise_xor: f.bitwise_xor,
-    np.ceil: f.ceil,
-    np.cos: f.cos,
-    np.cosh: f.cosh,
-    np.equal: f.eq,
-    np.exp: f.exp,
-    np.exp2: f.exp2,
-    np.expm1: f.expm1,
-    np.fabs: f.abs,
-    np.floor: f.floor,
-    np.floor_divide: f.floor_divide,
-    np.fmod: f.fmod,
-    np.greater: f.gt,
-    np.greater_equal: f.ge,
-    np.invert: f.bitwise_not,
-    np.isfinite: f.isfinite,
-    np.isinf: f.isinf,
-    np.isnan: f.isnan,
-    np.less: f.lt,
-    np.less_equal: f.le,
-    np.log: f.log,
-    np.log10: f.log10,
-    np.log1p: f.log1p,
-    np.log2: f.log2,
-    np.logaddexp: f.logaddexp,
-    np.logical_and: f.logical_and,
-    np.logical_not: f.logical_not,
-    np.logical_or: f.logical_or,
-    np.logical_xor: f.logical_xor,
-    np.matmul: f.matmul,
-    np.maximum: f.maximum,
-    np.minimum: f.minimum,
-    np.multiply: f.mul,
-    np.negative: f.neg,
-    np.not_equal: f.ne,
-    np.positive: f.clone,
-    np.power: f.pow,
-    np.reciprocal: f.reciprocal,
-    np.remainder: f.remainder,
-    np.rint: f.round,
-    np.sign: f.sign,
-    np.sin: f.sin,
-    np.sinh: f.sinh,
-    np.sqrt: f.sqrt,
-    np.square: f.square,
-    np.subtract: f.sub,
-    np.tan: f.tan,
-    np.tanh: f.tanh,
-    np.true_divide: f.div,
-    np.trunc: f.trunc,
-}
+# NumPy's functions that have the arguments of ours.
+_SAME = {theirs: e.function for e in EXPORTS.values() for theirs in e.numpy}
 
 
 def _population(spread: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,34 +42,17 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float 
 
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.all: f.all,
-    np.amax: f.amax,
-    np.amin: f.amin,
-    np.any: f.any,
-    np.argmax: f.argmax,
-    np.argmin: f.argmin,
-    np.broadcast_to: f.broadcast_to,
-    np.argmin: f.argmin,
+    **_SAME,
     np.clip: lambda x, a_min=None, a_max=None: f.clamp(x, a_min, a_max),
     np.concatenate: lambda xs, axis=0: f.cat(xs, axis),
-    np.copy: f.clone,
     np.cumsum: lambda x, axis=None: f.cumsum(f.ravel(x), 0) if axis is None else f.cumsum(x, axis),
     np.diff: lambda x, n=1, axis=-1: f.diff(x, n, axis),
-    np.dot: f.matmul,
-    np.einsum: f.einsum,
     np.expand_dims: lambda x, axis: f.unsqueeze(x, axis),
     np.flip: lambda x, axis=None: f.flip(x, tuple(range(x.ndim)) if axis is None else axis),
-    np.hstack: f.hstack,
     np.linalg.norm: _norm,
-    np.max: f.amax,
-    np.mean: f.mean,
-    np.min: f.amin,
-    np.moveaxis: f.movedim,
     np.ones_like: lambda x, dtype=None: f.ones_like(x, dtype=dtype),
     np.outer: lambda a, b: f.outer(f.ravel(a), f.ravel(b)),
     np.pad: _pad,
-    np.prod: f.prod,
-    np.ravel: f.ravel,
     np.repeat: lambda x, repeats, axis=None: f.repeat_interleave(x, repeats, axis),
     np.reshape: lambda x, shape: f.reshape(x, shape),
     np.roll: lambda x, shift, axis=None: f.roll(x, shift, axis),
@@ -137,8 +61,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.squeeze: lambda x, axis=None: f.squeeze(x, axis),
     np.stack: lambda xs, axis=0: f.stack(xs, axis),
     np.std: _population(f.std),
-    np.sum: f.sum,
-    np.swapaxes: f.swapaxes,
     np.tensordot: lambda a, b, axes=2: f.tensordot(a, b, axes),
     np.tile: lambda x, reps: f.tile(x, reps),
     np.transpose: lambda x, axes=None: f.permute(
@@ -147,8 +69,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.tril: lambda x, k=0: f.tril(x, k),
     np.triu: lambda x, k=0: f.triu(x, k),
     np.var: _population(f.var),
-    np.vstack: f.vstack,
-    np.where: f.where,
     np.zeros_like: lambda x, dtype=None: f.zeros_like(x, dtype=dtype),
 }
 
@@ -179,7 +99,7 @@ def _wrap(value: Any) -> Any:
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``Tensor.__array_ufunc__``."""
-    known = _UFUNCS.get(ufunc)
+    known = _SAME.get(ufunc)
     if known is not None and method == "__call__" and not kwargs:
         return known(*inputs)
     name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")

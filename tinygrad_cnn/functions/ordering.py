@@ -13,26 +13,13 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import maximum, minimum
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.reduction import amax, amin, not_empty
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.shape import reshape
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "aminmax",
-    "argmax",
-    "argmin",
-    "argsort",
-    "bincount",
-    "max",
-    "median",
-    "min",
-    "sort",
-    "topk",
-    "unique",
-]
 
 
 class ValuesIndices(NamedTuple):
@@ -56,6 +43,7 @@ def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
     return wrap(np.asarray(find(x._array, axis=d, keepdims=keepdim), np.int64))
 
 
+@export(numpy=np.argmax)
 @numpy_names
 def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the largest value along ``dim`` (in the flattened tensor if None); the first one.
@@ -67,6 +55,7 @@ def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     return _arg("argmax", input, dim, keepdim)
 
 
+@export(numpy=np.argmin)
 @numpy_names
 def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the smallest value along ``dim`` (in the flattened tensor if None): the first."""
@@ -84,6 +73,7 @@ def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(own(reshape(values, shape=shape)), wrap(index._array.reshape(shape)))
 
 
+@export()
 @numpy_names
 def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest value; along one axis its index too; with a tensor as ``dim``: `maximum`.
@@ -102,6 +92,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     return _along(x, argmax(x, d, keepdim=True), d, keepdim)
 
 
+@export()
 @numpy_names
 def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest value; along one axis its index too; with a tensor as ``dim``: `minimum`."""
@@ -123,6 +114,7 @@ def _order(x: Tensor, d: int, descending: bool) -> np.ndarray[Any, Any]:
     return np.flip(values.shape[d] - 1 - back, d)
 
 
+@export()
 @numpy_names
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
     """``input`` in order along ``dim``, with the indices; equal values keep their order.
@@ -139,12 +131,14 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
     return ValuesIndices(indexing.gather(x, index, dim=d), index)
 
 
+@export()
 @numpy_names
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that put ``input`` in order along ``dim``."""
     return sort(input, dim, descending).indices
 
 
+@export()
 @numpy_names
 def topk(
     input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
@@ -163,6 +157,7 @@ def topk(
     return ValuesIndices(indexing.gather(x, where, dim=d), where)
 
 
+@export()
 @numpy_names
 def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle value (the lower of two); along one axis its index too.
@@ -195,6 +190,7 @@ class MinMax(NamedTuple):
     max: Any
 
 
+@export()
 @numpy_names
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """`amin` and `amax`."""
@@ -204,6 +200,7 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 # ---- counting ------------------------------------------------------------------------------
 
 
+@export()
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input)._array
@@ -220,6 +217,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     return wrap(out.astype(np.float32) if single else out)
 
 
+@export()
 def unique(
     input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
 ) -> Any:

@@ -10,8 +10,6 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 
-__all__ = ["format_tensor", "set_printoptions"]
-
 
 @dataclass
 class _Options:

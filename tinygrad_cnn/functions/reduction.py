@@ -14,37 +14,16 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
-from tinygrad_cnn.kernels.quiet import quietly
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.index import getitem
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "all",
-    "amax",
-    "amin",
-    "any",
-    "count_nonzero",
-    "cumprod",
-    "cumsum",
-    "diff",
-    "logsumexp",
-    "mean",
-    "nanmean",
-    "nansum",
-    "norm",
-    "not_empty",
-    "prod",
-    "std",
-    "std_mean",
-    "sum",
-    "var",
-    "var_mean",
-]
 
-
+@export(numpy=np.sum)
 @numpy_names
 def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over ``dim``; integers and bools give int64.
@@ -62,6 +41,7 @@ def _floating(name: str, x: Any, dtype: Any = None) -> Tensor:
     return floating(name, to_tensor(x) if dtype is None else to(x, dtype))
 
 
+@export(numpy=np.mean)
 @numpy_names
 def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over ``dim`` of a floating tensor."""
@@ -69,6 +49,7 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     return ops.mean(x, dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
 
 
+@export(numpy=np.prod)
 @numpy_names
 def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over ``dim``; integers and bools give int64."""
@@ -89,6 +70,7 @@ def _correction(unbiased: bool | None, correction: float | None) -> float:
     )
 
 
+@export()
 @numpy_names
 def var(
     input: Any,
@@ -111,6 +93,7 @@ def var(
     return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
+@export()
 @numpy_names
 def std(
     input: Any,
@@ -128,6 +111,7 @@ def std(
     return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
 
 
+@export(method=False)
 @numpy_names
 def var_mean(
     input: Any,
@@ -143,6 +127,7 @@ def var_mean(
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
+@export(method=False)
 @numpy_names
 def std_mean(
     input: Any,
@@ -167,6 +152,7 @@ def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
             )
 
 
+@export(numpy=(np.amax, np.max))
 @numpy_names
 def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Largest value over ``dim``; equal ones share the gradient."""
@@ -176,6 +162,7 @@ def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     return ops.amax(x, dim=dims, keepdim=keepdim)
 
 
+@export(numpy=(np.amin, np.min))
 @numpy_names
 def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest value over ``dim``; equal ones share the gradient."""
@@ -185,6 +172,7 @@ def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     return ops.amin(x, dim=dims, keepdim=keepdim)
 
 
+@export(numpy=np.any)
 @numpy_names
 def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
@@ -192,6 +180,7 @@ def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
 
 
+@export(numpy=np.all)
 @numpy_names
 def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
@@ -199,6 +188,7 @@ def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
 
 
+@export()
 @numpy_names
 def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     """How many values are not 0."""
@@ -210,6 +200,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     )
 
 
+@export()
 @numpy_names
 def norm(
     input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
@@ -254,6 +245,7 @@ def norm(
     return where(zero, 0.0, root)
 
 
+@export()
 @numpy_names
 def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
@@ -261,6 +253,7 @@ def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
 
 
+@export()
 @numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
@@ -270,6 +263,7 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     return out if dtype is None else to(out, dtype)
 
 
+@export()
 @numpy_names
 def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""
@@ -279,6 +273,7 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     return out if dtype is None else to(out, dtype)
 
 
+@export()
 @numpy_names
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`sum` of what is not NaN."""
@@ -286,6 +281,7 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim)
 
 
+@export()
 @numpy_names
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`mean` of what is not NaN."""
@@ -294,10 +290,11 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
         return to(nanmean(to(x, np.float32), dim, keepdim), np.float16)
     dims = axes("nanmean", dim, x._value.ndim)
     seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
-    share = quietly(np.reciprocal, (np.asarray(seen, x._value.dtype),), {})
+    share = ignoring_fp_errors(np.reciprocal, (np.asarray(seen, x._value.dtype),), {})
     return mul(nansum(x, dim, keepdim), share)
 
 
+@export()
 @numpy_names
 def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
     """Differences of neighbours along ``dim``, taken ``n`` times."""

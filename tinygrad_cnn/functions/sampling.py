@@ -13,22 +13,11 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "bernoulli",
-    "multinomial",
-    "normal",
-    "rand",
-    "rand_like",
-    "randint",
-    "randn",
-    "randn_like",
-    "randperm",
-]
 
 
 def _draw(
@@ -42,6 +31,7 @@ def _draw(
     return np.asarray(sample(shape, dtype=fine), dtype=wanted)
 
 
+@export(method=False)
 def rand(
     *sizes: Any,
     size: Any = None,
@@ -59,6 +49,7 @@ def rand(
     )
 
 
+@export(method=False)
 def randn(
     *sizes: Any,
     size: Any = None,
@@ -76,6 +67,7 @@ def randn(
     )
 
 
+@export(method=False)
 def rand_like(
     input: Any,
     *,
@@ -88,6 +80,7 @@ def rand_like(
     return rand(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
 
 
+@export(method=False)
 def randn_like(
     input: Any,
     *,
@@ -100,6 +93,7 @@ def randn_like(
     return randn(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
 
 
+@export(method=False)
 def randint(
     low: Any = 0,
     high: Any = None,
@@ -124,12 +118,14 @@ def randint(
     )
 
 
+@export(method=False)
 def randperm(n: int, *, dtype: Any = np.int64, generator: Generator | None = None) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     (n,) = size_of("randperm", (n,))
     return wrap(numpy_generator(generator).permutation(n).astype(dtype_of(dtype, "randperm")))
 
 
+@export(method=False, inplace=True)
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -140,6 +136,7 @@ def normal(
     return randn(size, generator=generator) * std + mean
 
 
+@export()
 def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` holds in each place, else 0."""
     p = to_tensor(input)
@@ -149,6 +146,7 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
     return wrap((draws < p._array).astype(p._value.dtype))
 
 
+@export()
 def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:

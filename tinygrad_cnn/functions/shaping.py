@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, to_tensor
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
@@ -23,33 +24,6 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 _NO_COPY = np.lib.NumpyVersion(np.__version__) >= "2.1.0"  # `reshape` can be asked for a view
-
-__all__ = [
-    "broadcast_tensors",
-    "broadcast_to",
-    "expand",
-    "expand_as",
-    "flatten",
-    "flip",
-    "integers",
-    "movedim",
-    "permute",
-    "ravel",
-    "repeat",
-    "repeat_interleave",
-    "reshape",
-    "reshape_as",
-    "roll",
-    "squeeze",
-    "sum_to_size",
-    "swapaxes",
-    "t",
-    "tile",
-    "transpose",
-    "unflatten",
-    "unsqueeze",
-    "view",
-]
 
 
 def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
@@ -78,6 +52,7 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+@export()
 def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
@@ -130,11 +105,13 @@ def _is_view(array: np.ndarray[Any, Any], shape: tuple[int, ...]) -> bool:
     return memory_of(array.reshape(shape)) is memory_of(array)
 
 
+@export()
 def reshape_as(input: Any, other: Any) -> Tensor:
     """``input`` in the shape of ``other``."""
     return reshape(input, to_tensor(other)._value.shape)
 
 
+@export()
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """``input`` with the axes from ``start_dim`` to ``end_dim`` made one."""
     x = to_tensor(input)
@@ -151,11 +128,13 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return ops.reshape(x, shape=wanted)
 
 
+@export(numpy=np.ravel)
 def ravel(input: Any) -> Tensor:
     """``input`` with one axis."""
     return reshape(input, -1)
 
 
+@export()
 @numpy_names
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
@@ -173,6 +152,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     return reshape(x, *shape[:d], *part, *shape[d + 1 :])
 
 
+@export()
 def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
     x = to_tensor(input)
@@ -184,6 +164,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     return ops.permute(x, dims=wanted)
 
 
+@export()
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """``input`` with two axes swapped."""
     x = to_tensor(input)
@@ -196,11 +177,13 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
+@export("swapdims", numpy=np.swapaxes)
 def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
     """`transpose` by NumPy's name."""
     return transpose(input, axis0, axis1)
 
 
+@export()
 def t(input: Any) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
     x = to_tensor(input)
@@ -209,6 +192,7 @@ def t(input: Any) -> Tensor:
     return ops.permute(x, dims=tuple(reversed(range(x._value.ndim))))
 
 
+@export("moveaxis", numpy=np.moveaxis)
 def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     """``input`` with the axes ``source`` moved to ``destination``."""
     x = to_tensor(input)
@@ -225,6 +209,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
+@export()
 @numpy_names
 def squeeze(input: Any, dim: Any = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
@@ -234,6 +219,7 @@ def squeeze(input: Any, dim: Any = None) -> Tensor:
     return ops.reshape(x, shape=shape)
 
 
+@export()
 @numpy_names
 def unsqueeze(input: Any, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
@@ -242,6 +228,7 @@ def unsqueeze(input: Any, dim: int) -> Tensor:
     return ops.reshape(x, shape=(*x._value.shape[:d], 1, *x._value.shape[d:]))
 
 
+@export()
 def expand(input: Any, *shape: Any) -> Tensor:
     """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
     x = to_tensor(input)
@@ -259,16 +246,19 @@ def expand(input: Any, *shape: Any) -> Tensor:
     return ops.expand(x, shape=full)
 
 
+@export(numpy=np.broadcast_to)
 def broadcast_to(input: Any, shape: Sequence[int]) -> Tensor:
     """``input`` stretched to ``shape``."""
     return expand(input, tuple(shape))
 
 
+@export()
 def expand_as(input: Any, other: Any) -> Tensor:
     """``input`` stretched to the shape of ``other``."""
     return expand(input, to_tensor(other)._value.shape)
 
 
+@export(method=False)
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors stretched to their common shape."""
     xs = [to_tensor(x) for x in tensors]
@@ -280,6 +270,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(expand(x, shape) for x in xs)
 
 
+@export()
 def sum_to_size(input: Any, *size: Any) -> Tensor:
     """``input`` summed down to ``size``, the reverse of broadcasting."""
     x = to_tensor(input)
@@ -290,6 +281,7 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     return ops.sum_to(x, shape=shape)
 
 
+@export()
 def repeat(input: Any, *repeats: Any) -> Tensor:
     """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
     x = to_tensor(input)
@@ -309,6 +301,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
     return clone(result) if result.view_of is not None else result
 
 
+@export()
 def tile(input: Any, *dims: Any) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
     x = to_tensor(input)
@@ -316,6 +309,7 @@ def tile(input: Any, *dims: Any) -> Tensor:
     return repeat(x, (1,) * (x._value.ndim - len(times)) + times)
 
 
+@export()
 @numpy_names
 def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
@@ -335,6 +329,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tenso
     return indexing.index_select(x, index, dim=d)
 
 
+@export()
 def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
@@ -342,6 +337,7 @@ def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
     return ops.flip(x, dims=axes("flip", given, x._value.ndim) if given else ())
 
 
+@export()
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """``input`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
     x = to_tensor(input)

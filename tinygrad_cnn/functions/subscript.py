@@ -15,8 +15,6 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.errors import PositionError
 
-__all__ = ["ALL", "array_part", "parse"]
-
 ALL = slice(None)
 _PLAIN = (int, slice, type(None), type(Ellipsis))
 

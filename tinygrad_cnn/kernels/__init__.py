@@ -2,10 +2,17 @@
 gradients.
 """
 
-from .algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
-from .checks import conv2d_output_size, pool2d_output_size
-from .choice import KernelSet, has_numba, kernel_set, set_kernels
-from .dispatch import (
+from tinygrad_cnn.kernels.algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
+from tinygrad_cnn.kernels.checks import conv2d_output_size, pool2d_output_size
+from tinygrad_cnn.kernels.choice import KernelSet, has_numba, kernel_set, set_kernels
+from tinygrad_cnn.kernels.memory import (
+    max_memory_allocated,
+    memory_allocated,
+    memory_stats,
+    reset_peak_memory_stats,
+)
+from tinygrad_cnn.kernels.reference import add_at, max_pool2d_plane_index
+from tinygrad_cnn.kernels.table import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input,
     add,
@@ -39,14 +46,7 @@ from .dispatch import (
     sum,
     sum_squares,
 )
-from .memory import (
-    max_memory_allocated,
-    memory_allocated,
-    memory_stats,
-    reset_peak_memory_stats,
-)
-from .reference import add_at, max_pool2d_plane_index
-from .threads import get_num_threads, set_num_threads
+from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ConvAlgorithm",

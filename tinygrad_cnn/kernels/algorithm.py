@@ -7,8 +7,6 @@ from typing import Literal, get_args
 
 from tinygrad_cnn.errors import ArgumentError
 
-__all__ = ["ConvAlgorithm", "conv_algorithm", "set_conv_algorithm"]
-
 ConvAlgorithm = Literal["auto", "direct", "winograd"]
 
 _algorithm: ContextVar[ConvAlgorithm] = ContextVar("conv_algorithm", default="auto")

@@ -9,19 +9,6 @@ from functools import lru_cache
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 
-__all__ = [
-    "Padding",
-    "Pair",
-    "check_batch_norm",
-    "check_conv2d",
-    "check_image",
-    "check_layer_norm",
-    "check_pool2d",
-    "check_shape",
-    "conv2d_output_size",
-    "pool2d_output_size",
-]
-
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 

@@ -9,16 +9,6 @@ from typing import Literal, get_args
 
 from tinygrad_cnn.errors import ArgumentError
 
-__all__ = [
-    "KernelError",
-    "KernelSet",
-    "NoCompiler",
-    "has_llvmlite",
-    "has_numba",
-    "kernel_set",
-    "set_kernels",
-]
-
 KernelSet = Literal["auto", "jit", "reference"]
 
 chosen: ContextVar[KernelSet] = ContextVar("kernels", default="auto")

@@ -27,22 +27,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Take",
-    "aligned",
-    "caches",
-    "clear",
-    "empty",
-    "here",
-    "max_memory_allocated",
-    "memory_allocated",
-    "memory_stats",
-    "reset_peak_memory_stats",
-    "scratch",
-    "set_store_limit",
-    "stored_bytes",
-]
-
 Array = npt.NDArray[Any]
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 register

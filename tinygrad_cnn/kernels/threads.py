@@ -27,18 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
-
-from .choice import KernelError
-
-__all__ = [
-    "apart",
-    "count",
-    "get_num_threads",
-    "one_blas_thread",
-    "set_num_threads",
-    "split",
-    "team",
-]
+from tinygrad_cnn.kernels.choice import KernelError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -259,7 +248,7 @@ def _raised_in(error: BaseException, module: str) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__") == module
 
 
-def apart(work: Callable[[], R]) -> R:
+def run_in_fresh_thread(work: Callable[[], R]) -> R:
     """Return ``work()``, called on a thread of its own that then ends.
 
     What importing and compiling leave behind in reference cycles holds on to the frames that were
@@ -271,7 +260,7 @@ def apart(work: Callable[[], R]) -> R:
     ------
     KernelError: because of what `work` raised, or for want of a thread. MemoryError as it is.
 
-    >>> apart(lambda: 1 + 1)
+    >>> run_in_fresh_thread(lambda: 1 + 1)
     2
     """
     result, failure = _outcome(work)
@@ -384,5 +373,5 @@ def _workers_for(number: int) -> int:
 
     if len(_workers) < number:
         with suppress(KernelError):
-            apart(start)
+            run_in_fresh_thread(start)
     return min(number, len(_workers))

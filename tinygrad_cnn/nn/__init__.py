@@ -1,7 +1,7 @@
 """Modules, layers, losses and initialisers: models are written as in PyTorch."""
 
 from tinygrad_cnn.nn import functional, init, utils
-from tinygrad_cnn.nn.activation import (
+from tinygrad_cnn.nn.layers.activation import (
     CELU,
     ELU,
     GELU,
@@ -19,12 +19,11 @@ from tinygrad_cnn.nn.activation import (
     Tanh,
     Tanhshrink,
 )
-from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, Sequential
-from tinygrad_cnn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tinygrad_cnn.nn.dropout import Dropout, Dropout1d, Dropout2d
-from tinygrad_cnn.nn.linear import Embedding, Flatten, Identity, Linear, Unflatten
-from tinygrad_cnn.nn.location import current_module_path, running_modules
-from tinygrad_cnn.nn.loss import (
+from tinygrad_cnn.nn.layers.containers import ModuleDict, ModuleList, Sequential
+from tinygrad_cnn.nn.layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from tinygrad_cnn.nn.layers.dropout import Dropout, Dropout1d, Dropout2d
+from tinygrad_cnn.nn.layers.linear import Embedding, Flatten, Identity, Linear, Unflatten
+from tinygrad_cnn.nn.layers.loss import (
     BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -35,12 +34,10 @@ from tinygrad_cnn.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
-from tinygrad_cnn.nn.parameter import Parameter
-from tinygrad_cnn.nn.parameter_containers import ParameterDict, ParameterList
-from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from tinygrad_cnn.nn.rectifiers import (
+from tinygrad_cnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
+from tinygrad_cnn.nn.layers.parameter_containers import ParameterDict, ParameterList
+from tinygrad_cnn.nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from tinygrad_cnn.nn.layers.rectifiers import (
     Hardshrink,
     Hardsigmoid,
     Hardswish,
@@ -52,6 +49,9 @@ from tinygrad_cnn.nn.rectifiers import (
     Softshrink,
     Threshold,
 )
+from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.nn.module.location import current_module_path, running_modules
+from tinygrad_cnn.nn.module.parameter import Parameter
 
 __all__ = [
     "CELU",

@@ -14,24 +14,6 @@ from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "calculate_gain",
-    "constant_",
-    "dirac_",
-    "eye_",
-    "kaiming_normal_",
-    "kaiming_uniform_",
-    "normal_",
-    "ones_",
-    "orthogonal_",
-    "sparse_",
-    "trunc_normal_",
-    "uniform_",
-    "xavier_normal_",
-    "xavier_uniform_",
-    "zeros_",
-]
-
 _UNIT_GAINS = frozenset(
     ["linear", "sigmoid"]
     + [f"{name}{n}d" for name in ("conv", "conv_transpose") for n in (1, 2, 3)]

@@ -15,17 +15,8 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
-from tinygrad_cnn.kernels.quiet import quiet, quietly
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, ignoring_fp_errors
 from tinygrad_cnn.tensor import Tensor
-
-__all__ = [
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "clip_grads_with_norm_",
-    "get_total_norm",
-    "parameters_to_vector",
-    "vector_to_parameters",
-]
 
 
 def get_total_norm(
@@ -131,7 +122,7 @@ def clip_grad_value_(
     """
     limit = float(clip_value)
     for g in _gradients(parameters):
-        bound = quietly(g.dtype.type, (limit,), {})  # beyond float16, it is none
+        bound = ignoring_fp_errors(g.dtype.type, (limit,), {})  # beyond float16, it is none
         np.clip(g._array, -bound, bound, out=g._written_by("clip_grad_value_"))
 
 
@@ -203,14 +194,14 @@ def _total_norm(name: str, tensors: list[Tensor], norm_type: float, finite: bool
     return total
 
 
-@quiet  # a norm of float16 values may be beyond float16
+@ignore_fp_errors  # a norm of float16 values may be beyond float16
 def _zero_dim(total: float, tensors: list[Tensor]) -> Tensor:
     dtype = np.result_type(*[t.dtype for t in tensors]) if tensors else get_default_dtype()
     out: Tensor = wrap(np.asarray(total, dtype))
     return out
 
 
-@quiet
+@ignore_fp_errors
 def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
     """The norm of order ``p`` of all values, in float64."""
     if p == 0:
@@ -240,7 +231,7 @@ def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
     return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.dot(rest, rest))
 
 
-@quiet
+@ignore_fp_errors
 def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
     factor = float(max_norm) / (total + 1e-6)
     if factor >= 1.0:  # a nan is not: it, too, is passed on

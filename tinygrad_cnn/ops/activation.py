@@ -21,8 +21,6 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
 
-__all__ = ["elu", "gelu", "leaky_relu", "relu", "relu_backward", "sigmoid", "silu", "softplus"]
-
 Array = np.ndarray[Any, Any]
 
 
@@ -35,6 +33,7 @@ def _relu_backward_samples(draw: Draw) -> Sample:
     vjp=(lambda g, out: relu_backward(g, out), None),
     lazy=("dy", "out"),
     samples=_relu_backward_samples,
+    oracle=lambda dy, out: dy if out > 0 else 0.0,
 )
 def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
     """``dy`` where ``out``, a relu's output, is positive, else 0: linear in ``dy``."""
@@ -46,6 +45,7 @@ def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
     piecewise=True,
     lazy=("x",),
     samples=unary(away_from=0),
+    oracle=lambda x: max(x, 0.0),
 )
 def relu(x: Array | Lazy) -> Array | Lazy:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
@@ -54,12 +54,13 @@ def relu(x: Array | Lazy) -> Array | Lazy:
 
 @op(
     vjp=(lambda g, x, negative_slope: where(wrap(x._array > 0), g, g * negative_slope),),
-    quiet=True,
-    joint=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
+    ignore_fp_errors=True,
+    array_vjp=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
     piecewise=True,
     samples=lambda draw: Sample(
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
     ),
+    oracle=lambda x, negative_slope: x if x > 0 else negative_slope * x,
 )
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     """Elementwise ``x`` if positive, else ``negative_slope * x``."""
@@ -78,7 +79,14 @@ def _elu_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(draw.shape()),), {"alpha": draw.choice((1.0, 0.5, 1.7)), **scales})
 
 
-@op(vjp=_elu_rule, quiet=True, samples=_elu_samples)
+@op(
+    vjp=_elu_rule,
+    ignore_fp_errors=True,
+    samples=_elu_samples,
+    oracle=lambda x, alpha, scale=1.0, input_scale=1.0: (
+        scale * (x if x > 0 else alpha * (math.exp(input_scale * x) - 1))
+    ),
+)
 def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
     """Elementwise ``scale * x`` if positive, else ``scale * alpha * (exp(input_scale * x) - 1)``.
 
@@ -94,7 +102,12 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(np.where(x >= 0, 1, small) / (1 + small), dtype=x.dtype)
 
 
-@op(vjp=lambda g, y: g * (y * (1.0 - y)), promotes="float", quiet=True, samples=unary(-4, 4))
+@op(
+    vjp=lambda g, y: g * (y * (1.0 - y)),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-4, 4),
+)
 def sigmoid(x: Array) -> Array:
     """Elementwise ``1 / (1 + exp(-x))``."""
     return _sigmoid(x)
@@ -105,7 +118,7 @@ def _silu_rule(g: Any, x: Any) -> Any:
     return g * (s * (1.0 + x * (1.0 - s)))
 
 
-@op(vjp=_silu_rule, quiet=True, samples=unary(-4, 4))
+@op(vjp=_silu_rule, ignore_fp_errors=True, samples=unary(-4, 4))
 def silu(x: Array) -> Array:
     """Elementwise ``x * sigmoid(x)`` (Elfwing et al., 2017)."""
     return x * _sigmoid(x)
@@ -128,7 +141,7 @@ def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
 
 @op(
     vjp=_gelu_rule,
-    quiet=True,
+    ignore_fp_errors=True,
     samples=lambda draw: Sample(
         (draw.array(draw.shape()),), {"approximate": draw.choice(("none", "tanh"))}
     ),
@@ -152,7 +165,7 @@ def _softplus_rule(g: Any, x: Any, beta: float, threshold: float) -> Any:
 
 @op(
     vjp=_softplus_rule,
-    quiet=True,
+    ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"beta": draw.choice((1.0, 2.5))}),
 )
 def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Array:

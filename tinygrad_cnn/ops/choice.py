@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,6 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-
-__all__ = [
-    "NO_BROADCAST",
-    "abs",
-    "clamp",
-    "maximum",
-    "minimum",
-    "pieces",
-    "raw",
-    "round",
-    "sign",
-    "step",
-    "where",
-    "zeros_like",
-]
 
 Array = np.ndarray[Any, Any]
 
@@ -50,13 +36,20 @@ def _sign(x: Array) -> Array:
     return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
 
 
-@op(vjp=lambda g, x: g * wrap(_sign(x._array)), piecewise=True, samples=unary(away_from=0))
+@op(
+    vjp=lambda g, x: g * wrap(_sign(x._array)),
+    piecewise=True,
+    samples=unary(away_from=0),
+    oracle=math.fabs,
+)
 def abs(x: Array) -> Array:
     """Elementwise absolute value; the derivative at 0 is 0."""
     return np.abs(x)
 
 
-@op(vjp=zeros_like, samples=unary(away_from=0))
+@op(
+    vjp=zeros_like, samples=unary(away_from=0), oracle=lambda x: math.copysign(1.0, x) if x else 0.0
+)
 def sign(x: Array) -> Array:
     """Elementwise -1, 0 (of NaN too) or 1; its derivative is 0."""
     return _sign(x)
@@ -68,6 +61,7 @@ def sign(x: Array) -> Array:
         (draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),),
         {"kind": draw.choice(("floor", "ceil", "trunc"))},
     ),
+    oracle=lambda x, kind: getattr(math, kind)(x),
 )
 def step(x: Array, *, kind: str) -> Array:
     """Elementwise ``floor``, ``ceil`` or ``trunc``; its derivative is 0."""
@@ -77,6 +71,7 @@ def step(x: Array, *, kind: str) -> Array:
 @op(
     vjp=zeros_like,
     samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),)),
+    oracle=lambda x, decimals=0: round(x, decimals),
 )
 def round(x: Array, *, decimals: int = 0) -> Array:
     """Elementwise nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
@@ -96,6 +91,7 @@ def _share(a: Any, b: Any) -> Any:
     promotes="common",
     samples=binary(distinct=True),
     errors=NO_BROADCAST,
+    oracle=max,
 )
 def maximum(a: Array, b: Array) -> Array:
     """Elementwise larger value (NaN if either is); equal values share the gradient."""
@@ -108,13 +104,14 @@ def maximum(a: Array, b: Array) -> Array:
     promotes="common",
     samples=binary(distinct=True),
     errors=NO_BROADCAST,
+    oracle=min,
 )
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise smaller value (NaN if either is); equal values share the gradient."""
     return np.minimum(a, b)
 
 
-@op(vjp=lambda g: g, view=True, piecewise=True, samples=unary())
+@op(vjp=lambda g: g, view=True, piecewise=True, samples=unary(), oracle=lambda x: x)
 def pieces(x: Array) -> Array:
     """``x`` itself, at the beginning of a composition that is linear in pieces."""
     return x.view()

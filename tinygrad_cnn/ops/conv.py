@@ -21,8 +21,6 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.ops.norm import channel_sum
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
-
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 Border = tuple[Pair, Pair]
@@ -83,10 +81,10 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
         lambda g, x, shapes, params: conv2d_weight(g, x, **_to_filters(shapes, params)),
         lambda g: channel_sum(g),
     ),
-    joint=_conv2d_joint,
+    array_vjp=_conv2d_joint,
     piecewise=True,
     lazy=("g", "x"),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_conv2d_samples,
     errors=(
         ErrorSample(
@@ -145,7 +143,7 @@ def _conv2d_input_samples(draw: Draw) -> Sample:
         lambda g, dy, shapes, params: conv2d_weight(dy, g, **_to_filters(shapes, params)),
     ),
     piecewise=True,
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_conv2d_input_samples,
 )
 def conv2d_input(
@@ -178,7 +176,7 @@ def _conv2d_weight_samples(draw: Draw) -> Sample:
     ),
     piecewise=True,
     lazy=("x",),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_conv2d_weight_samples,
 )
 def conv2d_weight(

@@ -15,20 +15,6 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
 
-__all__ = [
-    "diagonal",
-    "gather",
-    "getitem",
-    "index_add",
-    "index_select",
-    "overwrite",
-    "put",
-    "replay",
-    "scatter",
-    "scatter_add",
-    "ungetitem",
-]
-
 Array = np.ndarray[Any, Any]
 
 
@@ -84,7 +70,7 @@ def _evenly(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[
     return tuple(r.start for r in ranges), tuple(r.step for r in ranges)
 
 
-@op(vjp=lambda g, index: getitem(g, index=index), quiet=True, samples=_ungetitem_samples)
+@op(vjp=lambda g, index: getitem(g, index=index), ignore_fp_errors=True, samples=_ungetitem_samples)
 def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
     places = _evenly(index, shape)
@@ -248,7 +234,7 @@ def _scatter_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g: g, None, lambda g, index, dim: gather(g, index, dim=dim)),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_scatter_samples,
 )
 def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
@@ -307,7 +293,7 @@ def _index_add_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=(lambda g: g, None, lambda g, index, dim: index_select(g, index, dim=dim)),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_index_add_samples,
 )
 def index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:

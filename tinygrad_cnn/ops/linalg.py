@@ -16,8 +16,6 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 
-__all__ = ["einsum", "linear", "matmul"]
-
 Array = np.ndarray[Any, Any]
 
 FEW_TERMS = 1 << 10  # of a sum that `einsum` leaves to NumPy, which may add them one by one
@@ -38,7 +36,7 @@ def _matmul_samples(draw: Draw) -> Sample:
     vjp=(lambda g, b: matmul(g, _mT(b)), lambda g, a: matmul(_mT(a), g)),
     broadcasts=True,
     promotes="common",
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_matmul_samples,
     errors=(
         ErrorSample((np.zeros((2, 3)), np.zeros((2, 3))), {}, ValueError, "matmul: `a` has 3"),
@@ -75,8 +73,8 @@ def _linear_samples(draw: Draw) -> Sample:
         lambda g, x: matmul(_mT(g), x),
         _column_sum,
     ),
-    joint=_linear_gradients,
-    quiet=True,
+    array_vjp=_linear_gradients,
+    ignore_fp_errors=True,
     samples=_linear_samples,
     errors=(
         ErrorSample(
@@ -171,7 +169,7 @@ def _contract(a: Array, first: str, b: Array, second: str, kept: str) -> tuple[A
     return product.reshape([size[c] for c in out]), out
 
 
-@op(vjp=_einsum_rule, promotes="common", quiet=True, samples=_einsum_samples)
+@op(vjp=_einsum_rule, promotes="common", ignore_fp_errors=True, samples=_einsum_samples)
 def einsum(*xs: Array, equation: str) -> Array:
     """Sum of products by index, as ``numpy.einsum``.
 

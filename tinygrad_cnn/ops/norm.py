@@ -18,8 +18,6 @@ from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
 
-__all__ = ["batch_norm", "channel_affine", "channel_sum", "layer_norm"]
-
 Array = np.ndarray[Any, Any]
 
 
@@ -37,7 +35,7 @@ def _channel_sum_rule(g: Any, shapes: Any) -> Any:
     return expand(_per_channel(g, len(shapes[0])), shape=shapes[0])
 
 
-@op(vjp=_channel_sum_rule, quiet=True, samples=_channel_samples)
+@op(vjp=_channel_sum_rule, ignore_fp_errors=True, samples=_channel_samples)
 def channel_sum(x: Array) -> Array:
     """Sum of ``x`` (n, c, ...) over all axes but the second → (c,)."""
     total: Array = kernels.sum(x, (0, *range(2, x.ndim)))
@@ -59,7 +57,7 @@ def _affine_samples(draw: Draw) -> Sample:
     ),
     lazy=("x",),
     piecewise=True,  # as a normalisation's, the gradient in x has a graph though it is constant
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_affine_samples,
 )
 def channel_affine(x: Array | Lazy, scale: Array, shift: Array | None = None) -> Array | Lazy:
@@ -105,7 +103,7 @@ def _batch_norm_samples(draw: Draw) -> Sample:
     reference=_batch_norm_reference,
     piecewise=True,  # as PyTorch's rule, which takes all inputs: gradients depend on each
     lazy=("g", "x"),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_batch_norm_samples,
 )
 def batch_norm(
@@ -167,7 +165,7 @@ def _layer_norm_samples(draw: Draw) -> Sample:
     fused=_layer_norm_backward,
     reference=_layer_norm_reference,
     piecewise=True,
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_layer_norm_samples,
     errors=(
         ErrorSample(

@@ -15,16 +15,6 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, unpool
 
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_input",
-    "avg_pool2d",
-    "avg_pool2d_input",
-    "max_pool2d",
-    "max_pool2d_gather",
-    "max_pool2d_scatter",
-]
-
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
@@ -143,7 +133,7 @@ def _scatter_samples(draw: Draw) -> Sample:
 @op(
     vjp=(lambda g, index, params: max_pool2d_gather(g, index, **_without_size(params)), None),
     lazy=("dy",),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_scatter_samples,
 )
 def max_pool2d_scatter(
@@ -193,7 +183,7 @@ def _avg_pool2d_samples(draw: Draw) -> Sample:
 @op(
     vjp=lambda g, shapes, params: avg_pool2d_input(g, size=shapes[0][2:], **params),
     piecewise=True,
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_avg_pool2d_samples,
 )
 def avg_pool2d(
@@ -226,7 +216,7 @@ def _avg_pool2d_input_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, params: avg_pool2d(g, **_without_size(params)),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_avg_pool2d_input_samples,
 )
 def avg_pool2d_input(
@@ -262,7 +252,7 @@ def _adaptive_samples(draw: Draw) -> Sample:
 @op(
     vjp=lambda g, shapes: adaptive_avg_pool2d_input(g, size=shapes[0][2:]),
     piecewise=lambda params: tuple(params["output_size"]) != (1, 1),  # a mean, in PyTorch
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_adaptive_samples,
 )
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
@@ -277,7 +267,7 @@ def _adaptive_input_samples(draw: Draw) -> Sample:
 
 @op(
     vjp=lambda g, shapes: adaptive_avg_pool2d(g, output_size=shapes[0][2:]),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_adaptive_input_samples,
 )
 def adaptive_avg_pool2d_input(dy: Array, *, size: Pair) -> Array:

@@ -11,16 +11,6 @@ import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
 
-__all__ = [
-    "Generator",
-    "default_generator",
-    "get_rng_state",
-    "initial_seed",
-    "manual_seed",
-    "seed",
-    "set_rng_state",
-]
-
 
 class Generator:
     """A stream of random numbers with a seed and a state that can be kept.

@@ -19,22 +19,6 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 
-__all__ = [
-    "amax",
-    "amin",
-    "cumprod",
-    "cumsum",
-    "log_softmax",
-    "logsumexp",
-    "mean",
-    "norm2",
-    "prod",
-    "softmax",
-    "std",
-    "sum",
-    "var",
-]
-
 Array = np.ndarray[Any, Any]
 Dims = tuple[int, ...]
 
@@ -80,7 +64,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
     return samples
 
 
-@op(vjp=_spread, quiet=True, samples=_samples())
+@op(vjp=_spread, ignore_fp_errors=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
     return in_order(kernels.sum(x, dim, keepdim))
@@ -90,7 +74,7 @@ def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
     return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
-@op(vjp=_mean_rule, quiet=True, samples=_samples(min_side=1))
+@op(vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
@@ -121,7 +105,7 @@ def _prod_samples(draw: Draw) -> Sample:
     return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
 
 
-@op(vjp=_prod_rule, quiet=True, samples=_prod_samples)
+@op(vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
     inner = np.int64 if x.dtype.kind in "biu" else accumulation_dtype(x)
@@ -147,7 +131,7 @@ def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     return total / np.float64(max(_count(x.shape, dim) - correction, 0))
 
 
-@op(vjp=_var_rule, quiet=True, samples=_var_samples)
+@op(vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
     return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.dtype)
@@ -166,7 +150,7 @@ def _std_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(sample.args[0].shape),), sample.params)
 
 
-@op(vjp=_std_rule, quiet=True, samples=_std_samples)
+@op(vjp=_std_rule, ignore_fp_errors=True, samples=_std_samples)
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
     return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.dtype)
@@ -198,7 +182,7 @@ def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -
     return _spread(unit, shapes, dim, keepdim) * x
 
 
-@op(vjp=_norm2_rule, quiet=True, samples=_samples(distinct=True))
+@op(vjp=_norm2_rule, ignore_fp_errors=True, samples=_samples(distinct=True))
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
     return np.asarray(np.sqrt(kernels.sum_squares(x, dim, keepdim)), dtype=x.dtype)
@@ -206,7 +190,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 @op(
     vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
-    quiet=True,
+    ignore_fp_errors=True,
     samples=_samples(one_dim=True),
 )
 def cumsum(x: Array, *, dim: int) -> Array:
@@ -238,7 +222,7 @@ def _cumprod_samples(draw: Draw) -> Sample:
     return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
 
 
-@op(vjp=_cumprod_rule, quiet=True, samples=_cumprod_samples)
+@op(vjp=_cumprod_rule, ignore_fp_errors=True, samples=_cumprod_samples)
 def cumprod(x: Array, *, dim: int) -> Array:
     """Running product along the axis ``dim``; integers and bools give int64."""
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
@@ -258,7 +242,7 @@ def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: boo
     return _spread(g, shapes, dim, keepdim) * exp(x - y)
 
 
-@op(vjp=_logsumexp_rule, promotes="float", quiet=True, samples=_samples(min_side=1))
+@op(vjp=_logsumexp_rule, promotes="float", ignore_fp_errors=True, samples=_samples(min_side=1))
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
     dtype = x.dtype
@@ -273,7 +257,7 @@ def _softmax_rule(g: Any, y: Any, dim: int) -> Any:
     return y * (g - sum(g * y, dim=(dim,), keepdim=True))
 
 
-@op(vjp=_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
+@op(vjp=_softmax_rule, promotes="float", ignore_fp_errors=True, samples=_samples(one_dim=True))
 def softmax(x: Array, *, dim: int) -> Array:
     """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow; NaN beside infinity."""
     z = shifted(x, dim)
@@ -286,7 +270,7 @@ def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
     return g - exp(y) * sum(g, dim=(dim,), keepdim=True)
 
 
-@op(vjp=_log_softmax_rule, promotes="float", quiet=True, samples=_samples(one_dim=True))
+@op(vjp=_log_softmax_rule, promotes="float", ignore_fp_errors=True, samples=_samples(one_dim=True))
 def log_softmax(x: Array, *, dim: int) -> Array:
     """``x - logsumexp(x)`` along the axis ``dim``; NaN beside infinity."""
     z = shifted(x, dim)

@@ -17,8 +17,6 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import in_order
 from tinygrad_cnn.kernels.reference.layout import new_array
 
-__all__ = ["cat", "expand", "flip", "pad", "permute", "reshape", "roll", "sum_to", "tril", "triu"]
-
 Array = np.ndarray[Any, Any]
 
 
@@ -78,7 +76,9 @@ def _sum_to_samples(draw: Draw) -> Sample:
     return Sample((draw.array(np.broadcast_shapes(small, other)),), {"shape": small})
 
 
-@op(vjp=lambda g, shapes: expand(g, shape=shapes[0]), quiet=True, samples=_sum_to_samples)
+@op(
+    vjp=lambda g, shapes: expand(g, shape=shapes[0]), ignore_fp_errors=True, samples=_sum_to_samples
+)
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` summed over the axes that broadcasting ``shape`` to ``x.shape`` adds or stretches."""
     lead = x.ndim - len(shape)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,55 +16,76 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.elementwise import rsqrt
 
-__all__ = [
-    "acos",
-    "asin",
-    "atan",
-    "atan2",
-    "cos",
-    "cosh",
-    "sin",
-    "sinh",
-    "tan",
-    "tanh",
-]
-
 Array = np.ndarray[Any, Any]
 
 
-@op(vjp=lambda g, x: g * cos(x), promotes="float", quiet=True, samples=unary())
+@op(
+    vjp=lambda g, x: g * cos(x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.sin,
+)
 def sin(x: Array) -> Array:
     """Elementwise sine of an angle in radians."""
     return np.sin(x)
 
 
-@op(vjp=lambda g, x: -g * sin(x), promotes="float", quiet=True, samples=unary())
+@op(
+    vjp=lambda g, x: -g * sin(x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.cos,
+)
 def cos(x: Array) -> Array:
     """Elementwise cosine of an angle in radians."""
     return np.cos(x)
 
 
-@op(vjp=lambda g, y: g * (1.0 + y * y), promotes="float", quiet=True, samples=unary(-1.2, 1.2))
+@op(
+    vjp=lambda g, y: g * (1.0 + y * y),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-1.2, 1.2),
+    oracle=math.tan,
+)
 def tan(x: Array) -> Array:
     """Elementwise tangent of an angle in radians."""
     return np.tan(x)
 
 
-@op(vjp=lambda g, x: g * rsqrt(1.0 - x * x), promotes="float", quiet=True, samples=unary(-0.8, 0.8))
+@op(
+    vjp=lambda g, x: g * rsqrt(1.0 - x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-0.8, 0.8),
+    oracle=math.asin,
+)
 def asin(x: Array) -> Array:
     """Elementwise inverse sine, in radians."""
     return np.arcsin(x)
 
 
 @op(
-    vjp=lambda g, x: -g * rsqrt(1.0 - x * x), promotes="float", quiet=True, samples=unary(-0.8, 0.8)
+    vjp=lambda g, x: -g * rsqrt(1.0 - x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-0.8, 0.8),
+    oracle=math.acos,
 )
 def acos(x: Array) -> Array:
     """Elementwise inverse cosine, in radians."""
     return np.arccos(x)
 
 
-@op(vjp=lambda g, x: g / (1.0 + x * x), promotes="float", quiet=True, samples=unary())
+@op(
+    vjp=lambda g, x: g / (1.0 + x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.atan,
+)
 def atan(x: Array) -> Array:
     """Elementwise inverse tangent, in radians."""
     return np.arctan(x)
@@ -82,28 +104,70 @@ def _square_distance(a: Any, b: Any) -> Any:
     ),
     broadcasts=True,
     promotes="float",
-    quiet=True,
+    ignore_fp_errors=True,
     samples=binary(0.3, 2.0),
     errors=NO_BROADCAST,
+    oracle=math.atan2,
 )
 def atan2(a: Array, b: Array) -> Array:
     """Elementwise angle of the point (x=``b``, y=``a``), in radians."""
     return np.arctan2(a, b)
 
 
-@op(vjp=lambda g, x: g * cosh(x), promotes="float", quiet=True, samples=unary())
+# Of sinc's slope near 0: the coefficients of its series in (pi*x)**2, the highest power first.
+_SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(10, 0, -1)]
+_NEAR = 0.5
+
+
+def _sinc_slope(x: Any) -> Any:
+    """``(cos(pi*x) - sinc(x)) / x``; near 0, where it cancels, by its series."""
+    u = math.pi**2 * x * x
+    series: Any = 0.0
+    for coefficient in _SINC_SERIES:
+        series = series * u + coefficient
+    near = np.abs(x._array) < _NEAR
+    far = where(near, _NEAR, x)
+    return where(near, math.pi**2 * x * series, (cos(math.pi * far) - sinc(far)) / far)
+
+
+@op(
+    vjp=lambda g, x: g * _sinc_slope(x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-2.0, 2.0),
+    oracle=lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0,
+)
+def sinc(x: Array) -> Array:
+    """Elementwise ``sin(pi*x) / (pi*x)``, 1 at 0."""
+    angle = np.pi * x
+    return np.where(angle == 0, np.ones_like(angle), np.sin(angle) / angle)
+
+
+@op(
+    vjp=lambda g, x: g * cosh(x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.sinh,
+)
 def sinh(x: Array) -> Array:
     """Elementwise hyperbolic sine."""
     return np.sinh(x)
 
 
-@op(vjp=lambda g, x: g * sinh(x), promotes="float", quiet=True, samples=unary())
+@op(
+    vjp=lambda g, x: g * sinh(x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.cosh,
+)
 def cosh(x: Array) -> Array:
     """Elementwise hyperbolic cosine."""
     return np.cosh(x)
 
 
-@op(vjp=lambda g, y: g * (1.0 - y * y), promotes="float", samples=unary())
+@op(vjp=lambda g, y: g * (1.0 - y * y), promotes="float", samples=unary(), oracle=math.tanh)
 def tanh(x: Array) -> Array:
     """Elementwise hyperbolic tangent."""
     return np.tanh(x)

@@ -15,8 +15,6 @@ from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Adam", "AdamW"]
-
 
 class Adam(Optimizer):
     """Steps scaled by running averages of the gradient and of its square.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["at_least_zero", "below_one"]
-
 
 def at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
     """Raise unless the options are numbers of at least 0."""

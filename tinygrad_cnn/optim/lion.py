@@ -13,8 +13,6 @@ from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Lion"]
-
 
 class Lion(Optimizer):
     """Steps of size ``lr`` in every coordinate, with the sign of an interpolated momentum.

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK", "Scratch", "blocks"]
-
 Array = np.ndarray[Any, Any]
 
 #: Values per piece. An update reads each array several times: a piece of this size is still in the

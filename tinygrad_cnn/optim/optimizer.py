@@ -12,11 +12,9 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.functions import from_numpy, zeros
-from tinygrad_cnn.kernels.quiet import quiet
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
-
-__all__ = ["Optimizer", "new_step"]
 
 
 class Optimizer:
@@ -160,7 +158,7 @@ class Optimizer:
         self._update_all()
         return loss
 
-    @quiet  # as every operation: a run that diverges shows it
+    @ignore_fp_errors  # as every operation: a run that diverges shows it
     def _update_all(self) -> None:
         by = f"{self._name()}.step"
         for group in self.param_groups:

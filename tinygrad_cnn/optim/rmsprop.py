@@ -12,8 +12,6 @@ from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["RMSprop"]
-
 
 class RMSprop(Optimizer):
     """Steps scaled by a running average of the squared gradient.

@@ -14,8 +14,6 @@ from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["SGD"]
-
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as PyTorch defines it.

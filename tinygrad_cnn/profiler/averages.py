@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from tinygrad_cnn.profiler.events import Event
 
-__all__ = ["Averages", "Row", "averages_of", "render"]
-
 NAME_WIDTH = 48  # characters; a longer name loses its beginning, as its end says more
 _TORCH_NAMES = {  # sort_by as in torch.profiler
     "cpu_time_total": "time",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Event", "Line"]
-
 
 class Line(NamedTuple):
     """A line of the user's source that was running, and the function it belongs to.

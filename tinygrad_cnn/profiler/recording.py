@@ -7,14 +7,12 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from tinygrad_cnn.nn.location import running_modules
+from tinygrad_cnn.nn.module.location import running_modules
 from tinygrad_cnn.profiler import taps
 from tinygrad_cnn.profiler.averages import Averages, averages_of
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.session import Session, current, here
 from tinygrad_cnn.profiler.trace import write_chrome_trace
-
-__all__ = ["profile"]
 
 
 class profile:

@@ -14,12 +14,10 @@ import numpy as np
 from tinygrad_cnn.autograd.function import FunctionCtx
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, memory_of
+from tinygrad_cnn.instrument.flops import flops_of, joint_flops_of
+from tinygrad_cnn.instrument.places import Labels, lines_above
 from tinygrad_cnn.kernels.memory import memory_allocated
 from tinygrad_cnn.profiler.events import Event
-from tinygrad_cnn.profiler.flops import flops_of, joint_flops_of
-from tinygrad_cnn.profiler.places import Labels, lines_above
-
-__all__ = ["Session", "current", "here"]
 
 _NOBODY = -1
 

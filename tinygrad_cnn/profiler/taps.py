@@ -10,13 +10,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_cnn.autograd import function, walk
+from tinygrad_cnn.autograd import backward as walk
+from tinygrad_cnn.autograd import function
 from tinygrad_cnn.autograd.op import Op
-from tinygrad_cnn.nn.hooks import CallMixin
+from tinygrad_cnn.nn.module.hooks import CallMixin
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.profiler.session import here
-
-__all__ = ["install", "remove"]
 
 _lock = threading.Lock()
 _users = 0

@@ -13,8 +13,6 @@ from typing import Any
 
 from tinygrad_cnn.profiler.events import Event
 
-__all__ = ["chrome_trace", "write_chrome_trace"]
-
 _TRACKS = {"forward": 1, "backward": 2, "optimizer": 3}
 _PROCESS = 1
 

@@ -4,8 +4,6 @@ import itertools
 import os
 from pathlib import Path
 
-__all__ = ["write_atomically"]
-
 _counter = itertools.count()
 
 

@@ -15,8 +15,6 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_cnn.functions.copying import Memory, rebuild, view_on
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Shared", "mark"]
-
 Array = np.ndarray[Any, Any]
 
 

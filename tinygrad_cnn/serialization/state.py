@@ -18,8 +18,6 @@ from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["SerializationError", "load", "load_state", "save", "save_state"]
-
 _KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
 _VERSION = 2  # 1 without tensors that share memory, and still written where there are none
 _DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())

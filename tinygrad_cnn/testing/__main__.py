@@ -6,10 +6,8 @@ import sys
 
 import click
 
-from tinygrad_cnn.testing.certification import certify_all
-from tinygrad_cnn.testing.mutation import mutate
-
-__all__ = ["main"]
+from tinygrad_cnn.testing.certify.certification import certify_all
+from tinygrad_cnn.testing.mutation.run import mutate
 
 
 @click.group()

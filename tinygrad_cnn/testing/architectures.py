@@ -19,8 +19,6 @@ except ImportError as error:
         "pip install 'tinygrad-cnn[test]'"
     ) from error
 
-__all__ = ["Architecture", "Layer", "architectures", "modules"]
-
 Shape = tuple[int, ...]
 
 _SMOOTH = ("Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Mish", "Softsign", "LogSigmoid")

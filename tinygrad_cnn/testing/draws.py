@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["EdgeDraw", "GeneratorDraw", "HypothesisDraw"]
-
 Array = np.ndarray[Any, Any]
 
 

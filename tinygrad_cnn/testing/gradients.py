@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import functions as f
-from tinygrad_cnn.autograd.judging import (
+from tinygrad_cnn.autograd.backward import grad
+from tinygrad_cnn.autograd.gradcheck.compare import (
     PASS,
     Finding,
     GradientError,
@@ -17,10 +18,7 @@ from tinygrad_cnn.autograd.judging import (
 )
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.op import Op
-from tinygrad_cnn.autograd.walk import grad
 from tinygrad_cnn.tensor import Tensor
-
-__all__ = ["adjoint_error", "check_adjoint", "check_gradients", "find_gradients", "literal"]
 
 Array = np.ndarray[Any, Any]
 

@@ -21,8 +21,8 @@ from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.samples import Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.testing.certify.layouts import LAYOUTS, laid_out
 from tinygrad_cnn.testing.draws import HypothesisDraw
-from tinygrad_cnn.testing.layouts import LAYOUTS, laid_out
 
 try:
     from hypothesis import strategies as st
@@ -32,20 +32,6 @@ except ImportError as error:
         "tinygrad_cnn.testing.strategies are Hypothesis strategies: "
         "pip install 'tinygrad-cnn[test]'"
     ) from error
-
-__all__ = [
-    "ConvGeometry",
-    "PoolGeometry",
-    "broadcastable_shapes",
-    "conv_geometry",
-    "dtypes",
-    "indices",
-    "layouts",
-    "pool_geometry",
-    "samples",
-    "shapes",
-    "tensors",
-]
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]

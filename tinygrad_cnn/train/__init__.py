@@ -1,13 +1,10 @@
 """Training runs: settings, loop, metrics, checkpoints, run folder and report."""
 
-from tinygrad_cnn.train.average import WeightAverage
-from tinygrad_cnn.train.callbacks import Callback, EarlyStopping, KeepBest, SaveRun
-from tinygrad_cnn.train.checkpoint import Checkpoint
-from tinygrad_cnn.train.config import Config
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.folder import RunFolder
-from tinygrad_cnn.train.loop import Totals, evaluate, train_epoch
-from tinygrad_cnn.train.metrics import (
+from tinygrad_cnn.train.loop.average import WeightAverage
+from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, KeepBest, SaveRun
+from tinygrad_cnn.train.loop.epochs import Totals, evaluate, train_epoch
+from tinygrad_cnn.train.loop.metrics import (
     Calibration,
     accuracy,
     calibration,
@@ -19,11 +16,14 @@ from tinygrad_cnn.train.metrics import (
     probabilities,
     top_k_accuracy,
 )
-from tinygrad_cnn.train.report import Report
-from tinygrad_cnn.train.results import evaluate_run, report_run
-from tinygrad_cnn.train.run import Run, train_run
-from tinygrad_cnn.train.step import TrainingStep
-from tinygrad_cnn.train.trainer import Trainer, fit
+from tinygrad_cnn.train.loop.step import TrainingStep
+from tinygrad_cnn.train.loop.trainer import Trainer, fit
+from tinygrad_cnn.train.report.report import Report
+from tinygrad_cnn.train.report.results import evaluate_run, report_run
+from tinygrad_cnn.train.run.checkpoint import Checkpoint
+from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.runner import Run, train_run
 
 __all__ = [
     "Calibration",

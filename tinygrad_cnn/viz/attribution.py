@@ -15,8 +15,6 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.layers import evaluating, layer_output
 from tinygrad_cnn.viz.style import StrPath, hide_ticks, new_figure, save, to_pixels
 
-__all__ = ["grad_cam", "grad_cam_map", "last_convolution", "saliency", "saliency_map"]
-
 Floats = NDArray[np.float32]
 
 

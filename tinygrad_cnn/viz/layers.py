@@ -26,8 +26,6 @@ from tinygrad_cnn.viz.style import (
     to_pixels,
 )
 
-__all__ = ["evaluating", "feature_maps", "filters", "gradient_flow", "layer_output"]
-
 _MOST = 64  # tiles in one picture
 
 

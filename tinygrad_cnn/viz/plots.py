@@ -22,8 +22,6 @@ from tinygrad_cnn.viz.style import (
     save,
 )
 
-__all__ = ["class_scores", "compare", "confusion", "curves", "reliability"]
-
 History = Sequence[Mapping[str, float | int | None]]
 
 

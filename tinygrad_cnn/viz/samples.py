@@ -15,8 +15,6 @@ from tinygrad_cnn.data.transforms import Transform, apply
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.style import StrPath, hide_ticks, new_figure, save, to_pixels
 
-__all__ = ["image_grid", "show_augmentation"]
-
 
 def show_augmentation(
     images: Tensor | NDArray[Any],

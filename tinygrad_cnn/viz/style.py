@@ -20,21 +20,6 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = [
-    "PALETTE",
-    "QUIET",
-    "TRAIN",
-    "VALIDATION",
-    "Picture",
-    "StrPath",
-    "hide_ticks",
-    "mosaic",
-    "new_figure",
-    "plain_axes",
-    "save",
-    "to_pixels",
-]
-
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRAIN: Final[dict[str, Any]] = {"color": PALETTE[0], "marker": "o", "linestyle": "-"}
 VALIDATION: Final[dict[str, Any]] = {"color": PALETTE[1], "marker": "s", "linestyle": "--"}

@@ -7,5 +7,3 @@ object code stays in the user's cache folder (`build`). From then on it is loade
 Nothing is imported here, so that importing the package loads no machine code: `dispatch` imports
 the module of a kernel at the kernel's first call.
 """
-
-__all__ = list[str]()

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import threads
-from ..checks import check_shape
-from ..memory import scratch
-from .channels import blocks
-from .layout import Array, bits_of, empty_like, mask_where
-
-__all__ = ["relu", "relu_backward"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import check_shape
+from tinygrad_cnn.kernels.memory import scratch
+from tinygrad_cnn.kernels.reference.channels import blocks
+from tinygrad_cnn.kernels.reference.layout import Array, bits_of, empty_like, mask_where
 
 SMALL = 1 << 14  # bytes: below this, one call to NumPy costs less than any preparation
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .layout import Array
-from .sums import SHORT
-
-__all__ = ["add_at"]
+from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.reference.sums import SHORT
 
 NUMBERS = 1 << 14  # of a piece that is added in float64
 

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-
-from .. import threads
-from ..checks import Pair, check_image, check_pool2d, check_shape
-from ..memory import empty, scratch
-from .layout import CHUNK_BYTES, Array, Chunk, accumulation_dtype, as_nchw, as_nhwc, chunks, crop
-from .sums import SHORT
-
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_input",
-    "avg_pool2d",
-    "avg_pool2d_input",
-]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import Pair, check_image, check_pool2d, check_shape
+from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.reference.layout import (
+    CHUNK_BYTES,
+    Array,
+    Chunk,
+    accumulation_dtype,
+    as_nchw,
+    as_nhwc,
+    chunks,
+    crop,
+)
+from tinygrad_cnn.kernels.reference.sums import SHORT
 
 _ONE = (1, 1)
 

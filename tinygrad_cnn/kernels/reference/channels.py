@@ -15,13 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_cnn.errors import ShapeError
-
-from .. import threads
-from ..memory import Take, empty, scratch
-from .layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
-from .sums import SHORT, sum
-
-__all__ = ["Channels", "affine", "blocks", "channel_affine"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.memory import Take, empty, scratch
+from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
+from tinygrad_cnn.kernels.reference.sums import SHORT, sum
 
 R = TypeVar("R")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithm import conv_algorithm
-from ..checks import Padding, Pair, check_conv2d, check_image, check_shape
-from ..quiet import quietly
-from .correlate import Windows, correlate, correlate_weight
-from .depthwise import correlate_depthwise, correlate_depthwise_weight
-from .layout import (
+from tinygrad_cnn.kernels.algorithm import conv_algorithm
+from tinygrad_cnn.kernels.checks import Padding, Pair, check_conv2d, check_image, check_shape
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.reference.correlate import Windows, correlate, correlate_weight
+from tinygrad_cnn.kernels.reference.depthwise import correlate_depthwise, correlate_depthwise_weight
+from tinygrad_cnn.kernels.reference.layout import (
     Array,
     accumulation_dtype,
     all_finite,
@@ -21,16 +21,19 @@ from .layout import (
     as_nhwc,
     empty_nhwc,
 )
-from .strict import correlate_taps, correlate_weight_taps
-from .sums import sum
-from .winograd import correlate_winograd, correlate_winograd_weight, wide_filters, wide_images
-
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "minimal", "phase"]
+from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
+from tinygrad_cnn.kernels.reference.sums import sum
+from tinygrad_cnn.kernels.reference.winograd import (
+    correlate_winograd,
+    correlate_winograd_weight,
+    wide_filters,
+    wide_images,
+)
 
 FEWEST_CHANNELS = 16  # on both sides, from which Winograd's transforms pay
 
 
-def minimal(windows: Windows, c: int, f: int) -> bool:
+def supports_winograd(windows: Windows, c: int, f: int) -> bool:
     """Return whether to use Winograd's algorithm, for c channels in and f out."""
     wanted = conv_algorithm()
     if wanted == "direct" or windows.kernel != (3, 3) or windows.dilation != (1, 1):
@@ -108,7 +111,7 @@ def _correlate(
     if not all_finite(w):  # they must not meet the zeros around the images
         correlate_taps(x, w, bias, out, windows)
         return
-    fast = single and minimal(windows, depth, each)
+    fast = single and supports_winograd(windows, depth, each)
     if depth == each == 1 and not fast:
         taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, groups)
         correlate_depthwise(x, np.ascontiguousarray(taps), bias, out, windows)
@@ -123,7 +126,7 @@ def _correlate(
         correlate_winograd(x, filters, bias, out, windows.origin)
         return
     if not wide.all():
-        quietly(correlate_winograd, (x, filters, bias, out, windows.origin), {})
+        ignoring_fp_errors(correlate_winograd, (x, filters, bias, out, windows.origin), {})
     again = np.empty((int(wide.sum()), *out.shape[1:]), out.dtype)
     correlate(x[wide], matrix, bias, again, windows)
     out[wide] = again
@@ -253,7 +256,7 @@ def _correlate_weight(x: Array, g: Array, windows: Windows, *, single: bool) -> 
     """Return the adjoint of `_correlate` in w, for g (n, oh, ow, f)."""
     c, f, groups = x.shape[3], g.shape[3], windows.groups
     shape = (groups, *windows.kernel, c // groups, f // groups)
-    fast = single and minimal(windows, c, f)
+    fast = single and supports_winograd(windows, c, f)
     if c == f == groups and not fast:
         taps = correlate_depthwise_weight(x, g, windows)  # (kh, kw, groups)
         return taps.transpose(2, 0, 1).reshape(shape)

@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import threads
-from ..checks import Pair
-from ..memory import Take, scratch
-from .layout import Array, Chunk, all_finite, chunks, crop, taps
-from .sums import RunningSum
-
-__all__ = ["Windows", "correlate", "correlate_weight"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.reference.layout import Array, Chunk, all_finite, chunks, crop, taps
+from tinygrad_cnn.kernels.reference.sums import RunningSum
 
 
 class Windows(NamedTuple):

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import threads
-from ..memory import Take, scratch
-from .correlate import Windows
-from .layout import CHUNK_BYTES, Array, Chunk, chunks, crop, taps
-from .sums import RunningSum, sum
-
-__all__ = ["correlate_depthwise", "correlate_depthwise_weight"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.reference.correlate import Windows
+from tinygrad_cnn.kernels.reference.layout import CHUNK_BYTES, Array, Chunk, chunks, crop, taps
+from tinygrad_cnn.kernels.reference.sums import RunningSum, sum
 
 
 def _chunks(x: Array, windows: Windows) -> list[Chunk]:

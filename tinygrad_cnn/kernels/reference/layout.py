@@ -14,28 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from .. import threads
-from ..memory import Take, empty
-
-__all__ = [
-    "BLOCK_BYTES",
-    "CHUNK_BYTES",
-    "Array",
-    "Chunk",
-    "accumulation_dtype",
-    "all_finite",
-    "as_nchw",
-    "as_nhwc",
-    "bits_of",
-    "chunks",
-    "crop",
-    "empty_like",
-    "empty_nhwc",
-    "mask_where",
-    "new_array",
-    "rows_per_chunk",
-    "taps",
-]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.memory import Take, empty
 
 Array = npt.NDArray[Any]
 

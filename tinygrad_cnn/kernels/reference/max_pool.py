@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import threads
-from ..checks import Pair, check_image, check_pool2d, check_shape
-from ..memory import Take, empty, scratch
-from .layout import (
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import Pair, check_image, check_pool2d, check_shape
+from tinygrad_cnn.kernels.memory import Take, empty, scratch
+from tinygrad_cnn.kernels.reference.layout import (
     CHUNK_BYTES,
     Array,
     Chunk,
@@ -28,8 +28,6 @@ from .layout import (
     mask_where,
     taps,
 )
-
-__all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_plane_index", "max_pool2d_scatter"]
 
 
 def _extent(start: int, stop: int, kernel: int, stride: int, padding: int, dilation: int) -> Pair:

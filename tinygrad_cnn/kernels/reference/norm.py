@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Pair, check_batch_norm, check_layer_norm, check_shape
-from ..memory import Take, empty, scratch
-from .channels import Channels, affine
-from .layout import BLOCK_BYTES, Array, accumulation_dtype, rows_per_chunk
-from .max_pool import max_pool2d_scatter
-from .sums import sum
-
-__all__ = [
-    "batch_norm",
-    "batch_norm_backward",
-    "channel_gradient",
-    "channel_moments",
-    "layer_norm",
-    "layer_norm_backward",
-]
+from tinygrad_cnn.kernels.checks import Pair, check_batch_norm, check_layer_norm, check_shape
+from tinygrad_cnn.kernels.memory import Take, empty, scratch
+from tinygrad_cnn.kernels.reference.channels import Channels, affine
+from tinygrad_cnn.kernels.reference.layout import (
+    BLOCK_BYTES,
+    Array,
+    accumulation_dtype,
+    rows_per_chunk,
+)
+from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter
+from tinygrad_cnn.kernels.reference.sums import sum
 
 
 def _moments(channels: Channels) -> tuple[Array, Array]:

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import threads
-from .layout import Array
-from .sums import sum
-
-__all__ = ["LONG", "in_pieces", "linear", "linear_backward", "matmul"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.reference.sums import sum
 
 WORTH_WAKING = (
     1 << 27

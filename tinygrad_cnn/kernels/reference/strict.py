@@ -12,12 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..quiet import quiet
-from ..threads import one_blas_thread
-from .correlate import Windows
-from .layout import Array
-
-__all__ = ["correlate_taps", "correlate_weight_taps"]
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.reference.correlate import Windows
+from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import one_blas_thread
 
 
 def _overlap(windows: Windows, axis: int, tap: int, length: int) -> tuple[slice, slice]:
@@ -43,7 +41,7 @@ def _by_group(pixels: Array, groups: int) -> Array:
     return pixels.reshape(-1, groups, pixels.shape[3] // groups).transpose(1, 0, 2)
 
 
-@quiet
+@ignore_fp_errors
 def correlate_taps(x: Array, w: Array, bias: Array | None, out: Array, windows: Windows) -> None:
     """Write the correlation of x (n, h, w, c) with w (groups, kh, kw, c/groups, f/groups) to out
     (n, oh, ow, f).
@@ -55,7 +53,7 @@ def correlate_taps(x: Array, w: Array, bias: Array | None, out: Array, windows: 
         target += product.transpose(1, 0, 2).reshape(target.shape)  # from (groups, pixels, f')
 
 
-@quiet
+@ignore_fp_errors
 def correlate_weight_taps(x: Array, g: Array, windows: Windows) -> Array:
     """Return the adjoint of `correlate_taps` in w, for g (n, oh, ow, f)."""
     groups = windows.groups

@@ -17,9 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .layout import Array, accumulation_dtype
-
-__all__ = ["SHORT", "Memory", "RunningSum", "cumsum", "finished", "memory_of", "sum", "sum_squares"]
+from tinygrad_cnn.kernels.reference.layout import Array, accumulation_dtype
 
 SHORT = 128  # numbers added one after the other, as many as NumPy's pairwise sum itself has
 WIDE = 1 << 10  # numbers of a row from which on NumPy adds rows at the speed of memory

@@ -17,13 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .. import threads
-from ..checks import Pair
-from ..memory import scratch
-from ..quiet import quiet
-from .layout import Array, Chunk, chunks, crop
-
-__all__ = ["correlate_winograd", "correlate_winograd_weight", "wide_filters", "wide_images"]
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.memory import scratch
+from tinygrad_cnn.kernels.reference.layout import Array, Chunk, chunks, crop
 
 TILE = 4  # outputs of a tile along one axis
 PATCH = 6  # pixels it reads
@@ -69,7 +67,7 @@ def _peak(x: Array) -> Array:
     return peak.astype(np.float64)
 
 
-@quiet
+@ignore_fp_errors
 def wide_images(x: Array) -> Array:
     """Return a mask (n,) of the images of x (n, h, w, c) that are not to be transformed.
 
@@ -92,7 +90,7 @@ def wide_images(x: Array) -> Array:
     return wide
 
 
-@quiet
+@ignore_fp_errors
 def wide_filters(w: Array) -> bool:
     """Return whether filters w (f, c, 3, 3) are not to be transformed: the largest number of one
     exceeds `FILTER_RANGE` times the norm of those at even places, or of those at odd ones, or those

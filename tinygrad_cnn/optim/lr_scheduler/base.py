@@ -9,8 +9,6 @@ from typing import Any
 
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler"]
-
 
 class LRScheduler:
     """Base class of learning-rate schedules.

@@ -9,8 +9,6 @@ from typing import Any
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-__all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "OneCycleLR"]
-
 
 class CosineAnnealingLR(LRScheduler):
     """Follow half a cosine from the initial rate to ``eta_min`` in ``T_max`` steps, then back.

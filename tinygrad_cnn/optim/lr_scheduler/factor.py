@@ -9,16 +9,6 @@ from typing import Any
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-__all__ = [
-    "ConstantLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "PolynomialLR",
-    "StepLR",
-]
-
 
 class StepLR(LRScheduler):
     """Multiply by ``gamma`` every ``step_size`` steps.

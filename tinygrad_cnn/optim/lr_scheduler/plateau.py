@@ -9,8 +9,6 @@ from typing import SupportsFloat
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-__all__ = ["ReduceLROnPlateau"]
-
 
 class ReduceLROnPlateau(LRScheduler):
     """Multiply by ``factor`` when a metric has not improved for more than ``patience`` steps.

@@ -10,8 +10,6 @@ from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler, _require_keys
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-__all__ = ["SequentialLR"]
-
 
 class SequentialLR(LRScheduler):
     """Follow the first schedule up to the first of ``milestones``, then the second, and so on.

@@ -8,8 +8,6 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Node
 
-__all__ = ["Cause", "cause_of"]
-
 _WORDS = {
     "detach": "detach() cuts its path to the loss",
     "no_grad": "`{name}` ran under no_grad()",

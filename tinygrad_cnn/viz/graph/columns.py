@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tinygrad_cnn.viz.graph.fold import Drawing
 
-__all__ = ["first_of_columns"]
-
 _TALL = 18
 """Items in a column that still fit on a page."""
 _MOST = 6

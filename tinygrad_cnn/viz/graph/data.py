@@ -13,8 +13,6 @@ from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, numel
 if TYPE_CHECKING:
     from tinygrad_cnn.viz.graph.difference import Difference
 
-__all__ = ["Graph"]
-
 
 @dataclass(slots=True)
 class Graph:

@@ -12,8 +12,6 @@ from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
 from tinygrad_cnn.viz.graph.text import amount, byte_size, seconds, shape_text
 
-__all__ = ["Change", "Difference", "compare"]
-
 _FIGURES = {
     "forward_seconds": ("forward time", seconds),
     "backward_seconds": ("backward time", seconds),

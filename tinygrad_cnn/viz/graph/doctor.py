@@ -12,15 +12,13 @@ import numpy as np
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import grad
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.nn.parameter import Parameter
+from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.causes import cause_of
 from tinygrad_cnn.viz.graph.illness import first_not_finite, sick_rectifiers
 from tinygrad_cnn.viz.graph.measures import norm_of
 from tinygrad_cnn.viz.graph.recording import Recording
 from tinygrad_cnn.viz.graph.tracing import unchanged
-
-__all__ = ["Diagnosis", "Finding", "Gradient", "diagnose"]
 
 _APART = 1e3
 """A layer's ratio is out of the ordinary from this factor off the median on."""

@@ -20,8 +20,6 @@ from tinygrad_cnn.viz.graph.quoting import dot_quoted, label_escaped
 from tinygrad_cnn.viz.graph.scale import Scale
 from tinygrad_cnn.viz.graph.theme import THEMES, Theme
 
-__all__ = ["Style", "write_dot"]
-
 _FONT = '"Helvetica,Arial,sans-serif"'
 
 

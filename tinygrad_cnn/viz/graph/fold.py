@@ -11,8 +11,6 @@ from typing import Any
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape
 
-__all__ = ["Box", "Drawing", "Item", "Link", "fold"]
-
 _ATTACHED = {"parameter", "buffer", "gradient"}
 
 

@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.autograd import walk
+from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import _FunctionDerivative
 from tinygrad_cnn.autograd.op import Op
-from tinygrad_cnn.nn.location import CALL_CODES
+from tinygrad_cnn.nn.module.location import CALL_CODES
 from tinygrad_cnn.viz.graph.text import place
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn import Module
 
-__all__ = ["Where", "look"]
-
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _RULES = {Op.pullback.__code__, _FunctionDerivative.pullback.__code__}
-_WALKS = {walk.backward.__code__, walk.grad.__code__}
+_WALKS = {backward.__code__, grad.__code__}
 
 
 @dataclass(slots=True)

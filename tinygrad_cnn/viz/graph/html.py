@@ -27,8 +27,6 @@ from tinygrad_cnn.viz.graph.scale import Scale
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
-__all__ = ["page"]
-
 _SCRIPTS = ("page.layout.js", "page.controls.js")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Node
 
-__all__ = ["first_not_finite", "sick_rectifiers"]
-
 _SHARE = 0.1
 """Rectifiers are told of from this fraction of dead channels on."""
 

@@ -13,19 +13,6 @@ from tinygrad_cnn.viz.graph.records import Node
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds, shape_text
 from tinygrad_cnn.viz.graph.theme import COLORINGS, family_of
 
-__all__ = [
-    "UNITS",
-    "Row",
-    "box_rows",
-    "family",
-    "figure",
-    "figure_text",
-    "heading",
-    "item_rows",
-    "link_text",
-    "tensor_text",
-]
-
 _LONGEST = 48
 _NARROW = 14
 UNITS: dict[str, Callable[[float], str]] = {

@@ -9,8 +9,6 @@ import numpy as np
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.records import Node
 
-__all__ = ["compute", "measure", "norm_of"]
-
 _RECTIFIERS = {"relu", "clamp", "threshold"}
 
 

@@ -10,8 +10,6 @@ from tinygrad_cnn.viz.graph.labels import box_rows, family, item_rows, link_text
 from tinygrad_cnn.viz.graph.quoting import mermaid_escaped
 from tinygrad_cnn.viz.graph.render import drawing_of
 
-__all__ = ["to_mermaid"]
-
 
 def to_mermaid(
     graph: Graph, depth: int | None = None, repeats: bool = True, parameters: bool = False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["dot_quoted", "html_escaped", "label_escaped", "mermaid_escaped", "script_json"]
-
 # What XML 1.0 cannot hold, and lone surrogates, which no file can.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 

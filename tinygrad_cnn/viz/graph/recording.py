@@ -15,12 +15,12 @@ import numpy as np
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op, RemovableHandle, is_grad_enabled
+from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.hooks import Hooks, add_hook
-from tinygrad_cnn.autograd.observe import observer, watching
-from tinygrad_cnn.nn.location import path_of
+from tinygrad_cnn.instrument.graph_flops import flops
+from tinygrad_cnn.nn.module.location import path_of
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.viz.graph.flops import flops
 from tinygrad_cnn.viz.graph.frames import Where, look
 from tinygrad_cnn.viz.graph.measures import compute, measure, norm_of
 from tinygrad_cnn.viz.graph.notes import Notes
@@ -29,8 +29,6 @@ from tinygrad_cnn.viz.graph.text import parameters_text
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn import Module
-
-__all__ = ["Recording"]
 
 _LAYERS = "tinygrad_cnn.nn."
 

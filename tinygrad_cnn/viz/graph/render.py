@@ -13,8 +13,6 @@ from tinygrad_cnn.viz.graph.dot import Style, write_dot
 from tinygrad_cnn.viz.graph.fold import Drawing, fold
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
-__all__ = ["INSTALL", "draw", "drawing_of", "has_dot", "notebook", "render", "style_of", "to_dot"]
-
 _ENDINGS = (".svg", ".png", ".pdf", ".dot", ".html")
 _MOST_ITEMS = 300
 """A notebook's drawing is folded until it has no more than so many items."""

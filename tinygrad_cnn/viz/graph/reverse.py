@@ -7,8 +7,6 @@ from dataclasses import replace
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, Node
 
-__all__ = ["reversed_graph"]
-
 
 def reversed_graph(graph: Graph) -> Graph:
     """Each operation through which gradients flow as its derivative rule, edges turned round."""

@@ -10,8 +10,6 @@ from tinygrad_cnn.viz.graph.labels import UNITS
 from tinygrad_cnn.viz.graph.quoting import label_escaped
 from tinygrad_cnn.viz.graph.theme import Theme
 
-__all__ = ["Scale"]
-
 _TITLES = {
     "time": "forward time",
     "backward": "backward time",

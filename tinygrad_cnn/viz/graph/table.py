@@ -12,8 +12,6 @@ from tinygrad_cnn.viz.graph.records import Shape, numel
 from tinygrad_cnn.viz.graph.text import amount, byte_size, shape_text
 from tinygrad_cnn.viz.graph.tracing import trace
 
-__all__ = ["Layer", "Summary", "summary"]
-
 
 @dataclass
 class Layer:

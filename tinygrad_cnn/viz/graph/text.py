@@ -10,8 +10,6 @@ import numpy as np
 
 from tinygrad_cnn.viz.graph.records import Shape
 
-__all__ = ["amount", "byte_size", "parameters_text", "place", "plural", "seconds", "shape_text"]
-
 _LONGEST = 40
 _NEUTRAL = {
     "stride": 1,

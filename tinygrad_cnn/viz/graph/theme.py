@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COLORINGS", "THEMES", "Theme", "family_of"]
-
 COLORINGS = {
     "kind": None,
     "time": "forward_seconds",

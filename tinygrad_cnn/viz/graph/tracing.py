@@ -17,8 +17,6 @@ from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.recording import Recording
 
-__all__ = ["tensors_in", "trace", "unchanged"]
-
 _ROUNDS = 3
 
 

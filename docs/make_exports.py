@@ -1,0 +1,120 @@
+"""Write the lists of names that follow from `tinygrad_cnn.functions.export`.
+
+python docs/make_exports.py
+
+They are files of Python that people and type checkers read: `tinygrad_cnn/functions/__init__.py`,
+`tinygrad_cnn/functions/methods.py`, `tinygrad_cnn/nn/functional.py`, and a part of
+`tinygrad_cnn/__init__.py`. ``tests/test_exports.py`` compares them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "tinygrad_cnn"
+FUNCTIONS = PACKAGE / "functions"
+HEAD = "# Written by docs/make_exports.py. To add a name, see `export` beside its function.\n"
+BEGIN, END = "# -- written by docs/make_exports.py --\n", "# -- end --\n"
+
+
+def families() -> list[str]:
+    """The modules of functions/ that export something."""
+    says = re.compile(r"^@export\(|= unary\(", re.MULTILINE)
+    return [p.stem for p in sorted(FUNCTIONS.glob("*.py")) if says.search(p.read_text("utf-8"))]
+
+
+def packed(names: Iterable[str], indent: str = "    ") -> str:
+    """Names in lines of 100 characters."""
+    return textwrap.fill(
+        ", ".join(names) + ",", 100, initial_indent=indent, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def listed(names: Iterable[str], name: str = "__all__") -> str:
+    """A list of strings."""
+    return f"{name} = [  # noqa: RUF022\n" + packed(f'"{n}"' for n in sorted(names)) + "\n]\n"
+
+
+def imported(module: str, names: Iterable[str]) -> str:
+    """An import statement."""
+    line = f"from {module} import {', '.join(sorted(names))}\n"
+    if len(line) <= 101:
+        return line
+    return f"from {module} import (\n" + packed(sorted(names)) + "\n)\n"
+
+
+def files() -> dict[Path, str]:
+    """Every file with what should be in it."""
+    for family in families():
+        import_module(f"tinygrad_cnn.functions.{family}")
+    from tinygrad_cnn.functions.export import EXPORTS
+
+    exports = sorted(EXPORTS.values(), key=lambda e: e.names[0])
+    place = {e.names[0]: e.function.__module__ for e in exports}
+    aliases = [(a, e.names[0]) for e in exports for a in e.aliases]
+    every = [n for e in exports for n in e.names]
+
+    text = '"""The public functions, with PyTorch\'s names and arguments, each written once."""\n\n'
+    text += HEAD + "# fmt: off\n# isort: off\n"
+    for module in sorted(set(place.values())):
+        text += imported(module, [n for n, m in place.items() if m == module])
+    text += "\n" + "".join(f"{a} = {n}\n" for a, n in aliases)
+    out = {FUNCTIONS / "__init__.py": f"{text}\n{listed(every)}"}
+
+    text = '"""The public functions as methods of `Tensor`."""\n\n' + HEAD
+    text += (
+        "\nfrom tinygrad_cnn import functions as f\n"
+        "from tinygrad_cnn.autograd.variable import Variable\n"
+        "from tinygrad_cnn.functions.inplace import in_place\n\n\n"
+        'class Methods(Variable):\n    """Every function of one tensor and more."""\n\n'
+        "    __slots__ = ()\n\n"
+    )
+    for e in exports:
+        if e.method:
+            text += f"    {' = '.join(e.names)} = f.{e.names[0]}\n"
+    text += "\n"
+    for e in exports:
+        if e.inplace:
+            text += f"    {' = '.join(n + '_' for n in e.names)} = in_place(f.{e.names[0]})\n"
+    out[FUNCTIONS / "methods.py"] = text
+
+    names = [e.names[0] for e in exports if e.nn]
+    text = '"""Functions under the names of ``torch.nn.functional``."""\n\n' + HEAD
+    text += "# fmt: off\n# isort: off\n" + imported("tinygrad_cnn.functions", names)
+    out[PACKAGE / "nn/functional.py"] = f"{text}\n{listed(names)}"
+
+    top = [n for e in exports if e.top for n in e.names]
+    path = PACKAGE / "__init__.py"
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    known = names_of(before + after)
+    made = "# fmt: off\n# isort: off\n" + imported("tinygrad_cnn.functions", top)
+    made += "\n" + listed([*top, *known]) + "# isort: on\n# fmt: on\n"
+    out[path] = before + BEGIN + made + END + after
+    return out
+
+
+def names_of(source: str) -> set[str]:
+    """The public names that a module's own statements give it."""
+    found = {"__version__"}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom):
+            found |= {
+                a.asname or a.name for a in node.names if node.module != "tinygrad_cnn.functions"
+            }
+        elif isinstance(node, ast.Assign):
+            found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.If):
+            found |= names_of("\n".join(ast.unparse(n) for n in node.body))
+    return {n for n in found if not n.startswith("_") or n == "__version__"}
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")

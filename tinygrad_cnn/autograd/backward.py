@@ -1,0 +1,449 @@
+"""The reverse walk: one traversal that carries gradients from results back to what made them.
+
+Nodes are visited newest first. A node is always newer than its inputs' nodes, so all consumers of
+a value have run before its own rule does: no recursion, no sorting pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from itertools import repeat
+from operator import is_not
+from typing import Any, cast
+
+import numpy as np
+
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
+from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.storage import depend
+from tinygrad_cnn.autograd.variable import Variable, in_order, memory_of, wrap
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels import lazy
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
+from tinygrad_cnn.kernels.threads import with_fresh_stack
+
+_NONE = repeat(None)
+MOST_NESTED = 20  # walks inside walks on one thread's stack
+
+_depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
+
+
+def backward(
+    tensors: Variable | Sequence[Variable],
+    grad_tensors: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Variable | Sequence[Variable] | None = None,
+) -> None:
+    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they were made from.
+
+    Parameters
+    ----------
+    tensors
+        One or several results; gradients from all of them are summed.
+    grad_tensors
+        The gradient of each, of its shape; may be left out for one-element tensors (then 1).
+    retain_graph
+        Keep what the rules saved, for another walk. Default: ``create_graph``.
+    create_graph
+        Record the walk itself, so that the gradients can be differentiated.
+    inputs
+        Collect gradients only here (leaves, or results, whose ``.grad`` is then set too).
+
+    Raises
+    ------
+    RuntimeError
+        A tensor does not require gradients, a gradient is missing, of the wrong shape, or the
+        graph was already used and freed.
+    """
+    roots = roots_of("backward", as_list(tensors), as_list_or_none(grad_tensors))
+    targets = None
+    if inputs is not None:
+        targets = targets_of("backward", as_list(inputs))
+        if not targets:
+            raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
+    keep = create_graph if retain_graph is None else retain_graph
+    owned = Ownership(roots)
+
+    def arrive(leaf: Leaf, g: Any) -> None:
+        accumulate(leaf.tensor(), leaf, g, owned, create_graph)
+
+    if targets is None:
+        _walk(roots, None, keep, create_graph, arrive)
+        return
+    found = _walk(roots, targets, keep, create_graph)
+    with set_grad_enabled(create_graph):
+        for t in as_list(inputs):
+            at = t.current_node()
+            if at in found:
+                accumulate(t, at, found.pop(at), owned, create_graph)
+
+
+def grad(
+    outputs: Variable | Sequence[Variable],
+    inputs: Variable | Sequence[Variable],
+    grad_outputs: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of ``outputs`` with respect to ``inputs``; touches no ``.grad``.
+
+    Only the rules on paths from inputs to outputs run.
+
+    Parameters
+    ----------
+    grad_outputs
+        The gradient of each output, of its shape; may be left out for one-element outputs.
+    allow_unused
+        Return None for an input that no output was made from, instead of raising.
+    materialize_grads
+        Return zeros for such an input.
+
+    Raises
+    ------
+    RuntimeError
+        As `backward`, and for unused inputs.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (dx,) = tg.autograd.grad(x**3, x, create_graph=True)
+    >>> (ddx,) = tg.autograd.grad(dx, x)
+    >>> dx.item(), ddx.item()
+    (27.0, 18.0)
+    """
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
+    wanted = as_list(inputs)
+    roots = roots_of("grad", as_list(outputs), as_list_or_none(grad_outputs))
+    targets = targets_of("grad", wanted)
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _walk(roots, targets, keep, create_graph)
+    owned = Ownership(roots)
+    out: list[Any] = []
+    for i, t in enumerate(wanted):
+        node = t.current_node()
+        assert node is not None
+        g = found.get(node)
+        if g is not None:
+            out.append(g if create_graph else owned.take(g))
+        elif materialize_grads:
+            zeros = wrap(np.zeros_like(t._array))
+            zeros.want_gradient(create_graph)
+            out.append(zeros)
+        elif allow_unused:
+            out.append(None)
+        else:
+            raise RuntimeError(
+                f"grad: `inputs[{i}]` (shape {t._value.shape}) was not used to make `outputs`; "
+                f"allow_unused=True returns None for it, materialize_grads=True zeros"
+            )
+    return tuple(out)
+
+
+# ---- the walk ------------------------------------------------------------------------------
+
+
+def _walk(
+    roots: dict[GraphNode, Any],
+    targets: set[GraphNode] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    arrive: Callable[[Leaf, Any], None] | None = None,
+) -> dict[GraphNode, Any]:
+    """The gradients of ``targets`` by node; ``arrive(leaf, g)`` gets those of all leaves.
+
+    Where a rule starts a walk whose rules start another, Python's stack is not the limit: every so
+    many of them go on in a fresh thread.
+    """
+    args = (roots, targets, retain_graph, create_graph, arrive)
+    visit = functools.partial(within, recording, create_graph, _visit, args, {})
+    depth = _depth.get()
+    if depth % MOST_NESTED == MOST_NESTED - 1:
+        visit = functools.partial(with_fresh_stack, visit)
+    return within(_depth, depth + 1, visit, (), {})
+
+
+@ignore_fp_errors
+def _visit(
+    roots: dict[GraphNode, Any],
+    targets: set[GraphNode] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    arrive: Callable[[Leaf, Any], None] | None,
+) -> dict[GraphNode, Any]:
+    useful = None if targets is None else _paths_to(targets, roots)
+    pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
+    queue: list[int] = []
+    for root, g in roots.items():
+        pending[root.time] = [root, g]
+        queue.append(-root.time)
+    heapq.heapify(queue)
+    found: dict[GraphNode, Any] = {}
+    # Sums that this walk itself allocated, and may therefore add to in place.
+    sums: set[int] = set()
+    anomaly = is_anomaly_enabled()
+    while queue:
+        time = -heapq.heappop(queue)
+        node, g = pending.pop(time)
+        if useful is None:
+            wanted = tuple(map(is_not, node.parents, _NONE))
+            goes_on = True
+        else:
+            assert targets is not None
+            wanted = tuple([p in useful for p in node.parents])
+            goes_on = any(wanted)
+            if goes_on and node in targets:
+                found[node] = g  # as PyTorch: what hooks return goes further down only
+        if node.hooks:
+            g = _run_hooks(node, g)
+        if targets is not None and not goes_on and node in targets:
+            found[node] = g
+        if type(node) is Leaf:
+            if arrive is not None:
+                arrive(node, g)
+            continue
+        if node.retain is not None:
+            _retain(node, g)
+        if not goes_on:
+            continue
+        if node.saved is None:
+            raise RuntimeError(
+                f"{node.op.name}: the graph was already walked and what it saved was freed; "
+                f"pass retain_graph=True to the first backward() or grad() call"
+            )
+        gradients = node.op.pullback(node, g, wanted, create_graph)
+        if not retain_graph and node.saved:
+            _free(node)
+        for i, gx in enumerate(gradients):
+            if gx is None or not wanted[i]:
+                continue
+            parent = node.parents[i]
+            assert parent is not None
+            if (
+                not isinstance(gx, Variable)
+                or gx._value.shape != node.shapes[i]
+                or gx._value.dtype != node.dtypes[i]
+            ):
+                gx = _fit(node, i, gx)
+            if anomaly:
+                _check_finite(node, i, gx)
+            at = parent.time
+            waiting = pending.get(at)
+            if waiting is None:
+                pending[at] = [parent, gx]
+                heapq.heappush(queue, -at)
+                continue
+            before = waiting[1]
+            if at in sums and not create_graph:
+                kernels.add_(before._array, gx._array)
+            else:
+                waiting[1] = before + gx if create_graph else _total(before, gx)
+                if isinstance(before, Variable):
+                    sums.add(at)
+        g = gradients = gx = before = waiting = None  # they may be large
+    return found
+
+
+def _free(node: Node) -> None:
+    """Let go of the tensors that a node keeps; what has none can be walked again."""
+    assert node.saved is not None
+    for value in node.saved.values():
+        if isinstance(value, FunctionCtx):
+            value.free()
+        elif type(value) not in (int, float, bool, type(None)):
+            node.saved = None
+            return
+
+
+def _total(a: Any, b: Any) -> Any:
+    """The sum of two gradients; lazy, if their reader may have more to compute with it."""
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        found = lazy.add_gradients(a._operand(), b._operand())
+        if found is not None:
+            depend(found, "add", (a, b))
+            return wrap(found)
+    return a + b
+
+
+def _fit(node: Node, i: int, gx: Any) -> Any:
+    """The gradient in its input's shape and dtype."""
+    if not isinstance(gx, Variable):
+        return gx  # parts of a multi-output function's gradient, which has no one shape
+    shape = node.shapes[i]
+    known = gx._value
+    if known.shape != shape:
+        if not node.op.broadcasts:
+            raise AssertionError(
+                f"{node.op.name}: its rule {i} gave a gradient of shape {known.shape} for an "
+                f"input of shape {shape}"
+            )
+        gx = gx.sum_to_size(shape)  # type: ignore[attr-defined]  # an operation of Tensor
+    if known.dtype != node.dtypes[i]:
+        gx = gx.to(node.dtypes[i])
+    return gx
+
+
+def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[GraphNode]:
+    """The nodes from which some target can be reached (targets included)."""
+    seen: set[GraphNode] = set(roots)
+    stack: list[GraphNode] = list(roots)
+    oldest = min((t.time for t in targets), default=0)
+    while stack:
+        for p in stack.pop().parents:
+            if p is not None and p not in seen and p.time >= oldest:
+                seen.add(p)
+                stack.append(p)
+    useful = set(targets)
+    split = {t.parents[0] for t in targets if isinstance(t.op, OutputPart)}
+    for node in sorted(seen, key=lambda n: n.time):  # inputs before what was made from them
+        if isinstance(node.op, OutputPart) and node.parents[0] in split:
+            useful.add(node)  # as PyTorch, which has one node for all outputs of a function
+        elif any(p in useful for p in node.parents):
+            useful.add(node)
+    return useful
+
+
+def _run_hooks(node: GraphNode, g: Any) -> Any:
+    assert node.hooks is not None
+    for hook in tuple(node.hooks.values()):
+        new = hook(g)
+        if new is None:
+            continue
+        if not isinstance(new, Variable) or new._value.shape != g._value.shape:
+            what = new._value.shape if isinstance(new, Variable) else type(new).__name__
+            raise RuntimeError(
+                f"a hook on the output of {node.name()} returned {what}, expected None or a "
+                f"tensor of shape {g._value.shape}"
+            )
+        g = new
+    return g
+
+
+def _retain(node: Node, g: Any) -> None:
+    assert node.retain is not None
+    tensor = node.retain()
+    if tensor is not None:
+        kept = wrap(g._array.copy()) if g.node is None else g
+        tensor._grad = kept if tensor._grad is None else tensor._grad + kept
+
+
+def _check_finite(node: Node, i: int, gx: Any) -> None:
+    if isinstance(gx, Variable) and np.isnan(gx._array).any():
+        where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
+        raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")
+
+
+# ---- both ends: what a walk starts from, and where the gradients it finds are put -------------
+
+
+class Ownership:
+    """Sees to it that no two gradients handed out share memory with each other or with a root."""
+
+    def __init__(self, roots: dict[GraphNode, Any]) -> None:
+        self.taken = {id(memory_of(g._array)) for g in roots.values() if isinstance(g, Variable)}
+
+    def take(self, g: Any) -> Any:
+        """``g``, copied if its memory is not its own alone."""
+        array = g._array
+        memory = memory_of(array)
+        if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
+            return wrap(array.copy())
+        self.taken.add(id(memory))
+        return g if g.view_of is None else wrap(array)
+
+
+def accumulate(
+    tensor: Variable | None, node: GraphNode | None, g: Any, owned: Ownership, create_graph: bool
+) -> None:
+    """Add ``g`` to the tensor's ``.grad``."""
+    if tensor is None:  # nobody is left who could read it
+        return
+    if tensor.current_node() is not None:  # it still wants its gradient
+        before: Any = tensor._grad
+        if create_graph:
+            tensor._grad = g * 1 if before is None else before + g  # memory of its own
+        elif before is None:
+            tensor._grad = _laid_out(owned.take(g))
+        elif before._array.flags.writeable:
+            np.add(before._array, g._array, out=before._written_by("backward"))
+        else:
+            tensor._grad = wrap(before._array + g._array)
+    if type(node) is Leaf and node.post_hooks:
+        for hook in tuple(node.post_hooks.values()):
+            hook(tensor)
+
+
+def _laid_out(g: Any) -> Any:
+    """``g``, row by row unless it lies as images do between kernels."""
+    array = g._value
+    if type(array) is not np.ndarray or (ordered := in_order(array)) is array:
+        return g
+    return wrap(ordered)
+
+
+def as_list(value: Any) -> list[Variable]:
+    """One tensor, or several, as a list."""
+    return [value] if isinstance(value, Variable) else list(value)
+
+
+def as_list_or_none(value: Any) -> list[Variable | None] | None:
+    """The same for gradients, which may be left out."""
+    return None if value is None else [value] if isinstance(value, Variable) else list(value)
+
+
+def roots_of(
+    name: str, outputs: list[Variable], gradients: list[Variable | None] | None
+) -> dict[GraphNode, Any]:
+    """The gradient to start from at each output's node."""
+    if gradients is None:
+        gradients = [None] * len(outputs)
+    if len(gradients) != len(outputs):
+        raise RuntimeError(f"{name}: {len(gradients)} gradients given for {len(outputs)} outputs")
+    roots: dict[GraphNode, Any] = {}
+    for i, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
+        node = out.current_node()
+        if node is None:
+            raise RuntimeError(
+                f"{name}: output {i} (shape {out._value.shape}) does not require gradients: none "
+                f"of the tensors it was made from has requires_grad=True, or it was made under "
+                f"no_grad() or detached"
+            )
+        if g is None:
+            if out._value.size != 1:
+                raise RuntimeError(
+                    f"{name}: output {i} has shape {out._value.shape}; its gradient can only be "
+                    f"left out for a single number, pass one of that shape"
+                )
+            g = wrap(np.ones_like(out._array))
+        elif not isinstance(g, Variable):
+            raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
+        elif g._value.shape != out._value.shape:
+            raise RuntimeError(
+                f"{name}: gradient {i} has shape {g._value.shape} but its output {out._value.shape}"
+            )
+        if g._value.dtype != out._value.dtype:
+            g = cast(Any, g).to(out._value.dtype)  # an operation of Tensor
+        roots[node] = roots[node] + g if node in roots else g
+    return roots
+
+
+def targets_of(name: str, inputs: list[Variable]) -> set[GraphNode]:
+    """The nodes at which gradients are wanted."""
+    nodes: set[GraphNode] = set()
+    for i, t in enumerate(inputs):
+        node = t.current_node()
+        if node is None:
+            raise RuntimeError(
+                f"{name}: `inputs[{i}]` (shape {t._value.shape}) does not require gradients"
+            )
+        nodes.add(node)
+    return nodes

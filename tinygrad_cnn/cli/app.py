@@ -1,0 +1,307 @@
+"""The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, and those of other files."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+
+from tinygrad_cnn.cli import graph as cli_graph
+from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.cli.images import features, predict
+from tinygrad_cnn.cli.results import compare, report
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
+from tinygrad_cnn.train.loop.warmup import warm_up
+from tinygrad_cnn.train.report.report import Report
+from tinygrad_cnn.train.report.results import evaluate_run
+from tinygrad_cnn.train.run.augmentations import AUGMENTATIONS, make_augmentation
+from tinygrad_cnn.train.run.build import OPTIMIZERS, default_lr
+from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.model_files import find_model
+from tinygrad_cnn.train.run.runner import train_run
+from tinygrad_cnn.train.run.splits import DATA
+from tinygrad_cnn.version import __version__
+
+_WRONG, _INTERRUPTED = 2, 130
+_PATHS = {"model", "root"}
+_FREE_ON_RESUME = {
+    "epochs",
+    "workers",
+    "patience",
+    "flip_test",
+}  # may differ from the settings of the run that goes on
+
+
+class _OneLineErrors(click.Group):
+    """A group whose errors are one line on stderr and exit status 2, as users read them."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        rest: dict[str, Any] = {"complete_var": complete_var, "standalone_mode": False, **extra}
+        if not standalone_mode:
+            return super().main(args, prog_name, **rest)
+        try:
+            status = super().main(args, prog_name, **rest)
+        except click.ClickException as error:
+            message = " ".join(error.format_message().split())
+            click.echo(f"tinygrad-cnn: {message}", err=True)
+            sys.exit(_WRONG)
+        except click.Abort:
+            click.echo("Interrupted.", err=True)
+            sys.exit(_INTERRUPTED)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _checked(check: Callable[[str], object]) -> Callable[..., str]:
+    """A callback for an option whose text ``check`` must accept."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: str) -> str:
+        try:
+            check(value)
+        except TrainError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
+        return value
+
+    return callback
+
+
+@click.group(
+    cls=_OneLineErrors,
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100, "show_default": True},
+)
+@click.version_option(__version__, prog_name="tinygrad-cnn", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context, /) -> None:
+    """Train convolutional networks on the CPU, and look at what they have learned."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (cli_graph.graph, cli_graph.summary):
+    main.command(_command.__name__)(friendly(_command))
+
+
+_AUGMENT_HELP = "Comma-separated: " + ", ".join(
+    f"{name}[:{value}]" for name, (value, _) in AUGMENTATIONS.items()
+)
+_SCHEDULE_HELP = "Learning rate over the run: " + ", ".join(SCHEDULES.values()) + "."
+_POSITIVE = click.IntRange(min=1)
+_LR = click.FloatRange(min=0, min_open=True)
+_FRACTION = click.FloatRange(min=0, max=1, max_open=True)
+
+
+@main.command()
+@click.argument("model", required=False)
+@click.option("--data", type=click.Choice(DATA), default="shapes", help="Images to learn.")
+@click.option("--root", type=click.Path(), default="data", help="Folder of the CIFAR-10 files.")
+@click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
+@click.option("--epochs", type=_POSITIVE, default=Config.epochs, help="Passes over the images.")
+@click.option("--batch-size", type=_POSITIVE, default=Config.batch_size, help="Images per step.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="sgd")
+@click.option("--lr", type=_LR, default=None, help="Largest.  [sgd 0.05, lion 0.0005, adam 0.003]")
+@click.option("--momentum", type=_FRACTION, default=Config.momentum, help="Of sgd.")
+@click.option("--weight-decay", type=click.FloatRange(min=0), default=Config.weight_decay)
+@click.option(
+    "--schedule",
+    callback=_checked(parse_schedule),
+    metavar="NAME[:VALUE...]",
+    default=Config.schedule,
+    help=_SCHEDULE_HELP,
+)
+@click.option(
+    "--warmup", type=click.FloatRange(min=0), default=0.0, help="Epochs until the full rate."
+)
+@click.option("--clip-norm", type=click.FloatRange(min=0), default=0.0, help="0 does not clip.")
+@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches in a step.")
+@click.option(
+    "--ema", type=_FRACTION, default=0.0, help="Decay of an average of the weights; 0: none."
+)
+@click.option(
+    "--patience",
+    type=_POSITIVE,
+    default=None,
+    help="Stop after so many epochs without a better validation accuracy.",
+)
+@click.option(
+    "--flip-test/--no-flip-test",
+    default=False,
+    help="Average the scores of a test image and its mirror image.",
+)
+@click.option(
+    "--augment",
+    callback=_checked(make_augmentation),
+    metavar="NAMES",
+    default=Config.augment,
+    help=_AUGMENT_HELP,
+)
+@click.option("--label-smoothing", type=_FRACTION, default=Config.label_smoothing)
+@click.option(
+    "--val-fraction",
+    type=_FRACTION,
+    default=Config.val_fraction,
+    help="Share of the training images held back to choose the best epoch.",
+)
+@click.option("--limit", type=_POSITIVE, default=None, help="Use only this many training images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Source of all randomness.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=Config.workers, help="Loader threads."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run.  [runs/MODEL-DATA-N]"
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue the run in RUN."
+)
+@click.option(
+    "--save-every",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    help="Seconds between checkpoints within an epoch.",
+)
+@click.option("--quiet", is_flag=True, help="Print the result only.")
+@friendly
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    model: str | None,
+    out: Path | None,
+    resume: Path | None,
+    quiet: bool,
+    download: bool,
+    save_every: float,
+    **options: Any,
+) -> None:
+    """Train MODEL and report how it does on the test images.
+
+    MODEL is FILE.py[:Class] or package.module:Class. Every run has a folder with its settings,
+    metrics.csv, a checkpoint after every epoch, the best weights, plots and a report.
+    """
+    if options["lr"] is None:
+        options["lr"] = default_lr(options["optimizer"])
+    if resume is not None:
+        if out is not None:
+            raise click.UsageError("--resume writes into its own folder; drop --out")
+        folder, config = _settings_to_resume(context, resume, model, options)
+    else:
+        if model is None:
+            raise click.UsageError("name a MODEL (FILE.py[:Class]) or --resume a run")
+        find_model(model)  # before a folder is made for a model that is not there
+        config = Config(model=model, **options)
+        folder = RunFolder.create(out, config)
+    screen = console()
+    try:
+        report = train_run(
+            config,
+            folder,
+            screen,
+            resume=resume is not None,
+            download=download,
+            quiet=quiet,
+            save_every=save_every,
+        )
+    except KeyboardInterrupt:
+        if not folder.checkpoint.exists():
+            raise
+        click.echo(
+            f"Interrupted. Continue with: tinygrad-cnn train --resume {folder.path}", err=True
+        )
+        sys.exit(_INTERRUPTED)
+    finally:
+        if resume is None:
+            folder.abandon()
+    _show(report, screen, quiet)
+    files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
+    text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"
+    screen.print(text, highlight=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--model", default=None, help="The model's code, if it has moved.")
+@click.option("--data", type=click.Choice(DATA), default=None, help="Other images than its own.")
+@click.option("--root", type=click.Path(), default=None, help="Folder of the CIFAR-10 files.")
+@click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
+@click.option("--quiet", is_flag=True, help="Print the accuracy only.")
+@friendly
+def evaluate(folder: Path, download: bool, quiet: bool, **options: Any) -> None:
+    """Report how the model of RUN does on the test images."""
+    place, config = RunFolder.open(folder)
+    trained_on = config.data
+    config = replace(config, **{k: v for k, v in options.items() if v is not None})
+    report = evaluate_run(config, place, download=download)
+    _show(report, console(), quiet)
+    if config.data != trained_on:
+        click.echo(f"These are images of {config.data}; the model was trained on {trained_on}.")
+
+
+@main.command()
+@click.argument("model", metavar="[MODEL]", required=False)
+@friendly
+def warmup(model: str | None) -> None:
+    """Compile the kernels for this CPU now, all or those of MODEL, and keep them on disk."""
+    screen = console()
+    with screen.status("compiling kernels for this CPU") as status:
+        done = warm_up(model, lambda name: status.update(f"compiling kernels: {name}"))
+    what = "1 kernel" if done.compiled == 1 else f"{done.compiled} kernels"
+    text = (
+        f"Compiled {what} in {done.seconds:.0f} s" if done.compiled else "Nothing left to compile"
+    )
+    screen.print(f"{text}; they are kept in {done.folder}", highlight=False, soft_wrap=True)
+
+
+def _settings_to_resume(
+    context: click.Context, path: Path, model: str | None, options: dict[str, Any]
+) -> tuple[RunFolder, Config]:
+    """The run at ``path``; options that were typed must agree with it, except a few."""
+    folder, config = RunFolder.open(path)
+    typed = {
+        name: value
+        for name, value in {"model": model, **options}.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for field in fields(config):
+        name, before = field.name, getattr(config, field.name)
+        if name not in typed or typed[name] == before or name in _FREE_ON_RESUME:
+            continue
+        if name in _PATHS and os.path.abspath(typed[name]) == os.path.abspath(before):
+            continue
+        flag = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+        raise click.UsageError(f"the run in {path} has {flag} {before}, not {typed[name]}")
+    changes = {name: typed[name] for name in _FREE_ON_RESUME & typed.keys()}
+    if changes.get("epochs", config.epochs) != config.epochs and config.schedule.startswith(
+        ("cosine", "linear", "onecycle")
+    ):
+        raise click.UsageError(
+            f"the schedule {config.schedule} was made for --epochs {config.epochs}; "
+            "a longer run needs a new start"
+        )
+    return folder, replace(config, **changes)
+
+
+def _show(report: Report, console: Console, quiet: bool) -> None:
+    if quiet:
+        console.print(f"Test accuracy {report.accuracy:.2%}", highlight=False)
+    else:
+        report.show(console)
+
+
+for command in (report, compare, predict, features):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""``predict`` and ``features``: what a run's model makes of an image file."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.report.predict import Predictor, read_image
+from tinygrad_cnn.train.run.folder import RunFolder
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--top", type=click.IntRange(min=1), default=3, help="Classes to name.")
+@click.option("--model", default=None, help="The model's code, if it has moved.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@friendly
+def predict(
+    folder: Path, images: tuple[Path, ...], top: int, model: str | None, as_json: bool
+) -> None:
+    """Say what is on each IMAGE, with the model of RUN.
+
+    An IMAGE is a file in any format that Pillow reads; its middle square is brought to the size of
+    the training images.
+    """
+    found = _predictor(folder, model).predict(images, top)
+    if as_json:
+        named = {str(p): dict(classes) for p, classes in zip(images, found, strict=True)}
+        click.echo(json.dumps(named, indent=2))
+        return
+    width = max(len(str(path)) for path in images)
+    for path, classes in zip(images, found, strict=True):
+        words = ", ".join(f"{name} {share:.1%}" for name, share in classes)
+        text = f"{path!s:{width}}  {words}"
+        console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
+@click.option("--layer", required=True, help="Path of the layer, such as features.3.")
+@click.option("--out", type=click.Path(path_type=Path), help="The picture.  [RUN/features-….png]")
+@click.option("--model", default=None, help="The model's code, if it has moved.")
+@friendly
+def features(folder: Path, image: Path, layer: str, out: Path | None, model: str | None) -> None:
+    """Draw the feature maps of LAYER for IMAGE, with the model of RUN.
+
+    A wrong LAYER is answered by the list of those there are.
+    """
+    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
+
+    predictor = _predictor(folder, model)
+    pixels = read_image(image)
+    batch = predictor.normalized(pixels[None])
+    place = out or folder / f"features-{layer}-{image.stem}.png"
+    scale = {"mean": predictor.kind.mean, "std": predictor.kind.std}
+    try:
+        viz.feature_maps(predictor.network, batch[0], layer, place, **scale)
+    except KeyError as error:
+        raise TrainError(str(error.args[0])) from error
+    except (RuntimeError, ValueError) as error:
+        raise TrainError(str(error)) from error
+    click.echo(str(place))
+
+
+def _predictor(folder: Path, model: str | None) -> Predictor:
+    place, config = RunFolder.open(folder)
+    return Predictor.of(config if model is None else replace(config, model=model), place)

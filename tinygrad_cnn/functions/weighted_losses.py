@@ -1,0 +1,151 @@
+"""Loss functions composed of simpler operations."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions.convert import one_dtype
+from tinygrad_cnn.functions.elementwise import where
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.losses import like_input, one_shape, reduce_loss, same_shape
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+
+@export(top=False, method=False, nn=True)
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """``d² / (2 beta)`` where ``d = |input - target|`` is below ``beta``, else ``d - beta / 2``.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not broadcast, ``beta`` is negative, ``reduction`` is unknown.
+
+    >>> import tinygrad_cnn as tg
+    >>> smooth_l1_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss: `beta` is {beta} but at least 0 is expected")
+    input, target = one_shape("smooth_l1_loss", input, target)
+    d = (input - target).abs()
+    if beta == 0:
+        return reduce_loss("smooth_l1_loss", d, reduction)
+    return reduce_loss(
+        "smooth_l1_loss", where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction
+    )
+
+
+@export(top=False, method=False, nn=True)
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """``d² / 2`` where ``d = |input - target|`` is at most ``delta``, else ``delta (d - delta/2)``.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not broadcast, ``delta`` is not positive, ``reduction`` is unknown.
+
+    >>> import tinygrad_cnn as tg
+    >>> huber_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none", delta=2.0)
+    tensor([0.1250, 4.0000])
+    """
+    if delta <= 0:
+        raise ArgumentError(f"huber_loss: `delta` is {delta} but a positive number is expected")
+    x, target = one_shape("huber_loss", input, target)
+    d = (x - target).abs()
+    loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    if weight is not None:
+        loss = loss * like_input("huber_loss", weight, input)
+    return reduce_loss("huber_loss", loss, reduction)
+
+
+@export(top=False, method=False, nn=True)
+def kl_div(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """Kullback-Leibler divergence of ``input``, log-probabilities, from ``target``.
+
+    ``target`` holds probabilities, or their logarithms with ``log_target``. ``reduction`` may also
+    be "batchmean": the sum, divided by the size of the first axis.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not broadcast, ``reduction`` is unknown.
+
+    >>> import tinygrad_cnn as tg
+    >>> p, q = tg.tensor([[0.5, 0.5]]), tg.tensor([[0.25, 0.75]])
+    >>> kl_div(q.log(), p, reduction="batchmean")
+    tensor(0.1438)
+    """
+    if reduction == "mean":
+        warnings.warn(
+            "kl_div: `reduction` 'mean' divides by the number of all values; 'batchmean', which "
+            "divides by the number of samples, is the divergence itself",
+            stacklevel=2,
+        )
+    if log_target:
+        loss: Tensor = target.exp() * (target - input)
+    else:
+        positive = target.masked_fill(target == 0, 1.0)  # 0 log 0 = 0
+        loss = positive * positive.log() - target * input
+    if reduction == "batchmean":
+        total: Tensor = loss.sum() / (input.shape[0] if input.ndim else 1)
+        return total
+    return reduce_loss("kl_div", loss, reduction)
+
+
+@export(top=False, method=False, nn=True)
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """``-(target * log(input) + (1 - target) * log(1 - input))``, logarithms at least -100.
+
+    Shapes: input and target alike, values in [0, 1]; weight broadcasts to them. At an input of
+    exactly 0 or 1 the derivative is taken 1e-12 away from it. Prefer
+    `binary_cross_entropy_with_logits`, which needs none of this.
+
+    Raises
+    ------
+    TypeError
+        Dtypes differ.
+    ValueError
+        Shapes differ, ``input`` has values outside [0, 1], ``reduction`` is unknown.
+
+    >>> import tinygrad_cnn as tg
+    >>> binary_cross_entropy(tg.tensor([0.5, 0.25]), tg.tensor([1.0, 0.0]))
+    tensor(0.4904)
+    """
+    same_shape("binary_cross_entropy", input, target)
+    one_dtype("binary_cross_entropy", input, target=target)
+    if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
+        raise ArgumentError(
+            f"binary_cross_entropy: `input` has values from {input._array.min()} to "
+            f"{input._array.max()} but probabilities in [0, 1] are expected; for logits use "
+            f"binary_cross_entropy_with_logits"
+        )
+    loss = -(target * _safe_log(input) + (1 - target) * _safe_log(1 - input))
+    if weight is not None:
+        loss = loss * weight
+    return reduce_loss("binary_cross_entropy", loss, reduction)
+
+
+def _safe_log(x: Tensor) -> Tensor:
+    """``max(log(x), -100)`` with derivative ``1 / max(x, 1e-12)``."""
+    constant = x.detach()
+    moved = x + (constant.clamp(min=1e-12) - constant)
+    near = moved.log()
+    exact = constant.masked_fill(constant == 0, 1.0).log().masked_fill(constant == 0, -100.0)
+    out: Tensor = near + (exact.clamp(min=-100.0) - near.detach())
+    return out

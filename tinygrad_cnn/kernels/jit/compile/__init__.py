@@ -1,0 +1,1 @@
+"""From Python functions to machine code: built once on a machine, kept, loaded, launched."""

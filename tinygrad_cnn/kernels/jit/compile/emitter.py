@@ -1,0 +1,276 @@
+"""The words of `vector` in LLVM's language: imported only to compile, as LLVM itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Value
+
+_I64, _I32, _BYTE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
+_FLOAT = ir.FloatType()
+
+
+class Emitter:
+    """Appends instructions where `builder` stands. Addresses and distances are in bytes."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+        self.width = lanes * BYTES
+        self.type = ir.VectorType(_FLOAT, lanes)
+        self.zero = ir.Constant(self.type, [0.0] * lanes)
+        self.no_magnitude = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+
+    # whole numbers
+
+    def whole(self, value: int) -> Value:
+        """Return a constant."""
+        return ir.Constant(_I64, value)
+
+    def add(self, left: Value, right: Value | int) -> Value:
+        """Return the sum of two addresses or distances."""
+        return self.builder.add(left, self.whole(right) if isinstance(right, int) else right)
+
+    def steps(self, start: Value, step: Value, count: int) -> list[Value]:
+        """Return start, start + step, ...: `count` addresses."""
+        found = [start]
+        while len(found) < count:
+            found.append(self.builder.add(found[-1], step))
+        return found
+
+    def table(self, address: Value, index: Value | int) -> Value:
+        """Return entry `index` of a table of 64-bit integers."""
+        place = self.whole(index) if isinstance(index, int) else index
+        at = self.builder.add(address, self.builder.shl(place, self.whole(3)))
+        return self.builder.load(self.builder.inttoptr(at, _I64.as_pointer()), align=8)
+
+    def inside(self, place: Value, length: Value) -> Value:
+        """Return whether 0 <= place < length."""
+        return self.builder.icmp_unsigned("<", place, length)
+
+    # vectors
+
+    def constant(self, value: float) -> Value:
+        """Return a vector of one number."""
+        return ir.Constant(self.type, [value] * self.lanes)
+
+    def load(self, address: Value, mask: Value = None) -> Value:
+        """Return the vector at an address; where the mask is off, memory is not touched: 0."""
+        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        if mask is None:
+            return self.builder.load(pointer, align=BYTES)
+        name = f"llvm.masked.load.v{self.lanes}f32.p0"
+        kinds = [pointer.type, _I32, mask.type, self.type]
+        call = self._function(name, self.type, kinds)
+        return self.builder.call(call, [pointer, ir.Constant(_I32, BYTES), mask, self.zero])
+
+    def pairs(self, address: Value, count: Value = None) -> tuple[Value, Value]:
+        """Return vectors of every second number from an address, and of those between.
+
+        Of `count` pairs, if it is given: else, of as many as there are lanes.
+        """
+        masks: list[Value] = [None, None]
+        if count is not None:
+            twice = self.builder.add(count, count)
+            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        low = self.load(address, masks[0])
+        high = self.load(self.add(address, self.width), masks[1])
+        first, second = (self._order(range(k, 2 * self.lanes, 2)) for k in (0, 1))
+        shuffle = self.builder.shuffle_vector
+        return shuffle(low, high, first), shuffle(low, high, second)
+
+    def store_pairs(self, even: Value, odd: Value, address: Value, count: Value = None) -> None:
+        """Write what `pairs` has read."""
+        masks: list[Value] = [None, None]
+        if count is not None:
+            twice = self.builder.add(count, count)
+            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        half = self.lanes // 2
+        for k in (0, 1):
+            lanes = range(k * half, (k + 1) * half)
+            order = self._order([lane + odd for lane in lanes for odd in (0, self.lanes)])
+            value = self.builder.shuffle_vector(even, odd, order)
+            self.store(value, self.add(address, k * self.width), masks[k])
+
+    def _order(self, lanes: Iterable[int]) -> Value:
+        return ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
+
+    def store_bytes(self, value: Value, address: Value, mask: Value = None) -> None:
+        """Write a vector of bytes."""
+        pointer = self.builder.inttoptr(address, value.type.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=1)
+            return
+        name = f"llvm.masked.store.v{self.lanes}i8.p0"
+        kinds = [value.type, pointer.type, _I32, mask.type]
+        call = self._function(name, ir.VoidType(), kinds)
+        self.builder.call(call, [value, pointer, ir.Constant(_I32, 1), mask])
+
+    def byte_constant(self, value: int) -> Value:
+        """Return a vector of one byte."""
+        return ir.Constant(ir.VectorType(_BYTE, self.lanes), [value] * self.lanes)
+
+    def store(self, value: Value, address: Value, mask: Value = None) -> None:
+        """Write a vector to an address, or the lanes whose mask is on."""
+        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=BYTES)
+            return
+        name = f"llvm.masked.store.v{self.lanes}f32.p0"
+        kinds = [self.type, pointer.type, _I32, mask.type]
+        call = self._function(name, ir.VoidType(), kinds)
+        self.builder.call(call, [value, pointer, ir.Constant(_I32, BYTES), mask])
+
+    def bytes_equal(self, address: Value, value: Value, mask: Value = None) -> Value:
+        """Return a mask of which of the bytes at an address are `value`; none where it is off."""
+        kind = ir.VectorType(_BYTE, self.lanes)
+        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        if mask is None:
+            found = self.builder.load(pointer, align=1)
+        else:
+            name = f"llvm.masked.load.v{self.lanes}i8.p0"
+            call = self._function(name, kind, [pointer.type, _I32, mask.type, kind])
+            others = ir.Constant(kind, [255] * self.lanes)
+            found = self.builder.call(call, [pointer, ir.Constant(_I32, 1), mask, others])
+        wanted = self._splat(self.builder.trunc(value, _BYTE), kind)
+        return self.builder.icmp_unsigned("==", found, wanted)
+
+    def spread(self, address: Value) -> Value:
+        """Return a vector of the one number at an address."""
+        pointer = self.builder.inttoptr(address, _FLOAT.as_pointer())
+        return self._splat(self.builder.load(pointer, align=BYTES), self.type)
+
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """Return x*y + z, in one instruction and one rounding where the processor can."""
+        name = f"llvm.fmuladd.v{self.lanes}f32"
+        return self.builder.call(self._function(name, self.type, [self.type] * 3), [x, y, z])
+
+    def magnitudes(self, x: Value) -> Value:
+        """Return the bits of |x|: whole numbers in the order of magnitude, NaN above infinity."""
+        numbers = ir.VectorType(_I32, self.lanes)
+        signless = ir.Constant(numbers, [0x7FFFFFFF] * self.lanes)
+        return self.builder.and_(self.builder.bitcast(x, numbers), signless)
+
+    def largest(self, x: Value, y: Value) -> Value:
+        """Return the larger one of two vectors of `magnitudes`, lane by lane."""
+        return self.builder.select(self.builder.icmp_unsigned(">", x, y), x, y)
+
+    def store_sums(self, x: Value, address: Value, count: int = 1) -> None:
+        """Write the sums over every `count`-th lane, beginning with each of the first ones."""
+        b, step = self.builder, self.lanes // 2
+        while step >= count:
+            x = b.fadd(x, self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)]))
+            step //= 2
+        for k in range(count):
+            pointer = b.inttoptr(self.add(address, k * BYTES), _FLOAT.as_pointer())
+            b.store(b.extract_element(x, ir.Constant(_I32, k)), pointer, align=BYTES)
+
+    def sqrt(self, x: Value) -> Value:
+        """Return the square root, rounded as IEEE wants it."""
+        call = self._function(f"llvm.sqrt.v{self.lanes}f32", self.type, [self.type])
+        return self.builder.call(call, [x])
+
+    def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
+        """Return the vector of these lanes of x and, counted on, y."""
+        order = ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
+        return self.builder.shuffle_vector(x, y, order)
+
+    def first_lanes(self, count: Value) -> Value:
+        """Return a mask of the first `count` lanes (all, or none, beyond the ends)."""
+        numbers = ir.VectorType(_I32, self.lanes)
+        lane = ir.Constant(numbers, list(range(self.lanes)))
+        short = self.builder.trunc(count, _I32)
+        return self.builder.icmp_signed("<", lane, self._splat(short, numbers))
+
+    def _splat(self, scalar: Value, kind: Any) -> Value:
+        start = self.builder.insert_element(
+            ir.Constant(kind, ir.Undefined), scalar, ir.Constant(_I32, 0)
+        )
+        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(start, ir.Constant(kind, ir.Undefined), zeros)
+
+    def _function(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+        module = self.builder.module
+        found = module.globals.get(name)
+        return found or ir.Function(module, ir.FunctionType(result, list(arguments)), name)
+
+    # memory
+
+    def copy(self, target: Value, source: Value, nbytes: Value) -> None:
+        """Copy bytes between places that do not overlap."""
+        pointers = [self.builder.inttoptr(at, _BYTE.as_pointer()) for at in (target, source)]
+        kinds = [pointers[0].type, pointers[1].type, _I64, _BIT]
+        call = self._function("llvm.memcpy.p0.p0.i64", ir.VoidType(), kinds)
+        self.builder.call(call, [*pointers, nbytes, ir.Constant(_BIT, 0)])
+
+    def clear(self, target: Value, nbytes: Value) -> None:
+        """Write zeros."""
+        pointer = self.builder.inttoptr(target, _BYTE.as_pointer())
+        kinds = [pointer.type, _BYTE, _I64, _BIT]
+        call = self._function("llvm.memset.p0.i64", ir.VoidType(), kinds)
+        self.builder.call(
+            call, [pointer, ir.Constant(_BYTE, 0), nbytes, ir.Constant(_BIT, 0)]
+        )  # fmt: skip
+
+    # control
+
+    @contextmanager
+    def loop(self, count: Value, start: Sequence[Value] = ()) -> Iterator[Loop]:
+        """Repeat what the block writes `count` times; `Loop` carries values between the rounds."""
+        turn = Loop(self.builder, count, start)
+        yield turn
+        turn.close()
+
+    def channel_blocks(self, count: Value, write: Callable[[Value, Value], None]) -> None:
+        """Let `write` handle `count` channels, a vector at a time: write(distance, mask or None).
+
+        The code appears twice: for whole vectors, and with a mask for the rest, if there is one.
+        """
+        builder = self.builder
+        whole = builder.udiv(count, self.whole(self.lanes))
+        with self.loop(whole) as turn:
+            write(builder.mul(turn.index, self.whole(self.width)), None)
+        done = builder.mul(whole, self.whole(self.lanes))
+        rest = builder.sub(count, done)
+        with builder.if_then(builder.icmp_signed(">", rest, self.whole(0))):
+            write(builder.mul(whole, self.whole(self.width)), self.first_lanes(rest))
+
+
+class Loop:
+    """A loop of `count` rounds (none if not positive) that carries values: set `next` in it."""
+
+    def __init__(self, builder: Any, count: Value, start: Sequence[Value]) -> None:
+        self.builder, self.count, self.start = builder, count, list(start)
+        self.before = builder.block
+        self.body = builder.function.append_basic_block("body")
+        self.after = builder.function.append_basic_block("after")
+        builder.cbranch(
+            builder.icmp_signed(">", count, ir.Constant(_I64, 0)), self.body, self.after
+        )
+        builder.position_at_end(self.body)
+        self.index = builder.phi(_I64)
+        self.index.add_incoming(ir.Constant(_I64, 0), self.before)
+        self.values = [builder.phi(value.type) for value in self.start]
+        for phi, value in zip(self.values, self.start, strict=True):
+            phi.add_incoming(value, self.before)
+        self.next: list[Value] = list(self.values)
+        self.results: list[Value] = []
+
+    def close(self) -> None:
+        """Branch back, and leave in `results` the carried values after the last round."""
+        builder, last = self.builder, self.builder.block
+        index = builder.add(self.index, ir.Constant(_I64, 1))
+        self.index.add_incoming(index, last)
+        for phi, value in zip(self.values, self.next, strict=True):
+            phi.add_incoming(value, last)
+        builder.cbranch(builder.icmp_signed("<", index, self.count), self.body, self.after)
+        builder.position_at_end(self.after)
+        for first, value in zip(self.start, self.next, strict=True):
+            phi = builder.phi(value.type)
+            phi.add_incoming(first, self.before)
+            phi.add_incoming(value, last)
+            self.results.append(phi)

@@ -1,0 +1,229 @@
+"""From Python's arguments to a block of words, and to machine code for their types.
+
+An array's word is the address of its Python object: the machine code reads from there where the
+numbers are and how many. It also sees whether the object is an array of the kind that it was
+compiled for, which costs less than to ask in Python; only if not, the right code is looked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.choice import NoCompiler
+from tinygrad_cnn.kernels.jit.compile.build import Kernel, machine_code
+from tinygrad_cnn.kernels.jit.compile.engine import address_of, load
+from tinygrad_cnn.kernels.jit.threads import pool
+from tinygrad_cnn.kernels.jit.threads.pool_words import (
+    ARGUMENTS,
+    CHECKED_FLAGS,
+    DESCRIPTION,
+    HEAD,
+    OTHER_TYPES,
+)
+from tinygrad_cnn.kernels.reference.layout import Array
+
+Kinds = tuple[tuple[Any, ...], ...]
+
+_lock = threading.RLock()
+
+
+def _word(address: int) -> int:
+    return ctypes.c_int64.from_address(address).value
+
+
+def _row(array: Array) -> tuple[int, int, int]:
+    """Return by what machine code recognises arrays like this one (`pool_words`)."""
+    at = id(array)
+    flags = ctypes.c_int32.from_address(at + HEAD + 48).value & CHECKED_FLAGS
+    axes = ctypes.c_int32.from_address(at + HEAD + 8).value
+    return (
+        _word(at + HEAD - 8),
+        _word(_word(at + HEAD + 40) + HEAD + 8) & DESCRIPTION,
+        (axes | flags << 32),
+    )
+
+
+def _check_layout() -> None:
+    """Raise RuntimeError if this NumPy's array objects do not look as they do everywhere."""
+    array = np.empty((2, 3), np.float32).T
+    at, dtype = id(array), np.dtype(np.float32)
+    sizes = [_word(_word(at + HEAD + 16 + 8 * k) + 8 * axis) for k in (0, 1) for axis in (0, 1)]
+    kind = _word(_word(at + HEAD + 40) + HEAD + 8)
+    fits = (
+        _word(at + HEAD) == array.ctypes.data
+        and sizes == [*array.shape, *array.strides]
+        and kind & 0xFFFF == ord(dtype.kind) | ord(dtype.char) << 8
+        and kind >> 32 == dtype.num
+        and _row(array) == (id(np.ndarray), kind & DESCRIPTION, 2 | 0x100 << 32)
+    )
+    if not fits:
+        raise RuntimeError("NumPy's arrays have another layout in memory than expected")
+
+
+_check_layout()
+
+
+def _kind(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        return ("array", value.dtype.str, value.ndim, "C" if flags.c_contiguous else "A",
+                flags.aligned)  # fmt: skip
+    if isinstance(value, float | np.floating):
+        return ("float",)
+    if isinstance(value, tuple):
+        return ("tuple", len(value), type(value))
+    if isinstance(value, int | np.integer | np.bool_):
+        return ("int",)
+    raise TypeError(f"a compiled kernel takes no {type(value).__name__}")
+
+
+Rows = tuple[tuple[int, int, int] | None, ...]
+
+
+def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
+    """Return ``launch(parts, *args)``, which packs a block and runs the entry at `address`.
+
+    It returns what `pool.launch` does, or `OTHER_TYPES` if it gets other things than arrays where
+    they do not belong.
+    """
+    checked, words, formats, place = [], [], [f"{ARGUMENTS}q"], ARGUMENTS
+    for index, (kind, row) in enumerate(zip(kinds, rows, strict=True)):
+        name, count = f"a{index}", 1
+        if row is not None:
+            checked += [8 * place, *row]
+            words.append(f"id({name})")
+        elif kind[0] == "tuple":
+            count = kind[1]
+            words.append(f"*{name}")
+        else:
+            words.append(name)
+        formats.append("d" if kind[0] == "float" else f"{count}q")
+        place += count
+    table = np.array([address, len(checked) // 4, *checked], np.int64)
+    names = ", ".join(f"a{index}" for index in range(len(kinds)))
+    space: dict[str, Any] = {
+        "call": pool.launch,
+        "pack": struct.Struct("=" + "".join(formats)).pack,
+        "state": pool.STATE,
+        "table": table.ctypes.data,
+        "keep": table,
+        "Unfit": (struct.error, TypeError),
+    }
+    exec(
+        "def make(call, pack, state, table, keep, Unfit):\n"
+        f"    def launch(parts, {names}):\n"
+        "        try:\n"
+        f"            block = pack(state, table, parts, {', '.join(words)})\n"
+        "        except Unfit as error:\n"
+        "            if error.__traceback__.tb_next is not None:\n"
+        "                raise  # a signal handler's\n"
+        f"            return {OTHER_TYPES}\n"
+        "        return call(block)\n"
+        "    launch.keep = keep\n"
+        "    return launch\n"
+        "launch = make(call, pack, state, table, keep, Unfit)\n",
+        space,
+    )
+    made: Callable[..., int] = space["launch"]
+    return made
+
+
+def _compile(kernel: Kernel, kinds: Kinds, symbol: str) -> bytes:
+    """Return object code."""
+    try:
+        from tinygrad_cnn.kernels.jit.compile.numba_lowering import compile_entry
+    except ModuleNotFoundError as error:
+        if error.name != "numba":
+            raise
+        raise NoCompiler(f"{kernel.__name__} is not compiled yet, and Numba is missing") from None
+    return compile_entry(kernel, kinds, ARGUMENTS, symbol)
+
+
+def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
+    """Add a launcher for arguments of these types, whose machine code is found or made.
+
+    Called by `threads.run_in_fresh_thread`, so that it comes to its end whatever a signal handler
+    raises.
+    """
+    function = kernel.function
+    types = ";".join(
+        ",".join(f"{v.__module__}.{v.__qualname__}" if isinstance(v, type) else str(v) for v in k)
+        for k in kinds
+    )
+    key = f"{function.__module__}.{function.__qualname__}:{types}"
+    source = Path(function.__code__.co_filename)
+    if (
+        Path(__file__).parents[1] not in source.parents
+    ):  # not in the folder's name: a kernel of somebody's
+        key += hashlib.sha256(source.read_bytes()).hexdigest()
+    with _lock:
+        if (kinds, rows) in kernel.made:
+            return
+        if key in kernel.missing:
+            raise NoCompiler(f"{kernel.__name__} is not compiled, and Numba is missing")
+        try:
+            code, symbol = machine_code(
+                f"{function.__module__.rpartition('.')[2]}.{function.__name__}", key,
+                lambda symbol: _compile(kernel, kinds, symbol),
+            )  # fmt: skip
+        except NoCompiler:
+            kernel.missing.add(key)
+            raise
+        load(code)
+        kernel.launches.append(_launcher(address_of(symbol), kinds, rows))
+        kernel.made.add((kinds, rows))
+
+
+def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
+    """Launch with arguments that are not of the types of the last launch."""
+    args = tuple(
+        value.view(np.ndarray)
+        if isinstance(value, np.ndarray) and type(value) is not np.ndarray
+        else value
+        for value in args
+    )
+    for attempt in range(2):
+        if attempt:
+            kinds = tuple(_kind(value) for value in args)
+            rows = tuple(_row(v) if isinstance(v, np.ndarray) else None for v in args)
+            threads.run_in_fresh_thread(
+                partial(_add, kernel, kinds, rows)
+            )  # which does not know the arrays
+        for launch in tuple(kernel.launches):
+            if launch(parts, *args) != OTHER_TYPES:
+                kernel.launch = launch
+                return
+    raise TypeError(f"{kernel.__name__}: arguments of unknown types")
+
+
+def run(kernel: Any, parts: int, *args: Any) -> None:
+    """Call ``kernel(part, parts, *args)`` for every part, on as many threads.
+
+    Raises
+    ------
+    KernelError: there is no machine code for such arguments on this machine.
+    """
+    if parts > 1:
+        pool.ready(parts)
+    if kernel.launch(parts, *args) == OTHER_TYPES:
+        _other_types(kernel, parts, args)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

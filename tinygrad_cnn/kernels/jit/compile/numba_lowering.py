@@ -1,0 +1,196 @@
+"""Object code of kernels, made by Numba: imported only when some is not on disk yet.
+
+A kernel's Python function is built again with names that Numba understands: for a kernel its
+dispatcher, for an `Instruction` Numba's intrinsic. Around an entry a function is written that reads
+its arguments from a block of 64-bit words (`launch` has the layout). Its object code is taken
+before Numba's own wrappers for Python would come, and stands alone: what it calls is in it, but for
+a few functions of the C library.
+"""
+
+from __future__ import annotations
+
+import types as python_types
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from tinygrad_cnn.kernels.jit.compile.build import Kernel
+from tinygrad_cnn.kernels.jit.compile.elf import C_LIBRARY
+from tinygrad_cnn.kernels.jit.compile.vector import TILE, Emitter, Instruction, Value
+
+HEAD = object.__basicsize__  # bytes before an object's own fields
+# Where NumPy's array objects (struct PyArrayObject_fields, part of its stable interface) have
+# their fields.
+DATA, DIMENSIONS, STRIDES = HEAD, HEAD + 16, HEAD + 24
+
+_WORD = ir.IntType(64)
+_made: dict[int, tuple[Any, Any]] = {}  # by identity: (what it was made of, what was made)
+
+
+def _intrinsic(instruction: Instruction) -> Any:
+    """Return Numba's word for an instruction."""
+    write = instruction.write
+
+    def typed(context: Any, *arguments: Any) -> Any:
+        emit = write(context, *arguments)
+        signature = types.void(*[types.int64] * len(arguments))
+
+        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+            emit(Emitter(builder, TILE.lanes), list(values))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    typed.__name__, typed.__doc__ = write.__name__, write.__doc__
+    typed.__wrapped__ = write  # type: ignore[attr-defined] # inspect.signature follows it
+    return intrinsic(typed)
+
+
+def _options(kernel: Kernel) -> dict[str, Any]:
+    return {
+        "error_model": "numpy", "boundscheck": False, "_nrt": False, "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True, **kernel.options,
+    }  # fmt: skip
+
+
+def _for_numba(thing: Any) -> Any:
+    """Return what Numba shall find under a name of a kernel's module."""
+    if not isinstance(thing, Kernel | Instruction):
+        return thing
+    if id(thing) not in _made:
+        if isinstance(thing, Instruction):
+            made = _intrinsic(thing)
+        else:
+            made = numba.njit(**_options(thing))(_rebuilt(thing.function))
+        _made[id(thing)] = thing, made
+    return _made[id(thing)][1]
+
+
+def _rebuilt(function: Any) -> Any:
+    """Return the function with its module's kernels and instructions replaced."""
+    code = function.__code__
+    names = {
+        name: _for_numba(function.__globals__[name])
+        for name in code.co_names
+        if name in function.__globals__
+    }
+    closure = function.__closure__ and tuple(
+        python_types.CellType(_for_numba(cell.cell_contents)) for cell in function.__closure__
+    )
+    space = {**function.__globals__, **names}
+    return python_types.FunctionType(code, space, function.__name__, function.__defaults__, closure)
+
+
+def _load(builder: Any, address: Value, kind: Any) -> Value:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()))
+
+
+def _reader(kind: Any, machine: Any) -> Any:
+    """Return the intrinsic that reads one word as a number."""
+
+    def read(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+            return _load(builder, values[0], machine)
+
+        return kind(types.int64), generate
+
+    return intrinsic(read)
+
+
+def _array_reader(dtype: str, ndim: int, layout: str, aligned: bool) -> Any:
+    """Return the intrinsic that makes Numba's array of the array object at an address."""
+    kind = types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, aligned=aligned)
+    itemsize = np.dtype(dtype).itemsize
+
+    def read(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+            def field(distance: int) -> Value:
+                return _load(builder, builder.add(values[0], _WORD(distance)), _WORD)
+
+            def entries(table: Value) -> list[Value]:
+                places = [builder.add(table, _WORD(8 * axis)) for axis in range(ndim)]
+                return [_load(builder, place, _WORD) for place in places]
+
+            shape = entries(field(DIMENSIONS))
+            if layout == "C":
+                strides = [_WORD(itemsize)]
+                for length in shape[:0:-1]:
+                    strides.insert(0, builder.mul(strides[0], length))
+            else:
+                strides = entries(field(STRIDES))
+            array = context.make_array(kind)(context, builder)
+            populate_array(
+                array,
+                data=builder.inttoptr(field(DATA), array.data.type),
+                shape=cgutils.pack_array(builder, shape, _WORD),
+                strides=cgutils.pack_array(builder, strides[:ndim], _WORD),
+                itemsize=context.get_constant(types.intp, itemsize),
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return kind(types.int64), generate
+
+    return intrinsic(read)
+
+
+def _wrapper(kernel: Kernel, kinds: Sequence[tuple[Any, ...]], first: int) -> Any:
+    """Return ``entry(block, part, parts)``, which reads the arguments from word `first` on."""
+    names: dict[str, Any] = {
+        "function": _for_numba(kernel),
+        "word": _reader(types.int64, _WORD),
+        "real": _reader(types.float64, ir.DoubleType()),
+    }
+    arguments, place = [], 8 * first
+    for index, (kind, *rest) in enumerate(kinds):
+        if kind == "tuple":
+            count, cls = rest
+            words = "".join(f"word(block + {place + 8 * k}), " for k in range(count))
+            names[f"Tuple{index}"] = cls
+            arguments.append(f"({words})" if cls is tuple else f"Tuple{index}({words})")
+            place += 8 * count
+            continue
+        if kind == "array":
+            names[f"array{index}"] = _array_reader(*rest)
+            arguments.append(f"array{index}(word(block + {place}))")
+        else:
+            arguments.append(f"{'word' if kind == 'int' else 'real'}(block + {place})")
+        place += 8
+    call = f"function(part, parts, {', '.join(arguments)})"
+    exec(f"def entry(block, part, parts):\n    {call}\n", names)
+    return names["entry"]
+
+
+def compile_entry(
+    kernel: Kernel, kinds: Sequence[tuple[Any, ...]], first: int, symbol: str
+) -> bytes:
+    """Return object code that defines `symbol`, the entry for arguments of such kinds.
+
+    The function is ``int32 (void *result, void *error, int64 block, int64 part, int64 parts)``:
+    Numba's own convention, of which only the last three matter.
+
+    Raises
+    ------
+    RuntimeError: the code needs functions that another process may not have.
+    """
+    dispatcher = numba.njit(**_options(kernel))(_wrapper(kernel, kinds, first))
+    dispatcher.compile((types.int64,) * 3)
+    (compiled,) = dispatcher.overloads.values()
+    module, codegen = attrgetter("library._final_module", "library._codegen")(compiled)
+    name = compiled.fndesc.llvm_func_name
+    for function in module.functions:
+        if function.is_declaration:
+            if not function.name.startswith("llvm.") and function.name not in C_LIBRARY:
+                raise RuntimeError(f"{kernel.__name__}: machine code calls {function.name!r}")
+        elif function.name != name:
+            function.linkage = "internal"  # Numba numbers names anew in each process
+    module.get_function(name).name = symbol
+    return bytes(codegen._tm.emit_object(module))

@@ -1,0 +1,1 @@
+"""Convolution and its two adjoints, one file per algorithm; ``choose`` says which is used."""

@@ -1,0 +1,221 @@
+"""Convolutions with fewer filters than a vector has lanes, as in the first layers of a network.
+
+`conv_direct` would leave most lanes empty. Forward, outputs side by side are therefore computed as
+one of so many times the filters: with 6 filters of 5x5, a window of 5x6 pixels and 12 filters, some
+of whose taps are 0, gives 2 outputs at 0.6 of the cost. In the gradient of the weights the vectors
+run along the windows, and single numbers of the output gradient are spread.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.conv.direct import correlate
+from tinygrad_cnn.kernels.jit.conv.plan import (
+    Geometry,
+    area,
+    gradient_floats,
+    gradients,
+    pieces_of,
+    plan_of,
+)
+from tinygrad_cnn.kernels.jit.linear.products import row_step
+from tinygrad_cnn.kernels.jit.load.launch import nchw
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.norm.moments import (
+    channel_moments,
+    finish_sums,
+    gather_sums,
+    gathered,
+    start,
+)
+from tinygrad_cnn.kernels.memory import scratch
+from tinygrad_cnn.kernels.reference.correlate import Windows
+from tinygrad_cnn.kernels.reference.layout import Array, all_finite
+
+LANES = TILE.lanes
+FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
+
+
+@lru_cache(maxsize=512)
+def neighbours(windows: Windows, f: int) -> int:
+    """Return how many outputs side by side to compute as one of so many times the f filters.
+
+    >>> neighbours(Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 2 * TILE.lanes)
+    1
+    """
+    if windows.dilation[1] != 1 or windows.groups != 1 or windows.kernel[1] == 1:
+        return 1
+    kw, sw = windows.kernel[1], windows.stride[1]
+
+    def cost(block: int) -> float:  # multiply-adds of vectors for an output
+        return (kw + (block - 1) * sw) * -(-block * f // LANES) / block
+
+    blocks = range(1, min(windows.size[1], TILE.columns // f) + 1)
+    best = min(blocks, key=cost, default=1)
+    return best if cost(best) < 0.8 * cost(1) else 1
+
+
+def correlate_few(
+    x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, Array] | None:  # fmt: skip
+    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
+
+    A NaN or an infinity would spread to the outputs that are computed together with it: if there is
+    one, which their mean tells, they are computed one by one.
+    """
+    n, oh, ow, f = out.shape
+    block = neighbours(windows, f)
+    if block == 1:
+        return correlate(x, w, bias, out, windows, parts, moments=moments)
+    (kh, kw), (sh, sw) = windows.kernel, windows.stride
+    wide = kw + (block - 1) * sw
+    split = w[0]  # (kh, kw, c, f)
+    joined = np.zeros((kh, wide, split.shape[2], block, f), np.float32)
+    for b in range(block):
+        joined[:, b * sw : b * sw + kw, :, b] = split
+    whole, rest = ow // block * block, ow % block
+    wider = windows._replace(kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
+    found = correlate(
+        x, joined.reshape(1, kh, wide, -1, block * f),
+        None if bias is None else np.tile(bias, block),
+        out[:, :, :whole].reshape(n, oh, ow // block, block * f),  # a view
+        wider, parts, moments=True,
+    )  # fmt: skip
+    if found is None or not all_finite(found[0]):
+        return correlate(x, w, bias, out, windows, parts, moments=moments)
+    if rest:
+        origin = (windows.origin[0], windows.origin[1] + whole * sw)
+        others = windows._replace(size=(oh, rest), origin=origin)
+        correlate(x, w, bias, out[:, :, whole:], others, parts)
+    return channel_moments(nchw(out)) if moments else None
+
+
+@instruction
+def weight_sum_turned(
+    _: Value,
+    x: Value,
+    sources: Value,
+    g: Value,
+    g_step: Value,
+    count: Value,
+    gw: Value,
+    gw_step: Value,
+    valid: Value,
+) -> Emit:
+    """Add to ``gw[f, k]`` the sum over p < count of ``g[p, f] x[sources[p] + k]``.
+
+    For `FEW_FILTERS` filters f, of which `valid` exist (the others are the last one again), and
+    `TILE.lanes` depths k.
+    """
+
+    def emit(e: Emitter, values: list[Value]) -> None:
+        x, sources, g, g_step, count, gw, gw_step, valid = values
+        builder = e.builder
+        last = e.add(valid, -1)
+        index = [
+            builder.select(builder.icmp_signed("<", e.whole(f), last), e.whole(f), last)
+            for f in range(FEW_FILTERS)
+        ]
+        filters = [builder.mul(f, e.whole(BYTES)) for f in index]
+        with e.loop(count, [g, *[e.zero] * FEW_FILTERS]) as pixel:
+            g_now, *sums = pixel.values
+            window = [e.load(e.add(x, e.table(sources, pixel.index)))]
+            places = [builder.add(g_now, distance) for distance in filters]
+            pixel.next = [e.add(g_now, g_step), *row_step(e, places, window, sums)]
+        for f, total in enumerate(pixel.results[1:]):
+            with builder.if_then(builder.icmp_signed(">", valid, e.whole(f))):
+                at = e.add(gw, builder.mul(gw_step, e.whole(f)))
+                e.store(builder.fadd(e.load(at), total), at)
+
+    return emit
+
+
+@kernel(entry=True)
+def _share(
+    part: int,
+    parts: int,
+    g: Geometry,
+    x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
+    f: int,
+    gw: Array,
+    totals: Array,
+    depth: int,
+    sources: Array,
+    taps: Array,
+    space: Array,
+    beside: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+) -> None:
+    sums, total, pieces = gw[part], totals[part], 0
+    sums[:] = 0
+    total[:] = 0
+    if wanted:
+        start(part, exact, single, counts)
+    line = sums.size // f * BYTES
+    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        pixels = images * rows * g.ow
+        first_grad = gradients(
+            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
+        )  # fmt: skip
+        if wanted:
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
+        for p in range(0, pixels, PIECE):
+            count, column = min(PIECE, pixels - p), first_grad + p * f * BYTES
+            for tap in range(g.tap_count):
+                for k in range(0, depth, LANES):
+                    for first in range(0, f, FEW_FILTERS):
+                        weight_sum_turned(
+                            at + taps[tap] + k * BYTES, sources.ctypes.data + 8 * p,
+                            column + first * BYTES, f * BYTES, count,
+                            sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
+                            f - first,
+                        )  # fmt: skip
+            pieces += 1
+            spill(pieces, sums, total)
+    settle(sums, total)
+
+
+def correlate_few_weight(
+    x: Source, grad: Source, windows: Windows, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None]:
+    """Do as `correlate_weight` for one group."""
+    f, (kh, kw), c = grad.other.shape[3], windows.kernel, x.other.shape[3]
+    together = windows.dilation[1] == 1 or kw == 1
+    count, depth = (kh, kw * c) if together else (kh * kw, c)
+    padded = depth + -depth % LANES
+    rest = LANES if depth % LANES else 0  # read beyond a window
+    plan = plan_of(x.other.shape, windows, (0, 0, 0), parts, rest, True, x.mode[0] != COPY)
+    with scratch() as take:
+        space = take((parts, plan.floats), np.float32)
+        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
+        sums = gathered(parts, f if bias else 1, take)
+        gw = take((parts, f * count * padded), np.float32)
+        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
+        run(
+            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals, padded,
+            plan.sources, plan.taps, space, beside, int(bias), *sums,
+        )  # fmt: skip
+        shares = gw.reshape(parts, f, count, padded)
+        total = shares[..., :depth].sum(0)  # one share after the other
+        gbias = finish_sums(sums) if bias else None
+    split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(split), gbias

@@ -1,0 +1,317 @@
+"""Convolutions with few filters, plane by plane: vectors run along the pixels.
+
+An image's planes are copied to scratch memory with zeros around them, rows as wide as all windows
+need. Then a window's tap is a distance, the same for every output: the outputs of all rows are one
+long row, of which the last kernel - 1 of each image row are of no use and are dropped. For each
+tap, vectors of neighbouring pixels are multiplied by the one number of each filter; in the gradient
+of the weights, by vectors of the gradient, and the lanes are added up at the end.
+
+A NaN spreads to what is computed together with it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.conv.planar_products import (
+    FEW,
+    LANES,
+    MANY,
+    STEP,
+    VECTORS,
+    pixel_sum,
+    pixel_sum_few,
+    tap_sum,
+    tap_sum_few,
+    tap_sum_few_narrow,
+    tap_sum_narrow,
+)
+from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
+from tinygrad_cnn.kernels.jit.load.pixels import Mode
+from tinygrad_cnn.kernels.jit.load.planes import SCATTERED, Planes, fill_planes
+from tinygrad_cnn.kernels.jit.norm.moments import finish, gathered
+from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
+from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.reference.correlate import Windows
+from tinygrad_cnn.kernels.reference.layout import Array
+
+MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
+BETTER = 0.6  # vectors here that cost as much as one along the filters
+BETTER_WEIGHT = 0.75  # of the gradient of the weights
+PER_PLANE = 16 * LANES  # pixels whose products take as long as fetching a block's sums
+
+
+class Geometry(NamedTuple):
+    """The numbers of a convolution that kernels need, in pixels and floats."""
+
+    n: int
+    c: int
+    h: int
+    w: int
+    f: int
+    oh: int
+    ow: int
+    top: int  # of the first window in the image: negative in the padding
+    left: int
+    height: int  # of the area under all windows
+    width: int  # from one row of the area, and of the outputs, to the next
+    line: int  # floats from one plane of outputs to the next
+    many: int  # blocks of filters
+    few: int
+    taps: int
+
+
+@lru_cache(maxsize=256)
+def _blocks(f: int) -> tuple[int, int]:
+    """Return how many blocks of `MANY` and of `FEW` filters cover f: few idle ones, few blocks."""
+    options = [(many, -(-max(0, f - MANY * many) // FEW)) for many in range(-(-f // MANY) + 1)]
+    return min(options, key=lambda pair: (MANY * pair[0] + FEW * pair[1], sum(pair)))
+
+
+@lru_cache(maxsize=256)
+def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
+    """Return a geometry, the taps' distances in bytes, and the floats of an image's area."""
+    n, c, h, w = shape
+    (kh, kw), (oh, ow), (dh, dw) = windows.kernel, windows.size, windows.dilation
+    height, width = oh + (kh - 1) * dh, ow + (kw - 1) * dw
+    # The zeros at the end of a row are also those before the next one.
+    left = windows.origin[1]
+    width = max(ow, width - max(0, min(-left, left + width - w)))
+    k, i, j = np.ogrid[:c, :kh, :kw]
+    taps = (((k * height + i * dh) * width + j * dw) * BYTES).astype(np.int64).ravel()
+    line = oh * width + -(oh * width) % LANES
+    geometry = Geometry(
+        n, c, h, w, f, oh, ow, *windows.origin, height, width, line, *_blocks(f), taps.size
+    )
+    table = np.concatenate([taps, taps[-1:].repeat(VECTORS)])
+    return geometry, table, c * height * width + STEP + width
+
+
+def worthwhile(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
+    """Return whether f filters over images of `shape` (n, c, h, w) are faster plane by plane.
+
+    >>> worthwhile((8, 3, 32, 32), 64, Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 1)
+    False
+    """
+    if windows.groups != 1 or windows.stride != (1, 1) or f >= LANES or shape[0] < parts:
+        return False
+    g, _, area = _plan(shape, f, windows)
+    planes = MANY * g.many + FEW * g.few
+    if area + planes * g.line > MOST_FLOATS:
+        return False
+    return g.line * planes < BETTER * LANES * g.oh * g.ow
+
+
+def worthwhile_weight(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
+    """Return whether the gradient of f filters over images of `shape` (n, c, h, w) is faster plane
+    by plane, if images and gradients lie so in memory.
+
+    >>> windows = Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1)
+    >>> worthwhile_weight((64, 64, 32, 32), 16, windows, 1)
+    False
+    """
+    if windows.groups != 1 or windows.stride != (1, 1) or shape[0] < parts:
+        return False
+    g, _, area = _plan(shape, f, windows)
+    planes = MANY * g.many + FEW * g.few
+    if area + planes * g.line > MOST_FLOATS:
+        return False
+    (kh, kw), c = windows.kernel, shape[1]
+    here = (g.taps + -g.taps % VECTORS) * planes * (g.line + PER_PLANE)
+    there = kh * (kw * c + -(kw * c) % TILE.rows) * (f + -f % LANES) * g.oh * g.ow
+    return here < BETTER_WEIGHT * there
+
+
+def readable(x: Planes, shape: tuple[int, ...], f: int, windows: Windows) -> bool:
+    """Return whether an area holds all pixels of such images, where they are `SCATTERED`."""
+    if x.kind != SCATTERED:
+        return True
+    g = _plan(shape, f, windows)[0]
+    above = g.top <= 0 and g.left <= 0
+    return above and g.top + g.height >= g.h and g.left + g.width >= g.w
+
+
+def _packed(w: Array, g: Geometry) -> Array:
+    """Return filters (f, c, kh, kw) as dense blocks (taps, filters of the block), side by side."""
+    flat = np.zeros((MANY * g.many + FEW * g.few, g.taps), np.float32)
+    flat[: g.f] = w.reshape(g.f, -1)
+    edge = MANY * g.many
+    blocks = (flat[:edge].reshape(g.many, MANY, g.taps), flat[edge:].reshape(g.few, FEW, g.taps))
+    return np.concatenate([block.transpose(0, 2, 1).ravel() for block in blocks])
+
+
+@kernel()
+def _gather(
+    part: int, k: int, plane: Array, exact: Array, single: Array, counts: Array
+) -> None:  # fmt: skip
+    """Add a plane to the sums of filter k; the first plane's mean is the pilot."""
+    total = line_sum(plane)
+    if counts[part, k] == 0:
+        mean = np.float32(total / plane.size)
+        single[part, 0, k] = mean if np.isfinite(mean) else np.float32(0)
+        exact[part, 0, k] = exact[part, 1, k] = 0
+    centre = np.float64(single[part, 0, k])
+    exact[part, 0, k] += total - centre * plane.size
+    exact[part, 1, k] += line_squares(plane, centre)
+    counts[part, k] += plane.size
+
+
+@kernel(entry=True)
+def _share(
+    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
+    mode: Mode, kind: int, w: Array, bias: Array, taps: Array, out: Array, space: Array,
+    beside: Array, row: Array, wanted: int, exact: Array, single: Array, counts: Array,
+) -> None:  # fmt: skip
+    area, results = space[part], beside[part]
+    area[:] = 0
+    if wanted:
+        counts[part] = 0
+    line = g.line * BYTES
+    for image in range(g.n * part // parts, g.n * (part + 1) // parts):
+        fill_planes(
+            image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
+            x, other, places, table, mode, kind, row[part],
+        )  # fmt: skip
+        for block in range(g.many + g.few):
+            many = min(block, g.many)
+            first = MANY * many + FEW * (block - many)
+            matrix, shift = w.ctypes.data + first * g.taps * BYTES, bias.ctypes.data + first * BYTES
+            distances = taps.ctypes.data
+            for p in range(0, g.line, STEP):
+                at, to = area.ctypes.data + p * BYTES, results.ctypes.data + first * line
+                to += p * BYTES
+                if p + STEP <= g.line:
+                    if block < g.many:
+                        tap_sum(at, distances, g.taps, matrix, shift, to, line)
+                    else:
+                        tap_sum_few(at, distances, g.taps, matrix, shift, to, line)
+                    continue
+                for _ in range(p, g.line, LANES):
+                    if block < g.many:
+                        tap_sum_narrow(at, distances, g.taps, matrix, shift, to, line)
+                    else:
+                        tap_sum_few_narrow(at, distances, g.taps, matrix, shift, to, line)
+                    at, to = at + LANES * BYTES, to + LANES * BYTES
+        for f in range(g.f):
+            target = out[image, f]
+            for i in range(g.oh):
+                start = f * g.line + i * g.width
+                source, to_row = results[start : start + g.ow], target[i * g.ow : (i + 1) * g.ow]
+                for p in range(g.ow):
+                    to_row[p] = source[p]
+            if wanted:
+                _gather(part, f, target, exact, single, counts)
+
+
+def correlate_planes(
+    x: Planes, shape: tuple[int, ...], w: Array, bias: Array | None, windows: Windows, parts: int,
+    *, moments: bool = False,
+) -> tuple[Array, tuple[Array, Array] | None]:  # fmt: skip
+    """Return the correlation of x, images of `shape` (n, c, h, w), with w (f, c, kh, kw).
+
+    It is (n, f, oh, ow), plane by plane in memory, with its mean and variance (f,) if `moments`.
+    """
+    f = w.shape[0]
+    geometry, taps, area = _plan(shape, f, windows)
+    planes = MANY * geometry.many + FEW * geometry.few
+    shift = np.zeros(planes, np.float32)
+    if bias is not None:
+        shift[:f] = bias
+    out = empty((shape[0], f, *windows.size), FLOAT32)
+    with scratch() as take:
+        space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
+        row = take((parts, shape[1] * shape[3]), FLOAT32)
+        sums = gathered(parts, f if moments else 1, take)
+        run(
+            _share, parts, geometry, *x[:6], _packed(w, geometry), shift, taps,
+            out.reshape(shape[0], f, -1), space, beside, row, int(moments), *sums,
+        )  # fmt: skip
+        return out, finish(sums) if moments else None
+
+
+@kernel()
+def _weight_piece(
+    g: Geometry, area: int, grads: int, taps: Array, vectors: int, sums: Array
+) -> None:  # fmt: skip
+    """Add to `sums` the products of some vectors of pixels with their gradients."""
+    line, planes = g.line * BYTES, MANY * g.many + FEW * g.few
+    for block in range(g.many + g.few):
+        many = min(block, g.many)
+        first = MANY * many + FEW * (block - many)
+        at = grads + first * line
+        for tap in range(0, g.taps, VECTORS):
+            to = sums.ctypes.data + (tap // VECTORS * planes + first) * VECTORS * LANES * BYTES
+            places = taps.ctypes.data + 8 * tap
+            if block < g.many:
+                pixel_sum(area, places, at, line, vectors, to)
+            else:
+                pixel_sum_few(area, places, at, line, vectors, to)
+
+
+@kernel(entry=True)
+def _weight_share(
+    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
+    mode: Mode, kind: int, grad: Array, grad_other: Array, grad_places: Array, grad_table: Array,
+    grad_mode: Mode, grad_kind: int, taps: Array, space: Array, beside: Array, row: Array,
+    sums: Array, totals: Array, wanted: int, biases: Array,
+) -> None:  # fmt: skip
+    area, grads = space[part], beside[part]
+    area[:] = 0
+    grads[:] = 0
+    own, total, pieces = sums[part], totals[part], 0
+    own[:] = 0
+    total[:] = 0
+    biases[part] = 0
+    for image in range(g.n * part // parts, g.n * (part + 1) // parts):
+        fill_planes(
+            image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
+            x, other, places, table, mode, kind, row[part],
+        )  # fmt: skip
+        fill_planes(
+            image, grads, g.line, g.width, 0, 0, g.oh, g.f, g.oh, g.ow,
+            grad, grad_other, grad_places, grad_table, grad_mode, grad_kind, row[part],
+        )  # fmt: skip
+        if wanted:
+            for f in range(g.f):
+                biases[part, f] += line_sum(grads[f * g.line : (f + 1) * g.line])
+        for p in range(0, g.line, PIECE * LANES):
+            _weight_piece(
+                g, area.ctypes.data + p * BYTES, grads.ctypes.data + p * BYTES, taps,
+                min(PIECE, (g.line - p) // LANES), own,
+            )  # fmt: skip
+            pieces += 1
+            spill(pieces, own, total)
+    settle(own, total)
+
+
+def correlate_planes_weight(
+    x: Planes, shape: tuple[int, ...], grad: Planes, f: int, windows: Windows, parts: int,
+    *, bias: bool = False,
+) -> tuple[Array, Array | None]:  # fmt: skip
+    """Return the adjoint of `correlate_planes` in w (f, c, kh, kw), and in the bias (f,) or None.
+
+    Each thread has its own sums.
+    """
+    geometry, taps, area = _plan(shape, f, windows)
+    planes, groups = MANY * geometry.many + FEW * geometry.few, -(-geometry.taps // VECTORS)
+    with scratch() as take:
+        space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
+        row = take((parts, max(shape[1] * shape[3], f * geometry.ow)), FLOAT32)
+        sums = take((parts, groups * planes * VECTORS * LANES), FLOAT32)
+        pieces = -(-shape[0] // parts) * -(-geometry.line // (PIECE * LANES))
+        biases = take((parts, f), np.float64)
+        run(
+            _weight_share, parts, geometry, *x[:6], *grad[:6], taps, space, beside, row, sums,
+            totals_of(sums, pieces, take), int(bias), biases,
+        )  # fmt: skip
+        split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))
+        flat = split.transpose(1, 0, 2).reshape(planes, -1)[:f, : geometry.taps]  # (f, taps)
+        gw = np.ascontiguousarray(flat).reshape(f, shape[1], *windows.kernel)
+        return gw, biases.sum(0).astype(np.float32) if bias else None

@@ -1,0 +1,320 @@
+"""3x3 convolution with stride 1 by minimal filtering: 36 products for 16 outputs instead of 144.
+
+Winograd's F(4x4, 3x3) after Lavin and Gray 2016, "Fast algorithms for convolutional neural
+networks", sections 4.2 and 5. A job is a number of tiles (4x4 outputs each) in strips
+(`winograd_strips`): their patches are transformed to 36 planes (tiles, c), 36 matrix products with
+the transformed filters give 36 planes (tiles, f), and these become outputs, whose means and
+variances are gathered while they are there. All of it stays in the thread's second-level cache;
+main memory sees inputs and outputs once. Images are channels last and of any size.
+
+Per tile, 2*36*c*f floating-point operations in products instead of 2*144*c*f, and some 13 c + 9 f
+vector operations times 16 in transforms: worth it from about 16 channels on both sides. The
+transforms add and subtract large numbers, so that the error is some ten times that of a direct
+convolution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.conv.filter_cache import forget, kept
+from tinygrad_cnn.kernels.jit.conv.plan import first_of
+from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, is_wide_strip, note_filters, suits
+from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
+    SKEW,
+    Strips,
+    note_count,
+    place_of,
+    planes_of,
+    ring_floats,
+    share_of,
+    strips_of,
+)
+from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
+from tinygrad_cnn.kernels.jit.linear.products import plane_product, plane_product_narrow
+from tinygrad_cnn.kernels.jit.load.launch import images_like
+from tinygrad_cnn.kernels.jit.load.pixels import Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.norm.gradient_sums import gradient_sums
+from tinygrad_cnn.kernels.jit.norm.moments import finish, flush, gather, gathered, start
+from tinygrad_cnn.kernels.lazy import Affine
+from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.reference.layout import Array
+
+LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
+SOME, ALL = 1, 2  # of the images are to be computed directly
+NO_SUMS = gathered(1, 1, np.empty)
+FILTER_BLOCK = 8  # input channels whose filters are transformed together
+
+
+@kernel()
+def _filters_block(
+    d: int,
+    count: int,
+    low: int,
+    high: int,
+    g: Strips,
+    w: Array,
+    turned: int,
+    planes: Array,
+    taps: Array,
+) -> None:
+    """Transform filters [low, high) of input channels [d, d + count), and lay them into panels.
+
+    `FILTER_BLOCK` channels at a time, as in PyTorch's order their taps lie together.
+    """
+    wide, plane = g.wide_f, g.c * g.wide_f + SKEW
+    per_depth, per_lane = (9 * g.f, 9) if turned else (9, 9 * g.c)
+    for lane in range(low, high):
+        for i in range(count):
+            start = (d + i) * per_depth + lane * per_lane
+            for k in range(9):
+                taps[(i * 9 + k) * wide + lane] = w[start + (8 - k if turned else k)]
+    last = min(wide, (high + COLUMNS - 1) // COLUMNS * COLUMNS)
+    for i in range(count):
+        for k in range(9):
+            for lane in range(high, last):
+                taps[(i * 9 + k) * wide + lane] = 0
+        for first in range(low, last, COLUMNS):
+            width = min(COLUMNS, wide - first)
+            to = first * g.c + (d + i) * width
+            filter_transform(
+                taps.ctypes.data + (i * 9 * wide + first) * BYTES, wide * BYTES,
+                planes.ctypes.data + to * BYTES, plane * BYTES, width // LANES,
+            )  # fmt: skip
+
+
+@kernel(entry=True)
+def _filters_share(
+    part: int,
+    parts: int,
+    g: Strips,
+    w: Array,
+    turned: int,
+    planes: Array,
+    taps: Array,
+    notes: Array,
+    noted: Array,
+) -> None:
+    count, size = (g.c, g.f * 9) if turned else (g.f, g.c * 9)  # as they lie in memory
+    noted[part] = note_filters(
+        w, size, count * part // parts, count * (part + 1) // parts, notes[part]
+    )
+    _, _, low, high = share_of(part, parts, g)
+    first, last = g.c * part // parts, g.c * (part + 1) // parts
+    if g.split:
+        first, last = 0, g.c
+    for d in range(first, last, FILTER_BLOCK):
+        count = min(FILTER_BLOCK, last - d)
+        _filters_block(d, count, low, high, g, w, turned, planes, taps[part])
+
+
+@kernel()
+def input_job(
+    job: int,
+    low: int,
+    high: int,
+    g: Strips,
+    x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    u: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    ring: int,
+    v: int,
+    notes: Array,
+    wide: Array,
+    beside: Array,
+    numbers: Array,
+    gathering: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+    part: int,
+) -> None:
+    """Compute filters [low, high) of the outputs of one job; `v` is room for its planes."""
+    plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
+    plane_u = g.c * g.wide_f + SKEW
+    m = v + 36 * plane_v * BYTES
+    count = planes_of(job, g, 0, 0, g.c, x, other, table, mode, ring, v, plane_v * BYTES, notes)
+    for e in range(36):
+        for column in range(low, high, COLUMNS):
+            width = min(COLUMNS, g.wide_f - column)
+            panel = u.ctypes.data + (e * plane_u + column * g.c) * BYTES
+            for t in range(0, count, ROWS):
+                a = v + (e * plane_v + t * g.wide_c) * BYTES
+                to = m + (e * plane_m + t * g.wide_f + column) * BYTES
+                if width > LANES:
+                    plane_product(
+                        a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
+                        to, g.wide_f * BYTES, g.c,
+                    )  # fmt: skip
+                else:
+                    plane_product_narrow(
+                        a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
+                        to, g.wide_f * BYTES, g.c,
+                    )  # fmt: skip
+    last = min(g.n * g.segments * g.down, (job + 1) * g.strips)
+    t = 0
+    for strip in range(job * g.strips, last):
+        image, row, first, across = place_of(strip, g)
+        note = NOTES + 2 * (strip - job * g.strips)
+        if is_wide_strip(notes[note], notes[note + 1]):
+            wide[image] = wide[g.n] = SOME
+        row, first = 4 * row, 4 * first
+        at = out.ctypes.data + image * strides[0] + row * strides[1] + first * strides[2]
+        at += low * BYTES
+        for k in range(across):
+            output_transform(
+                m + (t * g.wide_f + low) * BYTES, plane_m * BYTES, bias.ctypes.data + low * BYTES,
+                at + 4 * k * strides[2], strides[1], strides[2], g.oh - row,
+                g.ow - first - 4 * k, high - low,
+            )  # fmt: skip
+            t += 1
+        if gathering == MASKED_SUMS:
+            line = g.f * BYTES
+            for i in range(min(4, g.oh - row)):
+                pixel = ((image * g.oh + row + i) * g.ow + first) * line + low * BYTES
+                gradient_sums(
+                    out.ctypes.data + pixel, beside.ctypes.data + pixel, line,
+                    min(4 * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
+                    line, numbers[5].ctypes.data + low * BYTES,
+                    single[part, 1].ctypes.data + low * BYTES, line,
+                )  # fmt: skip
+        if gathering == MOMENTS:
+            for i in range(min(4, g.oh - row)):
+                gather(
+                    part, at + i * strides[1], strides[2], min(4 * across, g.ow - first),
+                    low, high, single, counts,
+                )  # fmt: skip
+    if gathering:
+        flush(part, exact, single)
+
+
+@kernel(entry=True)
+def _product_share(
+    part: int,
+    parts: int,
+    g: Strips,
+    x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    u: Array,
+    suitable: Array,
+    bias: Array,
+    out: Array,
+    strides: tuple[int, ...],
+    ring: Array,
+    space: Array,
+    notes: Array,
+    wide: Array,
+    beside: Array,
+    numbers: Array,
+    gathering: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+) -> None:
+    if not suits(suitable):
+        wide[g.n] = ALL
+        return
+    if gathering:
+        start(part, exact, single, counts)
+    first, last, low, high = share_of(part, parts, g)
+    for job in range(first, last):
+        input_job(
+            job, low, high, g, x, other, table, mode, u, bias, out, strides, ring[part].ctypes.data,
+            space[part].ctypes.data, notes[part], wide, beside, numbers, gathering, exact, single,
+            counts, part,
+        )  # fmt: skip
+
+
+def transformed_filters(
+    g: Strips, w: Array, turned: bool, take: Take, notes: Array, *, keep: bool = False
+) -> tuple[Array, Array]:
+    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3), and what
+    `note_filters` says of the shares, of which each has a row of `notes`.
+
+    If `keep`, they may be those of an earlier call (`kept_filters`).
+    """
+    parts, count = len(notes), 36 * (g.c * g.wide_f + SKEW)
+
+    def make(numbers: Array, u: Array) -> None:
+        taps = take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32)
+        run(_filters_share, parts, g, numbers, int(turned), u[:count], taps, notes, u[count:])
+
+    u = None
+    if keep:
+        u = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
+    elif not turned:
+        forget(w)
+    if u is None:
+        u = take((count + parts,), np.float32)
+        make(w.reshape(-1), u)
+    return u[:count], u[count:]
+
+
+def correlate_winograd(
+    x: Source,
+    w: Array,
+    bias: Array | None,
+    out: Array,
+    origin: Pair,
+    parts: int,
+    *,
+    turned: bool = False,
+    moments: bool = False,
+    mask: Affine | None = None,
+    keep: bool = False,
+) -> tuple[tuple[Array, ...] | None, Array | None]:
+    """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
+
+    If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
+    C-contiguous; out may have any strides, its filters lying together. If `keep`, the transformed
+    filters are kept for the next call with the same array w.
+
+    Returns
+    -------
+    sums: the outputs' mean and variance (f,) if `moments`. For C-contiguous out and a `mask`, the
+        input of a ReLU: the sums of out where that is positive, and of its products with ``mask.x -
+        centre``, both float64 (f,), and the centre. Else None.
+    wide: a mask (n,) of the images that the caller has to compute directly, after which the sums
+        are none; or None.
+    """
+    n, f = out.shape[0], out.shape[3]
+    g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
+    wide = np.zeros(n + 1, np.uint8)
+    with scratch() as take:
+        shift = take((g.wide_f,), np.float32)
+        shift[:] = 0
+        if bias is not None:
+            shift[:f] = bias
+        notes = take((parts, note_count(g)), np.int32)
+        u, suitable = transformed_filters(g, w, turned, take, notes, keep=keep)
+        ring = take((parts, ring_floats(g)), np.float32)
+        space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
+        gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
+        sums = gathered(parts, f, take) if gathering else NO_SUMS
+        beside, numbers = shift, shift.reshape(1, -1)
+        if mask is not None:
+            image = images_like(mask.x)
+            beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
+            numbers[3], numbers[4], numbers[5] = mask.scale, mask.shift, image[0, 0, 0]
+        run(
+            _product_share, parts, g, *arguments(x), u, suitable, shift, first_of(out),
+            out.strides[:3], ring, space, notes, wide, beside, numbers, gathering, *sums,
+        )  # fmt: skip
+        if wide[n]:
+            return None, (wide[:n] != 0) | (wide[n] == ALL)
+        if mask is not None:
+            total, products = sums.exact.sum(0)  # one share after the other
+            return (total, products, numbers[5].copy()), None
+        return (finish(sums) if moments else None), None

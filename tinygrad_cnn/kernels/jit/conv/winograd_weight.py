@@ -1,0 +1,237 @@
+"""The gradient of the weights of a 3x3 convolution by minimal filtering.
+
+The adjoint of `conv_winograd` in the filters: patches of the input and tiles of the output's
+gradient become 36 planes each, ``B' x B`` and ``A g A'``, whose products over the tiles are added
+up for every pair of channels and transformed to taps at the end, ``G' m G``. So 36*c*f
+multiply-adds for a tile instead of 144*c*f, as in the other direction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.conv.winograd import NO_SUMS
+from tinygrad_cnn.kernels.jit.conv.winograd_range import are_apart, sum_up
+from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
+    SKEW,
+    Strips,
+    note_count,
+    padded,
+    planes_of,
+    ring_floats,
+    share_of,
+    strips_of,
+)
+from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
+from tinygrad_cnn.kernels.jit.linear.products import plane_sum, plane_sum_narrow
+from tinygrad_cnn.kernels.jit.load.pixels import Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.norm.moments import finish_sums, gather_sums, gathered, start
+from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.reference.layout import Array
+
+LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+
+
+BIAS_PLANE = 7  # frequency (1, 1): the sum of a tile
+
+
+@kernel()
+def weight_job(
+    job: int,
+    low: int,
+    high: int,
+    g: Strips,
+    x: Array,
+    x_other: Array,
+    x_table: Array,
+    x_mode: Mode,
+    grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
+    sums: Array,
+    ring: int,
+    v: int,
+    notes: Array,
+    numbers: Array,
+    whole: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+    part: int,
+) -> None:
+    """Add one job to a share's sums of products (36 planes) for filters [low, high), and to those
+    of the gradients.
+    """
+    plane_v, plane_d = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
+    plane = sums.size // 36
+    d = v + 36 * plane_v * BYTES
+    strips = min(g.strips, g.n * g.segments * g.down - job * g.strips)
+    count = planes_of(
+        job, g, 0, 0, g.c, x, x_other, x_table, x_mode, ring, v, plane_v * BYTES, notes
+    )
+    sum_up(notes, numbers, strips, whole[0, part])
+    planes_of(
+        job, g, 1, low, high, grad, grad_other, grad_table, grad_mode, ring, d, plane_d * BYTES,
+        notes,
+    )  # fmt: skip
+    sum_up(notes, numbers, strips, whole[1, part])
+    if wanted:
+        tile_sums = d + (BIAS_PLANE * plane_d + low) * BYTES
+        gather_sums(part, tile_sums, g.wide_f * BYTES, count, low, high, exact, single)
+    for e in range(36):
+        for column in range(low, high, COLUMNS):
+            b = d + (e * plane_d + column) * BYTES
+            for c in range(0, g.c, ROWS):
+                a = v + (e * plane_v + c) * BYTES
+                to = sums.ctypes.data + (e * plane + c * g.wide_f + column) * BYTES
+                if g.wide_f - column > LANES:
+                    plane_sum(
+                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
+                        to, g.wide_f * BYTES, count,
+                    )  # fmt: skip
+                else:
+                    plane_sum_narrow(
+                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
+                        to, g.wide_f * BYTES, count,
+                    )  # fmt: skip
+
+
+@kernel(entry=True)
+def _weight_share(
+    part: int,
+    parts: int,
+    g: Strips,
+    x: Array,
+    x_other: Array,
+    x_table: Array,
+    x_mode: Mode,
+    grad: Array,
+    grad_other: Array,
+    grad_table: Array,
+    grad_mode: Mode,
+    du: Array,
+    ring: Array,
+    space: Array,
+    notes: Array,
+    numbers: Array,
+    whole: Array,
+    wanted: int,
+    exact: Array,
+    single: Array,
+    counts: Array,
+) -> None:
+    first, end, low, high = share_of(part, parts, g)
+    sums = du[part] if g.split == 0 else du[0]
+    last = min(g.wide_f, (high + COLUMNS - 1) // COLUMNS * COLUMNS)
+    plane = sums.size // 36
+    for e in range(36):
+        for c in range(0, plane - SKEW, g.wide_f):
+            sums[e * plane + c + low : e * plane + c + last] = 0
+    whole[:, part] = 0
+    if wanted:
+        start(part, exact, single, counts)
+    for job in range(first, end):
+        weight_job(
+            job, low, high, g, x, x_other, x_table, x_mode, grad, grad_other, grad_table, grad_mode,
+            sums, ring[part].ctypes.data, space[part].ctypes.data, notes[part],
+            numbers[part], whole, wanted, exact, single, counts, part,
+        )  # fmt: skip
+
+
+@kernel()
+def _taps_row(
+    c: int,
+    low: int,
+    high: int,
+    g: Strips,
+    du: Array,
+    taps: Array,
+    gw: Array,
+) -> None:
+    """Add the threads' sums for input channel c and filters [low, high); make them taps."""
+    plane = du.shape[1] // 36
+    for e in range(36):
+        at = e * plane + c * g.wide_f
+        for other in range(1, du.shape[0]):
+            for o in range(low, high):
+                du[0, at + o] += du[other, at + o]
+    weight_transform(
+        du.ctypes.data + (c * g.wide_f + low) * BYTES, plane * BYTES,
+        taps.ctypes.data + low * BYTES, g.wide_f * BYTES, (high - low + LANES - 1) // LANES,
+    )  # fmt: skip
+    for o in range(low, high):
+        for k in range(9):
+            gw[(o * g.c + c) * 9 + k] = taps[k * g.wide_f + o]
+
+
+@kernel(entry=True)
+def _taps_share(
+    part: int,
+    parts: int,
+    g: Strips,
+    du: Array,
+    taps: Array,
+    gw: Array,
+    whole: Array,
+    found: Array,
+) -> None:
+    found[0] = not (are_apart(whole[0]) or are_apart(whole[1]))
+    if not found[0]:
+        return
+    _, _, low, high = share_of(part, parts, g)
+    first, last = g.c * part // parts, g.c * (part + 1) // parts
+    if g.split:
+        first, last = 0, g.c
+    for c in range(first, last):
+        _taps_row(c, low, high, g, du, taps[part], gw)
+
+
+def plane_floats(g: Strips) -> int:
+    """Return how many floats the planes of a job take."""
+    return 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW) + ROWS
+
+
+def sum_floats(g: Strips) -> int:
+    """Return how many floats the sums of a share take."""
+    return 36 * (padded(g.c, ROWS) * g.wide_f + SKEW)
+
+
+def collect_weight(g: Strips, du: Array, whole: Array, take: Take, parts: int) -> Array | None:
+    """Return the gradients of filters (f, c, 3, 3) from the shares' sums; None if the batch, by
+    what `whole` says of the inputs and the gradients, does not suit the transforms.
+    """
+    gw = np.empty((g.f, g.c, 3, 3), np.float32)
+    taps, found = take((parts, 9 * g.wide_f), np.float32), take((1,), np.int32)
+    run(_taps_share, parts, g, du, taps, gw.reshape(-1), whole, found)
+    return gw if found[0] else None
+
+
+def correlate_winograd_weight(
+    x: Source, grad: Source, origin: Pair, parts: int, *, bias: bool = False
+) -> tuple[Array, Array | None] | None:
+    """Return the adjoint of `correlate_winograd` in w (f, c, 3, 3), and in the bias (f,) or None.
+
+    For grad (n, oh, ow, f). Each thread has its own sums of 36*c*f numbers. Returns None if the
+    numbers do not suit the transforms.
+    """
+    _, oh, ow, f = grad.other.shape
+    g = strips_of(x.other.shape, (oh, ow), f, origin, parts)
+    with scratch() as take:
+        ring = take((parts, ring_floats(g)), np.float32)
+        space = take((parts, plane_floats(g)), np.float32)
+        du = take((1 if g.split else parts, sum_floats(g)), np.float32)
+        notes = take((parts, note_count(g)), np.int32)
+        whole = take((2, parts, 3), np.float64)
+        sums = gathered(parts, f, take) if bias else NO_SUMS
+        run(
+            _weight_share, parts, g, *arguments(x), *arguments(grad), du, ring, space, notes,
+            notes.view(np.float32), whole, int(bias), *sums,
+        )  # fmt: skip
+        gw = collect_weight(g, du, whole, take, parts)
+        return None if gw is None else (gw, finish_sums(sums) if bias else None)

@@ -1,0 +1,1 @@
+"""How kernels get at images: views in the order of memory, and what is computed while loading."""

@@ -1,0 +1,1 @@
+"""Normalisations, their gradients, and the moments they need."""

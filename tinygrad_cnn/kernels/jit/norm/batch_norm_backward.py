@@ -1,0 +1,319 @@
+"""The gradient of batch normalisation in one pass over memory, and what is left of it lazy.
+
+The pass adds ``g`` and ``g*(x - mean)`` over each channel, with the rectifier's mask taken from x
+where g is behind that. The gradient itself, ``g*scale + x*slope + shift``, is one multiply-add more
+for whoever reads it: a convolution's adjoints do (`pixels`), others have it written out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, nchw, shares
+from tinygrad_cnn.kernels.jit.load.pixels import (
+    GRADIENT,
+    Mode,
+    Source,
+    arguments,
+    fill_pixels,
+    fill_row,
+    gradient_source,
+)
+from tinygrad_cnn.kernels.jit.load.planes import scattered_planes
+from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
+from tinygrad_cnn.kernels.jit.norm.gradient_sums import (
+    CHUNK_BYTES,
+    add_gated,
+    add_pixels,
+    plain_table,
+)
+from tinygrad_cnn.kernels.jit.norm.planar import add_up_planes
+from tinygrad_cnn.kernels.lazy import (
+    Gradient,
+    Lazy,
+    load,
+    lower_normalised,
+    normalised,
+    realize,
+    scale_shift,
+    summands,
+    unpool,
+)
+from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.reference.layout import Array
+
+Parameters = Array | None
+
+
+@kernel(entry=True)
+def _sums_share(
+    part: int,
+    parts: int,
+    g: Array,
+    x: Array,
+    table: Array,
+    mean: Array,
+    mode: Mode,
+    size: Pair,
+    space: Array,
+    exact: Array,
+    single: Array,
+) -> None:
+    c = mean.size
+    exact[part] = 0
+    single[part] = 0
+    step = c * BYTES
+    pixels, chunk = x.size // c, max(16, CHUNK_BYTES // step)
+    h, w = size
+    if mode[1] > 0:  # scattered: row by row of the images
+        pixels, chunk = pixels // w, 1
+    low, high = pixels * part // parts, pixels * (part + 1) // parts
+    line = table.shape[1] * BYTES
+    for first in range(low, high, chunk):
+        count = min(chunk, high - first)
+        at = first * step
+        grad = g.ctypes.data + at
+        if mode[1] > 0:
+            at, count, grad = at * w, w, space[part].ctypes.data
+            fill_row(grad, step, first % h, 0, w, first // h, h, w, c, 0, c, g, x, table[5:], mode)
+        add_pixels(
+            grad, x.ctypes.data + at, step, count, table.ctypes.data, line, mean.ctypes.data,
+            exact[part], single[part],
+        )  # fmt: skip
+
+
+@kernel(entry=True)
+def _numbers_share(
+    part: int,
+    parts: int,
+    exact: Array,
+    count: int,
+    weight: Array,
+    mean: Array,
+    invstd: Array,
+    found: Array,
+) -> None:
+    """Write scale, slope, shift, gradient of weight and of bias: found (5, c)."""
+    for k in range(mean.size):
+        total, products = 0.0, 0.0
+        for share in range(exact.shape[0]):
+            total += exact[share, 0, k]
+            products += exact[share, 1, k]
+        factor = np.float64(invstd[k]) * weight[k]
+        inner = products * invstd[k]
+        slope = -factor * invstd[k] * inner / count
+        found[0, k], found[1, k] = factor, slope
+        found[2, k] = -factor * total / count - slope * mean[k]
+        found[3, k], found[4, k] = inner, total
+
+
+@kernel(entry=True)
+def _written_share(
+    part: int,
+    parts: int,
+    x: Array,
+    other: Array,
+    table: Array,
+    mode: Mode,
+    size: Pair,
+    c: int,
+    out: Array,
+) -> None:
+    if mode[1] > 0:  # scattered: row by row of the images
+        h, w = size
+        lines = out.size // (w * c)
+        for line in range(lines * part // parts, lines * (part + 1) // parts):
+            fill_row(
+                out.ctypes.data + line * w * c * BYTES, c * BYTES, line % h, 0, w, line // h,
+                h, w, c, 0, c, x, other, table, mode,
+            )  # fmt: skip
+        return
+    pixels, step = out.size // c, c * BYTES
+    chunk = max(16, CHUNK_BYTES // step)
+    low, high = pixels * part // parts, pixels * (part + 1) // parts
+    for back in range((high - low + chunk - 1) // chunk):  # the end is still in cache
+        stop = high - back * chunk
+        first = max(low, stop - chunk)
+        at = first * step
+        fill_pixels(
+            out.ctypes.data + at, step, x.ctypes.data + at, other.ctypes.data + at, step,
+            stop - first, c, table.ctypes.data, table.shape[1] * BYTES, mode[0],
+        )  # fmt: skip
+
+
+def _written(source: Source) -> Array:
+    """Return what a source stands for as (n, c, h, w), channels last in memory."""
+    out = empty(source.other.shape, FLOAT32)
+    parts = shares(out.nbytes * (3 if source.mode[0] == GRADIENT else 2))
+    run(_written_share, parts, *arguments(source), out.shape[1:3], out.shape[-1], out.reshape(-1))
+    return nchw(out)
+
+
+def _channels(value: Parameters, c: int) -> Parameters:
+    """Return a number per channel as kernels want it, 1 for None, or None if it does not fit."""
+    if value is None:
+        return np.ones(c, np.float32)
+    if value.shape != (c,) or value.dtype != FLOAT32:
+        return None
+    return np.ascontiguousarray(value)
+
+
+def _four(x: Array) -> Array:
+    return x[:, :, None, None] if x.ndim == 2 else x
+
+
+def _add_up(
+    source: Source, centre: Array, scale: Array, factor: Array, found: Array, parts: int
+) -> None:
+    """Read g and x once, and write to `found` what `_numbers` makes of their sums."""
+    c = centre.size
+    with scratch() as take:
+        exact, single = take((parts, 2, c), np.float64), take((parts, 2, c), np.float32)
+        h, w = source.other.shape[1:3]
+        space = take((parts, w * c if source.places is not None else 0), np.float32)
+        table = np.concatenate([source.table, plain_table(c)])
+        grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
+        run(
+            _sums_share, parts, grads, inputs, table, centre, source.mode, (h, w), space,
+            exact, single,
+        )  # fmt: skip
+        run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
+
+
+def _select_and_add_up(g: Lazy, x: Array, centre: Array, exact: Array) -> Array:
+    """Compute g, a ``select`` of what is there, and its sums with x to `exact` (parts, 2, c)."""
+    _, inner, y = g.expr
+    image, outputs = images_like(x), images_like(y.realize())
+    grads = [images_like(a).reshape(-1) for a in summands(inner)]
+    c, out = x.shape[1], empty(image.shape, FLOAT32)
+    with scratch() as take:
+        run(
+            add_gated, len(exact), grads[0], grads[-1], int(len(grads) == 2), outputs.reshape(-1),
+            image.reshape(-1), plain_table(c), centre, out.reshape(-1),
+            exact, take(exact.shape, np.float32),
+        )  # fmt: skip
+    g.settle(nchw(out))
+    return g.realize()
+
+
+def _sums_before(g: Lazy, centre: Array) -> Array | None:
+    """Return the sums (1, 2, c) of a ``select`` that were taken when its gradient was made."""
+    match g.expr:
+        case (
+            "select",
+            Lazy(expr=("load", _), stats={"relu_sums": (mask, total, products, pilot)}),
+            y,
+        ):
+            if mask is y:
+                products = products + (pilot.astype(np.float64) - centre) * total
+                return np.stack([total, products])[None]
+    return None
+
+
+def norm_gradient(
+    g: Array | Lazy, x: Array | Lazy, weight: Parameters, mean: Array, invstd: Array
+) -> Any:
+    """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx lazy.
+
+    For float32 x (n, c, h, w); g may be the gradient of the ReLU behind the normalisation. Costs a
+    read of both, if g does not come with its sums.
+    """
+    if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0 or g.dtype != FLOAT32:
+        return NotImplemented
+    if g.shape != x.shape:
+        return NotImplemented
+    c = x.shape[1]
+    scale, centre, factor = _channels(weight, c), _channels(mean, c), _channels(invstd, c)
+    if scale is None or centre is None or factor is None:
+        return NotImplemented
+    inputs: Array = realize(x)
+    one = np.ones(c, np.float32)
+    found = np.empty((5, c), np.float32)
+    parts, exact = shares(2 * x.nbytes), None
+    g = g if isinstance(g, Lazy) else load(g)
+    if g.expr[0] == "select" and g.expr[2].is_realized and c >= TILE.lanes:
+        exact = np.empty((parts, 2, c))
+        _select_and_add_up(g, inputs, centre, exact)
+    form = lower_normalised(g, inputs, one, one, one)
+    if form is None:
+        g.realize()
+        form = lower_normalised(g, inputs, one, one, one)
+        assert form is not None
+    planes = scattered_planes(form) if c < TILE.lanes else None
+    if planes is not None:
+        exact = add_up_planes(planes, inputs, centre)
+        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
+        return normalised(g, load(inputs), *found[:3]), found[3], found[4]
+    source = gradient_source(form)
+    if source is None:
+        return NotImplemented
+    if exact is None:
+        exact = _sums_before(g, centre)
+    if exact is not None:
+        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
+    else:
+        _add_up(source, centre, scale, factor, found, parts)
+    # In the order in which they have been read: not copied again by those who read them next.
+    image = load(nchw(source.other))
+    grad = load(nchw(source.x))
+    if source.places is not None:
+        grad = unpool(grad, nchw(source.places), image.shape[2:], form.kernel_size)
+    if isinstance(form.e, np.ndarray) and isinstance(form.f, np.ndarray):
+        positive = Lazy(("relu", scale_shift(image, form.e, form.f)), image)
+        grad = Lazy(("select", grad, positive), image)
+    return normalised(grad, image, *found[:3]), found[3], found[4]
+
+
+def channel_gradient(
+    g: Array,
+    x: Array,
+    a: Array | float,
+    b: Array | float,
+    d: Array | float,
+    e: Array | float,
+    f: Array | float,
+    places: Array | None = None,
+    kernel_size: Pair = (0, 0),
+) -> Any:
+    """As `reference.channel_gradient`, for float32; what is not channels last is copied."""
+    form = Gradient(g, x, a, b, d, e, f, places, kernel_size)
+    arrays = [v for v in form[:7] if isinstance(v, np.ndarray)]
+    if form.x.ndim != 4 or form.x.size == 0 or any(v.dtype != FLOAT32 for v in arrays):
+        return NotImplemented
+    source = gradient_source(form)
+    return NotImplemented if source is None else _written(source)
+
+
+def batch_norm_backward(
+    g: Array | Lazy,
+    x: Array | Lazy,
+    weight: Parameters,
+    mean: Array,
+    invstd: Array,
+) -> Any:
+    """As `reference.batch_norm_backward`; g and x are copied if their channels are not last.
+
+    Where x may be waited for, what has to be done to every number of gx is left to who reads it.
+    """
+    if isinstance(x, Lazy) and x.ndim == 4:
+        return norm_gradient(g, x, weight, mean, invstd)
+    if x.ndim == 4 and type(g) is Lazy and not g.is_realized:
+        found = norm_gradient(g, x, weight, mean, invstd)
+        return found if found is NotImplemented else (realize(found[0]), *found[1:])
+    grad: Array = realize(g)
+    inputs: Array = realize(x)
+    if x.ndim > 1 and x.shape[1] < TILE.lanes:  # whole vectors of few channels
+        return norm.batch_norm_backward(grad, inputs, weight, mean, invstd)
+    if x.ndim not in (2, 4) or g.ndim != x.ndim:
+        return NotImplemented
+    found = norm_gradient(_four(grad), _four(inputs), weight, mean, invstd)
+    if found is NotImplemented:
+        return NotImplemented
+    gx: Array = realize(found[0])
+    return gx.reshape(x.shape) if x.ndim == 2 else gx, found[1], found[2]

@@ -1,0 +1,1 @@
+"""Passes over numbers: elementwise, sums, optimiser steps."""

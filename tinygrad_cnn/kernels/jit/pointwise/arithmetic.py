@@ -1,0 +1,193 @@
+"""Sums and products of large arrays in one pass, on all threads.
+
+NumPy's are as good on one thread, but memory feeds several faster than one, and a fresh result's
+page faults cost more than the arithmetic. Arrays of one layout only: dense, channels first or last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.load.launch import (
+    FLOAT32,
+    dense,
+    images,
+    images_like,
+    images_of,
+    nchw,
+    shares,
+)
+from tinygrad_cnn.kernels.lazy import Affine, Lazy, lower, realize
+from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.reference.layout import Array
+
+WIDTH = 256  # numbers in a row of pixels, at least: 4 to 16 vector registers
+
+
+@kernel(entry=True)
+def _add(part: int, parts: int, a: Array, b: Array, out: Array) -> None:
+    """Write ``a + b``, all (count,). Costs two reads and one write."""
+    first, last = out.size * part // parts, out.size * (part + 1) // parts
+    left, right, target = a[first:last], b[first:last], out[first:last]
+    for i in range(target.size):
+        target[i] = left[i] + right[i]
+
+
+@kernel(entry=True)
+def _add_to(part: int, parts: int, a: Array, b: Array) -> None:
+    """Add b to a, both (count,). Costs two reads and one write."""
+    first, last = a.size * part // parts, a.size * (part + 1) // parts
+    target, source = a[first:last], b[first:last]
+    for i in range(target.size):
+        target[i] += source[i]
+
+
+@kernel(entry=True)
+def _mul(part: int, parts: int, a: Array, b: Array, out: Array) -> None:
+    """Write ``a * b``, all (count,). Costs two reads and one write."""
+    first, last = out.size * part // parts, out.size * (part + 1) // parts
+    left, right, target = a[first:last], b[first:last], out[first:last]
+    for i in range(target.size):
+        target[i] = left[i] * right[i]
+
+
+@kernel(entry=True)
+def _leaky(part: int, parts: int, x: Array, g: Array, slope: float, out: Array) -> None:
+    """Write g where x is positive, else ``g * slope``; all (count,). Two reads and one write."""
+    first, last = out.size * part // parts, out.size * (part + 1) // parts
+    source, grad, target = x[first:last], g[first:last], out[first:last]
+    zero, factor = np.float32(0), np.float32(slope)
+    for i in range(target.size):
+        value = grad[i]
+        small = value * factor
+        target[i] = value if source[i] > zero else small
+
+
+@kernel(entry=True)
+def _affine_add(
+    part: int, parts: int, x: Array, scale: Array, shift: Array, least: float, b: Array,
+    relu: int, space: Array, out: Array,
+) -> None:  # fmt: skip
+    """Write ``max(x*scale + shift, least) + b`` for x, b, out (pixels*c,); scale, shift (c,).
+
+    If `relu`, what is negative of it becomes 0.
+
+    `space` (parts, 2, width) holds both again and again, so that rows are long. Costs two reads
+    and one write.
+    """
+    width, c = space.shape[2], scale.size
+    scales, shifts = space[part, 0], space[part, 1]
+    for start in range(0, width, c):
+        for k in range(c):
+            scales[start + k] = scale[k]
+            shifts[start + k] = shift[k]
+    bound, zero = np.float32(least), np.float32(0)
+    rows = (x.size + width - 1) // width
+    for r in range(rows * part // parts, rows * (part + 1) // parts):
+        source, other = x[r * width : (r + 1) * width], b[r * width : (r + 1) * width]
+        target = out[r * width : (r + 1) * width]
+        if relu:
+            for j in range(target.size):
+                value = source[j] * scales[j] + shifts[j]
+                value = (bound if value < bound else value) + other[j]
+                target[j] = zero if value <= zero else value
+        else:
+            for j in range(target.size):
+                value = source[j] * scales[j] + shifts[j]
+                value = bound if value < bound else value
+                target[j] = value + other[j]
+
+
+def _two(a: Array, b: Array) -> Any:
+    """Return both as (count,) numbers in the same order, and what gives a's shape back to such
+    numbers; None if their order in memory differs.
+    """
+    if a.shape != b.shape or b.dtype != FLOAT32:
+        return None
+    found = dense(a)
+    if found is None:
+        return None
+    other = dense(b)
+    if other is None:
+        return None
+    first, second = a.flags.c_contiguous, b.flags.c_contiguous
+    if first == second or (images(a) is None) == (images(b) is None):  # or both, with one channel
+        return found[0], other[0], found[1]
+    if a.ndim != 4:
+        return None
+    # One has its channels last, and convolutions want what is made of it in that order.
+    if second:
+        return found[0], images_like(b).reshape(-1), found[1]
+    return images_like(a).reshape(-1), other[0], other[1]
+
+
+def _combined(entry: Any, a: Array, b: Array, *numbers: float) -> Any:
+    found = _two(a, b)
+    if found is None:
+        return NotImplemented
+    left, right, restore = found
+    out = empty(left.shape, FLOAT32)
+    run(entry, shares(3 * out.nbytes), left, right, *numbers, out)
+    return restore(out)
+
+
+def _with_affine(a: Affine, b: Array, relu: bool) -> Any:
+    """Return ``a + b``, and 0 where it is negative if `relu`; NotImplemented for other layouts."""
+    image, other = images(a.x), images_of(b)
+    if image is None or other is None or image.shape != other.shape:
+        return NotImplemented
+    out, c = empty(image.shape, FLOAT32), image.shape[3]
+    parts = shares(3 * out.nbytes)
+    with scratch() as take:
+        run(
+            _affine_add, parts, image.reshape(-1), a.scale, a.shift, 0.0 if a.relu else -np.inf,
+            other.reshape(-1), int(relu), take((parts, 2, -(-WIDTH // c) * c), FLOAT32),
+            out.reshape(-1),
+        )  # fmt: skip
+    return nchw(out)
+
+
+def affine_sum(a: Array | Lazy, b: Array | Lazy, *, relu: bool) -> Any:
+    """Return ``a + b``, and 0 where it is negative if `relu`, where one of both is an affine
+    function of its channels that is computed on the way; else NotImplemented.
+    """
+    if type(a) is not Lazy or a.is_realized:
+        a, b = b, a
+    moved = lower(a)
+    return _with_affine(moved, realize(b), relu) if type(moved) is Affine else NotImplemented
+
+
+def add(a: Array | Lazy, b: Array | Lazy) -> Any:
+    """As `reference.add`, for arrays of one layout."""
+    found = affine_sum(a, b, relu=False)
+    return _combined(_add, realize(a), realize(b)) if found is NotImplemented else found
+
+
+def add_(a: Array, b: Array) -> Any:
+    """As `reference.add_`, for arrays of one layout."""
+    if not a.flags.writeable or (a.ndim == 4 and a.strides != b.strides):
+        return NotImplemented
+    found = _two(a, b)
+    if found is None:
+        return NotImplemented
+    run(_add_to, shares(3 * a.nbytes), found[0], found[1])
+    return a
+
+
+def mul(a: Array, b: Array) -> Any:
+    """As `reference.mul`, for arrays of one layout."""
+    return _combined(_mul, a, b)
+
+
+def leaky_relu(x: Array, slope: float) -> Any:
+    """As `reference.leaky_relu`, for dense arrays."""
+    return _combined(_leaky, x, x, float(slope))
+
+
+def leaky_relu_backward(x: Array, g: Array, slope: float) -> Any:
+    """As `reference.leaky_relu_backward`, for arrays of one layout."""
+    return _combined(_leaky, x, g, float(slope))

@@ -1,0 +1,208 @@
+"""Average pooling, sliding and adaptive, on (n, h, w, c) arrays.
+
+One pair of kernels does both: a window is a range of rows and a range of columns, and a divisor.
+The inner loop runs over the channels. A window of kh x kw pixels costs kh*kw reads, from cache
+where windows overlap. Windows of more than `SHORT` pixels are added in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.kernels.checks import Pair, check_pool2d
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, images_of, nchw, shares
+from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.reference.avg_pool import _areas, _divisor, _spans
+from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.reference.sums import SHORT
+
+_ONE = (1, 1)
+
+
+@kernel(entry=True)
+def _avg_pool2d(
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array
+) -> None:
+    """Write window sums of x (n, h, w, c) times `factor` (oh, ow) to y (n, oh, ow, c).
+
+    `rows` (oh, 2) and `columns` (ow, 2) are the windows' ranges. Costs one read of x.
+    """
+    n, oh, ow, c = y.shape
+    for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
+        m, p = line // oh, line % oh
+        for q in range(ow):
+            target = y[m, p, q]
+            target[:] = 0
+            for i in range(rows[p, 0], rows[p, 1]):
+                for j in range(columns[q, 0], columns[q, 1]):
+                    pixel = x[m, i, j]
+                    for k in range(c):
+                        target[k] += pixel[k]
+            scale = factor[p, q]
+            for k in range(c):
+                target[k] *= scale
+
+
+@kernel(entry=True)
+def _avg_pool2d_long(
+    part: int, parts: int, x: Array, rows: Array, columns: Array, factor: Array, y: Array,
+    space: Array,
+) -> None:  # fmt: skip
+    """Do as `_avg_pool2d`, but add in float64; space is (parts, c) float64."""
+    n, oh, ow, c = y.shape
+    total = space[part]
+    for window in range(n * oh * ow * part // parts, n * oh * ow * (part + 1) // parts):
+        m, p, q = window // (oh * ow), window // ow % oh, window % ow
+        total[:] = 0
+        for i in range(rows[p, 0], rows[p, 1]):
+            for j in range(columns[q, 0], columns[q, 1]):
+                pixel = x[m, i, j]
+                for k in range(c):
+                    total[k] += pixel[k]
+        for k in range(c):
+            y[m, p, q, k] = total[k] * factor[p, q]
+
+
+@kernel(entry=True)
+def _avg_pool2d_input(
+    part: int,
+    parts: int,
+    g: Array,
+    rows: Array,
+    columns: Array,
+    factor: Array,
+    gx: Array,
+) -> None:
+    """Add g (n, oh, ow, c) times `factor` to the pixels of its windows in gx (n, h, w, c).
+
+    Images are shared among threads. Costs one write of gx and one of its windows' pixels.
+    """
+    n, oh, ow, c = g.shape
+    for m in range(n * part // parts, n * (part + 1) // parts):
+        gx[m] = 0
+        for p in range(oh):
+            for q in range(ow):
+                grad, scale = g[m, p, q], factor[p, q]
+                for i in range(rows[p, 0], rows[p, 1]):
+                    for j in range(columns[q, 0], columns[q, 1]):
+                        pixel = gx[m, i, j]
+                        for k in range(c):
+                            pixel[k] += grad[k] * scale
+
+
+def _ranges(size: int, out: int, kernel_size: int, stride: int, padding: int) -> Array:
+    """Return the pixels [start, stop) of each of `out` windows along one axis, (out, 2) int64."""
+    start = np.arange(out, dtype=np.int64) * stride - padding
+    stop = np.clip(start + kernel_size, 0, size)
+    return np.stack([np.clip(start, 0, size), stop], axis=1)
+
+
+@ignore_fp_errors
+def _factor(divisor: Array, oh: int, ow: int) -> Array:
+    """Return one over the divisor of each window, (oh, ow) float32."""
+    wide = divisor.reshape(oh, ow) if divisor.ndim else np.full((oh, ow), divisor)
+    return (1 / wide.astype(np.float64)).astype(np.float32)
+
+
+def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Any:
+    """Return the sums of windows of at most `most` pixels over their divisors."""
+    image = images_of(x)
+    if image is None:
+        return NotImplemented
+    n, c, oh, ow = *x.shape[:2], len(rows), len(columns)
+    y = empty((n, oh, ow, c), FLOAT32)
+    factor = _factor(divisor, oh, ow)
+    parts = shares(x.nbytes + y.nbytes)
+    if most <= SHORT:
+        run(_avg_pool2d, parts, image, rows, columns, factor, y)
+    else:
+        with scratch() as take:
+            space = take((parts, c), np.float64)
+            run(_avg_pool2d_long, parts, image, rows, columns, factor, y, space)
+    return nchw(y)
+
+
+def _pool_input(
+    g: Array, size: Pair, rows: Array, columns: Array, divisor: Array, most: int
+) -> Any:
+    """Return the gradients of pixels that are in at most `most` windows."""
+    n, c, oh, ow = g.shape
+    if most > SHORT:
+        return NotImplemented  # windows that all but coincide
+    gx = empty((n, *size, c), FLOAT32)
+    factor = _factor(divisor, oh, ow)
+    parts = shares(gx.nbytes + g.nbytes)
+    run(_avg_pool2d_input, parts, images_like(g), rows, columns, factor, gx)
+    return nchw(gx)
+
+
+def avg_pool2d(
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
+    count_include_pad: bool, divisor_override: int | None,
+) -> Any:  # fmt: skip
+    """As `reference.avg_pool2d`; x is copied if its channels are not last in memory."""
+    if x.ndim != 4 or x.size == 0:
+        return NotImplemented
+    size = x.shape[2], x.shape[3]
+    out = check_pool2d(
+        "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
+        dilation=_ONE, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    divisor = _divisor(
+        size, out, kernel_size, stride, padding, count_include_pad, divisor_override, FLOAT32
+    )
+    rows, columns = (
+        _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
+    )
+    return _pool(x, rows, columns, divisor, kernel_size[0] * kernel_size[1])
+
+
+def avg_pool2d_input(
+    g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
+    count_include_pad: bool, divisor_override: int | None,
+) -> Any:  # fmt: skip
+    """As `reference.avg_pool2d_input`, for every layout; g is copied if need be."""
+    if g.ndim != 4 or g.size == 0:
+        return NotImplemented
+    out = check_pool2d(
+        "avg_pool2d_input", (*g.shape[:2], *size), kernel_size=kernel_size, stride=stride,
+        padding=padding, dilation=_ONE, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    if g.shape[2:] != out:
+        return NotImplemented
+    divisor = _divisor(
+        size, out, kernel_size, stride, padding, count_include_pad, divisor_override, FLOAT32
+    )
+    rows, columns = (
+        _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
+    )
+    most = -(-kernel_size[0] // stride[0]) * -(-kernel_size[1] // stride[1])
+    return _pool_input(g, size, rows, columns, divisor, most)
+
+
+def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
+    rows, columns = (_spans(size[a], out[a]) for a in (0, 1))
+    return np.array(rows), np.array(columns), _areas(rows, columns, FLOAT32)
+
+
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Any:
+    """As `reference.adaptive_avg_pool2d`; x is copied if its channels are not last."""
+    if x.ndim != 4 or x.size == 0 or min(output_size) < 1:
+        return NotImplemented
+    h, w = x.shape[2:]
+    most = (h // output_size[0] + 2) * (w // output_size[1] + 2)
+    return _pool(x, *_adaptive((h, w), output_size), most)
+
+
+def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Any:
+    """As `reference.adaptive_avg_pool2d_input`, for every layout; g is copied if need be."""
+    if g.ndim != 4 or g.size == 0 or min(size) < 1:
+        return NotImplemented
+    oh, ow = g.shape[2:]
+    most = (oh // size[0] + 2) * (ow // size[1] + 2)
+    return _pool_input(g, size, *_adaptive(size, (oh, ow)), most)

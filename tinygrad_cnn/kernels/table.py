@@ -1,0 +1,268 @@
+"""Every kernel that exists twice: each call goes to the compiled one if that pays, else to NumPy's.
+
+A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
+does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
+not fit (the reference raises the error). It must not write into its arguments, so that a call that
+fails for want of machine code (`KernelError`) can always be repeated by the reference. Whatever
+else is raised meanwhile, by a signal handler or for want of memory, is the caller's. Some take
+arrays that are still to be computed (`lazy`); the reference gets them realized.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from tinygrad_cnn.kernels import choice, memory, reference, threads
+from tinygrad_cnn.kernels.choice import KernelError, NoCompiler, chosen
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Numbers in the first argument from which on a compiled kernel is used. It is faster from some
+# hundred on, but small arrays would make everybody wait for the compiler who only tries something.
+MIN_JIT_SIZE = 1 << 12
+MIN_JIT_IMAGES = 1 << 10  # who has images has convolutions, which pay much earlier
+MIN_JIT_PRODUCT = 1 << 21  # multiplications
+MIN_JIT_PASS = 1 << 16  # where NumPy needs one pass too
+MIN_JIT_SUM = 1 << 15  # and where it reads, but does not write
+
+_FLOAT32 = np.dtype(np.float32)
+_MODULES = {  # where in kernels/jit the compiled kernels are
+    "add": "pointwise.arithmetic",
+    "add_": "pointwise.arithmetic",
+    "adaptive_avg_pool2d": "pool.avg_pool",
+    "adaptive_avg_pool2d_input": "pool.avg_pool",
+    "avg_pool2d": "pool.avg_pool",
+    "avg_pool2d_input": "pool.avg_pool",
+    "batch_norm": "norm.batch_norm",
+    "batch_norm_backward": "norm.batch_norm_backward",
+    "channel_affine": "norm.batch_norm",
+    "channel_gradient": "norm.batch_norm_backward",
+    "channel_moments": "norm.moments",
+    "conv2d": "conv.conv",
+    "conv2d_input": "conv.conv",
+    "conv2d_weight": "conv.conv",
+    "cumsum": "pointwise.sums",
+    "embed": "pointwise.embed",
+    "layer_norm": "norm.layer_norm",
+    "layer_norm_backward": "norm.layer_norm",
+    "leaky_relu": "pointwise.arithmetic",
+    "leaky_relu_backward": "pointwise.arithmetic",
+    "linear": "linear.matmul",
+    "linear_backward": "linear.matmul",
+    "matmul": "linear.matmul",
+    "max_pool2d": "pool.max_pool",
+    "max_pool2d_gather": "pool.max_pool",
+    "max_pool2d_scatter": "pool.max_pool",
+    "mul": "pointwise.arithmetic",
+    "relu": "pointwise.elementwise",
+    "relu_backward": "pointwise.elementwise",
+    "sum": "pointwise.sums",
+    "sum_squares": "pointwise.sums",
+}
+# Compiled kernels in use by name; None where there is none or it has failed.
+_compiled: dict[str, Callable[..., Any] | None] = {}
+
+
+def _load(name: str) -> Callable[..., Any] | None:
+    """Import the compiled kernel, and with the first one the pool of threads."""
+    found = None
+    if choice.has_llvmlite():
+        module = f"{__package__}.jit.{_MODULES.get(name, 'pointwise.optimizers')}"
+        try:
+            found = getattr(threads.run_in_fresh_thread(lambda: import_module(module)), name, None)
+        except KernelError as error:
+            if getattr(error.__cause__, "name", None) != module:
+                raise
+    _compiled[name] = found
+    return found
+
+
+def _give_up(name: str, error: KernelError) -> None:
+    _compiled[name] = None
+    warnings.warn(
+        f"{name}: the compiled kernel does not work here and NumPy's is used from now on ({error})",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def fuses(x: Any) -> bool:
+    """Return whether what is computed from x (n, c, h, w) may be left lazy: compiled kernels are
+    in use for arrays like it.
+    """
+    if x.dtype != _FLOAT32 or x.ndim != 4 or x.size == 0:
+        return False
+    wanted = chosen.get()
+    if wanted == "reference" or (wanted == "auto" and x.size < MIN_JIT_IMAGES):
+        return False
+    if "conv2d" not in _compiled:
+        try:
+            _load("conv2d")
+        except KernelError as error:
+            if wanted == "jit":
+                raise
+            _give_up("conv2d", error)
+    return _compiled["conv2d"] is not None
+
+
+def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
+    """Step parameters in place as optimiser `name` does, with a compiled kernel; False, and nothing
+    done, if there is none for these arrays.
+
+    A row has a parameter, its gradient and its states, arrays of one shape.
+    """
+    wanted = chosen.get()
+    if wanted == "reference" or not rows:
+        return False
+    total = 0
+    for row in rows:
+        total += row[0].size
+        for array in row:
+            flags = array.flags
+            if array.dtype != _FLOAT32 or not (flags.c_contiguous and flags.aligned):
+                return False
+    if wanted == "auto" and total < MIN_JIT_SIZE:
+        return False
+    try:
+        compiled = _compiled[name] if name in _compiled else _load(name)
+        if compiled is None:
+            return False
+        compiled(rows, **numbers)
+    except KernelError as error:  # before anything is written
+        if wanted == "jit":
+            raise
+        if not isinstance(error, NoCompiler):
+            _give_up(name, error)
+        return False
+    return True
+
+
+def _size(x: Any, *_: Any, **__: Any) -> int:
+    size: int = x.size
+    return size
+
+
+def with_fallback(
+    plain: F,
+    least: int = MIN_JIT_SIZE,
+    size: Callable[..., int] = _size,
+    hints: tuple[str, ...] = (),
+    *,
+    lazy: bool = True,
+) -> F:
+    """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
+    its compiled twin.
+
+    `hints` are keyword arguments for the compiled kernel alone: what it may do beside. Arguments
+    may be `lazy`.
+    """
+    name = plain.__name__
+
+    def realized(*args: Any, **kwargs: Any) -> Any:
+        for hint in hints:
+            kwargs.pop(hint, None)
+        return plain(*[a.realize() if hasattr(a, "realize") else a for a in args], **kwargs)
+
+    by_numpy: Callable[..., Any] = realized if lazy or hints else plain
+    here = memory.here
+
+    @functools.wraps(plain)
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        stack = here.stack
+        top = stack.top
+        try:
+            wanted = chosen.get()
+            if wanted == "auto":
+                small = (x.size if size is _size else size(x, *args)) < least
+                if small or x.dtype != _FLOAT32:
+                    return by_numpy(x, *args, **kwargs)
+            elif wanted == "reference" or x.dtype != _FLOAT32:
+                return by_numpy(x, *args, **kwargs)
+            try:
+                compiled = _compiled[name] if name in _compiled else _load(name)
+                if compiled is None:
+                    return by_numpy(x, *args, **kwargs)
+                result = compiled(x, *args, **kwargs)
+            except NoCompiler:
+                if wanted == "jit":
+                    raise
+                return by_numpy(x, *args, **kwargs)
+            except KernelError as error:
+                if wanted == "jit":
+                    raise
+                result = by_numpy(x, *args, **kwargs)  # raises if the arguments were wrong
+                _give_up(name, error)
+                return result
+            return by_numpy(x, *args, **kwargs) if result is NotImplemented else result
+        except BaseException:
+            stack.top = top  # in one step: see `memory.here`
+            raise
+
+    call.hints = hints  # type: ignore[attr-defined]
+    return cast(F, call)
+
+
+add = with_fallback(reference.add, MIN_JIT_PASS)
+add_ = with_fallback(reference.add_, MIN_JIT_PASS)
+adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, MIN_JIT_IMAGES)
+adaptive_avg_pool2d_input = with_fallback(reference.adaptive_avg_pool2d_input, MIN_JIT_IMAGES)
+avg_pool2d = with_fallback(reference.avg_pool2d, MIN_JIT_IMAGES)
+avg_pool2d_input = with_fallback(reference.avg_pool2d_input, MIN_JIT_IMAGES)
+batch_norm = with_fallback(reference.batch_norm, MIN_JIT_IMAGES)
+batch_norm_backward: Callable[..., Any] = with_fallback(
+    reference.batch_norm_backward, MIN_JIT_IMAGES
+)
+channel_affine = with_fallback(reference.channel_affine, MIN_JIT_IMAGES)
+channel_gradient = with_fallback(reference.channel_gradient, MIN_JIT_IMAGES)
+channel_moments = with_fallback(reference.channel_moments, MIN_JIT_IMAGES)
+conv2d: Callable[..., Any] = with_fallback(
+    reference.conv2d, MIN_JIT_IMAGES, hints=("moments", "keep")
+)
+conv2d_input: Callable[..., Any] = with_fallback(
+    reference.conv2d_input, MIN_JIT_IMAGES, hints=("relu_input",)
+)
+conv2d_weight: Callable[..., Any] = with_fallback(reference.conv2d_weight, MIN_JIT_IMAGES)
+cumsum = with_fallback(reference.cumsum, lazy=False)
+embed = with_fallback(reference.embed)
+layer_norm = with_fallback(reference.layer_norm)
+layer_norm_backward = with_fallback(reference.layer_norm_backward)
+leaky_relu = with_fallback(reference.leaky_relu)
+leaky_relu_backward = with_fallback(reference.leaky_relu_backward)
+linear = with_fallback(
+    reference.linear,
+    MIN_JIT_PRODUCT,
+    lambda x, w, *_: w.size * max(len(x), 4),  # of one image too: a read of w, on all threads
+)
+linear_backward = with_fallback(
+    reference.linear_backward,
+    MIN_JIT_PRODUCT,
+    lambda g, x, w, _: g.size * (0 if x is w is None else (w if x is None else x).shape[1]),
+)
+matmul = with_fallback(
+    reference.matmul,
+    MIN_JIT_PRODUCT,
+    lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
+)
+max_pool2d: Callable[..., Any] = with_fallback(reference.max_pool2d, MIN_JIT_IMAGES)
+max_pool2d_gather = with_fallback(reference.max_pool2d_gather, MIN_JIT_IMAGES)
+max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, MIN_JIT_IMAGES)
+mul = with_fallback(reference.mul, MIN_JIT_PASS)
+relu = with_fallback(reference.relu)
+relu_backward = with_fallback(reference.relu_backward)
+sum_squares = with_fallback(reference.sum_squares, lazy=False)
+_sum = with_fallback(reference.sum, MIN_JIT_SUM, lazy=False)
+
+
+def sum(
+    x: Any, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
+) -> Any:  # fmt: skip
+    """Do as `reference.sum`, small sums without a question more: they are everywhere."""
+    if x.size < MIN_JIT_SUM and chosen.get() != "jit":
+        return reference.sum(x, axes, keepdims, divisor)
+    return _sum(x, axes, keepdims, divisor)

@@ -1,0 +1,1 @@
+"""Layers: modules that hold parameters and call a function."""

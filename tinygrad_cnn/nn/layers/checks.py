@@ -1,0 +1,69 @@
+"""Checks of layer arguments, with errors that say what was expected."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_cnn.errors import ArgumentError, DtypeError
+from tinygrad_cnn.functions.convert import dtype_of, is_dtype
+
+
+def integer(owner: str, name: str, value: Any, *, least: int) -> int:
+    """Return ``value`` as an int of at least ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{owner}: `{name}` is {value!r} ({type(value).__name__}) but an int is expected"
+        ) from None
+    if number < least:
+        raise ArgumentError(f"{owner}: `{name}` is {number} but at least {least} is expected")
+    return number
+
+
+def ntuple(owner: str, name: str, value: Any, n: int, *, least: int) -> tuple[int, ...]:
+    """Return ``value``, an int or n ints, as a tuple of n ints of at least ``least``."""
+    if isinstance(value, tuple | list):
+        if len(value) != n:
+            raise ArgumentError(
+                f"{owner}: `{name}` is {tuple(value)} but an int or {n} ints are expected"
+            )
+        return tuple(integer(owner, name, v, least=least) for v in value)
+    return (integer(owner, name, value, least=least),) * n
+
+
+def probability(owner: str, name: str, value: float) -> float:
+    """Return ``value``, which must be between 0 and 1."""
+    if not 0 <= value <= 1:
+        raise ArgumentError(
+            f"{owner}: `{name}` is {value} but a number between 0 and 1 is expected"
+        )
+    return value
+
+
+def positive(owner: str, name: str, value: float) -> float:
+    """Return ``value``, which must be above 0."""
+    if not value > 0:
+        raise ArgumentError(f"{owner}: `{name}` is {value} but a positive number is expected")
+    return value
+
+
+def choice(owner: str, name: str, value: str, among: tuple[str, ...]) -> str:
+    """Return ``value``, which must be one of ``among``."""
+    if value not in among:
+        raise ArgumentError(
+            f"{owner}: `{name}` is {value!r} but one of {', '.join(map(repr, among))} is expected"
+        )
+    return value
+
+
+def float_dtype(owner: str, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    """Return the dtype of parameters: the default one unless given, always a floating one."""
+    wanted = dtype_of(dtype, owner) if dtype is None or is_dtype(dtype) else None
+    if wanted is None or wanted.kind != "f":
+        raise DtypeError(f"{owner}: `dtype` is {dtype!r} but a floating dtype is expected")
+    return wanted

@@ -1,0 +1,273 @@
+"""Normalising layers. Running statistics are held and updated here, not in the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.functions import ones, tensor, zeros
+from tinygrad_cnn.nn import functional as F
+from tinygrad_cnn.nn import init
+from tinygrad_cnn.nn.layers.checks import float_dtype, integer
+from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.tensor import Tensor
+
+
+def _register_affine(
+    module: Module, shape: tuple[int, ...], scale: bool, shift: bool, dtype: np.dtype[Any]
+) -> None:
+    module.register_parameter("weight", Parameter(ones(shape, dtype=dtype)) if scale else None)
+    module.register_parameter("bias", Parameter(zeros(shape, dtype=dtype)) if shift else None)
+
+
+def _reset_affine(module: Module) -> None:
+    if module.weight is not None:
+        init.ones_(module.weight)
+    if module.bias is not None:
+        init.zeros_(module.bias)
+
+
+class _BatchNorm(Module):
+    """State and statistics of batch normalisation; subclasses say which ranks they take."""
+
+    _version = 2  # since num_batches_tracked
+    ranks: ClassVar[tuple[int, ...]]
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: npt.DTypeLike | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        me = type(self).__name__
+        self.num_features = n = integer(me, "num_features", num_features, least=0)
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        kind = float_dtype(me, dtype)
+        _register_affine(self, (n,), affine, affine and bias, kind)
+        track = track_running_stats
+        self.register_buffer("running_mean", zeros(n, dtype=kind) if track else None)
+        self.register_buffer("running_var", ones(n, dtype=kind) if track else None)
+        self.register_buffer("num_batches_tracked", tensor(0) if track else None)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # As in PyTorch, states that do not say that they are new may lack the count of batches.
+        count, key = self.num_batches_tracked, f"{prefix}num_batches_tracked"
+        if (local_metadata.get("version") or 1) < 2 and count is not None:
+            state_dict.setdefault(key, count)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches seen: mean 0, variance 1."""
+        if self.running_mean is not None and self.running_var is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+        if self.num_batches_tracked is not None:
+            init.zeros_(self.num_batches_tracked)
+
+    def reset_parameters(self) -> None:
+        """Forget the batches seen and make the affine map the identity."""
+        self.reset_running_stats()
+        _reset_affine(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in training also move the running statistics towards the batch's."""
+        if input.ndim not in self.ranks:
+            raise ShapeError(
+                f"{type(self).__name__}: `input` has shape {input.shape} but "
+                f"{' or '.join(map(str, self.ranks))} axes are expected"
+            )
+        mean, var, factor = self.running_mean, self.running_var, self.momentum
+        from_batch = self.training or mean is None or var is None
+        if self.training and self.track_running_stats:
+            count = self.num_batches_tracked
+            if count is not None:
+                np.add(count._array, 1, out=count._written_by("BatchNorm.forward"))
+                if factor is None:  # a plain average over all batches so far
+                    factor = 1.0 / count.item()
+        elif from_batch:
+            mean = var = None  # statistics that are held but not tracked stay as they are
+        return F.batch_norm(
+            input,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            from_batch,
+            0.0 if factor is None else factor,
+            self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (n, c) or (n, c, l) over all axes but c. See `BatchNorm2d`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.BatchNorm1d(100)(tg.randn(20, 100)).shape
+    (20, 100)
+    """
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images: ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Shapes: input and output (n, c, h, w) with c = ``num_features``; weight, bias, running_mean
+    and running_var (c,). In training, mean and (biased) variance are the batch's, and the running
+    ones move towards the batch's (variance unbiased) by the fraction ``momentum``; None makes them
+    the plain average of all batches. In evaluation the running ones are used, if
+    ``track_running_stats``. Source: Ioffe and Szegedy, "Batch normalization", 2015.
+
+    Raises
+    ------
+    ValueError
+        The input has another number of axes or, in training, one value per channel.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> bn = nn.BatchNorm2d(3)
+    >>> bn(tg.randn(8, 3, 4, 4)).shape
+    (8, 3, 4, 4)
+    >>> list(bn.state_dict())
+    ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+    """
+
+    ranks = (4,)
+
+
+class LayerNorm(Module):
+    """Normalise over the last axes, those of ``normalized_shape``.
+
+    Shapes: input and output (..., *normalized_shape), weight and bias normalized_shape. Source: Ba
+    et al., "Layer normalization", 2016. Errors are those of `F.layer_norm`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LayerNorm(10)(tg.randn(20, 5, 10)).shape
+    (20, 5, 10)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: npt.DTypeLike | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
+        shape = tuple(integer("LayerNorm", "normalized_shape", n, least=0) for n in sizes)
+        self.normalized_shape = shape
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        kind = float_dtype("LayerNorm", dtype)
+        _register_affine(self, shape, elementwise_affine, elementwise_affine and bias, kind)
+
+    def reset_parameters(self) -> None:
+        """Make the affine map the identity."""
+        _reset_affine(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return a tensor of the input's shape."""
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        )
+
+
+class GroupNorm(Module):
+    """Normalise over groups of channels and all positions, each sample alone.
+
+    Shapes: input and output (n, num_channels, ...), weight and bias (num_channels,). Source: Wu
+    and He, "Group normalization", 2018.
+
+    Raises
+    ------
+    ValueError
+        ``num_groups`` does not divide ``num_channels``.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.GroupNorm(3, 6)(tg.randn(2, 6, 4, 4)).shape
+    (2, 6, 4, 4)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        *,
+        dtype: npt.DTypeLike | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_groups = integer("GroupNorm", "num_groups", num_groups, least=1)
+        self.num_channels = integer("GroupNorm", "num_channels", num_channels, least=1)
+        if num_channels % num_groups:
+            raise ShapeError(
+                f"GroupNorm: `num_groups` is {num_groups} but must divide `num_channels` = "
+                f"{num_channels}"
+            )
+        self.eps = eps
+        self.affine = affine
+        kind, n = float_dtype("GroupNorm", dtype), self.num_channels
+        _register_affine(self, (n,), affine, affine and bias, kind)
+
+    def reset_parameters(self) -> None:
+        """Make the affine map the identity."""
+        _reset_affine(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return a tensor of the input's shape."""
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

@@ -1,0 +1,209 @@
+"""`Module`, the base class of everything that holds parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions.convert import is_dtype
+from tinygrad_cnn.nn.layers.checks import float_dtype
+from tinygrad_cnn.nn.module.attributes import OwnerMixin
+from tinygrad_cnn.nn.module.hooks import HOOKS, CallMixin, HookTable
+from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.state import StateMixin
+from tinygrad_cnn.nn.module.tree import TreeMixin
+from tinygrad_cnn.tensor import Tensor
+
+
+class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
+    """Base class of layers and models, used as in PyTorch.
+
+    Assigning a `Parameter`, another `Module` or (through `register_buffer`) a buffer registers it
+    under the attribute's name. Subclasses call ``super().__init__()`` first and define `forward`.
+    Errors raised inside `forward` name the module in which they happened.
+
+    Attributes
+    ----------
+    training
+        True until `eval` is called; layers such as `Dropout` behave accordingly.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fc = nn.Linear(3, 2)
+    ...
+    ...     def forward(self, x):
+    ...         return self.fc(x).relu()
+    >>> net = Net()
+    >>> net
+    Net(
+      (fc): Linear(in_features=3, out_features=2, bias=True)
+    )
+    >>> net(tg.ones(5, 3)).shape
+    (5, 2)
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        held = self.__dict__
+        held["training"] = True
+        held["_parameters"] = {}
+        held["_buffers"] = {}
+        held["_non_persistent_buffers_set"] = set()
+        held["_modules"] = {}
+        for kind in HOOKS:
+            held[kind] = HookTable()
+
+    # -- modes --------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all below it to training (or, with False, to evaluation)."""
+        if not isinstance(mode, bool):
+            raise TypeError(f"train: `mode` is {mode!r} but a bool is expected")
+        self.training = mode
+        for module in self.children():
+            module.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all below it to evaluation.
+
+        >>> from tinygrad_cnn import nn
+        >>> nn.Sequential(nn.Dropout()).eval()[0].training
+        False
+        """
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or thaw every parameter of this module and of those below it."""
+        for param in self.parameters():
+            param.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        for param in self.parameters():
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad = param.grad.detach().zero_()
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call ``fn`` on every module below and on this one, children first.
+
+        >>> from tinygrad_cnn import nn
+        >>> def init(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.ones_(module.weight)
+        >>> nn.Sequential(nn.Linear(2, 1)).apply(init)[0].weight
+        Parameter containing:
+        tensor([[1., 1.]], requires_grad=True)
+        """
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    # -- dtypes -------------------------------------------------------------------------------
+
+    def to(self, *args: Any, dtype: npt.DTypeLike | None = None, device: str | None = None) -> Self:
+        """Convert floating parameters, gradients and buffers to a dtype, in place.
+
+        Takes a dtype, a tensor whose dtype is meant, or the only device, ``"cpu"``, which changes
+        nothing. The `Parameter` objects stay the same, so optimisers keep working. Integer buffers
+        are left as they are.
+
+        Raises
+        ------
+        TypeError
+            The dtype is not a floating one.
+        ValueError
+            The device is another one.
+
+        >>> import tinygrad_cnn as tg
+        >>> from tinygrad_cnn import nn
+        >>> nn.Linear(2, 1).to(tg.float64).bias.dtype
+        dtype('float64')
+        """
+        for given in args:
+            if isinstance(given, str) and not is_dtype(given):
+                device = given
+            else:
+                dtype = given.dtype if isinstance(given, Tensor) else given
+        if device not in (None, "cpu"):
+            raise ArgumentError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
+        if dtype is None:
+            return self
+        wanted = float_dtype("Module.to", dtype)
+        for module in self.modules():
+            for param in module._parameters.values():
+                if param is not None:
+                    _convert(param, wanted)
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.dtype.kind == "f":
+                    module._buffers[name] = buffer.to(wanted)
+        return self
+
+    def cpu(self) -> Self:
+        """Return the module itself: there is no other device."""
+        return self
+
+    def float(self) -> Self:
+        """Convert floating parameters and buffers to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Convert floating parameters and buffers to float64.
+
+        >>> from tinygrad_cnn import nn
+        >>> nn.Linear(2, 1).double().weight.dtype
+        dtype('float64')
+        """
+        return self.to(np.float64)
+
+    def half(self) -> Self:
+        """Convert floating parameters and buffers to float16."""
+        return self.to(np.float16)
+
+    # -- text ---------------------------------------------------------------------------------
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def extra_repr(self) -> str:
+        """Return what stands between the parentheses in `repr`; subclasses define it."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        children = [f"({name}): {_indent(repr(m))}" for name, m in self._modules.items()]
+        return _frame(self._get_name(), lines, children)
+
+
+def _convert(param: Parameter, dtype: np.dtype[Any]) -> None:
+    grad = param.grad
+    param.grad = None  # a gradient always has the dtype of its parameter
+    param.data = param.detach().to(dtype)
+    if grad is not None:
+        param.grad = grad.detach().to(dtype)
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n  ")
+
+
+def _frame(name: str, extra: list[str], children: list[str]) -> str:
+    """Set a module's line and its children's as PyTorch does."""
+    if len(extra) == 1 and not children:
+        return f"{name}({extra[0]})"
+    if not extra and not children:
+        return f"{name}()"
+    return f"{name}(\n  " + "\n  ".join(extra + children) + "\n)"

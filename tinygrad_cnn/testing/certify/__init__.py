@@ -1,0 +1,1 @@
+"""Certificates: every check that an operation and its derivatives are put through."""

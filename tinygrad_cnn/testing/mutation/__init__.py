@@ -1,0 +1,1 @@
+"""Mistakes seeded into derivative rules, which the checks must find."""

@@ -1,0 +1,1 @@
+"""Results computed in another way: definitions, loops, equivalent compositions."""

@@ -1,0 +1,145 @@
+"""Mutants that are no mistakes: their rules compute the same, or differ where nothing is read."""
+
+from __future__ import annotations
+
+_BROADCASTS = "the product with an array of the full shape stretches it just the same"
+_ALL_ARE_NAN = "NaN is only ever the extreme where there is a NaN"
+_ALWAYS_A_HIT = "an extreme is among the values, so there is always at least one"
+_NOT_READ = "the value goes where it is masked out; it only has to be finite"
+_TIMES_ZERO = "it is multiplied by x, or by x minus its mean, which is 0 there"
+_ZERO_BRANCH = "cumprod gets here only with a zero among the factors, where this is not computed"
+_OVERWRITTEN = "every place that is read is written first"
+_TWO_AXES = "linear's arrays have two axes, whose numbers these are too"
+
+_UNKNOWN_LENGTH = "reshape takes any negative length for the one to be found out"
+_LAZY = "differs only for values yet to be computed, which compiled kernels for float32 make"
+
+_SPREAD = (
+    "_spread: `expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)` → "
+    "`g if keepdim else reshape(g, shape=_kept(shape, dim))`"
+)
+_PRODUCT = "`g * _spread(y, shapes, dim, keepdim)`"
+
+EQUIVALENT: dict[str, str] = {
+    **{
+        f"{name}: {_SPREAD}": _BROADCASTS
+        for name in ("amax", "amin", "cumprod", "logsumexp", "norm2", "prod", "std", "var")
+    },
+    **{
+        f"{name}: _extreme_rule: `np.isnan(x._array) & np.isnan(extreme)` → `np.isnan(x._array)`": (
+            _ALL_ARE_NAN
+        )
+        for name in ("amax", "amin")
+    },
+    **{
+        f"{name}: _extreme_rule: `np.maximum(_add(hit, dim, keepdims=True), 1)` → "
+        f"`_add(hit, dim, keepdims=True)`": _ALWAYS_A_HIT
+        for name in ("amax", "amin")
+    },
+    "atan2: _square_distance: `1.0` → `2.0`": "at the origin the numerator is 0",
+    "cast: vjp: `cast(g, dtype=dtypes[0])` → `g`": "the walk brings gradients to the input's dtype",
+    "conv2d: _to_filters: `_shared(params)` → `params`": "conv2d has no parameters but the shared",
+    "conv2d: _conv2d_joint: `_shared(params)` → `params`": (
+        "conv2d has no parameters but the shared"
+    ),
+    **{
+        f"{rule}: `len(needs) > 2 and needs[2]` → `len(needs) > 2 or needs[2]`": (
+            "a gradient that nobody wants is dropped"
+        )
+        for rule in ("conv2d: _conv2d_joint", "linear: _linear_gradients")
+    },
+    **{
+        f"cumprod: _cumprod_rule: {change}": (
+            "the products are for the branch without zeros, and there is a zero here"
+        )
+        for change in (
+            "`prod(factors, dim=(last + 1,))` → `factors`",
+            "`last + 1` → `last` (2)",
+            "`last + 1` → `1` (2)",
+            "`last + 1` → `last - 1` (2)",
+        )
+    },
+    "cumprod: _prod_rule: `np.argsort([*rest, *dim])` → `[*rest, *dim]`": (
+        "cumprod reduces the last axis, so the order is already the right one"
+    ),
+    **{
+        f"cumprod: _prod_rule: {change}": _ZERO_BRANCH
+        for change in (
+            f"{_PRODUCT[:-1]} / x` → {_PRODUCT}",
+            f"{_PRODUCT[:-1]} / x` → `x`",
+            f"{_PRODUCT[:-1]} / x` → {_PRODUCT[:-1]} * x`",
+            f"{_PRODUCT[:-1]} / x` → `x / (g * _spread(y, shapes, dim, keepdim))`",
+            f"{_PRODUCT} → `g`",
+            f"{_PRODUCT} → `_spread(y, shapes, dim, keepdim)`",
+            f"{_PRODUCT} → `g / _spread(y, shapes, dim, keepdim)`",
+            "`_spread(y, shapes, dim, keepdim)` → `_spread(shapes, y, dim, keepdim)`",
+            "`_spread(y, shapes, dim, keepdim)` → `y`",
+        )
+    },
+    "elu: _elu_rule: `0.0` → `1`": _NOT_READ,
+    "floor_divide: sums over broadcast axes left out": "its gradients are all 0",
+    **{
+        f"linear: _mT: {change}": _TWO_AXES
+        for change in (
+            "`n - 1` → `1`",
+            "`n - 1` → `1 - n`",
+            "`n - 2` → `2 - n`",
+            "`n - 2` → `2 - n` (2)",
+            "`2` → `4`",
+            "`2` → `4` (2)",
+        )
+    },
+    "logsumexp: _logsumexp_rule: `0.0` → `1`": "exp(-inf) is 0 whatever finite is taken away",
+    **{
+        f"{name}: {rule}: {change}": _TIMES_ZERO
+        for name, rule, mask in (
+            ("norm2", "_norm2_rule", "at_zero"),
+            ("std", "_std_rule", "flat"),
+        )
+        for change in (
+            f"`where({mask}, 0.0, g)` → `where(0.0, {mask}, g)`",
+            "`0.0` → `1`",
+            "`1.0` → `2.0`",
+        )
+    },
+    "permute: _inverse: `0` → `1`": _OVERWRITTEN,
+    "pow: _pow_exponent: `where(flat, 0.0, g * y * log(where(flat, 1.0, a)))` → "
+    "`where(0.0, flat, g * y * log(where(flat, 1.0, a)))`": "log(1) is 0 there already",
+    "pow: _pow_exponent: `1.0` → `2.0`": _NOT_READ,
+    "put: is_basic: `any((isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts))` → "
+    "`(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)`": (
+        "basic indices are then multiplied by a mask of ones"
+    ),
+    **{
+        f"{name}: _winners: {change}": _OVERWRITTEN
+        for name in ("put", "scatter")
+        for change in ("`-1` → `1`", "`1` → `2`")
+    },
+    "scatter: vjp: `1` → `2`": "the index and the source have one shape",
+    **{
+        f"softmax_cross_entropy: {change}": reason
+        for change, reason in (
+            ("_reference: `0.0` → `1`", "a constant in the loss has no derivative"),
+            ("_reference: `1` → `2` (5)", _UNKNOWN_LENGTH),
+            ("_reference: `1` → `2` (6)", _UNKNOWN_LENGTH),
+            ("_backward: `1` → `2` (3)", _UNKNOWN_LENGTH),
+        )
+    },
+    "std: _var_rule: `max(_count(shapes[0], dim) - correction, 0)` → "
+    "`_count(shapes[0], dim) - correction`": "the deviation itself is NaN there",
+    "std: _var_rule: `0` → `1`": "the deviation itself is NaN there",
+}
+"""By mutant's name (operation and change): why it is no mistake."""
+
+ELSEWHERE: dict[str, str] = {
+    "conv2d: _conv2d_joint: `realize(g)` → `g`": _LAZY,
+    "elu: _elu_rule: `0` → `1` (2)": "a second derivative at a kink, see tests/nn/test_limits.py",
+    "gelu: _gelu_rule: `x.to(np.float32)` → `np.float32`": "samples are not float16",
+    "softmax_cross_entropy: _backward: `float(g)` → `g`": "it makes a difference in float16 only",
+}
+"""By mutant's name: why certification, which draws plain arrays, cannot reach it."""
+
+
+def why_equivalent(name: str) -> str | None:
+    """The reason why a mutant is equivalent, or none of certification's business; or None."""
+    return EQUIVALENT.get(name) or ELSEWHERE.get(name)

@@ -1,0 +1,228 @@
+"""Convolution, pooling and normalisation by definition: loops over windows and channels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def _taps(w: Any, size: Any, out: Any, p: dict[str, Any]) -> Iterator[tuple[int, ...]]:
+    """Every product in a cross-correlation: filter, channel in it and in x, both places, tap."""
+    f, depth, kh, kw = w
+    for k, c, i, j, r, s in itertools.product(*map(range, (f, depth, *out, kh, kw))):
+        row = i * p["stride"][0] + r * p["dilation"][0] - p["padding"][0][0]
+        column = j * p["stride"][1] + s * p["dilation"][1] - p["padding"][1][0]
+        if 0 <= row < size[0] and 0 <= column < size[1]:
+            channel = k // (f // p["groups"]) * depth + c
+            yield k, c, channel, i, j, row, column, r, s
+
+
+def _conv2d(x: Array, w: Array, bias: Array | None, **p: Any) -> Array:
+    out = [
+        (n + sum(pad) - d * (k - 1) - 1) // s + 1
+        for n, k, s, pad, d in zip(
+            x.shape[2:], w.shape[2:], p["stride"], p["padding"], p["dilation"], strict=True
+        )
+    ]
+    y = np.zeros((len(x), len(w), *out))
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], out, p):
+        y[:, k, i, j] += x[:, channel, row, column] * w[k, c, r, s]
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _conv2d_input(dy: Array, w: Array, *, size: Any, **p: Any) -> Array:
+    x = np.zeros((len(dy), w.shape[1] * p["groups"], *size))
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, size, dy.shape[2:], p):
+        x[:, channel, row, column] += dy[:, k, i, j] * w[k, c, r, s]
+    return x
+
+
+def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Any, **p: Any) -> Array:
+    w = np.zeros((dy.shape[1], x.shape[1] // p["groups"], *kernel_size))
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], dy.shape[2:], p):
+        w[k, c, r, s] += dy[:, k, i, j] @ x[:, channel, row, column]
+    return w
+
+
+# ---- pooling -------------------------------------------------------------------------------
+
+Window = tuple[int, int, list[tuple[int, int]], int]
+
+
+def _windows(size: Any, p: dict[str, Any]) -> Iterator[Window]:
+    """Every window: its place, the places in the plane that it covers, and how many with padding.
+
+    With ``ceil_mode`` a window may hang over the end, if it begins inside the plane or the padding
+    before it.
+    """
+    dilation = p.get("dilation", (1, 1))
+    axes = []
+    for n, k, s, pad, d in zip(
+        size, p["kernel_size"], p["stride"], p["padding"], dilation, strict=True
+    ):
+        starts: list[tuple[int, int]] = []
+        for start in itertools.count(-pad, s):
+            end = start + d * (k - 1)
+            whole = end < n + pad
+            hangs = p["ceil_mode"] and start < n and bool(starts) and starts[-1][1] < n + pad - 1
+            if not whole and not hangs:
+                break
+            starts.append((start, end))
+        axes.append(
+            [
+                (
+                    [t for t in range(start, end + 1, d) if 0 <= t < n],
+                    len([t for t in range(start, end + 1, d) if t < n + pad]),
+                )
+                for start, end in starts
+            ]
+        )
+    for (i, (rows, high)), (j, (columns, wide)) in itertools.product(*map(enumerate, axes)):
+        yield i, j, list(itertools.product(rows, columns)), high * wide
+
+
+def _shape(x: Array, windows: list[Window]) -> tuple[int, ...]:
+    last = max((w[:2] for w in windows), default=(-1, -1))
+    return (*x.shape[:2], last[0] + 1, last[1] + 1)
+
+
+def _chosen(index: Array, size: Any, p: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Every place in the result of max pooling, with the place in the plane chosen for it."""
+    for at in np.ndindex(index.shape):
+        tap = divmod(int(index[at]), p["kernel_size"][1])
+        place = tuple(
+            k * s + t * d - pad
+            for k, s, t, d, pad in zip(
+                at[2:], p["stride"], tap, p["dilation"], p["padding"], strict=True
+            )
+        )
+        if all(0 <= k < n for k, n in zip(place, size, strict=True)):
+            yield at, (*at[:2], *place)
+
+
+def _max_pool2d_gather(x: Array, index: Array, **p: Any) -> Array:
+    y = np.zeros(index.shape)
+    for at, place in _chosen(index, x.shape[2:], p):
+        y[at] = x[place]
+    return y
+
+
+def _max_pool2d_scatter(dy: Array, index: Array, *, size: Any, **p: Any) -> Array:
+    x = np.zeros((*dy.shape[:2], *size))
+    for at, place in _chosen(index, size, p):
+        x[place] += dy[at]
+    return x
+
+
+def _max_pool2d(x: Array, **p: Any) -> Array:
+    windows = list(_windows(x.shape[2:], p))
+    y = np.empty(_shape(x, windows))
+    for i, j, places, _ in windows:
+        for n, c in np.ndindex(x.shape[:2]):
+            y[n, c, i, j] = max((x[n, c][at] for at in places), default=-math.inf)
+    return y
+
+
+def _average(x: Array, **p: Any) -> Array:
+    windows = list(_windows(x.shape[2:], p))
+    y = np.empty(_shape(x, windows))
+    for i, j, places, padded in windows:
+        total = sum((x[:, :, r, s] for r, s in places), start=np.zeros(x.shape[:2]))
+        y[:, :, i, j] = total / _divisor(places, padded, p)
+    return y
+
+
+def _average_input(dy: Array, *, size: Any, **p: Any) -> Array:
+    x = np.zeros((*dy.shape[:2], *size))
+    for i, j, places, padded in _windows(size, p):
+        for r, s in places:
+            x[:, :, r, s] += dy[:, :, i, j] / _divisor(places, padded, p)
+    return x
+
+
+def _divisor(places: list[tuple[int, int]], padded: int, p: dict[str, Any]) -> float:
+    if p["divisor_override"] is not None:
+        return float(p["divisor_override"])
+    return float(padded if p["count_include_pad"] else len(places)) or math.nan
+
+
+def _grid(n: int, parts: int) -> list[range]:
+    return [range(k * n // parts, -(-(k + 1) * n // parts)) for k in range(parts)]
+
+
+def _adaptive(x: Array, *, output_size: Any) -> Array:
+    y = np.empty((*x.shape[:2], *output_size))
+    for i, rows in enumerate(_grid(x.shape[2], output_size[0])):
+        for j, columns in enumerate(_grid(x.shape[3], output_size[1])):
+            y[:, :, i, j] = x[:, :, list(rows)][:, :, :, list(columns)].mean((2, 3))
+    return y
+
+
+def _adaptive_input(dy: Array, *, size: Any) -> Array:
+    x = np.zeros((*dy.shape[:2], *size))
+    for i, rows in enumerate(_grid(size[0], dy.shape[2])):
+        for j, columns in enumerate(_grid(size[1], dy.shape[3])):
+            for r, s in itertools.product(rows, columns):
+                x[:, :, r, s] += dy[:, :, i, j] / (len(rows) * len(columns))
+    return x
+
+
+# ---- normalisation -------------------------------------------------------------------------
+
+
+def _normal(v: Array, eps: float) -> Array:
+    values = v.ravel().tolist()
+    centre = math.fsum(values) / len(values)
+    spread = math.fsum((a - centre) ** 2 for a in values) / len(values)
+    return np.asarray((v - centre) / math.sqrt(spread + eps))
+
+
+def _batch_norm(x: Array, weight: Any, bias: Any, *, eps: float) -> Array:
+    y = np.empty(x.shape)
+    for c in range(x.shape[1]):
+        scale = 1.0 if weight is None else weight[c]
+        y[:, c] = _normal(x[:, c], eps) * scale + (0.0 if bias is None else bias[c])
+    return y
+
+
+def _layer_norm(x: Array, weight: Any, bias: Any, *, ndim: int, eps: float) -> Array:
+    y = np.empty(x.shape)
+    for at in np.ndindex(x.shape[: x.ndim - ndim]):
+        scaled = _normal(x[at], eps) * (1.0 if weight is None else weight)
+        y[at] = scaled + (0.0 if bias is None else bias)
+    return y
+
+
+def _channel_sum(x: Array) -> Array:
+    return np.array([math.fsum(x[:, c].ravel().tolist()) for c in range(x.shape[1])])
+
+
+def _channel_affine(x: Array, scale: Array, shift: Array | None) -> Array:
+    y = np.empty(x.shape)
+    for c in range(x.shape[1]):
+        y[:, c] = x[:, c] * scale[c] + (0.0 if shift is None else shift[c])
+    return y
+
+
+IMAGE_ORACLES: dict[str, Callable[..., Any]] = {
+    "conv2d": _conv2d,
+    "conv2d_input": _conv2d_input,
+    "conv2d_weight": _conv2d_weight,
+    "max_pool2d": _max_pool2d,
+    "max_pool2d_gather": _max_pool2d_gather,
+    "max_pool2d_scatter": _max_pool2d_scatter,
+    "avg_pool2d": _average,
+    "avg_pool2d_input": _average_input,
+    "adaptive_avg_pool2d": _adaptive,
+    "adaptive_avg_pool2d_input": _adaptive_input,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "channel_sum": _channel_sum,
+    "channel_affine": _channel_affine,
+}

@@ -1,0 +1,181 @@
+"""What happens besides training: hooks between batches and epochs, and the ones that come along."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop import interrupt
+from tinygrad_cnn.train.loop.progress import RunProgress
+from tinygrad_cnn.train.run.checkpoint import Row
+from tinygrad_cnn.train.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.train.loop.trainer import Trainer
+
+
+class Callback:
+    """Base class: a subclass defines what it needs. ``trainer.stop(reason)`` ends the training.
+
+    Examples
+    --------
+    >>> class Print(Callback):
+    ...     def on_epoch_end(self, trainer, row):
+    ...         print(row["epoch"], row["train_loss"])
+    """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Training begins, or goes on."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """An epoch begins, or goes on after ``trainer.batch`` batches."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """A batch is done; ``trainer.totals`` has the sums over the epoch."""
+
+    def on_validation_begin(self, trainer: Trainer) -> None:
+        """All batches of the epoch are done."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """An epoch is done; ``row`` is the last of ``trainer.history``."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Training is over."""
+
+
+def best_epoch(history: Sequence[Row], monitor: str = "val_accuracy") -> int:
+    """The number of the best epoch, the first of equals; the last one where nothing was measured.
+
+    The largest value is best or, of a loss, the smallest; 0 without epochs.
+
+    Examples
+    --------
+    >>> best_epoch([{"val_loss": 2.0}, {"val_loss": 1.0}, {"val_loss": 1.5}], "val_loss")
+    2
+    """
+    values = [row[monitor] for row in history]
+    sign = -1 if monitor.endswith("loss") else 1
+    known = [(sign * v, -i) for i, v in enumerate(values) if v is not None]
+    return 1 - max(known)[1] if len(known) == len(values) and known else len(values)
+
+
+class EarlyStopping(Callback):
+    """Stop when ``monitor`` has not been better than its best for ``patience`` epochs.
+
+    ``monitor`` is a column of the history, such as ``val_loss`` or ``val_accuracy``. What counts is
+    the history alone, so a run that is continued stops where it would have stopped.
+    """
+
+    def __init__(self, patience: int, monitor: str = "val_loss") -> None:
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: `patience` is {patience} but at least 1 is expected")
+        self.patience, self.monitor = patience, monitor
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Look at the epochs there are: a run that has stopped stays stopped."""
+        self._look(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Stop if it is time."""
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        since = len(trainer.history) - best_epoch(trainer.history, self.monitor)
+        if since >= self.patience:
+            trainer.stop(f"{self.monitor} has not improved for {since} epochs")
+
+
+class KeepBest(Callback):
+    """Keep a copy of the weights of the best epoch, and give it to the model in the end."""
+
+    def __init__(self, monitor: str = "val_accuracy") -> None:
+        self.monitor = monitor
+        self.weights: dict[str, Tensor] | None = None
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Copy the weights if they are the best so far."""
+        if best_epoch(trainer.history, self.monitor) == len(trainer.history):
+            self.weights = {name: t.clone() for name, t in trainer.weights().items()}
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Load them."""
+        if self.weights is not None:
+            trainer.model.load_state_dict(self.weights)
+
+
+class SaveRun(Callback):
+    """Keep the run in a folder: checkpoint, metrics, and the weights of the best epoch.
+
+    The checkpoint is written after every epoch, within an epoch every ``seconds``, and when Ctrl-C
+    is pressed; a run that is continued from it comes to the same weights, bit for bit.
+    """
+
+    def __init__(self, folder: RunFolder, seconds: float = 60.0) -> None:
+        self.folder, self.seconds = folder, seconds
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Write what there is: the process may have died between two files."""
+        with self._writing():
+            if trainer.history:
+                self.folder.write_metrics(trainer.history)
+            self._write(trainer)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Write the checkpoint if it is time."""
+        due = time.perf_counter() - self._last >= self.seconds
+        if (due or interrupt.pending()) and not trainer.step.pending:
+            with self._writing():
+                self._write(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Write everything.
+
+        The model goes first: should the process die between the two, the epoch's last batches are
+        repeated and the same model is written again.
+        """
+        with self._writing():
+            if best_epoch(trainer.history) == len(trainer.history):
+                self.folder.write_model(trainer.weights())
+            self._write(trainer)
+            self.folder.write_metrics(trainer.history)
+
+    def _write(self, trainer: Trainer) -> None:
+        trainer.snapshot().write(self.folder.checkpoint)
+        self._last = time.perf_counter()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainError(
+                f"cannot write into {self.folder.path} ({error.strerror}); what is there is whole, "
+                "and the run can go on from it"
+            ) from error
+
+
+class ShowProgress(Callback):
+    """A line per epoch and, on a terminal, a bar."""
+
+    def __init__(self, progress: RunProgress, images: int) -> None:
+        self.progress, self.images = progress, images
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Start the bar."""
+        self.progress.begin(len(trainer.history) + 1, self.images)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Move the bar."""
+        self.progress.batch(trainer.totals)
+
+    def on_validation_begin(self, trainer: Trainer) -> None:
+        """Say so."""
+        self.progress.looking()
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Print the line."""
+        self.progress.end(row)

@@ -1,0 +1,124 @@
+"""What a run shows while it works: a table that grows by a row per epoch, and a live bar."""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from tinygrad_cnn.train.loop.epochs import Totals
+from tinygrad_cnn.train.run.checkpoint import Row
+
+_WIDTHS = (7, 12, 11, 10, 9, 10, 10, 9)  # 78: a terminal of 80 columns is enough
+_NAMES = "epoch", "train loss", "train acc", "val loss", "val acc", "lr", "images/s", "time"
+
+
+class RunProgress:
+    """Progress of a run of ``epochs`` epochs on ``console``.
+
+    On a terminal a bar at the bottom shows the epoch, loss, accuracy, speed and the time that the
+    whole run still needs. Elsewhere, and with ``live=False``, only the rows are printed; with
+    ``quiet`` nothing is.
+    """
+
+    def __init__(
+        self, console: Console, epochs: int, *, live: bool = True, quiet: bool = False
+    ) -> None:
+        self._console = console
+        self._epochs = epochs
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        if live and console.is_terminal and not quiet:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                console=console,
+                transient=True,
+                refresh_per_second=8,
+            )
+            self._task = self._bar.add_task("", total=1.0, text="")
+
+    def __enter__(self) -> "RunProgress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, epoch: int, images: int) -> None:
+        """Epoch ``epoch`` (from 1) of ``images`` training images begins."""
+        self._epoch, self._images, self._start = epoch, images, time.perf_counter()
+        if self._bar is not None:
+            name = f"epoch {epoch}/{self._epochs}"
+            self._bar.reset(self._task, total=images, description=name, text="")
+
+    def batch(self, totals: Totals) -> None:
+        """Another training batch is done."""
+        if self._bar is None:
+            return
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        speed = totals.images / seconds
+        left = (self._epochs - self._epoch + 1) * self._images - totals.images
+        self._bar.update(
+            self._task,
+            completed=totals.images,
+            text=f"loss {totals.loss:.3f}  accuracy {totals.accuracy:.1%}  "
+            f"{speed:,.0f} images/s  ETA {clock(left / speed)}",
+        )
+
+    def looking(self) -> None:
+        """Training is done, the validation images are next."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._images, text="validation …")
+
+    def end(self, row: Row) -> None:
+        """The epoch is done: its line of the table."""
+        if self._quiet:
+            return
+        if row["epoch"] == 1:
+            self.note(_line(_NAMES))
+        self.note(_line(_cells(row, self._epochs)))
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``.
+
+    Examples
+    --------
+    >>> clock(75), clock(3661)
+    ('1:15', '1:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+
+
+def _cells(row: Row, epochs: int) -> tuple[str, ...]:
+    return (
+        f"{row['epoch']}/{epochs}",
+        f"{row['train_loss']:.4f}",
+        f"{row['train_accuracy']:.1%}",
+        "-" if row["val_loss"] is None else f"{row['val_loss']:.4f}",
+        "-" if row["val_accuracy"] is None else f"{row['val_accuracy']:.1%}",
+        f"{row['lr']:.2g}",
+        f"{row['images_per_second']:,.0f}",
+        f"{row['seconds']:.1f} s",
+    )

@@ -1,0 +1,119 @@
+"""From a trained model to its result: test images, report, pictures, page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tinygrad_cnn.data import Subset
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.nn.functional import cross_entropy
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.callbacks import best_epoch
+from tinygrad_cnn.train.loop.epochs import evaluate
+from tinygrad_cnn.train.loop.mirror import MirrorAverage
+from tinygrad_cnn.train.report.report import Report
+from tinygrad_cnn.train.run.checkpoint import Row
+from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.model_files import build_model, check_output, users_code
+from tinygrad_cnn.train.run.splits import Splits, load_splits
+
+
+def evaluate_run(config: Config, folder: RunFolder, *, download: bool = False) -> Report:
+    """How the model kept in ``folder`` does on the test images of ``config.data``.
+
+    Raises
+    ------
+    TrainError
+        The data, the model's code or its weights are missing or damaged, or do not fit together.
+    """
+    weights = folder.read_model()
+    splits = load_splits(replace(config, val_fraction=0.0), download=download)
+    model = build_model(config.model, len(splits.classes))
+    load_weights(config, model, weights)
+    check_fit(config, model, splits)
+    return _test(config, model, splits, {"model": config.model, "data": config.data})
+
+
+def report_run(config: Config, folder: RunFolder, *, download: bool = False) -> Report:
+    """Write the report of the run in ``folder`` again, from its weights and metrics.
+
+    Raises
+    ------
+    TrainError
+        As `evaluate_run`, or metrics.csv is damaged.
+    """
+    history = folder.read_metrics()
+    splits = load_splits(config, download=download)
+    model = build_model(config.model, len(splits.classes))
+    return conclude(config, folder, model, splits, history)
+
+
+def conclude(
+    config: Config, folder: RunFolder, model: Module, splits: Splits, history: Sequence[Row]
+) -> Report:
+    """Test the model that ``folder`` keeps; write reports and plots there."""
+    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
+    from tinygrad_cnn.train.report.run_page import run_page
+
+    load_weights(config, model, folder.read_model())
+    check_fit(config, model, splits)
+    facts = {
+        "model": config.model,
+        "data": config.data,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "epochs": len(history),
+        "best_epoch": best_epoch(history),
+        "training_seconds": round(sum(row["seconds"] or 0 for row in history), 1),
+        "data_wait": mean_wait(history),
+        "seed": config.seed,
+    }
+    report = _test(config, model, splits, facts)
+    pictures = f"\n![Curves]({folder.curves.name})\n\n![Confusion]({folder.confusion.name})\n"
+    folder.write_report(report.to_markdown() + pictures, report.to_dict())
+    viz.curves(history, folder.curves)
+    viz.confusion(report.matrix, report.classes, folder.confusion)
+    folder.write_page(run_page(config, report, history, model, splits))
+    return report
+
+
+def mean_wait(history: Sequence[Row]) -> float:
+    """Share of the training time spent waiting for data, the mean over the epochs.
+
+    Examples
+    --------
+    >>> mean_wait([{"data_wait": 0.01}, {"data_wait": 0.03}])
+    0.02
+    """
+    waits = [row.get("data_wait") or 0.0 for row in history]
+    return round(sum(waits) / max(len(waits), 1), 4)
+
+
+def _test(config: Config, model: Module, splits: Splits, facts: dict[str, Any]) -> Report:
+    looked = MirrorAverage(model) if config.flip_test else model
+    with users_code(config.model):
+        totals = evaluate(looked, splits.plain_loader(splits.test, config), cross_entropy)
+    name = type(model).__name__
+    return Report.of(totals, splits.classes, f"{name} on {config.data}", facts)
+
+
+def load_weights(config: Config, model: Module, weights: dict[str, Tensor]) -> None:
+    """Give ``model`` these weights.
+
+    Raises
+    ------
+    TrainError
+        They are another model's.
+    """
+    try:
+        model.load_state_dict(weights)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise TrainError(f"the weights do not fit {config.model}: {message}") from error
+
+
+def check_fit(config: Config, model: Module, splits: Splits) -> None:
+    """Run two test images through ``model``; TrainError if it does not fit the data."""
+    images, _ = next(iter(splits.plain_loader(Subset(splits.test, [0, 1]), config)))
+    check_output(config.model, model, images, len(splits.classes), config.data)

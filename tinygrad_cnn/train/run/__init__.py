@@ -1,0 +1,1 @@
+"""A training run on disk: settings, model files, checkpoints, folder."""

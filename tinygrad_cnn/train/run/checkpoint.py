@@ -1,0 +1,64 @@
+"""The state of a run between two batches, in one file that is always whole.
+
+Everything that the next batch depends on is in it, so that a run continued from it does exactly
+what it would have done without the interruption. One safetensors file holds tensors and JSON
+together: a pair of files could be torn apart by a crash between the two.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tinygrad_cnn.serialization import SerializationError, load, save
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.errors import TrainError
+
+Row = dict[str, float | int | None]
+"""One epoch's line in ``metrics.csv``; None where nothing was measured."""
+
+
+@dataclass
+class Checkpoint:
+    """State after ``len(history)`` epochs and ``batch`` batches of the next one.
+
+    ``model``, ``optimizer``, ``scheduler`` and ``average`` are their ``state_dict``s,
+    ``generators`` the states of the random generators by name, ``best_epoch`` the epoch (from 1)
+    whose model was kept. ``seed`` gives every epoch its order and augmentation, ``steps`` counts
+    the optimiser's steps, and ``partial`` has the sums over the batches of the epoch under way.
+    """
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any] | None
+    generators: dict[str, dict[str, Any]]
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    average: dict[str, Any] | None = None
+    seed: int = 0
+    steps: int = 0
+    batch: int = 0
+    partial: dict[str, float | int] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` by this state, whole or not at all."""
+        save({"checkpoint": {f.name: getattr(self, f.name) for f in fields(self)}}, path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        TrainError
+            There is no such file, it is damaged, or it is not a checkpoint.
+        """
+        try:
+            state = load(path)
+        except FileNotFoundError:
+            raise TrainError(f"there is no checkpoint {path}") from None
+        except SerializationError as error:
+            raise TrainError(str(error).removeprefix("load: ")) from error
+        try:
+            return cls(**state["checkpoint"])
+        except (KeyError, TypeError) as error:
+            raise TrainError(f"{path} is not a checkpoint of this program") from error

@@ -1,0 +1,161 @@
+"""A whole run: training with checkpoints, then the test images and the report."""
+
+from rich.console import Console
+
+from tinygrad_cnn.ops.random import manual_seed
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop import interrupt
+from tinygrad_cnn.train.loop.callbacks import EarlyStopping, SaveRun, ShowProgress
+from tinygrad_cnn.train.loop.progress import RunProgress
+from tinygrad_cnn.train.loop.trainer import Trainer
+from tinygrad_cnn.train.report.report import Report
+from tinygrad_cnn.train.report.results import check_fit, conclude, mean_wait
+from tinygrad_cnn.train.run.build import make_optimizer
+from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
+from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.model_files import build_model, users_code
+from tinygrad_cnn.train.run.splits import Splits, load_splits
+
+
+class Run:
+    """A model in training as ``config`` says, on the images of ``splits``.
+
+    All randomness comes from ``config.seed``: the first weights and dropout through the library's
+    default generator, the order of the images and their augmentation through the trainer's seed.
+    """
+
+    def __init__(self, config: Config, splits: Splits) -> None:
+        self.config, self.splits = config, splits
+        manual_seed(config.seed)
+        self.model = build_model(config.model, len(splits.classes))
+        check_fit(config, self.model, splits)
+        self.loader = splits.training_loader(config)
+        with users_code(config.model):
+            optimizer = make_optimizer(
+                config.optimizer,
+                self.model,
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        looked = splits.validation and splits.plain_loader(splits.validation, config)
+        self.trainer = Trainer(
+            self.model,
+            self.loader,
+            looked,
+            optimizer=optimizer,
+            scheduler=config.schedule,
+            epochs=config.epochs,
+            label_smoothing=config.label_smoothing,
+            clip_norm=config.clip_norm or None,
+            accumulate=config.accumulate,
+            ema=config.ema or None,
+            warmup=config.warmup,
+            seed=config.seed,
+        )
+        if config.patience is not None:
+            self.trainer.callbacks.append(EarlyStopping(config.patience, "val_accuracy"))
+
+    @property
+    def history(self) -> list[Row]:
+        """One row per finished epoch."""
+        return self.trainer.history
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go to the state of a checkpoint.
+
+        Raises
+        ------
+        TrainError
+            The checkpoint belongs to another model or other settings.
+        """
+        try:
+            self.trainer.restore(checkpoint)
+        except TrainError as error:
+            message = str(error).partition(": ")[2]
+            raise TrainError(
+                f"the checkpoint does not fit {self.config.model}: {message}"
+            ) from error
+
+    def train(self) -> None:
+        """Train to the end.
+
+        Raises
+        ------
+        TrainError
+            The model fails, or the loss or a weight is no longer finite.
+        """
+        try:
+            with users_code(self.config.model):
+                self.trainer.run()
+        except TrainError as error:
+            if error.__cause__ is not None and not isinstance(error.__cause__, TrainError):
+                raise
+            hint = f"; try a smaller --lr than {self.config.lr:g}"
+            raise TrainError(f"{error}{hint}") from error
+
+
+def train_run(
+    config: Config,
+    folder: RunFolder,
+    console: Console,
+    *,
+    resume: bool = False,
+    download: bool = False,
+    quiet: bool = False,
+    save_every: float = 60.0,
+) -> Report:
+    """Train as ``config`` says, keep everything in ``folder``, and return the test result.
+
+    With ``resume`` the run goes on after the last batch in the folder's checkpoint, which is
+    written after every epoch and every ``save_every`` seconds, to the very weights that it would
+    have reached without the interruption. Ctrl-C stops after the batch that is under way; pressed
+    twice, at once.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C; the checkpoint is that of the last batch.
+    TrainError
+        Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges.
+    """
+    checkpoint = Checkpoint.read(folder.checkpoint) if resume else None
+    splits = load_splits(config, download=download)
+    state = Run(config, splits)
+    if checkpoint is not None:
+        state.restore(checkpoint)
+        folder.write_config(config)  # it may ask for more epochs than before
+    with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
+        progress.note(_summary(state, folder))
+        if checkpoint is not None:
+            progress.note(_whence(state.trainer))
+        progress.note("")
+        state.trainer.callbacks += [
+            SaveRun(folder, save_every),
+            ShowProgress(progress, len(state.splits.train)),
+        ]
+        state.train()
+        if state.trainer.stopped:
+            progress.note(f"Stopped: {state.trainer.stopped}.")
+        waited = mean_wait(state.history)
+        progress.note(f"Waiting for data took {waited:.1%} of the training time.")
+    return conclude(config, folder, state.model, splits, state.history)
+
+
+def _whence(trainer: Trainer) -> str:
+    after = f"epoch {len(trainer.history)} of {trainer.epochs}"
+    return f"Continuing after {after}" + (f", batch {trainer.batch}." if trainer.batch else ".")
+
+
+def _summary(state: Run, folder: RunFolder) -> str:
+    splits, config = state.splits, state.config
+    parameters = sum(p.numel() for p in state.model.parameters())
+    held = len(splits.validation) if splits.validation is not None else 0
+    return (
+        f"{type(state.model).__name__} with {parameters:,} parameters on {config.data}: "
+        f"{len(splits.train):,} training,\n"
+        f"{held:,} validation and {len(splits.test):,} test images; {config.optimizer}, "
+        f"lr {config.lr:g} ({config.schedule}), batch {config.batch_size},\n"
+        f"augmentation {config.augment}, seed {config.seed}; files in {folder.path}"
+    )
