@@ -24,7 +24,8 @@ from numba.np.arrayobj import populate_array
 
 from tinygrad_cnn.kernels.jit.compile.build import Kernel
 from tinygrad_cnn.kernels.jit.compile.elf import C_LIBRARY
-from tinygrad_cnn.kernels.jit.compile.vector import TILE, Emitter, Instruction, Value
+from tinygrad_cnn.kernels.jit.compile.emitter import Emitter
+from tinygrad_cnn.kernels.jit.compile.vector import TILE, Instruction, Value
 
 HEAD = object.__basicsize__  # bytes before an object's own fields
 # Where NumPy's array objects (struct PyArrayObject_fields, part of its stable interface) have
