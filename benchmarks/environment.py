@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BUSY", "Neighbours", "busy", "describe", "sentence", "write"]
+__all__ = ["BUSY", "Neighbours", "busy", "commit", "describe", "is_dirty", "sentence", "write"]
 
 VECTORS = {"AVX512F": "AVX-512", "AVX2": "AVX2", "SVE": "SVE", "NEON": "NEON"}  # best first
 BUSY = 0.25  # processors in use by others from which on figures are not to be trusted
+DIRTY = "-dirty"  # at the end of a commit's name: files were changed since
+WRITTEN = (":(exclude)benchmarks/results", ":(exclude)docs", ":(exclude)README.md")
 
 
 def busy() -> float | None:
@@ -43,17 +45,35 @@ class Neighbours:
         return max(0.0, others) / (time.perf_counter() - self.start)
 
 
+def commit() -> str:
+    """Return the commit that is measured, with `DIRTY` if files were changed since; "" without git.
+
+    Results and pages, which measuring itself writes, do not count.
+    """
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    said = []
+    for command in (
+        ["describe", "--always"],
+        ["status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN],
+    ):
+        try:
+            run = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        said.append(run.stdout.strip())
+    name, changed = said
+    return name + DIRTY * bool(changed)
+
+
+def is_dirty(environment: dict[str, Any]) -> bool:
+    """Whether a measurement was made with changes that no commit has."""
+    return bool(environment["commit"].endswith(DIRTY))
+
+
 def describe() -> dict[str, Any]:
     """Return processors, vector instructions, versions, and the commit that is measured."""
     features: dict[str, bool] = getattr(np._core._multiarray_umath, "__cpu_features__", {})
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run(
-            [*git, "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
     return {
         "cpus": cpus,
         "machine": platform.machine(),
@@ -61,7 +81,7 @@ def describe() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "commit": commit,
+        "commit": commit(),
     }
 
 
@@ -69,9 +89,11 @@ def sentence(environment: dict[str, Any]) -> str:
     """Return what `describe` found in words."""
     e = environment
     vector = f" ({e['vector']})" if e["vector"] else ""
+    name = e["commit"].removesuffix(DIRTY) or "unknown"
+    changed = " and changes that were not committed: to be measured again" * is_dirty(e)
     return (
         f"{e['cpus']} processors, {e['machine']}{vector}, {e['system']}, Python {e['python']}, "
-        f"NumPy {e['numpy']}, commit {e['commit'] or 'unknown'}"
+        f"NumPy {e['numpy']}, commit {name}{changed}"
     )
 
 

@@ -1,11 +1,12 @@
 """Write the tables of docs/performance.md from the JSON files of the measurements.
 
-    python benchmarks/tables.py [--check] [FILE.json ...]
+    python benchmarks/tables.py [--check] [--clean] [FILE.json ...]
 
 Without files: all in ``benchmarks/results/``. A table stands between ``<!-- table: NAME -->`` and
 ``<!-- end -->``; everything else of the page is written by hand. What was measured while other
 programs used the processors is not shown, what has not been measured says so. ``--check`` writes
-nothing and fails if the page is not what it would write.
+nothing and fails if the page is not what it would write. Figures of a tree with changes that were
+not committed are marked; ``--clean``, for a release, fails if there are any.
 """
 
 from __future__ import annotations
@@ -50,6 +51,12 @@ def read(paths: list[Path]) -> Results:
         result = json.loads(path.read_text(encoding="utf-8"))
         found.setdefault(result["kind"], []).append(result)
     return found
+
+
+def unclean(paths: list[Path]) -> list[str]:
+    """Return the names of the files whose figures are not those of a commit."""
+    results = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    return [name for name, r in results.items() if environment.is_dirty(r["environment"])]
 
 
 def calm(row: dict[str, Any]) -> bool:
@@ -355,9 +362,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.json")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--clean", action="store_true", help="fail for uncommitted changes")
     args = parser.parse_args(arguments)
     before = args.page.read_text(encoding="utf-8")
-    after = fill(before, read(args.files or sorted((HERE / "results").glob("*.json"))))
+    files = args.files or sorted((HERE / "results").glob("*.json"))
+    if args.clean and (dirty := unclean(files)):
+        print(f"measured with changes that were not committed: {', '.join(dirty)}")
+        return 1
+    after = fill(before, read(files))
     if args.check:
         if after != before:
             print(f"{args.page} is not up to date: python benchmarks/tables.py")

@@ -355,6 +355,50 @@ def test_tables_are_made_from_figures(bench, tmp_path):
     assert tables.fill(filled, tables.read([path])) == filled
 
 
+def test_figures_of_uncommitted_changes_are_marked_and_refused(bench, tmp_path, capsys):
+    tables = bench("tables")
+    figures = figures_of(tinygrad_cnn=(45.0, 200.0), torch=(100.0, 400.0))
+    path, page = tmp_path / "a.json", tmp_path / "page.md"
+    page.write_text("<!-- table: step -->\n<!-- end -->\n")
+    path.write_text(json.dumps(figures))
+    assert tables.main([str(path), "--page", str(page), "--clean"]) == 0
+    assert "commit abc." in page.read_text()
+    figures["environment"]["commit"] = "abc-dirty"
+    path.write_text(json.dumps(figures))
+    assert tables.main([str(path), "--page", str(page), "--clean"]) == 1
+    assert "not committed: a.json" in capsys.readouterr().out
+    assert tables.main([str(path), "--page", str(page)]) == 0
+    assert "commit abc and changes that were not committed" in page.read_text()
+
+
+def test_what_measuring_writes_leaves_a_commit_clean(bench, tmp_path, monkeypatch):
+    environment = bench("environment")
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "benchmarks" / "environment.py"))
+    assert environment.commit() == ""  # no repository
+    files = [tmp_path / name for name in ("benchmarks/results/a.json", "docs/a.md", "code.py")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    name = environment.commit()
+    assert name
+    for file in files[:2]:
+        file.write_text("2")
+    assert environment.commit() == name
+    files[2].write_text("2")
+    assert environment.commit() == name + environment.DIRTY
+
+
+def test_the_files_that_a_step_crosses_are_counted():
+    said = script("files_crossed", "--batch", 2, "--kernels", "reference", "--list")
+    assert "forward: " in said
+    assert "backward: " in said
+    for line in ("  ops/conv.py: ", "  autograd/backward.py: ", "  nn/layers/conv.py: forward"):
+        assert line in said
+
+
 def test_the_sweep_table_names_every_exception(bench, tmp_path):
     tables, convolutions = bench("tables"), bench("convolutions")
     large, small = convolutions.Shape(64, 32, 32, 32, 32, 3), convolutions.Shape(1, 2, 5, 5, 2, 3)
