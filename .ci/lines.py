@@ -129,10 +129,8 @@ def table(now: Folders, before: Folders | None) -> str:
             row.append(f"{counts[column]}{change}")
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        row[0].ljust(widths[0]) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )  # fmt: skip
+    lined = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return "\n".join("  ".join(row) for row in lined)
 
 
 def main(arguments: list[str]) -> int:
