@@ -2,10 +2,10 @@
 
     python benchmarks/files_crossed.py [--list] [--batch 64] [--kernels auto]
 
-The step is convolution → batch normalisation → ReLU → max-pooling on images that want a gradient, and
-the backward pass from the sum of the result. Counted are the files of `tinygrad_cnn` in which a
-function ran, by `sys.setprofile`; ``--list`` names them in the order in which they are first reached,
-with the functions that ran.
+The step is convolution → batch normalisation → ReLU → max-pooling on images that want a gradient,
+and the backward pass from the sum of the result. Counted are the files of `tinygrad_cnn` in which a
+function ran, by `sys.setprofile`; ``--list`` names them in the order in which they are first
+reached, with the functions that ran.
 """
 
 from __future__ import annotations
