@@ -51,12 +51,16 @@ def imported(module: str, names: Iterable[str]) -> str:
 
 def files() -> dict[Path, str]:
     """Every file with what should be in it."""
-    for family in families():
-        import_module(f"tinygrad_cnn.functions.{family}")
+    modules = [import_module(f"tinygrad_cnn.functions.{family}") for family in families()]
     from tinygrad_cnn.functions.export import EXPORTS
 
     exports = sorted(EXPORTS.values(), key=lambda e: e.names[0])
-    place = {e.names[0]: e.function.__module__ for e in exports}
+    place = {
+        e.names[0]: m.__name__
+        for e in exports
+        for m in modules
+        if vars(m).get(e.names[0]) is e.function
+    }
     aliases = [(a, e.names[0]) for e in exports for a in e.aliases]
     every = [n for e in exports for n in e.names]
 
