@@ -91,7 +91,8 @@ def test_documented_orders() -> None:
 def test_every_function_is_exported_and_typed() -> None:
     for name in functions.__all__:
         function = getattr(functions, name)
-        assert getattr(tg, name, None) is function or name == "to"  # the method is another
+        places = (tg, tg.nn.functional)
+        assert function in [vars(m).get(name) for m in places] or name == "to"  # a method
         assert function.__doc__, name
         if name not in VARIADIC:
             assert _parameters(function)[0] not in ("x", "self", "args"), name
