@@ -38,7 +38,13 @@ def packed(names: Iterable[str], indent: str = "    ") -> str:
 
 def listed(names: Iterable[str], name: str = "__all__") -> str:
     """A list of strings."""
-    return f"{name} = [  # noqa: RUF022\n" + packed(f'"{n}"' for n in sorted(names)) + "\n]\n"
+    return f"{name} = [\n" + packed(f'"{n}"' for n in sorted(names, key=order)) + "\n]\n"
+
+
+def order(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Classes before functions, and numbers as people count."""
+    parts = re.findall(r"(\d+)|(\D+)", name)
+    return not name[0].isupper(), [(int(digits or 0), text) for digits, text in parts]
 
 
 def imported(module: str, names: Iterable[str]) -> str:

@@ -83,7 +83,7 @@ negative = neg
 subtract = sub
 swapdims = swapaxes
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "abs", "absolute", "acos", "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all",
     "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax",
     "argmin", "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool2d",
@@ -100,7 +100,7 @@ __all__ = [  # noqa: RUF022
     "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
     "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
     "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not",
+    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
     "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
