@@ -48,7 +48,7 @@ def train(optimizer, params, steps=4):
 def test_all_at_once(kind, options, threads, monkeypatch):
     before = tg.get_num_threads()
     tg.set_num_threads(threads)
-    monkeypatch.setattr(kernels.dispatch, "_give_up", None)
+    monkeypatch.setattr(kernels.table, "_give_up", None)
     done = []
     step = kernels.step
     monkeypatch.setattr(kernels, "step", lambda *a, **k: done.append(step(*a, **k)) or done[-1])

@@ -4,7 +4,7 @@
 # fmt: off
 # isort: off
 from tinygrad_cnn.functions.activation import (
-    elu, gelu, leaky_relu, log_softmax, relu, silu, softmax, softplus,
+    elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus,
 )
 from tinygrad_cnn.functions.compare import (
     allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose,
@@ -20,9 +20,11 @@ from tinygrad_cnn.functions.creation import (
 )
 from tinygrad_cnn.functions.distance import cosine_similarity, normalize, pairwise_distance
 from tinygrad_cnn.functions.elementwise import (
-    add, addcdiv, addcmul, atan2, ceil, clamp, clamp_max, clamp_min, div, floor, floor_divide, fmod,
-    frac, lerp, logaddexp, masked_fill, maximum, minimum, mul, nan_to_num, pow, remainder, round,
-    rsub, sub, to, trunc, where,
+    abs, acos, add, addcdiv, addcmul, asin, atan, atan2, ceil, clamp, clamp_max, clamp_min, clone,
+    cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmod, frac, lerp, log, log10, log1p,
+    log2, logaddexp, masked_fill, maximum, minimum, mul, nan_to_num, neg, pow, reciprocal,
+    remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
+    where,
 )
 from tinygrad_cnn.functions.image import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 from tinygrad_cnn.functions.indexing import (
@@ -65,12 +67,6 @@ from tinygrad_cnn.functions.shaping import (
 from tinygrad_cnn.functions.weighted_losses import (
     binary_cross_entropy, huber_loss, kl_div, smooth_l1_loss,
 )
-from tinygrad_cnn.ops.activation import sigmoid
-from tinygrad_cnn.ops.choice import abs, sign
-from tinygrad_cnn.ops.elementwise import (
-    clone, erf, exp, exp2, expm1, log, log10, log1p, log2, neg, reciprocal, rsqrt, sqrt, square,
-)
-from tinygrad_cnn.ops.trigonometry import acos, asin, atan, cos, cosh, sin, sinc, sinh, tan, tanh
 
 absolute = abs
 arccos = acos
@@ -87,7 +83,7 @@ negative = neg
 subtract = sub
 swapdims = swapaxes
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "abs", "absolute", "acos", "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all",
     "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax",
     "argmin", "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool2d",
@@ -104,7 +100,7 @@ __all__ = [  # noqa: RUF022
     "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
     "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
     "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not",
+    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
     "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
