@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
@@ -26,7 +27,6 @@ from tinygrad_cnn.kernels.jit.linear.products import windows_at
 from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
 from tinygrad_cnn.kernels.jit.norm.moments import finish_sums, gather_sums, gathered, start
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 PIXELS = 8  # side by side that share the loaded weights

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
@@ -49,7 +50,6 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns

@@ -8,10 +8,9 @@ run along the windows, and single numbers of the output gradient are spread.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
@@ -36,45 +35,22 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array, all_finite
 
 LANES = TILE.lanes
 FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
 
 
-@lru_cache(maxsize=512)
-def neighbours(windows: Windows, f: int) -> int:
-    """Return how many outputs side by side to compute as one of so many times the f filters.
-
-    >>> neighbours(Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 2 * TILE.lanes)
-    1
-    """
-    if windows.dilation[1] != 1 or windows.groups != 1 or windows.kernel[1] == 1:
-        return 1
-    kw, sw = windows.kernel[1], windows.stride[1]
-
-    def cost(block: int) -> float:  # multiply-adds of vectors for an output
-        return (kw + (block - 1) * sw) * -(-block * f // LANES) / block
-
-    blocks = range(1, min(windows.size[1], TILE.columns // f) + 1)
-    best = min(blocks, key=cost, default=1)
-    return best if cost(best) < 0.8 * cost(1) else 1
-
-
 def correlate_few(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
-    *, moments: bool = False,
+    block: int, *, moments: bool = False,
 ) -> tuple[Array, Array] | None:  # fmt: skip
-    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
+    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f), `block` outputs at once.
 
     A NaN or an infinity would spread to the outputs that are computed together with it: if there is
     one, which their mean tells, they are computed one by one.
     """
     n, oh, ow, f = out.shape
-    block = neighbours(windows, f)
-    if block == 1:
-        return correlate(x, w, bias, out, windows, parts, moments=moments)
     (kh, kw), (sh, sw) = windows.kernel, windows.stride
     wide = kw + (block - 1) * sw
     split = w[0]  # (kh, kw, c, f)

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
 from tinygrad_cnn.kernels.jit.load.pixels import COPY, PLANAR, Mode, Source, fill_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
@@ -64,7 +64,7 @@ class Plan:
     floats: int
 
 
-def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
+def job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
     """Return how many images, and how many rows of outputs, are one job."""
     if oh * ow * 2 <= JOB_PIXELS and oh * row_bytes * 2 <= JOB_BYTES:
         images = min(JOB_PIXELS // (oh * ow), JOB_BYTES // max(1, oh * row_bytes))
@@ -74,21 +74,6 @@ def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
         rows = min(rows, -(-oh * n // parts))
     bands = -(-oh // rows)
     return 1, -(-oh // bands)
-
-
-@lru_cache(maxsize=512)
-def rereads(shape: tuple[int, int, int, int], windows: Windows, parts: int) -> float:
-    """Return how often jobs copy a row of images of `shape` (n, h, w, c), on the average.
-
-    >>> rereads((64, 32, 32, 64), Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1), 1)
-    1.25
-    """
-    n, h, _, c = shape
-    (kh, kw), (oh, ow), (sh, sw) = windows.kernel, windows.size, windows.stride
-    reach, width = ((k - 1) * d + 1 for k, d in zip((kh, kw), windows.dilation, strict=True))
-    width += (ow - 1) * sw
-    _, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
-    return -(-oh // rows) * ((rows - 1) * sh + reach) / h
 
 
 @lru_cache(maxsize=512)
@@ -113,7 +98,7 @@ def plan_of(
     )  # fmt: skip
     top, left = windows.origin
     reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
-    images, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
+    images, rows = job_size(n, oh, ow, sh * width * c * BYTES, parts)
     fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
     copied = not fits or rest > 0 or lazy
     height = (rows - 1) * sh + reach

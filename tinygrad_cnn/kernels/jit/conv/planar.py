@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.conv.planar_products import (
     FEW,
     LANES,
@@ -35,17 +36,11 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
 )
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
 from tinygrad_cnn.kernels.jit.load.pixels import Mode
-from tinygrad_cnn.kernels.jit.load.planes import SCATTERED, Planes, fill_planes
+from tinygrad_cnn.kernels.jit.load.planes import Planes, fill_planes
 from tinygrad_cnn.kernels.jit.norm.moments import finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
-
-MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
-BETTER = 0.6  # vectors here that cost as much as one along the filters
-BETTER_WEIGHT = 0.75  # of the gradient of the weights
-PER_PLANE = 16 * LANES  # pixels whose products take as long as fetching a block's sums
 
 
 class Geometry(NamedTuple):
@@ -76,7 +71,7 @@ def _blocks(f: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
+def geometry_of(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
     """Return a geometry, the taps' distances in bytes, and the floats of an image's area."""
     n, c, h, w = shape
     (kh, kw), (oh, ow), (dh, dw) = windows.kernel, windows.size, windows.dilation
@@ -92,50 +87,6 @@ def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, A
     )
     table = np.concatenate([taps, taps[-1:].repeat(VECTORS)])
     return geometry, table, c * height * width + STEP + width
-
-
-def worthwhile(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
-    """Return whether f filters over images of `shape` (n, c, h, w) are faster plane by plane.
-
-    >>> worthwhile((8, 3, 32, 32), 64, Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 1)
-    False
-    """
-    if windows.groups != 1 or windows.stride != (1, 1) or f >= LANES or shape[0] < parts:
-        return False
-    g, _, area = _plan(shape, f, windows)
-    planes = MANY * g.many + FEW * g.few
-    if area + planes * g.line > MOST_FLOATS:
-        return False
-    return g.line * planes < BETTER * LANES * g.oh * g.ow
-
-
-def worthwhile_weight(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
-    """Return whether the gradient of f filters over images of `shape` (n, c, h, w) is faster plane
-    by plane, if images and gradients lie so in memory.
-
-    >>> windows = Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1)
-    >>> worthwhile_weight((64, 64, 32, 32), 16, windows, 1)
-    False
-    """
-    if windows.groups != 1 or windows.stride != (1, 1) or shape[0] < parts:
-        return False
-    g, _, area = _plan(shape, f, windows)
-    planes = MANY * g.many + FEW * g.few
-    if area + planes * g.line > MOST_FLOATS:
-        return False
-    (kh, kw), c = windows.kernel, shape[1]
-    here = (g.taps + -g.taps % VECTORS) * planes * (g.line + PER_PLANE)
-    there = kh * (kw * c + -(kw * c) % TILE.rows) * (f + -f % LANES) * g.oh * g.ow
-    return here < BETTER_WEIGHT * there
-
-
-def readable(x: Planes, shape: tuple[int, ...], f: int, windows: Windows) -> bool:
-    """Return whether an area holds all pixels of such images, where they are `SCATTERED`."""
-    if x.kind != SCATTERED:
-        return True
-    g = _plan(shape, f, windows)[0]
-    above = g.top <= 0 and g.left <= 0
-    return above and g.top + g.height >= g.h and g.left + g.width >= g.w
 
 
 def _packed(w: Array, g: Geometry) -> Array:
@@ -219,7 +170,7 @@ def correlate_planes(
     It is (n, f, oh, ow), plane by plane in memory, with its mean and variance (f,) if `moments`.
     """
     f = w.shape[0]
-    geometry, taps, area = _plan(shape, f, windows)
+    geometry, taps, area = geometry_of(shape, f, windows)
     planes = MANY * geometry.many + FEW * geometry.few
     shift = np.zeros(planes, np.float32)
     if bias is not None:
@@ -299,7 +250,7 @@ def correlate_planes_weight(
 
     Each thread has its own sums.
     """
-    geometry, taps, area = _plan(shape, f, windows)
+    geometry, taps, area = geometry_of(shape, f, windows)
     planes, groups = MANY * geometry.many + FEW * geometry.few, -(-geometry.taps // VECTORS)
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)

@@ -36,6 +36,7 @@ TOGETHER = 4  # pixels of a round
 # One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index. Of
 # what is planar: 0; bytes from one image to the next, and from one plane.
 Mode = tuple[int, int, int, int]
+Images = Array | Lazy
 Compute = Callable[[Emitter, Value, Value, list[Value]], Value]
 
 
@@ -63,7 +64,7 @@ def _no_table(c: int) -> Array:
     return table_of(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
 
 
-def source_of(x: Array | Lazy) -> Source:
+def source_of(x: Images) -> Source:
     """Return float32 x (n, c, h, w) as a source; what is not channels last is copied, and what
     cannot be computed on the way is realized.
     """
@@ -77,6 +78,20 @@ def source_of(x: Array | Lazy) -> Source:
         return Source(image, image, table, (AFFINE, 0, 0, 0))
     image = images_like(realize(x))
     return Source(image, image, _no_table(image.shape[3]), (COPY, 0, 0, 0))
+
+
+def planar_source(x: Images) -> Source:
+    """Return x as `source_of`, but an array whose planes are dense as it is, without a copy."""
+    if type(x) is Lazy and x.is_realized:
+        x = x.realize()
+    if not isinstance(x, np.ndarray) or not x.flags.aligned:
+        return source_of(x)
+    image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
+    h, w = x.shape[2:]
+    dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
+    if not dense or image.flags.c_contiguous:
+        return source_of(x)
+    return Source(image, image, table_of(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
 
 
 def gradient_source(found: Gradient) -> Source | None:
