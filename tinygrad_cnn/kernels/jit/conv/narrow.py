@@ -18,6 +18,7 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, 
 from tinygrad_cnn.kernels.jit.conv.direct import correlate
 from tinygrad_cnn.kernels.jit.conv.plan import (
     Geometry,
+    Tables,
     area,
     gradient_floats,
     gradients,
@@ -26,8 +27,9 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
 )
 from tinygrad_cnn.kernels.jit.linear.products import row_step
 from tinygrad_cnn.kernels.jit.load.launch import nchw
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.norm.moments import (
+    Gathered,
     channel_moments,
     finish_sums,
     gather_sums,
@@ -119,48 +121,37 @@ def _share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     f: int,
     gw: Array,
     totals: Array,
     depth: int,
-    sources: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
     beside: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
     total[:] = 0
     if wanted:
-        start(part, exact, single, counts)
+        start(part, gathering)
     line = sums.size // f * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
-        first_grad = gradients(
-            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
-        )  # fmt: skip
+        first_grad = gradients(job, g, pixels, f, grad, beside[part])
         if wanted:
-            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, gathering)
         for p in range(0, pixels, PIECE):
             count, column = min(PIECE, pixels - p), first_grad + p * f * BYTES
             for tap in range(g.tap_count):
                 for k in range(0, depth, LANES):
                     for first in range(0, f, FEW_FILTERS):
                         weight_sum_turned(
-                            at + taps[tap] + k * BYTES, sources.ctypes.data + 8 * p,
+                            at + tables.taps[tap] + k * BYTES, tables.sources.ctypes.data + 8 * p,
                             column + first * BYTES, f * BYTES, count,
                             sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
                             f - first,
@@ -187,8 +178,8 @@ def correlate_few_weight(
         gw = take((parts, f * count * padded), np.float32)
         totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals, padded,
-            plan.sources, plan.taps, space, beside, int(bias), *sums,
+            _share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw, totals, padded,
+            plan.tables, space, beside, int(bias), sums,
         )  # fmt: skip
         shares = gw.reshape(parts, f, count, padded)
         total = shares[..., :depth].sum(0)  # one share after the other

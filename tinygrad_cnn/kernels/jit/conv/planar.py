@@ -35,9 +35,8 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
     tap_sum_narrow,
 )
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
-from tinygrad_cnn.kernels.jit.load.pixels import Mode
 from tinygrad_cnn.kernels.jit.load.planes import Planes, fill_planes
-from tinygrad_cnn.kernels.jit.norm.moments import finish, gathered
+from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.layout import Array
@@ -100,9 +99,10 @@ def _packed(w: Array, g: Geometry) -> Array:
 
 @kernel()
 def _gather(
-    part: int, k: int, plane: Array, exact: Array, single: Array, counts: Array
+    part: int, k: int, plane: Array, sums: Gathered
 ) -> None:  # fmt: skip
     """Add a plane to the sums of filter k; the first plane's mean is the pilot."""
+    exact, single, counts = sums.exact, sums.single, sums.counts
     total = line_sum(plane)
     if counts[part, k] == 0:
         mean = np.float32(total / plane.size)
@@ -116,19 +116,18 @@ def _gather(
 
 @kernel(entry=True)
 def _share(
-    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
-    mode: Mode, kind: int, w: Array, bias: Array, taps: Array, out: Array, space: Array,
-    beside: Array, row: Array, wanted: int, exact: Array, single: Array, counts: Array,
+    part: int, parts: int, g: Geometry, x: Planes, w: Array, bias: Array, taps: Array, out: Array,
+    space: Array, beside: Array, row: Array, wanted: int, sums: Gathered,
 ) -> None:  # fmt: skip
     area, results = space[part], beside[part]
     area[:] = 0
     if wanted:
-        counts[part] = 0
+        sums.counts[part] = 0
     line = g.line * BYTES
     for image in range(g.n * part // parts, g.n * (part + 1) // parts):
         fill_planes(
             image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
-            x, other, places, table, mode, kind, row[part],
+            x, row[part],
         )  # fmt: skip
         for block in range(g.many + g.few):
             many = min(block, g.many)
@@ -158,7 +157,7 @@ def _share(
                 for p in range(g.ow):
                     to_row[p] = source[p]
             if wanted:
-                _gather(part, f, target, exact, single, counts)
+                _gather(part, f, target, sums)
 
 
 def correlate_planes(
@@ -181,8 +180,8 @@ def correlate_planes(
         row = take((parts, shape[1] * shape[3]), FLOAT32)
         sums = gathered(parts, f if moments else 1, take)
         run(
-            _share, parts, geometry, *x[:6], _packed(w, geometry), shift, taps,
-            out.reshape(shape[0], f, -1), space, beside, row, int(moments), *sums,
+            _share, parts, geometry, x, _packed(w, geometry), shift, taps,
+            out.reshape(shape[0], f, -1), space, beside, row, int(moments), sums,
         )  # fmt: skip
         return out, finish(sums) if moments else None
 
@@ -208,10 +207,8 @@ def _weight_piece(
 
 @kernel(entry=True)
 def _weight_share(
-    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
-    mode: Mode, kind: int, grad: Array, grad_other: Array, grad_places: Array, grad_table: Array,
-    grad_mode: Mode, grad_kind: int, taps: Array, space: Array, beside: Array, row: Array,
-    sums: Array, totals: Array, wanted: int, biases: Array,
+    part: int, parts: int, g: Geometry, x: Planes, grad: Planes, taps: Array, space: Array,
+    beside: Array, row: Array, sums: Array, totals: Array, wanted: int, biases: Array,
 ) -> None:  # fmt: skip
     area, grads = space[part], beside[part]
     area[:] = 0
@@ -223,11 +220,11 @@ def _weight_share(
     for image in range(g.n * part // parts, g.n * (part + 1) // parts):
         fill_planes(
             image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
-            x, other, places, table, mode, kind, row[part],
+            x, row[part],
         )  # fmt: skip
         fill_planes(
             image, grads, g.line, g.width, 0, 0, g.oh, g.f, g.oh, g.ow,
-            grad, grad_other, grad_places, grad_table, grad_mode, grad_kind, row[part],
+            grad, row[part],
         )  # fmt: skip
         if wanted:
             for f in range(g.f):
@@ -259,7 +256,7 @@ def correlate_planes_weight(
         pieces = -(-shape[0] // parts) * -(-geometry.line // (PIECE * LANES))
         biases = take((parts, f), np.float64)
         run(
-            _weight_share, parts, geometry, *x[:6], *grad[:6], taps, space, beside, row, sums,
+            _weight_share, parts, geometry, x, grad, taps, space, beside, row, sums,
             totals_of(sums, pieces, take), int(bias), biases,
         )  # fmt: skip
         split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))

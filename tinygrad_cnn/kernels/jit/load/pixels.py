@@ -51,6 +51,15 @@ class Source(NamedTuple):
     places: Array | None = None  # uint8 of x's shape: where in its window a number goes
 
 
+class Pixels(NamedTuple):
+    """A source as kernels take it: x and other as one row of floats each."""
+
+    x: Array
+    other: Array
+    table: Array
+    mode: Mode
+
+
 def table_of(c: int, *rows: Array | float) -> Array:
     """Return a `Source`'s table (5, c) that begins with such rows."""
     table = np.empty((5, c), np.float32)
@@ -120,12 +129,12 @@ def some_images(source: Source, first: int, stop: int) -> Source:
     return Source(x[first:stop], other[first:stop], table, mode, places)
 
 
-def arguments(source: Source) -> tuple[Array, Array, Array, Mode]:
-    """Return a source as kernels take it: x and other as one row of floats each."""
+def pixels_of(source: Source) -> Pixels:
+    """Return a source, which the caller keeps, as kernels take it."""
     if source.mode[0] == PLANAR:
         numbers = source.x[0, :, :, 0].reshape(-1)  # the first plane
-        return numbers, numbers, source.table, source.mode
-    return source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode
+        return Pixels(numbers, numbers, source.table, source.mode)
+    return Pixels(source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode)
 
 
 def _affine(e: Emitter, x: Value, _: Value, rows: list[Value]) -> Value:
@@ -267,16 +276,14 @@ def fill_row(
     c: int,
     low: int,
     high: int,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    source: Pixels,
 ) -> None:
     """Write pixels [first, first + pixels) of row y of an image to `target`, `wide` bytes each.
 
     Channels [low, high) of c. Pixels outside of the image (h, w) are 0, whatever the source makes
     of 0. What follows a pixel's channels is left as it is, except beside the image, where it is 0.
     """
+    x, other, table, mode = source.x, source.other, source.table, source.mode
     start, stop = max(first, 0), min(first + pixels, w)
     if y < 0 or y >= h or stop <= start:
         clear_bytes(target, pixels * wide)
