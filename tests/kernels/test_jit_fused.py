@@ -325,14 +325,14 @@ TWOS = {
     seeds,
 )
 def test_max_pool(case: Any, n: int, c: int, kind: str, count: int, seed: int) -> None:
-    size, spec = case
+    size, parameters = case
     x = an_input(kind, (n, c, *size), seed)
     with team(count):
-        y, index = max_pool.max_pool2d(x, spec=spec)
-    expected = reference.max_pool2d(true(x), spec=spec)[0]
+        y, index = max_pool.max_pool2d(x, **parameters)
+    expected = reference.max_pool2d(true(x), **parameters)[0]
     assert index.dtype == np.uint8
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
-    chosen = reference.max_pool2d_gather(true(x), index, spec=spec)
+    chosen = reference.max_pool2d_gather(true(x), index, **parameters)
     np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-5)
 
 

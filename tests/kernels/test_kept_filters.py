@@ -186,9 +186,9 @@ def by_numpy(layer: nn.Conv2d) -> None:
 
 
 def by_optimizer(layer: nn.Conv2d) -> None:
-    for parameter in layer.spec():
+    for parameter in layer.parameters():
         parameter.grad = tg.ones_like(parameter)
-    optim.SGD(layer.spec(), lr=0.1).step()
+    optim.SGD(layer.parameters(), lr=0.1).step()
 
 
 def by_load_state_dict(layer: nn.Conv2d) -> None:
