@@ -38,7 +38,13 @@ def packed(names: Iterable[str], indent: str = "    ") -> str:
 
 def listed(names: Iterable[str], name: str = "__all__") -> str:
     """A list of strings."""
-    return f"{name} = [  # noqa: RUF022\n" + packed(f'"{n}"' for n in sorted(names)) + "\n]\n"
+    return f"{name} = [\n" + packed(f'"{n}"' for n in sorted(names, key=order)) + "\n]\n"
+
+
+def order(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Classes before functions, and numbers as people count."""
+    parts = re.findall(r"(\d+)|(\D+)", name)
+    return not name[0].isupper(), [(int(digits or 0), text) for digits, text in parts]
 
 
 def imported(module: str, names: Iterable[str]) -> str:
@@ -56,10 +62,10 @@ def files() -> dict[Path, str]:
 
     exports = sorted(EXPORTS.values(), key=lambda e: e.names[0])
     place = {
-        e.names[0]: m.__name__
-        for e in exports
-        for m in modules
-        if vars(m).get(e.names[0]) is e.function
+        name: module.__name__
+        for module in modules
+        for name in names_of(Path(str(module.__file__)).read_text(encoding="utf-8"), imports=False)
+        if name in EXPORTS and vars(module)[name] is EXPORTS[name].function
     }
     aliases = [(a, e.names[0]) for e in exports for a in e.aliases]
     every = [n for e in exports for n in e.names]
@@ -104,16 +110,16 @@ def files() -> dict[Path, str]:
     return out
 
 
-def names_of(source: str) -> set[str]:
+def names_of(source: str, *, imports: bool = True) -> set[str]:
     """The public names that a module's own statements give it."""
-    found = {"__version__"}
+    found = {"__version__"} if imports else set()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom):
-            found |= {
-                a.asname or a.name for a in node.names if node.module != "tinygrad_cnn.functions"
-            }
+        if isinstance(node, ast.ImportFrom) and imports:
+            found |= {a.asname or a.name for a in node.names}
         elif isinstance(node, ast.Assign):
             found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
         elif isinstance(node, ast.If):
             found |= names_of("\n".join(ast.unparse(n) for n in node.body))
     return {n for n in found if not n.startswith("_") or n == "__version__"}

@@ -67,7 +67,7 @@ from tinygrad_cnn.functions import (
     var, var_mean, vstack, where, zeros, zeros_like,
 )
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "Generator", "Tensor", "__version__", "abs", "absolute", "acos", "adaptive_avg_pool2d", "add",
     "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "aminmax", "any", "arange",
     "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort", "argwhere", "as_tensor", "asin",
@@ -83,10 +83,10 @@ __all__ = [  # noqa: RUF022
     "frac", "from_dlpack", "from_numpy", "full", "full_like", "func", "gather", "ge", "gelu",
     "get_default_dtype", "get_num_threads", "get_rng_state", "gt", "half", "hstack", "index_add",
     "index_copy", "index_fill", "index_put", "index_select", "inf", "inference_mode",
-    "initial_seed", "int", "int16", "int32", "int64", "int8", "is_floating_point",
+    "initial_seed", "int", "int8", "int16", "int32", "int64", "is_floating_point",
     "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "l1_loss",
-    "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log10", "log1p",
-    "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2",
+    "log10", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
     "logspace", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_scatter",
     "masked_select", "matmul", "max", "max_memory_allocated", "max_pool2d", "maximum", "mean",
     "median", "memory_allocated", "memory_stats", "meshgrid", "min", "minimum", "mm", "moveaxis",

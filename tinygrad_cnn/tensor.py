@@ -1,8 +1,5 @@
 """`Tensor`: an array that remembers how it was made, with every function as a method."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import builtins
@@ -29,8 +26,9 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
+from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
-_OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
+_OPERANDS: Any = (Variable, int, float, np.ndarray, np.generic, list)
 
 
 class Tensor(InPlaceMethods):
@@ -64,7 +62,9 @@ class Tensor(InPlaceMethods):
     __hash__ = object.__hash__
     __array_priority__ = 1000
 
-    def __init__(self, data: Any = (), dtype: Any = None, *, requires_grad: bool = False) -> None:
+    def __init__(
+        self, data: Any = (), dtype: DTypeLike = None, *, requires_grad: bool = False
+    ) -> None:
         self._value = array_of(data, dtype)
         self.storage = Storage()
         self.node = self.view_of = self._saved = self._grad = None
@@ -219,7 +219,7 @@ class Tensor(InPlaceMethods):
 
     # ---- to Python and NumPy ---------------------------------------------------------------
 
-    def numpy(self, *, force: builtins.bool = False) -> np.ndarray[Any, Any]:
+    def numpy(self, *, force: builtins.bool = False) -> Array:
         """The values as an array in the same memory.
 
         Raises
@@ -234,7 +234,7 @@ class Tensor(InPlaceMethods):
             )
         return self.array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
         if is_recording() and self.current_node() is not None:
             raise TypeError(
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
@@ -312,7 +312,7 @@ class Tensor(InPlaceMethods):
 
     def __copy__(self) -> Tensor:
         self._require_leaf("copy")
-        new = copying.leaf(type(self), self._array, self.storage, self.requires_grad)
+        new: Tensor = copying.leaf(type(self), self._array, self.storage, self.requires_grad)
         new.__dict__.update(self.__dict__)
         return new
 
@@ -320,7 +320,8 @@ class Tensor(InPlaceMethods):
         self._require_leaf("deepcopy")
         memory, layout = copying.Memory.of(self._array)
         memory = copy.deepcopy(memory, memo)
-        new = memo[id(self)] = copying.rebuild(type(self), memory, layout, self.requires_grad)
+        new: Tensor = copying.rebuild(type(self), memory, layout, self.requires_grad)
+        memo[id(self)] = new
         state, slots = copy.deepcopy(copying.attributes(self), memo) or ({}, {})
         new.__dict__.update(state)
         for name, value in slots.items():
@@ -364,7 +365,7 @@ class Tensor(InPlaceMethods):
     def detach(self) -> Tensor:
         """The same values, in the same memory, as a constant."""
         if watching and (observe := observer.get()) is not None:
-            return observe("detach", Tensor.detach, (self,), {})
+            return observe("detach", Tensor.detach, (self,), {})  # type: ignore[no-any-return]
         out = wrap(self._array, storage=self.storage)
         self.storage.shared_by(self, out)
         return out
@@ -422,52 +423,52 @@ class Tensor(InPlaceMethods):
 
     # ---- operators -------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: TensorLike) -> Any:
         return f.add(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: TensorLike) -> Any:
         return f.add(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: TensorLike) -> Any:
         return f.sub(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: TensorLike) -> Any:
         return f.sub(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: TensorLike) -> Any:
         return f.mul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: TensorLike) -> Any:
         return f.mul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: TensorLike) -> Any:
         return f.div(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: TensorLike) -> Any:
         return f.div(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: TensorLike) -> Any:
         return f.floor_divide(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rfloordiv__(self, other: Any) -> Any:
+    def __rfloordiv__(self, other: TensorLike) -> Any:
         return f.floor_divide(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: TensorLike) -> Any:
         return f.remainder(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rmod__(self, other: Any) -> Any:
+    def __rmod__(self, other: TensorLike) -> Any:
         return f.remainder(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: TensorLike) -> Any:
         return f.pow(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: TensorLike) -> Any:
         return f.pow(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: TensorLike) -> Any:
         return f.matmul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: TensorLike) -> Any:
         return f.matmul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
     def __neg__(self) -> Tensor:
@@ -482,13 +483,13 @@ class Tensor(InPlaceMethods):
     def __invert__(self) -> Tensor:
         return f.bitwise_not(self)
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: TensorLike) -> Any:
         return f.bitwise_and(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: TensorLike) -> Any:
         return f.bitwise_or(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __xor__(self, other: Any) -> Any:
+    def __xor__(self, other: TensorLike) -> Any:
         return f.bitwise_xor(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
@@ -499,16 +500,16 @@ class Tensor(InPlaceMethods):
     def __ne__(self, other: Any) -> Any:
         return f.ne(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: TensorLike) -> Any:
         return f.lt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: TensorLike) -> Any:
         return f.le(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: TensorLike) -> Any:
         return f.gt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: TensorLike) -> Any:
         return f.ge(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
     __getitem__ = indexing.getitem
@@ -517,7 +518,7 @@ class Tensor(InPlaceMethods):
     # ---- dtypes and copies -----------------------------------------------------------------
 
     def to(
-        self, *args: Any, dtype: Any = None, copy: builtins.bool = False, **ignored: Any
+        self, *args: Any, dtype: DTypeLike = None, copy: builtins.bool = False, **ignored: Any
     ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
         for a in args:
@@ -536,13 +537,13 @@ class Tensor(InPlaceMethods):
         """The tensor itself: there is no other device."""
         return self
 
-    def type(self, dtype: Any) -> Tensor:
+    def type(self, dtype: DTypeLike) -> Tensor:
         """Another dtype."""
         return f.to(self, dtype)
 
-    def type_as(self, other: Any) -> Tensor:
+    def type_as(self, other: TensorLike) -> Tensor:
         """The dtype of ``other``."""
-        return f.to(self, other.dtype)
+        return f.to(self, to_tensor(other).dtype)
 
     def float(self) -> Tensor:
         """As float32."""
@@ -585,35 +586,36 @@ class Tensor(InPlaceMethods):
         out._value = np.ascontiguousarray(out._array)
         return out
 
-    def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
+    def new_tensor(self, data: Any, *, dtype: DTypeLike = None) -> Tensor:
         """A tensor of ``data`` in this one's dtype."""
         return f.tensor(data, dtype or self.dtype)
 
-    def new_zeros(self, *size: Any, dtype: Any = None) -> Tensor:
+    def new_zeros(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
         """Zeros of another shape in this dtype."""
         return f.zeros(size_of("new_zeros", size), dtype=dtype or self.dtype)
 
-    def new_ones(self, *size: Any, dtype: Any = None) -> Tensor:
+    def new_ones(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
         """Ones of another shape in this dtype."""
         return f.ones(size_of("new_ones", size), dtype=dtype or self.dtype)
 
-    def new_empty(self, *size: Any, dtype: Any = None) -> Tensor:
+    def new_empty(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
         """Whatever the memory holds, of another shape in this dtype."""
         return f.empty(size_of("new_empty", size), dtype=dtype or self.dtype)
 
-    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
+    def new_full(self, size: Any, fill_value: Any, *, dtype: DTypeLike = None) -> Tensor:
         """One number, of another shape in this dtype."""
         return f.full(size, fill_value, dtype=dtype or self.dtype)
 
     view = view
 
-    def view_as(self, other: Any) -> Tensor:
+    def view_as(self, other: TensorLike) -> Tensor:
         """Its elements in the shape of ``other``, in the same memory."""
-        return view(self, other.shape)
+        return view(self, to_tensor(other).shape)
 
-    def where(self, condition: Any, other: Any) -> Tensor:
+    def where(self, condition: Any, other: TensorLike) -> Tensor:
         """Its values where ``condition`` holds, else ``other``."""
-        return f.where(condition, self, other)
+        out: Tensor = f.where(condition, self, other)
+        return out
 
 
 Variable.tensor_type = Tensor

@@ -332,7 +332,7 @@ def _retain(node: Node, g: Any) -> None:
     assert node.retain is not None
     tensor = node.retain()
     if tensor is not None:
-        kept = wrap(g._array.copy()) if g.node is None else g
+        kept: Any = wrap(g._array.copy()) if g.node is None else g
         tensor._grad = kept if tensor._grad is None else tensor._grad + kept
 
 

@@ -11,9 +11,8 @@ import itertools
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-import numpy as np
-
 from tinygrad_cnn.kernels.lazy import realize
+from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,7 @@ class Saved:
 
     __slots__ = ("out", "residuals")
 
-    def __init__(self, out: np.ndarray[Any, Any], **residuals: Any) -> None:
+    def __init__(self, out: Array, **residuals: Any) -> None:
         self.out = out
         self.residuals = residuals
 

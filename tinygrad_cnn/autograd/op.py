@@ -7,7 +7,7 @@ import inspect
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
 _SHAPE, _NO_SHAPE = itertools.repeat("shape"), itertools.repeat(())
@@ -125,9 +128,9 @@ class Op:
 
     # ---- forward ---------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
+    def __call__(self, *args: Any, **params: Any) -> Tensor:
         if watching and (observe := observer.get()) is not None:
-            return observe(self.name, self, args, params)
+            return observe(self.name, self, args, params)  # type: ignore[no-any-return]
         if params and not _PLAIN.issuperset(map(type, params.values())):
             for name, value in params.items():
                 if isinstance(value, np.generic):  # a number, which widens no array
@@ -174,7 +177,7 @@ class Op:
             if type(out._value) is Lazy:
                 operands = [args[i] for i in lazy_args if i < len(args)]
                 depend(out._value, self.name, [a for a in operands if isinstance(a, Variable)])
-            if live and out.node is not None:
+            if type(out.node) is Node:
                 out.node.fused = _fused(out._value, arrays, lazy_args)
         if self.view:
             self._track_view(out, args[0], params)
@@ -188,7 +191,7 @@ class Op:
         parents: tuple[Any, ...],
         params: dict[str, Any],
         residuals: dict[str, Any] | None = None,
-    ) -> Any:
+    ) -> Tensor:
         """A tensor around ``result`` with a node that says how it came to be."""
         saved: dict[str, Any] = {}
         for i, name, users in self.kept:

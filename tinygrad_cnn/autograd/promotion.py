@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.types import DType
 
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 _INT64 = np.dtype(np.int64)
@@ -19,7 +20,7 @@ _BOOL = np.dtype(np.bool_)
 _default_float = np.dtype(np.float32)
 
 
-def get_default_dtype() -> np.dtype[Any]:
+def get_default_dtype() -> DType:
     """The dtype of tensors made from Python floats: float32 unless changed."""
     return _default_float
 
@@ -41,7 +42,7 @@ def set_default_dtype(dtype: Any) -> None:
     _default_float = wanted.newbyteorder("=")
 
 
-def category(dtype: np.dtype[Any], name: str = "tensor") -> int:
+def category(dtype: DType, name: str = "tensor") -> int:
     """0 for bool, 1 for integers, 2 for floats; TypeError for what tensors cannot hold."""
     try:
         return _CATEGORY[dtype.kind]
@@ -51,10 +52,10 @@ def category(dtype: np.dtype[Any], name: str = "tensor") -> int:
         ) from None
 
 
-def _widest(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+def _widest(dtypes: list[DType]) -> DType:
     """The common dtype of equals: the widest of the highest category present."""
     top = max(category(d) for d in dtypes)
-    out: np.dtype[Any] | None = None
+    out: DType | None = None
     for d in dtypes:
         if category(d) == top:
             out = d if out is None else np.promote_types(out, d)
@@ -62,14 +63,14 @@ def _widest(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
     return out
 
 
-def common_dtype(values: list[Any]) -> np.dtype[Any]:
+def common_dtype(values: list[Any]) -> DType:
     """The dtype in which arrays and Python numbers are computed together.
 
     ``values`` are arrays (anything with ``dtype`` and ``ndim``) and Python bools, ints and floats.
     """
-    with_dims: list[np.dtype[Any]] = []
-    zero_dim: list[np.dtype[Any]] = []
-    numbers: list[np.dtype[Any]] = []
+    with_dims: list[DType] = []
+    zero_dim: list[DType] = []
+    numbers: list[DType] = []
     for v in values:
         dtype = getattr(v, "dtype", None)
         if dtype is not None:
@@ -80,7 +81,7 @@ def common_dtype(values: list[Any]) -> np.dtype[Any]:
             numbers.append(_INT64)
         else:
             numbers.append(_default_float)
-    out: np.dtype[Any] | None = None
+    out: DType | None = None
     for group in (with_dims, zero_dim, numbers):
         if group:
             dtype = _widest(group)

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_cnn.types import Array
+
 
 class Draw(Protocol):
     """A source of choices. Arrays are float64 and well spread, so that no two values are close."""
@@ -33,15 +35,11 @@ class Draw(Protocol):
         """``n`` shapes that broadcast together."""
         ...
 
-    def array(
-        self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0
-    ) -> np.ndarray[Any, Any]:
+    def array(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
         """Values between ``low`` and ``high``."""
         ...
 
-    def distinct(
-        self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0
-    ) -> np.ndarray[Any, Any]:
+    def distinct(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
         """Values no two of which are close to each other, nor to zero: for kinks and maxima."""
         ...
 

@@ -14,9 +14,11 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.types import Array, DType
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
+    from tinygrad_cnn.tensor import Tensor
 
 
 class View:
@@ -74,7 +76,7 @@ class Variable:
     node: GraphNode | None
     storage: Storage
     view_of: View | None
-    _value: np.ndarray[Any, Any] | Lazy
+    _value: Array | Lazy
     _saved: SavedValue | None
     _grad: Variable | None
 
@@ -84,7 +86,7 @@ class Variable:
         return self._value.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """The NumPy dtype of its elements."""
         return self._value.dtype
 
@@ -94,7 +96,7 @@ class Variable:
         return self._value.ndim
 
     @property
-    def array(self) -> np.ndarray[Any, Any]:
+    def array(self) -> Array:
         """The values, in the tensor's own memory: a change to them changes the tensor.
 
         Row by row in memory, unless the tensor is a view or was made of an array that is not.
@@ -110,21 +112,21 @@ class Variable:
         return self._array
 
     @array.setter
-    def array(self, new: np.ndarray[Any, Any]) -> None:
+    def array(self, new: Array) -> None:
         if new is not self._value:  # it is after ``t.array += 1``
             storage = Storage()
             storage.expose()
             self._set_data(wrap(new, storage=storage))
 
     @property
-    def _array(self) -> np.ndarray[Any, Any]:
+    def _array(self) -> Array:
         """The values, for reading; whoever gets them does not hand them to a user."""
         value = self._value
         if type(value) is Lazy:
             value = self._value = value.realize()
         return value  # type: ignore[return-value]  # not a Lazy
 
-    def _written_by(self, by: str) -> np.ndarray[Any, Any]:
+    def _written_by(self, by: str) -> Array:
         """The values, for the operation ``by`` that is about to change them in place."""
         self.storage.written(by)
         self._saved = None
@@ -331,12 +333,12 @@ _new = object.__new__
 _CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
 
-def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Any:
+def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Tensor:
     """A tensor around ``value`` (an array or a `Lazy`, not copied), made by ``node``.
 
     ``storage`` is that of the tensor whose memory it shares; without, the memory is its own.
     """
-    out: Any = _new(Variable.tensor_type)
+    out: Tensor = _new(Variable.tensor_type)  # type: ignore[assignment]
     out.node = node
     out.storage = Storage() if storage is None else storage
     out.view_of = out._saved = out._grad = None
@@ -353,15 +355,13 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
     return out
 
 
-def channels_last(array: np.ndarray[Any, Any]) -> bool:
+def channels_last(array: Array) -> bool:
     """Whether these are images whose channels lie together in memory."""
     order = _CHANNELS_LAST.get(array.ndim)
     return order is not None and array.transpose(order).flags.c_contiguous
 
 
-def _moved(
-    view: np.ndarray[Any, Any], old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any] | None:
+def _moved(view: Array, old: Array, new: Array) -> Array | None:
     """The part of ``new`` that ``view`` is of ``old``, the same images but channels last in memory;
     None if no strides give it.
     """
@@ -371,23 +371,23 @@ def _moved(
         return None
     where = np.moveaxis(np.arange(old.size).reshape(old.shape), 1, -1).ravel()
     places = where[_line(view.shape, start, [s // item for s in view.strides])]
-    first = places.flat[0]
+    first = int(places.flat[0])
     steps = [int(np.moveaxis(places, d, 0)[1:2].flat[0] - first) if n > 1 else 0
              for d, n in enumerate(view.shape)]  # fmt: skip
     if not np.array_equal(_line(view.shape, first, steps), places):
         return None
     strides = [s * item for s in steps]
-    out: np.ndarray[Any, Any] = np.ndarray(view.shape, view.dtype, new, first * item, strides)
+    out: Array = np.ndarray(view.shape, view.dtype, new, first * item, strides)
     out.flags.writeable = view.flags.writeable
     return out
 
 
-def _address(array: np.ndarray[Any, Any]) -> int:
+def _address(array: Array) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
 
 
-def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> np.ndarray[Any, Any]:
+def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> Array:
     """``start + i*steps[0] + j*steps[1] + ...`` at all places (i, j, ...) of ``shape``."""
     out = np.full((), start)
     for n, step in zip(shape, steps, strict=True):
@@ -395,13 +395,13 @@ def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> np.ndarray[An
     return out
 
 
-def in_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def in_order(array: Array) -> Array:
     """A new result as it should lie: row by row, or as images do between kernels."""
     rows = array.flags.c_contiguous or channels_last(array)
     return array if rows else np.ascontiguousarray(array)
 
 
-def memory_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def memory_of(array: Array) -> Array:
     """The first array of which ``array`` is a view (itself if it is none)."""
     while isinstance(array.base, np.ndarray):
         array = array.base

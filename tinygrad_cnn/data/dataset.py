@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.data.transforms import Transform
@@ -89,7 +90,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     (3, 4)
     """
 
-    def __init__(self, *tensors: Tensor | np.ndarray[Any, Any]) -> None:
+    def __init__(self, *tensors: Tensor | Array) -> None:
         if not tensors:
             raise ValueError("TensorDataset: at least one tensor is needed")
         self.tensors = tuple(as_tensor(t) for t in tensors)
@@ -104,7 +105,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         return tuple(t[index] for t in self.tensors)
 
-    def __getitems__(self, indices: Sequence[int]) -> tuple[np.ndarray[Any, Any], ...]:
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Array, ...]:
         """Return arrays of the given rows."""
         rows = np.asarray(indices, np.int64)
         return tuple(t._array[rows] for t in self.tensors)

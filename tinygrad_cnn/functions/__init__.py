@@ -3,7 +3,9 @@
 # Written by docs/make_exports.py. To add a name, see `export` beside its function.
 # fmt: off
 # isort: off
-from tinygrad_cnn.functions.activation import elu, gelu, leaky_relu, log_softmax, relu, silu
+from tinygrad_cnn.functions.activation import (
+    elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus,
+)
 from tinygrad_cnn.functions.compare import (
     allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose,
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
@@ -12,19 +14,19 @@ from tinygrad_cnn.functions.convolution import (
     adaptive_avg_pool2d, avg_pool2d, conv1d, conv2d, conv_transpose1d, conv_transpose2d, max_pool2d,
 )
 from tinygrad_cnn.functions.creation import (
-    arange, as_tensor, empty, empty_like, eye, from_dlpack, full, full_like, is_floating_point,
-    is_tensor, linspace, logspace, numel, ones, ones_like, tensor, zeros, zeros_like,
+    arange, as_tensor, empty, empty_like, eye, from_dlpack, from_numpy, full, full_like,
+    is_floating_point, is_tensor, linspace, logspace, numel, ones, ones_like, tensor, zeros,
+    zeros_like,
 )
 from tinygrad_cnn.functions.distance import cosine_similarity, normalize, pairwise_distance
 from tinygrad_cnn.functions.elementwise import (
-    acos, addcdiv, addcmul, asin, atan, atan2, ceil, clamp, clamp_max, clamp_min, clone, cos, cosh,
-    erf, exp, exp2, expm1, floor, floor_divide, fmod, frac, lerp, log, log10, log1p, log2,
-    logaddexp, masked_fill, nan_to_num, neg, reciprocal, remainder, round, rsub, sin, sinc, sinh,
-    sqrt, tan, trunc,
+    abs, acos, add, addcdiv, addcmul, asin, atan, atan2, ceil, clamp, clamp_max, clamp_min, clone,
+    cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmod, frac, lerp, log, log10, log1p,
+    log2, logaddexp, masked_fill, maximum, minimum, mul, nan_to_num, neg, pow, reciprocal,
+    remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
+    where,
 )
-from tinygrad_cnn.functions.image import (
-    fold, from_numpy, interpolate, pixel_shuffle, pixel_unshuffle, unfold,
-)
+from tinygrad_cnn.functions.image import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 from tinygrad_cnn.functions.indexing import (
     argwhere, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
     masked_scatter, masked_select, nonzero, one_hot, scatter, scatter_add, take_along_dim,
@@ -37,23 +39,22 @@ from tinygrad_cnn.functions.linear_algebra import (
 )
 from tinygrad_cnn.functions.lookup import embedding, group_norm
 from tinygrad_cnn.functions.losses import (
-    add, binary_cross_entropy_with_logits, cross_entropy, div, l1_loss, mse_loss, nll_loss, square,
+    binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss,
 )
 from tinygrad_cnn.functions.nn_activation import (
     celu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, logsigmoid, mish, prelu, relu6, selu,
-    sigmoid, softmax, softmin, softplus, softshrink, softsign, tanh, tanhshrink, threshold,
+    softmin, softshrink, softsign, tanhshrink, threshold,
 )
 from tinygrad_cnn.functions.normalization import (
-    batch_norm, dropout, dropout1d, dropout2d, layer_norm, rsqrt,
+    batch_norm, dropout, dropout1d, dropout2d, layer_norm,
 )
 from tinygrad_cnn.functions.ordering import (
-    aminmax, argmax, argmin, argsort, bincount, max, maximum, median, min, minimum, sort, topk,
-    unique,
+    aminmax, argmax, argmin, argsort, bincount, max, median, min, sort, topk, unique,
 )
 from tinygrad_cnn.functions.padding import diag, diagonal, pad, tril, triu
 from tinygrad_cnn.functions.reduction import (
-    abs, all, amax, amin, any, count_nonzero, cumprod, cumsum, diff, logsumexp, mean, mul, nanmean,
-    nansum, norm, pow, prod, sign, std, std_mean, sub, sum, to, var, var_mean,
+    all, amax, amin, any, count_nonzero, cumprod, cumsum, diff, logsumexp, mean, nanmean, nansum,
+    norm, prod, std, std_mean, sum, var, var_mean,
 )
 from tinygrad_cnn.functions.sampling import (
     bernoulli, multinomial, normal, rand, rand_like, randint, randn, randn_like, randperm,
@@ -64,7 +65,7 @@ from tinygrad_cnn.functions.shaping import (
     transpose, unflatten, unsqueeze,
 )
 from tinygrad_cnn.functions.weighted_losses import (
-    binary_cross_entropy, huber_loss, kl_div, smooth_l1_loss, where,
+    binary_cross_entropy, huber_loss, kl_div, smooth_l1_loss,
 )
 
 absolute = abs
@@ -82,7 +83,7 @@ negative = neg
 subtract = sub
 swapdims = swapaxes
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "abs", "absolute", "acos", "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all",
     "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax",
     "argmin", "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool2d",
@@ -99,7 +100,7 @@ __all__ = [  # noqa: RUF022
     "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
     "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
     "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not",
+    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
     "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",

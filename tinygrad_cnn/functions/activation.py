@@ -1,11 +1,8 @@
 """Activation functions."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +15,7 @@ from tinygrad_cnn.functions.shaping import reshape
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops import reduce as reductions
+from tinygrad_cnn.types import DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -26,7 +24,7 @@ sigmoid = unary(ops.sigmoid, inplace=True, nn=True)
 
 
 @export(inplace=True, nn=True)
-def relu(input: Any, inplace: bool = False) -> Tensor:
+def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     """``max(input, 0)``; the derivative at 0 is 0. ``inplace`` writes the result into ``input``.
 
     >>> import tinygrad_cnn as tg
@@ -59,7 +57,7 @@ def _relu_in_place(x: Tensor) -> Tensor:
 
 
 @export(method=False, nn=True)
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+def leaky_relu(input: TensorLike, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input`` if positive, else ``negative_slope * input`` (Maas et al., 2013)."""
     x = floating("leaky_relu", to_tensor(input))
     y = ops.leaky_relu(x, negative_slope=negative_slope)
@@ -67,7 +65,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 
 
 @export(method=False, nn=True)
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` if positive, else ``alpha * (exp(input) - 1)`` (Clevert et al., 2015)."""
     x = floating("elu", to_tensor(input))
     y = ops.elu(x, alpha=alpha)
@@ -75,13 +73,13 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 @export(method=False, nn=True)
-def gelu(input: Any, approximate: str = "none") -> Tensor:
+def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
     """``x * Φ(x)``, Φ the normal distribution's; ``approximate`` is ``"none"`` or ``"tanh"``."""
     return ops.gelu(floating("gelu", to_tensor(input)), approximate=approximate)
 
 
 @export(method=False, nn=True)
-def silu(input: Any, inplace: bool = False) -> Tensor:
+def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``, also called swish."""
     x = floating("silu", to_tensor(input))
     y = ops.silu(x)
@@ -89,14 +87,14 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
 
 @export(method=False, nn=True)
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``; linear where ``beta * input > threshold``."""
     return ops.softplus(floating("softplus", to_tensor(input)), beta=beta, threshold=threshold)
 
 
 @export(nn=True)
 @numpy_names
-def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
+def softmax(input: TensorLike, dim: int | None = None, dtype: DTypeLike = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``.
 
     >>> import tinygrad_cnn as tg
@@ -112,7 +110,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
 
 @export(nn=True)
 @numpy_names
-def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
+def log_softmax(input: TensorLike, dim: int | None = None, dtype: DTypeLike = None) -> Tensor:
     """``log(softmax(input))`` along ``dim``, without overflow."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = _axis("log_softmax", x, dim)

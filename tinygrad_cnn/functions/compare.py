@@ -1,8 +1,5 @@
 """Comparisons, logic and tests of values. Their results are bools, which have no derivative."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -15,12 +12,13 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import operand, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Tensor:
+def _apply(name: str, ufunc: Any, x: Any, other: TensorLike, kinds: str = "biuf") -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
         values.append(v._array if isinstance(v, Variable) else v)
@@ -42,85 +40,85 @@ def _apply(name: str, ufunc: Any, x: Any, other: Any, kinds: str = "biuf") -> Te
 
 
 @export(numpy=np.equal)
-def eq(input: Any, other: Any) -> Tensor:
+def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input == other``."""
     return _apply("eq", np.equal, input, other)
 
 
 @export(numpy=np.not_equal)
-def ne(input: Any, other: Any) -> Tensor:
+def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input != other``."""
     return _apply("ne", np.not_equal, input, other)
 
 
 @export(numpy=np.less)
-def lt(input: Any, other: Any) -> Tensor:
+def lt(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input < other``."""
     return _apply("lt", np.less, input, other)
 
 
 @export(numpy=np.less_equal)
-def le(input: Any, other: Any) -> Tensor:
+def le(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input <= other``."""
     return _apply("le", np.less_equal, input, other)
 
 
 @export(numpy=np.greater)
-def gt(input: Any, other: Any) -> Tensor:
+def gt(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input > other``."""
     return _apply("gt", np.greater, input, other)
 
 
 @export(numpy=np.greater_equal)
-def ge(input: Any, other: Any) -> Tensor:
+def ge(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input >= other``."""
     return _apply("ge", np.greater_equal, input, other)
 
 
 @export(numpy=np.logical_and)
-def logical_and(input: Any, other: Any) -> Tensor:
+def logical_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether both are true (not 0)."""
     return _apply("logical_and", np.logical_and, input, other)
 
 
 @export(numpy=np.logical_or)
-def logical_or(input: Any, other: Any) -> Tensor:
+def logical_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether either is true (not 0)."""
     return _apply("logical_or", np.logical_or, input, other)
 
 
 @export(numpy=np.logical_xor)
-def logical_xor(input: Any, other: Any) -> Tensor:
+def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether exactly one is true (not 0)."""
     return _apply("logical_xor", np.logical_xor, input, other)
 
 
 @export(numpy=np.logical_not)
-def logical_not(input: Any) -> Tensor:
+def logical_not(input: TensorLike) -> Tensor:
     """Whether it is false (0)."""
     return wrap(np.logical_not(to_tensor(input)._array))
 
 
 @export(numpy=np.bitwise_and)
-def bitwise_and(input: Any, other: Any) -> Tensor:
+def bitwise_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit and, of bools or integers."""
     return _apply("bitwise_and", np.bitwise_and, input, other, "biu")
 
 
 @export(numpy=np.bitwise_or)
-def bitwise_or(input: Any, other: Any) -> Tensor:
+def bitwise_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit or, of bools or integers."""
     return _apply("bitwise_or", np.bitwise_or, input, other, "biu")
 
 
 @export(numpy=np.bitwise_xor)
-def bitwise_xor(input: Any, other: Any) -> Tensor:
+def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit exclusive or, of bools or integers."""
     return _apply("bitwise_xor", np.bitwise_xor, input, other, "biu")
 
 
 @export(numpy=np.invert)
-def bitwise_not(input: Any) -> Tensor:
+def bitwise_not(input: TensorLike) -> Tensor:
     """Every bit inverted, of bools or integers."""
     array = to_tensor(input)._array
     if array.dtype.kind not in "biu":
@@ -131,26 +129,30 @@ def bitwise_not(input: Any) -> Tensor:
 
 
 @export(numpy=np.isnan)
-def isnan(input: Any) -> Tensor:
+def isnan(input: TensorLike) -> Tensor:
     """Whether it is NaN."""
     return wrap(np.isnan(to_tensor(input)._array))
 
 
 @export(numpy=np.isinf)
-def isinf(input: Any) -> Tensor:
+def isinf(input: TensorLike) -> Tensor:
     """Whether it is inf or -inf."""
     return wrap(np.isinf(to_tensor(input)._array))
 
 
 @export(numpy=np.isfinite)
-def isfinite(input: Any) -> Tensor:
+def isfinite(input: TensorLike) -> Tensor:
     """Whether it is neither infinite nor NaN."""
     return wrap(np.isfinite(to_tensor(input)._array))
 
 
 @export()
 def isclose(
-    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: TensorLike,
+    other: TensorLike,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
 ) -> Tensor:
     """Whether ``|input - other| <= atol + rtol * |other|``."""
     if rtol < 0 or atol < 0:
@@ -166,13 +168,17 @@ def isclose(
 
 @export()
 def allclose(
-    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: TensorLike,
+    other: TensorLike,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
 ) -> bool:
     """Whether `isclose` holds everywhere."""
     return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
 @export()
-def equal(input: Any, other: Any) -> bool:
+def equal(input: TensorLike, other: TensorLike) -> bool:
     """Whether both have the same shape and the same values."""
     return bool(np.array_equal(to_tensor(input)._array, to_tensor(other)._array))

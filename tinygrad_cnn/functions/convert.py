@@ -1,8 +1,5 @@
 """From what users write to what operations take: tensors, numbers, axes, sizes."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import functools
@@ -17,6 +14,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NUMBERS = (bool, int, float)
 
 
-def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+def array_of(data: Any, dtype: DTypeLike = None) -> Array:
     """A new array of ``data`` in a dtype that tensors have.
 
     Python floats (and lists of them) become the default dtype, integers int64.
@@ -69,7 +67,7 @@ def is_dtype(value: Any) -> bool:
     return True
 
 
-def dtype_of(dtype: Any, name: str = "tensor") -> np.dtype[Any]:
+def dtype_of(dtype: DTypeLike, name: str = "tensor") -> DType:
     """The dtype, in native byte order, that a user's ``dtype`` means; the default one for None.
 
     Raises
@@ -90,7 +88,7 @@ def dtype_of(dtype: Any, name: str = "tensor") -> np.dtype[Any]:
     return wanted if wanted.isnative else wanted.newbyteorder("=")
 
 
-def as_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def as_native(array: Array) -> Array:
     """``array`` itself, or a copy if its bytes lie as a tensor's cannot.
 
     Those of another byte order do, and those that are not aligned, such as a field of a structure.
@@ -117,13 +115,13 @@ def _is_numpys(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic))
 
 
-def _stack(data: Any) -> np.ndarray[Any, Any]:
+def _stack(data: Any) -> Array:
     if isinstance(data, Variable):
         return data._array
     return np.array([_stack(d) if not isinstance(d, _NUMBERS) else d for d in data])
 
 
-def to_tensor(x: Any, dtype: Any = None) -> Tensor:
+def to_tensor(x: Any, dtype: DTypeLike = None) -> Tensor:
     """``x`` as a tensor: itself if it is one, else a constant (an array keeps its memory).
 
     Numbers and lists are read as ``dtype`` right away: by way of the default dtype, 0.1 would lose
@@ -140,7 +138,7 @@ def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
 
 
-def own(result: Any, *inputs: Any) -> Any:
+def own(result: Tensor, *inputs: Tensor) -> Tensor:
     """``result``, which looks into memory that was made for it: to its owner it is no view.
 
     A copy, where it looks into one of the ``inputs``.
@@ -151,7 +149,7 @@ def own(result: Any, *inputs: Any) -> Any:
     return result
 
 
-def shared(array: np.ndarray[Any, Any]) -> Tensor:
+def shared(array: Array) -> Tensor:
     """A tensor in the memory of a user's array, who may write to it at any time.
 
     The memory is another one if the array `as_native` is a copy.
@@ -183,8 +181,9 @@ def unary(op: Any, *aliases: str, **places: Any) -> Callable[[Any], Tensor]:
     ``aliases`` and ``places`` are those of `export`.
     """
 
-    def call(input: Any) -> Tensor:
-        return op(to_tensor(input))
+    def call(input: TensorLike) -> Tensor:
+        out: Tensor = op(to_tensor(input))
+        return out
 
     functools.update_wrapper(call, op)
     del call.__wrapped__  # type: ignore[attr-defined]  # whose signature would be shown instead

@@ -1,8 +1,5 @@
 """Convolution and pooling, with PyTorch's arguments. Images are (n, c, h, w), or (c, h, w)."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from operator import index

@@ -16,8 +16,9 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.autograd.variable import Variable, memory_of
+from tinygrad_cnn.types import Array, DType
 
-Layout = tuple[np.dtype[Any], tuple[int, ...], tuple[int, ...], int]
+Layout = tuple[DType, tuple[int, ...], tuple[int, ...], int]
 """Dtype, shape, strides and offset (both in bytes) of an array in its memory."""
 
 _known: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
@@ -29,13 +30,13 @@ class Memory:
 
     __slots__ = ("__weakref__", "flat", "root", "storage")
 
-    def __init__(self, flat: np.ndarray[Any, Any]) -> None:
+    def __init__(self, flat: Array) -> None:
         self.flat = flat if flat.flags.writeable else flat.copy()
         self.root = self.flat
         self.storage = Storage()
 
     @classmethod
-    def of(cls, array: np.ndarray[Any, Any]) -> tuple[Memory, Layout]:
+    def of(cls, array: Array) -> tuple[Memory, Layout]:
         """The memory that ``array`` lies in, always the same object, and where it lies there."""
         root = memory_of(array)
         low, high = byte_bounds(root)
@@ -54,26 +55,26 @@ class Memory:
         return Memory, (self.flat,)
 
 
-def layout_of(array: np.ndarray[Any, Any], root: np.ndarray[Any, Any]) -> Layout:
+def layout_of(array: Array, root: Array) -> Layout:
     """Where ``array`` lies in the memory of ``root``."""
     start = array.__array_interface__["data"][0] - byte_bounds(root)[0]
     return array.dtype, array.shape, array.strides, start if array.size else 0
 
 
-def view_on(flat: np.ndarray[Any, Any], layout: Layout) -> np.ndarray[Any, Any]:
+def view_on(flat: Array, layout: Layout) -> Array:
     """The array that lies so in the bytes ``flat``."""
     dtype, shape, strides, offset = layout
-    out: np.ndarray[Any, Any] = np.ndarray(shape, dtype, flat.data, offset, strides)
+    out: Array = np.ndarray(shape, dtype, flat.data, offset, strides)
     # One number that stands for many is no place to write to.
     once = all(s or n < 2 for s, n in zip(strides, shape, strict=True))
     out.flags.writeable = once or not out.size
     return out
 
 
-def _bytes_of(root: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _bytes_of(root: Array) -> Array:
     """The bytes of an array without gaps, in the order in which they lie."""
     order = sorted(range(root.ndim), key=lambda d: -root.strides[d])
-    flat: np.ndarray[Any, Any] = root.transpose(order).reshape(-1).view(np.uint8)
+    flat: Array = root.transpose(order).reshape(-1).view(np.uint8)
     return flat
 
 
@@ -84,7 +85,7 @@ def rebuild(kind: Any, memory: Memory, layout: Layout, wanted: bool) -> Any:
     return out
 
 
-def leaf(kind: Any, array: np.ndarray[Any, Any], storage: Storage, wanted: bool) -> Any:
+def leaf(kind: Any, array: Array, storage: Storage, wanted: bool) -> Any:
     """A tensor of the class ``kind`` around ``array``; no ``__init__`` runs."""
     out = kind.__new__(kind)
     out._value, out.storage = array, storage

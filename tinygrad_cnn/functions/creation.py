@@ -1,8 +1,5 @@
 """Making tensors: from data, of constants, of ranges, of random numbers."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,12 +22,13 @@ from tinygrad_cnn.functions.convert import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def make(name: str, array: np.ndarray[Any, Any], requires_grad: bool, device: Any = None) -> Tensor:
+def make(name: str, array: Array, requires_grad: bool, device: Any = None) -> Tensor:
     only_cpu(name, device)
     out = wrap(array)
     if requires_grad:
@@ -45,20 +43,20 @@ def is_tensor(obj: Any) -> bool:
 
 
 @export(method=False)
-def is_floating_point(input: Any) -> bool:
+def is_floating_point(input: TensorLike) -> bool:
     """Whether the dtype of ``input`` is floating."""
     return bool(to_tensor(input)._value.dtype.kind == "f")
 
 
 @export(method=False)
-def numel(input: Any) -> int:
+def numel(input: TensorLike) -> int:
     """How many elements ``input`` has."""
     return to_tensor(input)._value.size
 
 
 @export(method=False)
 def tensor(
-    data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None
+    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
@@ -84,7 +82,7 @@ def tensor(
 
 
 @export(method=False)
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def as_tensor(data: Any, dtype: DTypeLike = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     only_cpu("as_tensor", device)
     if isinstance(data, Variable):
@@ -114,7 +112,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 
 
 @export(method=False)
-def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
+def from_numpy(ndarray: Array) -> Tensor:
     """A tensor that shares its memory with ``ndarray``.
 
     Raises
@@ -138,9 +136,9 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
 
 def _of_size(
     name: str,
-    fill: Callable[..., np.ndarray[Any, Any]],
+    fill: Callable[..., Array],
     size: tuple[int, ...],
-    dtype: Any,
+    dtype: DTypeLike,
     requires_grad: bool,
     device: Any,
 ) -> Tensor:
@@ -151,7 +149,7 @@ def _of_size(
 def zeros(
     *sizes: Any,
     size: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -163,7 +161,7 @@ def zeros(
 def ones(
     *sizes: Any,
     size: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -175,7 +173,7 @@ def ones(
 def empty(
     *sizes: Any,
     size: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -188,7 +186,7 @@ def full(
     size: Any,
     fill_value: Any,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -202,9 +200,9 @@ def full(
 
 def _like(
     name: str,
-    fill: Callable[..., np.ndarray[Any, Any]],
-    input: Any,
-    dtype: Any,
+    fill: Callable[..., Array],
+    input: TensorLike,
+    dtype: DTypeLike,
     requires_grad: bool,
     device: Any,
 ) -> Tensor:
@@ -214,7 +212,7 @@ def _like(
 
 @export(method=False)
 def zeros_like(
-    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
     return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
@@ -222,7 +220,7 @@ def zeros_like(
 
 @export(method=False)
 def ones_like(
-    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
     return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
@@ -230,7 +228,7 @@ def ones_like(
 
 @export(method=False)
 def empty_like(
-    input: Any, *, dtype: Any = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
     return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
@@ -238,10 +236,10 @@ def empty_like(
 
 @export(method=False)
 def full_like(
-    input: Any,
+    input: TensorLike,
     fill_value: Any,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -258,7 +256,7 @@ def arange(
     end: float | None = None,
     step: float = 1,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -284,8 +282,13 @@ def arange(
 
 @ignore_fp_errors
 def _evenly(
-    name: str, start: Any, end: Any, steps: int, dtype: Any, function: Callable[[Any], Any]
-) -> np.ndarray[Any, Any]:
+    name: str,
+    start: Any,
+    end: TensorLike,
+    steps: int,
+    dtype: DType,
+    function: Callable[[Any], Any],
+) -> Array:
     """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
     the ends are cut off first and the results then.
     """
@@ -311,7 +314,7 @@ def linspace(
     end: float,
     steps: int,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -331,7 +334,7 @@ def logspace(
     steps: int,
     base: float = 10.0,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -346,7 +349,7 @@ def eye(
     n: int,
     m: int | None = None,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:

@@ -1,8 +1,5 @@
 """Elementwise functions. What needs no arguments beside the tensor is the operation itself."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import math
@@ -18,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
+from tinygrad_cnn.types import DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -50,7 +48,7 @@ tan = unary(trig.tan, numpy=np.tan)
 tanh = unary(trig.tanh, inplace=True, nn=True, numpy=np.tanh)
 
 
-def _two(x: Any, other: Any) -> tuple[Any, Any]:
+def _two(x: TensorLike, other: TensorLike) -> tuple[Any, Any]:
     """Two operands, at least one of which is a tensor or an array."""
     a, b = operand(x), operand(other)
     if isinstance(a, (bool, int, float)) and isinstance(b, (bool, int, float)):
@@ -77,7 +75,7 @@ def _bool_kind(v: Any) -> bool:
 
 
 @export(numpy=np.add)
-def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def add(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``input + alpha * other``, broadcasting.
 
     >>> import tinygrad_cnn as tg
@@ -89,7 +87,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 @export("subtract", numpy=np.subtract)
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
     if _bool_kind(a) or _bool_kind(b):
@@ -98,19 +96,19 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 @export(method=False)
-def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def rsub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``other - alpha * input``."""
     return sub(other, input, alpha=alpha)
 
 
 @export("multiply", numpy=np.multiply)
-def mul(input: Any, other: Any) -> Tensor:
+def mul(input: TensorLike, other: TensorLike) -> Tensor:
     """``input * other``, broadcasting."""
     return ops.mul(*_two(input, other))
 
 
 @export("divide", "true_divide", numpy=np.divide)
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: TensorLike, other: TensorLike, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, broadcasting; integers give floats unless rounded.
 
     ``rounding_mode`` is None, ``"floor"`` or ``"trunc"``.
@@ -133,7 +131,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 
 
 @export(inplace=True, numpy=np.floor_divide)
-def floor_divide(input: Any, other: Any) -> Tensor:
+def floor_divide(input: TensorLike, other: TensorLike) -> Tensor:
     """``floor(input / other)`` in the operands' common dtype; its derivative is 0."""
     a, b = _two(input, other)
     if _bool_kind(a) and _bool_kind(b):
@@ -142,19 +140,19 @@ def floor_divide(input: Any, other: Any) -> Tensor:
 
 
 @export(inplace=True, numpy=np.remainder)
-def remainder(input: Any, other: Any) -> Tensor:
+def remainder(input: TensorLike, other: TensorLike) -> Tensor:
     """``input - other * floor(input / other)``, with the sign of ``other``."""
     return ops.remainder(*_two(input, other))
 
 
 @export(numpy=np.fmod)
-def fmod(input: Any, other: Any) -> Tensor:
+def fmod(input: TensorLike, other: TensorLike) -> Tensor:
     """``input - other * trunc(input / other)``, with the sign of ``input``."""
     return ops.fmod(*_two(input, other))
 
 
 @export(inplace=True, numpy=np.power)
-def pow(input: Any, exponent: Any) -> Tensor:
+def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
     """``input ** exponent``, broadcasting.
 
     >>> import tinygrad_cnn as tg
@@ -175,25 +173,25 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 @export(numpy=np.arctan2)
-def atan2(input: Any, other: Any) -> Tensor:
+def atan2(input: TensorLike, other: TensorLike) -> Tensor:
     """Angle in radians of the points (``other``, ``input``)."""
     return trig.atan2(*_two(input, other))
 
 
 @export(numpy=np.maximum)
-def maximum(input: Any, other: Any) -> Tensor:
+def maximum(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise larger value; equal values share the gradient."""
     return choice.maximum(*_two(input, other))
 
 
 @export(numpy=np.minimum)
-def minimum(input: Any, other: Any) -> Tensor:
+def minimum(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise smaller value; equal values share the gradient."""
     return choice.minimum(*_two(input, other))
 
 
 @export(method=False, numpy=np.where)
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Any, input: Any = None, other: TensorLike | None = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``, broadcasting.
 
     With ``condition`` alone: the indices where it holds, as ``nonzero(as_tuple=True)``.
@@ -214,7 +212,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
 
 
 @export(inplace=True)
-def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
+def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tensor:
     """``input`` with ``value`` (a number) where ``mask`` (bool, broadcast) holds."""
     x = to_tensor(input)
     mask = to_tensor(mask)
@@ -226,7 +224,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
 
 
 @export("clip", inplace=True)
-def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: TensorLike, min: Any = None, max: Any = None) -> Tensor:
     """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
     x = to_tensor(input)
     if min is None and max is None:
@@ -256,74 +254,78 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
 
 
 @export(inplace=True)
-def clamp_min(input: Any, min: Any) -> Tensor:
+def clamp_min(input: TensorLike, min: Any) -> Tensor:
     """``input`` limited from below."""
     return clamp(input, min=min)
 
 
 @export(inplace=True)
-def clamp_max(input: Any, max: Any) -> Tensor:
+def clamp_max(input: TensorLike, max: Any) -> Tensor:
     """``input`` limited from above."""
     return clamp(input, max=max)
 
 
 @export(inplace=True, numpy=np.floor)
-def floor(input: Any) -> Tensor:
+def floor(input: TensorLike) -> Tensor:
     """Largest integer not above ``input``; its derivative is 0."""
     return choice.step(to_tensor(input), kind="floor")
 
 
 @export(inplace=True, numpy=np.ceil)
-def ceil(input: Any) -> Tensor:
+def ceil(input: TensorLike) -> Tensor:
     """Smallest integer not below ``input``; its derivative is 0."""
     return choice.step(to_tensor(input), kind="ceil")
 
 
 @export(inplace=True, numpy=np.trunc)
-def trunc(input: Any) -> Tensor:
+def trunc(input: TensorLike) -> Tensor:
     """The integer next to ``input`` towards 0; its derivative is 0."""
     return choice.step(to_tensor(input), kind="trunc")
 
 
 @export()
-def frac(input: Any) -> Tensor:
+def frac(input: TensorLike) -> Tensor:
     """``input - trunc(input)``."""
     return sub(input, trunc(input))
 
 
 @export(inplace=True, numpy=np.rint)
-def round(input: Any, *, decimals: int = 0) -> Tensor:
+def round(input: TensorLike, *, decimals: int = 0) -> Tensor:
     """Nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
     return choice.round(to_tensor(input), decimals=decimals)
 
 
 @export(inplace=True)
-def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+def lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
     """``input + weight * (end - input)``."""
     return add(input, mul(sub(end, input), weight))
 
 
 @export()
-def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+def addcmul(
+    input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
+) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     return add(input, mul(tensor1, tensor2), alpha=value)
 
 
 @export()
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+def addcdiv(
+    input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
+) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
     return add(input, div(tensor1, tensor2), alpha=value)
 
 
 @export(numpy=np.logaddexp)
-def logaddexp(input: Any, other: Any) -> Tensor:
+def logaddexp(input: TensorLike, other: TensorLike) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
     return ops.logaddexp(*_two(input, other))
 
 
 @export(inplace=True)
 def nan_to_num(
-    input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """``input`` with NaN, inf and -inf replaced (by 0 and the dtype's extreme numbers)."""
     x = to_tensor(input)
@@ -332,13 +334,14 @@ def nan_to_num(
     limits = np.finfo(x._value.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
-    out = where(wrap(np.isnan(x._array)), nan, x)
+    out: Tensor = where(wrap(np.isnan(x._array)), nan, x)
     out = where(wrap(x._array == math.inf), high, out)
-    return where(wrap(x._array == -math.inf), low, out)
+    out = where(wrap(x._array == -math.inf), low, out)
+    return out
 
 
 @export(top=False, method=False)
-def to(input: Any, dtype: Any = None, *, copy: bool = False) -> Tensor:
+def to(input: TensorLike, dtype: DTypeLike = None, *, copy: bool = False) -> Tensor:
     """``input`` in another dtype: ``input`` itself if it has it already (unless ``copy``).
 
     ``dtype`` may also be another tensor, whose dtype is taken, or the device ``"cpu"``.

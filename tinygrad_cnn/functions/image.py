@@ -12,6 +12,7 @@ from tinygrad_cnn.functions.convert import own
 from tinygrad_cnn.functions.creation import from_numpy
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import pad
+from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -89,7 +90,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     b, n = tuple(batch), len(batch)
     out = input.reshape(*b, c, r, r, h, w)  # (..., c, ry, rx, h, w)
     out = out.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)  # (..., c, h, ry, w, rx)
-    return own(out.reshape(*b, c, h * r, w * r), input)  # type: ignore[no-any-return]
+    return own(out.reshape(*b, c, h * r, w * r), input)
 
 
 @export(top=False, method=False, nn=True)
@@ -117,7 +118,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     b, n = tuple(batch), len(batch)
     out = input.reshape(*b, c, h, r, w, r)  # (..., c, h, ry, w, rx)
     out = out.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)  # (..., c, ry, rx, h, w)
-    return own(out.reshape(*b, c * r * r, h, w), input)  # type: ignore[no-any-return]
+    return own(out.reshape(*b, c * r * r, h, w), input)
 
 
 @export(top=False, method=False, nn=True)
@@ -200,7 +201,7 @@ def fold(
 
 def _windows(
     name: str, size: tuple[int, int], kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int, int]:
+) -> tuple[Array, Array, int, int]:
     """Row and column, in the padded image, of every tap of every window: (kh * kw, positions)."""
     (kh, kw), (dh, dw) = _pair("kernel_size", kernel_size), _pair("dilation", dilation)
     (py, px), (sh, sw) = _pair("padding", padding), _pair("stride", stride)

@@ -1,8 +1,5 @@
 """Reading and writing by index."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -18,6 +15,7 @@ from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
 from tinygrad_cnn.ops import index as ops
+from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -43,7 +41,7 @@ def _bad_index(x: Tensor, error: Exception) -> IndexError:
     return IndexError(f"index: {reason} (the tensor has shape {x.shape})")
 
 
-def setitem(x: Tensor, index: Any, value: Any) -> None:
+def setitem(x: Tensor, index: Any, value: TensorLike) -> None:
     """``x[index] = value``, differentiable in both; ``value`` is broadcast and cast to x's dtype.
 
     Where an index repeats, the last value written stays, and only it gets a gradient.
@@ -70,14 +68,14 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         write(x, index, source, "x[i] = v")
 
 
-def _index_tensor(name: str, index: Any) -> Tensor:
+def _index_tensor(name: str, index: TensorLike) -> Tensor:
     index = to_tensor(index)
     if index._value.dtype.kind not in "iu":
         raise DtypeError(f"{name}: `index` has dtype {index.dtype}, expected integers")
     return index
 
 
-def _in_range(name: str, index: np.ndarray[Any, Any], n: int) -> None:
+def _in_range(name: str, index: Array, n: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise PositionError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
@@ -95,7 +93,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
 
 @export()
 @numpy_names
-def gather(input: Any, dim: int, index: Any) -> Tensor:
+def gather(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
 
     >>> import tinygrad_cnn as tg
@@ -115,7 +113,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
 
 @export()
 @numpy_names
-def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: TensorLike, indices: Any, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
@@ -143,7 +141,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     return gather(x.expand(shape_x), d, indices.expand(shape_i))
 
 
-def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
+def _source(name: str, source: Any, index: Tensor, dtype: DTypeLike) -> Tensor:
     if isinstance(source, Variable) and source._value.dtype != dtype:
         raise DtypeError(f"{name}: `src` is {source.dtype}, expected {dtype} as `input`")
     source = to(source, dtype)
@@ -156,13 +154,14 @@ def _source(name: str, source: Any, index: Tensor, dtype: Any) -> Tensor:
             f"{name}: `src` has shape {source.shape}, smaller than `index` {index.shape}"
         )
     if source._value.shape != index._value.shape:
-        source = source[tuple(slice(n) for n in index._value.shape)]
-    return source
+        return getitem(source, tuple(slice(n) for n in index._value.shape))
+    out: Tensor = source
+    return out
 
 
 @export(inplace=True)
 @numpy_names
-def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+def scatter_add(input: TensorLike, dim: int, index: TensorLike, src: TensorLike) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] += src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter_add", index)
     d = axis("scatter_add", dim, x._value.ndim)
@@ -175,7 +174,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 @export(inplace=True)
 @numpy_names
 def scatter(
-    input: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None
+    input: TensorLike, dim: int, index: TensorLike, src: Any = None, *, value: float | None = None
 ) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter", index)
@@ -189,7 +188,7 @@ def scatter(
 
 @export()
 @numpy_names
-def index_select(input: Any, dim: int, index: Any) -> Tensor:
+def index_select(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
     """The slices of ``input`` along ``dim`` that ``index`` (k,) lists, in its order."""
     x, index = to_tensor(input), _index_tensor("index_select", index)
     d = axis("index_select", dim, x._value.ndim)
@@ -206,7 +205,9 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 
 @export(inplace=True)
 @numpy_names
-def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+def index_add(
+    input: TensorLike, dim: int, index: TensorLike, source: TensorLike, *, alpha: float = 1
+) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
     x, index = to_tensor(input), _index_tensor("index_add", index)
     if not x.ndim:  # one slice: itself
@@ -225,7 +226,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
 
 
 @export()
-def masked_select(input: Any, mask: Any) -> Tensor:
+def masked_select(input: TensorLike, mask: TensorLike) -> Tensor:
     """The values of ``input`` where ``mask`` (bool, broadcast with it) holds, as a vector."""
     x, mask = to_tensor(input), to_tensor(mask)
     if mask._value.dtype.kind != "b":
@@ -235,7 +236,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
 
 
 @export()
-def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+def nonzero(input: TensorLike, *, as_tuple: bool = False) -> Any:
     """Where ``input`` is not 0: a tensor (count, ndim), or one index vector per axis."""
     found = np.nonzero(np.atleast_1d(to_tensor(input)._array))
     if as_tuple:
@@ -272,7 +273,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
 
 
 @export(inplace=True)
-def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+def index_put(
+    input: TensorLike, indices: Any, values: TensorLike, accumulate: bool = False
+) -> Tensor:
     """``input`` with ``values`` written to (or, with ``accumulate``, added at) ``indices``.
 
     ``indices`` is a tuple with one index for each axis.
@@ -289,7 +292,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         raise _bad_index(x, error) from None
 
 
-def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
+def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
     d = axis(name, dim, x._value.ndim)
     _in_range(name, index._array, x._value.shape[d])
@@ -298,7 +301,7 @@ def _along_axis(name: str, x: Tensor, dim: int, index: Any) -> tuple[Any, ...]:
 
 @export(inplace=True)
 @numpy_names
-def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
+def index_fill(input: TensorLike, dim: int, index: TensorLike, value: TensorLike) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
     if not x.ndim:  # one slice: itself
@@ -309,7 +312,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
 
 @export(inplace=True)
 @numpy_names
-def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+def index_copy(input: TensorLike, dim: int, index: TensorLike, source: TensorLike) -> Tensor:
     """A copy of ``input`` with slice i of ``source`` at slice ``index[i]`` along ``dim``."""
     x = to_tensor(input)
     if not x.ndim:
@@ -323,7 +326,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 
 
 @export(inplace=True)
-def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
+def masked_scatter(input: TensorLike, mask: TensorLike, source: TensorLike) -> Tensor:
     """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
     x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
     if mask._value.dtype.kind != "b":
@@ -339,9 +342,10 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
 
 
 @export()
-def argwhere(input: Any) -> Tensor:
+def argwhere(input: TensorLike) -> Tensor:
     """Where ``input`` is not 0, as a tensor (count, ndim)."""
-    return nonzero(input)
+    where: Tensor = nonzero(input)
+    return where
 
 
 @export(method=False)

@@ -1,8 +1,5 @@
 """Changing a tensor in place, with the graph and all views of its memory kept right."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -49,7 +46,8 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
                 result.node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())
     np.copyto(x._written_by(by), result._array)
     x.take_history(result)
-    return x  # a Tensor
+    written: Tensor = x
+    return written
 
 
 def write(x: Any, index: Any, value: Any, by: str) -> Tensor:
@@ -66,7 +64,8 @@ def write(x: Any, index: Any, value: Any, by: str) -> Tensor:
     if is_recording() and (node is not None or from_ is not None):
         arrays, parents = (x._array, value._array), (node, from_)
         x.take_history(ops.put.record(x._array, (x, value), arrays, parents, {"index": index}, {}))
-    return x  # a Tensor
+    changed: Tensor = x
+    return changed
 
 
 def fill_(x: Any, value: Any) -> Tensor:

@@ -1,8 +1,5 @@
 """The methods of `Tensor` that change it in place; their names end in ``_``."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import builtins
@@ -20,6 +17,7 @@ from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.methods import Methods
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -31,14 +29,14 @@ class InPlaceMethods(Methods):
     __slots__ = ()
 
     def _update(
-        self, by: str, result: Callable[..., Any], ufunc: Any, other: Any, alpha: Any = 1
+        self, by: str, result: Callable[..., Any], ufunc: Any, other: TensorLike, alpha: Any = 1
     ) -> Tensor:
         """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
         with self.changing():
             return self._updated(by, result, ufunc, other, alpha)
 
     def _updated(
-        self, by: str, result: Callable[..., Any], ufunc: Any, other: Any, alpha: Any
+        self, by: str, result: Callable[..., Any], ufunc: Any, other: TensorLike, alpha: Any
     ) -> Tensor:
         b = operand(other)
         b = to_tensor(b) if isinstance(b, np.ndarray) else b
@@ -62,19 +60,19 @@ class InPlaceMethods(Methods):
         ignoring_fp_errors(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
-    def add_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+    def add_(self, other: TensorLike, *, alpha: builtins.float = 1) -> Tensor:
         """``self += alpha * other``."""
         return self._update("add_", f.add, np.add, other, alpha)
 
-    def sub_(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+    def sub_(self, other: TensorLike, *, alpha: builtins.float = 1) -> Tensor:
         """``self -= alpha * other``."""
         return self._update("sub_", f.sub, np.subtract, other, alpha)
 
-    def mul_(self, other: Any) -> Tensor:
+    def mul_(self, other: TensorLike) -> Tensor:
         """``self *= other``."""
         return self._update("mul_", f.mul, np.multiply, other)
 
-    def div_(self, other: Any) -> Tensor:
+    def div_(self, other: TensorLike) -> Tensor:
         """``self /= other``."""
         return self._update("div_", f.div, np.true_divide, other)
 
@@ -82,20 +80,24 @@ class InPlaceMethods(Methods):
     __ipow__, __imod__ = Methods.pow_, Methods.remainder_
     __ifloordiv__ = Methods.floor_divide_
 
-    def __iand__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_and(self, other), "&=")
+    def __iand__(self, other: TensorLike) -> Tensor:
+        return inplace.assign(self, f.bitwise_and(to_tensor(self), other), "&=")
 
-    def __ior__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_or(self, other), "|=")
+    def __ior__(self, other: TensorLike) -> Tensor:
+        return inplace.assign(self, f.bitwise_or(to_tensor(self), other), "|=")
 
-    def __ixor__(self, other: Any) -> Tensor:
-        return inplace.assign(self, f.bitwise_xor(self, other), "^=")
+    def __ixor__(self, other: TensorLike) -> Tensor:
+        return inplace.assign(self, f.bitwise_xor(to_tensor(self), other), "^=")
 
-    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+    def addcmul_(
+        self, tensor1: TensorLike, tensor2: TensorLike, *, value: builtins.float = 1
+    ) -> Tensor:
         """``self += value * tensor1 * tensor2``."""
         return self.add_(f.mul(tensor1, tensor2), alpha=value)
 
-    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: builtins.float = 1) -> Tensor:
+    def addcdiv_(
+        self, tensor1: TensorLike, tensor2: TensorLike, *, value: builtins.float = 1
+    ) -> Tensor:
         """``self += value * tensor1 / tensor2``."""
         return self.add_(f.div(tensor1, tensor2), alpha=value)
 
@@ -117,7 +119,7 @@ class InPlaceMethods(Methods):
         """Write 0 everywhere."""
         return inplace.fill_(self, 0)
 
-    def _sample(self, by: str, values: np.ndarray[Any, Any]) -> Tensor:
+    def _sample(self, by: str, values: Array) -> Tensor:
         return inplace.assign(self, wrap(values.astype(self._value.dtype, copy=False)), by)
 
     def normal_(

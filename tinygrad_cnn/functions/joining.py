@@ -1,8 +1,5 @@
 """Joining, splitting and taking parts of tensors."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import operator
@@ -19,6 +16,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
+from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -95,7 +93,7 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
 
 @export()
 @numpy_names
-def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: TensorLike, dim: int, start: int, length: int) -> Tensor:
     """The part of ``input`` from ``start`` of ``length`` along ``dim``; shares memory."""
     x = to_tensor(input)
     d = axis("narrow", dim, x._value.ndim)
@@ -113,7 +111,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
 
 @export()
 @numpy_names
-def select(input: Any, dim: int, index: int) -> Tensor:
+def select(input: TensorLike, dim: int, index: int) -> Tensor:
     """The slice number ``index`` along ``dim``; shares memory."""
     x = to_tensor(input)
     d = axis("select", dim, x._value.ndim)
@@ -159,7 +157,7 @@ def _together(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
 
 @export()
 @numpy_names
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: TensorLike, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of ``input`` along ``dim``, of one size but for the last."""
     x = to_tensor(input)
     if not isinstance(chunks, (int, np.integer)) or chunks < 1:
@@ -172,7 +170,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 @export()
 @numpy_names
-def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: TensorLike, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices of ``input`` along ``dim``."""
     x = to_tensor(input)
     if not x._value.ndim:

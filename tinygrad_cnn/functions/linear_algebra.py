@@ -1,8 +1,5 @@
 """Products of vectors, matrices and tensors."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -16,13 +13,14 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
+from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
 @export(numpy=(np.matmul, np.dot))
-def matmul(input: Any, other: Any) -> Tensor:
+def matmul(input: TensorLike, other: TensorLike) -> Tensor:
     """``input @ other``: vectors, matrices, and batches of matrices, which broadcast.
 
     >>> import tinygrad_cnn as tg
@@ -70,13 +68,13 @@ def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
 
 
 @export()
-def mm(input: Any, mat2: Any) -> Tensor:
+def mm(input: TensorLike, mat2: TensorLike) -> Tensor:
     """The product of two matrices (n, k) and (k, m)."""
     return matmul(*_of_rank("mm", input=(input, 2), mat2=(mat2, 2)))
 
 
 @export()
-def bmm(input: Any, mat2: Any) -> Tensor:
+def bmm(input: TensorLike, mat2: TensorLike) -> Tensor:
     """The products of two batches of matrices (b, n, k) and (b, k, m)."""
     a, b = _of_rank("bmm", input=(input, 3), mat2=(mat2, 3))
     if a._value.shape[0] != b._value.shape[0]:
@@ -85,32 +83,34 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 
 @export()
-def mv(input: Any, vec: Any) -> Tensor:
+def mv(input: TensorLike, vec: Any) -> Tensor:
     """A matrix (n, k) times a vector (k,)."""
     return matmul(*_of_rank("mv", input=(input, 2), vec=(vec, 1)))
 
 
 @export()
-def dot(input: Any, tensor: Any) -> Tensor:
+def dot(input: TensorLike, tensor: Any) -> Tensor:
     """The inner product of two vectors."""
     return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 
 
 @export()
-def outer(input: Any, vec2: Any) -> Tensor:
+def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     """The matrix of all products of two vectors' elements."""
     a, b = _of_rank("outer", input=(input, 1), vec2=(vec2, 1))
     return mul(reshape(a, -1, 1), b)
 
 
 @export()
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmm(
+    input: TensorLike, mat1: TensorLike, mat2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
     return add(mul(input, beta) if beta != 1 else input, mm(mat1, mat2), alpha=alpha)
 
 
 @export(method=False, nn=True)
-def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
     """``input @ weight.T + bias``: (..., in), (out, in) or (in,), and (out,) → (..., out)."""
     x, weight = to_tensor(input), to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
@@ -218,7 +218,7 @@ def _written_out(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """
     letters = _LETTERS[26:] + _LETTERS[:26]
 
-    def term(indices: Any) -> str:
+    def term(indices: TensorLike) -> str:
         if not isinstance(indices, (tuple, list)):
             raise TypeError(f"einsum: got {indices!r}, expected a list of indices")
         out = ""

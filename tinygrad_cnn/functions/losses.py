@@ -1,8 +1,5 @@
 """Losses, with PyTorch's arguments and reductions."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import warnings
@@ -23,6 +20,7 @@ from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops.choice import pieces
+from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -85,7 +83,7 @@ def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
 
 
 def _weigh(
-    name: str, picked: Tensor, weights: Any, counts: Any, reduction: str, dtype: Any
+    name: str, picked: Tensor, weights: Any, counts: Any, reduction: str, dtype: DTypeLike
 ) -> Tensor:
     """Reduce one loss for each target, with class weights and ignored targets."""
     if weights is None and counts is None:
@@ -110,9 +108,9 @@ def _over(loss: Tensor, total: Any) -> Tensor:
 
 @export(method=False, nn=True)
 def nll_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
@@ -140,7 +138,7 @@ def nll_loss(
     return _weigh("nll_loss", picked, weights, counts, reduction, x._value.dtype)
 
 
-def _pick(x: Tensor, labels: np.ndarray[Any, Any], dim: int) -> Tensor:
+def _pick(x: Tensor, labels: Array, dim: int) -> Tensor:
     """``x[n, labels[n, ...], ...]``."""
     at = indexing.gather(x, np.expand_dims(labels, dim), dim=dim)
     return at.squeeze(dim)
@@ -148,9 +146,9 @@ def _pick(x: Tensor, labels: np.ndarray[Any, Any], dim: int) -> Tensor:
 
 @export(method=False, nn=True)
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
@@ -238,7 +236,12 @@ def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:
 
 
 def _soft_cross_entropy(
-    logp: Tensor, target: Tensor, weight: Any, dim: int, reduction: str, label_smoothing: float
+    logp: Tensor,
+    target: Tensor,
+    weight: Any,
+    dim: int,
+    reduction: str,
+    label_smoothing: float,
 ) -> Tensor:
     if label_smoothing:
         c = logp._value.shape[dim]
@@ -251,7 +254,7 @@ def _soft_cross_entropy(
     return reduce_loss("cross_entropy", loss, reduction)
 
 
-def same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+def same_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor, Tensor]:
     """Both as tensors; ValueError unless they have one shape."""
     x, target = to_tensor(input), to_tensor(target)
     if x._value.shape != target._value.shape:
@@ -262,7 +265,7 @@ def same_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return x, target
 
 
-def one_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+def one_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor, Tensor]:
     """Both stretched to their common shape, with PyTorch's warning if they differ.
 
     Called by a function that a user calls, to whose line the warning points.
@@ -282,7 +285,7 @@ def one_shape(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def like_input(name: str, weight: Any, input: Any) -> Tensor:
+def like_input(name: str, weight: TensorLike, input: TensorLike) -> Tensor:
     """``weight`` as a tensor; ValueError unless it has the shape of ``input``."""
     w, shape = to_tensor(weight), to_tensor(input).shape
     if w.shape != shape:
@@ -290,7 +293,7 @@ def like_input(name: str, weight: Any, input: Any) -> Tensor:
     return w
 
 
-def _weighed(name: str, loss: Tensor, weight: Any, input: Any, reduction: str) -> Tensor:
+def _weighed(name: str, loss: Tensor, weight: Any, input: TensorLike, reduction: str) -> Tensor:
     """``loss``, each element times its weight, if given; the mean is by the sum of the weights."""
     if weight is None:
         return reduce_loss(name, loss, reduction)
@@ -301,7 +304,13 @@ def _weighed(name: str, loss: Tensor, weight: Any, input: Any, reduction: str) -
 
 
 @export(method=False, nn=True)
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+def mse_loss(
+    input: TensorLike,
+    target: TensorLike,
+    *,
+    reduction: str = "mean",
+    weight: TensorLike | None = None,
+) -> Tensor:
     """Squared difference of tensors of the same shape, each times its ``weight``.
 
     Other shapes that broadcast give a warning.
@@ -315,7 +324,13 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = 
 
 
 @export(method=False, nn=True)
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+def l1_loss(
+    input: TensorLike,
+    target: TensorLike,
+    *,
+    reduction: str = "mean",
+    weight: TensorLike | None = None,
+) -> Tensor:
     """Absolute difference of tensors of the same shape, each times its ``weight``.
 
     Other shapes that broadcast give a warning.
@@ -326,9 +341,9 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
 
 @export(method=False, nn=True)
 def binary_cross_entropy_with_logits(
-    input: Any,
-    target: Any,
-    weight: Any = None,
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
     *,
     reduction: str = "mean",
     pos_weight: Any = None,

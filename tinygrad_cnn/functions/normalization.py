@@ -1,8 +1,5 @@
 """Normalisation and dropout."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,12 +18,13 @@ from tinygrad_cnn.functions.shaping import integers
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def _channels(name: str, argument: str, value: Any, c: int) -> Any:
+def _channels(name: str, argument: str, value: TensorLike | None, c: int) -> Any:
     if value is None:
         return None
     t = to_tensor(value)
@@ -37,11 +35,11 @@ def _channels(name: str, argument: str, value: Any, c: int) -> Any:
 
 @export(method=False, nn=True)
 def batch_norm(
-    input: Any,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
+    input: TensorLike,
+    running_mean: TensorLike | None = None,
+    running_var: TensorLike | None = None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -72,7 +70,7 @@ def batch_norm(
                 "batch_norm: `running_mean` and `running_var` are needed to evaluate"
             )
         if not is_recording():
-            known = [None if v is None else v._array for v in (mean, var, weight, bias)]
+            known = [None if v is None else to_tensor(v)._array for v in (mean, var, weight, bias)]
             if all(v is None or v.dtype == x.dtype for v in known):
                 return ops.channel_affine(x, *_scale_and_shift(known, eps))
         scale = rsqrt(var + eps)
@@ -86,7 +84,7 @@ def batch_norm(
             f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "
             f"in training"
         )
-    statistics: list[np.ndarray[Any, Any]] = []
+    statistics: list[Array] = []
     y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
     if n:
         batch_mean, batch_var = statistics
@@ -108,7 +106,7 @@ def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
     return scale, np.negative(shift, out=shift) if bias is None else bias - shift
 
 
-def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float) -> None:
+def _move(running: Variable | None, seen: Array, momentum: float) -> None:
     """Move a running statistic by the share ``momentum`` towards what this batch has."""
     if running is not None:
         values = running._written_by("batch_norm")
@@ -118,10 +116,10 @@ def _move(running: Variable | None, seen: np.ndarray[Any, Any], momentum: float)
 
 @export(method=False, nn=True)
 def layer_norm(
-    input: Any,
+    input: TensorLike,
     normalized_shape: int | Sequence[int],
-    weight: Any = None,
-    bias: Any = None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """``input`` normalised over its last axes, of ``normalized_shape``; weight and bias alike.
@@ -171,7 +169,7 @@ def _drop(
 
 @export(method=False, nn=True)
 def dropout(
-    input: Any,
+    input: TensorLike,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
@@ -190,7 +188,7 @@ def dropout(
 
 @export(method=False, nn=True)
 def dropout2d(
-    input: Any,
+    input: TensorLike,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
@@ -206,7 +204,7 @@ def dropout2d(
 
 @export(method=False, nn=True)
 def dropout1d(
-    input: Any,
+    input: TensorLike,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
@@ -219,7 +217,7 @@ def dropout1d(
 
 def _channel_dropout(
     name: str,
-    x: Any,
+    x: TensorLike,
     spatial: int,
     p: float,
     training: bool,

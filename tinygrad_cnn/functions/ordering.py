@@ -1,8 +1,5 @@
 """Searching and putting in order. The functions along an axis return values and indices."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +14,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.reduction import amax, amin, not_empty
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.shape import reshape
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,11 +23,11 @@ if TYPE_CHECKING:
 class ValuesIndices(NamedTuple):
     """What a search along one axis returns: the values found and where they were."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
-def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
+def _arg(name: str, x: TensorLike, dim: Any, keepdim: bool) -> Tensor:
     x = to_tensor(x)
     find = getattr(np, name)
     if dim is None:
@@ -45,7 +43,7 @@ def _arg(name: str, x: Any, dim: Any, keepdim: bool) -> Tensor:
 
 @export(numpy=np.argmax)
 @numpy_names
-def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the largest value along ``dim`` (in the flattened tensor if None); the first one.
 
     >>> import tinygrad_cnn as tg
@@ -57,7 +55,7 @@ def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=np.argmin)
 @numpy_names
-def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the smallest value along ``dim`` (in the flattened tensor if None): the first."""
     return _arg("argmin", input, dim, keepdim)
 
@@ -75,7 +73,9 @@ def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
 
 @export()
 @numpy_names
-def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def max(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, other: TensorLike | None = None
+) -> Any:
     """The largest value; along one axis its index too; with a tensor as ``dim``: `maximum`.
 
     >>> import tinygrad_cnn as tg
@@ -94,7 +94,9 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
 
 @export()
 @numpy_names
-def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def min(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, other: TensorLike | None = None
+) -> Any:
     """The smallest value; along one axis its index too; with a tensor as ``dim``: `minimum`."""
     if other is not None or hasattr(dim, "shape"):
         return minimum(input, dim if other is None else other)
@@ -105,7 +107,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     return _along(x, argmin(x, d, keepdim=True), d, keepdim)
 
 
-def _order(x: Tensor, d: int, descending: bool) -> np.ndarray[Any, Any]:
+def _order(x: Tensor, d: int, descending: bool) -> Array:
     values = x._array
     if not descending:
         return np.argsort(values, axis=d, kind="stable")
@@ -116,7 +118,9 @@ def _order(x: Tensor, d: int, descending: bool) -> np.ndarray[Any, Any]:
 
 @export()
 @numpy_names
-def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
+def sort(
+    input: TensorLike, dim: int = -1, descending: bool = False, stable: bool = True
+) -> ValuesIndices:
     """``input`` in order along ``dim``, with the indices; equal values keep their order.
 
     >>> import tinygrad_cnn as tg
@@ -133,7 +137,9 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
 
 @export()
 @numpy_names
-def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+def argsort(
+    input: TensorLike, dim: int = -1, descending: bool = False, stable: bool = True
+) -> Tensor:
     """The indices that put ``input`` in order along ``dim``."""
     return sort(input, dim, descending).indices
 
@@ -141,7 +147,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 @export()
 @numpy_names
 def topk(
-    input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+    input: TensorLike, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesIndices:
     """The ``k`` largest (or smallest) values along ``dim``, best first, with their indices."""
     x = to_tensor(input)
@@ -159,7 +165,7 @@ def topk(
 
 @export()
 @numpy_names
-def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def median(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle value (the lower of two); along one axis its index too.
 
     Of all values, those that are equal to it share the gradient.
@@ -186,13 +192,13 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 class MinMax(NamedTuple):
     """What `aminmax` returns."""
 
-    min: Any
-    max: Any
+    min: Tensor
+    max: Tensor
 
 
 @export()
 @numpy_names
-def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+def aminmax(input: TensorLike, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """`amin` and `amax`."""
     return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
@@ -201,7 +207,7 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 
 
 @export()
-def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(input: TensorLike, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input)._array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
@@ -219,7 +225,10 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 @export()
 def unique(
-    input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    input: TensorLike,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
 ) -> Any:
     """The values that occur, in order; where each went, and how often each occurs, on request."""
     x = to_tensor(input)._array

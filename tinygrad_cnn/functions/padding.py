@@ -1,13 +1,10 @@
 """Borders, triangles and diagonals."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import integers, movedim
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 @export(method=False, nn=True)
 def pad(
-    input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None
+    input: TensorLike, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
     """``input`` with a border; ``pad`` is (left, right, top, bottom, …) from the last axis on.
 
@@ -72,7 +70,7 @@ def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tens
     return ops.pad(x, width=tuple((max(0, b), max(0, a)) for b, a in pairs), value=value)
 
 
-def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any, Any]:
+def _border_index(mode: str, n: int, before: int, after: int) -> Array:
     # What is cut off does not come back from the other side.
     start, kept = max(0, -before), n + min(0, before) + min(0, after)
     limit = {"reflect": n - 1, "circular": kept, "replicate": math.inf if n else -1}[mode]
@@ -91,18 +89,18 @@ def _border_index(mode: str, n: int, before: int, after: int) -> np.ndarray[Any,
 
 
 @export()
-def tril(input: Any, diagonal: int = 0) -> Tensor:
+def tril(input: TensorLike, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros elsewhere."""
     return ops.tril(_matrix("tril", input), diagonal=diagonal)
 
 
 @export()
-def triu(input: Any, diagonal: int = 0) -> Tensor:
+def triu(input: TensorLike, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, zeros elsewhere."""
     return ops.triu(_matrix("triu", input), diagonal=diagonal)
 
 
-def _matrix(name: str, x: Any) -> Tensor:
+def _matrix(name: str, x: TensorLike) -> Tensor:
     x = to_tensor(x)
     if x._value.ndim < 2:
         raise ShapeError(f"{name}: `input` has shape {x.shape}, expected at least 2 axes")
@@ -110,7 +108,7 @@ def _matrix(name: str, x: Any) -> Tensor:
 
 
 @export()
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: TensorLike, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of the axes ``dim1`` and ``dim2``, as a last axis; shares memory."""
     x = _matrix("diagonal", input)
     if axis("diagonal", dim1, x.ndim) == axis("diagonal", dim2, x.ndim):
@@ -122,7 +120,7 @@ _diagonal = diagonal  # `diag` has a parameter of that name
 
 
 @export()
-def diag(input: Any, diagonal: int = 0) -> Tensor:
+def diag(input: TensorLike, diagonal: int = 0) -> Tensor:
     """A matrix with the vector ``input`` on its diagonal, or the diagonal of a matrix."""
     x = to_tensor(input)
     if x._value.ndim == 2:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.types import Array
 
 
 @dataclass
@@ -60,7 +61,7 @@ def set_printoptions(
 class _Format:
     """One width and one notation for all values shown."""
 
-    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+    def __init__(self, values: Array) -> None:
         self.kind = values.dtype.kind
         self.whole, self.scientific, self.width = True, False, 1
         if self.kind != "f":
@@ -93,7 +94,7 @@ class _Format:
         return text.rjust(self.width)
 
 
-def _edges(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _edges(values: Array) -> Array:
     """Only what will be shown of a large array."""
     for d, n in enumerate(values.shape):
         if n > 2 * _options.edgeitems:
@@ -114,7 +115,7 @@ def _vector(values: Any, indent: int, short: bool, form: _Format) -> str:
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-def _nested(values: np.ndarray[Any, Any], indent: int, short: bool, form: _Format) -> str:
+def _nested(values: Array, indent: int, short: bool, form: _Format) -> str:
     if values.ndim == 0:
         return form(values.item())
     if values.ndim == 1:
@@ -130,7 +131,7 @@ def _nested(values: np.ndarray[Any, Any], indent: int, short: bool, form: _Forma
 
 
 def format_tensor(
-    array: np.ndarray[Any, Any],
+    array: Array,
     requires_grad: bool,
     made_by: str | None,
     name: str = "tensor",

@@ -1,8 +1,5 @@
 """Reductions. ``dim`` is an axis, several, or None for all; NumPy's names are accepted too."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import math
@@ -18,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.index import getitem
+from tinygrad_cnn.types import DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
 
 @export(numpy=np.sum)
 @numpy_names
-def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def sum(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+) -> Tensor:
     """Sum over ``dim``; integers and bools give int64.
 
     >>> import tinygrad_cnn as tg
@@ -37,13 +37,15 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     return out if dtype is None else to(out, dtype)
 
 
-def _floating(name: str, x: Any, dtype: Any = None) -> Tensor:
+def _floating(name: str, x: TensorLike, dtype: DTypeLike = None) -> Tensor:
     return floating(name, to_tensor(x) if dtype is None else to(x, dtype))
 
 
 @export(numpy=np.mean)
 @numpy_names
-def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def mean(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+) -> Tensor:
     """Mean over ``dim`` of a floating tensor."""
     x = _floating("mean", input, dtype)
     return ops.mean(x, dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
@@ -51,7 +53,9 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 
 @export(numpy=np.prod)
 @numpy_names
-def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def prod(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+) -> Tensor:
     """Product over ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     out = ops.prod(x, dim=axes("prod", dim, x._value.ndim), keepdim=keepdim)
@@ -73,7 +77,7 @@ def _correction(unbiased: bool | None, correction: float | None) -> float:
 @export()
 @numpy_names
 def var(
-    input: Any,
+    input: TensorLike,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -96,7 +100,7 @@ def var(
 @export()
 @numpy_names
 def std(
-    input: Any,
+    input: TensorLike,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -114,7 +118,7 @@ def std(
 @export(method=False)
 @numpy_names
 def var_mean(
-    input: Any,
+    input: TensorLike,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -130,7 +134,7 @@ def var_mean(
 @export(method=False)
 @numpy_names
 def std_mean(
-    input: Any,
+    input: TensorLike,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -154,7 +158,7 @@ def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
 
 @export(numpy=(np.amax, np.max))
 @numpy_names
-def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amax(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Largest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
     dims = axes("amax", dim, x._value.ndim)
@@ -164,7 +168,7 @@ def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=(np.amin, np.min))
 @numpy_names
-def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amin(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Smallest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
     dims = axes("amin", dim, x._value.ndim)
@@ -174,7 +178,7 @@ def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=np.any)
 @numpy_names
-def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def any(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
     x = to_tensor(input)
     return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
@@ -182,7 +186,7 @@ def any(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=np.all)
 @numpy_names
-def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def all(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
     x = to_tensor(input)
     return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
@@ -190,7 +194,7 @@ def all(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export()
 @numpy_names
-def count_nonzero(input: Any, dim: Any = None) -> Tensor:
+def count_nonzero(input: TensorLike, dim: Any = None) -> Tensor:
     """How many values are not 0."""
     x = to_tensor(input)
     return wrap(
@@ -203,7 +207,12 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
 @export()
 @numpy_names
 def norm(
-    input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: TensorLike,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DTypeLike = None,
 ) -> Tensor:
     """Vector norm ``sum(|x|**p)**(1/p)`` over ``dim``; ``p`` may be inf, -inf, 0 or ``"fro"`` (2).
 
@@ -242,12 +251,13 @@ def norm(
     total = ops.sum(powers, dim=dims, keepdim=keepdim)
     zero = wrap(total._array == 0)
     root = pow(where(zero, 1.0, total), 1 / p)
-    return where(zero, 0.0, root)
+    out: Tensor = where(zero, 0.0, root)
+    return out
 
 
 @export()
 @numpy_names
-def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+def logsumexp(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
     x = to_tensor(input)
     return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
@@ -255,7 +265,7 @@ def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export()
 @numpy_names
-def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
+def cumsum(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = axis("cumsum", dim, x._value.ndim)
@@ -265,7 +275,7 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
 
 @export()
 @numpy_names
-def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
+def cumprod(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     d = axis("cumprod", dim, x._value.ndim)
@@ -275,7 +285,9 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
 
 @export()
 @numpy_names
-def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nansum(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+) -> Tensor:
     """`sum` of what is not NaN."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
     return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim)
@@ -283,7 +295,9 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 @export()
 @numpy_names
-def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nanmean(
+    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)
     if x._value.dtype == np.float16:  # in which the sum, and the count, overflow
@@ -296,7 +310,7 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 
 @export()
 @numpy_names
-def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
+def diff(input: TensorLike, n: int = 1, dim: int = -1) -> Tensor:
     """Differences of neighbours along ``dim``, taken ``n`` times."""
     x = to_tensor(input)
     d = axis("diff", dim, x._value.ndim)

@@ -1,8 +1,5 @@
 """Random tensors, from the default generator or from one that is given."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -13,16 +10,18 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
+from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
 def _draw(
-    name: str, shape: tuple[int, ...], dtype: Any, generator: Any, method: str
-) -> np.ndarray[Any, Any]:
+    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Any, method: str
+) -> Array:
     wanted = dtype_of(dtype, name)
     if wanted.kind != "f":
         raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
@@ -35,7 +34,7 @@ def _draw(
 def rand(
     *sizes: Any,
     size: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
     generator: Generator | None = None,
@@ -53,7 +52,7 @@ def rand(
 def randn(
     *sizes: Any,
     size: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: Any = None,
     generator: Generator | None = None,
@@ -69,9 +68,9 @@ def randn(
 
 @export(method=False)
 def rand_like(
-    input: Any,
+    input: TensorLike,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -82,9 +81,9 @@ def rand_like(
 
 @export(method=False)
 def randn_like(
-    input: Any,
+    input: TensorLike,
     *,
-    dtype: Any = None,
+    dtype: DTypeLike = None,
     requires_grad: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -99,7 +98,7 @@ def randint(
     high: Any = None,
     size: Any = None,
     *,
-    dtype: Any = np.int64,
+    dtype: DTypeLike = np.int64,
     generator: Generator | None = None,
 ) -> Tensor:
     """Random integers from ``low`` (0 if left out) up to but without ``high``.
@@ -119,7 +118,7 @@ def randint(
 
 
 @export(method=False)
-def randperm(n: int, *, dtype: Any = np.int64, generator: Generator | None = None) -> Tensor:
+def randperm(n: int, *, dtype: DTypeLike = np.int64, generator: Generator | None = None) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     (n,) = size_of("randperm", (n,))
     return wrap(numpy_generator(generator).permutation(n).astype(dtype_of(dtype, "randperm")))
@@ -133,11 +132,11 @@ def normal(
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
-    return randn(size, generator=generator) * std + mean
+    return add(mul(randn(size, generator=generator), std), mean)
 
 
 @export()
-def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
+def bernoulli(input: TensorLike, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` holds in each place, else 0."""
     p = to_tensor(input)
     if not ((p._array >= 0) & (p._array <= 1)).all():
@@ -148,10 +147,14 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
 
 @export()
 def multinomial(
-    input: Any, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+    input: TensorLike,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """``num_samples`` indices for each row of weights (c,) or (n, c)."""
-    weights = floating("multinomial", input)._array.astype(np.float64)
+    weights = floating("multinomial", to_tensor(input))._array.astype(np.float64)
     if weights.ndim not in (1, 2) or num_samples < 1:
         raise ShapeError(
             f"multinomial: `input` has shape {weights.shape} and `num_samples` is {num_samples}, "

@@ -1,8 +1,5 @@
 """Shape, order and joining of tensors."""
 
-# Operations and `wrap` are typed Any: the class Tensor is made of them, further up.
-# mypy: disable-error-code="no-any-return"
-
 from __future__ import annotations
 
 import math
@@ -19,6 +16,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -53,7 +51,7 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @export()
-def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+def reshape(input: TensorLike, *sizes: Any, shape: Any = None) -> Tensor:
     """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
     >>> import tinygrad_cnn as tg
@@ -67,7 +65,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     return ops.reshape(x, shape=wanted)
 
 
-def view(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+def view(input: TensorLike, *sizes: Any, shape: Any = None) -> Tensor:
     """``input`` in another shape, in the same memory.
 
     Raises
@@ -92,7 +90,7 @@ def _in_rows(x: Tensor, shape: tuple[int, ...]) -> None:
         x.in_rows()
 
 
-def _is_view(array: np.ndarray[Any, Any], shape: tuple[int, ...]) -> bool:
+def _is_view(array: Array, shape: tuple[int, ...]) -> bool:
     """Whether ``array.reshape(shape)`` shares memory with the array; without a copy since NumPy
     2.1.
     """
@@ -106,13 +104,13 @@ def _is_view(array: np.ndarray[Any, Any], shape: tuple[int, ...]) -> bool:
 
 
 @export()
-def reshape_as(input: Any, other: Any) -> Tensor:
+def reshape_as(input: TensorLike, other: TensorLike) -> Tensor:
     """``input`` in the shape of ``other``."""
     return reshape(input, to_tensor(other)._value.shape)
 
 
 @export()
-def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """``input`` with the axes from ``start_dim`` to ``end_dim`` made one."""
     x = to_tensor(input)
     shape = x._value.shape
@@ -129,14 +127,14 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @export(numpy=np.ravel)
-def ravel(input: Any) -> Tensor:
+def ravel(input: TensorLike) -> Tensor:
     """``input`` with one axis."""
     return reshape(input, -1)
 
 
 @export()
 @numpy_names
-def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+def unflatten(input: TensorLike, dim: int, sizes: Sequence[int]) -> Tensor:
     """``input`` with the axis ``dim`` split into ``sizes``, one of which may be -1."""
     x = to_tensor(input)
     shape = x._value.shape
@@ -153,7 +151,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 @export()
-def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
+def permute(input: TensorLike, *order: Any, dims: Any = None) -> Tensor:
     """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
     x = to_tensor(input)
     given = integers("permute", order, dims)
@@ -165,7 +163,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
 
 
 @export()
-def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
+def transpose(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     """``input`` with two axes swapped."""
     x = to_tensor(input)
     order = list(range(x._value.ndim))
@@ -178,13 +176,13 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
 
 
 @export("swapdims", numpy=np.swapaxes)
-def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
+def swapaxes(input: TensorLike, axis0: int, axis1: int) -> Tensor:
     """`transpose` by NumPy's name."""
     return transpose(input, axis0, axis1)
 
 
 @export()
-def t(input: Any) -> Tensor:
+def t(input: TensorLike) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
     x = to_tensor(input)
     if x._value.ndim > 2:
@@ -193,7 +191,7 @@ def t(input: Any) -> Tensor:
 
 
 @export("moveaxis", numpy=np.moveaxis)
-def movedim(input: Any, source: Any, destination: Any) -> Tensor:
+def movedim(input: TensorLike, source: TensorLike, destination: Any) -> Tensor:
     """``input`` with the axes ``source`` moved to ``destination``."""
     x = to_tensor(input)
     n = x._value.ndim
@@ -211,7 +209,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 
 @export()
 @numpy_names
-def squeeze(input: Any, dim: Any = None) -> Tensor:
+def squeeze(input: TensorLike, dim: Any = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
     x = to_tensor(input)
     chosen = set(axes("squeeze", dim, x._value.ndim)) if dim != () else set()
@@ -221,7 +219,7 @@ def squeeze(input: Any, dim: Any = None) -> Tensor:
 
 @export()
 @numpy_names
-def unsqueeze(input: Any, dim: int) -> Tensor:
+def unsqueeze(input: TensorLike, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""
     x = to_tensor(input)
     d = axis("unsqueeze", dim, x._value.ndim + 1)
@@ -229,7 +227,7 @@ def unsqueeze(input: Any, dim: int) -> Tensor:
 
 
 @export()
-def expand(input: Any, *shape: Any) -> Tensor:
+def expand(input: TensorLike, *shape: Any) -> Tensor:
     """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
     x = to_tensor(input)
     wanted = integers("expand", shape)
@@ -247,13 +245,13 @@ def expand(input: Any, *shape: Any) -> Tensor:
 
 
 @export(numpy=np.broadcast_to)
-def broadcast_to(input: Any, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: TensorLike, shape: Sequence[int]) -> Tensor:
     """``input`` stretched to ``shape``."""
     return expand(input, tuple(shape))
 
 
 @export()
-def expand_as(input: Any, other: Any) -> Tensor:
+def expand_as(input: TensorLike, other: TensorLike) -> Tensor:
     """``input`` stretched to the shape of ``other``."""
     return expand(input, to_tensor(other)._value.shape)
 
@@ -271,7 +269,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 @export()
-def sum_to_size(input: Any, *size: Any) -> Tensor:
+def sum_to_size(input: TensorLike, *size: Any) -> Tensor:
     """``input`` summed down to ``size``, the reverse of broadcasting."""
     x = to_tensor(input)
     shape = integers("sum_to_size", size)
@@ -282,7 +280,7 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
 
 
 @export()
-def repeat(input: Any, *repeats: Any) -> Tensor:
+def repeat(input: TensorLike, *repeats: Any) -> Tensor:
     """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
     x = to_tensor(input)
     times = integers("repeat", repeats)
@@ -302,7 +300,7 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
 
 
 @export()
-def tile(input: Any, *dims: Any) -> Tensor:
+def tile(input: TensorLike, *dims: Any) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
     x = to_tensor(input)
     times = integers("tile", dims)
@@ -311,7 +309,7 @@ def tile(input: Any, *dims: Any) -> Tensor:
 
 @export()
 @numpy_names
-def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: TensorLike, repeats: Any, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)
     d = axis("repeat_interleave", 0 if dim is None else dim, x._value.ndim)
@@ -330,7 +328,7 @@ def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tenso
 
 
 @export()
-def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
+def flip(input: TensorLike, *axes_: Any, dims: Any = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
     given = integers("flip", axes_, dims)
@@ -338,7 +336,7 @@ def flip(input: Any, *axes_: Any, dims: Any = None) -> Tensor:
 
 
 @export()
-def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: TensorLike, shifts: Any, dims: Any = None) -> Tensor:
     """``input`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
     x = to_tensor(input)
     by = integers("roll", (shifts,))

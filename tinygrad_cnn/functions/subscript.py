@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.errors import PositionError
+from tinygrad_cnn.types import Array
 
 ALL = slice(None)
 _PLAIN = (int, slice, type(None), type(Ellipsis))
@@ -116,7 +117,7 @@ def _part(p: Any) -> Any:
     return array if array.ndim else array.item()
 
 
-def array_part(p: Any) -> np.ndarray[Any, Any]:
+def array_part(p: Any) -> Array:
     """One part of an index as an array, numbers too; None as all places."""
     return ALL if p is None else np.asarray(_part(p))  # type: ignore[return-value]
 

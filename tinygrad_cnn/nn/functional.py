@@ -14,7 +14,7 @@ from tinygrad_cnn.functions import (
     softsign, tanh, tanhshrink, threshold, unfold,
 )
 
-__all__ = [  # noqa: RUF022
+__all__ = [
     "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "conv_transpose1d",
     "conv_transpose2d", "cosine_similarity", "cross_entropy", "dropout", "dropout1d", "dropout2d",

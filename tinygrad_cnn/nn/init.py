@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 _UNIT_GAINS = frozenset(
     ["linear", "sigmoid"]
@@ -320,7 +321,7 @@ def _draw_dtype(tensor: Tensor) -> Any:
     return np.float64 if tensor.dtype == np.float64 else np.float32
 
 
-def _fill(tensor: Tensor, values: np.ndarray[Any, Any], by: str) -> Tensor:
+def _fill(tensor: Tensor, values: Array, by: str) -> Tensor:
     np.copyto(tensor._written_by(f"init.{by}"), values, casting="unsafe")
     return tensor
 

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterable
 from types import GeneratorType
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, ignoring_fp_errors
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 def get_total_norm(
@@ -202,7 +202,7 @@ def _zero_dim(total: float, tensors: list[Tensor]) -> Tensor:
 
 
 @ignore_fp_errors
-def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
+def _norm(name: str, x: Array, p: float) -> float:
     """The norm of order ``p`` of all values, in float64."""
     if p == 0:
         return float(np.count_nonzero(x))
@@ -224,7 +224,7 @@ def _norm(name: str, x: np.ndarray[Any, Any], p: float) -> float:
     return float(scale * ratios ** (1 / p))
 
 
-def _sum_of_squares(x: np.ndarray[Any, Any]) -> float:
+def _sum_of_squares(x: Array) -> float:
     """One reading of ``x`` (n,): rows by BLAS in its own dtype, their sums in float64."""
     whole = x.size - x.size % _ROW
     rows, rest = x[:whole].reshape(-1, _ROW), x[whole:]

@@ -20,8 +20,7 @@ from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _relu_backward_samples(draw: Draw) -> Sample:

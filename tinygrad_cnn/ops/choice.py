@@ -13,8 +13,7 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def raw(x: Any) -> Any:

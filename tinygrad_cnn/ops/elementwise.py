@@ -18,8 +18,7 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 HALF = float(np.finfo(np.float16).max)
 LARGE = 1 << 13  # numbers: below, to ask who should add them costs more than the answer can save

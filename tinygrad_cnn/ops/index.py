@@ -14,8 +14,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def is_basic(index: Any) -> bool:

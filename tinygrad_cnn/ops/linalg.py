@@ -15,8 +15,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.ops.shape import expand, permute, reshape
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 FEW_TERMS = 1 << 10  # of a sum that `einsum` leaves to NumPy, which may add them one by one
 

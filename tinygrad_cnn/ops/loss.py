@@ -14,8 +14,7 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.index import gather
 from tinygrad_cnn.ops.reduce import log_softmax, shifted, sum
 from tinygrad_cnn.ops.shape import reshape
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _reference(x: Any, labels: Any, counts: Any, *, smoothing: float, factor: float | None) -> Any:

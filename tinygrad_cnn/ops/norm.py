@@ -17,8 +17,7 @@ from tinygrad_cnn.kernels.lazy import Lazy, realize, scale_shift, stays_lazy
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _per_channel(v: Any, ndim: int) -> Any:

@@ -14,8 +14,8 @@ from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, unpool
+from tinygrad_cnn.types import Array
 
-Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
 

@@ -18,8 +18,8 @@ from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
+from tinygrad_cnn.types import Array
 
-Array = np.ndarray[Any, Any]
 Dims = tuple[int, ...]
 
 # Their overloads want a literal `keepdims`.

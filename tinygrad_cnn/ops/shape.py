@@ -16,8 +16,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import in_order
 from tinygrad_cnn.kernels.reference.layout import new_array
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _reshape_samples(draw: Draw) -> Sample:

@@ -15,8 +15,7 @@ from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.elementwise import rsqrt
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 @op(

@@ -14,6 +14,7 @@ from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class Adam(Optimizer):
@@ -83,7 +84,7 @@ class Adam(Optimizer):
     def update(
         self,
         param: Tensor,
-        grad: np.ndarray[Any, Any],
+        grad: Array,
         state: dict[str, Any],
         group: dict[str, Any],
     ) -> None:
@@ -127,9 +128,7 @@ class Adam(Optimizer):
             np.multiply(s, size, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(
-        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
-    ) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
         """Change all parameters in one pass, where a compiled kernel can."""
         if type(self).update is not Adam.update:
             return False  # somebody's own formula

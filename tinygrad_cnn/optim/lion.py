@@ -12,6 +12,7 @@ from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class Lion(Optimizer):
@@ -67,7 +68,7 @@ class Lion(Optimizer):
     def update(
         self,
         param: Tensor,
-        grad: np.ndarray[Any, Any],
+        grad: Array,
         state: dict[str, Any],
         group: dict[str, Any],
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 #: Values per piece. An update reads each array several times: a piece of this size is still in the
 #: cache at the second time, which about halves the time for parameters of a million values.

@@ -15,6 +15,7 @@ from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class Optimizer:
@@ -169,9 +170,7 @@ class Optimizer:
                 for param, grad in given:
                     self.update(param, grad, self.state[param], group)
 
-    def update_together(
-        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
-    ) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
         """Do as `update` for all parameters of a group with their gradients; False if not done.
 
         Subclasses define it where one kernel does it all.
@@ -181,7 +180,7 @@ class Optimizer:
     def update(
         self,
         param: Tensor,
-        grad: np.ndarray[Any, Any],
+        grad: Array,
         state: dict[str, Any],
         group: dict[str, Any],
     ) -> None:

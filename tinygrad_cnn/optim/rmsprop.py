@@ -11,6 +11,7 @@ from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.optimizer import Optimizer, new_step
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class RMSprop(Optimizer):
@@ -73,7 +74,7 @@ class RMSprop(Optimizer):
     def update(
         self,
         param: Tensor,
-        grad: np.ndarray[Any, Any],
+        grad: Array,
         state: dict[str, Any],
         group: dict[str, Any],
     ) -> None:

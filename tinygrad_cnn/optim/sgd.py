@@ -13,6 +13,7 @@ from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class SGD(Optimizer):
@@ -80,7 +81,7 @@ class SGD(Optimizer):
     def update(
         self,
         param: Tensor,
-        grad: np.ndarray[Any, Any],
+        grad: Array,
         state: dict[str, Any],
         group: dict[str, Any],
     ) -> None:
@@ -119,15 +120,13 @@ class SGD(Optimizer):
                 np.multiply(b, lr, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(
-        self, given: list[tuple[Tensor, np.ndarray[Any, Any]]], group: dict[str, Any]
-    ) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
         """Change all parameters in one pass, where a compiled kernel can."""
         if type(self).update is not SGD.update:
             return False  # somebody's own formula
         momentum = float(group["momentum"])
-        rows: list[tuple[np.ndarray[Any, Any], ...]] = [(p._array, g) for p, g in given]
-        buffers: list[np.ndarray[Any, Any]] = []
+        rows: list[tuple[Array, ...]] = [(p._array, g) for p, g in given]
+        buffers: list[Array] = []
         if momentum:
             for param, _ in given:
                 buffer = self.state[param].get("momentum_buffer")

@@ -14,8 +14,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.functions.copying import Memory, rebuild, view_on
 from tinygrad_cnn.tensor import Tensor
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def mark(tensors: Sequence[tuple[Array, dict[str, Any]]]) -> bool:

@@ -17,13 +17,14 @@ import numpy as np
 from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 _KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
 _VERSION = 2  # 1 without tensors that share memory, and still written where there are none
 _DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
 
 StrPath = str | os.PathLike[str]
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, Array]
 
 
 class SerializationError(ValueError):
@@ -134,7 +135,7 @@ class _Encoding:
 
     def __init__(self) -> None:
         self.arrays: Arrays = {}
-        self.tensors: list[tuple[np.ndarray[Any, Any], dict[str, Any]]] = []
+        self.tensors: list[tuple[Array, dict[str, Any]]] = []
 
     def encode(self, obj: object, path: tuple[str, ...]) -> object:
         """``obj``, which stands at ``path``, as JSON."""
@@ -187,7 +188,7 @@ class _Decoding:
         return {key: self.decode(item) for key, item in value}
 
 
-def _put(array: np.ndarray[Any, Any], path: tuple[str, ...], arrays: Arrays) -> str:
+def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
     if array.dtype.str[1:] not in _DTYPES:
         raise SerializationError(f"save: dtype {array.dtype} {_where(path)} cannot be stored")
     stem = name = ".".join(path) or "tensor"

@@ -20,8 +20,7 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.tensor import Tensor
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def check_gradients(

@@ -23,6 +23,7 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.layouts import LAYOUTS, laid_out
 from tinygrad_cnn.testing.draws import HypothesisDraw
+from tinygrad_cnn.types import DType
 
 try:
     from hypothesis import strategies as st
@@ -62,7 +63,7 @@ def broadcastable_shapes(n: int = 2, max_dims: int = 3) -> SearchStrategy[tuple[
     return shapes(max_dims=max_dims).flatmap(parts)
 
 
-def dtypes(*, floating: bool = False) -> SearchStrategy[np.dtype[Any]]:
+def dtypes(*, floating: bool = False) -> SearchStrategy[DType]:
     """Dtypes of tensors; ``floating``: of those that can have gradients."""
     names = ["float64", "float32", "float16"]
     if not floating:

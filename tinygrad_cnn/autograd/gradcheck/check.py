@@ -19,8 +19,7 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def gradcheck(

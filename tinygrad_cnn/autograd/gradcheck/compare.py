@@ -16,8 +16,8 @@ from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.gradcheck.numerical import Along, Slope, complex_slope, slope, steady
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.types import Array
 
-Array = np.ndarray[Any, Any]
 PASS, FAIL, CANNOT_DECIDE = "pass", "fail", "cannot decide"
 
 _OWN_ROUNDING = 512.0  # units of rounding granted to the gradient itself, per unit of its terms

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 _STEPS = (
     1.0,

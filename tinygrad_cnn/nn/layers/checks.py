@@ -5,11 +5,11 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import dtype_of, is_dtype
+from tinygrad_cnn.types import DType
 
 
 def integer(owner: str, name: str, value: Any, *, least: int) -> int:
@@ -61,7 +61,7 @@ def choice(owner: str, name: str, value: str, among: tuple[str, ...]) -> str:
     return value
 
 
-def float_dtype(owner: str, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+def float_dtype(owner: str, dtype: npt.DTypeLike | None) -> DType:
     """Return the dtype of parameters: the default one unless given, always a floating one."""
     wanted = dtype_of(dtype, owner) if dtype is None or is_dtype(dtype) else None
     if wanted is None or wanted.kind != "f":

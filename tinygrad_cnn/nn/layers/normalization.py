@@ -16,10 +16,11 @@ from tinygrad_cnn.nn.layers.checks import float_dtype, integer
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import DType
 
 
 def _register_affine(
-    module: Module, shape: tuple[int, ...], scale: bool, shift: bool, dtype: np.dtype[Any]
+    module: Module, shape: tuple[int, ...], scale: bool, shift: bool, dtype: DType
 ) -> None:
     module.register_parameter("weight", Parameter(ones(shape, dtype=dtype)) if scale else None)
     module.register_parameter("bias", Parameter(zeros(shape, dtype=dtype)) if shift else None)

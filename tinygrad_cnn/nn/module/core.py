@@ -17,6 +17,7 @@ from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import StateMixin
 from tinygrad_cnn.nn.module.tree import TreeMixin
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import DType
 
 
 class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
@@ -188,7 +189,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         return _frame(self._get_name(), lines, children)
 
 
-def _convert(param: Parameter, dtype: np.dtype[Any]) -> None:
+def _convert(param: Parameter, dtype: DType) -> None:
     grad = param.grad
     param.grad = None  # a gradient always has the dtype of its parameter
     param.data = param.detach().to(dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 undo_steps: ContextVar[list[Callable[[], None]] | None] = ContextVar("undo_steps", default=None)
 """What takes back the changes of the `load_state_dict` that is running."""
@@ -60,7 +61,7 @@ def _like(target: Tensor, new: Tensor) -> Tensor:
     return Parameter(new, target.requires_grad)
 
 
-def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
+def _as_array(value: Any) -> Array | None:
     """Return the values of a tensor: ours, or PyTorch's, which turns into an array."""
     if isinstance(value, Tensor):
         return value._array
@@ -69,7 +70,7 @@ def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
     return np.asarray(value)
 
 
-def _mismatch(array: np.ndarray[Any, Any], target: Tensor) -> str | None:
+def _mismatch(array: Array, target: Tensor) -> str | None:
     found = []
     if array.shape != target.shape:
         found.append(f"shape {array.shape} in the state but {target.shape} in the module")

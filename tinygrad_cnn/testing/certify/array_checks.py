@@ -25,8 +25,7 @@ from tinygrad_cnn.testing.certify.running import (
     run,
 )
 from tinygrad_cnn.testing.certify.subject import Subject
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _in_layout(layout: str, seed: int, y: Tensor) -> Array:

@@ -21,8 +21,7 @@ from tinygrad_cnn.testing.certify.running import (
 )
 from tinygrad_cnn.testing.certify.subject import Subject
 from tinygrad_cnn.testing.gradients import adjoint_error, find_gradients
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def forward(subject: Subject, sample: Sample, seed: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 LAYOUTS = ("contiguous", "transposed", "sliced", "negative", "channels-last", "read-only")
 

@@ -11,8 +11,8 @@ from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.subject import Subject
+from tinygrad_cnn.types import Array
 
-Array = np.ndarray[Any, Any]
 NOT_APPLICABLE = "–"
 
 

@@ -17,8 +17,6 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.gradients import imports_for, literal
 from tinygrad_cnn.testing.oracles.oracles import oracle_of
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class Subject:

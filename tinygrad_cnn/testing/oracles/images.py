@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _taps(w: Any, size: Any, out: Any, spec: Any) -> Iterator[tuple[int, ...]]:

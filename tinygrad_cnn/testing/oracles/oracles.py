@@ -16,8 +16,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
-
-Array = np.ndarray[Any, Any]
+from tinygrad_cnn.types import Array
 
 
 def _each(function: Callable[..., float]) -> Callable[..., Array]:
