@@ -28,6 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -162,26 +163,28 @@ class _Progress:
 progress = _Progress()
 
 
-def _name(stem: str, content: bytes, suffix: str) -> str:
-    return f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+Functions = Callable[[str], int]  # address by name, 0 if there is none
+
+
+def _path(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    return folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
 
 
 def _find(folder: Path | None, stem: str, suffix: str) -> tuple[Path, bytes] | None:
-    """Return a kernel's file that holds exactly what was written: its name says so."""
+    """Return a kernel's file, and its content if it is exactly what was written."""
     with suppress(OSError):
         for name in os.listdir(folder) if folder else []:
-            if name.startswith(f"{stem}-") and name.endswith(suffix):
-                path = Path(str(folder), name)
-                content = path.read_bytes()
-                if name == _name(stem, content, suffix):
-                    return path, content
+            if folder and name.startswith(f"{stem}-") and name.endswith(suffix):
+                content = (folder / name).read_bytes()
+                if _path(folder, stem, suffix, content).name == name:
+                    return folder / name, content
     return None
 
 
-def _keep(folder: Path | None, stem: str, content: bytes, suffix: str) -> Path | None:
+def _keep(folder: Path | None, stem: str, suffix: str, content: bytes | None) -> Path | None:
     """Put a file where no reader ever sees half of it; if that cannot be, there is none."""
-    if folder:
-        path = folder / _name(stem, content, suffix)
+    if folder and content is not None:
+        path = _path(folder, stem, suffix, content)
         draft = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
         with suppress(OSError):
             try:
@@ -192,47 +195,51 @@ def _keep(folder: Path | None, stem: str, content: bytes, suffix: str) -> Path |
     return None
 
 
-def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> Callable[[str], int]:
+def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> Functions:
     """Load machine code, from disk or else from ``make(symbol)``, which returns object code.
 
     Returns the function that gives the address of ``symbol + ending`` for an ending. `name` is for
     people who look into the folder; `key` says what is compiled, together with the folder's name.
-    The object code stays beside the shared library: where that cannot be loaded (a file system
-    without programs), LLVM takes it.
+    The object code stays beside the shared library: where that cannot be loaded (from a file
+    system without programs), LLVM takes it.
     """
     mark = hashlib.sha256(f"{cache_folder().name}\n{key}".encode()).hexdigest()[:16]
     stem, symbol = f"{name}-{mark}", f"tinygrad_cnn_{re.sub('[^A-Za-z0-9]+', '_', name)}_{mark}"
-    folder, by_llvm = _usable_folder(), os.environ.get(LOADER) == "llvm"
-    library = None if by_llvm else _find(folder, stem, ".so")
-    address = library and _open(library[0], symbol)
-    if address:
-        return address
-    found = _find(folder, stem, ".o")
-    if found:
-        code = found[1]
-    else:
-        with progress:
-            code = make(symbol)
-        _keep(folder, stem, code, ".o")
-    if folder and not by_llvm and not library:
-        linked = link(code, folder)
-        path = linked and _keep(folder, stem, linked, ".so")
-        address = path and _open(path, symbol)
-        if address:
-            return address
-    from tinygrad_cnn.kernels.jit.compile import engine
+    folder = _usable_folder()
+    shared = folder if os.environ.get(LOADER) != "llvm" else None
+    library = _find(shared, stem, ".so")
+    functions = _open(library[0]) if library else None
+    if functions is None:
+        kept = _find(folder, stem, ".o")
+        if kept:
+            code = kept[1]
+        else:
+            with progress:
+                code = make(symbol)
+            _keep(folder, stem, ".o", code)
+        path = _keep(shared, stem, ".so", link(code, shared)) if shared and not library else None
+        functions = _open(path) if path else None
+        if functions is None:
+            from tinygrad_cnn.kernels.jit.compile.engine import load
 
-    engine.load(code)
-    return lambda ending: engine.address_of(symbol + ending)
+            functions = load(code)
+    return partial(_address, functions, symbol)
 
 
-def _open(path: Path, symbol: str) -> Callable[[str], int] | None:
-    """Load a shared library, unless the system refuses to."""
+def _address(functions: Functions, symbol: str, ending: str) -> int:
+    address = functions(symbol + ending)
+    if not address:
+        raise RuntimeError(f"machine code has no function {symbol + ending!r}")
+    return address
+
+
+def _open(path: Path) -> Functions | None:
+    """Load a shared library, unless the system refuses to, and return where its functions are."""
     try:
         library = ctypes.CDLL(str(path))
     except OSError:
         return None
-    return lambda ending: ctypes.cast(library[symbol + ending], ctypes.c_void_p).value or 0
+    return lambda symbol: ctypes.cast(library[symbol], ctypes.c_void_p).value or 0
 
 
 class Kernel:

@@ -6,7 +6,10 @@ import ctypes
 import functools
 import mmap
 import sys
+from collections.abc import Callable
 from typing import Any
+
+_engines: list[Any] = []  # which keep their code
 
 
 def emit(module: Any, cpu: str = "", features: str = "", opt: int = 3) -> bytes:
@@ -46,14 +49,6 @@ def _machine(cpu: str = "", features: str = "", opt: int = 2) -> Any:
 
 
 @functools.cache
-def _engine() -> Any:
-    """Return LLVM's one engine, which keeps all code until the process ends."""
-    import llvmlite.binding as llvm
-
-    _expect_executable_memory()
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-
-
 def _expect_executable_memory() -> None:
     """Raise OSError if the system allows no new executable memory, as under systemd's
     MemoryDenyWriteExecute. LLVM does not notice, and running the code would end the process.
@@ -66,8 +61,10 @@ def _expect_executable_memory() -> None:
             raise OSError("the system allows no new executable memory")
 
 
-def load(code: bytes) -> None:
-    """Put object code into memory, ready to run.
+def load(code: bytes) -> Callable[[str], int]:
+    """Put object code into memory, ready to run until the process ends.
+
+    Returns the function that gives the address of a function, 0 if the code has none of that name.
 
     Raises
     ------
@@ -76,18 +73,10 @@ def load(code: bytes) -> None:
     """
     import llvmlite.binding as llvm
 
-    _engine().add_object_file(llvm.ObjectFileRef.from_data(code))
-    _engine().finalize_object()
-
-
-def address_of(symbol: str) -> int:
-    """Return where a function is.
-
-    Raises
-    ------
-    RuntimeError: no object code that was loaded has it.
-    """
-    address = int(_engine().get_function_address(symbol))
-    if not address:
-        raise RuntimeError(f"machine code has no function {symbol!r}")
-    return address
+    _expect_executable_memory()
+    # LLVM resolves distances from the global offset table for the first table of an engine only.
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    _engines.append(engine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return lambda symbol: int(engine.get_function_address(symbol))

@@ -57,8 +57,6 @@ def _run(command: str, code: bytes) -> bytes | None:
         files = {"code": os.path.join(folder, "code.o"), "library": os.path.join(folder, "code.so")}
         Path(files["code"]).write_bytes(code)
         words = [word.format(**files) for word in command.split()]
-        subprocess.run(
-            words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True
-        )
+        subprocess.run(words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True)
         return Path(files["library"]).read_bytes()
     return None
