@@ -162,7 +162,6 @@ class _Progress:
 
 progress = _Progress()
 
-
 Functions = Callable[[str], int]  # address by name, 0 if there is none
 
 
@@ -236,10 +235,10 @@ def _address(functions: Functions, symbol: str, ending: str) -> int:
 def _open(path: Path) -> Functions | None:
     """Load a shared library, unless the system refuses to, and return where its functions are."""
     try:
-        library = ctypes.CDLL(str(path))
+        library: Any = ctypes.CDLL(str(path))
     except OSError:
         return None
-    return lambda symbol: ctypes.cast(library[symbol], ctypes.c_void_p).value or 0
+    return lambda symbol: ctypes.cast(getattr(library, symbol, 0), ctypes.c_void_p).value or 0
 
 
 class Kernel:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 COMMANDS = (
     "cc -shared -nostartfiles -o {library} {code} -lm",
@@ -16,39 +14,38 @@ COMMANDS = (
     "ld.lld -shared -o {library} {code}",
     "lld -flavor gnu -shared -o {library} {code}",
 )
-NOTE = "linker.txt"  # in the cache folder: the linkers there were, and the command that worked
+NOTE = "linker.txt"  # in the cache folder: the command that worked last
 PATIENCE = 60  # seconds for linking, which takes some hundredths
 
-_found: dict[Path, str] = {}  # by cache folder: the command that works, or ""
+_broken: set[str] = set()  # commands that have failed in this process
 
 
 def link(code: bytes, folder: Path) -> bytes | None:
     """Return the shared library with all of this object code, or None if no linker makes it.
 
-    Which command works is tried once, with the first code, and noted in the cache folder.
+    The command that worked before, by the note in the cache folder, comes first.
     """
-    there = [] if sys.platform == "win32" else [c for c in COMMANDS if shutil.which(c.split()[0])]
-    note, mark = folder / NOTE, " | ".join(there)
-    if folder not in _found:
-        with suppress(OSError, ValueError):
-            seen, command = note.read_text(encoding="utf-8").split("\n")
-            if seen == mark and command in ("", *there):
-                _found[folder] = command
-    if folder in _found:
-        return _run(_found[folder], code) if _found[folder] else None
-    for command in there:
-        library = _run(command, code)
-        if library is not None:
-            break
-    else:
-        command, library = "", None
-    _found[folder] = command
-    with suppress(OSError):
-        note.write_text(f"{mark}\n{command}", encoding="utf-8")
-    return library
+    note, noted = folder / NOTE, ""
+    with suppress(OSError, UnicodeDecodeError):
+        noted = note.read_text(encoding="utf-8")
+    for command in sorted(COMMANDS, key=lambda command: command != noted):
+        if command not in _broken and sys.platform != "win32" and shutil.which(command.split()[0]):
+            library = _run(command, code)
+            if library is None:
+                _broken.add(command)
+                continue
+            if command != noted:
+                with suppress(OSError):
+                    note.write_text(command, encoding="utf-8")
+            return library
+    return None
 
 
 def _run(command: str, code: bytes) -> bytes | None:
+    """Return what a command makes of object code, or None if it fails."""
+    import subprocess  # here: most processes link nothing
+    from tempfile import TemporaryDirectory
+
     quiet = subprocess.DEVNULL
     with (
         suppress(OSError, subprocess.SubprocessError),
