@@ -170,13 +170,15 @@ def _path(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
 
 
 def _find(folder: Path | None, stem: str, suffix: str) -> tuple[Path, bytes] | None:
-    """Return a kernel's file, and its content if it is exactly what was written."""
-    with suppress(OSError):
-        for name in os.listdir(folder) if folder else []:
-            if folder and name.startswith(f"{stem}-") and name.endswith(suffix):
-                content = (folder / name).read_bytes()
-                if _path(folder, stem, suffix, content).name == name:
-                    return folder / name, content
+    """Return a kernel's file that holds exactly what was written, and that; others go."""
+    if folder:
+        with suppress(OSError):
+            for name in os.listdir(folder):
+                if name.startswith(f"{stem}-") and name.endswith(suffix):
+                    path, content = folder / name, (folder / name).read_bytes()
+                    if _path(folder, stem, suffix, content) == path:
+                        return path, content
+                    path.unlink()
     return None
 
 
