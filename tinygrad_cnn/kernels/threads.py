@@ -20,6 +20,7 @@ Here the thread that asks calls only functions of C, which no handler interrupts
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,6 +40,7 @@ LEAST_BYTES = (
     1 << 19
 )  # read and written by a call that is worth a hand-over of some 50 microseconds
 
+_OF_NUMPY = r"numpy(\.libs|[/\\]\.dylibs)"  # the folder with the libraries of NumPy's wheel
 Count = tuple[Callable[[], int], Callable[[int], Any]] | tuple[None, None]
 
 
@@ -50,7 +52,8 @@ def _count_of_blas() -> Count:
     found = [each for each in ThreadpoolController().lib_controllers if each.user_api == "blas"]
     if not found:
         return None, None
-    library = min(found, key=lambda each: "numpy" not in each.filepath)  # SciPy may have another
+    # SciPy's wheel may have another.
+    library = min(found, key=lambda each: not re.search(_OF_NUMPY, each.filepath))
     if library.internal_api != "openblas":
         return library.get_num_threads, library.set_num_threads
     # Its own functions: a tenth of the time, and on any thread.
@@ -309,6 +312,7 @@ def one_blas_thread(work: Callable[[], R]) -> R:
     OpenBLAS's own threads, once woken, spin for some 25 ms before they sleep again: a small
     product on all processors slows down everything that follows it.
 
+    >>> import numpy as np
     >>> one_blas_thread(lambda: (np.ones((2, 3)) @ np.ones(3)).tolist())
     [3.0, 3.0]
     """
