@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import shutil
@@ -19,8 +20,14 @@ import pytest
 pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
 
 from tinygrad_cnn.kernels.choice import NoCompiler
-from tinygrad_cnn.kernels.jit.compile import build, entry, processor
+from tinygrad_cnn.kernels.jit.compile import build, engine, entry, linker, processor
 from tinygrad_cnn.kernels.jit.compile import numba_lowering as compiling
+
+LINKER = any(shutil.which(command.split()[0]) for command in linker.COMMANDS)
+needs_linker = pytest.mark.skipif(
+    not LINKER or sys.platform == "win32", reason="this system has no linker"
+)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of folders are POSIX's")
 
 SOURCE = """
 from tinygrad_cnn.kernels.jit.compile.build import kernel
@@ -40,6 +47,7 @@ def add_doubles(part, parts, x, out):
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache folder of the test's own."""
     monkeypatch.setattr(build, "user_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(linker, "_broken", set())
     build.cache_folder.cache_clear()
     yield tmp_path / "cache"
     build.cache_folder.cache_clear()
@@ -80,14 +88,14 @@ def works(kernel: Any) -> None:
     np.testing.assert_array_equal(out, 1 + 2 * np.arange(7))
 
 
-def files(cache: Path) -> list[Path]:
-    return [path for path in cache.rglob("*") if path.is_file()]
+def files(cache: Path, suffix: str = "") -> list[Path]:
+    return [path for path in cache.rglob(f"*{suffix}") if path.is_file()]
 
 
 def test_the_second_process_finds_machine_code(load: Any, cache: Path, compiled: list[str]) -> None:
     works(load())
     assert compiled == ["add_doubles"]
-    (path,) = files(cache)
+    (path,) = files(cache, ".o")
     assert path.name.startswith("some_kernels.add_doubles-")
     works(load())
     assert compiled == ["add_doubles"]
@@ -101,32 +109,175 @@ def test_each_set_of_types_is_compiled_once(load: Any, cache: Path, compiled: li
                 x, out = np.arange(6, dtype=dtype)[::step], np.ones(9, dtype)[::3]
                 entry.run(kernel, 2, x[:3], out)
                 np.testing.assert_array_equal(out, 1 + 2 * x[:3])
-    assert len(compiled) == len(files(cache)) == len(kernel.launches) == 4
+    assert len(compiled) == len(files(cache, ".o")) == len(kernel.launches) == 4
 
 
 @pytest.mark.parametrize("damage", ["empty", "foreign", "cut off", "one bit", "of another kernel"])
+@pytest.mark.parametrize("suffixes", [(".so",), (".so", ".o")])
 def test_a_broken_cache_is_ignored(
-    load: Any, cache: Path, compiled: list[str], damage: str
+    load: Any, cache: Path, compiled: list[str], damage: str, suffixes: tuple[str, ...]
 ) -> None:
     kernel = load()
     works(kernel)
-    (path,) = files(cache)
-    content = path.read_bytes()
-    if damage == "of another kernel":
+    whole = {path: path.read_bytes() for path in files(cache)}
+    others = damage == "of another kernel"
+    if others:
         entry.run(kernel, 1, np.ones(3), np.ones(3))
-        (other,) = set(files(cache)) - {path}
         compiled.pop()
-        path.write_bytes(other.read_bytes())
-    else:
-        bit = bytearray(content)
-        bit[-20] ^= 1
-        broken = {"empty": b"", "foreign": b"not a cache", "cut off": content[:-20]}
-        path.write_bytes(broken.get(damage, bytes(bit)))
+    for path, content in whole.items():
+        if path.suffix in suffixes:
+            bit = bytearray(content)
+            bit[-20] ^= 1
+            broken = {"empty": b"", "foreign": b"not a cache", "cut off": content[:-20]}
+            if others:
+                (other,) = set(files(cache, path.suffix)) - set(whole)
+                broken[damage] = other.read_bytes()
+            draft = path.with_name("draft")  # this process has loaded the file itself
+            draft.write_bytes(broken.get(damage, bytes(bit)))
+            draft.replace(path)
+    for _ in range(2):
+        works(load())
+        assert compiled == ["add_doubles"] * len(suffixes)
+        assert all(path.read_bytes() == whole[path] for path in whole if path.exists())
+        assert len(files(cache, ".o")) == others + 1
+        assert len(files(cache, ".so")) == LINKER * (others + 1)
+
+
+@needs_linker
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/self/maps")
+def test_debuggers_and_profilers_see_a_kernels_file(load: Any, cache: Path) -> None:
     works(load())
-    assert compiled == ["add_doubles"] * 2
-    assert path.read_bytes()[: len(build.HEADER)] == build.HEADER
+    (path,) = files(cache, ".so")
+    assert str(path) in Path("/proc/self/maps").read_text()
+    assert b"tinygrad_cnn_some_kernels_add_doubles_" in path.read_bytes()
+
+
+def test_without_a_linker_llvm_loads_object_code(
+    load: Any, cache: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda name: None)
+        for _ in range(2):
+            works(load())
+            assert [path.suffix for path in files(cache)] == [".o"]
+    works(load())  # now there is one
+    assert compiled == ["add_doubles"]
+    assert len(files(cache, ".so")) == LINKER
+
+
+@needs_linker
+def test_the_first_linker_that_works_is_the_first_that_is_tried(
+    load: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    run, true = linker._run, next(c for c in linker.COMMANDS if shutil.which(c.split()[0]))
+
+    def spy(command: str, code: bytes) -> bytes | None:
+        tried.append(command)
+        return run(command, code)
+
+    broken = f"{sys.executable} -c raise(SystemExit(1))"
+    monkeypatch.setattr(linker, "_run", spy)
+    monkeypatch.setattr(linker, "COMMANDS", (broken, "tinygrad-cnn-no-such-linker", true))
+    kernel = load()
+    works(kernel)
+    assert (build.cache_folder() / linker.NOTE).read_text() == true
+    assert tried == [broken, true]
+    linker._broken.clear()  # as in another process
+    entry.run(kernel, 1, np.ones(3), np.ones(3))
+    assert tried[2:] == [true]
+    assert len(files(cache, ".so")) == 2
+
+
+def test_where_libraries_cannot_be_loaded_llvm_loads_object_code(
+    load: Any, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system without programs, for example."""
+    monkeypatch.setattr(build, "_open", lambda path: None)
     works(load())
+    monkeypatch.setattr(build, "link", None)  # it would be of no use
+    works(load())
+    assert compiled == ["add_doubles"]
+
+
+def test_functions_that_are_not_there_are_an_error(cache: Path) -> None:
+    text = """
+@counter = global i64 41
+define i64 @{symbol}_counts() {{
+  %old = load i64, i64* @counter
+  %new = add i64 %old, 1
+  store i64 %new, i64* @counter
+  ret i64 %new
+}}
+"""
+
+    def make(symbol: str) -> bytes:
+        return engine.emit_assembly(text.format(symbol=symbol))
+
+    for loader in ("", "llvm"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(build.LOADER, loader)
+            address = build.machine_code("test.counts", "key", make)
+        count = ctypes.CFUNCTYPE(ctypes.c_int64)(address("_counts"))
+        assert [count(), count()] == [42, 43]
+        with pytest.raises(
+            RuntimeError, match=r"no function .tinygrad_cnn_test_counts_\w+_nothing"
+        ):
+            address("_nothing")
+
+
+@posix
+@pytest.mark.parametrize("place", ["", "kernels", "cache", "above"])
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_cache_that_others_can_write_to_is_not_used_and_that_is_said_once(
+    load: Any, cache: Path, compiled: list[str], place: str, mode: int
+) -> None:
+    works(load())
+    folder, before = build.cache_folder(), set(files(cache))
+    at = {"": folder, "kernels": folder.parent, "cache": cache, "above": cache.parent}[place]
+    at.chmod(mode)
+    with pytest.warns(RuntimeWarning, match="others can write to .*: compiled kernels are neither"):
+        works(load())
+    works(load())
+    assert compiled == ["add_doubles"] * 3
+    at.chmod(0o700)
+    works(load())
+    assert compiled == ["add_doubles"] * 3
+    assert set(files(cache)) == before
+
+
+@posix
+def test_a_cache_of_somebody_else_is_not_used(
+    load: Any, cache: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(load())
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.warns(RuntimeWarning, match="belongs to another user"):
+        works(load())
     assert compiled == ["add_doubles"] * 2
+
+
+@posix
+def test_the_cache_is_the_users_alone_whatever_the_mask(load: Any, cache: Path) -> None:
+    mask = os.umask(0)
+    try:
+        works(load())
+    finally:
+        os.umask(mask)
+    folder = build.cache_folder()
+    modes = [path.stat().st_mode & 0o777 for path in (cache, folder.parent, folder)]
+    assert modes == [0o700] * 3
+
+
+@posix
+def test_a_folder_for_everybodys_temporary_files_is_no_danger(
+    load: Any, cache: Path, compiled: list[str]
+) -> None:
+    cache.parent.chmod(0o1777)  # nobody may exchange what is another's
+    works(load())
+    works(load())
+    assert compiled == ["add_doubles"]
 
 
 def test_a_cache_that_is_no_folder_is_ignored(load: Any, cache: Path, compiled: list[str]) -> None:
@@ -144,7 +295,7 @@ def test_a_cache_that_disappears_is_ignored(load: Any, cache: Path, compiled: li
     assert compiled == ["add_doubles"] * 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions of folders are POSIX's")
+@posix
 @pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="the superuser may write everywhere"
 )
@@ -276,32 +427,16 @@ def test_the_key_follows_what_the_code_depends_on(
     assert build.cache_folder() in seen
 
 
-@pytest.mark.parametrize(
-    ("platform", "variable", "expected"),
-    [
-        ("linux", "XDG_CACHE_HOME", "{here}/tinygrad_cnn"),
-        ("linux", None, "{home}/.cache/tinygrad_cnn"),
-        ("darwin", None, "{home}/Library/Caches/tinygrad_cnn"),
-        ("win32", "LOCALAPPDATA", "{here}/tinygrad_cnn"),
-    ],
-)
-def test_the_folder_follows_the_platform(
-    platform: str,
-    variable: str | None,
-    expected: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other conventions")
+def test_the_folder_follows_the_systems_convention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path / "here"))
-    folder = expected.format(here=tmp_path / "here", home=tmp_path / "home")
-    assert build.user_cache_folder() == Path(folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert build.user_cache_folder() == tmp_path / ".cache" / "tinygrad_cnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+    assert build.user_cache_folder() == tmp_path / "here" / "tinygrad_cnn"
 
 
 class Terminal:

@@ -5,6 +5,7 @@ error.
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,44 @@ def test_blas_has_its_threads_back_afterwards() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         threads.one_blas_thread(fail)
     assert threads._blas.former is None
+
+
+class Library:
+    """A controller of threadpoolctl's."""
+
+    user_api, internal_api = "blas", "mkl"
+
+    def __init__(self, filepath: str, number: int) -> None:
+        self.filepath, self.number = filepath, number
+
+    def get_num_threads(self) -> int:
+        return self.number
+
+    def set_num_threads(self, number: int) -> None:
+        self.number = number
+
+
+@pytest.mark.parametrize("names", [[], ["scipy.libs/lib"], ["scipy.libs/lib", "numpy.libs/lib"]])
+def test_blas_is_numpys_own_if_there_are_several(
+    names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libraries = [Library(name, number) for number, name in enumerate(names, 2)]
+    found = SimpleNamespace(lib_controllers=libraries)
+    monkeypatch.setattr("threadpoolctl.ThreadpoolController", lambda: found)
+    threads._count_of_blas.cache_clear()
+    try:
+        blas = threads._Blas()
+        assert blas.threads() == 1 + len(names)
+        blas.choose(7)
+        holder = object()
+        blas.hold(holder)
+        assert [library.number for library in libraries[-1:]] == [1] * bool(names)
+        blas.holders.discard(holder)
+        blas.settle()
+        assert [library.number for library in libraries[-1:]] == [7] * bool(names)
+        assert all(library.number == 2 for library in libraries[:-1])
+    finally:
+        threads._count_of_blas.cache_clear()
 
 
 def fail() -> None:

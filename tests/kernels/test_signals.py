@@ -126,3 +126,27 @@ def test_a_training_step_that_was_interrupted_at_any_moment(chosen: Any, alarm: 
     finally:
         kernels.set_num_threads(number)
         kernels.set_kernels(former)
+
+
+def test_workers_go_on_whatever_interrupts_who_waits_for_them(alarm: Any) -> None:
+    """What an executor's `submit` and `result` would leave locked."""
+    writing: list[int] = []
+
+    def work(share: Any) -> None:
+        if share[0]:  # the worker's
+            writing.append(1)
+            np.add.reduce(np.ones(1000))
+            writing.pop()
+
+    number = kernels.set_num_threads(2)
+    try:
+        rng = np.random.default_rng(0)
+        found = 0
+        for k in range(3000):
+            call = lambda: [threads.split(range(2), work, 1 << 30) for _ in range(3)]
+            found += alarm(rng.uniform(1e-5, 3e-4), RAISED[k % len(RAISED)], call)
+            assert not writing  # nobody still is when the call is left
+        assert found > 300
+        assert threads.split(range(10), sum, 1 << 30) == [10, 35]
+    finally:
+        kernels.set_num_threads(number)

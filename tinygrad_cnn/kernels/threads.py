@@ -5,26 +5,29 @@ compiled kernels (`team`). Until it is set, as many threads work as BLAS is set 
 (``OPENBLAS_NUM_THREADS`` and the like, by default all processors), and BLAS itself is held at one
 thread meanwhile: two levels of threads would fight for the same processors. A convolution is then
 faster than with BLAS's threads alone, because gathering and transforming run in parallel too.
-Where NumPy's BLAS is not OpenBLAS, NumPy kernels have one thread, as before, unless a number is
+Where `threadpoolctl` does not know NumPy's BLAS, NumPy kernels have one thread unless a number is
 set.
 
 Shares are consecutive and fixed by the number of threads, so the same call always gives the same
 bits.
+
+Workers are our own, not `concurrent.futures`' executor, because of what a signal handler raises in
+the thread that asks. In `submit`, `cancel` or `result` it may come right after a condition's
+``__enter__``, written in Python, has its lock: nobody lets go of it, and the worker waits for ever.
+Here the thread that asks calls only functions of C, which no handler interrupts.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.choice import KernelError
@@ -37,36 +40,47 @@ LEAST_BYTES = (
     1 << 19
 )  # read and written by a call that is worth a hand-over of some 50 microseconds
 
-# Names under which builds of NumPy export OpenBLAS's functions (64-bit integers, scipy's wheels,
-# system libraries).
-_NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
+_OF_NUMPY = r"numpy(\.libs|[/\\]\.dylibs)"  # the folder with the libraries of NumPy's wheel
+Count = tuple[Callable[[], int], Callable[[int], Any]] | tuple[None, None]
 
 
-def _openblas(name: str) -> Callable[..., int] | None:
-    """Return OpenBLAS's function `name` in the library that NumPy itself has loaded, or None."""
-    try:
-        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined] # private
-    except (AttributeError, OSError):
-        return None
-    for pattern in _NAMES:
-        try:
-            function: Callable[..., int] = getattr(library, pattern.format(name))
-        except AttributeError:
-            continue
-        return function
-    return None
+@cache
+def _count_of_blas() -> Count:
+    """Return what gets and what sets the number of threads of NumPy's BLAS, if that is known."""
+    from threadpoolctl import ThreadpoolController  # here: only who computes needs it
+
+    found = [each for each in ThreadpoolController().lib_controllers if each.user_api == "blas"]
+    if not found:
+        return None, None
+    # SciPy's wheel may have another.
+    library = min(found, key=lambda each: not re.search(_OF_NUMPY, each.filepath))
+    if library.internal_api != "openblas":
+        return library.get_num_threads, library.set_num_threads
+    # Its own functions: a tenth of the time, and on any thread.
+    for name in library.check_symbols:
+        if hasattr(library.dynlib, name):
+            put = name.replace("_get_", "_set_")
+            return getattr(library.dynlib, name), getattr(library.dynlib, put)
+    return None, None
 
 
 class _Blas:
     """How many threads BLAS uses; as long as somebody holds it at one thread, one."""
 
+    get: Callable[[], int] | None
+    put: Callable[[int], Any] | None
+
     def __init__(self) -> None:
-        get, put = _openblas("get_num_threads"), _openblas("set_num_threads")
-        self.get = get if put else None
-        self.put = put if get else None
         self.lock = threading.Lock()
         self.holders: set[object] = set()
         self.former: int | None = None  # while it is not in force
+
+    def __getattr__(self, name: str) -> Any:
+        """Find `get` and `put` when they are first needed."""
+        if name not in ("get", "put"):
+            raise AttributeError(name)
+        self.get, self.put = _count_of_blas()
+        return self.__dict__[name]
 
     def threads(self) -> int:
         with self.lock:
@@ -140,34 +154,28 @@ def _wait_for(jobs: Sequence[_Job]) -> None:
             del interruption  # which knows this frame
 
 
-class _Worker:
-    """A daemon thread that runs one function after the other."""
-
-    def __init__(self) -> None:
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
-        threading.Thread(target=self._run, name="tinygrad_cnn kernels", daemon=True).start()
-
-    def _run(self) -> None:
-        _here.is_worker = True
-        while True:
-            self.jobs.get().run()
-
-
 class _Here(threading.local):
     is_worker = False
 
 
 _here = _Here()
 _blas = _Blas()
-_workers: list[_Worker] = []
+_jobs: SimpleQueue[_Job] = SimpleQueue()
+_workers: list[threading.Thread] = []
 _workers_lock = threading.Lock()
+
+
+def _work(jobs: SimpleQueue[_Job]) -> None:
+    _here.is_worker = True
+    while True:
+        jobs.get().run()
 
 
 def _after_fork() -> None:
     """Start over in a child process, which has none of its parent's threads."""
-    global _workers_lock
+    global _jobs, _workers_lock
     _workers.clear()
-    _workers_lock = threading.Lock()
+    _jobs, _workers_lock = SimpleQueue(), threading.Lock()
     _blas.lock, _blas.holders = threading.Lock(), set()
 
 
@@ -285,15 +293,8 @@ def with_fresh_stack(work: Callable[[], R]) -> R:
 
 def _outcome(work: Callable[[], R]) -> tuple[R, BaseException | None]:
     """What ``work()`` returned on a thread of its own, and what it raised."""
-    answer: list[tuple[Any, BaseException | None]] = []
-
-    def run() -> None:
-        try:
-            answer.append((work(), None))
-        except BaseException as error:  # raised again in the thread that asked
-            answer.append((None, error))
-
-    thread = threading.Thread(target=copy_context().run, args=(run,), name="tinygrad_cnn apart")
+    job = _Job(partial(copy_context().run, work))
+    thread = threading.Thread(target=job.run, name="tinygrad_cnn apart")
     try:
         thread.start()
     except RuntimeError as error:
@@ -301,7 +302,8 @@ def _outcome(work: Callable[[], R]) -> tuple[R, BaseException | None]:
             raise KernelError(str(error)) from error
         raise
     thread.join()
-    return answer[0]
+    failure, job.error = job.error, None
+    return job.result, failure
 
 
 def one_blas_thread(work: Callable[[], R]) -> R:
@@ -310,6 +312,7 @@ def one_blas_thread(work: Callable[[], R]) -> R:
     OpenBLAS's own threads, once woken, spin for some 25 ms before they sleep again: a small
     product on all processors slows down everything that follows it.
 
+    >>> import numpy as np
     >>> one_blas_thread(lambda: (np.ones((2, 3)) @ np.ones(3)).tolist())
     [3.0, 3.0]
     """
@@ -353,11 +356,12 @@ def split(tasks: Sequence[T], work: Callable[[Sequence[T]], R], nbytes: int) -> 
 
 
 def _with_workers(jobs: Sequence[_Job], work: Callable[[], R]) -> R:
-    """Return ``work()``; the jobs have then ended too, on a worker each."""
+    """Return ``work()``; the jobs have then ended too, on workers."""
     try:
-        for worker, job in zip(tuple(_workers), jobs, strict=False):
+        put = _jobs.put
+        for job in jobs:
             job.given = True  # no signal handler runs between this and the next line's call
-            worker.jobs.put(job)
+            put(job)
         return work()
     finally:
         _wait_for(jobs)  # nobody may still write when this call is left
@@ -369,7 +373,11 @@ def _workers_for(number: int) -> int:
     def start() -> None:
         with _workers_lock:
             while len(_workers) < number:
-                _workers.append(_Worker())
+                worker = threading.Thread(
+                    target=_work, args=(_jobs,), name="tinygrad_cnn kernels", daemon=True
+                )
+                worker.start()
+                _workers.append(worker)
 
     if len(_workers) < number:
         with suppress(KernelError):

@@ -1,9 +1,11 @@
 """How functions become machine code: compiled once on this machine, kept on disk, loaded again.
 
 `kernel` marks a function and does nothing else. At an entry's first launch with some types of
-arguments its object code is looked for in `cache_folder`; only if it is not there is Numba imported
-to make it (`compiling`). A process whose kernels have been compiled before sees neither Numba nor,
-where the package has a loader of its own (`elf`), LLVM.
+arguments its machine code is looked for in `cache_folder`; only if it is not there is Numba
+imported to make it (`numba_lowering`). Where the system has a linker the code is kept as a shared
+library, which the system loads: a process whose kernels have been compiled before sees neither
+Numba nor LLVM, and debuggers and profilers see functions in files. Elsewhere LLVM loads the object
+code (`engine`).
 
 The folder's name has a hash over all sources of ``kernels/jit``, the processor, the versions, and
 the settings that sources may read from the environment (every variable that starts with
@@ -13,20 +15,28 @@ read or written is no cache, not an error.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
+import re
 import shutil
+import stat
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import platformdirs
+
 from tinygrad_cnn.kernels.jit.compile import processor
+from tinygrad_cnn.kernels.jit.compile.linker import link
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,18 +45,12 @@ SETTINGS = "TINYGRAD_CNN_JIT_"  # environment: variables that may change what is
 NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")  # for which processor Numba compiles
 PATIENCE = 1.0  # seconds of compiling before anything is said
 OLD = 30 * 24 * 3600  # seconds after which a folder that nobody uses is deleted
-HEADER = b"tinygrad_cnn machine code 1\n"
+LOADER = "TINYGRAD_CNN_LOADER"  # environment: "llvm" leaves shared libraries alone (tests)
 
 
 def user_cache_folder() -> Path:
     """Return this package's folder among the user's caches, by the platform's convention."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "tinygrad_cnn"
+    return platformdirs.user_cache_path("tinygrad_cnn", appauthor=False, opinion=False)
 
 
 def _llvmlite_version() -> str:
@@ -83,17 +87,50 @@ def cache_folder() -> Path:
     return folder
 
 
-def _make_folder() -> Path:
-    """Return the cache folder; if it must be made, others that nobody uses any more go."""
+_refused: set[Path] = set()  # folders of which it has been said that they are not used
+
+
+def _usable_folder() -> Path | None:
+    """Return the cache folder, made if need be, or None if there can be none.
+
+    Whoever writes to it decides what this process runs: it must be the user's, and nobody else may
+    write to it or exchange it. Otherwise a warning says so, once.
+    """
     folder = cache_folder()
-    if folder.is_dir():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for other in folder.parent.iterdir():
-        with suppress(OSError):
-            if other != folder and other.is_dir() and time.time() - other.stat().st_mtime > OLD:
-                shutil.rmtree(other, ignore_errors=True)
-    return folder
+    try:
+        new = not folder.is_dir()
+        for path in [*reversed(folder.parents), folder] if new else []:
+            path.mkdir(mode=0o700, exist_ok=True)
+        danger = _danger(folder)
+        for other in folder.parent.iterdir() if new and not danger else []:  # nobody uses any more
+            with suppress(OSError):
+                if other != folder and other.is_dir() and time.time() - other.stat().st_mtime > OLD:
+                    shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return None
+    if danger and folder not in _refused:
+        _refused.add(folder)
+        warnings.warn(
+            f"{danger}: compiled kernels are neither read from {folder} nor kept there",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return None if danger else folder
+
+
+def _danger(folder: Path) -> str:
+    """Return how others could have put machine code into the cache folder, or ""."""
+    if not hasattr(os, "geteuid"):
+        return ""  # not POSIX: the platform's folder is private
+    user = os.geteuid()
+    package, above = folder.parents[1:3]
+    for path in (folder, folder.parent, package, above):
+        info = path.stat()
+        if info.st_uid not in ({user, 0} if path is above else {user}):
+            return f"{path} belongs to another user"
+        if info.st_mode & 0o022 and not (path is above and info.st_mode & stat.S_ISVTX):
+            return f"others can write to {path}"
+    return ""
 
 
 class _Progress:
@@ -125,49 +162,85 @@ class _Progress:
 
 progress = _Progress()
 
+Functions = Callable[[str], int]  # address by name, 0 if there is none
 
-def _read(path: Path, key: str) -> bytes | None:
-    """Return what the file of `key` holds, or None if it is not exactly what was written."""
+
+def _path(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    return folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+
+
+def _find(folder: Path | None, stem: str, suffix: str) -> tuple[Path, bytes] | None:
+    """Return a kernel's file that holds exactly what was written, and that; others go."""
+    if folder:
+        with suppress(OSError):
+            for name in os.listdir(folder):
+                if name.startswith(f"{stem}-") and name.endswith(suffix):
+                    path, content = folder / name, (folder / name).read_bytes()
+                    if _path(folder, stem, suffix, content) == path:
+                        return path, content
+                    path.unlink()
+    return None
+
+
+def _keep(folder: Path | None, stem: str, suffix: str, content: bytes | None) -> Path | None:
+    """Put a file where no reader ever sees half of it; if that cannot be, there is none."""
+    if folder and content is not None:
+        path = _path(folder, stem, suffix, content)
+        draft = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+        with suppress(OSError):
+            try:
+                draft.write_bytes(content)
+                return draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+    return None
+
+
+def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> Functions:
+    """Load machine code, from disk or else from ``make(symbol)``, which returns object code.
+
+    Returns the function that gives the address of ``symbol + ending`` for an ending. `name` is for
+    people who look into the folder; `key` says what is compiled, together with the folder's name.
+    The object code stays beside the shared library: where that cannot be loaded (from a file
+    system without programs), LLVM takes it.
+    """
+    mark = hashlib.sha256(f"{cache_folder().name}\n{key}".encode()).hexdigest()[:16]
+    stem, symbol = f"{name}-{mark}", f"tinygrad_cnn_{re.sub('[^A-Za-z0-9]+', '_', name)}_{mark}"
+    folder = _usable_folder()
+    shared = folder if os.environ.get(LOADER) != "llvm" else None
+    library = _find(shared, stem, ".so")
+    functions = _open(library[0]) if library else None
+    if functions is None:
+        kept = _find(folder, stem, ".o")
+        if kept:
+            code = kept[1]
+        else:
+            with progress:
+                code = make(symbol)
+            _keep(folder, stem, ".o", code)
+        path = _keep(shared, stem, ".so", link(code, shared)) if shared and not library else None
+        functions = _open(path) if path else None
+        if functions is None:
+            from tinygrad_cnn.kernels.jit.compile.engine import load
+
+            functions = load(code)
+    return partial(_address, functions, symbol)
+
+
+def _address(functions: Functions, symbol: str, ending: str) -> int:
+    address = functions(symbol + ending)
+    if not address:
+        raise RuntimeError(f"machine code has no function {symbol + ending!r}")
+    return address
+
+
+def _open(path: Path) -> Functions | None:
+    """Load a shared library, unless the system refuses to, and return where its functions are."""
     try:
-        content = path.read_bytes()
+        library: Any = ctypes.CDLL(str(path))
     except OSError:
         return None
-    head, code = content[: len(HEADER) + 130], content[len(HEADER) + 130 :]
-    return code if head == _header(key, code) else None
-
-
-def _header(key: str, code: bytes) -> bytes:
-    return HEADER + f"{key}\n{hashlib.sha256(code).hexdigest()}\n".encode()
-
-
-def _write(path: Path, key: str, code: bytes) -> None:
-    """Put a file where no reader ever sees half of it; if that cannot be, there is none."""
-    with suppress(OSError):
-        _make_folder()
-        draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            draft.write_bytes(_header(key, code) + code)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-
-def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> tuple[bytes, str]:
-    """Return object code and the symbol that it defines: from disk, or else from ``make(symbol)``.
-
-    `name` is for people who look into the folder; `key` says what is compiled, together with the
-    folder's name.
-    """
-    folder = cache_folder()
-    mark = hashlib.sha256(f"{folder.name}\n{key}".encode()).hexdigest()
-    symbol = f"tinygrad_cnn_{mark[:24]}"
-    path = folder / f"{name}-{mark[:16]}.o"
-    code = _read(path, mark)
-    if code is None:
-        with progress:
-            code = make(symbol)
-        _write(path, mark, code)
-    return code, symbol
+    return lambda symbol: ctypes.cast(getattr(library, symbol, 0), ctypes.c_void_p).value or 0
 
 
 class Kernel:

@@ -1,96 +1,82 @@
-"""Object code into this process's memory, and addresses of what is in it.
-
-On Linux the package's own loader does it (`elf`), where it can; else LLVM.
-"""
+"""LLVM, imported only here and where kernels are written: object code, and LLVM's own loader."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import os
-import threading
-from contextlib import suppress
+import mmap
+import sys
+from collections.abc import Callable
 from typing import Any
 
-from tinygrad_cnn.kernels.jit.compile import elf
-
-_lock = threading.Lock()
-_addresses: dict[str, int] = {}  # of functions that LLVM has not loaded
+_engines: list[Any] = []  # which keep their code
 
 
-def _machine(**options: Any) -> Any:
+def emit(module: Any, cpu: str = "", features: str = "", opt: int = 3) -> bytes:
+    """Return object code of a module that both a linker and LLVM's loader take.
+
+    It is for this processor unless another is named.
+    """
+    return bytes(_machine(cpu, features, opt).emit_object(module))
+
+
+def emit_assembly(assembly: str) -> bytes:
+    """Return object code of a module in LLVM's language, little optimised."""
+    import llvmlite.binding as llvm
+
+    machine = _machine()
+    llvm.initialize_native_asmparser()
+    module = llvm.parse_assembly(assembly)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return emit(module, opt=2)
+
+
+def _machine(cpu: str = "", features: str = "", opt: int = 2) -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), **options
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=cpu or llvm.get_host_cpu_name(),
+        features=features or llvm.get_host_cpu_features().flatten(),
+        opt=opt,
+        reloc="pic",  # or a library's code would be written to when it is loaded
+        codemodel="jitdefault",  # LLVM's loader puts what belongs together anywhere
     )
 
 
 @functools.cache
-def _engine() -> Any:
-    """Return LLVM's one engine, which keeps all code until the process ends."""
-    import llvmlite.binding as llvm
+def _expect_executable_memory() -> None:
+    """Raise OSError if the system allows no new executable memory, as under systemd's
+    MemoryDenyWriteExecute. LLVM does not notice, and running the code would end the process.
+    """
+    if sys.platform == "linux":
+        page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        at = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+        size = ctypes.c_size_t(mmap.PAGESIZE)
+        if ctypes.CDLL(None).mprotect(at, size, mmap.PROT_READ | mmap.PROT_EXEC):
+            raise OSError("the system allows no new executable memory")
 
-    machine = _machine(opt=0)  # it compiles nothing itself
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
+def load(code: bytes) -> Callable[[str], int]:
+    """Put object code into memory, ready to run until the process ends.
 
-def load(code: bytes) -> None:
-    """Put object code into memory, ready to run.
+    Returns the function that gives the address of a function, 0 if the code has none of that name.
 
     Raises
     ------
     RuntimeError: not object code of this machine.
     OSError: the system allows no new executable memory.
     """
-    with _lock:
-        with suppress(elf.NotLoadable):
-            _addresses.update(elf.load(code))
-            return
-        import llvmlite.binding as llvm
-
-        engine = _engine()
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-
-
-def address_of(symbol: str) -> int:
-    """Return where the code of a function is.
-
-    Raises
-    ------
-    RuntimeError: no object code that was loaded has it.
-    """
-    with _lock:
-        address = _addresses.get(symbol)
-        if address is None and _engine.cache_info().currsize:
-            address = int(_engine().get_function_address(symbol))
-    if not address:
-        raise RuntimeError(f"machine code has no function {symbol!r}")
-    return address
-
-
-def emit(assembly: str) -> bytes:
-    """Return object code of a module in LLVM's language, little optimised."""
     import llvmlite.binding as llvm
 
-    llvm.initialize_native_asmparser()
-    module = llvm.parse_assembly(assembly)
-    module.verify()
-    machine = _machine(opt=2, reloc="pic", codemodel="jitdefault")
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    llvm.create_pass_builder(machine, options).getModulePassManager().run(
-        module, llvm.create_pass_builder(machine, options)
-    )
-    return bytes(machine.emit_object(module))
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _expect_executable_memory()
+    # LLVM resolves distances from the global offset table for the first table of an engine only.
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    _engines.append(engine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return lambda symbol: int(engine.get_function_address(symbol))

@@ -22,7 +22,6 @@ import numpy as np
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.choice import NoCompiler
 from tinygrad_cnn.kernels.jit.compile.build import Kernel, machine_code
-from tinygrad_cnn.kernels.jit.compile.engine import address_of, load
 from tinygrad_cnn.kernels.jit.threads import pool
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     ARGUMENTS,
@@ -200,15 +199,14 @@ def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
         if key in kernel.missing:
             raise NoCompiler(f"{kernel.__name__} is not compiled, and Numba is missing")
         try:
-            code, symbol = machine_code(
+            address = machine_code(
                 f"{function.__module__.rpartition('.')[2]}.{function.__name__}", key,
                 lambda symbol: _compile(kernel, kinds, symbol),
             )  # fmt: skip
         except NoCompiler:
             kernel.missing.add(key)
             raise
-        load(code)
-        kernel.launches.append(_launcher(address_of(symbol), kinds, rows))
+        kernel.launches.append(_launcher(address(""), kinds, rows))
         kernel.made.add((kinds, rows))
 
 

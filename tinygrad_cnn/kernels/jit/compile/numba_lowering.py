@@ -23,10 +23,14 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from tinygrad_cnn.kernels.jit.compile.build import Kernel
-from tinygrad_cnn.kernels.jit.compile.elf import C_LIBRARY
 from tinygrad_cnn.kernels.jit.compile.emitter import Emitter
+from tinygrad_cnn.kernels.jit.compile.engine import emit
 from tinygrad_cnn.kernels.jit.compile.vector import TILE, Instruction, Value
 
+# Functions that kernels may call.
+C_LIBRARY = frozenset({"memcpy", "memmove", "memset"}) | {
+    name + kind for name in ("exp", "log", "tanh", "sqrt", "pow", "fma") for kind in ("", "f")
+}
 HEAD = object.__basicsize__  # bytes before an object's own fields
 # Where NumPy's array objects (struct PyArrayObject_fields, part of its stable interface) have
 # their fields.
@@ -198,4 +202,7 @@ def compile_entry(
         elif function.name != name:
             function.linkage = "internal"  # Numba numbers names anew in each process
     module.get_function(name).name = symbol
-    return bytes(codegen._tm.emit_object(module))
+    for variable in module.global_variables:
+        if variable.linkage.name == "common":
+            variable.linkage = "internal"  # words for Numba's wrappers
+    return emit(module, codegen._get_host_cpu_name(), codegen._tm_features)

@@ -19,7 +19,6 @@ import numpy as np
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit.compile.build import machine_code
-from tinygrad_cnn.kernels.jit.compile.engine import address_of, load
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BUSY,
     FUNCTIONS,
@@ -56,9 +55,8 @@ def _make(symbol: str) -> bytes:
     return pool_code(symbol)
 
 
-_code, _symbol = machine_code("pool", "pool", _make)
-load(_code)
-_places = [address_of(f"{_symbol}_{name}") for name in FUNCTIONS]
+_address = machine_code("pool", "pool", _make)
+_places = [_address(f"_{name}") for name in FUNCTIONS]
 # Functions that let go of the interpreter's lock.
 launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_places[0])
 _work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:])

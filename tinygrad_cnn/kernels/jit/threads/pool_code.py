@@ -324,8 +324,8 @@ class _Pool:
 
 def pool_code(symbol: str) -> bytes:
     """Return object code of ``{symbol}_{name}`` for every name in `FUNCTIONS`."""
-    from tinygrad_cnn.kernels.jit.compile.engine import emit
+    from tinygrad_cnn.kernels.jit.compile.engine import emit_assembly
 
     pool = _Pool(symbol)
     pool.write()
-    return emit(str(pool.module))
+    return emit_assembly(str(pool.module))

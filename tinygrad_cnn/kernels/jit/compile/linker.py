@@ -1,0 +1,59 @@
+"""Shared libraries of object code, by whichever linker the system has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+COMMANDS = (
+    "cc -shared -nostartfiles -o {library} {code} -lm",
+    "ld -shared -o {library} {code}",
+    "ld.lld -shared -o {library} {code}",
+    "lld -flavor gnu -shared -o {library} {code}",
+)
+NOTE = "linker.txt"  # in the cache folder: the command that worked last
+PATIENCE = 60  # seconds for linking, which takes some hundredths
+
+_broken: set[str] = set()  # commands that have failed in this process
+
+
+def link(code: bytes, folder: Path) -> bytes | None:
+    """Return the shared library with all of this object code, or None if no linker makes it.
+
+    The command that worked before, by the note in the cache folder, comes first.
+    """
+    note, noted = folder / NOTE, ""
+    with suppress(OSError, UnicodeDecodeError):
+        noted = note.read_text(encoding="utf-8")
+    for command in sorted(COMMANDS, key=lambda command: command != noted):
+        if command not in _broken and sys.platform != "win32" and shutil.which(command.split()[0]):
+            library = _run(command, code)
+            if library is None:
+                _broken.add(command)
+                continue
+            if command != noted:
+                with suppress(OSError):
+                    note.write_text(command, encoding="utf-8")
+            return library
+    return None
+
+
+def _run(command: str, code: bytes) -> bytes | None:
+    """Return what a command makes of object code, or None if it fails."""
+    import subprocess  # here: most processes link nothing
+    from tempfile import TemporaryDirectory
+
+    quiet = subprocess.DEVNULL
+    with (
+        suppress(OSError, subprocess.SubprocessError),
+        TemporaryDirectory(prefix="tinygrad_cnn", ignore_cleanup_errors=True) as folder,
+    ):
+        files = {"code": os.path.join(folder, "code.o"), "library": os.path.join(folder, "code.so")}
+        Path(files["code"]).write_bytes(code)
+        words = [word.format(**files) for word in command.split()]
+        subprocess.run(words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True)
+        return Path(files["library"]).read_bytes()
+    return None
