@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.kernels import ConvSpec
+
 Array = npt.NDArray[Any]
 
 
-def conv2d_loops(
-    x: Array, w: Array, b: Array | None, *, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Array:
+def conv2d_loops(x: Array, w: Array, b: Array | None, spec: ConvSpec) -> Array:
     """Cross-correlation by definition."""
+    stride, padding, dilation, groups = spec
     (n, _, h, wide), (f, depth, kh, kw) = x.shape, w.shape
     (top, bottom), (left, right) = padding
     oh = (h + top + bottom - (kh - 1) * dilation[0] - 1) // stride[0] + 1

@@ -17,17 +17,12 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 from compiled import OTHER_WIDTHS, run_at_width
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.kernels import reference, threads
+from tinygrad_cnn.kernels import ConvSpec, reference, threads
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
 from tinygrad_cnn.kernels.jit.conv import conv
 from tinygrad_cnn.kernels.jit.load import launch
 
-PLAIN: dict[str, Any] = {
-    "stride": (1, 1),
-    "padding": ((0, 0), (0, 0)),
-    "dilation": (1, 1),
-    "groups": 1,
-}
+PLAIN = ConvSpec()
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
@@ -42,21 +37,21 @@ def algorithm(name: Any) -> Iterator[None]:
 
 
 def three(
-    x: Any, w: Any, b: Any, parameters: Any, layout: str = "nchw", seed: int = 1
+    x: Any, w: Any, b: Any, spec: Any, layout: str = "nchw", seed: int = 1
 ) -> tuple[Any, Any, Any]:
     """Compute all three directions, compare them with the reference in float64, return them."""
-    g_shape = reference.conv2d(x[:1], w, **parameters).shape
+    g_shape = reference.conv2d(x[:1], w, spec=spec).shape
     (g,) = randoms(seed, (x.shape[0], *g_shape[1:]), dtype="float32")
     given = [laid_out(a, layout) for a in (x, w, g)]
     shift = None if b is None else laid_out(b, "sliced")
-    y = conv.conv2d(given[0], given[1], shift, **parameters)
-    gx = conv.conv2d_input(given[2], given[1], size=x.shape[2:], **parameters)
-    gw = conv.conv2d_weight(given[2], given[0], kernel_size=w.shape[2:], **parameters)
+    y = conv.conv2d(given[0], given[1], shift, spec=spec)
+    gx = conv.conv2d_input(given[2], given[1], size=x.shape[2:], spec=spec)
+    gw = conv.conv2d_weight(given[2], given[0], kernel_size=w.shape[2:], spec=spec)
     wide = [a.astype(np.float64) for a in (x, w, g)]
     expected = (
-        reference.conv2d(*wide[:2], None if b is None else b.astype(np.float64), **parameters),
-        reference.conv2d_input(wide[2], wide[1], size=x.shape[2:], **parameters),
-        reference.conv2d_weight(wide[2], wide[0], kernel_size=w.shape[2:], **parameters),
+        reference.conv2d(*wide[:2], None if b is None else b.astype(np.float64), spec=spec),
+        reference.conv2d_input(wide[2], wide[1], size=x.shape[2:], spec=spec),
+        reference.conv2d_weight(wide[2], wide[0], kernel_size=w.shape[2:], spec=spec),
     )
     for ours, true in zip((y, gx, gw), expected, strict=True):
         assert ours.dtype == np.float32
@@ -73,7 +68,7 @@ def three(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
     """Shapes of x and w, and parameters with which at least one window fits."""
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     depth, per_group = draw(st.integers(1, 19)), draw(st.integers(1, 35))
@@ -84,17 +79,15 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, 
     ]
     x = (draw(st.integers(1, 4)), groups * depth, *size)
     w = (groups * per_group, depth, *kernel)
-    return x, w, {
-        "stride": draw(pairs), "padding": padding, "dilation": dilation, "groups": groups,
-    }  # fmt: skip
+    return x, w, ConvSpec(draw(pairs), padding, dilation, groups)
 
 
 @given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
 def test_direct(case: Any, bias: bool, layout: str, seed: int) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1], dtype="float32")
     with algorithm("direct"):
-        three(x, w, b if bias else None, parameters, layout)
+        three(x, w, b if bias else None, spec, layout)
 
 
 @given(
@@ -112,7 +105,7 @@ def test_winograd(
     (c, f) = channels
     x, w, b = randoms(seed, (n, c, *size), (f, c, 3, 3), (f,), dtype="float32")
     with algorithm("winograd"):
-        three(x, w, b if bias else None, {**PLAIN, "padding": padding}, layout)
+        three(x, w, b if bias else None, PLAIN._replace(padding=padding), layout)
 
 
 @given(
@@ -127,12 +120,12 @@ def test_depthwise(
     case: Any, bias: bool, layout: str, channels: int, times: int, seed: int
 ) -> None:  # fmt: skip
     """Also with several filters for each channel."""
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     f = channels * times
     x, w, b = randoms(
         seed, (x_shape[0], channels, *x_shape[2:]), (f, 1, *w_shape[2:]), (f,), dtype="float32"
     )
-    three(x, w, b if bias else None, {**parameters, "groups": channels}, layout)
+    three(x, w, b if bias else None, spec._replace(groups=channels), layout)
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -141,7 +134,9 @@ def test_gradients_of_the_bias_come_with_those_of_depthwise_filters(
     times: int, layout: str
 ) -> None:  # fmt: skip
     x, g = randoms(0, (4, 18, 7, 6), (4, 18 * times, 7, 6), dtype="float32")
-    around = {**PLAIN, "padding": ((1, 1), (1, 1)), "groups": 18, "kernel_size": (3, 3)}
+    around: Any = {
+        "spec": ConvSpec(padding=((1, 1), (1, 1)), groups=18), "kernel_size": (3, 3)
+    }  # fmt: skip
     gw, gbias = conv.conv2d_weight(laid_out(g, layout), laid_out(x, layout), bias=True, **around)
     expected = reference.conv2d_weight(g.astype(np.float64), x.astype(np.float64), **around)
     np.testing.assert_allclose(gw, expected, rtol=0, atol=1e-4)
@@ -156,10 +151,10 @@ def test_images_that_lie_plane_by_plane_are_not_copied(monkeypatch: pytest.Monke
     x, w = randoms(0, (3, 24, 16, 16), (32, 24, 3, 3), dtype="float32")
     for name in ("direct", "winograd"):
         with algorithm(name):
-            three(x, w, None, {**PLAIN, "padding": ((1, 1), (1, 1))})
-    three(x, w[:24, :1], None, {**PLAIN, "groups": 24})
+            three(x, w, None, PLAIN._replace(padding=((1, 1), (1, 1))))
+    three(x, w[:24, :1], None, PLAIN._replace(groups=24))
     with pytest.raises(AssertionError, match="changed its order"):
-        conv.conv2d_input(x, w[:24], size=(34, 34), **{**PLAIN, "stride": (2, 2)})
+        conv.conv2d_input(x, w[:24], size=(34, 34), spec=ConvSpec((2, 2)))
 
 
 @pytest.mark.parametrize("threads_used", [1, 2, 3])
@@ -182,14 +177,14 @@ def test_images_that_lie_plane_by_plane_are_not_copied(monkeypatch: pytest.Monke
 def test_many_jobs(x: Any, w: Any, change: Any, threads_used: int) -> None:
     """Bands of an image and groups of images meet without a seam, and in the same way each time."""
     images, filters, b = randoms(0, x, w, w[:1], dtype="float32")
-    parameters = {**PLAIN, **change}
+    spec = PLAIN._replace(**change)
     former = threads.get_num_threads()
     threads.set_num_threads(threads_used)
     try:
-        first = three(images, filters, b, parameters)
+        first = three(images, filters, b, spec)
         with algorithm("direct"):
-            three(images, filters, b, parameters)
-        again = three(images, filters, b, parameters)
+            three(images, filters, b, spec)
+        again = three(images, filters, b, spec)
     finally:
         threads.set_num_threads(former)
     for one, other in zip(first, again, strict=True):
@@ -202,7 +197,7 @@ def test_direct_convolution_keeps_a_nan_in_its_windows(channels: int, value: flo
     x, w = randoms(0, (1, channels, 12, 12), (16, channels, 3, 3), dtype="float32")
     x[0, 3, 6, 6] = value
     with algorithm("direct"):
-        y = conv.conv2d(x, w, **PLAIN)
+        y = conv.conv2d(x, w, spec=PLAIN)
     reached = np.zeros((10, 10), bool)
     reached[4:7, 4:7] = True
     np.testing.assert_array_equal(~np.isfinite(y[0]).all(0), reached)
@@ -212,24 +207,24 @@ def test_a_broadcast_gradient_is_read_as_it_is() -> None:
     g = np.broadcast_to(np.float32(2), (2, 3, 4, 4))
     x, w = randoms(0, (2, 2, 5, 5), (3, 2, 2, 2), dtype="float32")
     np.testing.assert_array_equal(
-        conv.conv2d_weight(g, x, kernel_size=(2, 2), **PLAIN),
-        conv.conv2d_weight(g.copy(), x, kernel_size=(2, 2), **PLAIN),
+        conv.conv2d_weight(g, x, kernel_size=(2, 2), spec=PLAIN),
+        conv.conv2d_weight(g.copy(), x, kernel_size=(2, 2), spec=PLAIN),
     )
     np.testing.assert_array_equal(
-        conv.conv2d_input(g, w, size=(5, 5), **PLAIN),
-        conv.conv2d_input(g.copy(), w, size=(5, 5), **PLAIN),
+        conv.conv2d_input(g, w, size=(5, 5), spec=PLAIN),
+        conv.conv2d_input(g.copy(), w, size=(5, 5), spec=PLAIN),
     )
 
 
 def test_other_dtypes_and_empty_arrays_are_left_to_numpy() -> None:
     x, w = randoms(0, (2, 2, 5, 5), (3, 2, 2, 2))
     single = w.astype(np.float32)
-    assert conv.conv2d(x, w, **PLAIN) is NotImplemented
-    assert conv.conv2d(x, single, **PLAIN) is NotImplemented
-    assert conv.conv2d(x[:0].astype(np.float32), single, **PLAIN) is NotImplemented
+    assert conv.conv2d(x, w, spec=PLAIN) is NotImplemented
+    assert conv.conv2d(x, single, spec=PLAIN) is NotImplemented
+    assert conv.conv2d(x[:0].astype(np.float32), single, spec=PLAIN) is NotImplemented
     g = np.ones((2, 3, 4, 4))
-    assert conv.conv2d_input(g, single, size=(5, 5), **PLAIN) is NotImplemented
-    assert conv.conv2d_weight(g, x, kernel_size=(2, 2), **PLAIN) is NotImplemented
+    assert conv.conv2d_input(g, single, size=(5, 5), spec=PLAIN) is NotImplemented
+    assert conv.conv2d_weight(g, x, kernel_size=(2, 2), spec=PLAIN) is NotImplemented
 
 
 NARROW = """
@@ -240,11 +235,11 @@ for c, f in ((3, 6), (16, 33), (13, 20)):
     for name in ("direct", "winograd"):
         x, w, b = randoms(0, (5, c, 11, 9), (f, c, 3, 3), (f,), dtype="float32")
         with algorithm(name):
-            three(x, w, b, {**PLAIN, "padding": ((1, 1), (2, 0))})
+            three(x, w, b, PLAIN._replace(padding=((1, 1), (2, 0))))
 x, w, b = randoms(0, (5, 21, 11, 9), (21, 1, 3, 3), (21,), dtype="float32")
-three(x, w, b, {**PLAIN, "groups": 21, "stride": (2, 1)})
+three(x, w, b, PLAIN._replace(groups=21, stride=(2, 1)))
 x, w, b = randoms(0, (5, 21, 11, 9), (42, 1, 3, 3), (42,), dtype="float32")
-three(x, w, b, {**PLAIN, "groups": 21, "padding": ((1, 1), (1, 1))})
+three(x, w, b, PLAIN._replace(groups=21, padding=((1, 1), (1, 1))))
 x, w = randoms(0, (3, 37, 5, 7), (45, 37, 1, 1), dtype="float32")
 three(x, w, None, PLAIN)
 """
@@ -261,12 +256,12 @@ def test_agrees_with_pytorch(case: Any, seed: int) -> None:
     torch = pytest.importorskip(
         "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
     )
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1])
-    (top, bottom), (left, right) = parameters["padding"]
+    (top, bottom), (left, right) = spec.padding
     padded = torch.nn.functional.pad(torch.from_numpy(x), (left, right, top, bottom))
-    others = (parameters["stride"], 0, parameters["dilation"], parameters["groups"])
+    others = (spec.stride, 0, spec.dilation, spec.groups)
     true = torch.nn.functional.conv2d(padded, torch.from_numpy(w), torch.from_numpy(b), *others)
-    y = conv.conv2d(*(a.astype(np.float32) for a in (x, w, b)), **parameters)
+    y = conv.conv2d(*(a.astype(np.float32) for a in (x, w, b)), spec=spec)
     atol = 3e-5 * (1 + float(true.abs().max()))
     np.testing.assert_allclose(y, true.numpy(), rtol=0, atol=atol)

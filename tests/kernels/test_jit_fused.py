@@ -72,35 +72,35 @@ def near(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
-def three(x: Any, w: Any, b: Any, gradient: str, parameters: Any, seed: int = 1) -> list[Any]:
+def three(x: Any, w: Any, b: Any, gradient: str, spec: Any, seed: int = 1) -> list[Any]:
     """All three directions with all that is gathered on the way, compared; returns the results."""
-    found = conv.conv2d(x, w, b, moments=True, **parameters)
+    found = conv.conv2d(x, w, b, moments=True, spec=spec)
     y, (mean, var) = found.realize(), found.stats["moments"]
     wide, bias = w.astype(np.float64), None if b is None else b.astype(np.float64)
-    outputs = reference.conv2d(true(x), wide, bias, **parameters)
+    outputs = reference.conv2d(true(x), wide, bias, spec=spec)
     near(y, outputs)
     near(mean, outputs.mean((0, 2, 3)))
     near(var, outputs.var((0, 2, 3)))
-    plain = conv.conv2d(x, w, b, **parameters)
+    plain = conv.conv2d(x, w, b, spec=spec)
     np.testing.assert_array_equal(plain, y)
     g = a_gradient(gradient, y.shape, seed)
     size = x.shape[2:]
-    gx = conv.conv2d_input(g, w, size=size, **parameters)
-    near(gx, reference.conv2d_input(true(g), wide, size=size, **parameters))
-    gw, gbias = conv.conv2d_weight(g, x, kernel_size=w.shape[2:], bias=True, **parameters)
-    near(gw, reference.conv2d_weight(true(g), true(x), kernel_size=w.shape[2:], **parameters))
+    gx = conv.conv2d_input(g, w, size=size, spec=spec)
+    near(gx, reference.conv2d_input(true(g), wide, size=size, spec=spec))
+    gw, gbias = conv.conv2d_weight(g, x, kernel_size=w.shape[2:], bias=True, spec=spec)
+    near(gw, reference.conv2d_weight(true(g), true(x), kernel_size=w.shape[2:], spec=spec))
     near(gbias, true(g).sum((0, 2, 3)))
-    alone = conv.conv2d_weight(g, x, kernel_size=w.shape[2:], **parameters)
+    alone = conv.conv2d_weight(g, x, kernel_size=w.shape[2:], spec=spec)
     np.testing.assert_array_equal(alone, gw)
     return [y, mean, var, gx, gw, gbias]
 
 
 @given(cases(), st.sampled_from(INPUTS), st.sampled_from(GRADIENTS), st.booleans(), parts, seeds)
 def test_direct(case: Any, kind: str, gradient: str, bias: bool, count: int, seed: int) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     w, b = singles(seed, w_shape, w_shape[:1])
     with algorithm("direct"), team(count):
-        three(an_input(kind, x_shape, seed), w, b if bias else None, gradient, parameters)
+        three(an_input(kind, x_shape, seed), w, b if bias else None, gradient, spec)
 
 
 @given(
@@ -114,7 +114,7 @@ def test_direct(case: Any, kind: str, gradient: str, bias: bool, count: int, see
 def test_few_filters(shape: Any, f: int, kind: str, gradient: str, count: int, seed: int) -> None:
     w, b = singles(seed, (f, shape[1], 5, 3), (f,))
     with team(count):
-        three(an_input(kind, shape, seed), w, b, gradient, {**PLAIN, "padding": ((1, 2), (0, 1))})
+        three(an_input(kind, shape, seed), w, b, gradient, PLAIN._replace(padding=((1, 2), (0, 1))))
 
 
 @given(
@@ -134,15 +134,15 @@ def test_winograd(
     w, b = singles(seed, (f, c, 3, 3), (f,))
     x = an_input(kind, (n, c, *size), seed)
     with algorithm("winograd"), team(count):
-        three(x, w, b, gradient, {**PLAIN, "padding": padding})
+        three(x, w, b, gradient, PLAIN._replace(padding=padding))
 
 
 @given(cases(), st.integers(1, 40), st.sampled_from(INPUTS), st.sampled_from(GRADIENTS), seeds)
 def test_depthwise(case: Any, c: int, kind: str, gradient: str, seed: int) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     w, b = singles(seed, (c, 1, *w_shape[2:]), (c,))
     x = an_input(kind, (x_shape[0], c, *x_shape[2:]), seed)
-    three(x, w, b, gradient, {**parameters, "groups": c})
+    three(x, w, b, gradient, spec._replace(groups=c))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -161,13 +161,11 @@ def test_depthwise(case: Any, c: int, kind: str, gradient: str, seed: int) -> No
 def test_many_jobs(x: Any, w: Any, padding: int, count: int) -> None:
     """Strips and jobs meet without a seam, and a thread count has one result."""
     filters, b = singles(0, w, w[:1])
-    parameters = {**PLAIN, "padding": ((padding, padding), (padding, padding))}
+    spec = PLAIN._replace(padding=((padding, padding), (padding, padding)))
     results = []
     for _ in range(2):
         with team(count):
-            results.append(
-                three(an_input("rectified", x, 0), filters, b, "masked norm", parameters)
-            )
+            results.append(three(an_input("rectified", x, 0), filters, b, "masked norm", spec))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -177,7 +175,7 @@ def test_moments_of_outputs_far_from_zero(kind: str) -> None:
     x, w = singles(0, (12, 16, 20, 20), (20, 16, 3, 3))
     b = np.full(20, 1e4, np.float32)
     with algorithm(kind), team(2):
-        found = conv.conv2d(laid_out(x, "nhwc"), w, b, moments=True, **PLAIN)
+        found = conv.conv2d(laid_out(x, "nhwc"), w, b, moments=True, spec=PLAIN)
     y, (mean, var) = found.realize(), found.stats["moments"]
     wide = y.astype(np.float64)
     np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=1e-6)
@@ -268,16 +266,16 @@ def test_sums_that_come_with_an_adjoint(
     x = laid_out(x * 2 + 3, "nhwc")
     _, mean, invstd, _ = (a.astype(np.float32) for a in reference.batch_norm(x, None, None, eps=1))
     y = affine(x, invstd, shift - mean * invstd, True)
-    parameters = {**PLAIN, "padding": ((1, 1), (1, 1))}
+    spec = PLAIN._replace(padding=((1, 1), (1, 1)))
     with algorithm(name), team(count):
-        gx = conv.conv2d_input(g, w, size=(h, wide), relu_input=y, **parameters)
+        gx = conv.conv2d_input(g, w, size=(h, wide), relu_input=y, spec=spec)
         assert isinstance(gx, Lazy) == (name == "winograd")
         masked = select(gx, y)
         if name == "winograd":
             assert norm_backward._sums_before(masked, mean) is not None
             assert norm_backward._sums_before(select(gx, affine(*y_parts(y))), mean) is None
         found = norm_backward.norm_gradient(masked, x, None, mean, invstd)
-    plain = reference.conv2d_input(true(g), true(w), size=(h, wide), **parameters)
+    plain = reference.conv2d_input(true(g), true(w), size=(h, wide), spec=spec)
     near(gx.realize() if isinstance(gx, Lazy) else gx, plain)
     expected = reference.batch_norm_backward(
         true(masked), true(x), None, mean.astype(np.float64), invstd.astype(np.float64)
@@ -372,9 +370,9 @@ for c, f in ((3, 6), (16, 33), (13, 20)):
         w, b = singles(0, (f, c, 3, 3), (f,))
         x = an_input("rectified", (5, c, 11, 9), 0)
         with algorithm(name):
-            three(x, w, b, "masked norm", {**PLAIN, "padding": ((1, 1), (2, 0))})
+            three(x, w, b, "masked norm", PLAIN._replace(padding=((1, 1), (2, 0))))
 w, b = singles(0, (21, 1, 3, 3), (21,))
-three(an_input("affine", (5, 21, 11, 9), 0), w, b, "norm", {**PLAIN, "groups": 21})
+three(an_input("affine", (5, 21, 11, 9), 0), w, b, "norm", PLAIN._replace(groups=21))
 """
 
 

@@ -19,10 +19,10 @@ from lazies import affine, norm_gradient, select, true, unpooled
 from test_jit_conv import PLAIN, pads, pairs
 from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three
 
-from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels import ConvSpec, reference
+from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
-from tinygrad_cnn.kernels.jit.conv import conv
-from tinygrad_cnn.kernels.jit.conv import planar as conv_planes
+from tinygrad_cnn.kernels.jit.conv import choose, conv
 from tinygrad_cnn.kernels.jit.load import planes
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
 from tinygrad_cnn.kernels.jit.norm import planar as norm_planes
@@ -36,11 +36,13 @@ seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 @contextmanager
 def always() -> Iterator[None]:
     """Plane by plane wherever it is possible."""
-    former, conv_planes.BETTER = conv_planes.BETTER, 1e9
+    former, choose.BETTER = choose.BETTER, 1e9
+    choose.choose.cache_clear()
     try:
         yield
     finally:
-        conv_planes.BETTER = former
+        choose.BETTER = former
+        choose.choose.cache_clear()
 
 
 def refused(*args: Any, **kwargs: Any) -> Any:
@@ -48,8 +50,8 @@ def refused(*args: Any, **kwargs: Any) -> Any:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
-    """Shapes of x and w with few channels on both sides, and parameters, of stride 1."""
+def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
+    """Shapes of x and w with few channels on both sides, and spec, of stride 1."""
     kernel, dilation, padding = draw(pairs), draw(pairs), draw(st.tuples(pads, pads))
     size = [
         draw(st.integers(max(1, (k - 1) * d + 1 - sum(p)), max(1, (k - 1) * d + 1 - sum(p)) + 20))
@@ -57,23 +59,23 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, 
     ]
     c, f = draw(FEW), draw(FEW)
     x, w = (draw(st.integers(3, 4)), c, *size), (f, c, *kernel)
-    return x, w, {**PLAIN, "padding": padding, "dilation": dilation}
+    return x, w, PLAIN._replace(padding=padding, dilation=dilation)
 
 
 @given(cases(), st.sampled_from(INPUTS), st.sampled_from(GRADIENTS), st.booleans(), parts, seeds)
 def test_convolutions(
     case: Any, kind: str, gradient: str, bias: bool, count: int, seed: int
 ) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     w, b = randoms(seed, w_shape, w_shape[:1], dtype="float32")
     with always(), team(count):
         x = an_input(kind, x_shape, seed)
-        y = conv.conv2d(x, w, b, **parameters)
+        y = conv.conv2d(x, w, b, spec=spec)
         assert y.flags.c_contiguous
-        three(x, w, b if bias else None, gradient, parameters, seed)
+        three(x, w, b if bias else None, gradient, spec, seed)
         if kind == "plain":
             x = laid_out(x, "nchw")
-            np.testing.assert_array_equal(conv.conv2d(x, w, b, **parameters), y)
+            np.testing.assert_array_equal(conv.conv2d(x, w, b, spec=spec), y)
 
 
 def behind_pooling(shape: tuple[int, ...], masked: bool, seed: int) -> Lazy:
@@ -101,14 +103,14 @@ def test_gradients_behind_pooling(
     if min(size) < 1:
         return
     x, w = randoms(seed, (n, c, *size), (f, c, *kernel), dtype="float32")
-    parameters = {**PLAIN, "padding": padding}
+    spec = PLAIN._replace(padding=padding)
     wanted = true(g)
     with always(), team(count):
-        gw, gbias = conv.conv2d_weight(g, x, kernel_size=kernel, bias=True, **parameters)
-        gx = conv.conv2d_input(g, w, size=tuple(size), **parameters)
-    near(gw, reference.conv2d_weight(wanted, x.astype("d"), kernel_size=kernel, **parameters))
+        gw, gbias = conv.conv2d_weight(g, x, kernel_size=kernel, bias=True, spec=spec)
+        gx = conv.conv2d_input(g, w, size=tuple(size), spec=spec)
+    near(gw, reference.conv2d_weight(wanted, x.astype("d"), kernel_size=kernel, spec=spec))
     near(gbias, wanted.sum((0, 2, 3)))
-    near(gx, reference.conv2d_input(wanted, w.astype("d"), size=tuple(size), **parameters))
+    near(gx, reference.conv2d_input(wanted, w.astype("d"), size=tuple(size), spec=spec))
 
 
 @given(
@@ -177,11 +179,12 @@ def test_filters_of_few_channels_get_their_gradients_by_planes(
     f: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many the filters, if everything lies so."""
-    monkeypatch.setattr(conv_planes, "BETTER_WEIGHT", 1e9)
+    monkeypatch.setattr(choose, "BETTER_WEIGHT", 1e9)
+    choose.choose.cache_clear()
     monkeypatch.setattr(conv.conv_direct, "correlate_weight", refused)
     monkeypatch.setattr(conv.conv_few, "correlate_few_weight", refused)
     x, g = randoms(0, (4, 3, 32, 32), (4, f, 32, 32), dtype="float32")
-    around = {**PLAIN, "padding": ((1, 1), (1, 1)), "kernel_size": (3, 3)}
+    around: Any = {"spec": ConvSpec(padding=((1, 1), (1, 1))), "kernel_size": (3, 3)}
     with team(count):
         gw, gbias = conv.conv2d_weight(g, x, bias=True, **around)
     expected = reference.conv2d_weight(g.astype(np.float64), x.astype(np.float64), **around)
@@ -192,11 +195,12 @@ def test_filters_of_few_channels_get_their_gradients_by_planes(
 
 
 def test_a_large_image_and_a_single_one_are_left_to_others() -> None:
-    windows = conv.Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1)
-    assert conv_planes.worthwhile((8, 3, 32, 32), 3, windows, 2)
-    assert not conv_planes.worthwhile((1, 3, 32, 32), 3, windows, 2)
-    large = conv.Windows((5, 5), (996, 996), (0, 0), (1, 1), (1, 1), 1)
-    assert not conv_planes.worthwhile((8, 3, 1000, 1000), 3, large, 2)
+    def which(n: int, size: int) -> str:
+        windows = conv2d_windows((n, 3, size, size), (3, 3, 5, 5), PLAIN)
+        return choose.choose("forward", (n, 3, size, size), 3, windows, 2, "auto").algorithm
+
+    assert which(8, 32) == "planar"
+    assert which(1, 32) == which(8, 1000) == "narrow"
 
 
 WIDTHS = """
@@ -206,13 +210,15 @@ from test_jit_fused import three
 from test_jit_conv import PLAIN
 from oracles import randoms
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit import conv, max_pool, norm_backward
+from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
+from tinygrad_cnn.kernels.jit.pool import max_pool
 x, w, b = randoms(0, (5, 3, 12, 14), (3, 3, 3, 3), (3,), dtype="float32")
 with always():
-    three(x, w, b, "plain", {**PLAIN, "padding": ((1, 1), (2, 0))})
+    three(x, w, b, "plain", PLAIN._replace(padding=((1, 1), (2, 0))))
     g = behind_pooling((5, 3, 10, 12), True, 1)
-    gw = conv.conv2d_weight(g, x, kernel_size=(3, 3), **PLAIN)
-    near(gw, reference.conv2d_weight(true(g), x.astype("d"), kernel_size=(3, 3), **PLAIN))
+    gw = conv.conv2d_weight(g, x, kernel_size=(3, 3), spec=PLAIN)
+    near(gw, reference.conv2d_weight(true(g), x.astype("d"), kernel_size=(3, 3), spec=PLAIN))
 one = np.ones(3, np.float32)
 g, x2 = g.expr[1].expr[1], g.expr[2].expr[1].realize()
 found = norm_backward.norm_gradient(g, x2, one, one, one)

@@ -15,26 +15,23 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygr
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim
-from tinygrad_cnn.kernels import memory
+from tinygrad_cnn.kernels import ConvSpec, memory
 from tinygrad_cnn.kernels.jit.conv import choose as conv_choice
 from tinygrad_cnn.kernels.jit.conv import conv
 from tinygrad_cnn.kernels.jit.conv import filter_cache as kept_filters
 
-SAME: dict[str, Any] = {
-    "stride": (1, 1),
-    "padding": ((1, 1), (1, 1)),
-    "dilation": (1, 1),
-    "groups": 1,
-}
+SAME = ConvSpec(padding=((1, 1), (1, 1)))
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(conv_choice, "PER_FILTER", 0)  # Winograd's algorithm for small images too
+    conv_choice.choose.cache_clear()
     memory.clear()
     assert kept_filters.kept_bytes() == 0
     yield
     memory.clear()
+    conv_choice.choose.cache_clear()
 
 
 def images_and_filters(f: int = 32, c: int = 16) -> tuple[Any, Any]:
@@ -43,11 +40,11 @@ def images_and_filters(f: int = 32, c: int = 16) -> tuple[Any, Any]:
 
 
 def keeping(x: Any, w: Any) -> Any:
-    return conv.conv2d(x, w, keep=True, **SAME)
+    return conv.conv2d(x, w, keep=True, spec=SAME)
 
 
 def fresh(x: Any, w: Any) -> Any:
-    return conv.conv2d(x, w.copy(), **SAME)
+    return conv.conv2d(x, w.copy(), spec=SAME)
 
 
 def kept_copies(w: Any) -> int:
@@ -139,7 +136,7 @@ def test_a_call_that_does_not_keep_lets_go() -> None:
     x, w = images_and_filters()
     for _ in range(2):
         keeping(x, w)
-    conv.conv2d(x, w, **SAME)
+    conv.conv2d(x, w, spec=SAME)
     assert kept_filters.kept_bytes() == 0
 
 
@@ -214,7 +211,7 @@ def test_a_layer_never_uses_stale_filters(change: Callable[[nn.Conv2d], None]) -
         for _ in range(3):
             y = layer(x).numpy()
             w, b = layer.weight.array, layer.bias.array
-            assert np.array_equal(y, conv.conv2d(x.array, w.copy(), b, **SAME))
+            assert np.array_equal(y, conv.conv2d(x.array, w.copy(), b, spec=SAME))
 
 
 def test_training_keeps_nothing() -> None:

@@ -19,21 +19,15 @@ from oracles import (
 )
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels import ConvSpec, conv_spec
 
-PLAIN: dict[str, Any] = {
-    "stride": (1, 1),
-    "padding": ((0, 0), (0, 0)),
-    "dilation": (1, 1),
-    "groups": 1,
-}
+PLAIN = ConvSpec()
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn, max_batch: int = 2
-) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+def cases(draw: st.DrawFn, max_batch: int = 2) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
     """Shapes of x and w, and parameters with which at least one window fits."""
     groups = draw(st.integers(1, 3))
     depth, per_group = draw(st.integers(1, 3)), draw(st.integers(1, 2))
@@ -44,9 +38,7 @@ def cases(
     ]
     x = (draw(st.integers(0, max_batch)), groups * depth, *size)
     w = (groups * per_group, depth, *kernel)
-    return x, w, {
-        "stride": draw(pairs), "padding": padding, "dilation": dilation, "groups": groups,
-    }  # fmt: skip
+    return x, w, ConvSpec(draw(pairs), padding, dilation, groups)
 
 
 @given(
@@ -59,30 +51,27 @@ def cases(
 def test_conv2d_is_the_definition(
     case: Any, bias: bool, layout: str, dtype: str, seed: int
 ) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1], dtype=dtype)
-    expected = conv2d_loops(
-        *(a.astype(np.float64) for a in (x, w)), b if bias else None, **parameters
-    )
+    expected = conv2d_loops(*(a.astype(np.float64) for a in (x, w)), b if bias else None, spec)
     given_x, given_w, given_b = laid_out(x, layout), laid_out(w, layout), laid_out(b, "sliced")
-    y = kernels.conv2d(given_x, given_w, given_b if bias else None, **parameters)
+    y = kernels.conv2d(given_x, given_w, given_b if bias else None, spec=spec)
     assert y.dtype == x.dtype
     assert is_channels_last(y)
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * w[0].size)
     np.testing.assert_array_equal(given_x, x)
-    sizes = {k: v for k, v in parameters.items() if k != "groups"}
-    assert y.shape[2:] == kernels.conv2d_output_size(x_shape[2:], w_shape[2:], **sizes)
+    assert y.shape[2:] == spec.output_size(x_shape[2:], w_shape[2:])
 
 
 @given(cases(), st.sampled_from(LAYOUTS), st.integers(0, 99))
 def test_the_three_are_adjoints(case: Any, layout: str, seed: int) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w = (laid_out(a, layout) for a in randoms(seed, x_shape, w_shape))
-    y = kernels.conv2d(x, w, **parameters)
+    y = kernels.conv2d(x, w, spec=spec)
     g = laid_out(randoms(seed + 1, y.shape)[0], layout)
-    gx = kernels.conv2d_input(g, w, size=x_shape[2:], **parameters)
-    gw = kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], **parameters)
+    gx = kernels.conv2d_input(g, w, size=x_shape[2:], spec=spec)
+    gw = kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], spec=spec)
     assert gx.shape == x_shape
     assert is_channels_last(gx)
     assert gw.shape == w_shape
@@ -97,7 +86,7 @@ def test_direct_convolution_keeps_a_nan_in_its_windows(dtype: str, value: float)
     x[0, 5, 6, 6] = value
     former = kernels.set_conv_algorithm("direct")
     try:
-        y = kernels.conv2d(x, w, **PLAIN)
+        y = kernels.conv2d(x, w, spec=PLAIN)
     finally:
         kernels.set_conv_algorithm(former)
     reached = np.zeros((10, 10), bool)
@@ -109,18 +98,18 @@ def test_direct_convolution_keeps_a_nan_in_its_windows(dtype: str, value: float)
 @given(case=cases(), seed=st.integers(0, 99))
 @settings(max_examples=25)
 def test_adjoints_in_low_precision(case: Any, seed: int, dtype: str) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w = randoms(seed, x_shape, w_shape, dtype=dtype)
-    (g,) = randoms(seed + 1, kernels.conv2d(x, w, **parameters).shape, dtype=dtype)
+    (g,) = randoms(seed + 1, kernels.conv2d(x, w, spec=spec).shape, dtype=dtype)
     wide = [a.astype(np.float64) for a in (g, x, w)]
     for low, high in (
         (
-            kernels.conv2d_input(g, w, size=x_shape[2:], **parameters),
-            kernels.conv2d_input(wide[0], wide[2], size=x_shape[2:], **parameters),
+            kernels.conv2d_input(g, w, size=x_shape[2:], spec=spec),
+            kernels.conv2d_input(wide[0], wide[2], size=x_shape[2:], spec=spec),
         ),
         (
-            kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], **parameters),
-            kernels.conv2d_weight(wide[0], wide[1], kernel_size=w_shape[2:], **parameters),
+            kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], spec=spec),
+            kernels.conv2d_weight(wide[0], wide[1], kernel_size=w_shape[2:], spec=spec),
         ),
     ):
         assert low.dtype == dtype
@@ -132,24 +121,22 @@ def test_adjoints_in_low_precision(case: Any, seed: int, dtype: str) -> None:
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
 def test_images_too_large_for_one_chunk(groups: int, stride: tuple[int, int]) -> None:
     """Rows of one image go to several chunks, and must meet without a seam."""
-    parameters = {**PLAIN, "groups": groups, "stride": stride, "padding": ((2, 1), (0, 2))}
+    spec = PLAIN._replace(groups=groups, stride=stride, padding=((2, 1), (0, 2)))
     x, w = randoms(0, (2, 4, 150, 140), (4, 4 // groups, 5, 5))
-    y = kernels.conv2d(x, w, **parameters)
+    y = kernels.conv2d(x, w, spec=spec)
     for p, q in ((0, 0), (17, 33), (y.shape[2] - 1, y.shape[3] - 1)):  # windows by hand
         padded = np.pad(x, ((0, 0), (0, 0), (2, 1), (0, 2)))
         window = padded[:, :, p * stride[0] :, q * stride[1] :][:, :, :5, :5]
-        expected = conv2d_loops(window, w, None, **{**PLAIN, "groups": groups})
+        expected = conv2d_loops(window, w, None, ConvSpec(groups=groups))
         np.testing.assert_allclose(y[:, :, p, q], expected[:, :, 0, 0], rtol=1e-12, atol=1e-12)
     (g,) = randoms(1, y.shape)
-    assert_adjoint(y, g, x, kernels.conv2d_input(g, w, size=(150, 140), **parameters))
-    assert_adjoint(y, g, w, kernels.conv2d_weight(g, x, kernel_size=(5, 5), **parameters))
+    assert_adjoint(y, g, x, kernels.conv2d_input(g, w, size=(150, 140), spec=spec))
+    assert_adjoint(y, g, w, kernels.conv2d_weight(g, x, kernel_size=(5, 5), spec=spec))
 
 
 def test_rows_that_no_window_reaches_get_no_gradient() -> None:
-    parameters = {**PLAIN, "stride": (3, 3)}
-    gx = kernels.conv2d_input(
-        np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), size=(6, 7), **parameters
-    )
+    spec = PLAIN._replace(stride=(3, 3))
+    gx = kernels.conv2d_input(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), size=(6, 7), spec=spec)
     reached = np.array([1, 1, 0, 1, 1, 0, 0])
     np.testing.assert_array_equal(gx[0, 0], np.outer(reached[:6], reached))
 
@@ -158,15 +145,15 @@ def test_rows_that_no_window_reaches_get_no_gradient() -> None:
 def test_empty_axes(empty: str) -> None:
     n, c, f = (0 if empty == name else 2 for name in ("batch", "channels", "filters"))
     x, w, b = np.ones((n, c, 3, 3)), np.ones((f, c, 2, 2)), np.arange(f) + 1.0
-    y = kernels.conv2d(x, w, b, **PLAIN)
+    y = kernels.conv2d(x, w, b, spec=PLAIN)
     assert y.shape == (n, f, 2, 2)
     if empty == "channels":
         np.testing.assert_array_equal(y, np.broadcast_to(b[:, None, None], y.shape))
     np.testing.assert_array_equal(
-        kernels.conv2d_input(y, w, size=(3, 3), **PLAIN), np.zeros(x.shape)
+        kernels.conv2d_input(y, w, size=(3, 3), spec=PLAIN), np.zeros(x.shape)
     )
     np.testing.assert_array_equal(
-        kernels.conv2d_weight(y, x, kernel_size=(2, 2), **PLAIN), np.zeros(w.shape)
+        kernels.conv2d_weight(y, x, kernel_size=(2, 2), spec=PLAIN), np.zeros(w.shape)
     )
 
 
@@ -174,24 +161,24 @@ def test_a_broadcast_gradient_is_read_as_it_is() -> None:
     """`y.sum()` sends back one number seen at every place: strides of 0."""
     g = np.broadcast_to(np.float32(2), (2, 3, 4, 4))
     (x, w) = randoms(0, (2, 2, 5, 5), (3, 2, 2, 2), dtype="float32")
-    gw = kernels.conv2d_weight(g, x, kernel_size=(2, 2), **PLAIN)
+    gw = kernels.conv2d_weight(g, x, kernel_size=(2, 2), spec=PLAIN)
     np.testing.assert_array_equal(
-        gw, kernels.conv2d_weight(g.copy(), x, kernel_size=(2, 2), **PLAIN)
+        gw, kernels.conv2d_weight(g.copy(), x, kernel_size=(2, 2), spec=PLAIN)
     )
-    gx = kernels.conv2d_input(g, w, size=(5, 5), **PLAIN)
-    np.testing.assert_array_equal(gx, kernels.conv2d_input(g.copy(), w, size=(5, 5), **PLAIN))
+    gx = kernels.conv2d_input(g, w, size=(5, 5), spec=PLAIN)
+    np.testing.assert_array_equal(gx, kernels.conv2d_input(g.copy(), w, size=(5, 5), spec=PLAIN))
 
 
 @given(case=cases(), layout=st.sampled_from(LAYOUTS))
 @settings(max_examples=20)
 def test_results_are_fresh_and_inputs_untouched(case: Any, layout: str) -> None:
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     x, w = randoms(3, x_shape, w_shape)
     given_x, given_w = laid_out(x, layout), laid_out(w, layout)
-    y = kernels.conv2d(given_x, given_w, **parameters)
+    y = kernels.conv2d(given_x, given_w, spec=spec)
     g = laid_out(y, layout)
-    gx = kernels.conv2d_input(g, given_w, size=x_shape[2:], **parameters)
-    gw = kernels.conv2d_weight(g, given_x, kernel_size=w_shape[2:], **parameters)
+    gx = kernels.conv2d_input(g, given_w, size=x_shape[2:], spec=spec)
+    gw = kernels.conv2d_weight(g, given_x, kernel_size=w_shape[2:], spec=spec)
     for result in (y, gx, gw):
         assert result.flags.writeable
         for source in (given_x, given_w, g):
@@ -245,18 +232,18 @@ IMAGE, FILTERS = (1, 3, 8, 8), (4, 3, 3, 3)
 )
 def test_errors_name_what_does_not_fit(x: Any, w: Any, change: Any, message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared in full below
-        kernels.conv2d(np.ones(x), np.ones(w), **{**PLAIN, **change})
+        kernels.conv2d(np.ones(x), np.ones(w), spec=conv_spec(**change))
     assert message in str(caught.value)
 
 
 def test_errors_of_bias_and_gradient_shapes() -> None:
     x, w, g = np.ones((1, 2, 4, 4)), np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 2))
     with pytest.raises(ValueError, match=r"conv2d: `bias` has shape \(2,\), expected \(3,\)"):
-        kernels.conv2d(x, w, np.ones(2), **PLAIN)
+        kernels.conv2d(x, w, np.ones(2), spec=PLAIN)
     with pytest.raises(ValueError, match=r"`g` has shape \(1, 3, 3, 2\), expected \(1, 3, 2, 2\)"):
-        kernels.conv2d_input(g, w, size=(4, 4), **PLAIN)
+        kernels.conv2d_input(g, w, size=(4, 4), spec=PLAIN)
     with pytest.raises(ValueError, match=r"`g` has shape \(1, 3, 3, 2\), expected \(1, 3, 2, 2\)"):
-        kernels.conv2d_weight(g, x, kernel_size=(3, 3), **PLAIN)
+        kernels.conv2d_weight(g, x, kernel_size=(3, 3), spec=PLAIN)
 
 
 @given(case=cases(), seed=st.integers(0, 99))
@@ -265,20 +252,20 @@ def test_agrees_with_pytorch(case: Any, seed: int) -> None:
     torch = pytest.importorskip(
         "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
     )
-    x_shape, w_shape, parameters = case
+    x_shape, w_shape, spec = case
     assume(x_shape[0] > 0)
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1])
     tx, tw, tb = (torch.from_numpy(a).requires_grad_() for a in (x, w, b))
-    (top, bottom), (left, right) = parameters["padding"]
+    (top, bottom), (left, right) = spec.padding
     padded = torch.nn.functional.pad(tx, (left, right, top, bottom))
-    others = (parameters["stride"], 0, parameters["dilation"], parameters["groups"])
+    others = (spec.stride, 0, spec.dilation, spec.groups)
     ty = torch.nn.functional.conv2d(padded, tw, tb, *others)
-    y = kernels.conv2d(x, w, b, **parameters)
+    y = kernels.conv2d(x, w, b, spec=spec)
     np.testing.assert_allclose(y, ty.detach().numpy(), rtol=1e-10, atol=1e-10)
     (g,) = randoms(seed + 1, y.shape)
     ty.backward(torch.from_numpy(g))
-    gx = kernels.conv2d_input(g, w, size=x_shape[2:], **parameters)
-    gw = kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], **parameters)
+    gx = kernels.conv2d_input(g, w, size=x_shape[2:], spec=spec)
+    gw = kernels.conv2d_weight(g, x, kernel_size=w_shape[2:], spec=spec)
     np.testing.assert_allclose(gx, tx.grad.numpy(), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(gw, tw.grad.numpy(), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(kernels.sum(g, (0, 2, 3)), tb.grad.numpy(), rtol=1e-10, atol=1e-10)

@@ -16,7 +16,7 @@ from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.reference import product
 
 LARGE = 1 << 30
-PLAIN: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+PLAIN = kernels.ConvSpec(padding=((1, 1), (1, 1)))
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ def test_many_callers_at_once() -> None:
 
 def run_all(dtype: str) -> list[Any]:
     x, w, weight, bias = randoms(0, (9, 16, 30, 20), (16, 16, 3, 3), (16,), (16,), dtype=dtype)
-    depthwise = {**PLAIN, "groups": 16}
-    y = kernels.conv2d(x, w, weight, **PLAIN)
+    depthwise = PLAIN._replace(groups=16)
+    y = kernels.conv2d(x, w, weight, spec=PLAIN)
     z, mean, invstd, var = kernels.batch_norm(y, weight, bias, eps=1e-5)
     r = kernels.relu(z)
     pool: Any = {
@@ -185,10 +185,10 @@ def run_all(dtype: str) -> list[Any]:
         r,
         p,
         index,
-        kernels.conv2d_input(y, w, size=(30, 20), **PLAIN),
-        kernels.conv2d_weight(y, x, kernel_size=(3, 3), **PLAIN),
-        kernels.conv2d(x, w[:, :1], **depthwise),
-        kernels.conv2d_weight(y, x, kernel_size=(3, 3), **depthwise),
+        kernels.conv2d_input(y, w, size=(30, 20), spec=PLAIN),
+        kernels.conv2d_weight(y, x, kernel_size=(3, 3), spec=PLAIN),
+        kernels.conv2d(x, w[:, :1], spec=depthwise),
+        kernels.conv2d_weight(y, x, kernel_size=(3, 3), spec=depthwise),
         *kernels.batch_norm_backward(x, y, weight, mean, invstd),
         kernels.relu_backward(y, r),
         kernels.max_pool2d_gather(r, index, **pool),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from oracles import LAYOUTS, conv2d_loops, is_channels_last, laid_out, randoms
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.kernels import ConvSpec
 from tinygrad_cnn.kernels.reference import conv
 
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
@@ -47,18 +48,18 @@ def test_all_three_agree_with_the_definition(
 ) -> None:
     (c, f) = channels
     x, w, b = randoms(seed, (n, c, *size), (f, c, 3, 3), (f,), dtype="float32")
-    parameters: Any = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
+    spec = ConvSpec(padding=padding)
     wide = [a.astype(np.float64) for a in (x, w)]
     given_x, given_w = laid_out(x, layout), laid_out(w, layout)
-    y = kernels.conv2d(given_x, given_w, b if bias else None, **parameters)
-    close(y, conv2d_loops(*wide, b.astype(np.float64) if bias else None, **parameters))
+    y = kernels.conv2d(given_x, given_w, b if bias else None, spec=spec)
+    close(y, conv2d_loops(*wide, b.astype(np.float64) if bias else None, spec))
     assert is_channels_last(y)
     (g,) = randoms(seed + 1, y.shape, dtype="float32")
     given_g, wide_g = laid_out(g, layout), g.astype(np.float64)
-    gx = kernels.conv2d_input(given_g, given_w, size=size, **parameters)
-    close(gx, kernels.conv2d_input(wide_g, wide[1], size=size, **parameters))
-    gw = kernels.conv2d_weight(given_g, given_x, kernel_size=(3, 3), **parameters)
-    close(gw, kernels.conv2d_weight(wide_g, wide[0], kernel_size=(3, 3), **parameters))
+    gx = kernels.conv2d_input(given_g, given_w, size=size, spec=spec)
+    close(gx, kernels.conv2d_input(wide_g, wide[1], size=size, spec=spec))
+    gw = kernels.conv2d_weight(given_g, given_x, kernel_size=(3, 3), spec=spec)
+    close(gw, kernels.conv2d_weight(wide_g, wide[0], kernel_size=(3, 3), spec=spec))
     np.testing.assert_array_equal(given_x, x)
     np.testing.assert_array_equal(given_w, w)
 
@@ -67,22 +68,15 @@ def test_all_three_agree_with_the_definition(
 def test_many_chunks(shape: Any) -> None:
     """Several images to a chunk, several chunks to an image, ragged tiles at both edges."""
     x, w = randoms(0, shape, (16, 16, 3, 3), dtype="float32")
-    parameters: Any = {
-        "stride": (1, 1),
-        "padding": ((1, 0), (2, 1)),
-        "dilation": (1, 1),
-        "groups": 1,
-    }
+    spec = ConvSpec(padding=((1, 0), (2, 1)))
     wide = [a.astype(np.float64) for a in (x, w)]
-    y = kernels.conv2d(x, w, **parameters)
-    close(y, kernels.conv2d(*wide, **parameters))
+    y = kernels.conv2d(x, w, spec=spec)
+    close(y, kernels.conv2d(*wide, spec=spec))
     (g,) = randoms(1, y.shape, dtype="float32")
-    gx = kernels.conv2d_input(g, w, size=shape[2:], **parameters)
-    close(gx, kernels.conv2d_input(g.astype(np.float64), wide[1], size=shape[2:], **parameters))
-    gw = kernels.conv2d_weight(g, x, kernel_size=(3, 3), **parameters)
-    close(
-        gw, kernels.conv2d_weight(g.astype(np.float64), wide[0], kernel_size=(3, 3), **parameters)
-    )
+    gx = kernels.conv2d_input(g, w, size=shape[2:], spec=spec)
+    close(gx, kernels.conv2d_input(g.astype(np.float64), wide[1], size=shape[2:], spec=spec))
+    gw = kernels.conv2d_weight(g, x, kernel_size=(3, 3), spec=spec)
+    close(gw, kernels.conv2d_weight(g.astype(np.float64), wide[0], kernel_size=(3, 3), spec=spec))
 
 
 def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +88,13 @@ def test_the_switch_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         true(*arguments)
 
     monkeypatch.setattr(conv, "correlate_winograd", spy)
-    plain: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    plain = ConvSpec(padding=((1, 1), (1, 1)))
 
     def uses(channels: int, dtype: str = "float32", **change: Any) -> bool:
         used.clear()
         depth = channels // change.get("groups", 1)
         x, w = np.ones((1, channels, 8, 8), dtype), np.ones((channels, depth, 3, 3), dtype)
-        conv.conv2d(x, w, **{**plain, **change})
+        conv.conv2d(x, w, spec=plain._replace(**change))
         return bool(used)
 
     def choose(name: Any) -> list[bool]:
@@ -126,9 +120,9 @@ def test_an_infinity_reaches_the_outputs_that_see_it(seed: int) -> None:
     """Transforms mix the pixels of a tile: more outputs than those may become NaN, never fewer."""
     x, w = randoms(seed, (1, 16, 8, 8), (16, 16, 3, 3), dtype="float32")
     x[0, 3, 4, 4] = np.inf
-    options: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    spec = ConvSpec(padding=((1, 1), (1, 1)))
     with np.errstate(invalid="ignore"):
-        y = kernels.conv2d(x, w, **options)
+        y = kernels.conv2d(x, w, spec=spec)
     assert not np.isfinite(y[0, :, 3:6, 3:6]).any()
 
 
@@ -139,18 +133,14 @@ def test_phases_of_larger_kernels_that_happen_to_be_3x3(
 ) -> None:
     """A strided adjoint falls into phases; one with 3 x 3 taps goes Winograd's way with its own."""
     rng = np.random.default_rng(k)
-    options = {
-        "stride": (stride, stride),
-        "padding": ((k // 2, k // 2), (k // 2, k // 2)),
-        "dilation": (1, 1),
-    }
-    size = kernels.conv2d_output_size((24, 23), (k, k), **options)
+    spec = ConvSpec((stride, stride), ((k // 2, k // 2), (k // 2, k // 2)))
+    size = spec.output_size((24, 23), (k, k))
     w, g = rng.standard_normal((16, 16, k, k)), rng.standard_normal((2, 16, *size))
-    exact = kernels.conv2d_input(g, w, size=(24, 23), groups=1, **options)
+    exact = kernels.conv2d_input(g, w, size=(24, 23), spec=spec)
     former = kernels.set_kernels(kernels_of)
     try:
         found = kernels.conv2d_input(
-            g.astype(np.float32), w.astype(np.float32), size=(24, 23), groups=1, **options
+            g.astype(np.float32), w.astype(np.float32), size=(24, 23), spec=spec
         )
     finally:
         kernels.set_kernels(former)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import kernels
@@ -111,15 +112,9 @@ def conv2d(
     weight, bias = _weights("conv2d", x, weight, bias)
     strides = pair("conv2d", "stride", stride)
     spread = pair("conv2d", "dilation", dilation)
-    out = ops.conv2d(
-        x,
-        weight,
-        bias,
-        stride=strides,
-        padding=_border("conv2d", padding, weight._value.shape[2:], strides, spread),
-        dilation=spread,
-        groups=groups,
-    )
+    border = _border("conv2d", padding, weight._value.shape[2:], strides, spread)
+    spec = kernels.conv_spec(strides, border, spread, index(groups))
+    out = ops.conv2d(x, weight, bias, spec=spec)
     return own(squeeze(out, 0)) if single else out
 
 
@@ -139,15 +134,9 @@ def conv1d(
     (s,), (d,) = pair("conv1d", "stride", stride, 1), pair("conv1d", "dilation", dilation, 1)
     if not isinstance(padding, str):
         padding = (0, *pair("conv1d", "padding", padding, 1))
-    out = ops.conv2d(
-        unsqueeze(x, 2),
-        unsqueeze(weight, 2),
-        bias,
-        stride=(1, s),
-        padding=_border_1d(padding, weight._value.shape[2], s, d),
-        dilation=(1, d),
-        groups=groups,
-    )
+    border = _border_1d(padding, weight._value.shape[2], s, d)
+    spec = kernels.conv_spec((1, s), border, (1, d), index(groups))
+    out = ops.conv2d(unsqueeze(x, 2), unsqueeze(weight, 2), bias, spec=spec)
     out = own(squeeze(out, 2))
     return own(squeeze(out, 0)) if single else out
 
@@ -207,9 +196,8 @@ def conv_transpose2d(
             f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
             f"{weight.shape}, padding {padding})"
         )
-    out = ops.conv2d_input(
-        x, weight, size=size, stride=strides, padding=border, dilation=spread, groups=groups
-    )
+    spec = kernels.conv_spec(strides, border, spread, index(groups), "conv2d_input")
+    out = ops.conv2d_input(x, weight, size=size, spec=spec)
     if any(far):
         out = pad(out, (0, far[1], 0, far[0]))
     if bias is not None:

@@ -3,8 +3,9 @@ gradients.
 """
 
 from tinygrad_cnn.kernels.algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
-from tinygrad_cnn.kernels.checks import conv2d_output_size, pool2d_output_size
+from tinygrad_cnn.kernels.checks import pool2d_output_size
 from tinygrad_cnn.kernels.choice import KernelSet, has_numba, kernel_set, set_kernels
+from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
 from tinygrad_cnn.kernels.memory import (
     max_memory_allocated,
     memory_allocated,
@@ -50,6 +51,7 @@ from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ConvAlgorithm",
+    "ConvSpec",
     "KernelSet",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_input",
@@ -64,9 +66,9 @@ __all__ = [
     "channel_moments",
     "conv2d",
     "conv2d_input",
-    "conv2d_output_size",
     "conv2d_weight",
     "conv_algorithm",
+    "conv_spec",
     "cumsum",
     "embed",
     "fuses",

@@ -13,7 +13,8 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
-def _check_positive(operation: str, name: str, value: Sequence[int]) -> None:
+def check_positive(operation: str, name: str, value: Sequence[int]) -> None:
+    """Raise unless `value` is two positive integers."""
     if len(value) != 2 or min(value) < 1:
         raise ShapeError(
             f"{operation}: `{name}` is {tuple(value)}, expected two positive integers "
@@ -35,81 +36,6 @@ def check_shape(operation: str, name: str, shape: Sequence[int], expected: Seque
         raise ShapeError(
             f"{operation}: `{name}` has shape {tuple(shape)}, expected {tuple(expected)}"
         )
-
-
-def conv2d_output_size(
-    size: Pair, kernel_size: Pair, *, stride: Pair, padding: Padding, dilation: Pair
-) -> Pair:
-    """Return how many windows of a convolution fit below and beside each other.
-
-    >>> padding = ((2, 2), (0, 0))
-    >>> conv2d_output_size((32, 32), (5, 5), stride=(2, 1), padding=padding, dilation=(1, 1))
-    (16, 28)
-    """
-    return _output_size("conv2d", size, kernel_size, stride, padding, dilation)
-
-
-@lru_cache(maxsize=512)  # a network has few shapes, and checks them several times in every step
-def _output_size(
-    operation: str, size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Pair:
-    for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-        _check_positive(operation, name, value)
-    if min(padding[0] + padding[1]) < 0:
-        raise ArgumentError(
-            f"{operation}: `padding` is {padding}, expected ((top, bottom), (left, right)), "
-            "none negative"
-        )
-    out = []
-    for axis in (0, 1):
-        room = size[axis] + sum(padding[axis])
-        span = (kernel_size[axis] - 1) * dilation[axis] + 1
-        if span > room:
-            raise ShapeError(
-                f"{operation}: `weight` covers {span} {('rows', 'columns')[axis]} but the "
-                f"padded `x` has only {room} (x {tuple(size)}, kernel {tuple(kernel_size)}, "
-                f"padding {padding}, dilation {tuple(dilation)})"
-            )
-        out.append((room - span) // stride[axis] + 1)
-    return out[0], out[1]
-
-
-@lru_cache(maxsize=512)
-def check_conv2d(
-    operation: str,
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    *,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Pair:
-    """Check the shapes x (n, c, h, w), w (f, c/groups, kh, kw) and return the output's (oh, ow)."""
-    check_image(operation, "x", x)
-    if len(w) != 4:
-        raise ShapeError(
-            f"{operation}: `weight` has shape {tuple(w)}, expected 4 dimensions "
-            "(f, c/groups, kh, kw)"
-        )
-    shapes = f"(x {tuple(x)}, weight {tuple(w)})"
-    if groups < 1:
-        raise ArgumentError(f"{operation}: `groups` is {groups}, expected a positive integer")
-    if x[1] % groups:
-        raise ShapeError(
-            f"{operation}: `x` has {x[1]} channels, not a multiple of groups={groups} {shapes}"
-        )
-    if w[0] % groups:
-        raise ShapeError(
-            f"{operation}: `weight` has {w[0]} filters, not a multiple of groups={groups} {shapes}"
-        )
-    if x[1] != w[1] * groups:
-        each = f" in each of {groups} groups, {w[1] * groups} in all" if groups > 1 else ""
-        raise ShapeError(
-            f"{operation}: `x` has {x[1]} channels but `weight` expects {w[1]}{each} {shapes}"
-        )
-    size, kernel_size = (x[2], x[3]), (w[2], w[3])
-    return _output_size(operation, size, kernel_size, stride, padding, dilation)
 
 
 def _pool_length(
@@ -169,7 +95,7 @@ def _pool2d_size(
 ) -> Pair:
     check_image(operation, "x", x)
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-        _check_positive(operation, name, value)
+        check_positive(operation, name, value)
     if len(padding) != 2 or min(padding) < 0:
         raise ShapeError(
             f"{operation}: `padding` is {tuple(padding)}, expected two integers (rows, columns), "

@@ -18,18 +18,18 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.ops.norm import channel_sum
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
-Border = tuple[Pair, Pair]
 
-_PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+_PLAIN = {"spec": ConvSpec()}
 
 
-def _geometry(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
-    """Shapes of x and w, and parameters, that fit together."""
+def _geometry(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
+    """Shapes of x and w, and a convolution, that fit together."""
     groups = draw.choice((1, 1, 2))
     stride = (draw.integer(1, 2), draw.integer(1, 2))
     dilation = (draw.integer(1, 2), draw.integer(1, 2))
@@ -41,33 +41,27 @@ def _geometry(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, A
     )
     c, f = draw.integer(1, 2), draw.integer(1, 2)
     x = (draw.integer(1, 2), c * groups, *size)
-    params = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return x, (f * groups, c, *kernel), params
+    return x, (f * groups, c, *kernel), conv_spec(stride, padding, dilation, groups)
 
 
 def _conv2d_samples(draw: Draw) -> Sample:
-    x, w, params = _geometry(draw)
+    x, w, spec = _geometry(draw)
     bias = draw.array(w[:1]) if draw.choice((False, True)) else None
-    return Sample((draw.array(x), draw.array(w), bias), params)
+    return Sample((draw.array(x), draw.array(w), bias), {"spec": spec})
 
 
-def _shared(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that all three maps have."""
-    return {k: params[k] for k in ("stride", "padding", "dilation", "groups")}
+def _output(x: Any, w: Any, spec: ConvSpec) -> tuple[int, ...]:
+    """The shape of the result."""
+    return (x[0], w[0], *spec.output_size(x[2:], w[2:]))
 
 
-def _to_filters(shapes: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters for `conv2d_weight`, from an operation whose second input is the filters."""
-    return {"kernel_size": shapes[1][2:], **_shared(params)}
-
-
-def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any) -> Any:
+def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, spec: ConvSpec, needs: Any) -> Any:
     gx = gw = gbias = None
     if needs[0]:
-        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], relu_input=x, **_shared(params))
+        gx = kernels.conv2d_input(g, w, size=shapes[0][2:], spec=spec, relu_input=x)
     with_bias = len(needs) > 2 and needs[2]
     if needs[1]:
-        gw = kernels.conv2d_weight(g, x, bias=with_bias, **_to_filters(shapes, params))
+        gw = kernels.conv2d_weight(g, x, kernel_size=shapes[1][2:], spec=spec, bias=with_bias)
         if with_bias:
             gw, gbias = gw
     elif with_bias:
@@ -77,8 +71,8 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
 
 @op(
     vjp=(
-        lambda g, w, shapes, params: conv2d_input(g, w, size=shapes[0][2:], **params),
-        lambda g, x, shapes, params: conv2d_weight(g, x, **_to_filters(shapes, params)),
+        lambda g, w, shapes, spec: conv2d_input(g, w, size=shapes[0][2:], spec=spec),
+        lambda g, x, shapes, spec: conv2d_weight(g, x, kernel_size=shapes[1][2:], spec=spec),
         lambda g: channel_sum(g),
     ),
     array_vjp=_conv2d_joint,
@@ -99,104 +93,56 @@ def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, params: Any, needs: Any
     ),
 )
 def conv2d(
-    x: Array | Lazy,
-    w: Array,
-    bias: Array | None = None,
-    *,
-    stride: Pair,
-    padding: Border,
-    dilation: Pair,
-    groups: int,
-) -> Array | Lazy:
+    x: Array | Lazy, w: Array, bias: Array | None = None, *, spec: ConvSpec
+) -> Array | Lazy:  # fmt: skip
     """Cross-correlation of ``x`` (n, c, h, w) with ``w`` (f, c/groups, kh, kw) → (n, f, oh, ow).
 
-    ``bias`` (f,) is added. ``padding`` is ((top, bottom), (left, right)), filled with zeros.
+    ``bias`` (f,) is added. ``spec`` has stride, padding, dilation and groups.
     """
     training = is_recording()
-    out: Array | Lazy = kernels.conv2d(
-        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups,
-        moments=training and kernels.fuses(x),  # for a normalisation that may follow
-        keep=not training,
-    )  # fmt: skip
+    moments = training and kernels.fuses(x)  # for a normalisation that may follow
+    out: Array | Lazy = kernels.conv2d(x, w, bias, spec=spec, moments=moments, keep=not training)
     return out
 
 
-def _size(kernel: Any, params: dict[str, Any], x: Any) -> Pair:
-    return kernels.conv2d_output_size(
-        x[2:],
-        kernel[2:],
-        stride=params["stride"],
-        padding=params["padding"],
-        dilation=params["dilation"],
-    )
-
-
 def _conv2d_input_samples(draw: Draw) -> Sample:
-    x, w, params = _geometry(draw)
-    dy = draw.array((x[0], w[0], *_size(w, params, x)))
-    return Sample((dy, draw.array(w)), {"size": x[2:], **params})
+    x, w, spec = _geometry(draw)
+    dy = draw.array(_output(x, w, spec))
+    return Sample((dy, draw.array(w)), {"size": x[2:], "spec": spec})
 
 
 @op(
     vjp=(
-        lambda g, w, params: conv2d(g, w, **_shared(params)),
-        lambda g, dy, shapes, params: conv2d_weight(dy, g, **_to_filters(shapes, params)),
+        lambda g, w, spec: conv2d(g, w, spec=spec),
+        lambda g, dy, shapes, spec: conv2d_weight(dy, g, kernel_size=shapes[1][2:], spec=spec),
     ),
     piecewise=True,
     ignore_fp_errors=True,
     samples=_conv2d_input_samples,
 )
-def conv2d_input(
-    dy: Array,
-    w: Array,
-    *,
-    size: Pair,
-    stride: Pair,
-    padding: Border,
-    dilation: Pair,
-    groups: int,
-) -> Array:
+def conv2d_input(dy: Array, w: Array, *, size: Pair, spec: ConvSpec) -> Array:
     """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w), ``size`` (h, w)."""
-    gx: Array = kernels.conv2d_input(
-        dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    gx: Array = kernels.conv2d_input(dy, w, size=size, spec=spec)
     return gx
 
 
 def _conv2d_weight_samples(draw: Draw) -> Sample:
-    x, w, params = _geometry(draw)
-    dy = draw.array((x[0], w[0], *_size(w, params, x)))
-    return Sample((dy, draw.array(x)), {"kernel_size": w[2:], **params})
+    x, w, spec = _geometry(draw)
+    dy = draw.array(_output(x, w, spec))
+    return Sample((dy, draw.array(x)), {"kernel_size": w[2:], "spec": spec})
 
 
 @op(
     vjp=(
-        lambda g, x, params: conv2d(x, g, **_shared(params)),
-        lambda g, dy, shapes, params: conv2d_input(dy, g, size=shapes[1][2:], **_shared(params)),
+        lambda g, x, spec: conv2d(x, g, spec=spec),
+        lambda g, dy, shapes, spec: conv2d_input(dy, g, size=shapes[1][2:], spec=spec),
     ),
     piecewise=True,
     lazy=("x",),
     ignore_fp_errors=True,
     samples=_conv2d_weight_samples,
 )
-def conv2d_weight(
-    dy: Array,
-    x: Array | Lazy,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Border,
-    dilation: Pair,
-    groups: int,
-) -> Array:
+def conv2d_weight(dy: Array, x: Array | Lazy, *, kernel_size: Pair, spec: ConvSpec) -> Array:
     """The adjoint of `conv2d` in ``w``: ``dy`` (n, f, oh, ow), ``x`` → (f, c/groups, kh, kw)."""
-    gw: Array = kernels.conv2d_weight(
-        dy,
-        x,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
+    gw: Array = kernels.conv2d_weight(dy, x, kernel_size=kernel_size, spec=spec)
     return gw

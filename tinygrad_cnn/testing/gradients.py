@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import functions as f
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.gradcheck.compare import (
     PASS,
@@ -188,6 +189,8 @@ def literal(value: Any) -> str:
         return literal(value.item())
     if isinstance(value, Op):
         return f"REGISTRY[{value.name!r}]"
+    if isinstance(value, kernels.ConvSpec):
+        return f"kernels.{value}"
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):
@@ -195,6 +198,11 @@ def literal(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {literal(v)}" for k, v in value.items()) + "}"
     return repr(value)
+
+
+def imports_for(source: str) -> str:
+    """The imports that literals in ``source`` need."""
+    return "import numpy as np\n" + "from tinygrad_cnn import kernels\n" * ("kernels." in source)
 
 
 def _reproduction(
@@ -214,6 +222,6 @@ def _reproduction(
         arguments += f", params={literal(params)}"
     return (
         "Reproduce it:\n"
-        f"import numpy as np\n{imports}from tinygrad_cnn.testing import check_gradients\n"
+        f"{imports_for(arguments)}{imports}from tinygrad_cnn.testing import check_gradients\n"
         f"check_gradients({arguments})"
     )

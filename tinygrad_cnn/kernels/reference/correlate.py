@@ -9,45 +9,14 @@ once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.memory import Take, scratch
 from tinygrad_cnn.kernels.reference.layout import Array, Chunk, all_finite, chunks, crop, taps
 from tinygrad_cnn.kernels.reference.sums import RunningSum
-
-
-class Windows(NamedTuple):
-    """Where the windows lie: output (p, q), tap (i, j) reads pixel ``origin + (p, q)*stride + (i,
-    j)*dilation``.
-
-    Pixels outside of the image count as 0; the origin of a padded convolution is negative.
-    """
-
-    kernel: Pair
-    size: Pair
-    origin: Pair
-    stride: Pair
-    dilation: Pair
-    groups: int
-
-    def extent(self, axis: int, start: int, stop: int) -> Pair:
-        """Return the range of pixels on `axis` that outputs [start, stop) read."""
-        first = self.origin[axis] + start * self.stride[axis]
-        last = self.origin[axis] + (stop - 1) * self.stride[axis]
-        return first, last + (self.kernel[axis] - 1) * self.dilation[axis] + 1
-
-    def pointwise(self, h: int, w: int) -> bool:
-        """Return whether every output reads just the pixel at its own place."""
-        return (
-            self.kernel == (1, 1)
-            and self.origin == (0, 0)
-            and self.stride == (1, 1)
-            and self.size == (h, w)
-        )
 
 
 def _neighbours(windows: Windows, f: int) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import CHUNK_BYTES, Array, Chunk, chunks, crop, taps
 from tinygrad_cnn.kernels.reference.sums import RunningSum, sum
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.threads import one_blas_thread
 

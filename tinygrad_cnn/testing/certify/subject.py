@@ -14,7 +14,7 @@ from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.samples import ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.testing.gradients import literal
+from tinygrad_cnn.testing.gradients import imports_for, literal
 from tinygrad_cnn.testing.oracles.oracles import oracle_of
 
 
@@ -82,7 +82,7 @@ class Subject:
         args = f"({', '.join(map(literal, sample.args))},)" if sample.args else "()"
         params = f", {literal(sample.params)}" if sample.params else ""
         return (
-            f"import numpy as np\n{imports}from tinygrad_cnn.autograd import Sample\n"
+            f"{imports_for(params)}{imports}from tinygrad_cnn.autograd import Sample\n"
             f"from tinygrad_cnn.testing import certify\n"
             f"sample = Sample({args}{params})\n"
             f"certify({name}, samples=[sample], checks=[{check!r}], seed={seed})"

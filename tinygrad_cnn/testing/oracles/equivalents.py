@@ -38,10 +38,6 @@ EQUIVALENT: dict[str, str] = {
     },
     "atan2: _square_distance: `1.0` → `2.0`": "at the origin the numerator is 0",
     "cast: vjp: `cast(g, dtype=dtypes[0])` → `g`": "the walk brings gradients to the input's dtype",
-    "conv2d: _to_filters: `_shared(params)` → `params`": "conv2d has no parameters but the shared",
-    "conv2d: _conv2d_joint: `_shared(params)` → `params`": (
-        "conv2d has no parameters but the shared"
-    ),
     **{
         f"{rule}: `len(needs) > 2 and needs[2]` → `len(needs) > 2 or needs[2]`": (
             "a gradient that nobody wants is dropped"

@@ -12,40 +12,40 @@ import numpy as np
 from tinygrad_cnn.types import Array
 
 
-def _taps(w: Any, size: Any, out: Any, p: dict[str, Any]) -> Iterator[tuple[int, ...]]:
+def _taps(w: Any, size: Any, out: Any, spec: Any) -> Iterator[tuple[int, ...]]:
     """Every product in a cross-correlation: filter, channel in it and in x, both places, tap."""
     f, depth, kh, kw = w
     for k, c, i, j, r, s in itertools.product(*map(range, (f, depth, *out, kh, kw))):
-        row = i * p["stride"][0] + r * p["dilation"][0] - p["padding"][0][0]
-        column = j * p["stride"][1] + s * p["dilation"][1] - p["padding"][1][0]
+        row = i * spec.stride[0] + r * spec.dilation[0] - spec.padding[0][0]
+        column = j * spec.stride[1] + s * spec.dilation[1] - spec.padding[1][0]
         if 0 <= row < size[0] and 0 <= column < size[1]:
-            channel = k // (f // p["groups"]) * depth + c
+            channel = k // (f // spec.groups) * depth + c
             yield k, c, channel, i, j, row, column, r, s
 
 
-def _conv2d(x: Array, w: Array, bias: Array | None, **p: Any) -> Array:
+def _conv2d(x: Array, w: Array, bias: Array | None, *, spec: Any) -> Array:
     out = [
         (n + sum(pad) - d * (k - 1) - 1) // s + 1
         for n, k, s, pad, d in zip(
-            x.shape[2:], w.shape[2:], p["stride"], p["padding"], p["dilation"], strict=True
+            x.shape[2:], w.shape[2:], spec.stride, spec.padding, spec.dilation, strict=True
         )
     ]
     y = np.zeros((len(x), len(w), *out))
-    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], out, p):
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], out, spec):
         y[:, k, i, j] += x[:, channel, row, column] * w[k, c, r, s]
     return y if bias is None else y + bias[:, None, None]
 
 
-def _conv2d_input(dy: Array, w: Array, *, size: Any, **p: Any) -> Array:
-    x = np.zeros((len(dy), w.shape[1] * p["groups"], *size))
-    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, size, dy.shape[2:], p):
+def _conv2d_input(dy: Array, w: Array, *, size: Any, spec: Any) -> Array:
+    x = np.zeros((len(dy), w.shape[1] * spec.groups, *size))
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, size, dy.shape[2:], spec):
         x[:, channel, row, column] += dy[:, k, i, j] * w[k, c, r, s]
     return x
 
 
-def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Any, **p: Any) -> Array:
-    w = np.zeros((dy.shape[1], x.shape[1] // p["groups"], *kernel_size))
-    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], dy.shape[2:], p):
+def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Any, spec: Any) -> Array:
+    w = np.zeros((dy.shape[1], x.shape[1] // spec.groups, *kernel_size))
+    for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], dy.shape[2:], spec):
         w[k, c, r, s] += dy[:, k, i, j] @ x[:, channel, row, column]
     return w
 

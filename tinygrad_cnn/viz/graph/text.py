@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,12 @@ def _three(value: float) -> str:
 
 
 def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
-    """An operation's parameters as text, without those that change nothing."""
+    """An operation's parameters as text, without those that change nothing.
+
+    A parameter with named parts, as the geometry of a convolution, is shown as these.
+    """
     out = {}
-    for name, value in params.items():
+    for name, value in itertools.chain.from_iterable(map(_parts, params.items())):
         if name in _HIDDEN or value is None:
             continue
         if name in defaults and _same(value, defaults[name]):
@@ -101,6 +105,11 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
             continue
         out[name] = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return out
+
+
+def _parts(item: tuple[str, Any]) -> Iterable[tuple[str, Any]]:
+    parts = getattr(item[1], "_asdict", None)
+    return [item] if parts is None else parts().items()
 
 
 def _same(a: Any, b: Any) -> bool:

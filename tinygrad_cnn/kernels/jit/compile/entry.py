@@ -82,34 +82,61 @@ def _kind(value: Any) -> tuple[Any, ...]:
     if isinstance(value, float | np.floating):
         return ("float",)
     if isinstance(value, tuple):
-        return ("tuple", len(value), type(value))
+        return ("tuple", type(value), *map(_kind, value))
     if isinstance(value, int | np.integer | np.bool_):
         return ("int",)
     raise TypeError(f"a compiled kernel takes no {type(value).__name__}")
 
 
-Rows = tuple[tuple[int, int, int] | None, ...]
+Rows = tuple[Any, ...]  # for each argument `_row`, of a tuple those of its parts, or None
+
+
+def _rows(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_rows, value))
+    return _row(value) if isinstance(value, np.ndarray) else None
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays of other classes as NumPy's own, in tuples too."""
+    if isinstance(value, np.ndarray):
+        return value if type(value) is np.ndarray else value.view(np.ndarray)
+    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        return type(value)(*map(_plain, value))  # a NamedTuple
+    return value
 
 
 def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
     """Return ``launch(parts, *args)``, which packs a block and runs the entry at `address`.
 
     It returns what `pool.launch` does, or `OTHER_TYPES` if it gets other things than arrays where
-    they do not belong.
+    they do not belong. Arrays may be fields of a NamedTuple, and this one in another.
     """
-    checked, words, formats, place = [], [], [f"{ARGUMENTS}q"], ARGUMENTS
-    for index, (kind, row) in enumerate(zip(kinds, rows, strict=True)):
-        name, count = f"a{index}", 1
-        if row is not None:
-            checked += [8 * place, *row]
+    checked: list[int] = []
+    words: list[str] = []
+    formats = [f"{ARGUMENTS}q"]
+    place = ARGUMENTS
+
+    def add(name: str, kind: tuple[Any, ...], row: Any) -> None:
+        nonlocal place
+        count = 1
+        if kind[0] == "array":
+            checked.extend([8 * place, *row])
             words.append(f"id({name})")
-        elif kind[0] == "tuple":
-            count = kind[1]
+        elif kind[0] != "tuple":
+            words.append(name)
+        elif set(kind[2:]) <= {("int",)}:
+            count = len(kind) - 2
             words.append(f"*{name}")
         else:
-            words.append(name)
+            for field, *part in zip(kind[1]._fields, kind[2:], row, strict=True):
+                add(f"{name}.{field}", *part)
+            return
         formats.append("d" if kind[0] == "float" else f"{count}q")
         place += count
+
+    for index, (kind, row) in enumerate(zip(kinds, rows, strict=True)):
+        add(f"a{index}", kind, row)
     table = np.array([address, len(checked) // 4, *checked], np.int64)
     names = ", ".join(f"a{index}" for index in range(len(kinds)))
     space: dict[str, Any] = {
@@ -118,7 +145,7 @@ def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
         "state": pool.STATE,
         "table": table.ctypes.data,
         "keep": table,
-        "Unfit": (struct.error, TypeError),
+        "Unfit": (struct.error, TypeError, AttributeError),
     }
     exec(
         "def make(call, pack, state, table, keep, Unfit):\n"
@@ -187,16 +214,10 @@ def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
 
 def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
     """Launch with arguments that are not of the types of the last launch."""
-    args = tuple(
-        value.view(np.ndarray)
-        if isinstance(value, np.ndarray) and type(value) is not np.ndarray
-        else value
-        for value in args
-    )
+    args = tuple(map(_plain, args))
     for attempt in range(2):
         if attempt:
-            kinds = tuple(_kind(value) for value in args)
-            rows = tuple(_row(v) if isinstance(v, np.ndarray) else None for v in args)
+            kinds, rows = tuple(map(_kind, args)), tuple(map(_rows, args))
             threads.run_in_fresh_thread(
                 partial(_add, kernel, kinds, rows)
             )  # which does not know the arrays

@@ -150,22 +150,26 @@ def _wrapper(kernel: Kernel, kinds: Sequence[tuple[Any, ...]], first: int) -> An
         "word": _reader(types.int64, _WORD),
         "real": _reader(types.float64, ir.DoubleType()),
     }
-    arguments, place = [], 8 * first
-    for index, (kind, *rest) in enumerate(kinds):
+    place = 8 * first
+
+    def value(kind: str, *rest: Any) -> str:
+        """Return source that reads an argument from the next words."""
+        nonlocal place
+        name = f"kind{place}_{len(names)}"
         if kind == "tuple":
-            count, cls = rest
-            words = "".join(f"word(block + {place + 8 * k}), " for k in range(count))
-            names[f"Tuple{index}"] = cls
-            arguments.append(f"({words})" if cls is tuple else f"Tuple{index}({words})")
-            place += 8 * count
-            continue
-        if kind == "array":
-            names[f"array{index}"] = _array_reader(*rest)
-            arguments.append(f"array{index}(word(block + {place}))")
-        else:
-            arguments.append(f"{'word' if kind == 'int' else 'real'}(block + {place})")
+            cls, *parts = rest
+            names[name] = cls
+            return (
+                f"{'' if cls is tuple else name}({''.join(value(*part) + ', ' for part in parts)})"
+            )
+        word = f"(block + {place})"
         place += 8
-    call = f"function(part, parts, {', '.join(arguments)})"
+        if kind == "array":
+            names[name] = _array_reader(*rest)
+            return f"{name}(word{word})"
+        return f"{'word' if kind == 'int' else 'real'}{word}"
+
+    call = f"function(part, parts, {', '.join(value(*kind) for kind in kinds)})"
     exec(f"def entry(block, part, parts):\n    {call}\n", names)
     return names["entry"]
 

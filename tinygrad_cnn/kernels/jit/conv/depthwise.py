@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emit, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.conv.plan import (
     Geometry,
+    Tables,
     area,
     first_of,
     gradient_floats,
@@ -23,10 +25,15 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
     plan_of,
 )
 from tinygrad_cnn.kernels.jit.linear.products import windows_at
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
-from tinygrad_cnn.kernels.jit.norm.moments import finish_sums, gather_sums, gathered, start
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.norm.moments import (
+    Gathered,
+    finish_sums,
+    gather_sums,
+    gathered,
+    start,
+)
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 PIXELS = 8  # side by side that share the loaded weights
@@ -127,28 +134,24 @@ def _share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     w: Array,
     bias: Array,
     out: Array,
     strides: tuple[int, ...],
-    sources: Array,
-    targets: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
 ) -> None:
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
         y = out.ctypes.data + job // g.bands * g.images * strides[0]
         y += job % g.bands * g.rows * strides[1]
         for p in range(0, pixels, PIXELS):
             depthwise_windows(
-                at, sources.ctypes.data + 8 * p, taps.ctypes.data, g.tap_count, w.ctypes.data,
-                g.c * BYTES, bias.ctypes.data, y, targets.ctypes.data + 8 * p, pixels - p, g.c,
+                at, tables.sources.ctypes.data + 8 * p, tables.taps.ctypes.data, g.tap_count,
+                w.ctypes.data, g.c * BYTES, bias.ctypes.data, y,
+                tables.targets.ctypes.data + 8 * p, pixels - p, g.c,
             )  # fmt: skip
 
 
@@ -164,8 +167,8 @@ def correlate_depthwise(
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         run(
-            _share, parts, plan.geometry, *arguments(x), w.reshape(-1), shift, first_of(out),
-            out.strides[:2], plan.sources, plan.targets, plan.taps, space,
+            _share, parts, plan.geometry, pixels_of(x), w.reshape(-1), shift, first_of(out),
+            out.strides[:2], plan.tables, space,
         )  # fmt: skip
 
 
@@ -174,44 +177,33 @@ def _weight_share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     gw: Array,
     totals: Array,
-    sources: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
     beside: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
     total[:] = 0
     if wanted:
-        start(part, exact, single, counts)
+        start(part, gathering)
     line = g.c * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
-        first_grad = gradients(
-            job, g, pixels, g.c, grad, grad_other, grad_table, grad_mode, beside[part]
-        )  # fmt: skip
+        first_grad = gradients(job, g, pixels, g.c, grad, beside[part])
         if wanted:
-            gather_sums(part, first_grad, line, pixels, 0, g.c, exact, single)
+            gather_sums(part, first_grad, line, pixels, 0, g.c, gathering)
         for p in range(0, pixels, PIECE):
             for tap in range(0, g.tap_count, TAPS):
                 depthwise_weights(
-                    at, sources.ctypes.data + 8 * p, taps.ctypes.data + 8 * tap, g.tap_count - tap,
-                    first_grad + p * line, line, min(PIECE, pixels - p),
+                    at, tables.sources.ctypes.data + 8 * p, tables.taps.ctypes.data + 8 * tap,
+                    g.tap_count - tap, first_grad + p * line, line, min(PIECE, pixels - p),
                     sums.ctypes.data + tap * line, line, g.c,
                 )  # fmt: skip
             pieces += 1
@@ -235,8 +227,8 @@ def correlate_depthwise_weight(
         gw = take((parts, *shape), np.float32)
         totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad),
-            gw.reshape(parts, -1), totals, plan.sources, plan.taps, space, beside, int(bias), *sums,
+            _weight_share, parts, plan.geometry, pixels_of(x), pixels_of(grad),
+            gw.reshape(parts, -1), totals, plan.tables, space, beside, int(bias), sums,
         )  # fmt: skip
         # one share after the other
         return np.asarray(gw.sum(0)), finish_sums(sums) if bias else None

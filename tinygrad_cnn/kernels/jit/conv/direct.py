@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
@@ -21,6 +22,7 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.filters import pack
 from tinygrad_cnn.kernels.jit.conv.plan import (
     Geometry,
+    Tables,
     area,
     first_of,
     gradient_floats,
@@ -36,10 +38,11 @@ from tinygrad_cnn.kernels.jit.linear.products import (
     window_product,
     window_product_narrow,
 )
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     CHUNK,
+    Gathered,
     finish,
     finish_sums,
     flush,
@@ -49,7 +52,6 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
@@ -60,31 +62,25 @@ def _product_share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     w: Array,
     bias: Array,
     out: Array,
     strides: tuple[int, ...],
-    sources: Array,
-    targets: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     filters = bias.shape[1]  # padded, of one group
     each = strides[2] // g.groups  # true filters of one group
     size = g.tap_count * g.depth
     if wanted:
-        start(part, exact, single, counts)
-    source, target, tap = sources.ctypes.data, targets.ctypes.data, taps.ctypes.data
+        start(part, gathering)
+    source, target = tables.sources.ctypes.data, tables.targets.ctypes.data
+    tap = tables.taps.ctypes.data
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
         y = out.ctypes.data + job // g.bands * g.images * strides[0]
         y += job % g.bands * g.rows * strides[1]
@@ -116,8 +112,8 @@ def _product_share(
                 start_of_run = y + row // rows * strides[0] + row % rows * strides[1]
                 for p in range(0, run, CHUNK):
                     count, at_run = min(CHUNK, run - p), start_of_run + p * line
-                    gather(part, at_run, line, count, 0, strides[2], single, counts)
-                    flush(part, exact, single)
+                    gather(part, at_run, line, count, 0, strides[2], gathering)
+                    flush(part, gathering)
 
 
 def correlate(
@@ -139,9 +135,9 @@ def correlate(
         space = take((parts, plan.floats), np.float32)
         sums = gathered(parts, f if moments else 1, take)
         run(
-            _product_share, parts, plan.geometry, *arguments(x), packed, shift, first_of(out),
+            _product_share, parts, plan.geometry, pixels_of(x), packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
-            plan.sources, plan.targets, plan.taps, space, int(moments), *sums,
+            plan.tables, space, int(moments), sums,
         )  # fmt: skip
         return finish(sums) if moments else None
 
@@ -190,44 +186,33 @@ def _weight_share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     f: int,
     gw: Array,
     totals: Array,
     width: int,
-    sources: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
     beside: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
     total[:] = 0
     if wanted:
-        start(part, exact, single, counts)
+        start(part, gathering)
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
-        first_grad = gradients(
-            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
-        )  # fmt: skip
+        first_grad = gradients(job, g, pixels, f, grad, beside[part])
         if wanted:
-            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, gathering)
         for first in range(0, pixels, PIECE):
             _weight_piece(
-                g, at, sources.ctypes.data + 8 * first, taps, first_grad + first * f * BYTES,
-                min(PIECE, pixels - first), f, sums, width,
+                g, at, tables.sources.ctypes.data + 8 * first, tables.taps,
+                first_grad + first * f * BYTES, min(PIECE, pixels - first), f, sums, width,
             )  # fmt: skip
             pieces += 1
             spill(pieces, sums, total)
@@ -287,8 +272,8 @@ def correlate_weight(
         gw = take((parts, (rows + ROWS) * padded), np.float32)
         totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _weight_share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals,
-            padded, plan.sources, plan.taps, space, beside, int(bias), *sums,
+            _weight_share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw, totals,
+            padded, plan.tables, space, beside, int(bias), sums,
         )  # fmt: skip
         result = np.empty((f, x.other.shape[3] // groups, kh, kw), np.float32)
         split = result.reshape(groups, each, -1, kh * kw)

@@ -8,10 +8,9 @@ run along the windows, and single numbers of the output gradient are spread.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
@@ -19,6 +18,7 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, 
 from tinygrad_cnn.kernels.jit.conv.direct import correlate
 from tinygrad_cnn.kernels.jit.conv.plan import (
     Geometry,
+    Tables,
     area,
     gradient_floats,
     gradients,
@@ -27,8 +27,9 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
 )
 from tinygrad_cnn.kernels.jit.linear.products import row_step
 from tinygrad_cnn.kernels.jit.load.launch import nchw
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.norm.moments import (
+    Gathered,
     channel_moments,
     finish_sums,
     gather_sums,
@@ -36,45 +37,22 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array, all_finite
 
 LANES = TILE.lanes
 FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
 
 
-@lru_cache(maxsize=512)
-def neighbours(windows: Windows, f: int) -> int:
-    """Return how many outputs side by side to compute as one of so many times the f filters.
-
-    >>> neighbours(Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 2 * TILE.lanes)
-    1
-    """
-    if windows.dilation[1] != 1 or windows.groups != 1 or windows.kernel[1] == 1:
-        return 1
-    kw, sw = windows.kernel[1], windows.stride[1]
-
-    def cost(block: int) -> float:  # multiply-adds of vectors for an output
-        return (kw + (block - 1) * sw) * -(-block * f // LANES) / block
-
-    blocks = range(1, min(windows.size[1], TILE.columns // f) + 1)
-    best = min(blocks, key=cost, default=1)
-    return best if cost(best) < 0.8 * cost(1) else 1
-
-
 def correlate_few(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
-    *, moments: bool = False,
+    block: int, *, moments: bool = False,
 ) -> tuple[Array, Array] | None:  # fmt: skip
-    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f).
+    """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f), `block` outputs at once.
 
     A NaN or an infinity would spread to the outputs that are computed together with it: if there is
     one, which their mean tells, they are computed one by one.
     """
     n, oh, ow, f = out.shape
-    block = neighbours(windows, f)
-    if block == 1:
-        return correlate(x, w, bias, out, windows, parts, moments=moments)
     (kh, kw), (sh, sw) = windows.kernel, windows.stride
     wide = kw + (block - 1) * sw
     split = w[0]  # (kh, kw, c, f)
@@ -143,48 +121,37 @@ def _share(
     part: int,
     parts: int,
     g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     f: int,
     gw: Array,
     totals: Array,
     depth: int,
-    sources: Array,
-    taps: Array,
+    tables: Tables,
     space: Array,
     beside: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     sums, total, pieces = gw[part], totals[part], 0
     sums[:] = 0
     total[:] = 0
     if wanted:
-        start(part, exact, single, counts)
+        start(part, gathering)
     line = sums.size // f * BYTES
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, other, table, mode, space[part])
+        at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
-        first_grad = gradients(
-            job, g, pixels, f, grad, grad_other, grad_table, grad_mode, beside[part]
-        )  # fmt: skip
+        first_grad = gradients(job, g, pixels, f, grad, beside[part])
         if wanted:
-            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, exact, single)
+            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, gathering)
         for p in range(0, pixels, PIECE):
             count, column = min(PIECE, pixels - p), first_grad + p * f * BYTES
             for tap in range(g.tap_count):
                 for k in range(0, depth, LANES):
                     for first in range(0, f, FEW_FILTERS):
                         weight_sum_turned(
-                            at + taps[tap] + k * BYTES, sources.ctypes.data + 8 * p,
+                            at + tables.taps[tap] + k * BYTES, tables.sources.ctypes.data + 8 * p,
                             column + first * BYTES, f * BYTES, count,
                             sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
                             f - first,
@@ -211,8 +178,8 @@ def correlate_few_weight(
         gw = take((parts, f * count * padded), np.float32)
         totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
         run(
-            _share, parts, plan.geometry, *arguments(x), *arguments(grad), f, gw, totals, padded,
-            plan.sources, plan.taps, space, beside, int(bias), *sums,
+            _share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw, totals, padded,
+            plan.tables, space, beside, int(bias), sums,
         )  # fmt: skip
         shares = gw.reshape(parts, f, count, padded)
         total = shares[..., :depth].sum(0)  # one share after the other

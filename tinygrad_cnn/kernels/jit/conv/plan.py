@@ -7,20 +7,19 @@ which costs one pass over the input in cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, PLANAR, Mode, Source, fill_row
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, PLANAR, Pixels, Source, fill_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
 
 JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
@@ -53,18 +52,23 @@ class Geometry(NamedTuple):
     depth: int  # floats that lie together at a tap
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A geometry, its tables (distances in bytes), and the floats of scratch memory per thread."""
+class Tables(NamedTuple):
+    """Distances in bytes of the windows and the outputs of a job, and of the taps of a window."""
 
-    geometry: Geometry
     sources: Array
     targets: Array
     taps: Array
+
+
+class Plan(NamedTuple):
+    """A geometry, its tables, and the floats of scratch memory per thread."""
+
+    geometry: Geometry
+    tables: Tables
     floats: int
 
 
-def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
+def job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
     """Return how many images, and how many rows of outputs, are one job."""
     if oh * ow * 2 <= JOB_PIXELS and oh * row_bytes * 2 <= JOB_BYTES:
         images = min(JOB_PIXELS // (oh * ow), JOB_BYTES // max(1, oh * row_bytes))
@@ -74,21 +78,6 @@ def _job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
         rows = min(rows, -(-oh * n // parts))
     bands = -(-oh // rows)
     return 1, -(-oh // bands)
-
-
-@lru_cache(maxsize=512)
-def rereads(shape: tuple[int, int, int, int], windows: Windows, parts: int) -> float:
-    """Return how often jobs copy a row of images of `shape` (n, h, w, c), on the average.
-
-    >>> rereads((64, 32, 32, 64), Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1), 1)
-    1.25
-    """
-    n, h, _, c = shape
-    (kh, kw), (oh, ow), (sh, sw) = windows.kernel, windows.size, windows.stride
-    reach, width = ((k - 1) * d + 1 for k, d in zip((kh, kw), windows.dilation, strict=True))
-    width += (ow - 1) * sw
-    _, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
-    return -(-oh // rows) * ((rows - 1) * sh + reach) / h
 
 
 @lru_cache(maxsize=512)
@@ -113,7 +102,7 @@ def plan_of(
     )  # fmt: skip
     top, left = windows.origin
     reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
-    images, rows = _job_size(n, oh, ow, sh * width * c * BYTES, parts)
+    images, rows = job_size(n, oh, ow, sh * width * c * BYTES, parts)
     fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
     copied = not fits or rest > 0 or lazy
     height = (rows - 1) * sh + reach
@@ -131,7 +120,8 @@ def plan_of(
         kw * c if together else c // windows.groups,
     )  # fmt: skip
     floats = images * height * width * c + rest + LANES if copied else 0
-    return Plan(geometry, _table(sources), _table(targets), _table(taps), floats + -floats % LANES)
+    tables = Tables(_table(sources), _table(targets), _table(taps))
+    return Plan(geometry, tables, floats + -floats % LANES)
 
 
 def _table(distances: Array) -> Array:
@@ -146,9 +136,7 @@ def first_of(out: Array) -> Array:
 
 
 @kernel()
-def _transposed_area(
-    image: int, y0: int, height: int, g: Geometry, x: Array, mode: Mode, target: int
-) -> None:
+def _transposed_area(image: int, y0: int, height: int, g: Geometry, x: Pixels, target: int) -> None:
     """Write `height` rows of an image that lies plane by plane, from y0 on, with zeros around it.
 
     For areas as wide as the image, whose rows follow each other in a plane: vectors are full
@@ -164,7 +152,7 @@ def _transposed_area(
     target += (first - y0) * line - g.left * pixel
     transpose_pixels(
         target, pixel, line - g.w * pixel,
-        x.ctypes.data + image * mode[2] + first * g.w * BYTES, mode[3],
+        x.x.ctypes.data + image * x.mode[2] + first * g.w * BYTES, x.mode[3],
         (last - first) * g.w, g.w, g.c,
     )  # fmt: skip
     target += g.w * pixel
@@ -179,38 +167,28 @@ def _transposed_area(
 
 
 @kernel()
-def area(
-    job: int,
-    g: Geometry,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    space: Array,
-) -> tuple[int, int, int]:
-    """Return (address, images, rows): where a job's windows lie, copied to `space` if need be.
-
-    x is (n, h, w, c) as one row of floats; `other`, `table` and `mode` say what to make of it, as
-    in a `Source`.
+def area(job: int, g: Geometry, x: Pixels, space: Array) -> tuple[int, int, int]:
+    """Return (address, images, rows): where a job's windows over x (n, h, w, c) lie, copied to
+    `space` if need be.
     """
     image = job // g.bands * g.images
     row = job % g.bands * g.rows
     images, rows = min(g.images, g.n - image), min(g.rows, g.oh - row)
     y0 = g.top + row * g.stride
     if g.copied == 0:
-        return x.ctypes.data + ((image * g.h + y0) * g.w + g.left) * g.c * BYTES, images, rows
+        return x.x.ctypes.data + ((image * g.h + y0) * g.w + g.left) * g.c * BYTES, images, rows
     height, tall = (rows - 1) * g.stride + g.reach, (g.rows - 1) * g.stride + g.reach
     pixel = g.c * BYTES
     whole = g.left <= 0 and g.left + g.width >= g.w
     for k in range(images):
-        if mode[0] == PLANAR and whole:
+        if x.mode[0] == PLANAR and whole:
             at = space.ctypes.data + k * tall * g.width * pixel
-            _transposed_area(image + k, y0, height, g, x, mode, at)
+            _transposed_area(image + k, y0, height, g, x, at)
             continue
         for i in range(height):
             fill_row(
                 space.ctypes.data + (k * tall + i) * g.width * pixel, pixel, y0 + i, g.left,
-                g.width, image + k, g.h, g.w, g.c, 0, g.c, x, other, table, mode,
+                g.width, image + k, g.h, g.w, g.c, 0, g.c, x,
             )  # fmt: skip
     return space.ctypes.data, images, rows
 
@@ -226,28 +204,18 @@ def gradient_floats(g: Geometry, grad: Source) -> int:
 
 
 @kernel()
-def gradients(
-    job: int,
-    g: Geometry,
-    pixels: int,
-    f: int,
-    grad: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
-    space: Array,
-) -> int:
-    """Return where a job's gradients (pixels, f) lie, copied to `space` if more is to be done.
-
-    grad is (n, oh, ow, f) as one row of floats, part of a `Source` like x in `area`.
+def gradients(job: int, g: Geometry, pixels: int, f: int, grad: Pixels, space: Array) -> int:
+    """Return where a job's gradients (pixels, f) of grad (n, oh, ow, f) lie, copied to `space` if
+    more is to be done.
     """
+    mode = grad.mode
     image, row = job // g.bands * g.images, job % g.bands * g.rows
     if mode[0] == COPY:
-        return grad.ctypes.data + (image * g.oh + row) * g.ow * f * BYTES
+        return grad.x.ctypes.data + (image * g.oh + row) * g.ow * f * BYTES
     if mode[0] == PLANAR:
         count = min(pixels, g.oh * g.ow)  # of an image
         for k in range(pixels // count):
-            first = grad.ctypes.data + (image + k) * mode[2] + row * g.ow * BYTES
+            first = grad.x.ctypes.data + (image + k) * mode[2] + row * g.ow * BYTES
             transpose_pixels(
                 space.ctypes.data + k * count * f * BYTES, f * BYTES, 0,
                 first, mode[3], count, count, f,
@@ -257,6 +225,6 @@ def gradients(
         k, i = divmod(line, g.rows)
         fill_row(
             space.ctypes.data + line * g.ow * f * BYTES, f * BYTES, row + i, 0, g.ow, image + k,
-            g.oh, g.ow, f, 0, f, grad, other, table, mode,
+            g.oh, g.ow, f, 0, f, grad,
         )  # fmt: skip
     return space.ctypes.data

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.conv.planar_products import (
     FEW,
     LANES,
@@ -34,18 +35,11 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
     tap_sum_narrow,
 )
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
-from tinygrad_cnn.kernels.jit.load.pixels import Mode
-from tinygrad_cnn.kernels.jit.load.planes import SCATTERED, Planes, fill_planes
-from tinygrad_cnn.kernels.jit.norm.moments import finish, gathered
+from tinygrad_cnn.kernels.jit.load.planes import Planes, fill_planes
+from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array
-
-MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
-BETTER = 0.6  # vectors here that cost as much as one along the filters
-BETTER_WEIGHT = 0.75  # of the gradient of the weights
-PER_PLANE = 16 * LANES  # pixels whose products take as long as fetching a block's sums
 
 
 class Geometry(NamedTuple):
@@ -76,7 +70,7 @@ def _blocks(f: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
+def geometry_of(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, Array, int]:
     """Return a geometry, the taps' distances in bytes, and the floats of an image's area."""
     n, c, h, w = shape
     (kh, kw), (oh, ow), (dh, dw) = windows.kernel, windows.size, windows.dilation
@@ -94,50 +88,6 @@ def _plan(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geometry, A
     return geometry, table, c * height * width + STEP + width
 
 
-def worthwhile(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
-    """Return whether f filters over images of `shape` (n, c, h, w) are faster plane by plane.
-
-    >>> worthwhile((8, 3, 32, 32), 64, Windows((5, 5), (28, 28), (0, 0), (1, 1), (1, 1), 1), 1)
-    False
-    """
-    if windows.groups != 1 or windows.stride != (1, 1) or f >= LANES or shape[0] < parts:
-        return False
-    g, _, area = _plan(shape, f, windows)
-    planes = MANY * g.many + FEW * g.few
-    if area + planes * g.line > MOST_FLOATS:
-        return False
-    return g.line * planes < BETTER * LANES * g.oh * g.ow
-
-
-def worthwhile_weight(shape: tuple[int, ...], f: int, windows: Windows, parts: int) -> bool:
-    """Return whether the gradient of f filters over images of `shape` (n, c, h, w) is faster plane
-    by plane, if images and gradients lie so in memory.
-
-    >>> windows = Windows((3, 3), (32, 32), (-1, -1), (1, 1), (1, 1), 1)
-    >>> worthwhile_weight((64, 64, 32, 32), 16, windows, 1)
-    False
-    """
-    if windows.groups != 1 or windows.stride != (1, 1) or shape[0] < parts:
-        return False
-    g, _, area = _plan(shape, f, windows)
-    planes = MANY * g.many + FEW * g.few
-    if area + planes * g.line > MOST_FLOATS:
-        return False
-    (kh, kw), c = windows.kernel, shape[1]
-    here = (g.taps + -g.taps % VECTORS) * planes * (g.line + PER_PLANE)
-    there = kh * (kw * c + -(kw * c) % TILE.rows) * (f + -f % LANES) * g.oh * g.ow
-    return here < BETTER_WEIGHT * there
-
-
-def readable(x: Planes, shape: tuple[int, ...], f: int, windows: Windows) -> bool:
-    """Return whether an area holds all pixels of such images, where they are `SCATTERED`."""
-    if x.kind != SCATTERED:
-        return True
-    g = _plan(shape, f, windows)[0]
-    above = g.top <= 0 and g.left <= 0
-    return above and g.top + g.height >= g.h and g.left + g.width >= g.w
-
-
 def _packed(w: Array, g: Geometry) -> Array:
     """Return filters (f, c, kh, kw) as dense blocks (taps, filters of the block), side by side."""
     flat = np.zeros((MANY * g.many + FEW * g.few, g.taps), np.float32)
@@ -149,9 +99,10 @@ def _packed(w: Array, g: Geometry) -> Array:
 
 @kernel()
 def _gather(
-    part: int, k: int, plane: Array, exact: Array, single: Array, counts: Array
+    part: int, k: int, plane: Array, sums: Gathered
 ) -> None:  # fmt: skip
     """Add a plane to the sums of filter k; the first plane's mean is the pilot."""
+    exact, single, counts = sums.exact, sums.single, sums.counts
     total = line_sum(plane)
     if counts[part, k] == 0:
         mean = np.float32(total / plane.size)
@@ -165,19 +116,18 @@ def _gather(
 
 @kernel(entry=True)
 def _share(
-    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
-    mode: Mode, kind: int, w: Array, bias: Array, taps: Array, out: Array, space: Array,
-    beside: Array, row: Array, wanted: int, exact: Array, single: Array, counts: Array,
+    part: int, parts: int, g: Geometry, x: Planes, w: Array, bias: Array, taps: Array, out: Array,
+    space: Array, beside: Array, row: Array, wanted: int, sums: Gathered,
 ) -> None:  # fmt: skip
     area, results = space[part], beside[part]
     area[:] = 0
     if wanted:
-        counts[part] = 0
+        sums.counts[part] = 0
     line = g.line * BYTES
     for image in range(g.n * part // parts, g.n * (part + 1) // parts):
         fill_planes(
             image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
-            x, other, places, table, mode, kind, row[part],
+            x, row[part],
         )  # fmt: skip
         for block in range(g.many + g.few):
             many = min(block, g.many)
@@ -207,7 +157,7 @@ def _share(
                 for p in range(g.ow):
                     to_row[p] = source[p]
             if wanted:
-                _gather(part, f, target, exact, single, counts)
+                _gather(part, f, target, sums)
 
 
 def correlate_planes(
@@ -219,7 +169,7 @@ def correlate_planes(
     It is (n, f, oh, ow), plane by plane in memory, with its mean and variance (f,) if `moments`.
     """
     f = w.shape[0]
-    geometry, taps, area = _plan(shape, f, windows)
+    geometry, taps, area = geometry_of(shape, f, windows)
     planes = MANY * geometry.many + FEW * geometry.few
     shift = np.zeros(planes, np.float32)
     if bias is not None:
@@ -230,8 +180,8 @@ def correlate_planes(
         row = take((parts, shape[1] * shape[3]), FLOAT32)
         sums = gathered(parts, f if moments else 1, take)
         run(
-            _share, parts, geometry, *x[:6], _packed(w, geometry), shift, taps,
-            out.reshape(shape[0], f, -1), space, beside, row, int(moments), *sums,
+            _share, parts, geometry, x, _packed(w, geometry), shift, taps,
+            out.reshape(shape[0], f, -1), space, beside, row, int(moments), sums,
         )  # fmt: skip
         return out, finish(sums) if moments else None
 
@@ -257,10 +207,8 @@ def _weight_piece(
 
 @kernel(entry=True)
 def _weight_share(
-    part: int, parts: int, g: Geometry, x: Array, other: Array, places: Array, table: Array,
-    mode: Mode, kind: int, grad: Array, grad_other: Array, grad_places: Array, grad_table: Array,
-    grad_mode: Mode, grad_kind: int, taps: Array, space: Array, beside: Array, row: Array,
-    sums: Array, totals: Array, wanted: int, biases: Array,
+    part: int, parts: int, g: Geometry, x: Planes, grad: Planes, taps: Array, space: Array,
+    beside: Array, row: Array, sums: Array, totals: Array, wanted: int, biases: Array,
 ) -> None:  # fmt: skip
     area, grads = space[part], beside[part]
     area[:] = 0
@@ -272,11 +220,11 @@ def _weight_share(
     for image in range(g.n * part // parts, g.n * (part + 1) // parts):
         fill_planes(
             image, area, g.height * g.width, g.width, g.top, g.left, g.height, g.c, g.h, g.w,
-            x, other, places, table, mode, kind, row[part],
+            x, row[part],
         )  # fmt: skip
         fill_planes(
             image, grads, g.line, g.width, 0, 0, g.oh, g.f, g.oh, g.ow,
-            grad, grad_other, grad_places, grad_table, grad_mode, grad_kind, row[part],
+            grad, row[part],
         )  # fmt: skip
         if wanted:
             for f in range(g.f):
@@ -299,7 +247,7 @@ def correlate_planes_weight(
 
     Each thread has its own sums.
     """
-    geometry, taps, area = _plan(shape, f, windows)
+    geometry, taps, area = geometry_of(shape, f, windows)
     planes, groups = MANY * geometry.many + FEW * geometry.few, -(-geometry.taps // VECTORS)
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
@@ -308,7 +256,7 @@ def correlate_planes_weight(
         pieces = -(-shape[0] // parts) * -(-geometry.line // (PIECE * LANES))
         biases = take((parts, f), np.float64)
         run(
-            _weight_share, parts, geometry, *x[:6], *grad[:6], taps, space, beside, row, sums,
+            _weight_share, parts, geometry, x, grad, taps, space, beside, row, sums,
             totals_of(sums, pieces, take), int(bias), biases,
         )  # fmt: skip
         split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))

@@ -13,12 +13,11 @@ import math
 
 import numpy as np
 
+from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.conv import direct as conv_direct
-from tinygrad_cnn.kernels.jit.conv.choose import Images
 from tinygrad_cnn.kernels.jit.load.launch import images_like
-from tinygrad_cnn.kernels.jit.load.pixels import Source, some_images
+from tinygrad_cnn.kernels.jit.load.pixels import Images, Source, some_images
 from tinygrad_cnn.kernels.lazy import realize
-from tinygrad_cnn.kernels.reference.correlate import Windows
 from tinygrad_cnn.kernels.reference.layout import Array, all_finite
 from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
 

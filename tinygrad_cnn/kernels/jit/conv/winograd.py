@@ -15,6 +15,8 @@ convolution.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
@@ -27,6 +29,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, is_wide_strip, n
 from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     SKEW,
     Strips,
+    Work,
     note_count,
     place_of,
     planes_of,
@@ -37,9 +40,9 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_product, plane_product_narrow
 from tinygrad_cnn.kernels.jit.load.launch import images_like
-from tinygrad_cnn.kernels.jit.load.pixels import Mode, Source, arguments
+from tinygrad_cnn.kernels.jit.load.pixels import Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.norm.gradient_sums import gradient_sums
-from tinygrad_cnn.kernels.jit.norm.moments import finish, flush, gather, gathered, start
+from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, flush, gather, gathered, start
 from tinygrad_cnn.kernels.lazy import Affine
 from tinygrad_cnn.kernels.memory import Take, scratch
 from tinygrad_cnn.kernels.reference.layout import Array
@@ -113,37 +116,38 @@ def _filters_share(
         _filters_block(d, count, low, high, g, w, turned, planes, taps[part])
 
 
+class Wanted(NamedTuple):
+    """What is gathered of the outputs: nothing, `MOMENTS` or `MASKED_SUMS`, of what lies beside."""
+
+    what: int
+    beside: Array
+    numbers: Array
+    sums: Gathered
+
+
 @kernel()
 def input_job(
+    part: int,
     job: int,
     low: int,
     high: int,
     g: Strips,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     u: Array,
     bias: Array,
     out: Array,
     strides: tuple[int, ...],
-    ring: int,
-    v: int,
-    notes: Array,
+    work: Work,
     wide: Array,
-    beside: Array,
-    numbers: Array,
-    gathering: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
-    part: int,
+    wanted: Wanted,
 ) -> None:
-    """Compute filters [low, high) of the outputs of one job; `v` is room for its planes."""
+    """Compute filters [low, high) of the outputs of one job."""
+    v, notes, sums = work.space[part].ctypes.data, work.notes[part], wanted.sums
     plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane_u = g.c * g.wide_f + SKEW
     m = v + 36 * plane_v * BYTES
-    count = planes_of(job, g, 0, 0, g.c, x, other, table, mode, ring, v, plane_v * BYTES, notes)
+    ring = work.ring[part].ctypes.data
+    count = planes_of(job, g, 0, 0, g.c, x, ring, v, plane_v * BYTES, notes)
     for e in range(36):
         for column in range(low, high, COLUMNS):
             width = min(COLUMNS, g.wide_f - column)
@@ -178,24 +182,24 @@ def input_job(
                 g.ow - first - 4 * k, high - low,
             )  # fmt: skip
             t += 1
-        if gathering == MASKED_SUMS:
-            line = g.f * BYTES
+        if wanted.what == MASKED_SUMS:
+            line, numbers = g.f * BYTES, wanted.numbers
             for i in range(min(4, g.oh - row)):
                 pixel = ((image * g.oh + row + i) * g.ow + first) * line + low * BYTES
                 gradient_sums(
-                    out.ctypes.data + pixel, beside.ctypes.data + pixel, line,
+                    out.ctypes.data + pixel, wanted.beside.ctypes.data + pixel, line,
                     min(4 * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
                     line, numbers[5].ctypes.data + low * BYTES,
-                    single[part, 1].ctypes.data + low * BYTES, line,
+                    sums.single[part, 1].ctypes.data + low * BYTES, line,
                 )  # fmt: skip
-        if gathering == MOMENTS:
+        if wanted.what == MOMENTS:
             for i in range(min(4, g.oh - row)):
                 gather(
                     part, at + i * strides[1], strides[2], min(4 * across, g.ow - first),
-                    low, high, single, counts,
+                    low, high, sums,
                 )  # fmt: skip
-    if gathering:
-        flush(part, exact, single)
+    if wanted.what:
+        flush(part, sums)
 
 
 @kernel(entry=True)
@@ -203,38 +207,24 @@ def _product_share(
     part: int,
     parts: int,
     g: Strips,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     u: Array,
     suitable: Array,
     bias: Array,
     out: Array,
     strides: tuple[int, ...],
-    ring: Array,
-    space: Array,
-    notes: Array,
+    work: Work,
     wide: Array,
-    beside: Array,
-    numbers: Array,
-    gathering: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    wanted: Wanted,
 ) -> None:
     if not suits(suitable):
         wide[g.n] = ALL
         return
-    if gathering:
-        start(part, exact, single, counts)
+    if wanted.what:
+        start(part, wanted.sums)
     first, last, low, high = share_of(part, parts, g)
     for job in range(first, last):
-        input_job(
-            job, low, high, g, x, other, table, mode, u, bias, out, strides, ring[part].ctypes.data,
-            space[part].ctypes.data, notes[part], wide, beside, numbers, gathering, exact, single,
-            counts, part,
-        )  # fmt: skip
+        input_job(part, job, low, high, g, x, u, bias, out, strides, work, wide, wanted)
 
 
 def transformed_filters(
@@ -309,8 +299,9 @@ def correlate_winograd(
             beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
             numbers[3], numbers[4], numbers[5] = mask.scale, mask.shift, image[0, 0, 0]
         run(
-            _product_share, parts, g, *arguments(x), u, suitable, shift, first_of(out),
-            out.strides[:3], ring, space, notes, wide, beside, numbers, gathering, *sums,
+            _product_share, parts, g, pixels_of(x), u, suitable, shift, first_of(out),
+            out.strides[:3], Work(ring, space, notes), wide,
+            Wanted(gathering, beside, numbers, sums),
         )  # fmt: skip
         if wide[n]:
             return None, (wide[:n] != 0) | (wide[n] == ALL)

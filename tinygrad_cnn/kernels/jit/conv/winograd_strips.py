@@ -18,7 +18,7 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, pixel_peaks, strip_level, strip_peak
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import gradient_strip, patch_strip
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
-from tinygrad_cnn.kernels.jit.load.pixels import Mode, fill_row
+from tinygrad_cnn.kernels.jit.load.pixels import Pixels, fill_row
 from tinygrad_cnn.kernels.reference.layout import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
@@ -82,6 +82,14 @@ def strips_of(shape: tuple[int, ...], size: Pair, f: int, origin: Pair, parts: i
     )  # fmt: skip
 
 
+class Work(NamedTuple):
+    """Room of all threads, a row of each array for one of them."""
+
+    ring: Array  # of pixels
+    space: Array  # for the planes of a job
+    notes: Array
+
+
 def note_count(g: Strips) -> int:
     """Return how many words a thread notes about the strips of a job."""
     return NOTES + 2 * g.strips
@@ -117,10 +125,7 @@ def planes_of(
     gradient: int,
     low: int,
     high: int,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     ring: int,
     planes: int,
     plane: int,
@@ -155,7 +160,7 @@ def planes_of(
         for i in range(first, side):
             fill_row(
                 ring + (base + i) % side * line, pixel, 4 * row + top + i, 4 * column + left,
-                4 * across + side - 4, image, h, w, c, low, high, x, other, table, mode,
+                4 * across + side - 4, image, h, w, c, low, high, x,
             )  # fmt: skip
         to = planes + count * wide
         if gradient:

@@ -19,6 +19,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_range import are_apart, sum_up
 from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     SKEW,
     Strips,
+    Work,
     note_count,
     padded,
     planes_of,
@@ -28,8 +29,14 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_sum, plane_sum_narrow
-from tinygrad_cnn.kernels.jit.load.pixels import Mode, Source, arguments
-from tinygrad_cnn.kernels.jit.norm.moments import finish_sums, gather_sums, gathered, start
+from tinygrad_cnn.kernels.jit.load.pixels import Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.norm.moments import (
+    Gathered,
+    finish_sums,
+    gather_sums,
+    gathered,
+    start,
+)
 from tinygrad_cnn.kernels.memory import Take, scratch
 from tinygrad_cnn.kernels.reference.layout import Array
 
@@ -41,49 +48,35 @@ BIAS_PLANE = 7  # frequency (1, 1): the sum of a tile
 
 @kernel()
 def weight_job(
+    part: int,
     job: int,
     low: int,
     high: int,
     g: Strips,
-    x: Array,
-    x_other: Array,
-    x_table: Array,
-    x_mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     sums: Array,
-    ring: int,
-    v: int,
-    notes: Array,
+    work: Work,
     numbers: Array,
     whole: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
-    part: int,
+    gathering: Gathered,
 ) -> None:
     """Add one job to a share's sums of products (36 planes) for filters [low, high), and to those
     of the gradients.
     """
     plane_v, plane_d = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane = sums.size // 36
+    ring, v, notes = work.ring[part].ctypes.data, work.space[part].ctypes.data, work.notes[part]
     d = v + 36 * plane_v * BYTES
     strips = min(g.strips, g.n * g.segments * g.down - job * g.strips)
-    count = planes_of(
-        job, g, 0, 0, g.c, x, x_other, x_table, x_mode, ring, v, plane_v * BYTES, notes
-    )
-    sum_up(notes, numbers, strips, whole[0, part])
-    planes_of(
-        job, g, 1, low, high, grad, grad_other, grad_table, grad_mode, ring, d, plane_d * BYTES,
-        notes,
-    )  # fmt: skip
-    sum_up(notes, numbers, strips, whole[1, part])
+    count = planes_of(job, g, 0, 0, g.c, x, ring, v, plane_v * BYTES, notes)
+    sum_up(notes, numbers[part], strips, whole[0, part])
+    planes_of(job, g, 1, low, high, grad, ring, d, plane_d * BYTES, notes)
+    sum_up(notes, numbers[part], strips, whole[1, part])
     if wanted:
         tile_sums = d + (BIAS_PLANE * plane_d + low) * BYTES
-        gather_sums(part, tile_sums, g.wide_f * BYTES, count, low, high, exact, single)
+        gather_sums(part, tile_sums, g.wide_f * BYTES, count, low, high, gathering)
     for e in range(36):
         for column in range(low, high, COLUMNS):
             b = d + (e * plane_d + column) * BYTES
@@ -107,24 +100,14 @@ def _weight_share(
     part: int,
     parts: int,
     g: Strips,
-    x: Array,
-    x_other: Array,
-    x_table: Array,
-    x_mode: Mode,
-    grad: Array,
-    grad_other: Array,
-    grad_table: Array,
-    grad_mode: Mode,
+    x: Pixels,
+    grad: Pixels,
     du: Array,
-    ring: Array,
-    space: Array,
-    notes: Array,
+    work: Work,
     numbers: Array,
     whole: Array,
     wanted: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
+    gathering: Gathered,
 ) -> None:
     first, end, low, high = share_of(part, parts, g)
     sums = du[part] if g.split == 0 else du[0]
@@ -135,12 +118,10 @@ def _weight_share(
             sums[e * plane + c + low : e * plane + c + last] = 0
     whole[:, part] = 0
     if wanted:
-        start(part, exact, single, counts)
+        start(part, gathering)
     for job in range(first, end):
         weight_job(
-            job, low, high, g, x, x_other, x_table, x_mode, grad, grad_other, grad_table, grad_mode,
-            sums, ring[part].ctypes.data, space[part].ctypes.data, notes[part],
-            numbers[part], whole, wanted, exact, single, counts, part,
+            part, job, low, high, g, x, grad, sums, work, numbers, whole, wanted, gathering
         )  # fmt: skip
 
 
@@ -230,8 +211,8 @@ def correlate_winograd_weight(
         whole = take((2, parts, 3), np.float64)
         sums = gathered(parts, f, take) if bias else NO_SUMS
         run(
-            _weight_share, parts, g, *arguments(x), *arguments(grad), du, ring, space, notes,
-            notes.view(np.float32), whole, int(bias), *sums,
+            _weight_share, parts, g, pixels_of(x), pixels_of(grad), du, Work(ring, space, notes),
+            notes.view(np.float32), whole, int(bias), sums,
         )  # fmt: skip
         gw = collect_weight(g, du, whole, take, parts)
         return None if gw is None else (gw, finish_sums(sums) if bias else None)

@@ -36,6 +36,7 @@ TOGETHER = 4  # pixels of a round
 # One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index. Of
 # what is planar: 0; bytes from one image to the next, and from one plane.
 Mode = tuple[int, int, int, int]
+Images = Array | Lazy
 Compute = Callable[[Emitter, Value, Value, list[Value]], Value]
 
 
@@ -48,6 +49,15 @@ class Source(NamedTuple):
     table: Array  # (5, c): numbers per channel
     mode: Mode
     places: Array | None = None  # uint8 of x's shape: where in its window a number goes
+
+
+class Pixels(NamedTuple):
+    """A source as kernels take it: x and other as one row of floats each."""
+
+    x: Array
+    other: Array
+    table: Array
+    mode: Mode
 
 
 def table_of(c: int, *rows: Array | float) -> Array:
@@ -63,7 +73,7 @@ def _no_table(c: int) -> Array:
     return table_of(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
 
 
-def source_of(x: Array | Lazy) -> Source:
+def source_of(x: Images) -> Source:
     """Return float32 x (n, c, h, w) as a source; what is not channels last is copied, and what
     cannot be computed on the way is realized.
     """
@@ -77,6 +87,20 @@ def source_of(x: Array | Lazy) -> Source:
         return Source(image, image, table, (AFFINE, 0, 0, 0))
     image = images_like(realize(x))
     return Source(image, image, _no_table(image.shape[3]), (COPY, 0, 0, 0))
+
+
+def planar_source(x: Images) -> Source:
+    """Return x as `source_of`, but an array whose planes are dense as it is, without a copy."""
+    if type(x) is Lazy and x.is_realized:
+        x = x.realize()
+    if not isinstance(x, np.ndarray) or not x.flags.aligned:
+        return source_of(x)
+    image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
+    h, w = x.shape[2:]
+    dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
+    if not dense or image.flags.c_contiguous:
+        return source_of(x)
+    return Source(image, image, table_of(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
 
 
 def gradient_source(found: Gradient) -> Source | None:
@@ -105,12 +129,12 @@ def some_images(source: Source, first: int, stop: int) -> Source:
     return Source(x[first:stop], other[first:stop], table, mode, places)
 
 
-def arguments(source: Source) -> tuple[Array, Array, Array, Mode]:
-    """Return a source as kernels take it: x and other as one row of floats each."""
+def pixels_of(source: Source) -> Pixels:
+    """Return a source, which the caller keeps, as kernels take it."""
     if source.mode[0] == PLANAR:
         numbers = source.x[0, :, :, 0].reshape(-1)  # the first plane
-        return numbers, numbers, source.table, source.mode
-    return source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode
+        return Pixels(numbers, numbers, source.table, source.mode)
+    return Pixels(source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode)
 
 
 def _affine(e: Emitter, x: Value, _: Value, rows: list[Value]) -> Value:
@@ -252,16 +276,14 @@ def fill_row(
     c: int,
     low: int,
     high: int,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    source: Pixels,
 ) -> None:
     """Write pixels [first, first + pixels) of row y of an image to `target`, `wide` bytes each.
 
     Channels [low, high) of c. Pixels outside of the image (h, w) are 0, whatever the source makes
     of 0. What follows a pixel's channels is left as it is, except beside the image, where it is 0.
     """
+    x, other, table, mode = source.x, source.other, source.table, source.mode
     start, stop = max(first, 0), min(first + pixels, w)
     if y < 0 or y >= h or stop <= start:
         clear_bytes(target, pixels * wide)

@@ -16,8 +16,9 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emit, Emitter, Value,
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
 from tinygrad_cnn.kernels.jit.load.pixels import (
     Mode,
-    arguments,
+    Pixels,
     fill_row,
+    pixels_of,
     source_of,
     table_of,
     with_other,
@@ -41,9 +42,8 @@ class Planes(NamedTuple):
     other: Array
     places: Array
     table: Array  # (5, c)
-    mode: Mode
+    mode: Mode  # may point to the places
     kind: int
-    keep: object  # whose memory `mode` may point to
 
 
 def are_planes(x: Array, dtype: object = FLOAT32) -> bool:
@@ -63,7 +63,7 @@ def scattered_planes(x: Gradient) -> Planes | None:
         return None
     return Planes(
         g.reshape(-1), x.x.reshape(-1), index.reshape(-1), table_of(x.x.shape[1], *x[2:7]),
-        (0, 0, 0, 0), SCATTERED, None,
+        (0, 0, 0, 0), SCATTERED,
     )  # fmt: skip
 
 
@@ -72,14 +72,15 @@ def planes_of(x: Array | Lazy) -> Planes:
     found = lower(x)
     if isinstance(found, np.ndarray) and are_planes(found):
         numbers = found.reshape(-1)
-        return Planes(numbers, numbers, _NO_PLACES, _NO_TABLE, (0, 0, 0, 0), PLANES, None)
+        return Planes(numbers, numbers, _NO_PLACES, _NO_TABLE, (0, 0, 0, 0), PLANES)
     if type(found) is Gradient:
         planes = scattered_planes(found)
         if planes is not None:
             return planes
     source = source_of(x)
-    numbers, other, table, mode = arguments(source)
-    return Planes(numbers, other, _NO_PLACES, table, mode, PIXELS, source)
+    numbers, other, table, mode = pixels_of(source)
+    places = _NO_PLACES if source.places is None else source.places.reshape(-1)
+    return Planes(numbers, other, places, table, mode, PIXELS)
 
 
 @instruction
@@ -125,9 +126,9 @@ def scatter_row(
 
 @kernel()
 def _fill_scattered(
-    image: int, target: Array, plane: int, width: int, c: int, h: int, w: int,
-    x: Array, other: Array, places: Array, table: Array,
+    image: int, target: Array, plane: int, width: int, c: int, h: int, w: int, images: Planes
 ) -> None:  # fmt: skip
+    x, other, places, table = images.x, images.other, images.places, images.table
     half = w // 2
     for k in range(c):
         for i in range(h):
@@ -143,8 +144,7 @@ def _fill_scattered(
 @kernel()
 def fill_planes(
     image: int, target: Array, plane: int, width: int, top: int, left: int, height: int,
-    c: int, h: int, w: int, x: Array, other: Array, places: Array, table: Array, mode: Mode,
-    kind: int, row: Array,
+    c: int, h: int, w: int, images: Planes, row: Array,
 ) -> None:  # fmt: skip
     """Write an image's planes (h, w) to `target`, `plane` floats apart, rows `width` apart.
 
@@ -152,10 +152,12 @@ def fill_planes(
     are `height` rows, and what is not in the image is left as it is. `row` (w*c) is work space.
     Of `SCATTERED` images no pixel is outside of the target.
     """
+    x, kind = images.x, images.kind
     if kind == SCATTERED:
         inside = target[-top * width - left :]
-        _fill_scattered(image, inside, plane, width, c, h, w, x, other, places, table)
+        _fill_scattered(image, inside, plane, width, c, h, w, images)
         return
+    pixels = Pixels(x, images.other, images.table, images.mode)
     low, high = max(top, 0), min(top + height, h)
     start, stop = max(left, 0), min(left + width, w)
     if stop <= start:
@@ -170,9 +172,7 @@ def fill_planes(
                 for p in range(count):
                     to[p] = source[p]
             continue
-        fill_row(
-            row.ctypes.data, c * BYTES, y, start, count, image, h, w, c, 0, c, x, other, table, mode
-        )
+        fill_row(row.ctypes.data, c * BYTES, y, start, count, image, h, w, c, 0, c, pixels)
         for k in range(c):
             to = target[k * plane + at :]
             for p in range(count):

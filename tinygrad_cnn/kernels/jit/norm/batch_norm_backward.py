@@ -18,12 +18,12 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, nchw, shares
 from tinygrad_cnn.kernels.jit.load.pixels import (
     GRADIENT,
-    Mode,
+    Pixels,
     Source,
-    arguments,
     fill_pixels,
     fill_row,
     gradient_source,
+    pixels_of,
 )
 from tinygrad_cnn.kernels.jit.load.planes import scattered_planes
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
@@ -55,16 +55,15 @@ Parameters = Array | None
 def _sums_share(
     part: int,
     parts: int,
-    g: Array,
-    x: Array,
-    table: Array,
+    source: Pixels,
     mean: Array,
-    mode: Mode,
     size: Pair,
     space: Array,
     exact: Array,
     single: Array,
 ) -> None:
+    g, x, table, mode = source.x, source.other, source.table, source.mode
+    unchanged = Pixels(g, x, table[5:], mode)
     c = mean.size
     exact[part] = 0
     single[part] = 0
@@ -81,7 +80,7 @@ def _sums_share(
         grad = g.ctypes.data + at
         if mode[1] > 0:
             at, count, grad = at * w, w, space[part].ctypes.data
-            fill_row(grad, step, first % h, 0, w, first // h, h, w, c, 0, c, g, x, table[5:], mode)
+            fill_row(grad, step, first % h, 0, w, first // h, h, w, c, 0, c, unchanged)
         add_pixels(
             grad, x.ctypes.data + at, step, count, table.ctypes.data, line, mean.ctypes.data,
             exact[part], single[part],
@@ -117,33 +116,31 @@ def _numbers_share(
 def _written_share(
     part: int,
     parts: int,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    source: Pixels,
     size: Pair,
     c: int,
     out: Array,
 ) -> None:
-    if mode[1] > 0:  # scattered: row by row of the images
+    if source.mode[1] > 0:  # scattered: row by row of the images
         h, w = size
         lines = out.size // (w * c)
         for line in range(lines * part // parts, lines * (part + 1) // parts):
             fill_row(
                 out.ctypes.data + line * w * c * BYTES, c * BYTES, line % h, 0, w, line // h,
-                h, w, c, 0, c, x, other, table, mode,
+                h, w, c, 0, c, source,
             )  # fmt: skip
         return
     pixels, step = out.size // c, c * BYTES
     chunk = max(16, CHUNK_BYTES // step)
+    table = source.table
     low, high = pixels * part // parts, pixels * (part + 1) // parts
     for back in range((high - low + chunk - 1) // chunk):  # the end is still in cache
         stop = high - back * chunk
         first = max(low, stop - chunk)
         at = first * step
         fill_pixels(
-            out.ctypes.data + at, step, x.ctypes.data + at, other.ctypes.data + at, step,
-            stop - first, c, table.ctypes.data, table.shape[1] * BYTES, mode[0],
+            out.ctypes.data + at, step, source.x.ctypes.data + at, source.other.ctypes.data + at,
+            step, stop - first, c, table.ctypes.data, table.shape[1] * BYTES, source.mode[0],
         )  # fmt: skip
 
 
@@ -151,7 +148,7 @@ def _written(source: Source) -> Array:
     """Return what a source stands for as (n, c, h, w), channels last in memory."""
     out = empty(source.other.shape, FLOAT32)
     parts = shares(out.nbytes * (3 if source.mode[0] == GRADIENT else 2))
-    run(_written_share, parts, *arguments(source), out.shape[1:3], out.shape[-1], out.reshape(-1))
+    run(_written_share, parts, pixels_of(source), out.shape[1:3], out.shape[-1], out.reshape(-1))
     return nchw(out)
 
 
@@ -180,7 +177,7 @@ def _add_up(
         table = np.concatenate([source.table, plain_table(c)])
         grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
         run(
-            _sums_share, parts, grads, inputs, table, centre, source.mode, (h, w), space,
+            _sums_share, parts, Pixels(grads, inputs, table, source.mode), centre, (h, w), space,
             exact, single,
         )  # fmt: skip
         run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)

@@ -94,11 +94,11 @@ def moment_pixels(
 
 
 @kernel()
-def start(part: int, exact: Array, single: Array, counts: Array) -> None:
+def start(part: int, sums: Gathered) -> None:
     """Begin a share."""
-    exact[part] = 0
-    single[part] = 0
-    counts[part] = 0
+    sums.exact[part] = 0
+    sums.single[part] = 0
+    sums.counts[part] = 0
 
 
 @kernel()
@@ -109,13 +109,13 @@ def gather(
     pixels: int,
     low: int,
     high: int,
-    single: Array,
-    counts: Array,
+    sums: Gathered,
 ) -> None:
     """Add pixels, `step` bytes apart, to a share's sums: channels [low, high), the first at x.
 
     The mean of those that come first becomes the pilot.
     """
+    single, counts = sums.single, sums.counts
     at, line = single[part].ctypes.data + low * BYTES, single.shape[2] * BYTES
     if counts[part, low] == 0:
         moment_pixels(x, step, pixels, high - low, at, at + line, line)  # the pilot is still 0
@@ -136,10 +136,10 @@ def gather_sums(
     pixels: int,
     low: int,
     high: int,
-    exact: Array,
-    single: Array,
+    sums: Gathered,
 ) -> None:
     """Add the sums of pixels to a share's, without pilot and squares, and end the job."""
+    exact, single = sums.exact, sums.single
     at, line = single[part].ctypes.data + low * BYTES, single.shape[2] * BYTES
     for first in range(0, pixels, CHUNK):
         count = min(CHUNK, pixels - first)
@@ -150,8 +150,9 @@ def gather_sums(
 
 
 @kernel()
-def flush(part: int, exact: Array, single: Array) -> None:
+def flush(part: int, sums: Gathered) -> None:
     """End a job: go on in float64."""
+    exact, single = sums.exact, sums.single
     for row in range(2):
         for k in range(single.shape[2]):
             exact[part, row, k] += single[part, row + 1, k]
@@ -159,15 +160,8 @@ def flush(part: int, exact: Array, single: Array) -> None:
 
 
 @kernel(entry=True)
-def _finish_share(
-    part: int,
-    parts: int,
-    exact: Array,
-    single: Array,
-    counts: Array,
-    mean: Array,
-    var: Array,
-) -> None:
+def _finish_share(part: int, parts: int, sums: Gathered, mean: Array, var: Array) -> None:
+    exact, single, counts = sums.exact, sums.single, sums.counts
     for k in range(mean.size):
         count, total, squares = 0, 0.0, 0.0
         for share in range(counts.shape[0]):
@@ -187,7 +181,7 @@ def finish(sums: Gathered) -> tuple[Array, Array]:
     """Return mean and biased variance (c,) of what all shares have gathered."""
     c = sums.single.shape[2]
     mean, var = np.empty(c, np.float32), np.empty(c, np.float32)
-    run(_finish_share, 1, *sums, mean, var)
+    run(_finish_share, 1, sums, mean, var)
     return mean, var
 
 
@@ -208,15 +202,9 @@ def finish_sums(sums: Gathered) -> Array:
 
 
 @kernel(entry=True)
-def _moments_share(
-    part: int,
-    parts: int,
-    x: Array,
-    exact: Array,
-    single: Array,
-    counts: Array,
-) -> None:
-    start(part, exact, single, counts)
+def _moments_share(part: int, parts: int, x: Array, sums: Gathered) -> None:
+    start(part, sums)
+    single, counts = sums.single, sums.counts
     c = single.shape[2]
     pixels, step = x.size // c, c * BYTES
     low, high = pixels * part // parts, pixels * (part + 1) // parts
@@ -224,14 +212,14 @@ def _moments_share(
         return
     sample = min(SAMPLE, high - low)
     apart = (high - low) // sample
-    gather(part, x.ctypes.data + low * step, apart * step, sample, 0, c, single, counts)
+    gather(part, x.ctypes.data + low * step, apart * step, sample, 0, c, sums)
     single[part, 1:] = 0  # it was for the pilot
     counts[part] = high - low
     for first in range(low, high, CHUNK):
         count = min(CHUNK, high - first)
         at, line = single[part].ctypes.data, step
         moment_pixels(x.ctypes.data + first * step, step, count, c, at, at + line, line)
-        flush(part, exact, single)
+        flush(part, sums)
 
 
 def channel_moments(x: Array) -> Any:
@@ -249,5 +237,5 @@ def channel_moments(x: Array) -> Any:
     parts = shares(image.nbytes)
     with scratch() as take:
         sums = gathered(parts, image.shape[-1], take)
-        run(_moments_share, parts, image.reshape(-1), *sums)
+        run(_moments_share, parts, image.reshape(-1), sums)
         return finish(sums)

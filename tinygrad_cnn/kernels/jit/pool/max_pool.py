@@ -16,7 +16,7 @@ from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, images_of, nchw, shares
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Mode, arguments, fill_row, source_of
+from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, fill_row, pixels_of, source_of
 from tinygrad_cnn.kernels.jit.norm.planar import max_pool_planes
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import empty, scratch
@@ -96,10 +96,7 @@ def _max_pool2d(part: int, parts: int, x: Array, window: Window, y: Array, index
 def _source_share(
     part: int,
     parts: int,
-    x: Array,
-    other: Array,
-    table: Array,
-    mode: Mode,
+    x: Pixels,
     size: Pair,
     window: Window,
     y: Array,
@@ -121,7 +118,7 @@ def _source_share(
             if 0 <= row + i * dy < h:
                 fill_row(
                     rows[i].ctypes.data, c * BYTES, row + i * dy, 0, w, line // oh, h, w, c, 0, c,
-                    x, other, table, mode,
+                    x,
                 )  # fmt: skip
         best, place = y[line // oh, line % oh], index[line // oh, line % oh]
         if twos:
@@ -268,7 +265,7 @@ def max_pool2d(
         return nchw(y), nchw(index)
     with scratch() as take:
         space = take((parts, kernel_size[0], x.shape[3], c), FLOAT32)
-        run(_source_share, parts, *arguments(source), x.shape[2:], window, y, index, space)
+        run(_source_share, parts, pixels_of(source), x.shape[2:], window, y, index, space)
     return nchw(y), nchw(index)
 
 
