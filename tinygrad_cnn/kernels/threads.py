@@ -67,20 +67,14 @@ def _count_of_blas() -> Count:
 class _Blas:
     """How many threads BLAS uses; as long as somebody holds it at one thread, one."""
 
-    get: Callable[[], int] | None
-    put: Callable[[int], Any] | None
-
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.holders: set[object] = set()
         self.former: int | None = None  # while it is not in force
 
-    def __getattr__(self, name: str) -> Any:
-        """Find `get` and `put` when they are first needed."""
-        if name not in ("get", "put"):
-            raise AttributeError(name)
-        self.get, self.put = _count_of_blas()
-        return self.__dict__[name]
+    @property
+    def get(self) -> Callable[[], int] | None:
+        return _count_of_blas()[0]
 
     def threads(self) -> int:
         with self.lock:
@@ -88,24 +82,27 @@ class _Blas:
 
     def choose(self, number: int) -> None:
         """Set the number of threads outside of `one_blas_thread`."""
+        _, put = _count_of_blas()
         with self.lock:
             if self.former is not None:
                 self.former = number
-            elif self.put:
-                self.put(number)
+            elif put:
+                put(number)
 
     def hold(self, holder: object) -> None:
+        get, put = _count_of_blas()
         with self.lock:
-            if not self.holders and self.get and self.put:
-                self.former = self.former or self.get()
-                self.put(1)
+            if not self.holders and get and put:
+                self.former = self.former or get()
+                put(1)
             self.holders.add(holder)
 
     def settle(self) -> None:
         """Give BLAS its threads back if nobody holds it any more."""
+        _, put = _count_of_blas()
         with self.lock:
-            if not self.holders and self.put and self.former is not None:
-                self.put(self.former)
+            if not self.holders and put and self.former is not None:
+                put(self.former)
                 self.former = None
 
 

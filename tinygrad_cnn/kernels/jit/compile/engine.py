@@ -12,7 +12,7 @@ from typing import Any
 _engines: list[Any] = []  # which keep their code
 
 
-def emit(module: Any, cpu: str = "", features: str = "", opt: int = 3) -> bytes:
+def emit(module: Any, cpu: str | None = None, features: str | None = None, opt: int = 3) -> bytes:
     """Return object code of a module that both a linker and LLVM's loader take.
 
     It is for this processor unless another is named.
@@ -34,14 +34,14 @@ def emit_assembly(assembly: str) -> bytes:
     return emit(module, opt=2)
 
 
-def _machine(cpu: str = "", features: str = "", opt: int = 2) -> Any:
+def _machine(cpu: str | None = None, features: str | None = None, opt: int = 2) -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=cpu or llvm.get_host_cpu_name(),
-        features=features or llvm.get_host_cpu_features().flatten(),
+        cpu=llvm.get_host_cpu_name() if cpu is None else cpu,
+        features=llvm.get_host_cpu_features().flatten() if features is None else features,
         opt=opt,
         reloc="pic",  # or a library's code would be written to when it is loaded
         codemodel="jitdefault",  # LLVM's loader puts what belongs together anywhere
