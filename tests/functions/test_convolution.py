@@ -232,5 +232,8 @@ def test_errors() -> None:
         F.conv2d(x[0, 0], tg.zeros(4, 3, 3, 3))
     with pytest.raises(ValueError, match="'same' needs stride 1"):
         F.conv2d(x, tg.zeros(4, 3, 3, 3), stride=2, padding="same")
+    with pytest.raises(TypeError, match=r"conv2d: `groups` is 1.0, expected an integer"):
+        F.conv2d(x, tg.zeros(4, 3, 3, 3), groups=1.0)
+    assert F.conv2d(x, tg.zeros(4, 3, 3, 3), groups=np.int64(1)).shape == (1, 4, 6, 6)
     with pytest.raises(TypeError, match=r"max_pool2d: `kernel_size` is 2\.5"):
         F.max_pool2d(x, 2.5)

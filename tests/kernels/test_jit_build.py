@@ -30,7 +30,22 @@ needs_linker = pytest.mark.skipif(
 posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of folders are POSIX's")
 
 SOURCE = """
+from typing import NamedTuple
 from tinygrad_cnn.kernels.jit.compile.build import kernel
+
+class Line(NamedTuple):
+    slope: int
+    offsets: object
+
+class Points(NamedTuple):
+    x: object
+    line: Line
+    range: tuple
+
+@kernel(entry=True)
+def add_line(part, parts, points, out):
+    for i in range(points.range[0] + part, points.range[1], parts):
+        out[i] += points.line.slope * points.x[i] + points.line.offsets[i]
 
 @kernel(inline=True)
 def doubled(value):
@@ -360,6 +375,23 @@ def test_what_is_no_argument_of_a_kernel_is_an_error(load: Any) -> None:
         with pytest.raises(TypeError, match="a compiled kernel takes no"):
             entry.run(kernel, 1, x, wrong)
     works(kernel)
+
+
+def test_arrays_may_be_fields_of_named_tuples(load: Any, tmp_path: Path) -> None:
+    load()
+    module = sys.modules["some_kernels"]
+    for kind in ("float32", "float64", "float32"):
+        x, offsets, out = np.arange(9, dtype=kind), np.ones(9, np.float64), np.zeros(9)
+        for given in (x, np.memmap(tmp_path / "x", kind, "w+", shape=9)):
+            given[...] = x
+            out[...] = 0
+            points = module.Points(given, module.Line(3, offsets), (1, 8))
+            entry.run(module.add_line, 2, points, out)
+            np.testing.assert_array_equal(out[1:8], 3 * x[1:8] + 1)
+            assert out[0] == out[8] == 0
+    assert len(module.add_line.launches) == 2
+    with pytest.raises(TypeError, match="takes no NoneType"):
+        entry.run(module.add_line, 2, module.Points(None, module.Line(3, offsets), (1, 8)), out)
 
 
 def test_arrays_of_subclasses_are_arrays(load: Any, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from compiled import OTHER_WIDTHS, run_at_width
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec, reference, threads
+from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
 from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.conv.choose import choose
 from tinygrad_cnn.kernels.jit.load import launch
 
 PLAIN = ConvSpec()
@@ -225,6 +227,27 @@ def test_other_dtypes_and_empty_arrays_are_left_to_numpy() -> None:
     g = np.ones((2, 3, 4, 4))
     assert conv.conv2d_input(g, single, size=(5, 5), spec=PLAIN) is NotImplemented
     assert conv.conv2d_weight(g, x, kernel_size=(2, 2), spec=PLAIN) is NotImplemented
+
+
+@pytest.mark.parametrize(
+    ("direction", "x", "w", "spec", "algorithm", "reason"),
+    [
+        ("forward", (64, 32, 32, 32), (32, 32, 3, 3), PLAIN, "winograd", "36 products"),
+        ("forward", (64, 32, 32, 32), (32, 32, 3, 3), ConvSpec((2, 2)), "direct", "any geometry"),
+        ("forward", (64, 32, 32, 32), (32, 1, 3, 3), ConvSpec(groups=32), "depthwise", "a filter"),
+        ("forward", (64, 8, 32, 32), (1, 8, 5, 5), ConvSpec((2, 2)), "narrow", "outputs with 1"),
+        ("weight", (64, 32, 32, 32), (64, 1, 3, 3), ConvSpec(groups=32), "several", "2 filters"),
+        ("weight", (64, 64, 32, 32), (1, 64, 1, 1), PLAIN._replace(stride=(2, 2)), "narrow", "64"),
+        ("forward", (64, 3, 32, 32), (3, 3, 5, 5), PLAIN, "planar", "vectors of pixels"),
+    ],
+)
+def test_a_choice_says_why(
+    direction: Any, x: Any, w: Any, spec: ConvSpec, algorithm: str, reason: str
+) -> None:
+    found = choose(direction, x, w[0], conv2d_windows(x, w, spec), 2, "auto")
+    assert found.algorithm == algorithm
+    assert reason in found.reason
+    assert choose(direction, x, w[0], conv2d_windows(x, w, spec), 2, "auto") is found
 
 
 NARROW = """

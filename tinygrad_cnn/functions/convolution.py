@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import kernels
@@ -113,7 +112,7 @@ def conv2d(
     strides = pair("conv2d", "stride", stride)
     spread = pair("conv2d", "dilation", dilation)
     border = _border("conv2d", padding, weight._value.shape[2:], strides, spread)
-    spec = kernels.conv_spec(strides, border, spread, index(groups))
+    spec = kernels.conv_spec(strides, border, spread, groups)
     out = ops.conv2d(x, weight, bias, spec=spec)
     return own(squeeze(out, 0)) if single else out
 
@@ -135,7 +134,7 @@ def conv1d(
     if not isinstance(padding, str):
         padding = (0, *pair("conv1d", "padding", padding, 1))
     border = _border_1d(padding, weight._value.shape[2], s, d)
-    spec = kernels.conv_spec((1, s), border, (1, d), index(groups))
+    spec = kernels.conv_spec((1, s), border, (1, d), groups)
     out = ops.conv2d(unsqueeze(x, 2), unsqueeze(weight, 2), bias, spec=spec)
     out = own(squeeze(out, 2))
     return own(squeeze(out, 0)) if single else out
@@ -196,7 +195,7 @@ def conv_transpose2d(
             f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
             f"{weight.shape}, padding {padding})"
         )
-    spec = kernels.conv_spec(strides, border, spread, index(groups), "conv2d_input")
+    spec = kernels.conv_spec(strides, border, spread, groups, "conv2d_input")
     out = ops.conv2d_input(x, weight, size=size, spec=spec)
     if any(far):
         out = pad(out, (0, far[1], 0, far[0]))

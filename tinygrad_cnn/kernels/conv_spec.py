@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from functools import lru_cache
 from math import gcd
+from operator import index
 from typing import NamedTuple
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
@@ -50,7 +51,7 @@ class ConvSpec(NamedTuple):
         return out[0], out[1]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512, typed=True)  # 2.0 groups are not 2
 def conv_spec(
     stride: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
@@ -63,10 +64,15 @@ def conv_spec(
     Raises
     ------
     ShapeError, ArgumentError: one is not positive, or the padding negative.
+    TypeError: `groups` is no integer.
 
     >>> conv_spec(stride=(2, 2)).stride
     (2, 2)
     """
+    try:
+        groups = index(groups)
+    except TypeError:
+        raise TypeError(f"{operation}: `groups` is {groups!r}, expected an integer") from None
     if groups < 1:
         raise ArgumentError(f"{operation}: `groups` is {groups}, expected a positive integer")
     check_positive(operation, "stride", stride)
