@@ -5,6 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tinygrad_cnn.train.loop.schedules import make_scheduler, when_to_step
 from tinygrad_cnn.train.loop.step import Loss, TrainingStep
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
+from tinygrad_cnn.train.run.config import Config, fit_settings, with_settings
 from tinygrad_cnn.train.run.folder import RunFolder
 
 _EPOCH = 3  # which stream of random numbers gives each epoch its seed
@@ -63,54 +65,49 @@ class Trainer:
         train: Batches,
         val: Batches | None = None,
         *,
-        optimizer: Any,
+        optimizer: Any = Config.optimizer,
         scheduler: Any = None,
         schedule_every: str | None = None,
-        epochs: int,
         callbacks: Sequence[Callback] = (),
         loss: Loss | None = None,
-        label_smoothing: float = 0.0,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        ema: float | None = None,
-        warmup: float = 0.0,
         seed: int | None = None,
+        **settings: Any,
     ) -> None:
+        self.settings = settings = fit_settings(settings)
         self.model, self.train, self.val = model, train, val
-        self.epochs, self.callbacks = epochs, list(callbacks)
+        self.epochs: int = settings["epochs"]
+        self.callbacks = list(callbacks)
         self.optimizer = (
             make_optimizer(optimizer, model) if isinstance(optimizer, str) else optimizer
         )
         self.loss = loss or cross_entropy
         batches = len(train) if isinstance(train, Sized) else 0
-        steps = math.ceil(batches / accumulate)
-        if (isinstance(scheduler, str) or warmup) and not steps:
+        steps = math.ceil(batches / settings["accumulate"])
+        if (isinstance(scheduler, str) or settings["warmup"]) and not steps:
             raise TypeError(
                 f"fit: `train` is a {type(train).__name__} without a length, which a `scheduler` "
                 "by name and `warmup` need"
             )
         if isinstance(scheduler, str):
             self.scheduler, when = make_scheduler(
-                scheduler, self.optimizer, epochs=epochs, steps=steps
+                scheduler, self.optimizer, epochs=self.epochs, steps=steps
             )
         else:
             self.scheduler, when = scheduler, when_to_step(scheduler)
         self.when = schedule_every or when
-        self.average = WeightAverage(model, ema) if ema else None
-
-        def smoothed(scores: Tensor, labels: Tensor) -> Tensor:
-            return cross_entropy(scores, labels, label_smoothing=label_smoothing)
-
+        self.average = WeightAverage(model, settings["ema"]) if settings["ema"] else None
         self.step = TrainingStep(
             model,
-            loss or smoothed,
+            loss or partial(cross_entropy, label_smoothing=settings["label_smoothing"]),
             self.optimizer,
             scheduler=self.scheduler if self.when == "step" else None,
-            clip_norm=clip_norm,
-            accumulate=accumulate,
-            warmup=round(warmup * steps),
+            clip_norm=settings["clip_norm"] or None,
+            accumulate=settings["accumulate"],
+            warmup=round(settings["warmup"] * steps),
             average=self.average,
         )
+        if settings["patience"] is not None:
+            self.callbacks.append(EarlyStopping(settings["patience"]))
         self.seed = _drawn_seed(train) if seed is None else seed
         self.history: list[Row] = []
         self.batch, self.totals = 0, Totals()
@@ -289,28 +286,23 @@ def _drawn_seed(train: Batches) -> int:
     return int(generator.numpy.integers(0, 2**63))
 
 
+@with_settings
 def fit(
     model: Module,
     train: Batches,
     val: Batches | None = None,
     *,
-    optimizer: Any,
-    epochs: int,
+    optimizer: Any = Config.optimizer,
     scheduler: Any = None,
     schedule_every: str | None = None,
     callbacks: Sequence[Callback] = (),
     loss: Loss | None = None,
-    label_smoothing: float = 0.0,
-    clip_norm: float | None = None,
-    accumulate: int = 1,
-    ema: float | None = None,
-    warmup: float = 0.0,
-    patience: int | None = None,
     keep_best: bool = False,
     folder: str | Path | None = None,
     resume: bool = False,
     seed: int | None = None,
     quiet: bool = False,
+    **settings: Any,
 ) -> list[Row]:
     """Train ``model`` on the batches of ``train`` and return a row of figures per epoch.
 
@@ -330,16 +322,7 @@ def fit(
         what else happens, see `Callback`.
     loss
         ``(scores, labels) -> loss`` in place of `cross_entropy` with ``label_smoothing``.
-    clip_norm
-        the largest joint norm of all gradients.
-    accumulate
-        batches that make one step.
-    ema
-        decay of an average of the weights, which validation and the model in the end have.
-    warmup
-        epochs, or a part of one, in which the learning rate rises from 0 to its schedule.
-    patience
-        epochs without a better validation loss after which to stop.
+    settings
     keep_best
         whether the model has the weights of the best validation accuracy in the end.
     folder
@@ -355,6 +338,8 @@ def fit(
 
     Raises
     ------
+    ValueError
+        A setting is out of range.
     TrainError
         The loss diverges, a name is unknown, or a checkpoint is damaged or does not fit.
     KeyboardInterrupt
@@ -380,18 +365,11 @@ def fit(
         optimizer=optimizer,
         scheduler=scheduler,
         schedule_every=schedule_every,
-        epochs=epochs,
         callbacks=callbacks,
         loss=loss,
-        label_smoothing=label_smoothing,
-        clip_norm=clip_norm,
-        accumulate=accumulate,
-        ema=ema,
-        warmup=warmup,
         seed=seed,
+        **settings,
     )
-    if patience is not None:
-        trainer.callbacks.append(EarlyStopping(patience))
     if keep_best:
         trainer.callbacks.append(KeepBest())
     if folder is not None:
@@ -403,7 +381,7 @@ def fit(
     if quiet:
         return trainer.run()
     images = len(train.dataset) if isinstance(train, DataLoader) else 0
-    with RunProgress(Console(), epochs) as progress:
+    with RunProgress(Console(), trainer.epochs) as progress:
         trainer.callbacks.append(ShowProgress(progress, images))
         history = trainer.run()
         if trainer.stopped:

@@ -5,14 +5,14 @@ from rich.console import Console
 from tinygrad_cnn.ops.random import manual_seed
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
-from tinygrad_cnn.train.loop.callbacks import EarlyStopping, SaveRun, ShowProgress
+from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import check_fit, conclude, mean_wait
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import Config, fit_settings
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.model_files import build_model, users_code
 from tinygrad_cnn.train.run.splits import Splits, load_splits
@@ -39,23 +39,15 @@ class Run:
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
             )
-        looked = splits.validation and splits.plain_loader(splits.validation, config)
         self.trainer = Trainer(
             self.model,
             self.loader,
-            looked,
+            splits.validation and splits.plain_loader(splits.validation, config),
             optimizer=optimizer,
             scheduler=config.schedule,
-            epochs=config.epochs,
-            label_smoothing=config.label_smoothing,
-            clip_norm=config.clip_norm or None,
-            accumulate=config.accumulate,
-            ema=config.ema or None,
-            warmup=config.warmup,
             seed=config.seed,
+            **{name: getattr(config, name) for name in fit_settings({})},
         )
-        if config.patience is not None:
-            self.trainer.callbacks.append(EarlyStopping(config.patience, "val_accuracy"))
 
     @property
     def history(self) -> list[Row]:
