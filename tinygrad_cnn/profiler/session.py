@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_cnn.autograd.function import FunctionCtx
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, memory_of
-from tinygrad_cnn.instrument.flops import flops_of, joint_flops_of
+from tinygrad_cnn.instrument.flops import FLOPS, flops, joint_flops
 from tinygrad_cnn.instrument.places import Labels, lines_above
 from tinygrad_cnn.kernels.memory import memory_allocated
 from tinygrad_cnn.profiler.events import Event
@@ -114,7 +114,9 @@ class Session:
         finally:
             since = self._end(event)
             if isinstance(result, Variable):
-                event.flops = flops_of(op.name, event.input_shapes, params, result._value.shape)
+                if op.name in FLOPS:
+                    shape = result._value.shape
+                    event.flops = flops(op.name, event.input_shapes, shape, params)
                 event.allocated = _new_bytes([result], sources)
                 if type(result.node) is Node and result.node.op is op:
                     self._recorded(event, result.node)
@@ -171,7 +173,7 @@ class Session:
         try:
             gradients = run(op, node, g, wanted, recording)
             if not recording and getattr(op, "joint", None) is not None:
-                event.flops = joint_flops_of(op.name, node.shapes, wanted, g._value.shape)
+                event.flops = joint_flops(op.name, node.shapes, wanted, g._value.shape)
         finally:
             since = self._end(event)
             event.allocated = _new_bytes(gradients, sources)

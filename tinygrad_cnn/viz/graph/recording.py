@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd import Leaf, Op, RemovableHandle, is_grad_enabled
 from tinygrad_cnn.autograd.events import observer, watching
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.hooks import Hooks, add_hook
-from tinygrad_cnn.instrument.graph_flops import flops
+from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.nn.module.location import path_of
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.frames import Where, look
