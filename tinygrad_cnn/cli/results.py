@@ -95,7 +95,7 @@ class _Run:
 
     def cells(self) -> list[str]:
         """Epochs, best validation accuracy, test accuracy and loss, parameters, time."""
-        seen = [row["val_accuracy"] for row in self.history]
+        seen = [row.get("val_accuracy") for row in self.history]
         known = [value for value in seen if value is not None]
         test, loss = self.result.get("test_accuracy"), self.result.get("test_loss")
         parameters = self.result.get("parameters")

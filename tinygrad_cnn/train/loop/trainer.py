@@ -30,6 +30,7 @@ from tinygrad_cnn.train.loop.callbacks import (
     best_epoch,
 )
 from tinygrad_cnn.train.loop.epochs import Totals, evaluate
+from tinygrad_cnn.train.loop.measures import METRICS, Metrics, make_metrics, parse_monitor
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.schedules import make_scheduler, when_to_step
 from tinygrad_cnn.train.loop.step import Loss, TrainingStep
@@ -39,7 +40,8 @@ from tinygrad_cnn.train.run.config import Config, fit_settings, with_settings
 from tinygrad_cnn.train.run.folder import RunFolder
 
 _EPOCH = 3  # which stream of random numbers gives each epoch its seed
-_SUMS = "images", "loss_sum", "correct", "batches"
+_SUMS = "images", "loss_sum", "batches"
+_METRIC = "sum of "
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -70,11 +72,16 @@ class Trainer:
         schedule_every: str | None = None,
         callbacks: Sequence[Callback] = (),
         loss: Loss | None = None,
+        metrics: Metrics | None = None,
         seed: int | None = None,
         **settings: Any,
     ) -> None:
+        insisted = "monitor" in settings
         self.settings = settings = fit_settings(settings)
         self.model, self.train, self.val = model, train, val
+        self.metrics = make_metrics(metrics)
+        self.chosen_by, self.note = settings["monitor"], ""
+        self.monitor = self._monitored(insisted)
         self.epochs: int = settings["epochs"]
         self.callbacks = list(callbacks)
         self.optimizer = (
@@ -82,6 +89,9 @@ class Trainer:
         )
         self.loss = loss or cross_entropy
         batches = len(train) if isinstance(train, Sized) else 0
+        for name, given in (("train", train), ("val", val)):
+            if isinstance(given, Sized) and len(given) == 0:
+                raise TrainError(f"fit: `{name}` is empty, expected at least one batch")
         steps = math.ceil(batches / settings["accumulate"])
         if (isinstance(scheduler, str) or settings["warmup"]) and not steps:
             raise TypeError(
@@ -96,9 +106,10 @@ class Trainer:
             self.scheduler, when = scheduler, when_to_step(scheduler)
         self.when = schedule_every or when
         self.average = WeightAverage(model, settings["ema"]) if settings["ema"] else None
+        learned = loss or partial(cross_entropy, label_smoothing=settings["label_smoothing"])
         self.step = TrainingStep(
             model,
-            loss or partial(cross_entropy, label_smoothing=settings["label_smoothing"]),
+            learned,
             self.optimizer,
             scheduler=self.scheduler if self.when == "step" else None,
             clip_norm=settings["clip_norm"] or None,
@@ -107,12 +118,34 @@ class Trainer:
             average=self.average,
         )
         if settings["patience"] is not None:
-            self.callbacks.append(EarlyStopping(settings["patience"]))
+            self.callbacks.append(EarlyStopping(settings["patience"], self.monitor))
         self.seed = _drawn_seed(train) if seed is None else seed
         self.history: list[Row] = []
-        self.batch, self.totals = 0, Totals()
+        self.batch, self.totals = 0, self._no_totals()
         self._seconds = self._waited = 0.0
         self.stopped: str | None = None
+
+    def _no_totals(self) -> Totals:
+        """Sums of no batches."""
+        return Totals(metrics=self.metrics, loss_function=self.loss)
+
+    def _monitored(self, insisted: bool) -> str:
+        """The column that decides which epoch is best."""
+        monitor: str = self.settings["monitor"]
+        names = ["loss", *(["accuracy"] if self.metrics is None else self.metrics)]
+        if parse_monitor(monitor) not in names:
+            expected = ", ".join(f"{place}_{name}" for name in names for place in ("val", "train"))
+            raise TrainError(f"fit: `monitor` is {monitor!r}, expected {expected}")
+        if self.val is None and monitor.startswith("val_"):
+            if insisted:
+                raise TrainError(
+                    f"fit: `monitor` is {monitor!r} but there are no validation data; expected "
+                    f"train_{parse_monitor(monitor)}, or data in `val`"
+                )
+            monitor = "train_loss"
+            if self.settings["patience"] is not None:
+                self.note = "There are no validation data: the training loss decides when to stop."
+        return monitor
 
     def run(self) -> list[Row]:
         """Train until ``epochs`` epochs are done or a callback stops it; return the history.
@@ -157,6 +190,8 @@ class Trainer:
             self._seconds += time.perf_counter() - begin
             self._call("on_batch_end")
             interrupt.check()
+        if not self.totals.batches:
+            raise TrainError(f"epoch {len(self.history) + 1}: `train` gave no batches")
         self.step.finish()
         self._call("on_validation_begin")
         row = self._row()
@@ -184,14 +219,14 @@ class Trainer:
     def _row(self) -> Row:
         """Validate, step the schedule of epochs, and add a row to the history."""
         totals, begin = self.totals, time.perf_counter()
-        val_loss, val_accuracy = self._validate()
+        seen = self._validate()
         trained = self._seconds + self._waited
         row: Row = {
             "epoch": len(self.history) + 1,
             "train_loss": totals.loss,
-            "train_accuracy": totals.accuracy,
-            "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
+            **{f"train_{name}": value for name, value in totals.measured.items()},
+            "val_loss": None if seen is None else seen.loss,
+            **{f"val_{n}": seen.measured.get(n) if seen else None for n in totals.measured},
             "lr": self.step.rate,
             "seconds": round(trained + time.perf_counter() - begin, 3),
             "images_per_second": round(totals.images / max(trained, 1e-9), 1),
@@ -200,23 +235,30 @@ class Trainer:
         if self.when == "epoch":
             self.scheduler.step()
         elif self.when == "loss":
-            self.scheduler.step(totals.loss if val_loss is None else val_loss)
+            self.scheduler.step(totals.loss if seen is None else seen.loss)
+        if self.monitor not in row:
+            raise TrainError(
+                f"fit: `monitor` is {self.monitor!r}, but only the loss was measured: outputs and "
+                "targets are not scores (n, classes) and integers (n,)"
+            )
         self.history.append(row)
-        self.batch, self.totals = 0, Totals()
+        self.batch, self.totals = 0, self._no_totals()
         self._seconds = self._waited = 0.0
         return row
 
-    def _validate(self) -> tuple[float | None, float | None]:
+    def _validate(self) -> Totals | None:
         if self.val is None:
-            return None, None
+            return None
         averaged = self.average.applied() if self.average is not None else None
         with averaged or contextlib.nullcontext():
             try:
-                totals = evaluate(self.model, self.val, self.loss)
+                totals = evaluate(self.model, self.val, self.loss, metrics=self.metrics, keep=False)
             except TrainError as error:
                 epoch = len(self.history) + 1
                 raise TrainError(f"epoch {epoch}: in validation {error}") from error
-        return totals.loss, totals.accuracy
+        if not totals.batches:
+            raise TrainError(f"epoch {len(self.history) + 1}: `val` gave no batches")
+        return totals
 
     def _call(self, name: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -243,13 +285,14 @@ class Trainer:
             scheduler=self.scheduler.state_dict() if self.scheduler is not None else None,
             generators={"default": default_generator.get_state()},
             history=self.history,
-            best_epoch=best_epoch(self.history),
+            best_epoch=best_epoch(self.history, self.chosen_by),
             average=self.average.state_dict() if self.average is not None else None,
             seed=self.seed,
             steps=self.step.taken,
             batch=self.batch,
             partial={
                 **{name: getattr(self.totals, name) for name in _SUMS},
+                **{_METRIC + name: value for name, value in self.totals.sums.items()},
                 "seconds": self._seconds,
                 "waited": self._waited,
             },
@@ -273,7 +316,14 @@ class Trainer:
             default_generator.set_state(checkpoint.generators["default"])
             partial = dict(checkpoint.partial)
             self._seconds, self._waited = partial.pop("seconds", 0.0), partial.pop("waited", 0.0)
-            self.totals = Totals(**partial)  # type: ignore[arg-type]
+            self.totals = self._no_totals()
+            self.totals.sums = {
+                n.removeprefix(_METRIC): v for n, v in partial.items() if _METRIC in n
+            }
+            if self.totals.sums and self.metrics is None:
+                self.totals.metrics = {n: METRICS[n] for n in self.totals.sums}
+            for name in _SUMS:
+                setattr(self.totals, name, partial.get(name, 0))
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             message = " ".join(str(error).split())
             raise TrainError(f"the checkpoint does not fit: {message}") from error
@@ -297,6 +347,7 @@ def fit(
     schedule_every: str | None = None,
     callbacks: Sequence[Callback] = (),
     loss: Loss | None = None,
+    metrics: Metrics | None = None,
     keep_best: bool = False,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -322,9 +373,16 @@ def fit(
         what else happens, see `Callback`.
     loss
         ``(scores, labels) -> loss`` in place of `cross_entropy` with ``label_smoothing``.
+    metrics
+        what else is measured: names (``accuracy``, ``top5_accuracy``, ``absolute_error``),
+        functions ``(outputs, targets) -> number``, or a dict of either by name. Their means over
+        all images stand in the rows as ``train_…`` and ``val_…``. The smaller is the better if a
+        name ends in ``loss`` or ``error``, otherwise the larger. By default the accuracy, where the
+        outputs are scores (n, classes) and the targets integers (n,); nothing elsewhere.
     settings
     keep_best
-        whether the model has the weights of the best validation accuracy in the end.
+        whether the model has the weights of the best epoch in the end, by ``monitor``; without
+        validation data by the training loss.
     folder
         where to keep a checkpoint, metrics.csv and the best weights.
     resume
@@ -341,7 +399,8 @@ def fit(
     ValueError
         A setting is out of range.
     TrainError
-        The loss diverges, a name is unknown, or a checkpoint is damaged or does not fit.
+        The loss diverges, there are no data, a name is unknown, or a checkpoint is damaged or does
+        not fit.
     KeyboardInterrupt
         Ctrl-C; it waits for the end of a batch, and for the checkpoint.
 
@@ -367,11 +426,12 @@ def fit(
         schedule_every=schedule_every,
         callbacks=callbacks,
         loss=loss,
+        metrics=metrics,
         seed=seed,
         **settings,
     )
     if keep_best:
-        trainer.callbacks.append(KeepBest())
+        trainer.callbacks.append(KeepBest(trainer.monitor))
     if folder is not None:
         place = RunFolder(Path(folder))
         place.path.mkdir(parents=True, exist_ok=True)
@@ -381,7 +441,11 @@ def fit(
     if quiet:
         return trainer.run()
     images = len(train.dataset) if isinstance(train, DataLoader) else 0
+    if keep_best and val is None and not trainer.note:
+        trainer.note = f"There are no validation data: {trainer.monitor} chooses the best epoch."
     with RunProgress(Console(), trainer.epochs) as progress:
+        if trainer.note:
+            progress.note(trainer.note)
         trainer.callbacks.append(ShowProgress(progress, images))
         history = trainer.run()
         if trainer.stopped:

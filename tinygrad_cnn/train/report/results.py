@@ -64,7 +64,7 @@ def conclude(
         "data": config.data,
         "parameters": sum(p.numel() for p in model.parameters()),
         "epochs": len(history),
-        "best_epoch": best_epoch(history),
+        "best_epoch": best_epoch(history, config.monitor),
         "training_seconds": round(sum(row["seconds"] or 0 for row in history), 1),
         "data_wait": mean_wait(history),
         "seed": config.seed,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.measures import parse_monitor
 from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
 from tinygrad_cnn.train.run.augmentations import AUGMENTATIONS, make_augmentation
 from tinygrad_cnn.train.run.build import OPTIMIZERS, default_lr
@@ -132,10 +133,18 @@ class Config:
     warmup: float = _set(0.0, "Epochs until the full rate.", 0, fit=True, added=True)
     patience: int | None = _set(
         None,
-        "Stop after so many epochs without a better validation accuracy.",
+        "Stop after so many epochs without a better value of what is monitored.",
         1,
         fit=True,
         free=True,
+        added=True,
+    )
+    monitor: str = _set(
+        "val_loss",
+        "What chooses the best epoch: val_loss, val_accuracy, train_loss, ...",
+        parse=parse_monitor,
+        form="COLUMN",
+        fit=True,
         added=True,
     )
     flip_test: bool = _set(

@@ -39,6 +39,9 @@ class Run:
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
             )
+        names = set(fit_settings({}))
+        if config.monitor == Config.monitor:  # to name what is monitored is to insist on it
+            names.remove("monitor")
         self.trainer = Trainer(
             self.model,
             self.loader,
@@ -46,7 +49,7 @@ class Run:
             optimizer=optimizer,
             scheduler=config.schedule,
             seed=config.seed,
-            **{name: getattr(config, name) for name in fit_settings({})},
+            **{n: getattr(config, n) for n in names},
         )
 
     @property
@@ -122,6 +125,8 @@ def train_run(
         progress.note(_summary(state, folder))
         if checkpoint is not None:
             progress.note(_whence(state.trainer))
+        if state.trainer.note:
+            progress.note(state.trainer.note)
         progress.note("")
         state.trainer.callbacks += [
             SaveRun(folder, save_every),
