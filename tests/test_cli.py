@@ -72,6 +72,7 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
     accuracy = json.loads((tmp_path / "run/report.json").read_text())["test_accuracy"]
     line = f"Test accuracy {accuracy:.2%}"
     assert line in trained.stdout
+    assert trained.stdout.index(line) < trained.stdout.index("Drawing pictures …")
     assert line in cli("evaluate", "run").stdout
     assert cli("evaluate", "run", "--quiet").stdout.strip() == line
     before = (tmp_path / "run/metrics.csv").read_bytes()
@@ -83,6 +84,7 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
 def test_a_recipe_of_many_options(cli, tmp_path):
     options = ["--optimizer", "lion", "--schedule", "linear", "--warmup", 0.5, "--ema", 0.9]
     options += ["--clip-norm", 1, "--accumulate", 2, "--patience", 5, "--flip-test"]
+    options += ["--monitor", "val_accuracy"]
     options += ["--augment", "flip,shift:0.1,cutout:4,jitter,mixup:0.3", "--label-smoothing", 0.1]
     done = cli("train", "tiny.py", *SMALL, *options, "--out", "run", "--save-every", 0)
     assert done.exit_code == 0, done.output
@@ -130,6 +132,11 @@ WRONG = {
     "no number": (["train", "tiny.py", "--lr", "fast"], "'fast' is not a valid float"),
     "unknown data": (["train", "tiny.py", "--data", "mnist"], "'mnist' is not one of"),
     "schedule": (["train", "tiny.py", "--schedule", "step"], "expected step:SIZE[:GAMMA]"),
+    "monitor": (["train", "tiny.py", "--monitor", "acc"], "expected val_loss, val_accuracy"),
+    "no such column": (
+        ["train", "tiny.py", *SMALL, "--monitor", "val_f1"],
+        "is 'val_f1', expected",
+    ),
     "augment": (["train", "tiny.py", "--augment", "spin"], "unknown augmentation 'spin'"),
     "no file": (["train", "nothing.py"], "there is no file nothing.py"),
     "no class": (["train", "tiny.py:Big"], "has no class Big; its Modules: Tiny"),

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.backward import backward
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
@@ -364,8 +364,9 @@ class Tensor(InPlaceMethods):
 
     def detach(self) -> Tensor:
         """The same values, in the same memory, as a constant."""
-        if watching and (observe := observer.get()) is not None:
-            return observe("detach", Tensor.detach, (self,), {})  # type: ignore[no-any-return]
+        if watching and observed(Tensor.detach):
+            constant: Tensor = observe("detach", "detach", Tensor.detach, (self,), {})
+            return constant
         out = wrap(self._array, storage=self.storage)
         self.storage.shared_by(self, out)
         return out

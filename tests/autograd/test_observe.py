@@ -3,29 +3,27 @@
 import contextlib
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.autograd.events import unwatch, watch, watching
 
 
 @contextlib.contextmanager
-def watched(seen):
+def watched(seen, kinds=("operation", "detach"), blind=True):
     """Note the names of what runs."""
 
-    def observe(name, run, args, params):
-        inner = observer.set(None)
-        try:
-            out = run(*args, **params)
-        finally:
-            observer.reset(inner)
-        seen.append(name)
+    def observe(call, go):
+        if call.kind not in kinds:
+            return go()
+        out = go(blind=blind)
+        seen.append(call.name)
+        tg.ones(1) * 2  # nobody is told of what an observer does
         return out
 
-    token = observer.set(observe)
-    watching.append(observe)
+    watch(observe)
     try:
         yield
     finally:
-        watching.pop()
-        observer.reset(token)
+        unwatch(observe)
 
 
 class Twice(tg.autograd.Function):
@@ -63,3 +61,36 @@ def test_rules_are_seen_while_they_run():
     with watched(seen):
         y.backward()
     assert "mul" in seen
+
+
+def test_whoever_wants_to_sees_inside_of_calls_too():
+    seen = []
+    with watched(seen, blind=False):
+        tg.tensor([1, 2]) + tg.tensor([0.5, 1.5])
+        Twice.apply(tg.ones(2))
+    assert seen == ["cast", "add", "mul", "Twice"]
+
+
+def test_all_kinds_of_calls():
+    model, seen = nn.Sequential(nn.Linear(2, 1)), []
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+
+    def loss():
+        out = model(tg.ones(3, 2)).sum()
+        out.backward()
+        return out
+
+    kinds = ("rule", "walk", "module", "step", "closure")
+    with watched(seen, kinds, blind=False):
+        sgd.step(loss)
+    modules, rules = ["Linear", "Sequential"], ["sum", "linear"]
+    assert seen == [*modules, *rules, "reverse walk", "closure", "SGD.step"]
+    assert not watching
+
+
+def test_two_observers_see_the_same():
+    outer, inner = [], []
+    with watched(outer, blind=False), watched(inner):
+        Twice.apply(tg.ones(2)) + 1
+    assert outer == ["mul", "Twice", "add"]
+    assert inner == ["Twice", "add"]

@@ -15,13 +15,13 @@ from clock import stand_still
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.autograd import Function, Op
-from tinygrad_cnn.autograd import backward as walk
+from tinygrad_cnn.autograd import Function
+from tinygrad_cnn.autograd.events import watching
 from tinygrad_cnn.kernels import memory
-from tinygrad_cnn.nn.module.hooks import CallMixin
 from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.profiler import profile, session
 from tinygrad_cnn.profiler.session import here
+from tinygrad_cnn.viz import trace
 
 
 def small_net():
@@ -32,17 +32,6 @@ def small_net():
 
 def outer_operations(p):
     return [e for e in p.events if e.kind == "operation" and e.depth == 0]
-
-
-def originals():
-    return (
-        vars(Op)["__call__"],
-        vars(Op)["pullback"],
-        vars(Function)["apply"],
-        vars(CallMixin)["__call__"],
-        vars(Optimizer)["step"],
-        walk._walk,
-    )
 
 
 # ---- what, in which order, inside of what ---------------------------------------------------
@@ -321,18 +310,24 @@ def test_memory_in_use_is_noted_after_every_event():
 # ---- when it is closed; nesting, threads, exceptions ----------------------------------------
 
 
-def test_nothing_stays_replaced():
-    before = originals()
+def test_nobody_watches_afterwards():
     with profile():
-        assert originals() != before
         with profile():
-            pass
-        assert originals() != before
-    assert originals() == before
+            assert len(watching) == 1
+        assert len(watching) == 1
+    assert not watching
     with pytest.raises(RuntimeError, match="on purpose"), profile():
         raise RuntimeError("on purpose")
-    assert originals() == before
+    assert not watching
     assert here.session is None
+
+
+def test_a_graph_is_drawn_of_what_is_profiled():
+    net, x = small_net(), tg.ones(2, 3, 8, 8)
+    with profile() as p:
+        drawn = trace(net, x)
+    names = [e.name for e in outer_operations(p) if e.modules]
+    assert names == [node.name for node in drawn.operations()]
 
 
 def test_an_inner_profile_sees_its_part_and_the_outer_one_all():

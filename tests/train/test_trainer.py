@@ -1,6 +1,7 @@
 """`fit` and its parts against loops written by hand."""
 
 import copy
+import math
 import subprocess
 import sys
 import time
@@ -208,7 +209,7 @@ def test_the_best_weights_come_back(toy):
     model = make()
     options = {"optimizer": "sgd", "epochs": 4, "callbacks": [script, Copy()]}
     data = batches(toy(16, 0)), batches(toy(8, 1))
-    fit(model, *data, keep_best=True, quiet=True, **options)
+    fit(model, *data, keep_best=True, monitor="val_accuracy", quiet=True, **options)
     for a, b, last in zip(weights(model), kept[1], kept[3], strict=True):
         np.testing.assert_array_equal(a, b)
         assert (a != last).any()
@@ -216,8 +217,9 @@ def test_the_best_weights_come_back(toy):
 
 def test_best_epoch():
     rows = [{"val_accuracy": v} for v in (0.1, 0.5, 0.5, 0.3)]
-    assert best_epoch(rows) == 2
-    assert best_epoch([{"val_accuracy": None}] * 3) == 3
+    assert best_epoch(rows, "val_accuracy") == 2
+    assert best_epoch([{"val_error": v} for v in (3, 1, math.nan, 2)], "val_error") == 2
+    assert best_epoch([{"val_loss": None}] * 3) == 3
     assert best_epoch([]) == 0
 
 
@@ -308,3 +310,135 @@ def test_the_share_of_time_spent_waiting_for_data(toy):
     assert busy["data_wait"] < 0.1
     assert busy["seconds"] >= 0.15
     assert busy["images_per_second"] <= 24 / 0.15
+
+
+# ---- what is measured, and what chooses the best epoch ----------------------------------------
+
+
+def line(n=24, slope=2.0):
+    """A regression: batches of ``x`` (8, 3) and ``y`` (8, 1)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, 3)).astype(np.float32)
+    y = (slope * x).sum(axis=1, keepdims=True)
+    return batches(TensorDataset(tg.from_numpy(x), tg.from_numpy(y)))
+
+
+def test_a_regression_is_kept_where_its_loss_is_least(capsys):
+    model, data = nn.Linear(3, 1), line()
+    rows = fit(model, data, line(16), loss=F.mse_loss, epochs=30, keep_best=True)
+    names = ["epoch", "train_loss", "val_loss", "lr", "seconds", "images_per_second", "data_wait"]
+    assert list(rows[-1]) == names
+    assert F.mse_loss(model(data[0][0]), data[0][1]).item() < 1e-2
+    shown = capsys.readouterr().out
+    assert "acc" not in shown
+    assert "%" not in shown
+
+
+def test_an_autoencoder_has_no_accuracy(tmp_path):
+    images = tg.rand(24, 6)
+    data = batches(TensorDataset(images, images))
+    rows = fit(nn.Linear(6, 6), data, data, loss=F.mse_loss, epochs=2, quiet=True, folder=tmp_path)
+    assert not any("accuracy" in name for name in rows[0])
+    header = (tmp_path / "metrics.csv").read_text().splitlines()[0]
+    assert header == "epoch,train_loss,val_loss,lr,seconds,images_per_second,data_wait"
+    assert len(tg.viz.curves(rows).axes) == 2
+
+
+def test_integer_targets_of_a_regression_are_no_classes():
+    data = [(x, tg.tensor([1, 2, 3, 4, 5, 6, 7, 8])) for x, _ in line()]
+
+    def loss(out, y):
+        return F.mse_loss(out[:, 0], y.float())
+
+    (row,) = fit(nn.Linear(3, 1), data, loss=loss, epochs=1, quiet=True)
+    assert "train_accuracy" not in row
+
+
+def test_metrics_by_name_and_as_functions(toy, tmp_path):
+    def spread(scores, labels):
+        return scores.max() - scores.min()
+
+    train, val, model = batches(toy(22, 0)), batches(toy(12, 1)), make()
+    metrics = {"accuracy": "accuracy", "top5": "top5_accuracy", "spread": spread}
+    options = {"metrics": metrics, "monitor": "val_spread", "folder": tmp_path, "quiet": True}
+    rows = fit(model, train, val, optimizer="sgd", epochs=2, **options)
+    means = [spread(model(x), y).item() for x, y in val]
+    assert rows[-1]["val_spread"] == pytest.approx(np.average(means, weights=[8, 4]))
+    assert rows[-1]["val_top5"] == 1.0
+    read = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert read[0].endswith("data_wait,train_top5,train_spread,val_top5,val_spread")
+    (row,) = fit(nn.Linear(3, 1), line(), loss=F.mse_loss, epochs=1, metrics="absolute_error")
+    assert row["train_absolute_error"] > 0
+    with pytest.raises(TrainError, match="`metrics` has 'f1', expected accuracy, top5_accuracy"):
+        fit(model, train, metrics=["f1"])
+    with pytest.raises(TypeError, match="has no name"):
+        fit(model, train, metrics=[lambda scores, labels: 0])
+    with pytest.raises(TrainError, match=r"metric accuracy: outputs .*expected \(n, classes\)"):
+        fit(nn.Linear(3, 1), line(), loss=F.mse_loss, metrics="accuracy", quiet=True)
+
+
+def test_a_metric_goes_on_within_an_epoch(toy):
+    data, states = batches(toy(22, 0)), []
+
+    class Stop(Callback):
+        def on_batch_end(self, trainer):
+            if trainer.batch == 2:
+                states.append(trainer.snapshot())
+
+    whole = Trainer(make(), data, epochs=1, seed=0, callbacks=[Stop()])
+    (row,) = whole.run()
+    again = Trainer(make(), data, epochs=1, seed=0)
+    again.restore(states[0])
+    (resumed,) = again.run()
+    for name in ("train_loss", "train_accuracy"):
+        assert row[name] == resumed[name]
+
+
+def test_what_is_monitored_must_be_there(toy, capsys):
+    data = batches(toy(16, 0))
+    with pytest.raises(TrainError, match="'val_acc', expected val_loss, train_loss, val_accuracy"):
+        fit(make(), data, monitor="val_acc")
+    with pytest.raises(TrainError, match="bad monitor 'loss'; expected val_loss"):
+        fit(make(), data, monitor="loss")
+    with pytest.raises(TrainError, match="no validation data; expected train_accuracy"):
+        fit(make(), data, monitor="val_accuracy")
+    with pytest.raises(TrainError, match="but only the loss was measured"):
+        fit(nn.Linear(3, 1), line(), loss=F.mse_loss, monitor="train_accuracy", quiet=True)
+    fit(make(), data, epochs=2, keep_best=True)
+    assert "There are no validation data: train_loss chooses" in capsys.readouterr().out
+
+
+def test_no_data_is_an_error(toy):
+    data, empty = batches(toy(16, 0)), DataLoader(TensorDataset(tg.zeros(0, 3), tg.zeros(0)), 4)
+    for given, name in (((empty,), "train"), ((data, empty), "val")):
+        with pytest.raises(TrainError, match=f"`{name}` is empty, expected at least one batch"):
+            fit(make(), *given, quiet=True)
+    with pytest.raises(TrainError, match="epoch 2: `train` gave no batches"):
+        fit(make(), iter(data), epochs=2, quiet=True)
+    with pytest.raises(TrainError, match="epoch 1: `val` gave no batches"):
+        fit(make(), data, iter([]), epochs=2, quiet=True)
+
+
+def test_nan_is_an_error_and_no_progress_a_warning(toy):
+    data = batches(toy(16, 0))
+    with pytest.raises(TrainError, match="epoch 1: the loss is nan in batch 1"):
+        fit(make(), data, loss=lambda y, t: F.cross_entropy(y, t) * math.nan, quiet=True)
+    options = {"epochs": 3, "keep_best": True, "quiet": True}
+    worse = Script("val_loss", [1.0, 1.5, 2.0])
+    with pytest.warns(UserWarning, match="val_loss was never better than after epoch 1"):
+        fit(make(), data, data, callbacks=[worse], **options)
+    lost = {"metrics": {"lost": lambda y, t: math.nan}, "monitor": "train_lost"}
+    with pytest.warns(UserWarning, match="train_lost was never a number"):
+        fit(make(), data, **lost, **options)
+
+
+def test_the_speed_is_that_after_the_first_batches(toy):
+    times = iter([0.5, 0.5, *[0.01] * 9])
+
+    def compiling(scores, labels):
+        time.sleep(next(times))
+        return F.cross_entropy(scores, labels)
+
+    (row,) = fit(make(), batches(toy(40, 0)), epochs=1, loss=compiling, quiet=True)
+    assert row["seconds"] > 1
+    assert row["images_per_second"] > 40  # which all five batches together cannot reach

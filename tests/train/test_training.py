@@ -1,5 +1,6 @@
 """The loop, the settings and the progress of a run."""
 
+import inspect
 import io
 import json
 import math
@@ -11,12 +12,14 @@ from rich.console import Console
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
+from tinygrad_cnn.cli.app import train
 from tinygrad_cnn.data import DataLoader
-from tinygrad_cnn.train import Config, TrainError, evaluate, train_epoch
+from tinygrad_cnn.train import Config, TrainError, evaluate, fit, train_epoch
 from tinygrad_cnn.train.loop.progress import RunProgress, clock
 from tinygrad_cnn.train.loop.schedules import make_scheduler, parse_schedule
 from tinygrad_cnn.train.run.augmentations import make_augmentation
 from tinygrad_cnn.train.run.build import make_optimizer
+from tinygrad_cnn.train.run.config import SETTINGS
 from tinygrad_cnn.train.run.splits import load_splits
 
 # ---- the loop ------------------------------------------------------------------------------
@@ -88,6 +91,35 @@ def test_config_round_trip_and_errors():
     for text in ("", "[1", "3", "{"):
         with pytest.raises(TrainError, match="not a JSON object"):
             Config.from_json(text)
+
+
+def test_every_setting_is_checked_wherever_it_comes_from(toy):
+    good = json.loads(Config(model="m.py").to_json())
+    wrong = {"epochs": 0, "momentum": 1.0, "ema": -0.1, "accumulate": 1.5, "patience": 0}
+    wrong |= {"lr": 0, "data": "mnist", "limit": True, "warmup": math.inf, "flip_test": 1}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"Config: `{name}` is {value!r}, expected"):
+            Config(**{**good, name: value})
+        with pytest.raises(TrainError, match=f"setting '{name}' is {value!r}"):
+            Config.from_json(json.dumps({**good, name: value}))
+        if SETTINGS[name].fit:
+            with pytest.raises(ValueError, match=f"fit: `{name}` is {value!r}, expected"):
+                fit(nn.Linear(2, 2), [], **{name: value})
+    with pytest.raises(TrainError, match="setting 'schedule': bad schedule 'step'"):
+        Config.from_json(json.dumps({**good, "schedule": "step"}))
+    with pytest.raises(TypeError, match=r"no setting `pateince`, expected epochs, .*patience"):
+        fit(nn.Linear(2, 2), [], pateince=3)
+
+
+def test_the_options_of_train_and_the_arguments_of_fit_are_the_settings():
+    options = {o.name: o for o in train.params}
+    arguments = inspect.signature(fit).parameters
+    for name, setting in SETTINGS.items():
+        assert options[name].default == getattr(Config, name)
+        assert options[name].help == setting.help
+        if setting.fit:
+            assert arguments[name].default == getattr(Config, name)
+            assert f"    {name}\n        {setting.help}" in fit.__doc__
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
-from tinygrad_cnn.instrument.graph_flops import flops
+from tinygrad_cnn.instrument.flops import FLOPS, flops
+from tinygrad_cnn.profiler import profile
 from tinygrad_cnn.viz import Recording, summary, trace
 from tinygrad_cnn.viz.graph.render import has_dot
 
@@ -142,7 +143,7 @@ def counted(out, products):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("bias", [False, True])
 def test_flops_of_convolutions(groups, bias):
-    """By brute force: the multiplications that a loop over the definition does."""
+    """By brute force: the multiplications of a loop over the definition; no biases."""
     layer = nn.Conv2d(4, 6, (3, 2), stride=2, groups=groups, bias=bias)
     out = layer(tg.randn(2, 4, 9, 8)).shape
     multiplications = 0
@@ -150,7 +151,7 @@ def test_flops_of_convolutions(groups, bias):
         for _ in np.ndindex(4 // groups, 3, 2):
             multiplications += 1
     (node,) = trace(layer, (2, 4, 9, 8)).operations()
-    assert node.flops == 2 * multiplications + bias * int(np.prod(out))
+    assert node.flops == 2 * multiplications
 
 
 def test_flops_of_the_backward_maps_are_those_of_the_forward_one():
@@ -181,6 +182,15 @@ def test_flops_of_other_operations(run, expected):
     with Recording() as recording:
         out = run()
     assert recording.graph(out).total("flops") == expected
+
+
+def test_the_profiler_counts_what_the_drawing_counts():
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
+    drawn = [n.flops for n in trace(layer, (2, 3, 5, 5)).operations() if n.name in FLOPS]
+    with profile() as profiled:
+        layer(tg.ones(2, 3, 5, 5))
+    events = [e for e in profiled.events if e.name in FLOPS and e.kind == "operation"]
+    assert drawn == [e.flops for e in events if e.depth == 0]
 
 
 def test_unknown_flops_are_none():

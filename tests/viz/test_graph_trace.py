@@ -10,7 +10,7 @@ import pytest
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn.autograd import events
 from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.viz import Graph, Recording, trace
 
@@ -160,7 +160,7 @@ def test_nothing_stays_alive_because_of_a_recording(options):
 def test_nobody_watches_after_an_error(net):
     with pytest.raises(ValueError, match="conv2d"):
         trace(net, (1, 3, 5, 5))
-    assert (watching, observer.get()) == ([], None)
+    assert (events.watching, events._observers.get()) == ([], ())
     assert not any(m._forward_pre_hooks for m in net.modules())
 
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
@@ -169,6 +170,8 @@ def _walk(
     depth = _depth.get()
     if depth % MOST_NESTED == MOST_NESTED - 1:
         visit = functools.partial(with_fresh_stack, visit)
+    if watching:
+        visit = functools.partial(observe, "walk", "reverse walk", visit, (), {})
     return within(_depth, depth + 1, visit, (), {})
 
 
@@ -220,7 +223,12 @@ def _visit(
                 f"{node.op.name}: the graph was already walked and what it saved was freed; "
                 f"pass retain_graph=True to the first backward() or grad() call"
             )
-        gradients = node.op.pullback(node, g, wanted, create_graph)
+        if watching:
+            gradients = observe(
+                "rule", node.op.name, node.op.pullback, (node, g, wanted, create_graph), {}
+            )
+        else:
+            gradients = node.op.pullback(node, g, wanted, create_graph)
         if not retain_graph and node.saved:
             _free(node)
         for i, gx in enumerate(gradients):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, wrap
@@ -112,8 +112,8 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run the operation on ``args`` and record it."""
-        if watching and (observe := observer.get()) is not None:
-            return observe(cls.__name__, cls.apply, args, {})
+        if watching and observed(cls.apply):
+            return observe("operation", cls.__name__, cls.apply, args, {})
         ctx = FunctionCtx()
         ctx._name = cls.__name__
         inputs = [a if isinstance(a, Variable) else None for a in args]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
@@ -129,8 +129,9 @@ class Op:
     # ---- forward ---------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **params: Any) -> Tensor:
-        if watching and (observe := observer.get()) is not None:
-            return observe(self.name, self, args, params)  # type: ignore[no-any-return]
+        if watching and observed(self):
+            out: Tensor = observe("operation", self.name, self, args, params)
+            return out
         if params and not _PLAIN.issuperset(map(type, params.values())):
             for name, value in params.items():
                 if isinstance(value, np.generic):  # a number, which widens no array

@@ -12,31 +12,20 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn.cli import graph as cli_graph
-from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.cli.friendly import console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
 from tinygrad_cnn.train.loop.warmup import warm_up
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import evaluate_run
-from tinygrad_cnn.train.run.augmentations import AUGMENTATIONS, make_augmentation
-from tinygrad_cnn.train.run.build import OPTIMIZERS, default_lr
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import DATA, SETTINGS, Config, Setting
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.model_files import find_model
 from tinygrad_cnn.train.run.runner import train_run
-from tinygrad_cnn.train.run.splits import DATA
 from tinygrad_cnn.version import __version__
 
 _WRONG, _INTERRUPTED = 2, 130
-_PATHS = {"model", "root"}
-_FREE_ON_RESUME = {
-    "epochs",
-    "workers",
-    "patience",
-    "flip_test",
-}  # may differ from the settings of the run that goes on
 
 
 class _OneLineErrors(click.Group):
@@ -95,71 +84,43 @@ for _command in (cli_graph.graph, cli_graph.summary):
     main.command(_command.__name__)(friendly(_command))
 
 
-_AUGMENT_HELP = "Comma-separated: " + ", ".join(
-    f"{name}[:{value}]" for name, (value, _) in AUGMENTATIONS.items()
-)
-_SCHEDULE_HELP = "Learning rate over the run: " + ", ".join(SCHEDULES.values()) + "."
-_POSITIVE = click.IntRange(min=1)
-_LR = click.FloatRange(min=0, min_open=True)
-_FRACTION = click.FloatRange(min=0, max=1, max_open=True)
+def _type_of(setting: Setting, kind: Any) -> Any:
+    """What Click reads and checks the text of a setting with."""
+    if setting.among:
+        return click.Choice(setting.among)
+    if setting.path:
+        return click.Path()
+    if kind in (str, bool):
+        return kind
+    low = setting.at_least if setting.above is None else setting.above
+    bounds: dict[str, Any] = {"min": low, "max": setting.below}
+    if kind is float:
+        opened = {"min_open": setting.above is not None, "max_open": setting.below is not None}
+        return click.FloatRange(**bounds, **opened)
+    return click.IntRange(**bounds)
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with an option for every field of `Config` but the model."""
+    for field in reversed(fields(Config)):
+        setting, flag = SETTINGS.get(field.name), f"--{field.name.replace('_', '-')}"
+        if setting is None:
+            continue
+        command = click.option(
+            f"{flag}/--no-{flag[2:]}" if field.type is bool else flag,
+            type=_type_of(setting, field.type),
+            default=field.default,
+            callback=_checked(setting.parse) if setting.parse else None,
+            metavar=setting.form,
+            help=setting.help,
+        )(command)
+    return command
 
 
 @main.command()
 @click.argument("model", required=False)
-@click.option("--data", type=click.Choice(DATA), default="shapes", help="Images to learn.")
-@click.option("--root", type=click.Path(), default="data", help="Folder of the CIFAR-10 files.")
+@_settings
 @click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
-@click.option("--epochs", type=_POSITIVE, default=Config.epochs, help="Passes over the images.")
-@click.option("--batch-size", type=_POSITIVE, default=Config.batch_size, help="Images per step.")
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="sgd")
-@click.option("--lr", type=_LR, default=None, help="Largest.  [sgd 0.05, lion 0.0005, adam 0.003]")
-@click.option("--momentum", type=_FRACTION, default=Config.momentum, help="Of sgd.")
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=Config.weight_decay)
-@click.option(
-    "--schedule",
-    callback=_checked(parse_schedule),
-    metavar="NAME[:VALUE...]",
-    default=Config.schedule,
-    help=_SCHEDULE_HELP,
-)
-@click.option(
-    "--warmup", type=click.FloatRange(min=0), default=0.0, help="Epochs until the full rate."
-)
-@click.option("--clip-norm", type=click.FloatRange(min=0), default=0.0, help="0 does not clip.")
-@click.option("--accumulate", type=_POSITIVE, default=1, help="Batches in a step.")
-@click.option(
-    "--ema", type=_FRACTION, default=0.0, help="Decay of an average of the weights; 0: none."
-)
-@click.option(
-    "--patience",
-    type=_POSITIVE,
-    default=None,
-    help="Stop after so many epochs without a better validation accuracy.",
-)
-@click.option(
-    "--flip-test/--no-flip-test",
-    default=False,
-    help="Average the scores of a test image and its mirror image.",
-)
-@click.option(
-    "--augment",
-    callback=_checked(make_augmentation),
-    metavar="NAMES",
-    default=Config.augment,
-    help=_AUGMENT_HELP,
-)
-@click.option("--label-smoothing", type=_FRACTION, default=Config.label_smoothing)
-@click.option(
-    "--val-fraction",
-    type=_FRACTION,
-    default=Config.val_fraction,
-    help="Share of the training images held back to choose the best epoch.",
-)
-@click.option("--limit", type=_POSITIVE, default=None, help="Use only this many training images.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Source of all randomness.")
-@click.option(
-    "--workers", type=click.IntRange(min=0), default=Config.workers, help="Loader threads."
-)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run.  [runs/MODEL-DATA-N]"
 )
@@ -191,8 +152,6 @@ def train(
     MODEL is FILE.py[:Class] or package.module:Class. Every run has a folder with its settings,
     metrics.csv, a checkpoint after every epoch, the best weights, plots and a report.
     """
-    if options["lr"] is None:
-        options["lr"] = default_lr(options["optimizer"])
     if resume is not None:
         if out is not None:
             raise click.UsageError("--resume writes into its own folder; drop --out")
@@ -204,8 +163,13 @@ def train(
         config = Config(model=model, **options)
         folder = RunFolder.create(out, config)
     screen = console()
+
+    def show(report: Report) -> None:
+        _show(report, screen, quiet)
+        drawing(screen, quiet)
+
     try:
-        report = train_run(
+        train_run(
             config,
             folder,
             screen,
@@ -213,6 +177,7 @@ def train(
             download=download,
             quiet=quiet,
             save_every=save_every,
+            show=show,
         )
     except KeyboardInterrupt:
         if not folder.checkpoint.exists():
@@ -224,7 +189,6 @@ def train(
     finally:
         if resume is None:
             folder.abandon()
-    _show(report, screen, quiet)
     files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
     text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"
     screen.print(text, highlight=False, soft_wrap=True)
@@ -276,13 +240,14 @@ def _settings_to_resume(
     }
     for field in fields(config):
         name, before = field.name, getattr(config, field.name)
-        if name not in typed or typed[name] == before or name in _FREE_ON_RESUME:
+        setting = SETTINGS.get(name, Setting(path=True))
+        if name not in typed or typed[name] == before or setting.free:
             continue
-        if name in _PATHS and os.path.abspath(typed[name]) == os.path.abspath(before):
+        if setting.path and os.path.abspath(typed[name]) == os.path.abspath(before):
             continue
         flag = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
         raise click.UsageError(f"the run in {path} has {flag} {before}, not {typed[name]}")
-    changes = {name: typed[name] for name in _FREE_ON_RESUME & typed.keys()}
+    changes = {n: typed[n] for n, setting in SETTINGS.items() if setting.free and n in typed}
     if changes.get("epochs", config.epochs) != config.epochs and config.schedule.startswith(
         ("cosine", "linear", "onecycle")
     ):

@@ -6,12 +6,25 @@ import functools
 import os
 import sysconfig
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.nn.module.location import CALL_CODES, path_of
-from tinygrad_cnn.profiler.events import Line
+
+
+class Line(NamedTuple):
+    """A line of the user's source that was running, and the function it belongs to.
+
+    ``first`` is the function's first line. ``direct`` says that the operation ran in this function
+    or in plain functions called from it, and not in a module that it called.
+    """
+
+    file: str
+    line: int
+    function: str
+    first: int
+    direct: bool
 
 
 class Labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -10,12 +11,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
+from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
+
+
+def _observable(step: Callable[..., Any]) -> Callable[..., Any]:
+    """``step``, of which those who watch are told, and of the closure that it calls."""
+
+    @functools.wraps(step)
+    def told(self: Any, closure: Callable[[], Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        if not watching:
+            return step(self, closure, *args, **kwargs)
+        given = closure and functools.partial(observe, "closure", "closure", closure, (), {})
+        name = f"{type(self).__name__}.step"
+        return observe("step", name, step, (self, given, *args), kwargs)
+
+    return told
 
 
 class Optimizer:
@@ -146,6 +162,12 @@ class Optimizer:
                 elif param.grad is not None:
                     param.grad._written_by("zero_grad").fill(0)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in vars(cls):
+            cls.step = _observable(cls.step)  # type: ignore[method-assign]
+
+    @_observable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient.
 

@@ -1,8 +1,9 @@
 """Where the time and the memory go: by operation, by module, by line of the model's source."""
 
 from tinygrad_cnn.instrument.flops import FLOPS
+from tinygrad_cnn.instrument.places import Line
 from tinygrad_cnn.profiler.averages import Averages, Row
-from tinygrad_cnn.profiler.events import Event, Line
+from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.lines import Cost, LineProfile, profile_lines
 from tinygrad_cnn.profiler.recording import profile
 

@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-
-class Line(NamedTuple):
-    """A line of the user's source that was running, and the function it belongs to.
-
-    ``first`` is the function's first line. ``direct`` says that the operation ran in this function
-    or in plain functions called from it, and not in a module that it called.
-    """
-
-    file: str
-    line: int
-    function: str
-    first: int
-    direct: bool
+from tinygrad_cnn.instrument.places import Line
 
 
 @dataclass(slots=True, eq=False)

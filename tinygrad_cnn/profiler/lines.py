@@ -14,9 +14,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Leaf, grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.instrument.places import Line
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
-from tinygrad_cnn.profiler.events import Event, Line
+from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.recording import profile
 
 _LEAST_SHARE = 0.01  # of a line, for a part of it to be listed

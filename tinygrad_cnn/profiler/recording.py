@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from tinygrad_cnn.autograd.events import unwatch, watch
 from tinygrad_cnn.nn.module.location import running_modules
-from tinygrad_cnn.profiler import taps
 from tinygrad_cnn.profiler.averages import Averages, averages_of
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.session import Session, current, here
@@ -64,12 +64,13 @@ class profile:
         if not session.recordings:
             session.enter_modules(running_modules())
         self._depth = session.depth
+        if not session.recordings:
+            watch(session.observe)
         session.recordings.append(self.events)
         if self.with_stack:
             if session.with_lines == 0:
                 session.outermost = id(sys._getframe(1))
             session.with_lines += 1
-        taps.install()
         self._began = session.now()
         return self
 
@@ -82,11 +83,12 @@ class profile:
         session = self._session
         assert session is not None
         self._ended = session.now()
-        taps.remove()
         session.with_lines -= self.with_stack
         session.recordings[:] = [r for r in session.recordings if r is not self.events]
-        if not session.recordings and here.session is session:
-            here.session = None
+        if not session.recordings:
+            unwatch(session.observe)
+            if here.session is session:
+                here.session = None
 
     @property
     def total(self) -> float:

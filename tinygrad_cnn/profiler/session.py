@@ -11,15 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.function import FunctionCtx
+from tinygrad_cnn.autograd.events import Call
+from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart, _FunctionDerivative
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
+from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.variable import Variable, memory_of
-from tinygrad_cnn.instrument.flops import flops_of, joint_flops_of
+from tinygrad_cnn.instrument.flops import FLOPS, flops, joint_flops
 from tinygrad_cnn.instrument.places import Labels, lines_above
 from tinygrad_cnn.kernels.memory import memory_allocated
 from tinygrad_cnn.profiler.events import Event
 
 _NOBODY = -1
+_SPANS = {  # kind and phase of an event, by the kind of the call
+    "walk": ("walk", "backward"),
+    "step": ("optimizer", "optimizer"),
+    "closure": ("closure", "forward"),
+}
 
 
 class Session:
@@ -97,70 +104,53 @@ class Session:
 
     # ---- what is recorded ------------------------------------------------------------------
 
-    def operation(
-        self, run: Callable[..., Any], op: Any, args: tuple[Any, ...], params: dict[str, Any]
-    ) -> Any:
-        """The forward pass of an operation."""
-        since = perf_counter_ns()
-        event = self._opened(op.name, "operation")
-        sources = _memories(args)
-        event.input_shapes = tuple(getattr(a, "shape", ()) for a in args)
-        if self.with_lines:
-            event.lines = self._lines()
-        self._begin(event, since)
-        result = None
-        try:
-            result = run(op, *args, **params)
-        finally:
-            since = self._end(event)
-            if isinstance(result, Variable):
-                event.flops = flops_of(op.name, event.input_shapes, params, result._value.shape)
-                event.allocated = _new_bytes([result], sources)
-                if type(result.node) is Node and result.node.op is op:
-                    self._recorded(event, result.node)
-            self._done(event)
-            self._resume(since)
-        return result
+    def observe(self, call: Call, go: Callable[[], Any]) -> Any:
+        """Make the call with ``go`` and record it."""
+        if call.kind == "operation":
+            return self._operation(call, go)
+        if call.kind == "rule":
+            return self._rule(call, go)
+        if call.kind == "module":
+            return self._module(call, go)
+        if call.kind in _SPANS:
+            return self._within(call, go)
+        return go()
 
-    def function(self, run: Callable[..., Any], cls: type[Any], args: tuple[Any, ...]) -> Any:
-        """The forward pass of a `Function`."""
+    def _operation(self, call: Call, go: Callable[[], Any]) -> Any:
+        """The forward pass of an operation or of a `Function`."""
         since = perf_counter_ns()
-        event = self._opened(cls.__name__, "operation")
-        sources = _memories(args)
-        event.input_shapes = tuple(getattr(a, "shape", ()) for a in args)
+        event = self._opened(call.name, "operation")
+        sources = _memories(call.args)
+        event.input_shapes = tuple(getattr(a, "shape", ()) for a in call.args)
         if self.with_lines:
             event.lines = self._lines()
         self._begin(event, since)
         result = None
         try:
-            result = run(*args)
+            result = go()
         finally:
             since = self._end(event)
             outputs = result if isinstance(result, tuple) else (result,)
             event.allocated = _new_bytes(outputs, sources)
-            nodes = [t.node for t in outputs if isinstance(t, Variable)]
-            # An output's node is a part of the function's.
-            found = [n.parents[0] for n in nodes if type(n) is Node and n.parents]
-            for node in found[:1]:
-                if type(node) is Node and node.name() == cls.__name__:
-                    self._recorded(event, node)
+            if call.name in FLOPS and isinstance(result, Variable):
+                shape = result._value.shape
+                event.flops = flops(call.name, event.input_shapes, shape, call.params)
+            node = _node_of(outputs)
+            if node is not None and node.name() == call.name:
+                self._recorded(event, node)
             self._done(event)
             self._resume(since)
         return result
 
-    def pullback(
-        self,
-        run: Callable[..., Any],
-        op: Any,
-        node: Node,
-        g: Any,
-        wanted: tuple[bool, ...],
-        recording: bool,
-    ) -> Any:
-        """The derivative rule of an operation."""
+    def _rule(self, call: Call, go: Callable[[], Any]) -> Any:
+        """The derivative rule of an operation or of a `Function`."""
         since = perf_counter_ns()
+        op: Any = getattr(call.run, "__self__", None)
+        if not isinstance(op, Op | _FunctionDerivative):
+            return go()
+        node, g, wanted, recording = call.args
         forward = self._forward.get(node.time)
-        event = self._opened(op.name, "operation", "backward")
+        event = self._opened(call.name, "operation", "backward")
         event.input_shapes = node.shapes
         if forward is not None:
             event.modules, event.lines = forward.modules, forward.lines
@@ -169,9 +159,9 @@ class Session:
         self._begin(event, since)
         gradients: tuple[Any, ...] = ()
         try:
-            gradients = run(op, node, g, wanted, recording)
-            if not recording and getattr(op, "joint", None) is not None:
-                event.flops = joint_flops_of(op.name, node.shapes, wanted, g._value.shape)
+            gradients = go()
+            if not recording and getattr(op, "array_vjp", None) is not None:
+                event.flops = joint_flops(op.name, node.shapes, wanted, g._value.shape)
         finally:
             since = self._end(event)
             event.allocated = _new_bytes(gradients, sources)
@@ -179,38 +169,29 @@ class Session:
             self._resume(since)
         return gradients
 
-    def within(
-        self,
-        name: str,
-        kind: str,
-        phase: str | None,
-        run: Callable[..., Any],
-        *args: Any,
-        **kw: Any,
-    ) -> Any:
+    def _within(self, call: Call, go: Callable[[], Any]) -> Any:
         """A walk, an optimiser's step or the closure that one calls."""
         since = perf_counter_ns()
-        event = self._opened(name, kind, phase)
+        kind, phase = _SPANS[call.kind]
+        event = self._opened(call.name, kind, phase)
         if kind == "closure":  # what runs in it is counted as if it stood outside of the step
             event.depth -= 1
         self._begin(event, since)
         try:
-            return run(*args, **kw)
+            return go()
         finally:
             since = self._end(event)
             self._done(event)
             self._resume(since)
 
-    def module(
-        self, run: Callable[..., Any], module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _module(self, call: Call, go: Callable[[], Any]) -> Any:
         """The call of a module."""
         since = perf_counter_ns()
         outside = self.labels
-        self.enter_modules([module])
-        event = self._begin(self._opened(type(module).__name__, "module"), since)
+        self.enter_modules([call.run.__self__])  # type: ignore[attr-defined]  # a bound method
+        event = self._begin(self._opened(call.name, "module"), since)
         try:
-            return run(module, *args, **kwargs)
+            return go()
         finally:
             since = self._end(event)
             self.modules.pop()
@@ -241,6 +222,15 @@ class Session:
             if self._kept.get(id(memory)) is not memory:
                 self._kept[id(memory)] = memory
                 event.kept += array.nbytes
+
+
+def _node_of(outputs: tuple[Any, ...]) -> Any:
+    """The node of a call with these results; an output of a `Function` has one that is a part."""
+    for t in outputs:
+        if isinstance(t, Variable) and type(t.node) is Node:
+            node = t.node
+            return node.parents[0] if isinstance(node.op, OutputPart) else node
+    return None
 
 
 def _held_by(node: Node) -> list[Any]:

@@ -29,7 +29,8 @@ def curves(history: History, path: StrPath | None = None) -> Figure:
     """Loss and accuracy of every epoch, the learning rate below; saved to ``path``.
 
     ``history`` holds the rows of ``metrics.csv``: ``epoch``, ``train_loss``, ``train_accuracy``,
-    ``val_loss``, ``val_accuracy`` (the last two may be None) and ``lr``.
+    ``val_loss``, ``val_accuracy`` (the last two may be None) and ``lr``. The accuracy is drawn
+    where it was measured.
 
     Examples
     --------
@@ -40,17 +41,21 @@ def curves(history: History, path: StrPath | None = None) -> Figure:
     figure = new_figure(9, 5)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 1))
     loss = figure.add_subplot(grid[0, 0])
-    accuracy = figure.add_subplot(grid[0, 1])
-    rate = figure.add_subplot(grid[1, :])
     _pair(loss, history, "loss")
     loss.set_title("Loss")
-    _pair(accuracy, history, "accuracy")
-    accuracy.set_title("Accuracy")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if not history or "train_accuracy" in history[0]:
+        accuracy = figure.add_subplot(grid[0, 1])
+        _pair(accuracy, history, "accuracy")
+        accuracy.set_title("Accuracy")
+        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        _epochs_below(accuracy)
+    else:
+        loss.set_subplotspec(grid[0, :])
+    rate = figure.add_subplot(grid[1, :])
     rate.plot(*_points(history, "lr"), color=QUIET, marker="o", markersize=3, linewidth=1.6)
     rate.set_title("Learning rate at the epoch's end")
     rate.set_ylim(bottom=0)
-    for axes in (loss, accuracy, rate):
+    for axes in (loss, rate):
         _epochs_below(axes)
     return save(figure, path)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cnn.autograd import RemovableHandle
+from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.nn.module.backward_hooks import BackwardHook, BackwardPreHook, Passage
 from tinygrad_cnn.nn.module.location import CALL_CODES, LOCATED_ERRORS, locate
 
@@ -74,6 +75,9 @@ class CallMixin:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` and the hooks; an error raised inside names the module's path."""
         try:
+            if watching:
+                run, name = self._call_with_hooks, type(self).__name__
+                return observe("module", name, run, (args, kwargs), {})
             if (
                 self._forward_pre_hooks
                 or self._forward_hooks

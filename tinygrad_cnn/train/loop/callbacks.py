@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
+from tinygrad_cnn.train.loop.measures import known, lower_is_better
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.folder import RunFolder
@@ -47,20 +49,21 @@ class Callback:
         """Training is over."""
 
 
-def best_epoch(history: Sequence[Row], monitor: str = "val_accuracy") -> int:
+def best_epoch(history: Sequence[Row], monitor: str = "val_loss") -> int:
     """The number of the best epoch, the first of equals; the last one where nothing was measured.
 
-    The largest value is best or, of a loss, the smallest; 0 without epochs.
+    The largest value is best or, of a loss or an error, the smallest; NaN is never. 0 without
+    epochs.
 
     Examples
     --------
     >>> best_epoch([{"val_loss": 2.0}, {"val_loss": 1.0}, {"val_loss": 1.5}], "val_loss")
     2
     """
-    values = [row[monitor] for row in history]
-    sign = -1 if monitor.endswith("loss") else 1
-    known = [(sign * v, -i) for i, v in enumerate(values) if v is not None]
-    return 1 - max(known)[1] if len(known) == len(values) and known else len(values)
+    values = [row.get(monitor) for row in history]
+    sign = -1 if lower_is_better(monitor) else 1
+    found = [(sign * v, -i) for i, v in enumerate(values) if v is not None and known(v)]
+    return 1 - max(found)[1] if found and None not in values else len(values)
 
 
 class EarlyStopping(Callback):
@@ -92,7 +95,7 @@ class EarlyStopping(Callback):
 class KeepBest(Callback):
     """Keep a copy of the weights of the best epoch, and give it to the model in the end."""
 
-    def __init__(self, monitor: str = "val_accuracy") -> None:
+    def __init__(self, monitor: str = "val_loss") -> None:
         self.monitor = monitor
         self.weights: dict[str, Tensor] | None = None
 
@@ -102,9 +105,17 @@ class KeepBest(Callback):
             self.weights = {name: t.clone() for name, t in trainer.weights().items()}
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Load them."""
+        """Load them; warn if nothing has become better."""
         if self.weights is not None:
             trainer.model.load_state_dict(self.weights)
+        values = [row.get(self.monitor) for row in trainer.history]
+        if values and not any(map(known, values)):
+            why = f"{self.monitor} was never a number, so the last weights are kept"
+        elif len(values) > 1 and best_epoch(trainer.history, self.monitor) == 1:
+            why = f"{self.monitor} was never better than after epoch 1, whose weights are kept"
+        else:
+            return
+        warnings.warn(f"fit: {why}", stacklevel=2)
 
 
 class SaveRun(Callback):
@@ -138,7 +149,7 @@ class SaveRun(Callback):
         repeated and the same model is written again.
         """
         with self._writing():
-            if best_epoch(trainer.history) == len(trainer.history):
+            if best_epoch(trainer.history, trainer.chosen_by) == len(trainer.history):
                 self.folder.write_model(trainer.weights())
             self._write(trainer)
             self.folder.write_metrics(trainer.history)

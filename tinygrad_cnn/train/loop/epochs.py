@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
+from tinygrad_cnn.train.loop.measures import (
+    METRICS,
+    Metric,
+    are_classes,
+    check_targets,
+    class_numbers,
+)
 from tinygrad_cnn.train.loop.step import Loss, OptimizerLike, Steps, TrainingStep
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -20,32 +28,50 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass
 class Totals:
-    """Sums over the batches of one pass; with ``keep`` also the scores and labels themselves."""
+    """Sums over the batches of one pass; with ``keep`` also the scores and labels themselves.
+
+    ``metrics`` are functions by name, summed up in ``sums``. By default it is the accuracy, if the
+    first batch has scores (n, classes) and class numbers (n,), and nothing otherwise.
+    """
 
     images: int = 0
     loss_sum: float = 0.0
-    correct: int = 0
     batches: int = 0
     keep: bool = False
+    metrics: dict[str, Metric] | None = None
+    loss_function: Loss = cross_entropy
+    sums: dict[str, float] = field(default_factory=dict)
     all_scores: list[NDArray[Any]] = field(default_factory=list)
-    all_labels: list[NDArray[np.int64]] = field(default_factory=list)
+    all_labels: list[NDArray[Any]] = field(default_factory=list)
 
     def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
-        """Count one batch: its mean ``loss``, ``scores`` (n, classes) and ``labels``.
+        """Count one batch: its mean ``loss``, ``scores`` (n, …) and ``labels`` (n, …).
 
-        ``labels`` are class numbers (n,), or probabilities (n, classes), of which the largest
-        counts.
+        Raises
+        ------
+        TrainError
+            The loss is not finite, or a metric does not suit the data.
         """
         self.batches += 1
         if not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} in batch {self.batches}")
-        numbers = labels._array if labels.ndim == 1 else labels._array.argmax(axis=1)  # (n,)
-        self.images += len(numbers)
-        self.loss_sum += loss * len(numbers)
-        self.correct += int((scores._array.argmax(axis=1) == numbers).sum())
+        if self.metrics is None:
+            classes = are_classes(scores, labels, self.loss_function)
+            self.metrics = {"accuracy": METRICS["accuracy"]} if classes else {}
+        n = len(labels)
+        if self.metrics:
+            check_targets(self.metrics, scores, labels, self.loss_function)
+            with no_grad():
+                for name, metric in self.metrics.items():
+                    value = metric(scores, labels)
+                    number = float(value.item() if isinstance(value, Tensor) else value)
+                    self.sums[name] = self.sums.get(name, 0.0) + number * n
+        self.images += n
+        self.loss_sum += loss * n
         if self.keep:
             self.all_scores.append(scores._array)
-            self.all_labels.append(numbers)
+            soft = labels.ndim == 2 and are_classes(scores, labels, self.loss_function)
+            self.all_labels.append(class_numbers(labels) if soft else labels._array)
 
     @property
     def loss(self) -> float:
@@ -53,9 +79,15 @@ class Totals:
         return self.loss_sum / self.images if self.images else math.nan
 
     @property
+    def measured(self) -> dict[str, float]:
+        """The metrics so far, by name; nan before the first."""
+        names = self.metrics or {}
+        return {n: self.sums[n] / self.images if self.images else math.nan for n in names}
+
+    @property
     def accuracy(self) -> float:
-        """Share of right predictions so far; nan before the first."""
-        return self.correct / self.images if self.images else math.nan
+        """Share of right predictions so far; nan if it is not measured."""
+        return self.measured.get("accuracy", math.nan)
 
     @property
     def scores(self) -> NDArray[Any]:
@@ -64,7 +96,7 @@ class Totals:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """All labels (n,), if kept."""
+        """All labels (n,), if kept; of probabilities the largest."""
         return np.concatenate(self.all_labels)
 
     @property
@@ -97,7 +129,7 @@ def train_epoch(
         The loss is no longer finite.
     """
     model.train()
-    totals = Totals()
+    totals = Totals(loss_function=loss_function)
     step = TrainingStep(model, loss_function, optimizer, scheduler=scheduler)
     for images, labels in batches:
         loss, scores = step(images, labels)
@@ -109,9 +141,17 @@ def train_epoch(
 
 
 def evaluate(
-    model: Module, batches: Batches, loss_function: Loss, *, watch: Watch | None = None
+    model: Module,
+    batches: Batches,
+    loss_function: Loss,
+    *,
+    watch: Watch | None = None,
+    metrics: dict[str, Metric] | None = None,
+    keep: bool = True,
 ) -> Totals:
-    """Look at every batch with ``model`` in evaluation mode, recording no graph; keeps the scores.
+    """Look at every batch with ``model`` in evaluation mode, recording no graph.
+
+    The scores are kept with ``keep``; ``metrics`` are those of `Totals`.
 
     Raises
     ------
@@ -119,7 +159,7 @@ def evaluate(
         The loss is not finite.
     """
     model.eval()
-    totals = Totals(keep=True)
+    totals = Totals(keep=keep, metrics=metrics, loss_function=loss_function)
     with no_grad():
         for images, labels in batches:
             scores = model(images)  # (n, classes)

@@ -1,7 +1,7 @@
 """What a run shows while it works: a table that grows by a row per epoch, and a live bar."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from tinygrad_cnn.train.loop.epochs import Totals
 from tinygrad_cnn.train.run.checkpoint import Row
 
-_WIDTHS = (7, 12, 11, 10, 9, 10, 10, 9)  # 78: a terminal of 80 columns is enough
-_NAMES = "epoch", "train loss", "train acc", "val loss", "val acc", "lr", "images/s", "time"
+_SHORT = {"train_accuracy": "train acc", "val_accuracy": "val acc"}
+_AFTER = {"lr": "lr", "images_per_second": "images/s", "seconds": "time"}
 
 
 class RunProgress:
@@ -71,7 +71,7 @@ class RunProgress:
         self._bar.update(
             self._task,
             completed=totals.images,
-            text=f"loss {totals.loss:.3f}  accuracy {totals.accuracy:.1%}  "
+            text=f"loss {totals.loss:.3f}  {_words(totals)}"
             f"{speed:,.0f} images/s  ETA {clock(left / speed)}",
         )
 
@@ -85,8 +85,8 @@ class RunProgress:
         if self._quiet:
             return
         if row["epoch"] == 1:
-            self.note(_line(_NAMES))
-        self.note(_line(_cells(row, self._epochs)))
+            self.note(_line(_names(row)))
+        self.note(_line(_cells(row, self._epochs), _names(row)))
 
     def note(self, text: str) -> None:
         """A line above the bar."""
@@ -107,18 +107,38 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _line(cells: Iterable[str]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+def _words(totals: Totals) -> str:
+    return "".join(f"{n} {_value(n, v)}  " for n, v in totals.measured.items())
 
 
-def _cells(row: Row, epochs: int) -> tuple[str, ...]:
-    return (
+def _measured(row: Row) -> list[str]:
+    """The columns of the losses and the metrics."""
+    return [name for name in row if name.startswith(("train_", "val_"))]
+
+
+def _names(row: Row) -> list[str]:
+    """The heads of the columns that ``row`` has."""
+    middle = [_SHORT.get(name, name.replace("_", " ")) for name in _measured(row)]
+    return ["epoch", *middle, *_AFTER.values()]
+
+
+def _line(cells: Sequence[str], names: Sequence[str] | None = None) -> str:
+    names = names or cells
+    widths = [7 if n == "epoch" else max(9 + (n == "images/s"), len(n) + 2) for n in names]
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _value(name: str, value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4f}"
+
+
+def _cells(row: Row, epochs: int) -> list[str]:
+    return [
         f"{row['epoch']}/{epochs}",
-        f"{row['train_loss']:.4f}",
-        f"{row['train_accuracy']:.1%}",
-        "-" if row["val_loss"] is None else f"{row['val_loss']:.4f}",
-        "-" if row["val_accuracy"] is None else f"{row['val_accuracy']:.1%}",
+        *[_value(name, row[name]) for name in _measured(row)],
         f"{row['lr']:.2g}",
         f"{row['images_per_second']:,.0f}",
         f"{row['seconds']:.1f} s",
-    )
+    ]

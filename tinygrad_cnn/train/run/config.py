@@ -1,58 +1,160 @@
-"""Everything that determines a run, as one record that is written beside its results."""
+"""Every setting of a run, once: name, type, default, check and help.
+
+The options of ``tinygrad-cnn train``, the settings of `fit`, and ``config.json`` are made from it.
+"""
 
 import dataclasses
+import inspect
 import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.measures import parse_monitor
+from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
+from tinygrad_cnn.train.run.augmentations import AUGMENTATIONS, make_augmentation
+from tinygrad_cnn.train.run.build import OPTIMIZERS, default_lr
 
-# Runs made before these settings existed have their defaults.
-_ADDED = {"ema", "clip_norm", "accumulate", "warmup", "patience", "flip_test"}
+DATA = ("shapes", "cifar10")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Setting(NamedTuple):
+    """What is known of a setting besides its name, type and default.
+
+    A number is ``at_least``, ``above`` or ``below`` a bound. A text is ``among`` some, or what
+    ``parse`` accepts, written as ``form``. `fit` has the settings with ``fit``; those with
+    ``free`` may differ when a run goes on, and older ``config.json`` lack those with ``added``.
+    """
+
+    help: str | None = None
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    among: tuple[str, ...] = ()
+    parse: Callable[[str], object] | None = None
+    form: str | None = None
+    path: bool = False
+    fit: bool = False
+    free: bool = False
+    added: bool = False
+
+    @property
+    def expected(self) -> str:
+        """The values it takes, in words."""
+        bounds = {"at least": self.at_least, "above": self.above, "below": self.below}
+        words = [f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None]
+        return " and ".join(words) or " or ".join(self.among) or self.form or "another type"
+
+    def accepts(self, value: Any, kind: Any) -> bool:
+        """Whether ``value`` is of the type ``kind`` (an int may stand for a float) and in range."""
+        if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+            return isinstance(value, bool) and kind is bool
+        if isinstance(value, int | float) and not (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        ):
+            return False
+        if self.parse is not None and isinstance(value, str):
+            self.parse(value)
+        return not self.among or value in self.among
+
+
+def _set(default: Any, *known: Any, **more: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": Setting(*known, **more)})
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings of a run; with the same settings and seed a run gives the same bits.
 
-    ``model`` is ``FILE.py[:Class]`` or ``package.module:Class``, ``root`` the folder of the data,
-    ``limit`` the number of training images to use (None for all), ``lr`` the largest learning rate
-    of the ``schedule`` (`tinygrad_cnn.train.loop.schedules`), ``augment`` one of
-    `tinygrad_cnn.train.run.augmentations`. ``ema`` is the decay of an average of the weights,
-    ``clip_norm`` the largest norm of the gradient (0: off, both), ``accumulate`` the batches in a
-    step, ``warmup`` the epochs in which the learning rate rises, ``patience`` the epochs without a
-    better validation accuracy after which to stop; ``flip_test`` averages the scores of a test
-    image and its mirror image.
+    ``model`` is ``FILE.py[:Class]`` or ``package.module:Class``; ``lr`` of None is the usual one of
+    the optimiser. What the others mean is in their fields' `Setting`, and in ``tinygrad-cnn train
+    --help``.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
+    TrainError
+        A text cannot be understood.
 
     Examples
     --------
     >>> config = Config(model="models/lenet5.py", epochs=3)
     >>> Config.from_json(config.to_json()) == config
     True
+    >>> Config(model="models/lenet5.py", epochs=0)
+    Traceback (most recent call last):
+    ValueError: Config: `epochs` is 0, expected at least 1
     """
 
     model: str
-    data: str = "shapes"
-    root: str = "data"
-    epochs: int = 10
-    batch_size: int = 64
-    optimizer: str = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "onecycle"
-    augment: str = "flip"
-    label_smoothing: float = 0.0
-    val_fraction: float = 0.1
-    limit: int | None = None
-    seed: int = 0
-    workers: int = 1
-    ema: float = 0.0
-    clip_norm: float = 0.0
-    accumulate: int = 1
-    warmup: float = 0.0
-    patience: int | None = None
-    flip_test: bool = False
+    data: str = _set("shapes", "Images to learn.", among=DATA)
+    root: str = _set("data", "Folder of the CIFAR-10 files.", path=True)
+    epochs: int = _set(10, "Passes over the images.", 1, fit=True, free=True)
+    batch_size: int = _set(64, "Images per step.", 1)
+    optimizer: str = _set("sgd", among=OPTIMIZERS)
+    lr: float = _set(None, "Largest.  [sgd 0.05, lion 0.0005, adam 0.003]", above=0)
+    momentum: float = _set(0.9, "Of sgd.", 0, below=1)
+    weight_decay: float = _set(5e-4, None, 0)
+    schedule: str = _set(
+        "onecycle",
+        f"Learning rate over the run: {', '.join(SCHEDULES.values())}.",
+        parse=parse_schedule,
+        form="NAME[:VALUE...]",
+    )
+    augment: str = _set(
+        "flip",
+        "Comma-separated: " + ", ".join(f"{name}[:{v}]" for name, (v, _) in AUGMENTATIONS.items()),
+        parse=make_augmentation,
+        form="NAMES",
+    )
+    label_smoothing: float = _set(
+        0.0, "Share of a label that all classes have.", 0, below=1, fit=True
+    )
+    val_fraction: float = _set(
+        0.1, "Share of the training images held back to choose the best epoch.", 0, below=1
+    )
+    limit: int | None = _set(None, "Use only this many training images.", 1)
+    seed: int = _set(0, "Source of all randomness.", 0)
+    workers: int = _set(1, "Loader threads.", 0, free=True)
+    ema: float = _set(
+        0.0, "Decay of an average of the weights; 0: none.", 0, below=1, fit=True, added=True
+    )
+    clip_norm: float = _set(
+        0.0, "Largest joint norm of all gradients; 0 does not clip.", 0, fit=True, added=True
+    )
+    accumulate: int = _set(1, "Batches in a step.", 1, fit=True, added=True)
+    warmup: float = _set(0.0, "Epochs until the full rate.", 0, fit=True, added=True)
+    patience: int | None = _set(
+        None,
+        "Stop after so many epochs without a better value of what is monitored.",
+        1,
+        fit=True,
+        free=True,
+        added=True,
+    )
+    monitor: str = _set(
+        "val_loss",
+        "What chooses the best epoch: val_loss, val_accuracy, train_loss, ...",
+        parse=parse_monitor,
+        form="COLUMN",
+        fit=True,
+        added=True,
+    )
+    flip_test: bool = _set(
+        False, "Average the scores of a test image and its mirror image.", free=True, added=True
+    )
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            object.__setattr__(self, "lr", default_lr(self.optimizer))
+        check("Config", {name: getattr(self, name) for name in SETTINGS})
 
     def to_json(self) -> str:
         """The settings as JSON text, one per line."""
@@ -65,30 +167,87 @@ class Config:
         Raises
         ------
         TrainError
-            The text is not JSON, or settings are missing, unknown or of the wrong type; the
+            The text is not JSON, or settings are missing, unknown or not what they may be; the
             message lists all of them.
         """
         try:
             values: dict[str, Any] = dict(json.loads(text))
         except (TypeError, ValueError) as error:
             raise TrainError(f"not a JSON object of settings ({error})") from error
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        wrong = [f"unknown setting {name!r}" for name in values if name not in fields]
-        wrong += [
-            f"missing setting {name!r}"
-            for name in fields
-            if name not in values and name not in _ADDED
-        ]
+        needed = ["model", *(name for name, setting in SETTINGS.items() if not setting.added)]
+        wrong = [f"unknown setting {n!r}" for n in values if n not in _TYPES]
+        wrong += [f"missing setting {name!r}" for name in needed if name not in values]
         for name, value in values.items():
-            if name in fields and not _fits(value, fields[name].type):
-                wrong.append(f"setting {name!r} is {value!r}")
+            try:
+                if name in _TYPES and not _setting(name).accepts(value, _TYPES[name]):
+                    wrong.append(f"setting {name!r} is {value!r}")
+            except TrainError as error:
+                wrong.append(f"setting {name!r}: {error}")
         if wrong:
             raise TrainError("; ".join(wrong))
         return cls(**values)
 
 
-def _fits(value: object, kind: Any) -> bool:
-    """Whether ``value`` has the type of a field; JSON may have turned 1.0 into 1."""
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+_TYPES: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Config)}
+SETTINGS: dict[str, Setting] = {
+    f.name: f.metadata["setting"] for f in dataclasses.fields(Config) if f.name != "model"
+}
+"""By name, all but the model."""
+
+
+def _setting(name: str) -> Setting:
+    return SETTINGS.get(name, Setting())
+
+
+def check(function: str, values: Mapping[str, Any]) -> None:
+    """Refuse values that the settings of these names do not take.
+
+    Raises
+    ------
+    ValueError
+        A value has another type, or is out of range.
+    TrainError
+        A text cannot be understood.
+    """
+    for name, value in values.items():
+        if not _setting(name).accepts(value, _TYPES[name]):
+            raise ValueError(
+                f"{function}: `{name}` is {value!r}, expected {_setting(name).expected}"
+            )
+
+
+def fit_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings that `fit` has: those ``given``, and the defaults of the others.
+
+    Raises
+    ------
+    TypeError
+        There is no such setting.
+    ValueError
+        As `check`.
+
+    >>> fit_settings({"epochs": 3})["accumulate"]
+    1
+    """
+    known = {n: getattr(Config, n) for n, setting in SETTINGS.items() if setting.fit}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"fit: there is no setting `{name}`, expected {', '.join(known)}")
+    check("fit", given)
+    return {**known, **given}
+
+
+def with_settings(function: _Function) -> _Function:
+    """``function(…, **settings)`` with the settings of `fit` in its signature and its docstring."""
+    signature = inspect.signature(function)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    ours = [
+        inspect.Parameter(name, keyword, default=default, annotation=_TYPES[name])
+        for name, default in fit_settings({}).items()
+    ]
+    parameters = [*list(signature.parameters.values())[:-1], *ours]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    lines = [f"    {p.name}\n        {SETTINGS[p.name].help}\n" for p in ours]
+    doc = function.__doc__ or ""
+    function.__doc__ = doc.replace("    settings\n", "".join(lines), 1)
+    return function

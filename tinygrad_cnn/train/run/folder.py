@@ -130,9 +130,15 @@ class RunFolder:
         write_atomically(self.config, full.to_json())
 
     def write_metrics(self, history: Sequence[Row]) -> None:
-        """One row per epoch; floats in full precision, nothing where nothing was measured."""
+        """One row per epoch; floats in full precision, nothing where nothing was measured.
+
+        Metrics of the caller's have their columns behind the usual ones.
+        """
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        found = dict.fromkeys(name for row in history for name in row)
+        columns = [c for c in COLUMNS if c in found or not c.endswith("accuracy")]
+        columns += [c for c in found if c not in COLUMNS]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         write_atomically(self.metrics, text.getvalue())

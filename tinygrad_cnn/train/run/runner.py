@@ -5,14 +5,14 @@ from rich.console import Console
 from tinygrad_cnn.ops.random import manual_seed
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
-from tinygrad_cnn.train.loop.callbacks import EarlyStopping, SaveRun, ShowProgress
+from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
-from tinygrad_cnn.train.report.results import check_fit, conclude, mean_wait
+from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import Config, fit_settings
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.model_files import build_model, users_code
 from tinygrad_cnn.train.run.splits import Splits, load_splits
@@ -39,23 +39,18 @@ class Run:
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
             )
-        looked = splits.validation and splits.plain_loader(splits.validation, config)
+        names = set(fit_settings({}))
+        if config.monitor == Config.monitor:  # to name what is monitored is to insist on it
+            names.remove("monitor")
         self.trainer = Trainer(
             self.model,
             self.loader,
-            looked,
+            splits.validation and splits.plain_loader(splits.validation, config),
             optimizer=optimizer,
             scheduler=config.schedule,
-            epochs=config.epochs,
-            label_smoothing=config.label_smoothing,
-            clip_norm=config.clip_norm or None,
-            accumulate=config.accumulate,
-            ema=config.ema or None,
-            warmup=config.warmup,
             seed=config.seed,
+            **{n: getattr(config, n) for n in names},
         )
-        if config.patience is not None:
-            self.trainer.callbacks.append(EarlyStopping(config.patience, "val_accuracy"))
 
     @property
     def history(self) -> list[Row]:
@@ -105,12 +100,14 @@ def train_run(
     download: bool = False,
     quiet: bool = False,
     save_every: float = 60.0,
+    show: Show = lambda report: None,
 ) -> Report:
     """Train as ``config`` says, keep everything in ``folder``, and return the test result.
 
     With ``resume`` the run goes on after the last batch in the folder's checkpoint, which is
     written after every epoch and every ``save_every`` seconds, to the very weights that it would
-    have reached without the interruption. Ctrl-C stops after the batch that is under way; pressed
+    have reached without the interruption. ``show`` gets the result before the pictures are drawn.
+    Ctrl-C stops after the batch that is under way; pressed
     twice, at once.
 
     Raises
@@ -130,6 +127,8 @@ def train_run(
         progress.note(_summary(state, folder))
         if checkpoint is not None:
             progress.note(_whence(state.trainer))
+        if state.trainer.note:
+            progress.note(state.trainer.note)
         progress.note("")
         state.trainer.callbacks += [
             SaveRun(folder, save_every),
@@ -140,7 +139,7 @@ def train_run(
             progress.note(f"Stopped: {state.trainer.stopped}.")
         waited = mean_wait(state.history)
         progress.note(f"Waiting for data took {waited:.1%} of the training time.")
-    return conclude(config, folder, state.model, splits, state.history)
+    return conclude(config, folder, state.model, splits, state.history, show)
 
 
 def _whence(trainer: Trainer) -> str:

@@ -14,7 +14,6 @@ from tinygrad_cnn.train.run.augmentations import make_augmentation
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.model_files import describe
 
-DATA = ("shapes", "cifar10")
 SHAPES_TRAIN, SHAPES_TEST = 10_000, 2_000
 _LOOK = 500  # images in a batch that is only looked at
 

@@ -12,7 +12,7 @@ from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.node import SavedValue
-from tinygrad_cnn.instrument.graph_flops import flops
+from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape, numel

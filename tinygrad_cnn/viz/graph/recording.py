@@ -6,7 +6,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from contextvars import Token
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,10 +14,10 @@ import numpy as np
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op, RemovableHandle, is_grad_enabled
-from tinygrad_cnn.autograd.events import observer, watching
+from tinygrad_cnn.autograd.events import Call, unwatch, watch
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.hooks import Hooks, add_hook
-from tinygrad_cnn.instrument.graph_flops import flops
+from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.nn.module.location import path_of
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.frames import Where, look
@@ -74,7 +73,7 @@ class Recording(Notes):
     ) -> None:
         super().__init__(model, names)
         self.timed, self.health = timed, health
-        self._token: Token[Any] | None = None
+        self._runs = False
         self._paths: dict[int, str] = {}
         self._call_ids: dict[tuple[Any, ...], int] = {}
         self._counts: dict[int, int] = {}
@@ -89,10 +88,10 @@ class Recording(Notes):
     # ---- the block -------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._token is not None:
+        if self._runs:
             raise RuntimeError("Recording: it is running already; make another one")
-        self._token = observer.set(self._observe)
-        watching.append(None)
+        self._runs = True
+        watch(self._observe)
         return self
 
     def __exit__(
@@ -101,10 +100,8 @@ class Recording(Notes):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._token is not None
-        watching.pop()
-        observer.reset(self._token)
-        self._token = None
+        unwatch(self._observe)
+        self._runs = False
         self.finish()
         self.refresh()
         for handle in self._handles:
@@ -116,30 +113,23 @@ class Recording(Notes):
 
     # ---- one operation ---------------------------------------------------------------------
 
-    def _observe(
-        self,
-        name: str,
-        run: Callable[..., Any],
-        args: tuple[Any, ...],
-        params: dict[str, Any],
-    ) -> Any:
-        token = observer.set(None)
-        try:
-            where = look(sys._getframe(1))
-            sources = [self._find(a) for a in args]
-            if self.timed:
-                compute(args)
-            started = time.perf_counter()
-            out = run(*args, **params)
-            if self.timed:
-                compute(out)
-            elapsed = time.perf_counter() - started
-            node = self._note(name, run, args, params, where, sources)
-            node.forward_seconds = elapsed if self.timed else None
-            self._note_result(node, run, args, params, out, sources)
-            return out
-        finally:
-            observer.reset(token)
+    def _observe(self, call: Call, go: Callable[..., Any]) -> Any:
+        if call.kind not in ("operation", "detach"):
+            return go()
+        name, run, args, params = call[1:]
+        where = look(sys._getframe(1))
+        sources = [self._find(a) for a in args]
+        if self.timed:
+            compute(args)
+        started = time.perf_counter()
+        out = go(blind=True)
+        if self.timed:
+            compute(out)
+        elapsed = time.perf_counter() - started
+        node = self._note(name, run, args, params, where, sources)
+        node.forward_seconds = elapsed if self.timed else None
+        self._note_result(node, run, args, params, out, sources)
+        return out
 
     def _find(self, argument: Any) -> int | None:
         if isinstance(argument, Tensor):
@@ -279,7 +269,7 @@ class Recording(Notes):
         """Have the engine say when the gradient of a node's result is complete."""
 
         def arrived(g: Any) -> None:
-            if self._token is None:
+            if not self._runs:
                 return
             self.finish()
             if self.health and isinstance(g, Tensor):
@@ -309,7 +299,7 @@ class Recording(Notes):
         at = super().source(tensor, kind, name)
         if self.health and isinstance(tensor, Tensor):
             measure(self.nodes[at], tensor)
-        if (self.timed or self.health) and isinstance(tensor, Tensor) and self._token is not None:
+        if (self.timed or self.health) and isinstance(tensor, Tensor) and self._runs:
             leaf = tensor.node
             if isinstance(leaf, Leaf):
                 self._watch_gradient(leaf, at)
