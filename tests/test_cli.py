@@ -72,6 +72,7 @@ def test_train_then_evaluate_then_resume(cli, tmp_path):
     accuracy = json.loads((tmp_path / "run/report.json").read_text())["test_accuracy"]
     line = f"Test accuracy {accuracy:.2%}"
     assert line in trained.stdout
+    assert trained.stdout.index(line) < trained.stdout.index("Drawing pictures …")
     assert line in cli("evaluate", "run").stdout
     assert cli("evaluate", "run", "--quiet").stdout.strip() == line
     before = (tmp_path / "run/metrics.csv").read_bytes()

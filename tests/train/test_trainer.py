@@ -430,3 +430,15 @@ def test_nan_is_an_error_and_no_progress_a_warning(toy):
     lost = {"metrics": {"lost": lambda y, t: math.nan}, "monitor": "train_lost"}
     with pytest.warns(UserWarning, match="train_lost was never a number"):
         fit(make(), data, **lost, **options)
+
+
+def test_the_speed_is_that_after_the_first_batches(toy):
+    times = iter([0.5, 0.5, *[0.01] * 9])
+
+    def compiling(scores, labels):
+        time.sleep(next(times))
+        return F.cross_entropy(scores, labels)
+
+    (row,) = fit(make(), batches(toy(40, 0)), epochs=1, loss=compiling, quiet=True)
+    assert row["seconds"] > 1
+    assert row["images_per_second"] > 40  # which all five batches together cannot reach

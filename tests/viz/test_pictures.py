@@ -24,8 +24,8 @@ def model():
     )
 
 
-def shown(axes):
-    return np.ma.filled(axes.images[0].get_array(), np.nan)
+def shown(axes, number=0):
+    return np.ma.filled(axes.images[number].get_array(), np.nan)
 
 
 def test_pixels_and_mosaics():
@@ -157,14 +157,16 @@ def test_augmentation_shows_originals_over_augmented(tmp_path):
     figure = viz.show_augmentation(
         shapes.images, mix, tmp_path / "a.png", rows=2, labels=shapes.labels
     )
-    assert len(figure.axes) == 30
-    np.testing.assert_allclose(shown(figure.axes[3]), shapes.pixels[3] / 255, atol=1e-6)
-    assert figure.axes[10].get_ylabel() == "augmented"
+    assert len(figure.axes[0].images) == 30
+    np.testing.assert_allclose(shown(figure.axes[0], 3), shapes.pixels[3] / 255, atol=1e-6)
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names[:3] == ["original", "augmented", "augmented"]
     flips = viz.show_augmentation(shapes.images, data.RandomHorizontalFlip(1.0), rows=1)
-    np.testing.assert_allclose(shown(flips.axes[13]), shapes.pixels[3, :, ::-1] / 255, atol=1e-6)
+    np.testing.assert_allclose(shown(flips.axes[0], 13), shapes.pixels[3, :, ::-1] / 255, atol=1e-6)
 
 
 def test_a_grid_has_titles_and_blanks():
     figure = viz.image_grid(np.zeros((5, 3, 4, 4)), list("abcde"), columns=3, heading="all")
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d", "e", ""]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a", "b", "c", "d", "e", "all"]
+    assert len(figure.axes[0].images) == 5
     assert len(viz.image_grid(np.zeros((0, 1, 4, 4)), []).axes) == 1

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn.cli import graph as cli_graph
-from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.cli.friendly import console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
 from tinygrad_cnn.train.errors import TrainError
@@ -163,8 +163,13 @@ def train(
         config = Config(model=model, **options)
         folder = RunFolder.create(out, config)
     screen = console()
+
+    def show(report: Report) -> None:
+        _show(report, screen, quiet)
+        drawing(screen, quiet)
+
     try:
-        report = train_run(
+        train_run(
             config,
             folder,
             screen,
@@ -172,6 +177,7 @@ def train(
             download=download,
             quiet=quiet,
             save_every=save_every,
+            show=show,
         )
     except KeyboardInterrupt:
         if not folder.checkpoint.exists():
@@ -183,7 +189,6 @@ def train(
     finally:
         if resume is None:
             folder.abandon()
-    _show(report, screen, quiet)
     files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
     text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"
     screen.print(text, highlight=False, soft_wrap=True)

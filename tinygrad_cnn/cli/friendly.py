@@ -45,3 +45,10 @@ def console() -> Console:
     """Standard output; where it is not a terminal, wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=max(console.width, 100))
+
+
+def drawing(screen: Console, quiet: bool = False) -> None:
+    """Say what the next seconds are for."""
+    if not quiet:
+        screen.print("\nDrawing pictures …", highlight=False)
+        screen.file.flush()

@@ -9,9 +9,10 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.cli.friendly import console, drawing, friendly
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.progress import clock
+from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import report_run
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
@@ -30,9 +31,14 @@ def report(folder: Path, model: str | None, root: str | None, download: bool) ->
     changes: dict[str, Any] = {
         k: v for k, v in {"model": model, "root": root}.items() if v is not None
     }
-    result = report_run(replace(config, **changes), place, download=download)
-    text = f"Test accuracy {result.accuracy:.2%}, {', '.join(result.headline())}"
-    console().print(text, highlight=False, soft_wrap=True)
+    screen = console()
+
+    def show(result: Report) -> None:
+        text = f"Test accuracy {result.accuracy:.2%}, {', '.join(result.headline())}"
+        screen.print(text, highlight=False, soft_wrap=True)
+        drawing(screen)
+
+    report_run(replace(config, **changes), place, download=download, show=show)
     click.echo(str(place.page))
 
 

@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd import grad
 from tinygrad_cnn.nn import Conv2d, Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.layers import evaluating, layer_output
-from tinygrad_cnn.viz.style import StrPath, hide_ticks, new_figure, save, to_pixels
+from tinygrad_cnn.viz.style import StrPath, grid_of, save, to_pixels
 
 Floats = NDArray[np.float32]
 
@@ -98,7 +98,7 @@ def saliency(
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
-    >>> len(saliency(model, tg.rand(3, 3, 4, 4)).axes)
+    >>> len(saliency(model, tg.rand(3, 3, 4, 4)).axes[0].images)
     6
     """
     images = images[:8]
@@ -129,7 +129,7 @@ def grad_cam(
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
-    >>> len(grad_cam(model, tg.rand(2, 3, 8, 8)).axes)
+    >>> len(grad_cam(model, tg.rand(2, 3, 8, 8)).axes[0].images)
     4
     """
     from matplotlib import colormaps
@@ -185,16 +185,9 @@ def _below(
     name: str,
 ) -> Figure:
     """Images in the upper row, what was found in the lower one."""
-    count = len(pixels)
-    figure = new_figure(max(1.35 * count, 3), 3.5)
-    rows = figure.subplots(2, count, squeeze=False)
-    for i in range(count):
-        shown = pixels[i, ..., 0] if pixels.shape[-1] == 1 else pixels[i]
-        rows[0, i].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        rows[1, i].imshow(heat[i], cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
-        if titles is not None:
-            rows[0, i].set_title(titles[i], fontsize=8)
-        hide_ticks(rows[0, i])
-        hide_ticks(rows[1, i])
-    figure.suptitle(name, fontsize=11)
-    return figure
+    if cmap is not None:
+        from matplotlib import colormaps
+
+        heat = colormaps[cmap](heat)[..., :3]  # (n, h, w, 3)
+    tiles = [*pixels, *heat]
+    return grid_of(tiles, len(pixels), titles=titles or (), heading=name)

@@ -220,6 +220,8 @@ def gradient_flow(model: Module, path: StrPath | None = None) -> Figure:
         axes.plot(places, values, label=label, markersize=4, linewidth=1.4, **style)
     if all(g.any() for _, g in weights):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # the usual one, of powers, takes half a second
+        axes.yaxis.set_minor_formatter("")
     axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("|gradient| of the weights")
     axes.set_title("Gradient flow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.keyed import SampleRandom, keys
 from tinygrad_cnn.data.transforms import Transform, apply
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.viz.style import StrPath, hide_ticks, new_figure, save, to_pixels
+from tinygrad_cnn.viz.style import StrPath, grid_of, save, to_pixels
 
 
 def show_augmentation(
@@ -34,7 +33,7 @@ def show_augmentation(
     --------
     >>> from tinygrad_cnn.data import RandomHorizontalFlip, Shapes
     >>> figure = show_augmentation(Shapes(4).images, RandomHorizontalFlip(), rows=2)
-    >>> len(figure.axes)
+    >>> len(figure.axes[0].images)
     12
     """
     array = (images._array if isinstance(images, Tensor) else images)[:10]
@@ -44,14 +43,9 @@ def show_augmentation(
     for row in range(rows):
         rng = SampleRandom(keys(seed, row, np.arange(len(array))))
         shown.append(to_pixels(apply(transform, array, rng, labels[: len(array)])[0]))
-    count = len(array)
-    figure = new_figure(0.95 * count + 0.6, 0.95 * (rows + 1) + 0.5)
-    grid = figure.subplots(rows + 1, count, squeeze=False)
-    for row, tiles in enumerate(shown):
-        for axes, tile in zip(grid[row], tiles, strict=True):
-            _show(axes, tile)
-        grid[row, 0].set_ylabel("augmented" if row else "original", fontsize=8)
-    figure.suptitle(_named(transform), fontsize=9)
+    names = ["original", *["augmented"] * rows]
+    tiles = [tile for row in shown for tile in row]
+    figure = grid_of(tiles, max(len(array), 1), rows=names, heading=_named(transform), side=0.87)
     return save(figure, path)
 
 
@@ -70,30 +64,12 @@ def image_grid(
     Examples
     --------
     >>> figure = image_grid(np.zeros((3, 1, 4, 4)), ["a", "b", "c"], columns=2)
-    >>> [axes.get_title() for axes in figure.axes]
-    ['a', 'b', 'c', '']
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['a', 'b', 'c']
     """
     tiles = to_pixels(images, mean, std)
     columns = min(columns, max(len(tiles), 1))
-    rows = max(math.ceil(len(tiles) / columns), 1)
-    lines = max((title.count("\n") + 1 for title in titles), default=1)
-    figure = new_figure(1.25 * columns, (1.15 + 0.15 * lines) * rows + 0.35 * bool(heading))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for i, axes in enumerate(grid):
-        if i < len(tiles):
-            _show(axes, tiles[i])
-            axes.set_title(titles[i], fontsize=7.5)
-        else:
-            hide_ticks(axes)
-    if heading:
-        figure.suptitle(heading, fontsize=11)
-    return save(figure, path)
-
-
-def _show(axes: Any, tile: NDArray[Any]) -> None:
-    shown = tile[..., 0] if tile.shape[-1] == 1 else tile
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    hide_ticks(axes)
+    return save(grid_of(list(tiles), columns, titles=titles, heading=heading), path)
 
 
 def _named(transform: Transform) -> str:

@@ -37,10 +37,64 @@ class Picture(Figure):
         return out.getvalue()
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, layout: Any = "constrained") -> Figure:
     """An empty figure of so many inches."""
-    figure = Picture(figsize=(width, height), dpi=130, layout="constrained")
+    figure = Picture(figsize=(width, height), dpi=130, layout=layout)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def grid_of(
+    tiles: Sequence[NDArray[Any]],
+    columns: int,
+    *,
+    titles: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    heading: str = "",
+    side: float = 1.2,
+    cmap: str = "gray",
+) -> Figure:
+    """Images (h, w, c) or (h, w) in rows, below their ``titles`` and right of the rows' names.
+
+    All are on one axes, whose units are inches: an axes for each, and finding room for all of
+    them, takes many times as long as drawing them.
+
+    Examples
+    --------
+    >>> figure = grid_of([np.zeros((4, 4))] * 3, 2, titles=["a", "b", "c"])
+    >>> len(figure.axes[0].images), [text.get_text() for text in figure.axes[0].texts]
+    (3, ['a', 'b', 'c'])
+    """
+    gap, line, size = 0.08, 0.14, 8.0
+    count = max(math.ceil(len(tiles) / columns), 1)
+    above = line * max((t.count("\n") + 1 for t in titles), default=0) + gap
+    left, top = (0.3 if rows else gap), (0.25 + 0.16 * heading.count("\n") if heading else 0.0)
+    width, height = left + columns * (side + gap), top + count * (side + above) + gap
+    figure = new_figure(max(width, 2.5), height, None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    for i, tile in enumerate(tiles):
+        x, y = left + i % columns * (side + gap), top + i // columns * (side + above) + above
+        shown = tile[..., 0] if tile.shape[-1] == 1 and tile.ndim == 3 else tile
+        axes.imshow(
+            shown,
+            cmap=cmap,
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+            extent=(x, x + side, y + side, y),
+            aspect="auto",
+        )
+        if i < len(titles):
+            where: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": size}
+            axes.text(x + side / 2, y - 0.03, titles[i], **where)
+    for row, name in enumerate(rows):
+        y = top + row * (side + above) + above + side / 2
+        axes.text(left / 2, y, name, ha="center", va="center", rotation=90, fontsize=size)
+    if heading:
+        axes.text(max(width, 2.5) / 2, 0.06, heading, ha="center", va="top", fontsize=size + 1)
+    axes.set_xlim(0, max(width, 2.5))
+    axes.set_ylim(height, 0)
     return figure
 
 

@@ -42,6 +42,7 @@ from tinygrad_cnn.train.run.folder import RunFolder
 _EPOCH = 3  # which stream of random numbers gives each epoch its seed
 _SUMS = "images", "loss_sum", "batches"
 _METRIC = "sum of "
+_COLD = 2  # batches before the speed is measured
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -123,6 +124,7 @@ class Trainer:
         self.history: list[Row] = []
         self.batch, self.totals = 0, self._no_totals()
         self._seconds = self._waited = 0.0
+        self._cold, self._warm = _COLD, (0, 0.0)
         self.stopped: str | None = None
 
     def _no_totals(self) -> Totals:
@@ -179,6 +181,7 @@ class Trainer:
         """Train on the batches that are left of the epoch, validate, and note the figures."""
         self.model.train()
         self._call("on_epoch_begin")
+        spent = self._seconds + self._waited
         for images, labels in self._batches():
             begin = time.perf_counter()
             try:
@@ -188,6 +191,8 @@ class Trainer:
                 raise TrainError(f"epoch {len(self.history) + 1}: {error}") from error
             self.batch += 1
             self._seconds += time.perf_counter() - begin
+            self._count_warm(len(labels), spent)
+            spent = self._seconds + self._waited
             self._call("on_batch_end")
             interrupt.check()
         if not self.totals.batches:
@@ -197,6 +202,14 @@ class Trainer:
         row = self._row()
         self._call("on_epoch_end", row)
         return row
+
+    def _count_warm(self, images: int, before: float) -> None:
+        """Count a batch for the speed; kernels are compiled in the first ones of a process."""
+        if self._cold:
+            self._cold -= 1
+            return
+        done, seconds = self._warm
+        self._warm = done + images, seconds + self._seconds + self._waited - before
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches that are left, timing how long each is waited for."""
@@ -221,6 +234,7 @@ class Trainer:
         totals, begin = self.totals, time.perf_counter()
         seen = self._validate()
         trained = self._seconds + self._waited
+        images, warm = self._warm if self._warm[0] else (totals.images, trained)
         row: Row = {
             "epoch": len(self.history) + 1,
             "train_loss": totals.loss,
@@ -229,7 +243,7 @@ class Trainer:
             **{f"val_{n}": seen.measured.get(n) if seen else None for n in totals.measured},
             "lr": self.step.rate,
             "seconds": round(trained + time.perf_counter() - begin, 3),
-            "images_per_second": round(totals.images / max(trained, 1e-9), 1),
+            "images_per_second": round(images / max(warm, 1e-9), 1),
             "data_wait": round(self._waited / max(trained, 1e-9), 4),
         }
         if self.when == "epoch":
@@ -244,6 +258,7 @@ class Trainer:
         self.history.append(row)
         self.batch, self.totals = 0, self._no_totals()
         self._seconds = self._waited = 0.0
+        self._warm = 0, 0.0
         return row
 
     def _validate(self) -> Totals | None:

@@ -1,6 +1,6 @@
 """From a trained model to its result: test images, report, pictures, page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.model_files import build_model, check_output, users_code
 from tinygrad_cnn.train.run.splits import Splits, load_splits
 
+Show = Callable[[Report], None]
+
 
 def evaluate_run(config: Config, folder: RunFolder, *, download: bool = False) -> Report:
     """How the model kept in ``folder`` does on the test images of ``config.data``.
@@ -36,8 +38,16 @@ def evaluate_run(config: Config, folder: RunFolder, *, download: bool = False) -
     return _test(config, model, splits, {"model": config.model, "data": config.data})
 
 
-def report_run(config: Config, folder: RunFolder, *, download: bool = False) -> Report:
+def report_run(
+    config: Config,
+    folder: RunFolder,
+    *,
+    download: bool = False,
+    show: Show = lambda report: None,
+) -> Report:
     """Write the report of the run in ``folder`` again, from its weights and metrics.
+
+    ``show`` gets it before the pictures are drawn.
 
     Raises
     ------
@@ -47,16 +57,21 @@ def report_run(config: Config, folder: RunFolder, *, download: bool = False) -> 
     history = folder.read_metrics()
     splits = load_splits(config, download=download)
     model = build_model(config.model, len(splits.classes))
-    return conclude(config, folder, model, splits, history)
+    return conclude(config, folder, model, splits, history, show)
 
 
 def conclude(
-    config: Config, folder: RunFolder, model: Module, splits: Splits, history: Sequence[Row]
+    config: Config,
+    folder: RunFolder,
+    model: Module,
+    splits: Splits,
+    history: Sequence[Row],
+    show: Show = lambda report: None,
 ) -> Report:
-    """Test the model that ``folder`` keeps; write reports and plots there."""
-    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
-    from tinygrad_cnn.train.report.run_page import run_page
+    """Test the model that ``folder`` keeps; write reports and plots there.
 
+    ``show`` gets the result before the pictures are drawn, which takes some seconds.
+    """
     load_weights(config, model, folder.read_model())
     check_fit(config, model, splits)
     facts = {
@@ -72,9 +87,13 @@ def conclude(
     report = _test(config, model, splits, facts)
     pictures = f"\n![Curves]({folder.curves.name})\n\n![Confusion]({folder.confusion.name})\n"
     folder.write_report(report.to_markdown() + pictures, report.to_dict())
+    show(report)
+    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
+    from tinygrad_cnn.train.report.run_page import run_page
+
     viz.curves(history, folder.curves)
     viz.confusion(report.matrix, report.classes, folder.confusion)
-    folder.write_page(run_page(config, report, history, model, splits))
+    folder.write_page(run_page(config, report, history, model, splits, folder))
     return report
 
 

@@ -21,6 +21,7 @@ from tinygrad_cnn.train.run.augmentations import make_augmentation
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
+from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.splits import Splits
 from tinygrad_cnn.viz.layers import evaluating
 
@@ -28,9 +29,17 @@ _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def run_page(
-    config: Config, report: Report, history: Sequence[Row], model: Module, splits: Splits
+    config: Config,
+    report: Report,
+    history: Sequence[Row],
+    model: Module,
+    splits: Splits,
+    folder: RunFolder,
 ) -> str:
-    """The self-contained HTML page; ``model`` has the weights that ``report`` is about."""
+    """The self-contained HTML page; ``model`` has the weights that ``report`` is about.
+
+    The pictures of curves and confusion matrix are those in ``folder``.
+    """
     facts = report.facts
     seconds = sum(row["seconds"] or 0 for row in history)
     page = Page(
@@ -40,8 +49,8 @@ def run_page(
         f"{len(splits.train):,} training images, seed {config.seed}",
     )
     page.cards(_cards(report, history, seconds))
-    _learning(page, history)
-    _classes(page, report)
+    _learning(page, history, folder.curves.read_bytes())
+    _classes(page, report, folder.confusion.read_bytes())
     _mistakes(page, report, splits)
     if config.augment != "none":
         _augmentation(page, config, splits)
@@ -65,11 +74,11 @@ def _cards(report: Report, history: Sequence[Row], seconds: float) -> list[tuple
     return cards
 
 
-def _learning(page: Page, history: Sequence[Row]) -> None:
+def _learning(page: Page, history: Sequence[Row], curves: bytes) -> None:
     if not history:
         return
     page.section("learning", "How did it learn?")
-    page.picture(as_svg(viz.curves(history)), "", "Loss, accuracy and learning rate by epoch")
+    page.picture(curves, "", "Loss, accuracy and learning rate by epoch")
     names = [name for name in history[0] if any(row.get(name) is not None for row in history)]
     rows = [[_figure(row.get(name)) for name in names] for row in history]
     page.table([name.replace("_", " ") for name in names], rows, fold="All epochs")
@@ -81,7 +90,7 @@ def _figure(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
-def _classes(page: Page, report: Report) -> None:
+def _classes(page: Page, report: Report, confusion: bytes) -> None:
     page.section("classes", "What does it know?")
     scores = class_scores(report.matrix)
     rows = []
@@ -99,7 +108,7 @@ def _classes(page: Page, report: Report) -> None:
         "Precision and recall of each class",
     )
     page.close_pair()
-    page.picture(as_svg(viz.confusion(report.matrix, report.classes)), "", "Confusion matrix")
+    page.picture(confusion, "", "Confusion matrix")
     found = report.calibration
     if found is not None:
         page.section("confidence", "Does it know what it does not know?")

@@ -9,7 +9,7 @@ from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
-from tinygrad_cnn.train.report.results import check_fit, conclude, mean_wait
+from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.run.config import Config, fit_settings
@@ -100,12 +100,14 @@ def train_run(
     download: bool = False,
     quiet: bool = False,
     save_every: float = 60.0,
+    show: Show = lambda report: None,
 ) -> Report:
     """Train as ``config`` says, keep everything in ``folder``, and return the test result.
 
     With ``resume`` the run goes on after the last batch in the folder's checkpoint, which is
     written after every epoch and every ``save_every`` seconds, to the very weights that it would
-    have reached without the interruption. Ctrl-C stops after the batch that is under way; pressed
+    have reached without the interruption. ``show`` gets the result before the pictures are drawn.
+    Ctrl-C stops after the batch that is under way; pressed
     twice, at once.
 
     Raises
@@ -137,7 +139,7 @@ def train_run(
             progress.note(f"Stopped: {state.trainer.stopped}.")
         waited = mean_wait(state.history)
         progress.note(f"Waiting for data took {waited:.1%} of the training time.")
-    return conclude(config, folder, state.model, splits, state.history)
+    return conclude(config, folder, state.model, splits, state.history, show)
 
 
 def _whence(trainer: Trainer) -> str:

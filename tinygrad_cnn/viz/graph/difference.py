@@ -63,7 +63,7 @@ class Difference:
     ~ linear in 0: result 1×8 → 1×6
     ~ relu in 1: result 1×8 → 1×6
     + softmax in 2
-    operations 2 → 3, parameters 40 → 30, FLOPs 80 → 84, kept for backward 32 B → 48 B
+    operations 2 → 3, parameters 40 → 30, FLOPs 72 → 78, kept for backward 32 B → 48 B
     """
 
     changes: list[Change] = field(default_factory=list)

@@ -147,13 +147,13 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
     ────────────────────────────────────────────────────
     layer  class    output   parameters  FLOPs      kept
     ────────────────────────────────────────────────────
-    0      Conv2d   1×8×6×6         224  15.8k
+    0      Conv2d   1×8×6×6         224  15.6k
     1      ReLU     1×8×6×6                288  1.12 KiB
     2      Flatten  1×288
-    3      Linear   1×10          2,890  5.77k
+    3      Linear   1×10          2,890  5.76k
     ────────────────────────────────────────────────────
     parameters: 3,114 (12.2 KiB)
-    FLOPs forward: 21.9k
+    FLOPs forward: 21.6k
     kept for backward: 1.12 KiB
     """
     graph = trace(model, *inputs)
