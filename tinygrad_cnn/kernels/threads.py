@@ -130,27 +130,6 @@ class _Job:
         self.lock.release()
 
 
-def _wait_for(jobs: Sequence[_Job]) -> None:
-    """Wait until all that were given to a thread have ended, and only then raise what a signal
-    handler has raised meanwhile.
-    """
-    interruption = None
-    waiting = True
-    while waiting:
-        try:
-            for job in jobs:
-                while job.given and not job.ended:
-                    job.lock.acquire()
-            waiting = False
-        except BaseException as error:
-            interruption = error
-    if interruption is not None:
-        try:
-            raise interruption
-        finally:
-            del interruption  # which knows this frame
-
-
 class _Here(threading.local):
     is_worker = False
 
@@ -354,6 +333,7 @@ def split(tasks: Sequence[T], work: Callable[[Sequence[T]], R], nbytes: int) -> 
 
 def _with_workers(jobs: Sequence[_Job], work: Callable[[], R]) -> R:
     """Return ``work()``; the jobs have then ended too, on workers."""
+    interruption = None
     try:
         put = _jobs.put
         for job in jobs:
@@ -361,7 +341,22 @@ def _with_workers(jobs: Sequence[_Job], work: Callable[[], R]) -> R:
             put(job)
         return work()
     finally:
-        _wait_for(jobs)  # nobody may still write when this call is left
+        # Nobody may still write when this call is left: what a signal handler raises meanwhile is
+        # raised afterwards. No function of Python: a handler can run as one is entered.
+        waiting = True
+        while waiting:
+            try:
+                for job in jobs:
+                    while job.given and not job.ended:
+                        job.lock.acquire()
+                waiting = False
+            except BaseException as error:
+                interruption = error
+        if interruption is not None:
+            try:
+                raise interruption
+            finally:
+                del interruption  # which knows this frame
 
 
 def _workers_for(number: int) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -70,7 +71,7 @@ def step(x: Array, *, kind: str) -> Array:
 @op(
     vjp=zeros_like,
     samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),)),
-    oracle=lambda x, decimals=0: round(x, decimals),
+    oracle=lambda x, decimals=0: builtins.round(x, decimals),
 )
 def round(x: Array, *, decimals: int = 0) -> Array:
     """Elementwise nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""

@@ -36,7 +36,7 @@ from tinygrad_cnn.kernels.reference.product import LONG, in_pieces
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 DEPTH = 1024  # of a panel: 128 KB, a part of the second-level cache
-LEAST = 1 << 21  # multiplications: below, BLAS is done before our threads are awake
+MIN_JIT_SIZE = 1 << 21  # multiplications: below, BLAS is done before our threads are awake
 MOST = 1 << 27  # multiplications: from here on BLAS is woken with all its threads, and as fast
 THIN = 128  # of a side: much memory is read for the arithmetic, and BLAS is slow
 NARROWEST = 2  # rows or columns: below, it is a matrix times a vector
@@ -194,7 +194,7 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     if n == 1:
         return _by_rows(a, b, bias)
     work = n * k * m
-    if work < LEAST or min(n, m) < NARROWEST or (work >= MOST and min(n, k, m) > THIN):
+    if work < MIN_JIT_SIZE or min(n, m) < NARROWEST or (work >= MOST and min(n, k, m) > THIN):
         return None
     left, right = _even(a), _even(b)
     if left is None or right is None:
