@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
@@ -337,10 +338,6 @@ class Op:
         self, node: Node, g: Variable, wanted: tuple[bool, ...]
     ) -> tuple[Any, ...]:
         """The gradients by differentiating the reference, which can be differentiated again."""
-        from tinygrad_cnn.autograd.backward import (
-            grad,  # the walk calls pullbacks, and here one walks
-        )
-
         assert self.reference is not None
         inputs = [self._fetch(n, node, wanted) for n in self.args[: len(node.parents)]]
         # Each input behind a node of its own: if one was made from another, the path between them
