@@ -91,10 +91,10 @@ def test_text_formats(cli, tmp_path):
 def test_without_graphviz(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     result = cli("graph", "tiny.py", *SHAPE, "--out", "net.svg")
-    assert result.exit_code == 0
-    assert result.stdout.count("\n") == 1
-    assert "net.dot instead of net.svg" in result.stdout
-    assert "apt install graphviz" in result.stdout
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "net.dot instead of net.svg" in result.stderr
+    assert "apt install graphviz" in result.stderr
     assert (tmp_path / "net.dot").is_file()
 
 

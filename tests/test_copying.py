@@ -61,7 +61,7 @@ def test_views_stay_views_of_one_memory(way: Any) -> None:
 
 @every_way
 def test_a_lazy_value_of_a_shared_memory(way: Any) -> None:
-    pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+    pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
     tg.set_kernels("jit")
     bn = nn.BatchNorm2d(8).eval()
     with tg.no_grad():

@@ -13,7 +13,7 @@ import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import kernels, nn
 from tinygrad_cnn.kernels.lazy import Lazy
 
-pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 C = 16
 

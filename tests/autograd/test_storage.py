@@ -111,7 +111,7 @@ def test_versions_are_counted_apart_and_memory_together() -> None:
 
 @pytest.fixture
 def compiled() -> Any:
-    pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+    pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
     former = tg.set_kernels("jit")
     yield
     tg.set_kernels(former)

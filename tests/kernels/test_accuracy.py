@@ -26,9 +26,7 @@ HALF, HALF_TINY = 2.0**-11, 2.0**-25  # of one rounding to float16
 @pytest.fixture(autouse=True, params=["reference", "jit"])
 def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param == "jit":
-        pytest.importorskip(
-            "numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
-        )
+        pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
     former = tg.set_kernels(request.param)
     yield
     tg.set_kernels(former)

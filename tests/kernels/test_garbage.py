@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
 

@@ -157,7 +157,7 @@ def test_choices_are_checked_and_given_back() -> None:
 
 
 def test_every_compiled_kernel_has_the_signature_of_its_reference() -> None:
-    pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+    pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
     import inspect
 
     for name in dispatch._MODULES:

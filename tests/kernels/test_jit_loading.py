@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from tinygrad_cnn.kernels.jit.compile import build, linker
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit.compile.build import kernel

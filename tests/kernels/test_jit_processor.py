@@ -68,7 +68,7 @@ def test_the_setting_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/cpuinfo")
 def test_llvm_sees_the_same() -> None:
     llvm = pytest.importorskip(
-        "llvmlite.binding", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+        "llvmlite.binding", reason="Numba is not installed: pip install numba"
     )
     if processor._described() is None:
         pytest.skip("this machine's /proc/cpuinfo is another")
@@ -82,7 +82,7 @@ def test_where_linux_says_too_little_llvm_is_asked(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llvm = pytest.importorskip(
-        "llvmlite.binding", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+        "llvmlite.binding", reason="Numba is not installed: pip install numba"
     )
     path = tmp_path / "cpuinfo"
     if text is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from oracles import randoms
 
-pytest.importorskip("numba", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, nn, optim

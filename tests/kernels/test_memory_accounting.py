@@ -143,7 +143,7 @@ WEIGHT = 4 * 256 * 2048  # bytes of the first linear layer's weight
 @pytest.fixture(params=["jit", "reference"])
 def minivgg(request: pytest.FixtureRequest) -> Any:
     if request.param == "jit":
-        reason = "Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+        reason = "Numba is not installed: pip install numba"
         pytest.importorskip("numba", reason=reason)
     path = Path(__file__).parents[2] / "models" / "minivgg.py"
     spec = importlib.util.spec_from_file_location("minivgg", path)

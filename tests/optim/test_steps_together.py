@@ -8,7 +8,7 @@ import pytest
 import tinygrad_cnn as tg
 from tinygrad_cnn import kernels, optim
 
-pytest.importorskip("llvmlite", reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'")
+pytest.importorskip("llvmlite", reason="Numba is not installed: pip install numba")
 
 SHAPES = [(), (1,), (17,), (64, 3, 5, 5), (70001,), (0, 3), (15,), (256, 33)]
 CASES = [

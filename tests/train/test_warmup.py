@@ -10,7 +10,7 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.warmup import pieces, warm_up
 
 needs_numba = pytest.mark.skipif(
-    not tg.kernels.has_numba(), reason="Numba is not installed: pip install 'tinygrad-cnn[fast]'"
+    not tg.kernels.has_numba(), reason="Numba is not installed: pip install numba"
 )
 
 

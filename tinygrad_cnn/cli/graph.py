@@ -122,8 +122,8 @@ def graph(
             warnings.simplefilter("ignore")
             written = Path(found.render(place, color=color, repeats=repeats, **options))
         if written != place:
-            click.echo(f"{written} instead of {place}: {INSTALL}")
-            return
+            click.echo(f"{written} instead of {place}: {INSTALL}", err=True)
+            raise click.exceptions.Exit(1)
     click.echo(f"{place}: {found!r}")
 
 

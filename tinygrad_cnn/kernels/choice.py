@@ -61,9 +61,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
             f"set_kernels: `name` is {name!r}, expected one of {', '.join(get_args(KernelSet))}"
         )
     if name == "jit" and not has_numba():
-        raise ModuleNotFoundError(
-            "set_kernels: Numba is not installed: pip install 'tinygrad-cnn[fast]'"
-        )
+        raise ModuleNotFoundError("set_kernels: Numba is not installed: pip install numba")
     former = chosen.get()
     chosen.set(name)
     return former

@@ -27,7 +27,10 @@ def certify_command(
 
     The exit code is 1 if one of them is not certified.
     """
-    found = certify_all(names, examples=examples, seed=seed)
+    try:
+        found = certify_all(names, examples=examples, seed=seed)
+    except ImportError as error:  # Hypothesis
+        raise click.ClickException(str(error)) from error
     if markdown:
         click.echo(found.markdown())
     elif names:

@@ -15,8 +15,7 @@ try:
     from hypothesis.strategies import SearchStrategy
 except ImportError as error:
     raise ImportError(
-        "tinygrad_cnn.testing.architectures are Hypothesis strategies: "
-        "pip install 'tinygrad-cnn[test]'"
+        "tinygrad_cnn.testing.architectures are Hypothesis strategies: pip install hypothesis"
     ) from error
 
 Shape = tuple[int, ...]

@@ -273,7 +273,7 @@ def _round(
         from hypothesis.errors import Flaky
     except ImportError as error:
         raise ImportError(
-            "certify draws samples with Hypothesis: pip install 'tinygrad-cnn[test]'"
+            "certify draws samples with Hypothesis: pip install hypothesis"
         ) from error
     focus: list[Check] = []
     smallest: list[tuple[str, Sample, int, str]] = []

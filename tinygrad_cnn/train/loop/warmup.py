@@ -109,7 +109,7 @@ def warm_up(model: str | None = None, watch: Callable[[str], None] = lambda name
         Numba is not installed, or the model does not run.
     """
     if not kernels.has_numba():
-        raise TrainError("warmup compiles with Numba: pip install 'tinygrad-cnn[fast]'")
+        raise TrainError("warmup compiles with Numba: pip install numba")
     from tinygrad_cnn.kernels.jit.compile.build import cache_folder  # imports LLVM
 
     folder, random = cache_folder(), Generator(0)
