@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from typing import Any
 
 import numpy as np
@@ -174,19 +174,26 @@ def test_every_compiled_kernel_has_the_signature_of_its_reference() -> None:
 
 
 def test_dispatch_is_cheap() -> None:
+    """Counted, as times on a busy machine say nothing: few functions stand before the kernel."""
     x = np.ones(4, np.float32)
 
-    def best(function: Any) -> float:
-        times = []
-        for _ in range(200):
-            start = time.perf_counter()
-            for _ in range(20):
-                function(x)
-            times.append((time.perf_counter() - start) / 20)
-        return min(times)
+    def calls(function: Any) -> int:
+        found = 0
 
-    plain = best(reference.relu)
-    assert best(kernels.relu) - plain < 1.5 * plain  # 0.3 of 1 µs on a quiet machine
+        def count(frame: Any, event: str, argument: Any) -> None:
+            nonlocal found
+            found += event == "call"
+
+        function(x)
+        former = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            function(x)
+        finally:
+            sys.setprofile(former)
+        return found
+
+    assert 1 <= calls(kernels.relu) - calls(reference.relu) <= 3
 
 
 def test_one_number_of_threads_for_all() -> None:
