@@ -47,9 +47,11 @@ def add_line(part, parts, points, out):
     for i in range(points.range[0] + part, points.range[1], parts):
         out[i] += points.line.slope * points.x[i] + points.line.offsets[i]
 
+FACTOR = 2
+
 @kernel(inline=True)
 def doubled(value):
-    return value * 2
+    return value * FACTOR
 
 @kernel(entry=True)
 def add_doubles(part, parts, x, out):
@@ -125,6 +127,19 @@ def test_each_set_of_types_is_compiled_once(load: Any, cache: Path, compiled: li
                 entry.run(kernel, 2, x[:3], out)
                 np.testing.assert_array_equal(out, 1 + 2 * x[:3])
     assert len(compiled) == len(files(cache, ".o")) == len(kernel.launches) == 4
+
+
+def test_numbers_that_were_set_in_a_process_stay_there(
+    load: Any, cache: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test's, say, that has small blocks: what is compiled with them is nobody else's."""
+    kernel = load()
+    monkeypatch.setattr(sys.modules["some_kernels"], "FACTOR", 5)
+    out = np.zeros(3, np.float32)
+    entry.run(kernel, 1, np.ones(3, np.float32), out)
+    assert out.tolist() == [5, 5, 5]
+    works(load())
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize("damage", ["empty", "foreign", "cut off", "one bit", "of another kernel"])

@@ -176,6 +176,21 @@ def _compile(kernel: Kernel, kinds: Kinds, symbol: str) -> bytes:
     return compile_entry(kernel, kinds, ARGUMENTS, symbol)
 
 
+def _constants(kernel: Kernel, seen: set[str]) -> None:
+    """Note the numbers of its module that a kernel, or one that it calls, is compiled with.
+
+    They are the source's, unless somebody has set others in this process.
+    """
+    function = kernel.function
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, int | float):
+            seen.add(f"{function.__module__}.{name}={value!r}")
+        elif isinstance(value, Kernel) and value.__name__ not in seen:
+            seen.add(value.__name__)
+            _constants(value, seen)
+
+
 def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
     """Add a launcher for arguments of these types, whose machine code is found or made.
 
@@ -187,11 +202,11 @@ def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
         ",".join(f"{v.__module__}.{v.__qualname__}" if isinstance(v, type) else str(v) for v in k)
         for k in kinds
     )
-    key = f"{function.__module__}.{function.__qualname__}:{types}"
+    seen: set[str] = set()
+    _constants(kernel, seen)
+    key = f"{function.__module__}.{function.__qualname__}:{types}:{sorted(seen)}"
     source = Path(function.__code__.co_filename)
-    if (
-        Path(__file__).parents[1] not in source.parents
-    ):  # not in the folder's name: a kernel of somebody's
+    if Path(__file__).parents[1] not in source.parents:  # somebody's: not in the folder's name
         key += hashlib.sha256(source.read_bytes()).hexdigest()
     with _lock:
         if (kinds, rows) in kernel.made:
