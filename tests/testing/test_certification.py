@@ -269,7 +269,7 @@ def _flipped_bias(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_a_failing_sample_is_shrunk_and_can_be_run_again() -> None:
     wrong = Op(_flipped_bias, (lambda g: g, lambda g: g), broadcasts=True)
     result = certify(wrong, samples=TWO)["first order"]
-    assert re.search(r"the gradient of input 1 \(shape \((1,)?\)\) at", result.reason)
+    assert re.search(r"the gradient of input 1 \(shape \((1(, 1)*,?)?\)\) at", result.reason)
     assert "np.array(" in result.reproduction
     code = result.reproduction.replace("certify(_flipped_bias", "certify(wrong")
     with pytest.raises(GradientError) as found:
