@@ -93,6 +93,20 @@ def test_every_folder_says_why_it_exists(path: Path) -> None:
     assert text
 
 
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_every_name_is_imported_by_name(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not [
+        n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
+    ]
+
+
+def test_functional_is_below_the_modules() -> None:
+    path = PACKAGE / "nn/functional.py"
+    found = _imports(ast.parse(path.read_text()), "tinygrad_cnn.nn.functional", False)
+    assert [target for _, target in found] == ["tinygrad_cnn.functions"] * len(found) != []
+
+
 def test_models_and_examples_use_public_names_only() -> None:
     for folder in ("models", "examples"):
         for path in (PACKAGE.parent / folder).glob("*.py"):

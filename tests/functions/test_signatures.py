@@ -90,10 +90,17 @@ def test_documented_orders() -> None:
 
 
 def test_every_function_is_exported_and_typed() -> None:
+    for export in EXPORTS.values():
+        for name in export.names:
+            assert getattr(functions, name) is export.function
+            assert (getattr(tg, name, None) is export.function) == export.top, name
+            theirs = vars(tg.nn.functional).get(name)
+            assert (theirs is export.function) == (export.nn and name not in export.aliases), name
+            method = getattr(tg.Tensor, name, None)
+            assert (method is export.function) == export.method, name
+            assert hasattr(tg.Tensor, f"{name}_") or not export.inplace, name
     for name in functions.__all__:
         function = getattr(functions, name)
-        places = (tg, tg.nn.functional)
-        assert function in [vars(m).get(name) for m in places] or name == "to"  # a method
         assert function.__doc__, name
         if name not in VARIADIC:
             assert _parameters(function)[0] not in ("x", "self", "args"), name

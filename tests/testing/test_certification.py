@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -267,9 +270,20 @@ def _flipped_bias(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_a_failing_sample_is_shrunk_and_can_be_run_again() -> None:
+    """In a fresh process: how far Hypothesis shrinks depends on what ran before in this one."""
+    code = "import test_certification; test_certification.shrunk_and_run_again()"
+    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def shrunk_and_run_again() -> None:
     wrong = Op(_flipped_bias, (lambda g: g, lambda g: g), broadcasts=True)
     result = certify(wrong, samples=TWO)["first order"]
-    assert re.search(r"the gradient of input 1 \(shape \((1(, 1)*,?)?\)\) at", result.reason)
+    assert re.search(r"the gradient of input 1 \(shape \((1,)?\)\) at", result.reason)
     assert "np.array(" in result.reproduction
     code = result.reproduction.replace("certify(_flipped_bias", "certify(wrong")
     with pytest.raises(GradientError) as found:

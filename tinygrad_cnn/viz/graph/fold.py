@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from tinygrad_cnn.viz.graph.data import Graph
-from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape
+from tinygrad_cnn.viz.graph.records import Edge, Node, Shape
 
 _ATTACHED = {"parameter", "buffer", "gradient"}
 
@@ -283,9 +283,3 @@ class _Folding:
             seen.add((made, source, target))
             late = self.graph.nodes[e.target].phase == "backward"
             out.links.append(Link(source, target, e.shape, e.dtype, late))
-
-
-def call_name(call: ModuleCall, several: int = 1) -> str:
-    """The path under which a call is shown, with its number if it is not the first."""
-    name = call.path or call.kind
-    return name if call.number == 1 or several > 1 else f"{name} (call {call.number})"
