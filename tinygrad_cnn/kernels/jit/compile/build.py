@@ -111,7 +111,9 @@ def _usable_folder() -> Path | None:
     if danger and folder not in _refused:
         _refused.add(folder)
         warnings.warn(
-            f"{danger}: compiled kernels are neither read from {folder} nor kept there",
+            f"{danger}: compiled kernels are neither read from {folder} nor kept there, so that "
+            f"every process compiles them anew; make it yours alone (chown, chmod go-w), or, on "
+            f"Linux, set XDG_CACHE_HOME to a folder that is",
             RuntimeWarning,
             stacklevel=2,
         )
