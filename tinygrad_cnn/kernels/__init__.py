@@ -2,9 +2,16 @@
 gradients.
 """
 
-from tinygrad_cnn.kernels.algorithm import ConvAlgorithm, conv_algorithm, set_conv_algorithm
 from tinygrad_cnn.kernels.checks import pool2d_output_size
-from tinygrad_cnn.kernels.choice import KernelSet, has_numba, kernel_set, set_kernels
+from tinygrad_cnn.kernels.choice import (
+    ConvAlgorithm,
+    KernelSet,
+    conv_algorithm,
+    has_numba,
+    kernel_set,
+    set_conv_algorithm,
+    set_kernels,
+)
 from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
 from tinygrad_cnn.kernels.memory import (
     max_memory_allocated,

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.types import Array
+
+Shape = Sequence[int]
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
@@ -38,19 +42,46 @@ def check_shape(operation: str, name: str, shape: Sequence[int], expected: Seque
         )
 
 
-def _pool_length(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
-) -> int:
-    reach = size + 2 * padding - dilation * (kernel - 1) - 1
-    length = -(-reach // stride) + 1 if ceil_mode else reach // stride + 1
-    if ceil_mode and (length - 1) * stride >= size + padding:
-        length -= 1  # the last window must start inside the input or the padding before it
-    return length
+class PoolWindow(TypedDict):
+    """The fields of `PoolSpec`, as keyword arguments of a pooling."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    ceil_mode: bool
 
 
-def pool2d_output_size(
-    size: Pair, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> Pair:
+class PoolSpec(NamedTuple):
+    """How the windows of a pooling lie over images of any size. `check_pool2d` checks it."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    def window(self) -> PoolWindow:
+        """Return it as keyword arguments."""
+        return cast(PoolWindow, self._asdict())
+
+    def length(self, size: int, axis: int) -> int:
+        """Return how many windows there are along an axis of so many pixels."""
+        kernel, stride, padding, dilation = (field[axis] for field in self[:4])
+        reach = size + 2 * padding - dilation * (kernel - 1) - 1
+        length = -(-reach // stride) + 1 if self.ceil_mode else reach // stride + 1
+        if self.ceil_mode and (length - 1) * stride >= size + padding:
+            length -= 1  # the last window must start inside the input or the padding before it
+        return length
+
+    def extent(self, axis: int, start: int, stop: int) -> Pair:
+        """Return the range of pixels on `axis` that outputs [start, stop) read."""
+        kernel, stride, padding, dilation = (field[axis] for field in self[:4])
+        first = start * stride - padding
+        return first, (stop - 1) * stride - padding + (kernel - 1) * dilation + 1
+
+
+def pool2d_output_size(size: Pair, **window: Unpack[PoolWindow]) -> Pair:
     """Return the output size of pooling, by PyTorch's rule (ATen/native/Pool.h,
     pooling_output_shape).
 
@@ -58,42 +89,14 @@ def pool2d_output_size(
     >>> pool2d_output_size((5, 5), kernel_size=(2, 2), stride=(2, 2), **options)
     (3, 3)
     """
-    return check_pool2d(
-        "pool2d",
-        (1, 1, *size),
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-
-
-def check_pool2d(
-    operation: str,
-    x: Sequence[int],
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Pair:
-    """Check a pooling of x (n, c, h, w) and return the output's (oh, ow)."""
-    return _pool2d_size(operation, tuple(x), kernel_size, stride, padding, dilation, ceil_mode)
+    return check_pool2d("pool2d", (1, 1, *size), PoolSpec(**window))
 
 
 @lru_cache(maxsize=512)
-def _pool2d_size(
-    operation: str,
-    x: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Pair:
+def check_pool2d(operation: str, x: tuple[int, ...], spec: PoolSpec) -> Pair:
+    """Check a pooling of x (n, c, h, w) and return the output's (oh, ow)."""
     check_image(operation, "x", x)
+    kernel_size, stride, padding, dilation, _ = spec
     for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
         check_positive(operation, name, value)
     if len(padding) != 2 or min(padding) < 0:
@@ -106,10 +109,7 @@ def _pool2d_size(
             f"{operation}: `padding` is {tuple(padding)}, expected at most half of "
             f"`kernel_size` {tuple(kernel_size)}"
         )
-    oh, ow = (
-        _pool_length(*arguments, ceil_mode)
-        for arguments in zip(x[2:], kernel_size, stride, padding, dilation, strict=True)
-    )
+    oh, ow = spec.length(x[2], 0), spec.length(x[3], 1)
     if min(oh, ow) < 1:
         raise ShapeError(
             f"{operation}: the output would be {oh} x {ow}, expected at least 1 x 1 "
@@ -119,39 +119,36 @@ def _pool2d_size(
     return oh, ow
 
 
-def check_batch_norm(
-    operation: str, x: Sequence[int], weight: Sequence[int] | None, bias: Sequence[int] | None
+def _check_parameters(
+    operation: str, expected: tuple[int, ...], of: str, parameters: dict[str, Shape | None]
 ) -> None:
-    """Raise unless x is (n, c, ...), and weight and bias are (c,) where given."""
+    for name, shape in parameters.items():
+        if shape is not None and tuple(shape) != expected:
+            raise ShapeError(
+                f"{operation}: `{name}` has shape {tuple(shape)}, expected {expected}{of}"
+            )
+
+
+def check_channels(operation: str, x: Shape, **parameters: Shape | None) -> None:
+    """Raise unless x is (n, c, ...), and parameters are (c,) where given."""
     if len(x) < 2:
         raise ShapeError(
             f"{operation}: `x` has shape {tuple(x)}, expected at least 2 dimensions (n, c, ...)"
         )
-    for name, shape in (("weight", weight), ("bias", bias)):
-        if shape is not None and tuple(shape) != (x[1],):
-            raise ShapeError(
-                f"{operation}: `{name}` has shape {tuple(shape)}, expected ({x[1]},) for the "
-                f"channels of `x` {tuple(x)}"
-            )
+    of = f" for the channels of `x` {tuple(x)}"
+    _check_parameters(operation, (x[1],), of, parameters)
 
 
-def check_layer_norm(
-    operation: str,
-    x: Sequence[int],
-    ndim: int,
-    weight: Sequence[int] | None,
-    bias: Sequence[int] | None,
-) -> None:
-    """Raise unless the last `ndim` axes of x exist and weight and bias have their shape where
-    given.
-    """
+def check_layer_norm(operation: str, x: Shape, ndim: int, **parameters: Shape | None) -> None:
+    """Raise unless the last `ndim` axes of x exist and parameters have their shape where given."""
     if not 1 <= ndim <= len(x):
         raise ArgumentError(
             f"{operation}: `ndim` is {ndim}, expected 1 to {len(x)} for `x` {tuple(x)}"
         )
-    for name, shape in (("weight", weight), ("bias", bias)):
-        if shape is not None and tuple(shape) != tuple(x[len(x) - ndim :]):
-            raise ShapeError(
-                f"{operation}: `{name}` has shape {tuple(shape)}, expected "
-                f"{tuple(x[len(x) - ndim :])}, the last axes of `x` {tuple(x)}"
-            )
+    of = f", the last axes of `x` {tuple(x)}"
+    _check_parameters(operation, tuple(x[len(x) - ndim :]), of, parameters)
+
+
+def shape_of(parameter: Array | None) -> Shape | None:
+    """Return the shape of an array, if there is one."""
+    return None if parameter is None else parameter.shape

@@ -116,8 +116,12 @@ class Windows(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def conv2d_windows(x: Shape, w: Shape, spec: ConvSpec, operation: str = "conv2d") -> Windows:
+def conv2d_windows(
+    x: Shape, w: Shape, spec: ConvSpec, operation: str = "conv2d", bias: Shape | None = None
+) -> Windows:
     """Return the windows over x (n, c, h, w) with filters w (f, c/groups, kh, kw).
+
+    `bias` is the shape of a number per filter, if there are any.
 
     Raises
     ------
@@ -145,6 +149,8 @@ def conv2d_windows(x: Shape, w: Shape, spec: ConvSpec, operation: str = "conv2d"
         )
     kernel = (w[2], w[3])
     size = spec.output_size((x[2], x[3]), kernel, operation)
+    if bias is not None:
+        check_shape(operation, "bias", bias, w[:1])
     origin = (-spec.padding[0][0], -spec.padding[1][0])
     return Windows(kernel, size, origin, spec.stride, spec.dilation, groups)
 

@@ -28,12 +28,11 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad_cnn.kernels import table as dispatch
+from tinygrad_cnn.kernels.checks import PoolSpec
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-
-Array = npt.NDArray[Any]
+from tinygrad_cnn.types import Array
 
 # One for all: computing one expression computes others, and two locks can wait for each other.
 lock = threading.RLock()
@@ -328,10 +327,8 @@ def _evaluate(x: Lazy) -> Array:
         case ("add", a, b):
             return dispatch.add(a, b)
         case ("unpool", g, index, extent, kernel_size):
-            return dispatch.max_pool2d_scatter(
-                g.realize(), index, size=extent, kernel_size=kernel_size, stride=kernel_size,
-                padding=(0, 0), dilation=(1, 1), ceil_mode=False,
-            )  # fmt: skip
+            tiles = PoolSpec(kernel_size, kernel_size).window()
+            return dispatch.max_pool2d_scatter(g.realize(), index, size=extent, **tiles)
         case ("scale_shift", inner, scale, shift):
             shift = np.zeros_like(scale) if shift is None else shift
             return dispatch.channel_affine(inner.realize(), scale, shift)

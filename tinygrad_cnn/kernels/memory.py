@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from tinygrad_cnn.types import Array
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 register
 SCRATCH_LIMIT = (

@@ -32,40 +32,8 @@ MIN_JIT_PASS = 1 << 16  # where NumPy needs one pass too
 MIN_JIT_SUM = 1 << 15  # and where it reads, but does not write
 
 _FLOAT32 = np.dtype(np.float32)
-_MODULES = {  # where in kernels/jit the compiled kernels are
-    "add": "pointwise.arithmetic",
-    "add_": "pointwise.arithmetic",
-    "adaptive_avg_pool2d": "pool.avg_pool",
-    "adaptive_avg_pool2d_input": "pool.avg_pool",
-    "avg_pool2d": "pool.avg_pool",
-    "avg_pool2d_input": "pool.avg_pool",
-    "batch_norm": "norm.batch_norm",
-    "batch_norm_backward": "norm.batch_norm_backward",
-    "channel_affine": "norm.batch_norm",
-    "channel_gradient": "norm.batch_norm_backward",
-    "channel_moments": "norm.moments",
-    "conv2d": "conv.conv",
-    "conv2d_input": "conv.conv",
-    "conv2d_weight": "conv.conv",
-    "cumsum": "pointwise.sums",
-    "embed": "pointwise.embed",
-    "layer_norm": "norm.layer_norm",
-    "layer_norm_backward": "norm.layer_norm",
-    "leaky_relu": "pointwise.arithmetic",
-    "leaky_relu_backward": "pointwise.arithmetic",
-    "linear": "linear.matmul",
-    "linear_backward": "linear.matmul",
-    "matmul": "linear.matmul",
-    "max_pool2d": "pool.max_pool",
-    "max_pool2d_gather": "pool.max_pool",
-    "max_pool2d_scatter": "pool.max_pool",
-    "mul": "pointwise.arithmetic",
-    "relu": "pointwise.elementwise",
-    "relu_backward": "pointwise.elementwise",
-    "sum": "pointwise.sums",
-    "sum_squares": "pointwise.sums",
-}
-# Compiled kernels in use by name; None where there is none or it has failed.
+_MODULES: dict[str, str] = {}  # of compiled kernels, by name
+# Those in use; None where there is none or it has failed.
 _compiled: dict[str, Callable[..., Any] | None] = {}
 
 
@@ -150,6 +118,7 @@ def _size(x: Any, *_: Any, **__: Any) -> int:
 
 def with_fallback(
     plain: F,
+    module: str,
     least: int = MIN_JIT_SIZE,
     size: Callable[..., int] = _size,
     hints: tuple[str, ...] = (),
@@ -157,12 +126,13 @@ def with_fallback(
     lazy: bool = True,
 ) -> F:
     """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
-    its compiled twin.
+    its compiled twin, which is in a `module` of ``kernels/jit``.
 
     `hints` are keyword arguments for the compiled kernel alone: what it may do beside. Arguments
     may be `lazy`.
     """
     name = plain.__name__
+    _MODULES[name] = module
 
     def realized(*args: Any, **kwargs: Any) -> Any:
         for hint in hints:
@@ -208,55 +178,66 @@ def with_fallback(
     return cast(F, call)
 
 
-add = with_fallback(reference.add, MIN_JIT_PASS)
-add_ = with_fallback(reference.add_, MIN_JIT_PASS)
-adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, MIN_JIT_IMAGES)
-adaptive_avg_pool2d_input = with_fallback(reference.adaptive_avg_pool2d_input, MIN_JIT_IMAGES)
-avg_pool2d = with_fallback(reference.avg_pool2d, MIN_JIT_IMAGES)
-avg_pool2d_input = with_fallback(reference.avg_pool2d_input, MIN_JIT_IMAGES)
-batch_norm = with_fallback(reference.batch_norm, MIN_JIT_IMAGES)
-batch_norm_backward: Callable[..., Any] = with_fallback(
-    reference.batch_norm_backward, MIN_JIT_IMAGES
+add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
+add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_PASS)
+adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
+adaptive_avg_pool2d_input = with_fallback(
+    reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES
 )
-channel_affine = with_fallback(reference.channel_affine, MIN_JIT_IMAGES)
-channel_gradient = with_fallback(reference.channel_gradient, MIN_JIT_IMAGES)
-channel_moments = with_fallback(reference.channel_moments, MIN_JIT_IMAGES)
+avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
+avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
+batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)
+batch_norm_backward: Callable[..., Any] = with_fallback(
+    reference.batch_norm_backward, "norm.batch_norm_backward", MIN_JIT_IMAGES
+)
+channel_affine = with_fallback(reference.channel_affine, "norm.batch_norm", MIN_JIT_IMAGES)
+channel_gradient = with_fallback(
+    reference.channel_gradient, "norm.batch_norm_backward", MIN_JIT_IMAGES
+)
+channel_moments = with_fallback(reference.channel_moments, "norm.moments", MIN_JIT_IMAGES)
 conv2d: Callable[..., Any] = with_fallback(
-    reference.conv2d, MIN_JIT_IMAGES, hints=("moments", "keep")
+    reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")
 )
 conv2d_input: Callable[..., Any] = with_fallback(
-    reference.conv2d_input, MIN_JIT_IMAGES, hints=("relu_input",)
+    reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, hints=("relu_input",)
 )
-conv2d_weight: Callable[..., Any] = with_fallback(reference.conv2d_weight, MIN_JIT_IMAGES)
-cumsum = with_fallback(reference.cumsum, lazy=False)
-embed = with_fallback(reference.embed)
-layer_norm = with_fallback(reference.layer_norm)
-layer_norm_backward = with_fallback(reference.layer_norm_backward)
-leaky_relu = with_fallback(reference.leaky_relu)
-leaky_relu_backward = with_fallback(reference.leaky_relu_backward)
+conv2d_weight: Callable[..., Any] = with_fallback(
+    reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES
+)
+cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
+embed = with_fallback(reference.embed, "pointwise.embed")
+layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
+layer_norm_backward = with_fallback(reference.layer_norm_backward, "norm.layer_norm")
+leaky_relu = with_fallback(reference.leaky_relu, "pointwise.elementwise")
+leaky_relu_backward = with_fallback(reference.leaky_relu_backward, "pointwise.elementwise")
 linear = with_fallback(
     reference.linear,
+    "linear.matmul",
     MIN_JIT_PRODUCT,
     lambda x, w, *_: w.size * max(len(x), 4),  # of one image too: a read of w, on all threads
 )
 linear_backward = with_fallback(
     reference.linear_backward,
+    "linear.matmul",
     MIN_JIT_PRODUCT,
     lambda g, x, w, _: g.size * (0 if x is w is None else (w if x is None else x).shape[1]),
 )
 matmul = with_fallback(
     reference.matmul,
+    "linear.matmul",
     MIN_JIT_PRODUCT,
     lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
 )
-max_pool2d: Callable[..., Any] = with_fallback(reference.max_pool2d, MIN_JIT_IMAGES)
-max_pool2d_gather = with_fallback(reference.max_pool2d_gather, MIN_JIT_IMAGES)
-max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, MIN_JIT_IMAGES)
-mul = with_fallback(reference.mul, MIN_JIT_PASS)
-relu = with_fallback(reference.relu)
-relu_backward = with_fallback(reference.relu_backward)
-sum_squares = with_fallback(reference.sum_squares, lazy=False)
-_sum = with_fallback(reference.sum, MIN_JIT_SUM, lazy=False)
+max_pool2d: Callable[..., Any] = with_fallback(
+    reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES
+)
+max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_IMAGES)
+max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_IMAGES)
+mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
+relu = with_fallback(reference.relu, "pointwise.elementwise")
+relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
+sum_squares = with_fallback(reference.sum_squares, "pointwise.sums", lazy=False)
+_sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 
 
 def sum(

@@ -35,7 +35,9 @@ from tinygrad_cnn.kernels.choice import KernelError
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST = 8  # threads: beyond, they mostly wait for the interpreter
+MOST = 8  # threads of a NumPy kernel: beyond, they mostly wait for the interpreter
+MOST_PARTS = 1024  # of a launch of a compiled kernel
+LEAST_SHARE = 1 << 16  # bytes read and written by a part that is worth waking a thread
 LEAST_BYTES = (
     1 << 19
 )  # read and written by a call that is worth a hand-over of some 50 microseconds
@@ -179,6 +181,11 @@ def team() -> int:
     if _chosen.team is None:
         _chosen.team = _blas.threads() if _blas.get else _processors()
     return _chosen.team
+
+
+def shares(nbytes: int) -> int:
+    """Return on how many threads a compiled kernel reads and writes `nbytes`."""
+    return max(1, min(_chosen.team or team(), nbytes // LEAST_SHARE, MOST_PARTS))
 
 
 def _processors() -> int:

@@ -10,7 +10,8 @@ from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.checks import check_shape
 from tinygrad_cnn.kernels.memory import scratch
 from tinygrad_cnn.kernels.reference.channels import blocks
-from tinygrad_cnn.kernels.reference.layout import Array, bits_of, empty_like, mask_where
+from tinygrad_cnn.kernels.reference.layout import bits_of, empty_like, mask_where
+from tinygrad_cnn.types import Array
 
 SMALL = 1 << 14  # bytes: below this, one call to NumPy costs less than any preparation
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.reference.sums import SHORT
+from tinygrad_cnn.types import Array
 
 NUMBERS = 1 << 14  # of a piece that is added in float64
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.kernels.reference.layout import Array, new_array
+from tinygrad_cnn.kernels.reference.layout import new_array
+from tinygrad_cnn.types import Array
 
 Shape = tuple[int, ...]
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.checks import Pair, check_image, check_pool2d, check_shape
+from tinygrad_cnn.kernels.checks import Pair, PoolSpec, check_image, check_pool2d, check_shape
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.layout import (
     CHUNK_BYTES,
-    Array,
     Chunk,
     accumulation_dtype,
     as_nchw,
@@ -22,11 +21,10 @@ from tinygrad_cnn.kernels.reference.layout import (
     crop,
 )
 from tinygrad_cnn.kernels.reference.sums import SHORT
+from tinygrad_cnn.types import Array, DType
 
-_ONE = (1, 1)
 
-
-def _inner_dtype(x: Array, most: int) -> np.dtype[Any]:
+def _inner_dtype(x: Array, most: int) -> DType:
     """Return the dtype in which at most `most` numbers along an axis are added one by one."""
     return np.dtype(np.float64) if most > SHORT else accumulation_dtype(x)
 
@@ -35,54 +33,58 @@ def _steps(start: int, count: int, stride: int) -> slice:
     return slice(start, start + (count - 1) * stride + 1, stride)
 
 
-def _counts(
-    size: int, out: int, kernel: int, stride: int, padding: int, include_pad: bool
-) -> Array:
-    """Return how many pixels each of `out` windows counts along one axis
-    (ATen/native/cpu/AvgPoolKernel.cpp).
-    """
-    start = np.arange(out) * stride - padding
-    stop = np.minimum(start + kernel, size + padding)
-    return stop - start if include_pad else np.minimum(stop, size) - np.maximum(start, 0)
+class AvgPoolWindow(TypedDict):
+    """The fields of `AvgPoolSpec`, as keyword arguments of a pooling."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None
 
 
-def _divisor(
-    size: Pair,
-    out: Pair,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    count_include_pad: bool,
-    divisor_override: int | None,
-    dtype: np.dtype[Any],
-) -> Array:
-    """Return what the window sums are divided by, (oh, ow, 1), or () where all are equal."""
-    if divisor_override is not None:
-        if divisor_override == 0:
-            raise ArgumentError(
-                "avg_pool2d: `divisor_override` is 0, expected another integer or None"
-            )
-        return np.asarray(divisor_override, dtype)
-    rows, columns = (
-        _counts(size[a], out[a], kernel_size[a], stride[a], padding[a], count_include_pad)
-        for a in (0, 1)
-    )
-    area = np.outer(rows, columns)
-    if area.min() == area.max():
-        return np.asarray(area.flat[0], dtype)
-    return area[:, :, None].astype(dtype)
+class AvgPoolSpec(NamedTuple):
+    """How the windows of an average pooling lie, and what their sums are divided by."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None
+
+    def output_size(self, operation: str, x: tuple[int, ...]) -> Pair:
+        """Check a pooling of x (n, c, h, w) and return the output's (oh, ow)."""
+        spec = PoolSpec(self.kernel_size, self.stride, self.padding, (1, 1), self.ceil_mode)
+        return check_pool2d(operation, x, spec)
+
+    def _counts(self, axis: int, size: int, out: int) -> Array:
+        """Return how many pixels each of `out` windows counts along one axis
+        (ATen/native/cpu/AvgPoolKernel.cpp).
+        """
+        padding = self.padding[axis]
+        start = np.arange(out) * self.stride[axis] - padding
+        stop = np.minimum(start + self.kernel_size[axis], size + padding)
+        if self.count_include_pad:
+            return stop - start
+        return np.asarray(np.minimum(stop, size) - np.maximum(start, 0))
+
+    def divisor(self, size: Pair, out: Pair, dtype: DType) -> Array:
+        """Return what the window sums are divided by, (oh, ow, 1), or () where all are equal."""
+        if self.divisor_override is not None:
+            if self.divisor_override == 0:
+                raise ArgumentError(
+                    "avg_pool2d: `divisor_override` is 0, expected another integer or None"
+                )
+            return np.asarray(self.divisor_override, dtype)
+        area = np.outer(*(self._counts(a, size[a], out[a]) for a in (0, 1)))
+        if area.min() == area.max():
+            return np.asarray(area.flat[0], dtype)
+        return area[:, :, None].astype(dtype)
 
 
-def avg_pool2d(
-    x: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Array:
+def avg_pool2d(x: Array, **window: Unpack[AvgPoolWindow]) -> Array:
     """Return the mean of every window of x (n, c, h, w) as y (n, c, oh, ow), channels last in
     memory.
 
@@ -100,15 +102,12 @@ def avg_pool2d(
     array([[2. , 3.5],
            [6.5, 8. ]])
     """
-    oh, ow = check_pool2d(
-        "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=_ONE, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = AvgPoolSpec(**window)
+    kernel_size, stride, padding = spec[:3]
+    oh, ow = spec.output_size("avg_pool2d", x.shape)
     n, c, h, w = x.shape
     inner = _inner_dtype(x, max(kernel_size))
-    divisor = _divisor(
-        (h, w), (oh, ow), kernel_size, stride, padding, count_include_pad, divisor_override, inner
-    )
+    divisor = spec.divisor((h, w), (oh, ow), inner)
     image = as_nhwc(x, inner)
     y = empty((n, oh, ow, c), inner)
     left, right = -padding[1], (ow - 1) * stride[1] - padding[1] + kernel_size[1]
@@ -135,32 +134,19 @@ def avg_pool2d(
     return as_nchw(y, x.dtype)
 
 
-def avg_pool2d_input(
-    g: Array,
-    *,
-    size: Pair,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Array:
+def avg_pool2d_input(g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]) -> Array:
     """Return the adjoint of `avg_pool2d`: the gradient (n, c, h, w) for g (n, c, oh, ow) and size
     (h, w).
     """
     check_image("avg_pool2d_input", "g", g.shape)
     n, c = g.shape[:2]
     h, w = size
-    oh, ow = check_pool2d(
-        "avg_pool2d_input", (n, c, h, w), kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=_ONE, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = AvgPoolSpec(**window)
+    kernel_size, stride, padding = spec[:3]
+    oh, ow = spec.output_size("avg_pool2d_input", (n, c, h, w))
     check_shape("avg_pool2d_input", "g", g.shape, (n, c, oh, ow))
     inner = _inner_dtype(g, max(-(-k // s) for k, s in zip(kernel_size, stride, strict=True)))
-    divisor = _divisor(
-        size, (oh, ow), kernel_size, stride, padding, count_include_pad, divisor_override, inner
-    )
+    divisor = spec.divisor(size, (oh, ow), inner)
     grad = as_nhwc(g, inner)
     gx = empty((n, h, w, c), inner)
     tall = max((oh - 1) * stride[0] + kernel_size[0], h + padding[0])  # with padding and overhang
@@ -187,7 +173,7 @@ def avg_pool2d_input(
     return as_nchw(gx, g.dtype)
 
 
-def _spans(size: int, out: int) -> list[Pair]:
+def spans(size: int, out: int) -> list[Pair]:
     """Return the pixels [start, stop) of each of `out` windows of adaptive pooling
     (ATen/native/AdaptivePooling.h).
     """
@@ -222,7 +208,7 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
     image = as_nhwc(x, inner)
     oh, ow = output_size
     y = empty((n, oh, ow, c), inner)
-    rows, columns = _spans(h, oh), _spans(w, ow)
+    rows, columns = spans(h, oh), spans(w, ow)
     for chunk in chunks(n, 1, h * w * c * image.itemsize, CHUNK_BYTES // 2):
         target, area = y[chunk.images], image[chunk.images]
         with scratch() as take:
@@ -231,13 +217,13 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
                 np.add.reduce(area[:, start:stop], axis=1, out=tall[:, p])
             for q, (start, stop) in enumerate(columns):
                 np.add.reduce(tall[:, :, start:stop], axis=2, out=target[:, :, q])
-        target /= _areas(rows, columns, inner)
+        target /= window_areas(rows, columns, inner)
     return as_nchw(y, x.dtype)
 
 
-def _areas(rows: list[Pair], columns: list[Pair], dtype: np.dtype[Any]) -> Array:
+def window_areas(rows: list[Pair], columns: list[Pair], dtype: DType) -> Array:
     """Return the number of pixels of each window, (oh, ow, 1)."""
-    tall, wide = ([stop - start for start, stop in spans] for spans in (rows, columns))
+    tall, wide = ([stop - start for start, stop in each] for each in (rows, columns))
     return np.outer(tall, wide)[:, :, None].astype(dtype)
 
 
@@ -252,8 +238,8 @@ def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Array:
     inner = _inner_dtype(g, max(-(-oh // h), -(-ow // w)) + 2)
     grad = as_nhwc(g, inner)
     gx = empty((n, h, w, c), inner)
-    rows, columns = _spans(h, oh), _spans(w, ow)
-    areas = _areas(rows, columns, inner)
+    rows, columns = spans(h, oh), spans(w, ow)
+    areas = window_areas(rows, columns, inner)
     for chunk in chunks(n, 1, h * w * c * grad.itemsize, CHUNK_BYTES // 2):
         target = gx[chunk.images]
         with scratch() as take:

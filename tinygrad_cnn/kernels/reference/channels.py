@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.checks import check_channels
 from tinygrad_cnn.kernels.memory import Take, empty, scratch
-from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, Array, accumulation_dtype, as_nhwc
+from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, accumulation_dtype, as_nhwc
 from tinygrad_cnn.kernels.reference.sums import SHORT, sum
+from tinygrad_cnn.types import Array
 
 R = TypeVar("R")
 
@@ -171,16 +172,7 @@ def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) 
     >>> channel_affine(np.ones((1, 2)), np.array([2.0, 3.0]), np.array([0.5, 0.0]))
     array([[2.5, 3. ]])
     """
-    if x.ndim < 2:
-        raise ShapeError(
-            f"channel_affine: `x` has shape {x.shape}, expected at least 2 dimensions (n, c, ...)"
-        )
-    for name, value in (("scale", scale), ("shift", shift)):
-        if value.shape != (x.shape[1],):
-            raise ShapeError(
-                f"channel_affine: `{name}` has shape {value.shape}, expected ({x.shape[1]},) for "
-                f"the channels of `x` {x.shape}"
-            )
+    check_channels("channel_affine", x.shape, scale=scale.shape, shift=shift.shape)
     channels = Channels.of(x, accumulation_dtype(x))
     y = channels.restore(affine(channels, scale, shift), x.dtype)
     return np.maximum(y, 0, out=y) if relu else y

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tinygrad_cnn.kernels.algorithm import ConvAlgorithm, conv_algorithm
-from tinygrad_cnn.kernels.checks import Pair, check_shape
+from tinygrad_cnn.kernels.checks import Pair, shape_of
+from tinygrad_cnn.kernels.choice import ConvAlgorithm, conv_algorithm
 from tinygrad_cnn.kernels.conv_spec import (
     ConvSpec,
     Windows,
@@ -20,7 +18,6 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.reference.correlate import correlate, correlate_weight
 from tinygrad_cnn.kernels.reference.depthwise import correlate_depthwise, correlate_depthwise_weight
 from tinygrad_cnn.kernels.reference.layout import (
-    Array,
     accumulation_dtype,
     all_finite,
     as_nchw,
@@ -35,6 +32,7 @@ from tinygrad_cnn.kernels.reference.winograd import (
     wide_filters,
     wide_images,
 )
+from tinygrad_cnn.types import Array
 
 FEWEST_CHANNELS = 16  # on both sides, from which Winograd's transforms pay
 
@@ -48,13 +46,7 @@ def supports_winograd(windows: Windows, c: int, f: int, wanted: ConvAlgorithm) -
     return wanted == "winograd" or (min(c, f) >= FEWEST_CHANNELS and min(windows.size) >= 4)
 
 
-def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    spec: ConvSpec,
-) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None = None, *, spec: ConvSpec) -> Array:
     """Correlate images with filters: ``y[n,f,p,q] = b[f] + sum x[n,c,p*sh+i*dh-top,q*sw+j*dw-left]
     w[f,c,i,j]``.
 
@@ -80,10 +72,8 @@ def conv2d(
            [18., 18.],
            [12., 12.]], dtype=float32)
     """
-    windows, groups = conv2d_windows(x.shape, w.shape, spec), spec.groups
+    windows, groups = conv2d_windows(x.shape, w.shape, spec, "conv2d", shape_of(b)), spec.groups
     f, depth, kh, kw = w.shape
-    if b is not None:
-        check_shape("conv2d", "bias", b.shape, (f,))
     dtype = np.result_type(x, w)
     inner = accumulation_dtype(x, w)
     image = as_nhwc(x, inner)
@@ -126,13 +116,7 @@ def _correlate(
     out[wide] = again
 
 
-def conv2d_input(
-    g: Array,
-    w: Array,
-    *,
-    size: Pair,
-    spec: ConvSpec,
-) -> Array:
+def conv2d_input(g: Array, w: Array, *, size: Pair, spec: ConvSpec) -> Array:
     """Return the adjoint of `conv2d` in `x`: the gradient (n, c, h, w) for g (n, f, oh, ow) and
     size (h, w).
 
@@ -156,9 +140,8 @@ def conv2d_input(
     inner = accumulation_dtype(g, w)
     grad = as_nhwc(g, inner)
     out = empty_nhwc(g.shape[0], *size, depth * groups, inner)
-    split = w.reshape(groups, f // groups, depth, kh, kw).transpose(
-        0, 3, 4, 1, 2
-    )  # (G, kh, kw, f/G, c/G)
+    split = w.reshape(groups, f // groups, depth, kh, kw)
+    split = split.transpose(0, 3, 4, 1, 2)  # (G, kh, kw, f/G, c/G)
     single = inner == g.dtype == np.float32
     read, unread = phases((kh, kw), size, spec)
     for pixels in unread:
@@ -170,13 +153,8 @@ def conv2d_input(
 
 
 def conv2d_weight(
-    g: Array,
-    x: Array,
-    *,
-    kernel_size: Pair,
-    spec: ConvSpec,
-    bias: bool = False,
-) -> Any:
+    g: Array, x: Array, *, kernel_size: Pair, spec: ConvSpec, bias: bool = False
+) -> Array | tuple[Array, Array]:
     """Return the adjoint of `conv2d` in `w`: the gradient (f, c/groups, kh, kw) for g (n, f, oh,
     ow), x (n, c, h, w); with `bias` a pair of it and the adjoint in the bias, g's sums (f,).
 

@@ -15,8 +15,9 @@ import numpy as np
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.layout import Array, Chunk, all_finite, chunks, crop, taps
+from tinygrad_cnn.kernels.reference.layout import Chunk, all_finite, chunks, crop, taps
 from tinygrad_cnn.kernels.reference.sums import RunningSum
+from tinygrad_cnn.types import Array
 
 
 def _neighbours(windows: Windows, f: int) -> int:

@@ -11,8 +11,9 @@ import numpy as np
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.layout import CHUNK_BYTES, Array, Chunk, chunks, crop, taps
+from tinygrad_cnn.kernels.reference.layout import CHUNK_BYTES, Chunk, chunks, crop, taps
 from tinygrad_cnn.kernels.reference.sums import RunningSum, sum
+from tinygrad_cnn.types import Array
 
 
 def _chunks(x: Array, windows: Windows) -> list[Chunk]:

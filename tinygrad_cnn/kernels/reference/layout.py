@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.memory import Take, empty
-
-Array = npt.NDArray[Any]
+from tinygrad_cnn.types import Array
 
 CHUNK_BYTES = 3 << 19  # work space of one chunk: stays in a second-level cache of 1 to 2 MB
 # Of each array in one block of an element-wise pass: several of them fit in cache together.

@@ -9,16 +9,22 @@ mask``): exact for infinities and NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.checks import Pair, check_image, check_pool2d, check_shape
+from tinygrad_cnn.kernels.checks import (
+    Pair,
+    PoolSpec,
+    PoolWindow,
+    check_image,
+    check_pool2d,
+    check_shape,
+)
 from tinygrad_cnn.kernels.memory import Take, empty, scratch
 from tinygrad_cnn.kernels.reference.layout import (
     CHUNK_BYTES,
-    Array,
     Chunk,
     as_nchw,
     as_nhwc,
@@ -28,11 +34,7 @@ from tinygrad_cnn.kernels.reference.layout import (
     mask_where,
     taps,
 )
-
-
-def _extent(start: int, stop: int, kernel: int, stride: int, padding: int, dilation: int) -> Pair:
-    """Return the range of pixels that outputs [start, stop) read along one axis."""
-    return start * stride - padding, (stop - 1) * stride - padding + (kernel - 1) * dilation + 1
+from tinygrad_cnn.types import Array, DType
 
 
 def _chunks(image: Array, oh: int, stride: int) -> list[Chunk]:
@@ -41,19 +43,11 @@ def _chunks(image: Array, oh: int, stride: int) -> list[Chunk]:
     return chunks(n, oh, stride * w * c * image.itemsize, CHUNK_BYTES)
 
 
-def _lowest(dtype: np.dtype[Any]) -> float:
+def _lowest(dtype: DType) -> float:
     return -np.inf if dtype.kind == "f" else float(np.iinfo(dtype).min)
 
 
-def max_pool2d(
-    x: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> tuple[Array, Array]:
+def max_pool2d(x: Array, **window: Unpack[PoolWindow]) -> tuple[Array, Array]:
     """Return the maximum of every window of x (n, c, h, w) and where in the window it is.
 
     Padding counts as minus infinity and is never chosen. Of equal maxima the first in row-major
@@ -76,32 +70,23 @@ def max_pool2d(
     >>> y.tolist(), index.tolist()
     ([[[[5.0, 2.0]]]], [[[[1, 0]]]])
     """
-    oh, ow = check_pool2d(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = PoolSpec(**window)
+    oh, ow = check_pool2d("max_pool2d", x.shape, spec)
     n, c = x.shape[:2]
     image = as_nhwc(x)
     y = empty((n, oh, ow, c), x.dtype)
-    index = empty((n, oh, ow, c), _index_dtype(kernel_size))
+    index = empty((n, oh, ow, c), index_dtype(spec.kernel_size))
     low = _lowest(x.dtype)
-    left, right = _extent(0, ow, kernel_size[1], stride[1], padding[1], dilation[1])
+    left, right = spec.extent(1, 0, ow)
 
     def work(share: Sequence[Chunk]) -> None:
         for chunk in share:
-            top, bottom = _extent(
-                chunk.rows.start,
-                chunk.rows.stop,
-                kernel_size[0],
-                stride[0],
-                padding[0],
-                dilation[0],
-            )
+            top, bottom = spec.extent(0, chunk.rows.start, chunk.rows.stop)
             best, place = y[chunk.images, chunk.rows], index[chunk.images, chunk.rows]
             size = (best.shape[1], ow)
             with scratch() as take:
                 area = crop(image[chunk.images], top, bottom, left, right, low, take)
-                view = taps(area, kernel_size, size, stride, dilation)
+                view = _taps(area, size, spec)
                 _maxima(view, best, place, take)
                 if best.size and not best.min() > low:  # a NaN, or nothing above the padding
                     real = np.zeros((2, *area.shape[1:3], 1), bool)
@@ -109,14 +94,19 @@ def max_pool2d(
                         True
                     )
                     real[1, max(-top, 0) :, max(-left, 0) :] = True  # not before the first pixel
-                    inside, after = taps(real, kernel_size, size, stride, dilation)
+                    inside, after = _taps(real, size, spec)
                     _maxima_with_nan(view, inside, after, best, place)
 
-    threads.split(_chunks(image, oh, stride[0]), work, x.nbytes)
+    threads.split(_chunks(image, oh, spec.stride[0]), work, x.nbytes)
     return as_nchw(y, x.dtype), as_nchw(index, index.dtype)
 
 
-def _index_dtype(kernel_size: Pair) -> np.dtype[Any]:
+def _taps(area: Array, size: Pair, spec: PoolSpec) -> Array:
+    return taps(area, spec.kernel_size, size, spec.stride, spec.dilation)
+
+
+def index_dtype(kernel_size: Pair) -> DType:
+    """Return the dtype of places in windows."""
     return np.dtype(np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
 
 
@@ -152,71 +142,45 @@ def _maxima_with_nan(view: Array, inside: Array, after: Array, best: Array, plac
         np.copyto(place, i * kw + j, where=chosen)
 
 
-def _mask(place: Array, tap: int, bits: np.dtype[Any], take: Take) -> Array:
+def _mask(place: Array, tap: int, bits: DType, take: Take) -> Array:
     """Return integers with all bits set where the place is `tap`, and 0 elsewhere."""
     return mask_where(np.equal(place, tap, out=take(place.shape, bool)), bits, take)
 
 
-def max_pool2d_gather(
-    x: Array,
-    index: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
+def max_pool2d_gather(x: Array, index: Array, **window: Unpack[PoolWindow]) -> Array:
     """Return x (n, c, h, w) at the places `index` (n, c, oh, ow) that `max_pool2d` has found:
     linear in x.
     """
-    oh, ow = check_pool2d(
-        "max_pool2d_gather", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = PoolSpec(**window)
+    oh, ow = check_pool2d("max_pool2d_gather", x.shape, spec)
     n, c = x.shape[:2]
     check_shape("max_pool2d_gather", "index", index.shape, (n, c, oh, ow))
     image, places = as_nhwc(x), as_nhwc(index)
     bits = bits_of(x.dtype)
     y = empty((n, oh, ow, c), x.dtype)
-    left, right = _extent(0, ow, kernel_size[1], stride[1], padding[1], dilation[1])
+    left, right = spec.extent(1, 0, ow)
 
     def work(share: Sequence[Chunk]) -> None:
         for chunk in share:
-            top, bottom = _extent(
-                chunk.rows.start,
-                chunk.rows.stop,
-                kernel_size[0],
-                stride[0],
-                padding[0],
-                dilation[0],
-            )
+            top, bottom = spec.extent(0, chunk.rows.start, chunk.rows.stop)
             place = places[chunk.images, chunk.rows]
             target = y[chunk.images, chunk.rows].view(bits)
             with scratch() as take:
                 area = crop(image[chunk.images], top, bottom, left, right, 0, take).view(bits)
-                view = taps(area, kernel_size, (target.shape[1], ow), stride, dilation)
+                view = _taps(area, (target.shape[1], ow), spec)
                 target[...] = 0
-                for tap, (i, j) in enumerate(np.ndindex(*kernel_size)):
+                for tap, (i, j) in enumerate(np.ndindex(*spec.kernel_size)):
                     with scratch() as lend:
                         mask = _mask(place, tap, bits, lend)
                         mask &= view[:, :, :, i, j]
                         target |= mask
 
-    threads.split(_chunks(image, oh, stride[0]), work, x.nbytes)
+    threads.split(_chunks(image, oh, spec.stride[0]), work, x.nbytes)
     return as_nchw(y, x.dtype)
 
 
 def max_pool2d_scatter(
-    g: Array,
-    index: Array,
-    *,
-    size: Pair,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
+    g: Array, index: Array, *, size: Pair, **window: Unpack[PoolWindow]
 ) -> Array:
     """Return the adjoint of `max_pool2d_gather`: g (n, c, oh, ow) added up at its places in (n, c,
     h, w).
@@ -224,21 +188,16 @@ def max_pool2d_scatter(
     check_image("max_pool2d_scatter", "g", g.shape)
     n, c = g.shape[:2]
     h, w = size
-    oh, ow = check_pool2d(
-        "max_pool2d_scatter", (n, c, h, w), kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = PoolSpec(**window)
+    oh, ow = check_pool2d("max_pool2d_scatter", (n, c, h, w), spec)
     check_shape("max_pool2d_scatter", "g", g.shape, (n, c, oh, ow))
     check_shape("max_pool2d_scatter", "index", index.shape, g.shape)
     grad, places = as_nhwc(g), as_nhwc(index)
     bits = bits_of(g.dtype)
     gx = empty((n, h, w, c), g.dtype)
-    (top, bottom), (left, right) = (
-        _extent(0, count, kernel_size[a], stride[a], padding[a], dilation[a])
-        for a, count in enumerate((oh, ow))
-    )
+    (top, bottom), (left, right) = spec.extent(0, 0, oh), spec.extent(1, 0, ow)
     whole = (top, bottom, left, right) == (0, h, 0, w)
-    tiled = whole and kernel_size == stride and dilation == (1, 1)
+    tiled = whole and spec.kernel_size == spec.stride and spec.dilation == (1, 1)
 
     def work(share: Sequence[Chunk]) -> None:
         for chunk in share:
@@ -250,8 +209,8 @@ def max_pool2d_scatter(
                     target = take(shape, g.dtype)
                 if not tiled:
                     target[...] = 0
-                view = taps(target, kernel_size, (oh, ow), stride, dilation)
-                for tap, (i, j) in enumerate(np.ndindex(*kernel_size)):
+                view = _taps(target, (oh, ow), spec)
+                for tap, (i, j) in enumerate(np.ndindex(*spec.kernel_size)):
                     with scratch() as lend:
                         mask = _mask(places[images], tap, bits, lend)
                         if tiled:
@@ -266,27 +225,17 @@ def max_pool2d_scatter(
     return as_nchw(gx, g.dtype)
 
 
-def max_pool2d_plane_index(
-    index: Array,
-    *,
-    size: Pair,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Array:
+def max_pool2d_plane_index(index: Array, *, size: Pair, **window: Unpack[PoolWindow]) -> Array:
     """Return `index` (n, c, oh, ow) as places in the flat plane of h*w pixels, int64, like torch's
     return_indices.
     """
     check_image("max_pool2d_plane_index", "index", index.shape)
     n, c = index.shape[:2]
-    oh, ow = check_pool2d(
-        "max_pool2d_plane_index", (n, c, *size), kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = PoolSpec(**window)
+    oh, ow = check_pool2d("max_pool2d_plane_index", (n, c, *size), spec)
     check_shape("max_pool2d_plane_index", "index", index.shape, (n, c, oh, ow))
-    i, j = np.divmod(index.astype(np.int64), kernel_size[1])
+    i, j = np.divmod(index.astype(np.int64), spec.kernel_size[1])
+    stride, padding, dilation = spec.stride, spec.padding, spec.dilation
     y = i * dilation[0] + (np.arange(oh) * stride[0] - padding[0])[:, None]  # (n, c, oh, ow)
     x = j * dilation[1] + (np.arange(ow) * stride[1] - padding[1])
     return np.asarray(y * size[1] + x)

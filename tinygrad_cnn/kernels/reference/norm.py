@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.kernels.checks import Pair, check_batch_norm, check_layer_norm, check_shape
+from tinygrad_cnn.kernels.checks import (
+    Pair,
+    PoolSpec,
+    check_channels,
+    check_layer_norm,
+    check_shape,
+    shape_of,
+)
 from tinygrad_cnn.kernels.memory import Take, empty, scratch
 from tinygrad_cnn.kernels.reference.channels import Channels, affine
-from tinygrad_cnn.kernels.reference.layout import (
-    BLOCK_BYTES,
-    Array,
-    accumulation_dtype,
-    rows_per_chunk,
-)
+from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, accumulation_dtype, rows_per_chunk
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter
 from tinygrad_cnn.kernels.reference.sums import sum
+from tinygrad_cnn.types import Array
 
 
 def _moments(channels: Channels) -> tuple[Array, Array]:
@@ -53,7 +56,7 @@ def channel_moments(x: Array) -> tuple[Array, Array]:
     >>> channel_moments(np.array([[1.0], [3.0]]))
     (array([2.]), array([1.]))
     """
-    check_batch_norm("channel_moments", x.shape, None, None)
+    check_channels("channel_moments", x.shape)
     dtype = accumulation_dtype(x)
     mean, var = _moments(Channels.of(x, dtype))
     return mean.astype(dtype), var.astype(dtype)
@@ -75,12 +78,7 @@ def batch_norm(
     >>> y.ravel(), mean, invstd, var
     (array([-1.,  1.]), array([2.]), array([1.]), array([1.]))
     """
-    check_batch_norm(
-        "batch_norm",
-        x.shape,
-        None if weight is None else weight.shape,
-        None if bias is None else bias.shape,
-    )
+    check_channels("batch_norm", x.shape, weight=shape_of(weight), bias=shape_of(bias))
     dtype = accumulation_dtype(x)
     channels = Channels.of(x, dtype)
     mean, var = _moments(channels)
@@ -106,9 +104,7 @@ def batch_norm_backward(
     where there are none.
     """
     check_shape("batch_norm_backward", "g", g.shape, x.shape)
-    check_batch_norm(
-        "batch_norm_backward", x.shape, None if weight is None else weight.shape, mean.shape
-    )
+    check_channels("batch_norm_backward", x.shape, weight=shape_of(weight), mean=mean.shape)
     dtype = accumulation_dtype(x)
     channels, grads = Channels.of(x, dtype), Channels.of(g, dtype)
     centre = channels.spread(mean)
@@ -165,10 +161,8 @@ def channel_gradient(
     array([[[[-10.,  23.]]]])
     """
     if places is not None:
-        g = max_pool2d_scatter(
-            g, places, size=x.shape[2:], kernel_size=kernel_size, stride=kernel_size,
-            padding=(0, 0), dilation=(1, 1), ceil_mode=False,
-        )  # fmt: skip
+        tiles = PoolSpec(kernel_size, kernel_size).window()
+        g = max_pool2d_scatter(g, places, size=(x.shape[2], x.shape[3]), **tiles)
     a, b, d, e, f = (np.asarray(v, x.dtype).reshape(-1, 1, 1) for v in (a, b, d, e, f))
     beside = np.where(b == 0, x.dtype.type(0), x * b)
     return np.asarray(np.where(x * e + f <= 0, x.dtype.type(0), g) * a + beside + d)
@@ -198,23 +192,15 @@ def layer_norm(
     >>> y, mean, invstd
     (array([[-1.,  1.]]), array([[2.]]), array([[1.]]))
     """
-    check_layer_norm(
-        "layer_norm",
-        x.shape,
-        ndim,
-        None if weight is None else weight.shape,
-        None if bias is None else bias.shape,
-    )
+    check_layer_norm("layer_norm", x.shape, ndim, weight=shape_of(weight), bias=shape_of(bias))
     dtype = accumulation_dtype(x)
     matrix = _rows(x, ndim, dtype)
     rows, width = matrix.shape
-    y, mean, invstd = (
-        empty(matrix.shape, dtype),
-        np.empty((rows, 1), dtype),
-        np.empty((rows, 1), dtype),
+    y = empty(matrix.shape, dtype)
+    mean, invstd = np.empty((rows, 1), dtype), np.empty((rows, 1), dtype)
+    scales, shifts = (
+        None if p is None else np.ascontiguousarray(p, dtype).reshape(width) for p in (weight, bias)
     )
-    scales = None if weight is None else np.ascontiguousarray(weight, dtype).reshape(width)
-    shifts = None if bias is None else np.ascontiguousarray(bias, dtype).reshape(width)
     step = rows_per_chunk(rows, width * dtype.itemsize, BLOCK_BYTES)
     for start in range(0, rows if width else 0, step):
         block = slice(start, min(rows, start + step))
@@ -247,9 +233,7 @@ def layer_norm_backward(
     z*mean(u*z))`` over each row, ``gweight = sum g*z`` and ``gbias = sum g`` over the rows.
     """
     check_shape("layer_norm_backward", "g", g.shape, x.shape)
-    check_layer_norm(
-        "layer_norm_backward", x.shape, ndim, None if weight is None else weight.shape, None
-    )
+    check_layer_norm("layer_norm_backward", x.shape, ndim, weight=shape_of(weight))
     dtype = accumulation_dtype(x)
     matrix, grads = _rows(x, ndim, dtype), _rows(g, ndim, dtype)
     rows, width = matrix.shape

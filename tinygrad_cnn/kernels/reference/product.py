@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.reference.sums import sum
+from tinygrad_cnn.types import Array
 
 WORTH_WAKING = (
     1 << 27

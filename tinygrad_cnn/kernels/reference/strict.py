@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.threads import one_blas_thread
+from tinygrad_cnn.types import Array
 
 
 def _overlap(windows: Windows, axis: int, tap: int, length: int) -> tuple[slice, slice]:

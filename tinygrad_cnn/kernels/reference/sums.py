@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.kernels.reference.layout import Array, accumulation_dtype
+from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.types import Array
 
 SHORT = 128  # numbers added one after the other, as many as NumPy's pairwise sum itself has
 WIDE = 1 << 10  # numbers of a row from which on NumPy adds rows at the speed of memory

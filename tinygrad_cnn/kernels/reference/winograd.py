@@ -21,7 +21,8 @@ from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.checks import Pair
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.layout import Array, Chunk, chunks, crop
+from tinygrad_cnn.kernels.reference.layout import Chunk, chunks, crop
+from tinygrad_cnn.types import Array
 
 TILE = 4  # outputs of a tile along one axis
 PATCH = 6  # pixels it reads

@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Value
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Value
 
 _I64, _I32, _BYTE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
 _FLOAT = ir.FloatType()
@@ -42,15 +42,25 @@ class Emitter:
             found.append(self.builder.add(found[-1], step))
         return found
 
+    def up_to(self, valid: Value, count: int) -> list[Value]:
+        """Return 0, 1, ..., `count` of them; those after the last valid one are that one again."""
+        last, places = self.add(valid, -1), map(self.whole, range(count))
+        return [self.builder.select(self.less(k, last), k, last) for k in places]
+
+    def less(self, left: Value, right: Value | int) -> Value:
+        """Return whether left < right."""
+        other = self.whole(right) if isinstance(right, int) else right
+        return self.builder.icmp_signed("<", left, other)
+
+    def more(self, left: Value, right: int) -> Value:
+        """Return whether left > right."""
+        return self.builder.icmp_signed(">", left, self.whole(right))
+
     def table(self, address: Value, index: Value | int) -> Value:
         """Return entry `index` of a table of 64-bit integers."""
         place = self.whole(index) if isinstance(index, int) else index
         at = self.builder.add(address, self.builder.shl(place, self.whole(3)))
         return self.builder.load(self.builder.inttoptr(at, _I64.as_pointer()), align=8)
-
-    def inside(self, place: Value, length: Value) -> Value:
-        """Return whether 0 <= place < length."""
-        return self.builder.icmp_unsigned("<", place, length)
 
     # vectors
 
@@ -58,25 +68,27 @@ class Emitter:
         """Return a vector of one number."""
         return ir.Constant(self.type, [value] * self.lanes)
 
+    def _access(self, address: Value, kind: Any) -> Value:
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def _masked_load(self, pointer: Value, align: int, mask: Value, rest: Value) -> Value:
+        name = f"llvm.masked.load.v{self.lanes}{'f32' if align == BYTES else 'i8'}.p0"
+        call = self._function(name, rest.type, [pointer.type, _I32, mask.type, rest.type])
+        return self.builder.call(call, [pointer, ir.Constant(_I32, align), mask, rest])
+
     def load(self, address: Value, mask: Value = None) -> Value:
         """Return the vector at an address; where the mask is off, memory is not touched: 0."""
-        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        pointer = self._access(address, self.type)
         if mask is None:
             return self.builder.load(pointer, align=BYTES)
-        name = f"llvm.masked.load.v{self.lanes}f32.p0"
-        kinds = [pointer.type, _I32, mask.type, self.type]
-        call = self._function(name, self.type, kinds)
-        return self.builder.call(call, [pointer, ir.Constant(_I32, BYTES), mask, self.zero])
+        return self._masked_load(pointer, BYTES, mask, self.zero)
 
     def pairs(self, address: Value, count: Value = None) -> tuple[Value, Value]:
         """Return vectors of every second number from an address, and of those between.
 
         Of `count` pairs, if it is given: else, of as many as there are lanes.
         """
-        masks: list[Value] = [None, None]
-        if count is not None:
-            twice = self.builder.add(count, count)
-            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        masks = self._pair_masks(count)
         low = self.load(address, masks[0])
         high = self.load(self.add(address, self.width), masks[1])
         first, second = (self._order(range(k, 2 * self.lanes, 2)) for k in (0, 1))
@@ -85,10 +97,7 @@ class Emitter:
 
     def store_pairs(self, even: Value, odd: Value, address: Value, count: Value = None) -> None:
         """Write what `pairs` has read."""
-        masks: list[Value] = [None, None]
-        if count is not None:
-            twice = self.builder.add(count, count)
-            masks = [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+        masks = self._pair_masks(count)
         half = self.lanes // 2
         for k in (0, 1):
             lanes = range(k * half, (k + 1) * half)
@@ -96,19 +105,18 @@ class Emitter:
             value = self.builder.shuffle_vector(even, odd, order)
             self.store(value, self.add(address, k * self.width), masks[k])
 
+    def _pair_masks(self, count: Value) -> list[Value]:
+        if count is None:
+            return [None, None]
+        twice = self.builder.add(count, count)
+        return [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
+
     def _order(self, lanes: Iterable[int]) -> Value:
         return ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
 
     def store_bytes(self, value: Value, address: Value, mask: Value = None) -> None:
         """Write a vector of bytes."""
-        pointer = self.builder.inttoptr(address, value.type.as_pointer())
-        if mask is None:
-            self.builder.store(value, pointer, align=1)
-            return
-        name = f"llvm.masked.store.v{self.lanes}i8.p0"
-        kinds = [value.type, pointer.type, _I32, mask.type]
-        call = self._function(name, ir.VoidType(), kinds)
-        self.builder.call(call, [value, pointer, ir.Constant(_I32, 1), mask])
+        self._store(value, address, mask, 1)
 
     def byte_constant(self, value: int) -> Value:
         """Return a vector of one byte."""
@@ -116,33 +124,68 @@ class Emitter:
 
     def store(self, value: Value, address: Value, mask: Value = None) -> None:
         """Write a vector to an address, or the lanes whose mask is on."""
-        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        self._store(value, address, mask, BYTES)
+
+    def _store(self, value: Value, address: Value, mask: Value, align: int) -> None:
+        pointer = self._access(address, value.type)
         if mask is None:
-            self.builder.store(value, pointer, align=BYTES)
+            self.builder.store(value, pointer, align=align)
             return
-        name = f"llvm.masked.store.v{self.lanes}f32.p0"
-        kinds = [self.type, pointer.type, _I32, mask.type]
+        name = f"llvm.masked.store.v{self.lanes}{'f32' if align == BYTES else 'i8'}.p0"
+        kinds = [value.type, pointer.type, _I32, mask.type]
         call = self._function(name, ir.VoidType(), kinds)
-        self.builder.call(call, [value, pointer, ir.Constant(_I32, BYTES), mask])
+        self.builder.call(call, [value, pointer, ir.Constant(_I32, align), mask])
+
+    def masks(self, columns: Value, vectors: int) -> list[Value]:
+        """Return the masks of vectors side by side of which so many columns exist."""
+        return [
+            self.first_lanes(self.builder.sub(columns, self.whole(v * self.lanes)))
+            for v in range(vectors)
+        ]
+
+    def store_block(
+        self, sums: Sequence[Value], place: Callable[[int], Value], rows: int, valid: Value,
+        columns: Value,
+    ) -> None:  # fmt: skip
+        """Write a block of vectors row by row: of the rows those before `valid`, of a row the
+        numbers before `columns`. `place(r)` returns the address of a row.
+        """
+        b, vectors = self.builder, len(sums) // rows
+        whole = b.icmp_signed(">=", valid, self.whole(rows))
+        full = b.and_(whole, b.icmp_signed(">=", columns, self.whole(vectors * self.lanes)))
+
+        def store(r: int, masks: Sequence[Value]) -> None:
+            at = place(r)
+            for v, mask in enumerate(masks):
+                self.store(sums[r * vectors + v], self.add(at, v * self.width), mask)
+
+        def write(full: bool) -> None:
+            masks = [None] * vectors if full else self.masks(columns, vectors)
+            for r in range(rows):
+                if full:
+                    store(r, masks)
+                    continue
+                with b.if_then(self.more(valid, r)):
+                    store(r, masks)
+
+        self.either(full, write)
 
     def bytes_equal(self, address: Value, value: Value, mask: Value = None) -> Value:
         """Return a mask of which of the bytes at an address are `value`; none where it is off."""
         kind = ir.VectorType(_BYTE, self.lanes)
-        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        pointer = self._access(address, kind)
         if mask is None:
             found = self.builder.load(pointer, align=1)
         else:
-            name = f"llvm.masked.load.v{self.lanes}i8.p0"
-            call = self._function(name, kind, [pointer.type, _I32, mask.type, kind])
             others = ir.Constant(kind, [255] * self.lanes)
-            found = self.builder.call(call, [pointer, ir.Constant(_I32, 1), mask, others])
+            found = self._masked_load(pointer, 1, mask, others)
         wanted = self._splat(self.builder.trunc(value, _BYTE), kind)
         return self.builder.icmp_unsigned("==", found, wanted)
 
     def spread(self, address: Value) -> Value:
         """Return a vector of the one number at an address."""
-        pointer = self.builder.inttoptr(address, _FLOAT.as_pointer())
-        return self._splat(self.builder.load(pointer, align=BYTES), self.type)
+        number = self.builder.load(self._access(address, _FLOAT), align=BYTES)
+        return self._splat(number, self.type)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         """Return x*y + z, in one instruction and one rounding where the processor can."""
@@ -166,7 +209,7 @@ class Emitter:
             x = b.fadd(x, self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)]))
             step //= 2
         for k in range(count):
-            pointer = b.inttoptr(self.add(address, k * BYTES), _FLOAT.as_pointer())
+            pointer = self._access(self.add(address, k * BYTES), _FLOAT)
             b.store(b.extract_element(x, ir.Constant(_I32, k)), pointer, align=BYTES)
 
     def sqrt(self, x: Value) -> Value:
@@ -224,6 +267,19 @@ class Emitter:
         turn = Loop(self.builder, count, start)
         yield turn
         turn.close()
+
+    def either(self, condition: Value, write: Callable[[bool], None]) -> None:
+        """Write two pieces of code, of which one runs."""
+        with self.builder.if_else(condition) as (true, false):
+            with true:
+                write(True)
+            with false:
+                write(False)
+
+    def by_width(self, columns: Value, write: Callable[[int], None]) -> None:
+        """Let `write` handle a tile of `columns`: all its vectors, or one if they fit into that."""
+        wide = self.more(columns, self.lanes)
+        self.either(wide, lambda wide: write(TILE.vectors if wide else 1))
 
     def channel_blocks(self, count: Value, write: Callable[[Value, Value], None]) -> None:
         """Let `write` handle `count` channels, a vector at a time: write(distance, mask or None).

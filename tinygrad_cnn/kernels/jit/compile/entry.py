@@ -30,7 +30,7 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     HEAD,
     OTHER_TYPES,
 )
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.types import Array
 
 Kinds = tuple[tuple[Any, ...], ...]
 
@@ -182,8 +182,10 @@ def _constants(kernel: Kernel, seen: set[str]) -> None:
     They are the source's, unless somebody has set others in this process.
     """
     function = kernel.function
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
+    names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    cells = function.__closure__ or ()  # in the order of `co_freevars`
+    free = zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True)
+    for name, value in [*names.items(), *free]:
         if isinstance(value, int | float):
             seen.add(f"{function.__module__}.{name}={value!r}")
         elif isinstance(value, Kernel) and value.__name__ not in seen:
@@ -248,7 +250,7 @@ def run(kernel: Any, parts: int, *args: Any) -> None:
     ------
     KernelError: there is no machine code for such arguments on this machine.
     """
-    if parts > 1:
+    if parts > pool.ready_for:
         pool.ready(parts)
     if kernel.launch(parts, *args) == OTHER_TYPES:
         _other_types(kernel, parts, args)

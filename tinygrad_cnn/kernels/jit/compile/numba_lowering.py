@@ -45,11 +45,10 @@ def _intrinsic(instruction: Instruction) -> Any:
     write = instruction.write
 
     def typed(context: Any, *arguments: Any) -> Any:
-        emit = write(context, *arguments)
         signature = types.void(*[types.int64] * len(arguments))
 
         def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
-            emit(Emitter(builder, TILE.lanes), list(values))
+            write(Emitter(builder, TILE.lanes), *values)
             return context.get_dummy_value()
 
         return signature, generate

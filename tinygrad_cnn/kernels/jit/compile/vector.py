@@ -71,21 +71,20 @@ def choose_tile() -> Tile:
 TILE = choose_tile()
 
 Value = Any  # an llvmlite value; the package comes without types
-Emit = Callable[["Emitter", list[Value]], None]
 
 
 class Instruction:
-    """What stands for an instruction in kernels, until `compiling` makes Numba's word for it."""
+    """Stands for an instruction in kernels, until `numba_lowering` makes Numba's word for it."""
 
-    def __init__(self, write: Callable[..., Emit]) -> None:
+    def __init__(self, write: Callable[..., None]) -> None:
         self.write = write
         self.__name__, self.__doc__ = write.__name__, write.__doc__
 
 
-def instruction(write: Callable[..., Emit]) -> Any:
+def instruction(write: Callable[..., None]) -> Any:
     """Make a function that kernels call like an instruction: all arguments are 64-bit integers.
 
-    The decorated function takes a placeholder and the arguments (Numba reads their number from
-    its signature) and returns what writes the code, given an `Emitter` and the arguments' values.
+    The decorated function writes the code, given an `Emitter` and the arguments' values. (Numba
+    reads their number from its signature.)
     """
     return Instruction(write)

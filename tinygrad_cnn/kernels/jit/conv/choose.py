@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from tinygrad_cnn.kernels.algorithm import ConvAlgorithm
+from tinygrad_cnn.kernels.choice import ConvAlgorithm
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.narrow import FEW_FILTERS

@@ -1,5 +1,12 @@
 """Convolution and its two adjoints in machine code, by the algorithm that `choose` says.
 
+Some of it is computed a second time, for numbers that the fast ways cannot take. Some images, by
+direct convolution, whose numbers are too far apart for Winograd's transforms (`winograd_range`).
+Everything, tap by tap (`reference.strict`), if filters are infinite or NaN and have met the zeros
+around the images: a look at the first output of every filter tells, because it was multiplied with
+all taps. Of the filters' gradient, a gradient that is lost has reached the first tap of its filter,
+and an input some tap of the first filter of its group.
+
 Float32 only, and no empty arrays: `NotImplemented` says that NumPy's kernels must do it. Inputs and
 gradients may be `Lazy`: they are computed as they are read. Padding is zeros around what they stand
 for.
@@ -7,12 +14,14 @@ for.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Hashable
+from types import NotImplementedType
 
 import numpy as np
 
-from tinygrad_cnn.kernels.algorithm import conv_algorithm
-from tinygrad_cnn.kernels.checks import Pair, check_shape
+from tinygrad_cnn.kernels.checks import Pair
+from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.conv_spec import (
     ConvSpec,
     Windows,
@@ -22,20 +31,30 @@ from tinygrad_cnn.kernels.conv_spec import (
     phases,
 )
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
-from tinygrad_cnn.kernels.jit.conv import depthwise as conv_depthwise
-from tinygrad_cnn.kernels.jit.conv import direct as conv_direct
-from tinygrad_cnn.kernels.jit.conv import narrow as conv_few
-from tinygrad_cnn.kernels.jit.conv import winograd as conv_winograd
-from tinygrad_cnn.kernels.jit.conv import winograd_weight as conv_winograd_weight
+from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, winograd_weight
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
 from tinygrad_cnn.kernels.jit.conv.planar import correlate_planes, correlate_planes_weight
-from tinygrad_cnn.kernels.jit.conv.recompute import directly, look_lost, strictly, strictly_weight
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, nchw, new_images, shares
-from tinygrad_cnn.kernels.jit.load.pixels import Images, Source, planar_source, source_of
-from tinygrad_cnn.kernels.jit.load.planes import SCATTERED, Planes, are_planes, planes_of
+from tinygrad_cnn.kernels.jit.load.images import (
+    FLOAT32,
+    SCATTERED,
+    Images,
+    Planes,
+    Source,
+    are_planes,
+    images_like,
+    nchw,
+    planar_source,
+    planes_of,
+    some_images,
+    source_of,
+)
 from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, load, lower, realize
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.memory import empty
+from tinygrad_cnn.kernels.reference.layout import all_finite
+from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
@@ -55,13 +74,13 @@ def _correlate(
     """Write the correlation of x with w (groups, kh, kw, c/groups, f/groups) to out."""
     if choice.algorithm == "depthwise":
         taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, f)
-        conv_depthwise.correlate_depthwise(x, _plain(taps), bias, out, windows, parts)
+        depthwise.correlate_depthwise(x, _plain(taps), bias, out, windows, parts)
         return None
     if choice.algorithm == "narrow":
-        return conv_few.correlate_few(
+        return narrow.correlate_few(
             x, w, bias, out, windows, parts, choice.block, moments=moments
         )  # fmt: skip
-    return conv_direct.correlate(x, w, bias, out, windows, parts, moments=moments)
+    return direct.correlate(x, w, bias, out, windows, parts, moments=moments)
 
 
 def _several_depthwise(
@@ -72,7 +91,7 @@ def _several_depthwise(
     gw, gbias = np.empty((f, 1, *windows.kernel), np.float32), np.empty(f, np.float32)
     for k in range(f // c):
         grad = planar_source(g[:, k :: f // c])
-        taps, sums = conv_depthwise.correlate_depthwise_weight(x, grad, windows, parts, bias=bias)
+        taps, sums = depthwise.correlate_depthwise_weight(x, grad, windows, parts, bias=bias)
         gw[k :: f // c, 0] = taps.transpose(2, 0, 1)  # from (kh, kw, c)
         if sums is not None:
             gbias[k :: f // c] = sums
@@ -91,7 +110,7 @@ def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
     return split.transpose(0, 3, 4, 1, 2) if turned else split.transpose(0, 3, 4, 2, 1)
 
 
-def _chosen(x: Images, *key: Any) -> tuple[Choice, Planes | None]:
+def _chosen(x: Images, *key: Hashable) -> tuple[Choice, Planes | None]:
     """Return what to do with x, and its planes if it is done plane by plane."""
     choice = choose(*key)
     if choice.algorithm != "planar":
@@ -107,14 +126,9 @@ def _image(x: Images, choice: Choice) -> Source:
 
 
 def conv2d(
-    x: Images,
-    w: Array,
-    b: Array | None = None,
-    *,
-    spec: ConvSpec,
-    moments: bool = False,
+    x: Images, w: Array, b: Array | None = None, *, spec: ConvSpec, moments: bool = False,
     keep: bool = False,
-) -> Any:
+) -> Array | Lazy | NotImplementedType:  # fmt: skip
     """Correlate images with filters, as `reference.conv2d`.
 
     With `moments` the result is a load that knows them: mean and biased variance (f,) of the
@@ -122,24 +136,22 @@ def conv2d(
     array.
     """
     shape, groups = x.shape, spec.groups
-    windows = conv2d_windows(shape, w.shape, spec)
+    windows = conv2d_windows(shape, w.shape, spec, "conv2d", None if b is None else b.shape)
     (kh, kw), (oh, ow), f = windows.kernel, windows.size, w.shape[0]
-    if b is not None:
-        check_shape("conv2d", "bias", b.shape, w.shape[:1])
     if not supports_conv2d(x, w, b) or max(ow, kh * kw) > LONGEST_TABLE:
         return NotImplemented
     bias = None if b is None else _plain(b)
     parts = shares(x.nbytes + shape[0] * oh * ow * f * BYTES)
-    choice, planes = _chosen(x, "forward", shape, f, windows, parts, conv_algorithm())
+    choice, planes = _chosen(x, "forward", shape, f, windows, parts, algorithm.get())
     found: tuple[Array, ...] | None
     if planes is not None:
         y, found = correlate_planes(planes, shape, w, bias, windows, parts, moments=moments)
         out = y.transpose(0, 2, 3, 1)  # (n, oh, ow, f)
     else:
-        out = new_images(shape[0], oh, ow, f)
+        out = empty((shape[0], oh, ow, f), FLOAT32)
         image = _image(x, choice)
         if choice.algorithm == "winograd":
-            found, wide = conv_winograd.correlate_winograd(
+            found, wide = winograd.correlate_winograd(
                 image, _plain(w), bias, out, windows.origin, parts, moments=moments, keep=keep
             )
             if wide is not None:
@@ -157,11 +169,11 @@ def conv2d(
 
 def conv2d_input(
     g: Images, w: Array, *, size: Pair, spec: ConvSpec, relu_input: Images | None = None
-) -> Any:
+) -> Array | Lazy | NotImplementedType:
     """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`.
 
     If x was `relu_input`, a normalisation with its ReLU, the result may be a load with the sums
-    that the normalisation before will need (`conv_winograd.correlate_winograd`).
+    that the normalisation before will need (`winograd.correlate_winograd`).
     """
     shape, groups, dense = g.shape, spec.groups, spec.stride == (1, 1)
     (kh, kw), (h, wide) = conv2d_input_windows(shape, w.shape, size, spec).kernel, size
@@ -170,7 +182,7 @@ def conv2d_input(
     n, c = shape[0], w.shape[1] * groups
     parts = shares(g.nbytes + n * h * wide * c * BYTES)
     read, unread = phases((kh, kw), size, spec)
-    whole, wanted = len(read) == 1, conv_algorithm()
+    whole, wanted = len(read) == 1, algorithm.get()
     choices = [
         _chosen(g, "input", shape, c, phase.windows, parts, wanted, dense, whole) for phase in read
     ]
@@ -182,7 +194,7 @@ def conv2d_input(
         if look_lost(image):
             strictly(g, _grouped(turned, 1), None, image, windows)
         return gx
-    out = new_images(n, h, wide, c)
+    out = empty((n, h, wide, c), FLOAT32)
     grad = _image(g, choices[0][0]) if whole else source_of(g)  # each phase reads it
     mask = lower(relu_input) if type(relu_input) is Lazy and dense else None
     mask = mask if type(mask) is Affine and mask.relu else None
@@ -191,7 +203,7 @@ def conv2d_input(
         target = out if dense else out[:, *pixels]
         chosen = w[:, :, *taps]  # (f, c/G, kh', kw')
         if choice.algorithm == "winograd":
-            sums, lost = conv_winograd.correlate_winograd(
+            sums, lost = winograd.correlate_winograd(
                 grad, _plain(w), None, target, windows.origin, parts, turned=True, mask=mask
             )
             if lost is not None:
@@ -210,7 +222,7 @@ def conv2d_input(
 
 def conv2d_weight(
     g: Images, x: Images, *, kernel_size: Pair, spec: ConvSpec, bias: bool = False
-) -> Any:
+) -> Array | tuple[Array, Array | None] | NotImplementedType:
     """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`.
 
     With `bias` the result is (gw, gbias): also the sums of g over each channel (f,).
@@ -239,7 +251,7 @@ def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Arra
     shape, f = x.shape, g.shape[1]
     parts = shares(x.nbytes + g.nbytes)
     choice, planes = _chosen(
-        x, "weight", shape, f, windows, parts, conv_algorithm(), True, True, _lie_by_planes(x, g)
+        x, "weight", shape, f, windows, parts, algorithm.get(), True, True, _lie_by_planes(x, g)
     )
     if planes is not None:
         return correlate_planes_weight(
@@ -250,15 +262,55 @@ def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Arra
         return _several_depthwise(image, realize(g), windows, parts, bias=bias)
     grad = planar_source(g)
     if choice.algorithm == "depthwise":
-        taps, gbias = conv_depthwise.correlate_depthwise_weight(
-            image, grad, windows, parts, bias=bias
-        )
+        taps, gbias = depthwise.correlate_depthwise_weight(image, grad, windows, parts, bias=bias)
         return np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
     if choice.algorithm == "narrow":
-        return conv_few.correlate_few_weight(image, grad, windows, parts, bias=bias)
+        return narrow.correlate_few_weight(image, grad, windows, parts, bias=bias)
     found = None
     if choice.algorithm == "winograd":
-        found = conv_winograd_weight.correlate_winograd_weight(
+        found = winograd_weight.correlate_winograd_weight(
             image, grad, windows.origin, parts, bias=bias
         )
-    return found or conv_direct.correlate_weight(image, grad, windows, parts, bias=bias)
+    return found or direct.correlate_weight(image, grad, windows, parts, bias=bias)
+
+
+# ---- again, for numbers that the fast ways cannot take --------------------------------------
+
+
+def directly(
+    which: Array, x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
+) -> None:
+    """Do as `direct.correlate` for the images of a mask (n,)."""
+    edges = np.flatnonzero(np.diff(which, prepend=False, append=False))
+    for first, stop in edges.reshape(-1, 2).tolist():
+        some = some_images(x, first, stop)
+        direct.correlate(some, w, bias, out[first:stop], windows, parts)
+
+
+def look_lost(out: Array) -> bool:
+    """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
+    first = out[0, 0, 0]
+    return not math.isfinite(np.vdot(first, first))
+
+
+def strictly(x: Images, w: Array, bias: Array | None, out: Array, windows: Windows) -> bool:
+    """Correct out (n, oh, ow, f), the correlation of x with w (groups, kh, kw, c/groups, f/groups);
+    return whether there was anything to correct.
+    """
+    if all_finite(w):
+        return False
+    correlate_taps(images_like(realize(x)), w, bias, out, windows)
+    return True
+
+
+def strictly_weight(g: Images, x: Images, gw: Array, windows: Windows) -> None:
+    """Correct gw (f, c/groups, kh, kw), the gradient of the filters."""
+    f, depth = gw.shape[:2]
+    groups = windows.groups
+    column, rows = gw[:, 0, 0, 0], gw[:: f // groups]
+    finite = math.isfinite(np.vdot(column, column)) and math.isfinite(np.vdot(rows, rows))
+    if finite or all_finite(gw):
+        return
+    found = correlate_weight_taps(images_like(realize(x)), images_like(realize(g)), windows)
+    split = found.transpose(0, 4, 3, 1, 2)  # (groups, f/groups, c/groups, kh, kw)
+    gw[...] = split.reshape(f, depth, *windows.kernel)

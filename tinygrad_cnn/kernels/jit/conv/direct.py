@@ -7,38 +7,36 @@ the phases of a transposed convolution only change the tables (Chetlur et al. 20
 efficient primitives for deep learning", section 3, without the copy to shared memory).
 
 The work is 2*kh*kw*c/groups*f operations per output pixel, and a pass over the input in cache where
-it is padded (`conv_plan`). Rounding is that of a plain sum in float32.
+it is padded (`plan.area`). Rounding of outputs is that of a plain sum in float32.
+
+In the gradient of the filters, the micro-kernels add the products of a piece of pixels in
+registers, and the pieces' sums to float32 numbers in memory. These are added to float64 totals
+(`spill`) after every `PIECES` pieces: so no number is added to with more than `PIECE` + `PIECES`
+roundings to float32. Where a share has fewer pieces there are no totals, and no memory for them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.conv.filters import pack
 from tinygrad_cnn.kernels.jit.conv.plan import (
+    PIECE,
     Geometry,
+    Plan,
     Tables,
     area,
-    first_of,
-    gradient_floats,
     gradients,
-    pieces_of,
     plan_of,
 )
-from tinygrad_cnn.kernels.jit.linear.products import (
-    NARROW_ROWS,
-    weight_sum,
-    weight_sum_masked,
-    weight_sum_narrow,
-    window_product,
-    window_product_narrow,
-)
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
+from tinygrad_cnn.kernels.jit.linear.products import NARROW_ROWS, weight_sum, window_product
+from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of, shares
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     CHUNK,
@@ -51,10 +49,71 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     gathered,
     start,
 )
-from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
+PIECES = 128
+
+# How the weights of a filter, or column, lie in memory:
+ANYHOW = 0
+TAP_BY_TAP = 1  # together, the taps of a channel side by side, as a user has them
+BESIDE = 2  # a single tap, whose columns lie side by side
+
+
+@kernel(entry=True)
+def _pack(part: int, parts: int, w: Array, order: int, step: int, packed: Array) -> None:
+    """Cut w (groups, kh, kw, depth, columns) into panels; columns are `step` bytes apart."""
+    groups, kh, kw, depth, columns = w.shape
+    padded = packed.shape[1] // (kh * kw * depth)
+    panels = (padded + COLUMNS - 1) // COLUMNS
+    for panel in range(groups * panels * part // parts, groups * panels * (part + 1) // parts):
+        g, first = panel // panels, panel % panels * COLUMNS
+        width = min(COLUMNS, padded - first)
+        true = min(width, columns - first)
+        target = packed[g, first * kh * kw * depth : (first + width) * kh * kw * depth]
+        if order == TAP_BY_TAP:
+            if true < width:
+                target[:] = 0
+            line = width * BYTES
+            transpose_pixels(
+                target.ctypes.data, depth * line, line - kh * kw * depth * line,
+                w[g].ctypes.data + first * step, step, depth * kh * kw, kh * kw, true,
+            )  # fmt: skip
+        elif order == BESIDE:
+            at, distance = w[g].ctypes.data + first * BYTES, w.strides[3]
+            copy_panel(at, distance, target.ctypes.data, depth, true)
+        else:
+            for d in range(depth):
+                for i in range(kh):
+                    for j in range(kw):
+                        at = ((i * kw + j) * depth + d) * width
+                        for lane in range(true):
+                            target[at + lane] = w[g, i, j, d, first + lane]
+                        for lane in range(true, width):
+                            target[at + lane] = 0
+
+
+def _order(w: Array) -> int:
+    """Return how w (groups, kh, kw, depth, columns) lies in memory, where that is of use."""
+    _, kh, kw, depth, _ = w.shape
+    *_, row, column, inner, side = w.strides
+    if side == BYTES and kh * kw == 1:
+        return BESIDE
+    together = (kw == 1 or column == BYTES) and (kh == 1 or row == kw * BYTES)
+    return TAP_BY_TAP if together and (depth == 1 or inner == kh * kw * BYTES) else ANYHOW
+
+
+def pack(w: Array, take: Take) -> Array:
+    """Return filters (groups, kh, kw, depth, columns) cut into panels of `COLUMNS` columns.
+
+    The last panel has `LANES` columns if no more are left, and zeros after the last true one; each
+    is dense, (kh*kw*depth, columns).
+    """
+    groups, kh, kw, depth, columns = w.shape
+    packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
+    run(_pack, shares(2 * w.nbytes), w, _order(w), w.strides[4], packed)
+    return packed
 
 
 @kernel(entry=True)
@@ -91,18 +150,12 @@ def _product_share(
                 shift = bias.ctypes.data + (k * filters + first) * BYTES
                 to = y + (k * each + first) * BYTES
                 left = each - first
-                if filters - first > LANES:
-                    for p in range(0, pixels, ROWS):
-                        window_product(
-                            window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
-                            target + 8 * p, pixels - p, left,
-                        )  # fmt: skip
-                else:
-                    for p in range(0, pixels, NARROW_ROWS):
-                        window_product_narrow(
-                            window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
-                            target + 8 * p, pixels - p, left,
-                        )  # fmt: skip
+                windows = ROWS if left > LANES else NARROW_ROWS
+                for p in range(0, pixels, windows):
+                    window_product(
+                        window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
+                        target + 8 * p, pixels - p, left,
+                    )  # fmt: skip
         if wanted:
             line = strides[2] * BYTES
             whole = strides[1] == g.ow * line and strides[0] == g.oh * strides[1]
@@ -151,8 +204,87 @@ def pack_row(row: Array | None, groups: int, f: int) -> Array:
     return packed
 
 
+def totals_of(parts: int, count: int, pieces: int, take: Take) -> Array:
+    """Return float64 totals (parts, count) for the sums of so many pieces, or (parts, 0)."""
+    return take((parts, count if pieces > PIECES else 0), np.float64)
+
+
 @kernel()
-def _weight_piece(
+def spill(pieces: int, sums: Array, totals: Array) -> None:
+    """Add a share's sums (count,) to its totals if so many pieces are a multiple of `PIECES`."""
+    if totals.size == 0 or pieces % PIECES:
+        return
+    for i in range(totals.size):
+        totals[i] += sums[i]
+        sums[i] = 0
+
+
+@kernel()
+def settle(sums: Array, totals: Array) -> None:
+    """Round what a share has in its totals, and in its sums (count,), to these."""
+    for i in range(totals.size):
+        sums[i] = totals[i] + sums[i]
+
+
+def weight_share(piece: Any) -> Any:
+    """Return the entry that adds up, for a share of the jobs, what the kernel `piece` makes of the
+    pixels' windows and gradients: to a row of gw (parts, count), and of totals like it or empty.
+
+    ``piece(g, at, source, taps, grad, pixels, f, sums, width)`` gets the addresses of the windows'
+    area, of the table of its pixels and of their gradients, and adds to `sums` (count,).
+    """
+
+    def share(
+        part: int, parts: int, g: Geometry, x: Pixels, grad: Pixels, f: int, gw: Array,
+        totals: Array, width: int, tables: Tables, space: Array, beside: Array, wanted: int,
+        gathering: Gathered,
+    ) -> None:  # fmt: skip
+        sums, total, pieces = gw[part], totals[part], 0
+        sums[:] = 0
+        total[:] = 0
+        if wanted:
+            start(part, gathering)
+        line = f * BYTES
+        for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+            at, images, rows = area(job, g, x, space[part])
+            pixels = images * rows * g.ow
+            first_grad = gradients(job, g, pixels, f, grad, beside[part])
+            if wanted:
+                gather_sums(part, first_grad, line, pixels, 0, f, gathering)
+            for first in range(0, pixels, PIECE):
+                piece(
+                    g, at, tables.sources.ctypes.data + 8 * first, tables.taps,
+                    first_grad + first * line, min(PIECE, pixels - first), f, sums, width,
+                )  # fmt: skip
+                pieces += 1
+                spill(pieces, sums, total)
+        settle(sums, total)
+
+    share.__name__ = share.__qualname__ = f"{piece.__name__}_share"  # by which it is found on disk
+    return kernel(entry=True)(share)
+
+
+def add_up_weight(
+    share: Any, x: Source, grad: Source, plan: Plan, parts: int, count: int, width: int, take: Take,
+    *, bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
+    """Run a `weight_share`; return the shares' sums (parts, count), and the bias' gradient."""
+    f = grad.other.shape[3]
+    space = take((parts, plan.floats), np.float32)
+    copied = grad.mode[0] != COPY
+    beside = take((parts, plan.job_pixels * f if copied else 0), np.float32)
+    sums = gathered(parts, f if bias else 1, take)
+    gw = take((parts, count), np.float32)
+    run(
+        share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw,
+        totals_of(parts, count, plan.pieces, take), width, plan.tables, space, beside, int(bias),
+        sums,
+    )  # fmt: skip
+    return gw, finish_sums(sums) if bias else None
+
+
+@kernel()
+def _direct_piece(
     g: Geometry, at: int, source: int, taps: Array, grad: int, pixels: int, f: int, sums: Array,
     filters: int,
 ) -> None:  # fmt: skip
@@ -164,59 +296,14 @@ def _weight_piece(
                 window = at + taps[tap] + (k * g.depth + d) * BYTES
                 row = (k * g.tap_count + tap) * g.depth + d
                 for first in range(0, each, COLUMNS):
-                    to = sums.ctypes.data + (row * filters + first) * BYTES
-                    column, left = grad + (k * each + first) * BYTES, each - first
-                    valid = g.depth - d
-                    if left >= COLUMNS:
-                        weight_sum(window, source, column, step, pixels, to, line, valid, left)
-                        continue
-                    if left >= LANES:
-                        weight_sum_narrow(
-                            window, source, column, step, pixels, to, line, valid, left
-                        )
-                        to, column, left = to + LANES * BYTES, column + LANES * BYTES, left - LANES
-                    if left > 0:
-                        weight_sum_masked(
-                            window, source, column, step, pixels, to, line, valid, left
-                        )
+                    weight_sum(
+                        window, source, grad + (k * each + first) * BYTES, step, pixels,
+                        sums.ctypes.data + (row * filters + first) * BYTES, line, g.depth - d,
+                        each - first,
+                    )  # fmt: skip
 
 
-@kernel(entry=True)
-def _weight_share(
-    part: int,
-    parts: int,
-    g: Geometry,
-    x: Pixels,
-    grad: Pixels,
-    f: int,
-    gw: Array,
-    totals: Array,
-    width: int,
-    tables: Tables,
-    space: Array,
-    beside: Array,
-    wanted: int,
-    gathering: Gathered,
-) -> None:
-    sums, total, pieces = gw[part], totals[part], 0
-    sums[:] = 0
-    total[:] = 0
-    if wanted:
-        start(part, gathering)
-    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
-        pixels = images * rows * g.ow
-        first_grad = gradients(job, g, pixels, f, grad, beside[part])
-        if wanted:
-            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, gathering)
-        for first in range(0, pixels, PIECE):
-            _weight_piece(
-                g, at, tables.sources.ctypes.data + 8 * first, tables.taps,
-                first_grad + first * f * BYTES, min(PIECE, pixels - first), f, sums, width,
-            )  # fmt: skip
-            pieces += 1
-            spill(pieces, sums, total)
-    settle(sums, total)
+_direct_share = weight_share(_direct_piece)
 
 
 @kernel(entry=True)
@@ -256,26 +343,20 @@ def correlate_weight(
 
     x (n, h, w, c) and grad (n, oh, ow, f) are C-contiguous. Each thread has its own sums.
     """
-    f = grad.other.shape[3]
+    f, c = grad.other.shape[3], x.other.shape[3]
     groups, (kh, kw) = windows.groups, windows.kernel
     merged = groups == 1 and (windows.dilation[1] == 1 or kw == 1)
-    depth = (kw if merged else 1) * x.other.shape[3] // groups
+    depth = (kw if merged else 1) * c // groups
     rest = ROWS if depth % ROWS else 0
     plan = plan_of(x.other.shape, windows, (0, 0, 0), parts, rest, True, x.mode[0] != COPY)
     each = f // groups
     padded = each + -each % LANES
-    rows = groups * kh * kw * (x.other.shape[3] // groups)
+    rows = groups * kh * kw * (c // groups) + ROWS
     with scratch() as take:
-        space = take((parts, plan.floats), np.float32)
-        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
-        sums = gathered(parts, f if bias else 1, take)
-        gw = take((parts, (rows + ROWS) * padded), np.float32)
-        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
-        run(
-            _weight_share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw, totals,
-            padded, plan.tables, space, beside, int(bias), sums,
-        )  # fmt: skip
-        result = np.empty((f, x.other.shape[3] // groups, kh, kw), np.float32)
+        gw, gbias = add_up_weight(
+            _direct_share, x, grad, plan, parts, rows * padded, padded, take, bias=bias
+        )
+        result = np.empty((f, c // groups, kh, kw), np.float32)
         split = result.reshape(groups, each, -1, kh * kw)
-        run(_collect, parts, gw.reshape(parts, rows + ROWS, padded), split)
-        return result, finish_sums(sums) if bias else None
+        run(_collect, parts, gw.reshape(parts, rows, padded), split)
+        return result, gbias

@@ -17,9 +17,9 @@ import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.load.launch import shares
 from tinygrad_cnn.kernels.memory import aligned, caches
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 LIMIT = 64 << 20  # bytes of copies and planes in all: when they are used up, no more are kept
 PIECE = 4096  # numbers that are compared before it is asked whether they differ

@@ -1,6 +1,6 @@
 """Convolutions with fewer filters than a vector has lanes, as in the first layers of a network.
 
-`conv_direct` would leave most lanes empty. Forward, outputs side by side are therefore computed as
+`direct` would leave most lanes empty. Forward, outputs side by side are therefore computed as
 one of so many times the filters: with 6 filters of 5x5, a window of 5x6 pixels and 12 filters, some
 of whose taps are 0, gives 2 outputs at 0.6 of the cost. In the gradient of the weights the vectors
 run along the windows, and single numbers of the output gradient are spread.
@@ -12,32 +12,15 @@ import numpy as np
 
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
-from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, Value, instruction
-from tinygrad_cnn.kernels.jit.conv.direct import correlate
-from tinygrad_cnn.kernels.jit.conv.plan import (
-    Geometry,
-    Tables,
-    area,
-    gradient_floats,
-    gradients,
-    pieces_of,
-    plan_of,
-)
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.conv.direct import add_up_weight, correlate, weight_share
+from tinygrad_cnn.kernels.jit.conv.plan import Geometry, plan_of
 from tinygrad_cnn.kernels.jit.linear.products import row_step
-from tinygrad_cnn.kernels.jit.load.launch import nchw
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, Source, pixels_of
-from tinygrad_cnn.kernels.jit.norm.moments import (
-    Gathered,
-    channel_moments,
-    finish_sums,
-    gather_sums,
-    gathered,
-    start,
-)
+from tinygrad_cnn.kernels.jit.load.images import COPY, Source, nchw
+from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.memory import scratch
-from tinygrad_cnn.kernels.reference.layout import Array, all_finite
+from tinygrad_cnn.kernels.reference.layout import all_finite
+from tinygrad_cnn.types import Array
 
 LANES = TILE.lanes
 FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
@@ -78,87 +61,43 @@ def correlate_few(
 
 @instruction
 def weight_sum_turned(
-    _: Value,
-    x: Value,
-    sources: Value,
-    g: Value,
-    g_step: Value,
-    count: Value,
-    gw: Value,
-    gw_step: Value,
-    valid: Value,
-) -> Emit:
+    e: Emitter, x: Value, sources: Value, g: Value, g_step: Value, count: Value, gw: Value,
+    gw_step: Value, valid: Value,
+) -> None:  # fmt: skip
     """Add to ``gw[f, k]`` the sum over p < count of ``g[p, f] x[sources[p] + k]``.
 
     For `FEW_FILTERS` filters f, of which `valid` exist (the others are the last one again), and
     `TILE.lanes` depths k.
     """
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        x, sources, g, g_step, count, gw, gw_step, valid = values
-        builder = e.builder
-        last = e.add(valid, -1)
-        index = [
-            builder.select(builder.icmp_signed("<", e.whole(f), last), e.whole(f), last)
-            for f in range(FEW_FILTERS)
-        ]
-        filters = [builder.mul(f, e.whole(BYTES)) for f in index]
-        with e.loop(count, [g, *[e.zero] * FEW_FILTERS]) as pixel:
-            g_now, *sums = pixel.values
-            window = [e.load(e.add(x, e.table(sources, pixel.index)))]
-            places = [builder.add(g_now, distance) for distance in filters]
-            pixel.next = [e.add(g_now, g_step), *row_step(e, places, window, sums)]
-        for f, total in enumerate(pixel.results[1:]):
-            with builder.if_then(builder.icmp_signed(">", valid, e.whole(f))):
-                at = e.add(gw, builder.mul(gw_step, e.whole(f)))
-                e.store(builder.fadd(e.load(at), total), at)
-
-    return emit
+    builder = e.builder
+    filters = [builder.mul(f, e.whole(BYTES)) for f in e.up_to(valid, FEW_FILTERS)]
+    with e.loop(count, [g, *[e.zero] * FEW_FILTERS]) as pixel:
+        g_now, *sums = pixel.values
+        window = [e.load(e.add(x, e.table(sources, pixel.index)))]
+        places = [builder.add(g_now, distance) for distance in filters]
+        pixel.next = [e.add(g_now, g_step), *row_step(e, places, window, sums)]
+    for f, total in enumerate(pixel.results[1:]):
+        with builder.if_then(e.more(valid, f)):
+            at = e.add(gw, builder.mul(gw_step, e.whole(f)))
+            e.store(builder.fadd(e.load(at), total), at)
 
 
-@kernel(entry=True)
-def _share(
-    part: int,
-    parts: int,
-    g: Geometry,
-    x: Pixels,
-    grad: Pixels,
-    f: int,
-    gw: Array,
-    totals: Array,
+@kernel()
+def _narrow_piece(
+    g: Geometry, at: int, source: int, taps: Array, grad: int, pixels: int, f: int, sums: Array,
     depth: int,
-    tables: Tables,
-    space: Array,
-    beside: Array,
-    wanted: int,
-    gathering: Gathered,
-) -> None:
-    sums, total, pieces = gw[part], totals[part], 0
-    sums[:] = 0
-    total[:] = 0
-    if wanted:
-        start(part, gathering)
+) -> None:  # fmt: skip
     line = sums.size // f * BYTES
-    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
-        at, images, rows = area(job, g, x, space[part])
-        pixels = images * rows * g.ow
-        first_grad = gradients(job, g, pixels, f, grad, beside[part])
-        if wanted:
-            gather_sums(part, first_grad, f * BYTES, pixels, 0, f, gathering)
-        for p in range(0, pixels, PIECE):
-            count, column = min(PIECE, pixels - p), first_grad + p * f * BYTES
-            for tap in range(g.tap_count):
-                for k in range(0, depth, LANES):
-                    for first in range(0, f, FEW_FILTERS):
-                        weight_sum_turned(
-                            at + tables.taps[tap] + k * BYTES, tables.sources.ctypes.data + 8 * p,
-                            column + first * BYTES, f * BYTES, count,
-                            sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line,
-                            f - first,
-                        )  # fmt: skip
-            pieces += 1
-            spill(pieces, sums, total)
-    settle(sums, total)
+    for tap in range(g.tap_count):
+        for k in range(0, depth, LANES):
+            for first in range(0, f, FEW_FILTERS):
+                weight_sum_turned(
+                    at + taps[tap] + k * BYTES, source, grad + first * BYTES, f * BYTES, pixels,
+                    sums.ctypes.data + first * line + (tap * depth + k) * BYTES, line, f - first,
+                )  # fmt: skip
+
+
+_weight_share = weight_share(_narrow_piece)
 
 
 def correlate_few_weight(
@@ -172,17 +111,10 @@ def correlate_few_weight(
     rest = LANES if depth % LANES else 0  # read beyond a window
     plan = plan_of(x.other.shape, windows, (0, 0, 0), parts, rest, True, x.mode[0] != COPY)
     with scratch() as take:
-        space = take((parts, plan.floats), np.float32)
-        beside = take((parts, gradient_floats(plan.geometry, grad)), np.float32)
-        sums = gathered(parts, f if bias else 1, take)
-        gw = take((parts, f * count * padded), np.float32)
-        totals = totals_of(gw, pieces_of(plan.geometry, parts), take)
-        run(
-            _share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw, totals, padded,
-            plan.tables, space, beside, int(bias), sums,
-        )  # fmt: skip
+        gw, gbias = add_up_weight(
+            _weight_share, x, grad, plan, parts, f * count * padded, padded, take, bias=bias
+        )
         shares = gw.reshape(parts, f, count, padded)
         total = shares[..., :depth].sum(0)  # one share after the other
-        gbias = finish_sums(sums) if bias else None
     split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(split), gbias

@@ -15,13 +15,14 @@ import numpy as np
 from tinygrad_cnn.kernels.checks import Pair
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
-from tinygrad_cnn.kernels.jit.compile.spilling import PIECE
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, PLANAR, Pixels, Source, fill_row
+from tinygrad_cnn.kernels.jit.load.fill import fill_row
+from tinygrad_cnn.kernels.jit.load.images import COPY, PLANAR, Pixels
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.types import Array
 
+PIECE = 1024  # pixels whose products are added in registers
 JOB_PIXELS = 256  # outputs of one job: enough to read a packed filter often
 JOB_BYTES = 1 << 18  # of the input area of one job: stays in a second-level cache
 LANES = TILE.lanes
@@ -61,11 +62,13 @@ class Tables(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A geometry, its tables, and the floats of scratch memory per thread."""
+    """A geometry, its tables, and what a thread has to do."""
 
     geometry: Geometry
     tables: Tables
-    floats: int
+    floats: int  # of scratch memory for an area
+    job_pixels: int  # outputs of a job, at most
+    pieces: int  # of pixels, of all jobs of a share, at most
 
 
 def job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
@@ -121,18 +124,15 @@ def plan_of(
     )  # fmt: skip
     floats = images * height * width * c + rest + LANES if copied else 0
     tables = Tables(_table(sources), _table(targets), _table(taps))
-    return Plan(geometry, tables, floats + -floats % LANES)
+    pixels = images * rows * ow
+    pieces = -(-geometry.jobs // parts) * -(-pixels // PIECE)
+    return Plan(geometry, tables, floats + -floats % LANES, pixels, pieces)
 
 
 def _table(distances: Array) -> Array:
     """Return distances as a table that repeats the last one, for tiles that reach over the end."""
     flat = np.ascontiguousarray(distances, np.int64).ravel()
     return np.concatenate([flat, np.repeat(flat[-1:], MOST_ROWS)])
-
-
-def first_of(out: Array) -> Array:
-    """Return the first number of an array, as an array: what kernels take as its address."""
-    return out[:1, 0, 0, :1].reshape(-1)
 
 
 @kernel()
@@ -191,16 +191,6 @@ def area(job: int, g: Geometry, x: Pixels, space: Array) -> tuple[int, int, int]
                 g.width, image + k, g.h, g.w, g.c, 0, g.c, x,
             )  # fmt: skip
     return space.ctypes.data, images, rows
-
-
-def pieces_of(g: Geometry, parts: int) -> int:
-    """Return how many pieces of pixels, as of `spilling`, a share has at most."""
-    return -(-g.jobs // parts) * -(-g.images * g.rows * g.ow // PIECE)
-
-
-def gradient_floats(g: Geometry, grad: Source) -> int:
-    """Return how many floats `gradients` needs for one thread."""
-    return 0 if grad.mode[0] == COPY else g.images * g.rows * g.ow * grad.other.shape[3]
 
 
 @kernel()

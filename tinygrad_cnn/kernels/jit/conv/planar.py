@@ -19,8 +19,9 @@ import numpy as np
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.spilling import PIECE, settle, spill, totals_of
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
+from tinygrad_cnn.kernels.jit.conv.direct import settle, spill, totals_of
+from tinygrad_cnn.kernels.jit.conv.plan import PIECE
 from tinygrad_cnn.kernels.jit.conv.planar_products import (
     FEW,
     LANES,
@@ -28,18 +29,14 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
     STEP,
     VECTORS,
     pixel_sum,
-    pixel_sum_few,
     tap_sum,
-    tap_sum_few,
-    tap_sum_few_narrow,
-    tap_sum_narrow,
 )
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32
-from tinygrad_cnn.kernels.jit.load.planes import Planes, fill_planes
+from tinygrad_cnn.kernels.jit.load.fill import fill_planes
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes
 from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.types import Array
 
 
 class Geometry(NamedTuple):
@@ -130,7 +127,7 @@ def _share(
             x, row[part],
         )  # fmt: skip
         for block in range(g.many + g.few):
-            many = min(block, g.many)
+            many, filters = min(block, g.many), MANY if block < g.many else FEW
             first = MANY * many + FEW * (block - many)
             matrix, shift = w.ctypes.data + first * g.taps * BYTES, bias.ctypes.data + first * BYTES
             distances = taps.ctypes.data
@@ -138,16 +135,10 @@ def _share(
                 at, to = area.ctypes.data + p * BYTES, results.ctypes.data + first * line
                 to += p * BYTES
                 if p + STEP <= g.line:
-                    if block < g.many:
-                        tap_sum(at, distances, g.taps, matrix, shift, to, line)
-                    else:
-                        tap_sum_few(at, distances, g.taps, matrix, shift, to, line)
+                    tap_sum(at, distances, g.taps, matrix, shift, to, line, filters, STEP)
                     continue
                 for _ in range(p, g.line, LANES):
-                    if block < g.many:
-                        tap_sum_narrow(at, distances, g.taps, matrix, shift, to, line)
-                    else:
-                        tap_sum_few_narrow(at, distances, g.taps, matrix, shift, to, line)
+                    tap_sum(at, distances, g.taps, matrix, shift, to, line, filters, LANES)
                     at, to = at + LANES * BYTES, to + LANES * BYTES
         for f in range(g.f):
             target = out[image, f]
@@ -193,16 +184,13 @@ def _weight_piece(
     """Add to `sums` the products of some vectors of pixels with their gradients."""
     line, planes = g.line * BYTES, MANY * g.many + FEW * g.few
     for block in range(g.many + g.few):
-        many = min(block, g.many)
+        many, filters = min(block, g.many), MANY if block < g.many else FEW
         first = MANY * many + FEW * (block - many)
         at = grads + first * line
         for tap in range(0, g.taps, VECTORS):
             to = sums.ctypes.data + (tap // VECTORS * planes + first) * VECTORS * LANES * BYTES
             places = taps.ctypes.data + 8 * tap
-            if block < g.many:
-                pixel_sum(area, places, at, line, vectors, to)
-            else:
-                pixel_sum_few(area, places, at, line, vectors, to)
+            pixel_sum(area, places, at, line, vectors, to, filters)
 
 
 @kernel(entry=True)
@@ -252,12 +240,13 @@ def correlate_planes_weight(
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
         row = take((parts, max(shape[1] * shape[3], f * geometry.ow)), FLOAT32)
-        sums = take((parts, groups * planes * VECTORS * LANES), FLOAT32)
+        count = groups * planes * VECTORS * LANES
+        sums = take((parts, count), FLOAT32)
         pieces = -(-shape[0] // parts) * -(-geometry.line // (PIECE * LANES))
         biases = take((parts, f), np.float64)
         run(
             _weight_share, parts, geometry, x, grad, taps, space, beside, row, sums,
-            totals_of(sums, pieces, take), int(bias), biases,
+            totals_of(parts, count, pieces, take), int(bias), biases,
         )  # fmt: skip
         split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))
         flat = split.transpose(1, 0, 2).reshape(planes, -1)[:f, : geometry.taps]  # (f, taps)

@@ -24,7 +24,6 @@ from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.filter_cache import forget, kept
-from tinygrad_cnn.kernels.jit.conv.plan import first_of
 from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, is_wide_strip, note_filters, suits
 from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     SKEW,
@@ -38,14 +37,20 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     strips_of,
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
-from tinygrad_cnn.kernels.jit.linear.products import plane_product, plane_product_narrow
-from tinygrad_cnn.kernels.jit.load.launch import images_like
-from tinygrad_cnn.kernels.jit.load.pixels import Pixels, Source, pixels_of
-from tinygrad_cnn.kernels.jit.norm.gradient_sums import gradient_sums
-from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, flush, gather, gathered, start
+from tinygrad_cnn.kernels.jit.linear.products import plane_product
+from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like, pixels_of
+from tinygrad_cnn.kernels.jit.norm.moments import (
+    Gathered,
+    finish,
+    flush,
+    gather,
+    gathered,
+    gradient_sums,
+    start,
+)
 from tinygrad_cnn.kernels.lazy import Affine
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
@@ -155,16 +160,10 @@ def input_job(
             for t in range(0, count, ROWS):
                 a = v + (e * plane_v + t * g.wide_c) * BYTES
                 to = m + (e * plane_m + t * g.wide_f + column) * BYTES
-                if width > LANES:
-                    plane_product(
-                        a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
-                        to, g.wide_f * BYTES, g.c,
-                    )  # fmt: skip
-                else:
-                    plane_product_narrow(
-                        a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
-                        to, g.wide_f * BYTES, g.c,
-                    )  # fmt: skip
+                plane_product(
+                    a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
+                    to, g.wide_f * BYTES, g.c, width,
+                )  # fmt: skip
     last = min(g.n * g.segments * g.down, (job + 1) * g.strips)
     t = 0
     for strip in range(job * g.strips, last):

@@ -25,8 +25,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, Value, instruction
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
+from tinygrad_cnn.types import Array
 
 PIXEL_RANGE = 9
 BATCH_FACTOR = 2.0**12  # for sums over a whole batch
@@ -53,72 +53,57 @@ WINDOW = int(np.log2(9 / 4) * OCTAVE)  # squares in a window, for one of those i
 
 @instruction
 def pixel_power(
-    _: Value, above: Value, below: Value, pixel: Value, blocks: Value, to: Value
-) -> Emit:
+    e: Emitter, above: Value, below: Value, pixel: Value, blocks: Value, to: Value
+) -> None:
     """Write the sum of squares over two pixels at `above` and two at `below`, of whole vectors."""
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        above, below, pixel, blocks, to = values
-        b = e.builder
-        with e.loop(blocks, [e.zero, e.zero]) as turn:
-            along, found = b.mul(turn.index, e.whole(e.width)), []
-            for at, total in zip((above, below), turn.values, strict=True):
-                for place in e.steps(b.add(at, along), pixel, 2):
-                    value = e.load(place)
-                    total = e.fma(value, value, total)
-                found.append(total)
-            turn.next = found
-        e.store_sums(b.fadd(*turn.results), to)
-
-    return emit
+    b = e.builder
+    with e.loop(blocks, [e.zero, e.zero]) as turn:
+        along, found = b.mul(turn.index, e.whole(e.width)), []
+        for at, total in zip((above, below), turn.values, strict=True):
+            for place in e.steps(b.add(at, along), pixel, 2):
+                value = e.load(place)
+                total = e.fma(value, value, total)
+            found.append(total)
+        turn.next = found
+    e.store_sums(b.fadd(*turn.results), to)
 
 
 @instruction
 def pixel_peaks(
-    _: Value, x: Value, step: Value, pixels: Value, blocks: Value, peaks: Value
-) -> Emit:
+    e: Emitter, x: Value, step: Value, pixels: Value, blocks: Value, peaks: Value
+) -> None:
     """Bring the largest magnitudes at `peaks` up to those of pixels of whole vectors."""
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        x, step, pixels, blocks, peaks = values
-        b = e.builder
-        with e.loop(pixels, [x, e.magnitudes(e.load(peaks))]) as pixel:
-            at, peak = pixel.values
-            with e.loop(blocks, [at, peak]) as turn:
-                place, largest = turn.values
-                largest = e.largest(largest, e.magnitudes(e.load(place)))
-                turn.next = [e.add(place, e.width), largest]
-            pixel.next = [b.add(at, step), turn.results[1]]
-        e.store(b.bitcast(pixel.results[1], e.type), peaks)
-
-    return emit
+    b = e.builder
+    with e.loop(pixels, [x, e.magnitudes(e.load(peaks))]) as pixel:
+        at, peak = pixel.values
+        with e.loop(blocks, [at, peak]) as turn:
+            place, largest = turn.values
+            largest = e.largest(largest, e.magnitudes(e.load(place)))
+            turn.next = [e.add(place, e.width), largest]
+        pixel.next = [b.add(at, step), turn.results[1]]
+    e.store(b.bitcast(pixel.results[1], e.type), peaks)
 
 
 @instruction
-def filter_powers(_: Value, w: Value, count: Value, peaks: Value, powers: Value) -> Emit:
+def filter_powers(e: Emitter, w: Value, count: Value, peaks: Value, powers: Value) -> None:
     """Write the largest magnitudes of `count` numbers, and the sums of squares of those at even
     places and of those at odd ones.
     """
+    b = e.builder
+    whole = b.udiv(count, e.whole(e.lanes))
+    rest = e.first_lanes(b.sub(count, b.mul(whole, e.whole(e.lanes))))
 
-    def emit(e: Emitter, values: list[Value]) -> None:
-        w, count, peaks, powers = values
-        b = e.builder
-        whole = b.udiv(count, e.whole(e.lanes))
-        rest = e.first_lanes(b.sub(count, b.mul(whole, e.whole(e.lanes))))
+    def look(state: list[Value], mask: Value = None) -> list[Value]:
+        at, peak, total = state
+        value = e.load(at, mask)
+        peak = e.largest(peak, e.magnitudes(value))
+        return [e.add(at, e.width), peak, e.fma(value, value, total)]
 
-        def look(state: list[Value], mask: Value = None) -> list[Value]:
-            at, peak, total = state
-            value = e.load(at, mask)
-            peak = e.largest(peak, e.magnitudes(value))
-            return [e.add(at, e.width), peak, e.fma(value, value, total)]
-
-        with e.loop(whole, [w, e.no_magnitude, e.zero]) as turn:
-            turn.next = look(turn.values)
-        _, peak, total = look(turn.results, rest)
-        e.store(b.bitcast(peak, e.type), peaks)
-        e.store_sums(total, powers, 2)
-
-    return emit
+    with e.loop(whole, [w, e.no_magnitude, e.zero]) as turn:
+        turn.next = look(turn.values)
+    _, peak, total = look(turn.results, rest)
+    e.store(b.bitcast(peak, e.type), peaks)
+    e.store_sums(total, powers, 2)
 
 
 @kernel()

@@ -18,8 +18,9 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, pixel_peaks, strip_level, strip_peak
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import gradient_strip, patch_strip
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
-from tinygrad_cnn.kernels.jit.load.pixels import Pixels, fill_row
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.jit.load.fill import fill_row
+from tinygrad_cnn.kernels.jit.load.images import Pixels
+from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 JOB_BYTES = 5 << 18  # of the planes of one job

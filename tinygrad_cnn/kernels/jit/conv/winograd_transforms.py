@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinygrad_cnn.kernels.jit.compile.vector import Emit, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.compile.vector import Emitter, Value, instruction
 
 Transform = Callable[[Emitter, list[Value]], list[Value]]
 
@@ -80,181 +80,126 @@ def _both(e: Emitter, apply: Transform, square: list[list[Value]]) -> list[Value
     return [value for row in rows for value in row]
 
 
-def _strip(apply: Transform, side: int, watched: tuple[int, int]) -> Emit:
-    """Return what transforms the squares of a strip of pixels, 4 apart, to planes.
+def _strip(
+    e: Emitter, apply: Transform, side: int, watched: tuple[int, int], ring: Value, base: Value,
+    row: Value, pixel: Value, tiles: Value, planes: Value, wide: Value, plane: Value, peaks: Value,
+) -> None:  # fmt: skip
+    """Transform the squares of a strip of pixels, 4 apart, to planes.
 
     The largest magnitudes in the planes of the `watched` frequencies, of both axes, are noted.
     """
-    places = [6 * i + j for i in watched for j in watched]
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        ring, base, row, pixel, tiles, planes, wide, plane, peaks = values
-        b = e.builder
-        rows = []
-        for i in range(side):
-            slot = e.add(base, i)
-            over = b.icmp_signed(">=", slot, e.whole(side))
-            slot = b.select(over, e.add(slot, -side), slot)
-            rows.append(b.add(ring, b.mul(slot, row)))
-        columns = e.steps(e.whole(0), pixel, side)
-        blocks = b.udiv(pixel, e.whole(e.width))
-        with e.loop(tiles, [e.whole(0), planes, e.no_magnitude]) as tile:
-            along, to, _ = tile.values
-            with e.loop(blocks, tile.values) as turn:
-                x, target, peak = turn.values
-                square = []
-                for start in rows:
-                    at = b.add(start, x)
-                    square.append([e.load(b.add(at, column)) for column in columns])
-                for place, value in enumerate(_both(e, apply, square)):
-                    e.store(value, target)
-                    target = b.add(target, plane)
-                    if place in places:
-                        peak = e.largest(peak, e.magnitudes(value))
-                turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width), peak]
-            after = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
-            tile.next = [*after, turn.results[2]]
-        e.store(b.bitcast(tile.results[2], e.type), peaks)
-
-    return emit
+    noted = [6 * i + j for i in watched for j in watched]
+    b, rows = e.builder, []
+    for i in range(side):
+        slot = e.add(base, i)
+        slot = b.select(e.more(slot, side - 1), e.add(slot, -side), slot)
+        rows.append(b.add(ring, b.mul(slot, row)))
+    columns = e.steps(e.whole(0), pixel, side)
+    blocks = b.udiv(pixel, e.whole(e.width))
+    with e.loop(tiles, [e.whole(0), planes, e.no_magnitude]) as tile:
+        along, to, _ = tile.values
+        with e.loop(blocks, tile.values) as turn:
+            x, target, peak = turn.values
+            square = []
+            for start in rows:
+                at = b.add(start, x)
+                square.append([e.load(b.add(at, column)) for column in columns])
+            for place, value in enumerate(_both(e, apply, square)):
+                e.store(value, target)
+                target = b.add(target, plane)
+                if place in noted:
+                    peak = e.largest(peak, e.magnitudes(value))
+            turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width), peak]
+        after = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
+        tile.next = [*after, turn.results[2]]
+    e.store(b.bitcast(tile.results[2], e.type), peaks)
 
 
 # Of the patches, each pixel of the 4x4 in the middle is in the frequencies +-1, with a weight of
 # 1, 4 or 16; of the gradients, in +-2, with one from 1 to 64. Where it is next to one that cancels
 # it in one of these planes, another one sees it.
-_patch_strips, _gradient_strips = _strip(_patch, 6, (1, 2)), _strip(_gradient, 4, (3, 4))
 
 
 @instruction
 def patch_strip(
-    _: Value,
-    ring: Value,
-    base: Value,
-    row: Value,
-    pixel: Value,
-    tiles: Value,
-    planes: Value,
-    wide: Value,
-    plane: Value,
-    peaks: Value,
-) -> Emit:
+    e: Emitter, ring: Value, base: Value, row: Value, pixel: Value, tiles: Value, planes: Value,
+    wide: Value, plane: Value, peaks: Value,
+) -> None:  # fmt: skip
     """Write 36 planes ``B' d B`` for 6x6 pixels d, 4 apart, in rows of whole vectors.
 
     The rows are those of `ring` from `base` on, the first after the sixth. A tile's channels
     are `wide` bytes after those of the tile before. A vector of the largest magnitudes in some of
     the planes, as whole numbers, goes to `peaks`.
     """
-    return _patch_strips
+    _strip(e, _patch, 6, (1, 2), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
 
 
 @instruction
 def gradient_strip(
-    _: Value,
-    ring: Value,
-    base: Value,
-    row: Value,
-    pixel: Value,
-    tiles: Value,
-    planes: Value,
-    wide: Value,
-    plane: Value,
-    peaks: Value,
-) -> Emit:
+    e: Emitter, ring: Value, base: Value, row: Value, pixel: Value, tiles: Value, planes: Value,
+    wide: Value, plane: Value, peaks: Value,
+) -> None:  # fmt: skip
     """Write 36 planes ``A d A'`` for 4x4 output gradients d side by side, as `patch_strip`."""
-    return _gradient_strips
+    _strip(e, _gradient, 4, (3, 4), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
 
 
 @instruction
 def output_transform(
-    _: Value,
-    planes: Value,
-    plane: Value,
-    bias: Value,
-    y: Value,
-    row: Value,
-    pixel: Value,
-    rows: Value,
-    columns: Value,
-    channels: Value,
-) -> Emit:
+    e: Emitter, planes: Value, plane: Value, bias: Value, y: Value, row: Value, pixel: Value,
+    rows: Value, columns: Value, channels: Value,
+) -> None:  # fmt: skip
     """Write ``A' m A + bias`` of 36 planes to 4x4 outputs, of which (rows, columns) exist."""
+    b = e.builder
+    full = b.and_(e.more(rows, 3), e.more(columns, 3))
 
-    def emit(e: Emitter, values: list[Value]) -> None:
-        planes, plane, bias, y, row, pixel, rows, columns, channels = values
-        b = e.builder
-        full = b.and_(
-            b.icmp_signed(">=", rows, e.whole(4)), b.icmp_signed(">=", columns, e.whole(4))
-        )  # fmt: skip
-
-        def block(along: Value, mask: Value) -> None:
-            found = e.steps(b.add(planes, along), plane, 36)
-            square = [[e.load(found[6 * i + j]) for j in range(6)] for i in range(6)]
-            shift = e.load(b.add(bias, along))
-            outputs = [b.fadd(value, shift) for value in _both(e, _output, square)]
-            places = [
-                at for start in e.steps(b.add(y, along), row, 4) for at in e.steps(start, pixel, 4)
-            ]
-            with b.if_else(full) as (whole, part):
-                with whole:
-                    for value, at in zip(outputs, places, strict=True):
+    def block(along: Value, mask: Value) -> None:
+        found = e.steps(b.add(planes, along), plane, 36)
+        square = [[e.load(found[6 * i + j]) for j in range(6)] for i in range(6)]
+        shift = e.load(b.add(bias, along))
+        outputs = [b.fadd(value, shift) for value in _both(e, _output, square)]
+        places = [
+            at for start in e.steps(b.add(y, along), row, 4) for at in e.steps(start, pixel, 4)
+        ]
+        with b.if_else(full) as (whole, part):
+            with whole:
+                for value, at in zip(outputs, places, strict=True):
+                    e.store(value, at, mask)
+            with part:
+                for index, (value, at) in enumerate(zip(outputs, places, strict=True)):
+                    i, j = divmod(index, 4)
+                    with b.if_then(b.and_(e.more(rows, i), e.more(columns, j))):
                         e.store(value, at, mask)
-                with part:
-                    for index, (value, at) in enumerate(zip(outputs, places, strict=True)):
-                        i, j = divmod(index, 4)
-                        exists = b.and_(
-                            b.icmp_signed(">", rows, e.whole(i)),
-                            b.icmp_signed(">", columns, e.whole(j)),
-                        )
-                        with b.if_then(exists):
-                            e.store(value, at, mask)
 
-        e.channel_blocks(channels, block)
-
-    return emit
+    e.channel_blocks(channels, block)
 
 
-def _dense(apply: Transform, side: int) -> Emit:
-    """Return what transforms planes, `before` apart, to planes, `after` apart: whole vectors."""
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        source, before, target, after, blocks = values
-        b = e.builder
-        with e.loop(blocks) as turn:
-            along = b.mul(turn.index, e.whole(e.width))
-            loaded = [e.load(at) for at in e.steps(b.add(source, along), before, side * side)]
-            square = [loaded[i * side : (i + 1) * side] for i in range(side)]
-            results = _both(e, apply, square)
-            places = e.steps(b.add(target, along), after, len(results))
-            for value, at in zip(results, places, strict=True):
-                e.store(value, at)
-
-    return emit
-
-
-_filters, _weights = _dense(_filter, 3), _dense(_weight, 6)
+def _dense(
+    e: Emitter, apply: Transform, side: int, source: Value, before: Value, target: Value,
+    after: Value, blocks: Value,
+) -> None:  # fmt: skip
+    """Transform planes, `before` apart, to planes, `after` apart: whole vectors."""
+    b = e.builder
+    with e.loop(blocks) as turn:
+        along = b.mul(turn.index, e.whole(e.width))
+        loaded = [e.load(at) for at in e.steps(b.add(source, along), before, side * side)]
+        square = [loaded[i * side : (i + 1) * side] for i in range(side)]
+        results = _both(e, apply, square)
+        places = e.steps(b.add(target, along), after, len(results))
+        for value, at in zip(results, places, strict=True):
+            e.store(value, at)
 
 
 @instruction
 def filter_transform(
-    _: Value,
-    taps: Value,
-    tap: Value,
-    planes: Value,
-    plane: Value,
-    blocks: Value,
-) -> Emit:
+    e: Emitter, taps: Value, tap: Value, planes: Value, plane: Value, blocks: Value
+) -> None:
     """Write 36 planes ``G w G'`` of 9 taps, for `blocks` vectors of filters."""
-    return _filters
+    _dense(e, _filter, 3, taps, tap, planes, plane, blocks)
 
 
 @instruction
 def weight_transform(
-    _: Value,
-    planes: Value,
-    plane: Value,
-    taps: Value,
-    tap: Value,
-    blocks: Value,
-) -> Emit:
+    e: Emitter, planes: Value, plane: Value, taps: Value, tap: Value, blocks: Value
+) -> None:
     """Write 9 taps ``G' m G`` of 36 planes: the adjoint of `filter_transform`."""
-    return _weights
+    _dense(e, _weight, 6, planes, plane, taps, tap, blocks)

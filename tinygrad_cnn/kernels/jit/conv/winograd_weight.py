@@ -28,8 +28,8 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     strips_of,
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
-from tinygrad_cnn.kernels.jit.linear.products import plane_sum, plane_sum_narrow
-from tinygrad_cnn.kernels.jit.load.pixels import Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.linear.products import plane_sum
+from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.norm.moments import (
     Gathered,
     finish_sums,
@@ -38,7 +38,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 
@@ -83,16 +83,10 @@ def weight_job(
             for c in range(0, g.c, ROWS):
                 a = v + (e * plane_v + c) * BYTES
                 to = sums.ctypes.data + (e * plane + c * g.wide_f + column) * BYTES
-                if g.wide_f - column > LANES:
-                    plane_sum(
-                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
-                        to, g.wide_f * BYTES, count,
-                    )  # fmt: skip
-                else:
-                    plane_sum_narrow(
-                        a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
-                        to, g.wide_f * BYTES, count,
-                    )  # fmt: skip
+                plane_sum(
+                    a, BYTES, g.wide_c * BYTES, b, g.wide_f * BYTES,
+                    to, g.wide_f * BYTES, count, g.wide_f - column,
+                )  # fmt: skip
 
 
 @kernel(entry=True)

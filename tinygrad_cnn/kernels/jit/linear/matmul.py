@@ -21,18 +21,13 @@ from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.linear.panels import (
-    copy_panel,
-    copy_panel_narrow,
-    tile_product,
-    tile_product_narrow,
-    transpose_block,
-)
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, shares
+from tinygrad_cnn.kernels.jit.linear.panels import copy_panel, tile_product, transpose_block
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.jit.pointwise import sums
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.reference.product import LONG, in_pieces
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 DEPTH = 1024  # of a panel: 128 KB, a part of the second-level cache
@@ -65,10 +60,7 @@ def _pack(g: Plan, at: int, panel: int, count: int, width: int) -> None:
     """Write `count` rows of `width` columns of the right operand, which start at `at`."""
     size = COLUMNS if width > LANES else LANES
     if g.right_column == BYTES:
-        if width > LANES:
-            copy_panel(at, g.right_step, panel, count, width)
-        else:
-            copy_panel_narrow(at, g.right_step, panel, count, width)
+        copy_panel(at, g.right_step, panel, count, width)
         return
     for k in range(0, count, LANES):
         for column in range(0, size, LANES):
@@ -112,16 +104,10 @@ def _product(
                     if g.bias and not g.flipped:
                         start = bias.ctypes.data + first * BYTES
                 source = left.ctypes.data + row * g.left_row + k * g.left_step
-                if width > LANES:
-                    tile_product(
-                        source, g.left_row, g.left_step, packed, start, start_row, to, line,
-                        count, high - row, written,
-                    )  # fmt: skip
-                else:
-                    tile_product_narrow(
-                        source, g.left_row, g.left_step, packed, start, start_row, to, line,
-                        count, high - row, written,
-                    )  # fmt: skip
+                tile_product(
+                    source, g.left_row, g.left_step, packed, start, start_row, to, line,
+                    count, high - row, written, width,
+                )  # fmt: skip
         if g.flipped:
             for row in range(low, high, LANES):
                 for column in range(0, width, LANES):

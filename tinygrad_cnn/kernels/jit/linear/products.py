@@ -6,12 +6,13 @@ is read vector by vector, of the other single numbers are spread over a vector. 
 operand's rows are windows of an image, found through tables of distances, so that a convolution
 needs no matrix of windows in memory ("implicit GEMM", Chetlur et al. 2014, "cuDNN").
 
-All arguments are addresses, distances in bytes, or counts.
+All arguments are addresses, distances in bytes, or counts. Where no more than `TILE.lanes` columns
+exist, they are computed in tiles of one vector.
 """
 
 from __future__ import annotations
 
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
 
 # Windows of a product with `TILE.lanes` filters. Eight sums in two units of 4 cycles leave no
 # time to lose; the addresses of more than ten windows do not fit into the general registers.
@@ -28,293 +29,140 @@ def row_step(e: Emitter, rows: list[Value], columns: list[Value], sums: list[Val
     return found
 
 
+def side_by_side(e: Emitter, address: Value, vectors: int) -> list[Value]:
+    """Return the addresses of so many vectors."""
+    return [e.add(address, v * e.width) for v in range(vectors)]
+
+
 def windows_at(e: Emitter, x: Value, sources: Value, valid: Value, rows: int) -> list[Value]:
     """Return where the windows start; those after the last valid one are that one again."""
-    b = e.builder
-    last = e.add(valid, -1)
-    found = []
-    for r in range(rows):
-        index = b.select(b.icmp_signed("<", e.whole(r), last), e.whole(r), last)
-        found.append(b.add(x, e.table(sources, index)))
-    return found
-
-
-def _window_product(vectors: int, rows: int) -> Emit:
-    def emit(e: Emitter, values: list[Value]) -> None:
-        x, sources, taps, count, depth, w, bias, y, targets, valid, columns = values
-        builder = e.builder
-        start = windows_at(e, x, sources, valid, rows)
-        first = [e.load(e.add(bias, v * e.width)) for v in range(vectors)] * rows
-        with e.loop(count, [w, *first]) as tap:
-            offset = e.table(taps, tap.index)
-            windows = [builder.add(address, offset) for address in start]
-            with e.loop(depth, tap.values) as step:
-                w_now, *sums = step.values
-                along = builder.mul(step.index, e.whole(BYTES))
-                loaded = [e.load(e.add(w_now, v * e.width)) for v in range(vectors)]
-                places = [builder.add(address, along) for address in windows]
-                step.next = [
-                    e.add(w_now, vectors * e.width), *row_step(e, places, loaded, sums)
-                ]  # fmt: skip
-            tap.next = step.results
-        sums = tap.results[1:]
-        full = builder.and_(
-            builder.icmp_signed(">=", valid, e.whole(rows)),
-            builder.icmp_signed(">=", columns, e.whole(vectors * e.lanes)),
-        )
-        with builder.if_else(full) as (whole, part):
-            with whole:
-                for r in range(rows):
-                    at = e.add(y, e.table(targets, r))
-                    for v in range(vectors):
-                        e.store(sums[r * vectors + v], e.add(at, v * e.width))
-            with part:
-                masks = [
-                    e.first_lanes(builder.sub(columns, e.whole(v * e.lanes)))
-                    for v in range(vectors)
-                ]
-                for r in range(rows):
-                    with builder.if_then(builder.icmp_signed(">", valid, e.whole(r))):
-                        at = e.add(y, e.table(targets, r))
-                        for v in range(vectors):
-                            e.store(sums[r * vectors + v], e.add(at, v * e.width), masks[v])
-
-    return emit
-
-
-_wide_windows = _window_product(TILE.vectors, TILE.rows)
-_narrow_windows = _window_product(1, NARROW_ROWS)
+    return [e.builder.add(x, e.table(sources, index)) for index in e.up_to(valid, rows)]
 
 
 @instruction
 def window_product(
-    _: Value,
-    x: Value,
-    sources: Value,
-    taps: Value,
-    count: Value,
-    depth: Value,
-    w: Value,
-    bias: Value,
-    y: Value,
-    targets: Value,
-    valid: Value,
-    columns: Value,
-) -> Emit:
+    e: Emitter, x: Value, sources: Value, taps: Value, count: Value, depth: Value, w: Value,
+    bias: Value, y: Value, targets: Value, valid: Value, columns: Value,
+) -> None:  # fmt: skip
     """Write ``y[targets[r], :] = bias + sum over t, k of x[sources[r] + taps[t] + k] w[t, k, :]``.
 
-    For `TILE.rows` windows r and `TILE.columns` filters, of which the first `valid` and `columns`
-    are written; w (count, depth, TILE.columns) and bias (TILE.columns,) are packed densely.
+    For `TILE.rows` windows r and `TILE.columns` filters, or `NARROW_ROWS` windows and `TILE.lanes`
+    filters, of which the first `valid` and `columns` are written; w (count, depth, filters) and
+    bias are packed densely.
     """
-    return _wide_windows
+    b = e.builder
+
+    def product(vectors: int) -> None:
+        rows = TILE.rows if vectors > 1 else NARROW_ROWS
+        start = windows_at(e, x, sources, valid, rows)
+        first = [e.load(at) for at in side_by_side(e, bias, vectors)] * rows
+        with e.loop(count, [w, *first]) as tap:
+            offset = e.table(taps, tap.index)
+            windows = [b.add(address, offset) for address in start]
+            with e.loop(depth, tap.values) as step:
+                w_now, *sums = step.values
+                along = b.mul(step.index, e.whole(BYTES))
+                loaded = [e.load(at) for at in side_by_side(e, w_now, vectors)]
+                places = [b.add(address, along) for address in windows]
+                after = e.add(w_now, vectors * e.width)
+                step.next = [after, *row_step(e, places, loaded, sums)]
+            tap.next = step.results
+        e.store_block(
+            tap.results[1:], lambda r: e.add(y, e.table(targets, r)), rows, valid, columns
+        )
+
+    e.by_width(columns, product)
 
 
 @instruction
-def window_product_narrow(
-    _: Value,
-    x: Value,
-    sources: Value,
-    taps: Value,
-    count: Value,
-    depth: Value,
-    w: Value,
-    bias: Value,
-    y: Value,
-    targets: Value,
-    valid: Value,
-    columns: Value,
-) -> Emit:
-    """Do as `window_product` for `NARROW_ROWS` windows and `TILE.lanes` filters."""
-    return _narrow_windows
+def weight_sum(
+    e: Emitter, x: Value, sources: Value, g: Value, g_step: Value, count: Value, gw: Value,
+    gw_step: Value, valid: Value, columns: Value,
+) -> None:  # fmt: skip
+    """Add to ``gw[r, :]`` the sum over p < count of ``x[sources[p] + r] g[p, :]``.
 
+    For `TILE.rows` depths r, of which the first `valid` are written, and `TILE.columns` filters;
+    of these, g has `columns`, and gw whole vectors.
+    """
+    b, rows = e.builder, TILE.rows
 
-def _weight_sum(vectors: int, masked: bool) -> Emit:
-    rows = TILE.rows
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        x, sources, g, g_step, count, gw, gw_step, valid, columns = values
-        builder = e.builder
-        mask = e.first_lanes(columns) if masked else None
+    def add(g: Value, gw: Value, vectors: int, mask: Value = None) -> None:
         places = e.steps(gw, gw_step, rows)
         with e.loop(count, [g, *[e.zero] * (rows * vectors)]) as pixel:
             g_now, *sums = pixel.values
-            loaded = [e.load(e.add(g_now, v * e.width), mask) for v in range(vectors)]
+            loaded = [e.load(at, mask) for at in side_by_side(e, g_now, vectors)]
             window = e.add(x, e.table(sources, pixel.index))
             depths = [e.add(window, r * BYTES) for r in range(rows)]
             pixel.next = [e.add(g_now, g_step), *row_step(e, depths, loaded, sums)]
         sums = pixel.results[1:]
         for r in range(rows):
-            with builder.if_then(builder.icmp_signed(">", valid, e.whole(r))):
-                for v in range(vectors):
-                    at = e.add(places[r], v * e.width)
-                    e.store(builder.fadd(e.load(at), sums[r * vectors + v]), at)
+            with b.if_then(e.more(valid, r)):
+                for v, at in enumerate(side_by_side(e, places[r], vectors)):
+                    e.store(b.fadd(e.load(at), sums[r * vectors + v]), at)
 
-    return emit
+    def whole_or_parts(whole: bool) -> None:
+        if whole:
+            add(g, gw, TILE.vectors)
+            return
+        for v in range(TILE.vectors):  # vector by vector
+            left = e.add(columns, -v * e.lanes)
+            here = (e.add(g, v * e.width), e.add(gw, v * e.width))
+            with b.if_then(e.more(left, e.lanes - 1)):
+                add(*here, 1)
+            with b.if_then(b.and_(e.more(left, 0), e.less(left, e.lanes))):
+                add(*here, 1, e.first_lanes(left))
 
-
-_wide_weights = _weight_sum(TILE.vectors, False)
-_narrow_weights, _masked_weights = _weight_sum(1, False), _weight_sum(1, True)
-
-
-@instruction
-def weight_sum(
-    _: Value,
-    x: Value,
-    sources: Value,
-    g: Value,
-    g_step: Value,
-    count: Value,
-    gw: Value,
-    gw_step: Value,
-    valid: Value,
-    columns: Value,
-) -> Emit:
-    """Add to ``gw[r, :]`` the sum over p < count of ``x[sources[p] + r] g[p, :]``.
-
-    For `TILE.rows` depths r, of which the first `valid` are written, and `TILE.columns` filters.
-    """
-    return _wide_weights
+    e.either(e.more(columns, TILE.columns - 1), whole_or_parts)
 
 
-@instruction
-def weight_sum_narrow(
-    _: Value,
-    x: Value,
-    sources: Value,
-    g: Value,
-    g_step: Value,
-    count: Value,
-    gw: Value,
-    gw_step: Value,
-    valid: Value,
-    columns: Value,
-) -> Emit:
-    """Do as `weight_sum` for `TILE.lanes` filters."""
-    return _narrow_weights
-
-
-@instruction
-def weight_sum_masked(
-    _: Value,
-    x: Value,
-    sources: Value,
-    g: Value,
-    g_step: Value,
-    count: Value,
-    gw: Value,
-    gw_step: Value,
-    valid: Value,
-    columns: Value,
-) -> Emit:
-    """Do as `weight_sum_narrow`, reading `columns` filters of g only."""
-    return _masked_weights
-
-
-def _plane_product(vectors: int, add: bool) -> Emit:
-    rows = TILE.rows
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        a, a_row, a_step, b, b_step, out, out_row, depth = values
-        places = e.steps(out, out_row, rows)
-        distances = e.steps(e.whole(0), a_row, rows)
-        with e.loop(depth, [a, b, *[e.zero] * (rows * vectors)]) as step:
-            a_now, b_now, *sums = step.values
-            loaded = [e.load(e.add(b_now, v * e.width)) for v in range(vectors)]
-            spread = [e.add(a_now, distance) for distance in distances]
-            step.next = [
-                e.add(a_now, a_step), e.add(b_now, b_step), *row_step(e, spread, loaded, sums)
-            ]  # fmt: skip
-        for i, value in enumerate(step.results[2:]):
-            at = e.add(places[i // vectors], i % vectors * e.width)
-            e.store(e.builder.fadd(e.load(at), value) if add else value, at)
-
-    return emit
-
-
-_wide_product, _narrow_product = _plane_product(TILE.vectors, False), _plane_product(1, False)
-_wide_sum, _narrow_sum = _plane_product(TILE.vectors, True), _plane_product(1, True)
+def _plane_product(
+    e: Emitter, a: Value, a_row: Value, a_step: Value, b: Value, b_step: Value, out: Value,
+    out_row: Value, depth: Value, *, vectors: int, add: bool,
+) -> None:  # fmt: skip
+    places = [
+        at for row in e.steps(out, out_row, TILE.rows) for at in side_by_side(e, row, vectors)
+    ]
+    distances = e.steps(e.whole(0), a_row, TILE.rows)
+    with e.loop(depth, [a, b, *[e.zero] * len(places)]) as step:
+        a_now, b_now, *sums = step.values
+        loaded = [e.load(at) for at in side_by_side(e, b_now, vectors)]
+        spread = [e.add(a_now, distance) for distance in distances]
+        after = [e.add(a_now, a_step), e.add(b_now, b_step)]
+        step.next = [*after, *row_step(e, spread, loaded, sums)]
+    for at, value in zip(places, step.results[2:], strict=True):
+        e.store(e.builder.fadd(e.load(at), value) if add else value, at)
 
 
 @instruction
 def plane_product(
-    _: Value,
-    a: Value,
-    a_row: Value,
-    a_step: Value,
-    b: Value,
-    b_step: Value,
-    out: Value,
-    out_row: Value,
-    depth: Value,
-) -> Emit:
-    """Write the product of a (TILE.rows, depth) and b (depth, TILE.columns), each evenly spaced."""
-    return _wide_product
+    e: Emitter, a: Value, a_row: Value, a_step: Value, b: Value, b_step: Value, out: Value,
+    out_row: Value, depth: Value, columns: Value,
+) -> None:  # fmt: skip
+    """Write the product of a (TILE.rows, depth) and b (depth, columns), each evenly spaced.
 
-
-@instruction
-def plane_product_narrow(
-    _: Value,
-    a: Value,
-    a_row: Value,
-    a_step: Value,
-    b: Value,
-    b_step: Value,
-    out: Value,
-    out_row: Value,
-    depth: Value,
-) -> Emit:
-    """Do as `plane_product` for `TILE.lanes` columns."""
-    return _narrow_product
+    Of whole vectors: of `columns` as many as a tile has, or one.
+    """
+    operands = (a, a_row, a_step, b, b_step, out, out_row, depth)
+    e.by_width(columns, lambda vectors: _plane_product(e, *operands, vectors=vectors, add=False))
 
 
 @instruction
 def plane_sum(
-    _: Value,
-    a: Value,
-    a_row: Value,
-    a_step: Value,
-    b: Value,
-    b_step: Value,
-    out: Value,
-    out_row: Value,
-    depth: Value,
-) -> Emit:
+    e: Emitter, a: Value, a_row: Value, a_step: Value, b: Value, b_step: Value, out: Value,
+    out_row: Value, depth: Value, columns: Value,
+) -> None:  # fmt: skip
     """Add the product of `plane_product` to what is there."""
-    return _wide_sum
+    operands = (a, a_row, a_step, b, b_step, out, out_row, depth)
+    e.by_width(columns, lambda vectors: _plane_product(e, *operands, vectors=vectors, add=True))
 
 
 @instruction
-def plane_sum_narrow(
-    _: Value,
-    a: Value,
-    a_row: Value,
-    a_step: Value,
-    b: Value,
-    b_step: Value,
-    out: Value,
-    out_row: Value,
-    depth: Value,
-) -> Emit:
-    """Do as `plane_sum` for `TILE.lanes` columns."""
-    return _narrow_sum
-
-
-@instruction
-def copy_bytes(
-    _: Value,
-    target: Value,
-    source: Value,
-    count: Value,
-) -> Emit:
+def copy_bytes(e: Emitter, target: Value, source: Value, count: Value) -> None:
     """Copy `count` bytes."""
-    return lambda e, values: e.copy(*values)
+    e.copy(target, source, count)
 
 
 @instruction
-def clear_bytes(
-    _: Value,
-    target: Value,
-    count: Value,
-) -> Emit:
+def clear_bytes(e: Emitter, target: Value, count: Value) -> None:
     """Write `count` zeros."""
-    return lambda e, values: e.clear(*values)
+    e.clear(target, count)

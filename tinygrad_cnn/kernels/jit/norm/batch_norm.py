@@ -17,9 +17,10 @@ import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, images_of, nchw, shares
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of, nchw, parameter
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 BLOCK = 128  # rows added in float32
 WIDTH = 256  # numbers in a row, at least: 4 to 16 vector registers
@@ -250,15 +251,6 @@ def _seen(image: Array) -> Array:
     return image if image.ndim == 2 else nchw(image)
 
 
-def _vector(value: Array | None, default: float, c: int) -> Array | None:
-    """Return a number per channel (c,) as kernels want it, or None if it does not fit."""
-    if value is None:
-        return np.full(c, default, np.float32)
-    if value.shape != (c,) or value.dtype != FLOAT32:
-        return None
-    return np.ascontiguousarray(value)
-
-
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> Any:
     """As `reference.batch_norm`, for parameters of float32; x is copied if its channels are not
     last in memory.
@@ -267,7 +259,7 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     if image is None:
         return NotImplemented
     c = image.shape[-1]
-    scale, shift = _vector(weight, 1, c), _vector(bias, 0, c)
+    scale, shift = parameter(weight, 1, (c,)), parameter(bias, 0, (c,))
     if scale is None or shift is None:
         return NotImplemented
     y, stats = empty(image.shape, FLOAT32), np.empty((3, c), np.float32)
@@ -291,8 +283,8 @@ def batch_norm_backward(
     if image is None or g.shape != x.shape or g.dtype != FLOAT32:
         return NotImplemented
     c = image.shape[-1]
-    scale, centre = _vector(weight, 1, c), _vector(mean, 0, c)
-    factor = _vector(invstd, 1, c)
+    scale, centre = parameter(weight, 1, (c,)), parameter(mean, 0, (c,))
+    factor = parameter(invstd, 1, (c,))
     if scale is None or centre is None or factor is None:
         return NotImplemented
     grads = images_like(g) if g.ndim == 4 else np.ascontiguousarray(g)
@@ -316,7 +308,7 @@ def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) 
     if image is None:
         return NotImplemented
     c = image.shape[-1]
-    scales, shifts = _vector(scale, 1, c), _vector(shift, 0, c)
+    scales, shifts = parameter(scale, 1, (c,)), parameter(shift, 0, (c,))
     if scales is None or shifts is None:
         return NotImplemented
     y = empty(image.shape, FLOAT32)

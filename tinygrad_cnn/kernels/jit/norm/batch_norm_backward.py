@@ -15,24 +15,21 @@ from tinygrad_cnn.kernels.checks import Pair
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, nchw, shares
-from tinygrad_cnn.kernels.jit.load.pixels import (
+from tinygrad_cnn.kernels.jit.load.fill import fill_pixels, fill_row
+from tinygrad_cnn.kernels.jit.load.images import (
+    FLOAT32,
     GRADIENT,
     Pixels,
     Source,
-    fill_pixels,
-    fill_row,
     gradient_source,
+    images_like,
+    nchw,
+    parameter,
     pixels_of,
+    scattered_planes,
 )
-from tinygrad_cnn.kernels.jit.load.planes import scattered_planes
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
-from tinygrad_cnn.kernels.jit.norm.gradient_sums import (
-    CHUNK_BYTES,
-    add_gated,
-    add_pixels,
-    plain_table,
-)
+from tinygrad_cnn.kernels.jit.norm.moments import CHUNK_BYTES, add_gated, add_pixels, plain_table
 from tinygrad_cnn.kernels.jit.norm.planar import add_up_planes
 from tinygrad_cnn.kernels.lazy import (
     Gradient,
@@ -46,7 +43,8 @@ from tinygrad_cnn.kernels.lazy import (
     unpool,
 )
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 Parameters = Array | None
 
@@ -152,15 +150,6 @@ def _written(source: Source) -> Array:
     return nchw(out)
 
 
-def _channels(value: Parameters, c: int) -> Parameters:
-    """Return a number per channel as kernels want it, 1 for None, or None if it does not fit."""
-    if value is None:
-        return np.ones(c, np.float32)
-    if value.shape != (c,) or value.dtype != FLOAT32:
-        return None
-    return np.ascontiguousarray(value)
-
-
 def _four(x: Array) -> Array:
     return x[:, :, None, None] if x.ndim == 2 else x
 
@@ -226,7 +215,11 @@ def norm_gradient(
     if g.shape != x.shape:
         return NotImplemented
     c = x.shape[1]
-    scale, centre, factor = _channels(weight, c), _channels(mean, c), _channels(invstd, c)
+    scale, centre, factor = (
+        parameter(weight, 1, (c,)),
+        parameter(mean, 1, (c,)),
+        parameter(invstd, 1, (c,)),
+    )
     if scale is None or centre is None or factor is None:
         return NotImplemented
     inputs: Array = realize(x)

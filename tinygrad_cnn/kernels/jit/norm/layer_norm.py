@@ -6,16 +6,16 @@ float64 over pieces of `PIECE` numbers.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, shares
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, parameter
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 PIECE = 1024  # numbers of a row added in float32
 BLOCK = 64  # rows whose gradients of weight and bias are added in float32
@@ -120,15 +120,6 @@ def _layer_norm_backward(
             gbias[j] = 0
 
 
-def _vector(value: Array | None, default: float, shape: tuple[int, ...]) -> Array | None:
-    """Return a number per element of the inner axes, (width,), or None if it does not fit."""
-    if value is None:
-        return np.full(math.prod(shape), default, np.float32)
-    if value.shape != shape or value.dtype != FLOAT32:
-        return None
-    return np.ascontiguousarray(value).reshape(-1)
-
-
 def _rows(x: Array, width: int) -> Array:
     return np.ascontiguousarray(x).reshape(-1, width)
 
@@ -138,7 +129,7 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, ndim: int,
     if x.size == 0 or not 1 <= ndim <= x.ndim:
         return NotImplemented
     inner = x.shape[x.ndim - ndim :]
-    scale, shift = _vector(weight, 1, inner), _vector(bias, 0, inner)
+    scale, shift = parameter(weight, 1, inner), parameter(bias, 0, inner)
     if scale is None or shift is None:
         return NotImplemented
     matrix = _rows(x, scale.size)
@@ -157,7 +148,7 @@ def layer_norm_backward(
     if not fits or {a.dtype for a in (g, x, mean, invstd)} != {FLOAT32}:
         return NotImplemented
     inner = x.shape[x.ndim - ndim :]
-    scale = _vector(weight, 1, inner)
+    scale = parameter(weight, 1, inner)
     if scale is None:
         return NotImplemented
     matrix, grads = _rows(x, scale.size), _rows(g, scale.size)

@@ -1,28 +1,38 @@
-"""Means and variances of channels, gathered where the numbers are in cache anyway.
+"""Sums over the channels of images, taken where the numbers are in cache anyway.
 
-Sums are of numbers from which a pilot has been taken off, the mean of a few of them, so that a
-large mean does not cancel the variance (Chan, Golub and LeVeque 1983, "Algorithms for computing
-the sample variance", section 3). They are float32 over `CHUNK` pixels and float64 over a share of
-the work; the shares' sums are joined in their order: a thread count has one result. An infinity
-makes the mean of its channel infinite, and no other.
+Means and variances: sums are of numbers from which a pilot has been taken off, the mean of a few of
+them, so that a large mean does not cancel the variance (Chan, Golub and LeVeque 1983, "Algorithms
+for computing the sample variance", section 3). They are float32 over `CHUNK` pixels and float64
+over a share of the work; the shares' sums are joined in their order: a thread count has one result.
+An infinity makes the mean of its channel infinite, and no other.
+
+The sums of a gradient, which its normalisation needs before anything else: in a pass of their own,
+behind a convolution that has just written it (`conv.winograd`), or behind the sum of two gradients
+and the rectifier's mask, as where a residual block begins (`add_gated`).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import lru_cache
+from types import NotImplementedType
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emit, Emitter, Value, instruction
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_of, shares
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.load.images import images_of
 from tinygrad_cnn.kernels.memory import Take, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
-CHAINS = 4  # pixels whose sums run side by side: a sum has to wait for the one before
 CHUNK = 512  # pixels added in float32
 SAMPLE = 16  # pixels of a pilot
+CHUNK_BYTES = 1 << 14  # of each array that is read at a time: stays in the nearest cache
+
+Summands = Callable[[list[Value], list[Value]], list[Value]]
 
 
 class Gathered(NamedTuple):
@@ -40,57 +50,93 @@ def gathered(parts: int, c: int, take: Take) -> Gathered:
     )
 
 
+def _add_pixels(
+    e: Emitter, images: list[Value], step: Value, pixels: Value, channels: Value, chains: int,
+    sums: Value, line: Value, of_channels: Callable[[Value, Value], Summands],
+) -> None:  # fmt: skip
+    """Add two sums over some pixels of images to `sums` and, `line` on, the numbers after them.
+
+    ``of_channels(distance, mask)`` returns, for a vector of channels, the function that adds the
+    summands of a pixel, whose numbers it gets, to two sums. Those of `chains` pixels run side by
+    side: each has to wait for the one before.
+    """
+    b, n = e.builder, len(images)
+    whole = b.udiv(pixels, e.whole(chains))
+    rest = b.sub(pixels, b.mul(whole, e.whole(chains)))
+
+    def block(along: Value, mask: Value) -> None:
+        add = of_channels(along, mask)
+
+        def turn(carried: list[Value], chains: int) -> list[Value]:
+            places, totals, found = carried[:n], carried[n:], []
+            pixels_of = [e.steps(place, step, chains) for place in places]
+            for k in range(chains):
+                numbers = [e.load(steps[k], mask) for steps in pixels_of]
+                found += add(numbers, totals[2 * k : 2 * k + 2])
+            distance = b.mul(step, e.whole(chains))
+            return [*(b.add(place, distance) for place in places), *found]
+
+        carried = [*(b.add(image, along) for image in images), e.zero, e.zero]
+        if mask is None:
+            with e.loop(whole, [*carried[:n], *[e.zero] * (2 * chains)]) as group:
+                group.next = turn(group.values, chains)
+            carried, totals = group.results[:n], group.results[n:]
+            while len(totals) > 2:  # pairs of chains, then pairs of these
+                pairs = [totals[i : i + 4] for i in range(0, len(totals), 4)]
+                totals = [b.fadd(pair[k], pair[2 + k]) for pair in pairs for k in (0, 1)]
+            carried += totals
+        with e.loop(rest if mask is None else pixels, carried) as pixel:
+            pixel.next = turn(pixel.values, 1)
+        for k, total in enumerate(pixel.results[n:]):
+            to = b.add(b.add(sums, along), b.mul(line, e.whole(k)))
+            e.store(b.fadd(e.load(to, mask), total), to, mask)
+
+    e.channel_blocks(channels, block)
+
+
 @instruction
 def moment_pixels(
-    _: Value,
-    x: Value,
-    step: Value,
-    pixels: Value,
-    channels: Value,
-    pilot: Value,
-    sums: Value,
+    e: Emitter, x: Value, step: Value, pixels: Value, channels: Value, pilot: Value, sums: Value,
     line: Value,
-) -> Emit:
+) -> None:  # fmt: skip
     """Add to `sums` those of ``x - pilot`` over some pixels, and `line` on those of its squares."""
 
-    def emit(e: Emitter, values: list[Value]) -> None:
-        x, step, pixels, channels, pilot, sums, line = values
-        b = e.builder
-        whole = b.udiv(pixels, e.whole(CHAINS))
-        rest = b.sub(pixels, b.mul(whole, e.whole(CHAINS)))
+    def of_channels(along: Value, mask: Value) -> Summands:
+        centre = e.load(e.add(pilot, along), mask)
 
-        def block(along: Value, mask: Value) -> None:
-            centre = e.load(b.add(pilot, along), mask)
+        def add(numbers: list[Value], totals: list[Value]) -> list[Value]:
+            away = e.builder.fsub(numbers[0], centre)
+            return [e.builder.fadd(totals[0], away), e.fma(away, away, totals[1])]
 
-            def turn(at: Value, totals: list[Value], chains: int) -> list[Value]:
-                found = []
-                for k, place in enumerate(e.steps(at, step, chains)):
-                    away = b.fsub(e.load(place, mask), centre)
-                    found.append(b.fadd(totals[2 * k], away))
-                    found.append(e.fma(away, away, totals[2 * k + 1]))
-                return found
+        return add
 
-            at, joined = b.add(x, along), [e.zero, e.zero]
-            if mask is None:
-                with e.loop(whole, [at, *[e.zero] * (2 * CHAINS)]) as group:
-                    at, *totals = group.values
-                    after = b.add(at, b.mul(step, e.whole(CHAINS)))
-                    group.next = [after, *turn(at, totals, CHAINS)]
-                at, *totals = group.results
-                for which in (0, 1):
-                    row = totals[which::2]
-                    joined[which] = b.fadd(b.fadd(row[0], row[1]), b.fadd(row[2], row[3]))
-            with e.loop(rest if mask is None else pixels, [at, *joined]) as pixel:
-                pixel.next = [
-                    b.add(pixel.values[0], step), *turn(pixel.values[0], pixel.values[1:], 1)
-                ]  # fmt: skip
-            for which, total in enumerate(pixel.results[1:]):
-                to = b.add(b.add(sums, along), b.mul(line, e.whole(which)))
-                e.store(b.fadd(e.load(to, mask), total), to, mask)
+    _add_pixels(e, [x], step, pixels, channels, 4, sums, line, of_channels)
 
-        e.channel_blocks(channels, block)
 
-    return emit
+@instruction
+def gradient_sums(
+    e: Emitter, g: Value, x: Value, step: Value, pixels: Value, channels: Value, table: Value,
+    line: Value, centre: Value, sums: Value, width: Value,
+) -> None:  # fmt: skip
+    """Add to `sums` those of g, and `width` on those of ``g*(x - centre)``, over some pixels.
+
+    Where ``x*e + f`` is positive, e and f being rows 3 and 4 of `table`, which are `line` apart.
+    """
+    b = e.builder
+
+    def of_channels(along: Value, mask: Value) -> Summands:
+        mean = e.load(b.add(centre, along), mask)
+        scale, shift = (e.load(at, mask) for at in e.steps(b.add(table, along), line, 5)[3:])
+
+        def add(numbers: list[Value], totals: list[Value]) -> list[Value]:
+            grad, value = numbers
+            off = b.fcmp_ordered("<=", e.fma(value, scale, shift), e.zero)
+            grad = b.select(off, e.zero, grad)
+            return [b.fadd(totals[0], grad), e.fma(grad, b.fsub(value, mean), totals[1])]
+
+        return add
+
+    _add_pixels(e, [g, x], step, pixels, channels, 2, sums, width, of_channels)
 
 
 @kernel()
@@ -222,7 +268,7 @@ def _moments_share(part: int, parts: int, x: Array, sums: Gathered) -> None:
         flush(part, sums)
 
 
-def channel_moments(x: Array) -> Any:
+def channel_moments(x: Array) -> tuple[Array, Array] | NotImplementedType:
     """Return mean and biased variance (c,) of x (n, c, h, w) over all but its channels.
 
     float32; copied if its channels are not last in memory. Costs one read of the array.
@@ -232,10 +278,91 @@ def channel_moments(x: Array) -> Any:
     [[2.0, 5.0], [1.0, 0.0]]
     """
     image = images_of(x)
-    if image is None or x.dtype != FLOAT32:
+    if image is None:
         return NotImplemented
     parts = shares(image.nbytes)
     with scratch() as take:
         sums = gathered(parts, image.shape[-1], take)
         run(_moments_share, parts, image.reshape(-1), sums)
         return finish(sums)
+
+
+# ---- of gradients -------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def plain_table(c: int) -> Array:
+    """Return a table (5, c) that leaves every gradient as it is; nobody writes to it."""
+    return np.array([[1], [0], [0], [0], [1]], np.float32).repeat(c, 1)
+
+
+@kernel()
+def add_pixels(
+    g: int, x: int, step: int, pixels: int, table: int, line: int, centre: int, exact: Array,
+    single: Array,
+) -> None:  # fmt: skip
+    """Add the `gradient_sums` of pixels to exact (2, c) float64, of `CHUNK` at a time.
+
+    `single` (2, c) float32 is work space, 0 before and after.
+    """
+    c = exact.shape[1]
+    for first in range(0, pixels, CHUNK):
+        gradient_sums(
+            g + first * step, x + first * step, step, min(CHUNK, pixels - first), c, table,
+            line, centre, single.ctypes.data, c * BYTES,
+        )  # fmt: skip
+        for row in range(2):
+            for k in range(c):
+                exact[row, k] += single[row, k]
+                single[row, k] = 0
+
+
+@kernel()
+def gate(a: Array, b: Array, two: int, y: Array, out: Array) -> None:
+    """Write a, or ``a + b`` if `two`, where y is positive or NaN, else 0; all (count,)."""
+    zero = np.float32(0)
+    if two:
+        for i in range(out.size):
+            total = a[i] + b[i]
+            out[i] = zero if y[i] <= zero else total
+    else:
+        for i in range(out.size):
+            grad = a[i]
+            out[i] = zero if y[i] <= zero else grad
+
+
+@kernel(entry=True)
+def add_gated(
+    part: int,
+    parts: int,
+    a: Array,
+    b: Array,
+    two: int,
+    y: Array,
+    x: Array,
+    table: Array,
+    mean: Array,
+    out: Array,
+    exact: Array,
+    single: Array,
+) -> None:
+    """Write `gate` of a and b to out, and its sums with x, as `gradient_sums`, to exact[part].
+
+    All images are (pixels*c,), mean (c,), table `plain_table`, exact (parts, 2, c) float64 and
+    single the same in float32. Costs four reads and one write.
+    """
+    c = mean.size
+    exact[part] = 0
+    single[part] = 0
+    step = c * BYTES
+    pixels, chunk = x.size // c, max(16, CHUNK_BYTES // step)
+    low, high = pixels * part // parts, pixels * (part + 1) // parts
+    line = table.shape[1] * BYTES
+    for first in range(low, high, chunk):
+        count = min(chunk, high - first)
+        start, stop = first * c, (first + count) * c
+        gate(a[start:stop], b[start:stop], two, y[start:stop], out[start:stop])
+        add_pixels(
+            out.ctypes.data + start * BYTES, x.ctypes.data + start * BYTES, step, count,
+            table.ctypes.data, line, mean.ctypes.data, exact[part], single[part],
+        )  # fmt: skip

@@ -11,12 +11,12 @@ import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emit, Emitter, Value, instruction
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, nchw, shares
-from tinygrad_cnn.kernels.jit.load.planes import Planes, are_planes
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes, are_planes, nchw
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, lower
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 LANES = TILE.lanes
 CHAIN = 128  # numbers that a lane adds in float32
@@ -24,49 +24,36 @@ CHAIN = 128  # numbers that a lane adds in float32
 
 @instruction
 def pool_row(
-    _: Value,
-    above: Value,
-    below: Value,
-    windows: Value,
-    numbers: Value,
-    line: Value,
-    best: Value,
-    place: Value,
-) -> Emit:
+    e: Emitter, above: Value, below: Value, windows: Value, numbers: Value, line: Value,
+    best: Value, place: Value,
+) -> None:  # fmt: skip
     """Write maxima and places in their windows of ``max(x*scale + shift, least)``.
 
     For a row of windows of 2 x 2, of whose pixels the rows are `above` and `below`; the three
     `numbers` are `line` apart.
     """
+    b = e.builder
+    scale, shift, least = (e.spread(at) for at in e.steps(numbers, line, 3))
 
-    def emit(e: Emitter, values: list[Value]) -> None:
-        above, below, windows, numbers, line, best, place = values
-        b = e.builder
-        scale, shift, least = (e.spread(at) for at in e.steps(numbers, line, 3))
+    def block(along: Value, mask: Value) -> None:
+        number = b.udiv(along, e.whole(BYTES))
+        count = None if mask is None else b.sub(windows, number)
+        twice = b.add(along, along)
+        found = []
+        for row in (above, below):
+            for value in e.pairs(b.add(row, twice), count):
+                moved = e.fma(value, scale, shift)
+                small = b.fcmp_ordered("<=", moved, least)  # NaN stays NaN
+                found.append(b.select(small, least, moved))
+        most, tap = found[0], e.byte_constant(0)
+        for k, value in enumerate(found[1:], 1):
+            larger = b.or_(b.fcmp_ordered(">", value, most), b.fcmp_unordered("!=", value, value))
+            most = b.select(larger, value, most)
+            tap = b.select(larger, e.byte_constant(k), tap)
+        e.store(most, b.add(best, along), mask)
+        e.store_bytes(tap, b.add(place, number), mask)
 
-        def block(along: Value, mask: Value) -> None:
-            number = b.udiv(along, e.whole(BYTES))
-            count = None if mask is None else b.sub(windows, number)
-            twice = b.add(along, along)
-            found = []
-            for row in (above, below):
-                for value in e.pairs(b.add(row, twice), count):
-                    moved = e.fma(value, scale, shift)
-                    small = b.fcmp_ordered("<=", moved, least)  # NaN stays NaN
-                    found.append(b.select(small, least, moved))
-            most, tap = found[0], e.byte_constant(0)
-            for k, value in enumerate(found[1:], 1):
-                larger = b.or_(
-                    b.fcmp_ordered(">", value, most), b.fcmp_unordered("!=", value, value)
-                )
-                most = b.select(larger, value, most)
-                tap = b.select(larger, e.byte_constant(k), tap)
-            e.store(most, b.add(best, along), mask)
-            e.store_bytes(tap, b.add(place, number), mask)
-
-        e.channel_blocks(windows, block)
-
-    return emit
+    e.channel_blocks(windows, block)
 
 
 @kernel(entry=True)
@@ -119,50 +106,37 @@ def max_pool_planes(x: Array | Lazy, oh: int, ow: int) -> tuple[Array, Array] | 
 
 @instruction
 def sums_row(
-    _: Value,
-    g: Value,
-    index: Value,
-    above: Value,
-    below: Value,
-    windows: Value,
-    table: Value,
-    line: Value,
-    centre: Value,
-    sums: Value,
-) -> Emit:
+    e: Emitter, g: Value, index: Value, above: Value, below: Value, windows: Value, table: Value,
+    line: Value, centre: Value, sums: Value,
+) -> None:  # fmt: skip
     """Add to two vectors `sums` those of g and of ``g*(x - centre)`` over a row of windows.
 
     x is the pixel of its window that `index` names; g counts where ``x*e + f`` is positive, e and f
     being numbers 3 and 4 of the table, which are `line` apart.
     """
+    b = e.builder
+    a, d = (e.spread(at) for at in e.steps(table, line, 5)[3:])
+    mean = e.spread(centre)
 
-    def emit(e: Emitter, values: list[Value]) -> None:
-        g, index, above, below, windows, table, line, centre, sums = values
-        b = e.builder
-        a, d = (e.spread(at) for at in e.steps(table, line, 5)[3:])
-        mean = e.spread(centre)
+    def block(along: Value, mask: Value) -> None:
+        number = b.udiv(along, e.whole(BYTES))
+        count = None if mask is None else b.sub(windows, number)
+        twice = b.add(along, along)
+        pixels = [v for row in (above, below) for v in e.pairs(b.add(row, twice), count)]
+        places = b.add(index, number)
+        value = pixels[0]
+        for k, pixel in enumerate(pixels[1:], 1):
+            value = b.select(e.bytes_equal(places, e.whole(k), mask), pixel, value)
+        off = b.fcmp_ordered("<=", e.fma(value, a, d), e.zero)
+        grad = b.select(off, e.zero, e.load(b.add(g, along), mask))
+        e.store(b.fadd(e.load(sums), grad), sums)
+        to = e.add(sums, e.width)
+        away = b.fsub(value, mean)
+        if mask is not None:
+            away = b.select(mask, away, e.zero)
+        e.store(e.fma(grad, away, e.load(to)), to)
 
-        def block(along: Value, mask: Value) -> None:
-            number = b.udiv(along, e.whole(BYTES))
-            count = None if mask is None else b.sub(windows, number)
-            twice = b.add(along, along)
-            pixels = [v for row in (above, below) for v in e.pairs(b.add(row, twice), count)]
-            places = b.add(index, number)
-            value = pixels[0]
-            for k, pixel in enumerate(pixels[1:], 1):
-                value = b.select(e.bytes_equal(places, e.whole(k), mask), pixel, value)
-            off = b.fcmp_ordered("<=", e.fma(value, a, d), e.zero)
-            grad = b.select(off, e.zero, e.load(b.add(g, along), mask))
-            e.store(b.fadd(e.load(sums), grad), sums)
-            to = e.add(sums, e.width)
-            away = b.fsub(value, mean)
-            if mask is not None:
-                away = b.select(mask, away, e.zero)
-            e.store(e.fma(grad, away, e.load(to)), to)
-
-        e.channel_blocks(windows, block)
-
-    return emit
+    e.channel_blocks(windows, block)
 
 
 @kernel()

@@ -9,11 +9,11 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
-from tinygrad_cnn.kernels.jit.conv.plan import first_of
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes, copy_bytes
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, nchw, shares
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, first_of, nchw
 from tinygrad_cnn.kernels.memory import empty
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 
 @kernel(entry=True)

@@ -8,143 +8,108 @@ times and are called for every parameter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emit, Emitter, Value, instruction
-from tinygrad_cnn.kernels.jit.load.launch import shares
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.threads.pool_words import HEAD
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
+
+Formula: TypeAlias = Callable[[Emitter, list[Value], list[Value]], dict[int, Value]]
 
 ALIGNED = 16  # numbers: ranges of threads start at multiples, which is no more than tidy
 
 
-def _places(e: Emitter, row: Value, first: Value, count: int) -> list[Value]:
-    """Return the addresses of number `first` of the `count` arrays of a row."""
-    skip = e.builder.mul(first, e.whole(BYTES))
-    return [
-        e.add(e.table(e.add(e.table(row, k), HEAD), 0), skip)  # an array object's data pointer
-        for k in range(count)
-    ]
+PLAIN, MOMENTUM, NESTEROV, ADAM = range(4)  # the formulas
 
 
-def _each(e: Emitter, values: list[Value], arrays: int, wanted: int, formula: Any) -> None:
-    """Let `formula` make new vectors of those of a row's arrays, and write them.
+def _sgd(
+    e: Emitter, arrays: list[Value], numbers: list[Value], *, momentum: bool, nesterov: bool
+) -> dict[int, Value]:
+    """``d = sign*g + decay*w``; ``b = momentum*b + keep*d``; ``w -= lr*(b or d + momentum*b)``."""
+    w, g = arrays[:2]
+    sign, decay, keep, factor, down = numbers
+    d = e.fma(w, decay, e.builder.fmul(g, sign))
+    if not momentum:
+        return {0: e.fma(d, down, w)}
+    b = e.fma(arrays[2], factor, e.builder.fmul(d, keep))
+    way = e.fma(b, factor, d) if nesterov else b
+    return {0: e.fma(way, down, w), 2: b}
 
-    `values` are the row, the first number, their count, and the address of the formula's `wanted`
-    numbers. It gets the arrays' vectors and these numbers, and returns new vectors by array.
+
+def _adam(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
+    """``d = sign*g + decay*w``; ``m += (1 - beta1)*(d - m)``; ``v = beta2*v + (1 - beta2)*d*d``;
+    ``w = keep*w - size*m/(sqrt(v)/root + eps)``.
     """
-    row, first, count, numbers = values
-    places = _places(e, row, first, arrays)
-    constants = [e.spread(e.add(numbers, k * BYTES)) for k in range(wanted)]
-
-    def write(distance: Value, mask: Value) -> None:
-        at = [e.add(place, distance) for place in places]
-        for k, value in formula([e.load(place, mask) for place in at], constants).items():
-            e.store(value, at[k], mask)
-
-    e.channel_blocks(count, write)
+    b = e.builder
+    w, g, m, v = arrays
+    sign, decay, keep, new1, beta2, new2, root, eps, down = numbers
+    d = e.fma(w, decay, b.fmul(g, sign))
+    m = e.fma(b.fsub(d, m), new1, m)
+    v = e.fma(b.fmul(d, d), new2, b.fmul(v, beta2))
+    way = b.fdiv(m, b.fadd(b.fdiv(e.sqrt(v), root), eps))
+    return {0: e.fma(way, down, b.fmul(w, keep)), 2: m, 3: v}
 
 
-def _sgd_step(momentum: bool, nesterov: bool) -> Any:
-    """Return the instruction that steps `count` numbers of the arrays w, g and, with momentum, b.
+def _step(arrays: int, wanted: int, formula: Formula) -> Any:
+    """Return the instruction that steps `count` numbers, from `first` on, of a row's arrays.
 
-    ``d = sign*g + decay*w``; ``b = momentum*b + keep*d``; ``w -= lr*(b or d + momentum*b)``.
+    The formula gets an emitter, vectors of the arrays and the `wanted` numbers, and returns the new
+    vectors by array.
     """
 
-    def step(_: Value, row: Value, first: Value, count: Value, numbers: Value) -> Emit:
-        def emit(e: Emitter, values: list[Value]) -> None:
-            def formula(arrays: list[Value], constants: list[Value]) -> dict[int, Value]:
-                w, g = arrays[:2]
-                sign, decay, keep, factor, down = constants
-                d = e.fma(w, decay, e.builder.fmul(g, sign))
-                if not momentum:
-                    return {0: e.fma(d, down, w)}
-                b = e.fma(arrays[2], factor, e.builder.fmul(d, keep))
-                way = e.fma(b, factor, d) if nesterov else b
-                return {0: e.fma(way, down, w), 2: b}
+    def step(e: Emitter, row: Value, first: Value, count: Value, numbers: Value) -> None:
+        skip = e.builder.mul(first, e.whole(BYTES))
+        places = [  # an array object has its data pointer at HEAD
+            e.add(e.table(e.add(e.table(row, k), HEAD), 0), skip) for k in range(arrays)
+        ]
+        constants = [e.spread(e.add(numbers, k * BYTES)) for k in range(wanted)]
 
-            _each(e, values, 3 if momentum else 2, 5, formula)
+        def write(distance: Value, mask: Value) -> None:
+            at = [e.add(place, distance) for place in places]
+            for k, value in formula(e, [e.load(place, mask) for place in at], constants).items():
+                e.store(value, at[k], mask)
 
-        return emit
+        e.channel_blocks(count, write)
 
     return instruction(step)
 
 
-_plain_step, _momentum_step = _sgd_step(False, False), _sgd_step(True, False)
-_nesterov_step = _sgd_step(True, True)
-
-
-@instruction
-def _adam_step(_: Value, row: Value, first: Value, count: Value, numbers: Value) -> Emit:
-    """Step `count` numbers of the arrays w, g, m and v.
-
-    ``d = sign*g + decay*w``; ``m += (1 - beta1)*(d - m)``; ``v = beta2*v + (1 - beta2)*d*d``;
-    ``w = keep*w - size*m/(sqrt(v)/root + eps)``.
-    """
-
-    def emit(e: Emitter, values: list[Value]) -> None:
-        builder = e.builder
-
-        def formula(arrays: list[Value], constants: list[Value]) -> dict[int, Value]:
-            w, g, m, v = arrays
-            sign, decay, keep, new1, beta2, new2, root, eps, down = constants
-            d = e.fma(w, decay, builder.fmul(g, sign))
-            m = e.fma(builder.fsub(d, m), new1, m)
-            v = e.fma(builder.fmul(d, d), new2, builder.fmul(v, beta2))
-            under = builder.fadd(builder.fdiv(e.sqrt(v), root), eps)
-            way = builder.fdiv(m, under)
-            return {0: e.fma(way, down, builder.fmul(w, keep)), 2: m, 3: v}
-
-        _each(e, values, 4, 9, formula)
-
-    return emit
+_plain_step = _step(2, 5, partial(_sgd, momentum=False, nesterov=False))
+_momentum_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=False))
+_nesterov_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=True))
+_adam_step = _step(4, 9, _adam)
 
 
 @kernel(entry=True)
-def _sgd(
-    part: int, parts: int, table: Array, numbers: Array, total: int, momentum: bool, nesterov: bool
-) -> None:
-    """Step a share of all numbers; `table` (arrays, 4) has addresses of array objects and sizes.
+def _share(part: int, parts: int, table: Array, numbers: Array, total: int, which: int) -> None:
+    """Step a share of all numbers; `table` (arrays, 4 or 5) has addresses of array objects, sizes.
 
-    Costs three reads and two writes of each number (two and one without momentum).
+    Costs three reads and two writes of each number (two and one without momentum; Adam four and
+    three).
     """
     low = total * part // parts // ALIGNED * ALIGNED
     high = total * (part + 1) // parts // ALIGNED * ALIGNED if part + 1 < parts else total
     start = 0
     for r in range(table.shape[0]):
-        size = table[r, 3]
+        size = table[r, table.shape[1] - 1]
         first, last = max(low - start, 0), min(high - start, size)
         if first < last:
-            row = table.ctypes.data + r * table.shape[1] * 8
-            if nesterov:
-                _nesterov_step(row, first, last - first, numbers.ctypes.data)
-            elif momentum:
-                _momentum_step(row, first, last - first, numbers.ctypes.data)
+            row, at = table.ctypes.data + r * table.shape[1] * 8, numbers.ctypes.data
+            if which == ADAM:
+                _adam_step(row, first, last - first, at)
+            elif which == NESTEROV:
+                _nesterov_step(row, first, last - first, at)
+            elif which == MOMENTUM:
+                _momentum_step(row, first, last - first, at)
             else:
-                _plain_step(row, first, last - first, numbers.ctypes.data)
-        start += size
-
-
-@kernel(entry=True)
-def _adam(part: int, parts: int, table: Array, numbers: Array, total: int) -> None:
-    """Step a share of all numbers; `table` (arrays, 5) has addresses of array objects and sizes.
-
-    Costs four reads and three writes of each number.
-    """
-    low = total * part // parts // ALIGNED * ALIGNED
-    high = total * (part + 1) // parts // ALIGNED * ALIGNED if part + 1 < parts else total
-    start = 0
-    for r in range(table.shape[0]):
-        size = table[r, 4]
-        first, last = max(low - start, 0), min(high - start, size)
-        if first < last:
-            row = table.ctypes.data + r * table.shape[1] * 8
-            _adam_step(row, first, last - first, numbers.ctypes.data)
+                _plain_step(row, first, last - first, at)
         start += size
 
 
@@ -176,8 +141,8 @@ def sgd(
     """
     table, total = _table(rows, 3)
     numbers = np.array([-1.0 if maximize else 1.0, decay, keep, momentum, -lr], np.float32)
-    with_buffer = len(rows[0]) == 3
-    run(_sgd, shares(12 * total), table, numbers, total, with_buffer, with_buffer and nesterov)
+    which = PLAIN if len(rows[0]) < 3 else NESTEROV if nesterov else MOMENTUM
+    run(_share, shares(12 * total), table, numbers, total, which)
 
 
 def adam(
@@ -198,4 +163,4 @@ def adam(
     numbers = np.array(
         [sign, decay, shrink, 1.0 - beta1, beta2, 1.0 - beta2, root, eps, -size], np.float32
     )
-    run(_adam, shares(16 * total), table, numbers, total)
+    run(_share, shares(16 * total), table, numbers, total, ADAM)

@@ -19,10 +19,11 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, shares
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
 from tinygrad_cnn.kernels.reference.sums import Memory, finished, memory_of
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 SUM = ("contract", "reassoc")
 FLOAT64 = np.dtype(np.float64)

@@ -7,21 +7,22 @@ where windows overlap. Windows of more than `SHORT` pixels are added in float64.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from types import NotImplementedType
+from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.kernels.checks import Pair, check_pool2d
+from tinygrad_cnn.kernels.checks import Pair
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, images_of, nchw, shares
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of, nchw
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.avg_pool import _areas, _divisor, _spans
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.reference.avg_pool import AvgPoolSpec, AvgPoolWindow, spans, window_areas
 from tinygrad_cnn.kernels.reference.sums import SHORT
-
-_ONE = (1, 1)
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
 
 @kernel(entry=True)
@@ -95,11 +96,14 @@ def _avg_pool2d_input(
                             pixel[k] += grad[k] * scale
 
 
-def _ranges(size: int, out: int, kernel_size: int, stride: int, padding: int) -> Array:
-    """Return the pixels [start, stop) of each of `out` windows along one axis, (out, 2) int64."""
-    start = np.arange(out, dtype=np.int64) * stride - padding
-    stop = np.clip(start + kernel_size, 0, size)
-    return np.stack([np.clip(start, 0, size), stop], axis=1)
+def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> list[Array]:
+    """Return the pixels [start, stop) of the windows along both axes, (oh, 2) and (ow, 2) int64."""
+    found = []
+    for axis in (0, 1):
+        start = np.arange(out[axis], dtype=np.int64) * spec.stride[axis] - spec.padding[axis]
+        edges = np.stack([start, start + spec.kernel_size[axis]], axis=1)
+        found.append(np.clip(edges, 0, size[axis]))
+    return found
 
 
 @ignore_fp_errors
@@ -109,7 +113,9 @@ def _factor(divisor: Array, oh: int, ow: int) -> Array:
     return (1 / wide.astype(np.float64)).astype(np.float32)
 
 
-def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Any:
+def _pool(
+    x: Array, rows: Array, columns: Array, divisor: Array, most: int
+) -> Array | NotImplementedType:
     """Return the sums of windows of at most `most` pixels over their divisors."""
     image = images_of(x)
     if image is None:
@@ -129,7 +135,7 @@ def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> A
 
 def _pool_input(
     g: Array, size: Pair, rows: Array, columns: Array, divisor: Array, most: int
-) -> Any:
+) -> Array | NotImplementedType:
     """Return the gradients of pixels that are in at most `most` windows."""
     n, c, oh, ow = g.shape
     if most > SHORT:
@@ -141,56 +147,36 @@ def _pool_input(
     return nchw(gx)
 
 
-def avg_pool2d(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
-    count_include_pad: bool, divisor_override: int | None,
-) -> Any:  # fmt: skip
+def avg_pool2d(x: Array, **window: Unpack[AvgPoolWindow]) -> Array | NotImplementedType:
     """As `reference.avg_pool2d`; x is copied if its channels are not last in memory."""
     if x.ndim != 4 or x.size == 0:
         return NotImplemented
-    size = x.shape[2], x.shape[3]
-    out = check_pool2d(
-        "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=_ONE, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    divisor = _divisor(
-        size, out, kernel_size, stride, padding, count_include_pad, divisor_override, FLOAT32
-    )
-    rows, columns = (
-        _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
-    )
-    return _pool(x, rows, columns, divisor, kernel_size[0] * kernel_size[1])
+    spec, size = AvgPoolSpec(**window), (x.shape[2], x.shape[3])
+    out = spec.output_size("avg_pool2d", x.shape)
+    divisor = spec.divisor(size, out, FLOAT32)
+    return _pool(x, *_ranges(spec, size, out), divisor, math.prod(spec.kernel_size))
 
 
 def avg_pool2d_input(
-    g: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
-    count_include_pad: bool, divisor_override: int | None,
-) -> Any:  # fmt: skip
+    g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]
+) -> Array | NotImplementedType:
     """As `reference.avg_pool2d_input`, for every layout; g is copied if need be."""
     if g.ndim != 4 or g.size == 0:
         return NotImplemented
-    out = check_pool2d(
-        "avg_pool2d_input", (*g.shape[:2], *size), kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=_ONE, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    spec = AvgPoolSpec(**window)
+    out = spec.output_size("avg_pool2d_input", (*g.shape[:2], *size))
     if g.shape[2:] != out:
         return NotImplemented
-    divisor = _divisor(
-        size, out, kernel_size, stride, padding, count_include_pad, divisor_override, FLOAT32
-    )
-    rows, columns = (
-        _ranges(size[a], out[a], kernel_size[a], stride[a], padding[a]) for a in (0, 1)
-    )
-    most = -(-kernel_size[0] // stride[0]) * -(-kernel_size[1] // stride[1])
-    return _pool_input(g, size, rows, columns, divisor, most)
+    most = math.prod(-(-k // s) for k, s in zip(spec.kernel_size, spec.stride, strict=True))
+    return _pool_input(g, size, *_ranges(spec, size, out), spec.divisor(size, out, FLOAT32), most)
 
 
 def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
-    rows, columns = (_spans(size[a], out[a]) for a in (0, 1))
-    return np.array(rows), np.array(columns), _areas(rows, columns, FLOAT32)
+    rows, columns = (spans(size[a], out[a]) for a in (0, 1))
+    return np.array(rows), np.array(columns), window_areas(rows, columns, FLOAT32)
 
 
-def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Any:
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array | NotImplementedType:
     """As `reference.adaptive_avg_pool2d`; x is copied if its channels are not last."""
     if x.ndim != 4 or x.size == 0 or min(output_size) < 1:
         return NotImplemented
@@ -199,7 +185,7 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Any:
     return _pool(x, *_adaptive((h, w), output_size), most)
 
 
-def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Any:
+def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Array | NotImplementedType:
     """As `reference.adaptive_avg_pool2d_input`, for every layout; g is copied if need be."""
     if g.ndim != 4 or g.size == 0 or min(size) < 1:
         return NotImplemented

@@ -7,22 +7,34 @@ registers; others keep them in the output's own row, which stays in the nearest 
 
 from __future__ import annotations
 
-from typing import Any
+from types import NotImplementedType
+from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.kernels.checks import Pair, check_pool2d
+from tinygrad_cnn.kernels.checks import Pair, PoolSpec, PoolWindow, check_pool2d
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.load.launch import FLOAT32, images_like, images_of, nchw, shares
-from tinygrad_cnn.kernels.jit.load.pixels import COPY, Pixels, fill_row, pixels_of, source_of
+from tinygrad_cnn.kernels.jit.load.fill import fill_row
+from tinygrad_cnn.kernels.jit.load.images import (
+    COPY,
+    FLOAT32,
+    Pixels,
+    images_like,
+    images_of,
+    nchw,
+    pixels_of,
+    source_of,
+)
 from tinygrad_cnn.kernels.jit.norm.planar import max_pool_planes
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import empty, scratch
-from tinygrad_cnn.kernels.reference.layout import Array
+from tinygrad_cnn.kernels.reference.max_pool import index_dtype
+from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.types import Array
 
-Window = tuple[int, int, int, int, int, int, int, int]  # (kh, kw, sy, sx, top, left, dy, dx)
+TWOS = PoolSpec((2, 2), (2, 2))
 
 
 @kernel()
@@ -46,125 +58,99 @@ def _row_of_twos(above: Array, below: Array, best: Array, place: Array) -> None:
 
 
 @kernel()
-def _first_inside(start: int, dilation: int) -> int:
-    """Return the first tap of a window from pixel `start` that is not before the first pixel."""
-    return 0 if start >= 0 else (-start + dilation - 1) // dilation
+def _inside(start: int, taps: int, dilation: int, size: int) -> tuple[int, int]:
+    """Return the taps [first, stop) of a window from pixel `start` that are pixels of an image."""
+    first = 0 if start >= 0 else (-start + dilation - 1) // dilation
+    return first, max(first, min(taps, (size - start + dilation - 1) // dilation))
+
+
+@kernel(inline=True)
+def _row_of_windows(
+    rows: Array, base: int, step: int, p: int, h: int, spec: PoolSpec, best: Array, place: Array
+) -> None:
+    """Write maxima and places of the windows of row p, best (ow, c).
+
+    Tap i of them is row ``base + i*step`` of rows (rows, w, c), of an image of h rows.
+    """
+    (kh, kw), (sy, sx), (top, left), (dy, dx), _ = spec
+    ow, w = best.shape[0], rows.shape[1]
+    if kh == kw == sy == sx == 2 and top == left == 0 and dy == dx == 1:
+        if 2 * p + 2 <= h and 2 * ow <= w:
+            _row_of_twos(rows[base], rows[base + step], best, place)
+            return
+    i0, i1 = _inside(p * sy - top, kh, dy, h)
+    for q in range(ow):
+        column = q * sx - left
+        j0, j1 = _inside(column, kw, dx, w)
+        target, where = best[q], place[q]
+        target[:] = -np.inf
+        where[:] = i0 * kw + j0
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                pixel, tap = rows[base + i * step, column + j * dx], i * kw + j
+                for k in range(target.size):
+                    value, most, before = pixel[k], target[k], where[k]
+                    larger = (value > most) | (value != value)
+                    target[k] = value if larger else most
+                    where[k] = tap if larger else before
 
 
 @kernel(entry=True)
-def _max_pool2d(part: int, parts: int, x: Array, window: Window, y: Array, index: Array) -> None:
+def _max_pool2d(part: int, parts: int, x: Array, spec: PoolSpec, y: Array, index: Array) -> None:
     """Write y, index (n, oh, ow, c) for x (n, h, w, c). Costs one read of x, one write of y.
 
     PyTorch's comparisons (ATen/native/cpu/MaxPoolKernel.cpp): the first maximum, the last NaN, the
     first tap after the padding where nothing is larger than minus infinity.
     """
-    kh, kw, sy, sx, top, left, dy, dx = window
-    n, oh, ow, c = y.shape
-    h, w = x.shape[1], x.shape[2]
-    twos = kh == kw == sy == sx == 2 and top == left == 0 and dy == dx == 1
-    twos = twos and 2 * oh <= h and 2 * ow <= w
+    n, oh, h = y.shape[0], y.shape[1], x.shape[1]
     for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
-        image, p = x[line // oh], line % oh
-        best, place = y[line // oh, p], index[line // oh, p]
-        if twos:
-            _row_of_twos(image[2 * p], image[2 * p + 1], best, place)
-            continue
-        row = p * sy - top
-        i0 = _first_inside(row, dy)
-        for q in range(ow):
-            column = q * sx - left
-            j0 = _first_inside(column, dx)
-            target, where = best[q], place[q]
-            target[:] = -np.inf
-            where[:] = i0 * kw + j0
-            for i in range(i0, kh):
-                if row + i * dy >= h:
-                    break
-                for j in range(j0, kw):
-                    if column + j * dx >= w:
-                        break
-                    pixel = image[row + i * dy, column + j * dx]
-                    tap = i * kw + j
-                    for k in range(c):
-                        value, most, before = pixel[k], target[k], where[k]
-                        larger = (value > most) | (value != value)
-                        target[k] = value if larger else most
-                        where[k] = tap if larger else before
+        image, p = divmod(line, oh)
+        first = p * spec.stride[0] - spec.padding[0]
+        _row_of_windows(
+            x[image], first, spec.dilation[0], p, h, spec, y[image, p], index[image, p]
+        )  # fmt: skip
 
 
 @kernel(entry=True)
 def _source_share(
-    part: int,
-    parts: int,
-    x: Pixels,
-    size: Pair,
-    window: Window,
-    y: Array,
-    index: Array,
+    part: int, parts: int, x: Pixels, size: Pair, spec: PoolSpec, y: Array, index: Array,
     space: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Do as `_max_pool2d` for a source of images (n, *size, c): the rows under a row of windows
     are computed in `space` (parts, kh, w, c) first.
     """
-    kh, kw, sy, sx, top, left, dy, dx = window
-    n, oh, ow, c = y.shape
+    n, oh, _, c = y.shape
     h, w = size
     rows = space[part]
-    twos = kh == kw == sy == sx == 2 and top == left == 0 and dy == dx == 1
-    twos = twos and 2 * oh <= h and 2 * ow <= w
     for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
-        row = line % oh * sy - top
-        for i in range(kh):
-            if 0 <= row + i * dy < h:
-                fill_row(
-                    rows[i].ctypes.data, c * BYTES, row + i * dy, 0, w, line // oh, h, w, c, 0, c,
-                    x,
-                )  # fmt: skip
-        best, place = y[line // oh, line % oh], index[line // oh, line % oh]
-        if twos:
-            _row_of_twos(rows[0], rows[1], best, place)
-            continue
-        i0 = _first_inside(row, dy)
-        for q in range(ow):
-            column = q * sx - left
-            j0 = _first_inside(column, dx)
-            target, where = best[q], place[q]
-            target[:] = -np.inf
-            where[:] = i0 * kw + j0
-            for i in range(i0, kh):
-                if row + i * dy >= h:
-                    break
-                for j in range(j0, kw):
-                    if column + j * dx >= w:
-                        break
-                    pixel, tap = rows[i, column + j * dx], i * kw + j
-                    for k in range(c):
-                        value, most, before = pixel[k], target[k], where[k]
-                        larger = (value > most) | (value != value)
-                        target[k] = value if larger else most
-                        where[k] = tap if larger else before
+        image, p = divmod(line, oh)
+        first, dy = p * spec.stride[0] - spec.padding[0], spec.dilation[0]
+        low, high = _inside(first, rows.shape[0], dy, h)
+        for i in range(low, high):
+            fill_row(
+                rows[i].ctypes.data, c * BYTES, first + i * dy, 0, w, image, h, w, c, 0, c, x
+            )  # fmt: skip
+        _row_of_windows(rows, 0, 1, p, h, spec, y[image, p], index[image, p])
 
 
 @kernel(entry=True)
-def _gather(part: int, parts: int, x: Array, index: Array, window: Window, y: Array) -> None:
+def _gather(part: int, parts: int, x: Array, index: Array, spec: PoolSpec, y: Array) -> None:
     """Write x (n, h, w, c) at the places `index` to y (n, oh, ow, c); 0 for places outside."""
-    kh, kw, sy, sx, top, left, dy, dx = window
+    (kh, kw), (sy, sx), (top, left), (dy, dx), _ = spec
     n, oh, ow, c = y.shape
     h, w = x.shape[1], x.shape[2]
     for line in range(n * oh * part // parts, n * oh * (part + 1) // parts):
         image, p = x[line // oh], line % oh
+        row = p * sy - top
+        i0, i1 = _inside(row, kh, dy, h)
         for q in range(ow):
             target, where = y[line // oh, p, q], index[line // oh, p, q]
             target[:] = 0
-            row, column = p * sy - top, q * sx - left
-            for i in range(_first_inside(row, dy), kh):
-                if row + i * dy >= h:
-                    break
-                for j in range(_first_inside(column, dx), kw):
-                    if column + j * dx >= w:
-                        break
-                    pixel = image[row + i * dy, column + j * dx]
-                    tap = i * kw + j
+            column = q * sx - left
+            j0, j1 = _inside(column, kw, dx, w)
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    pixel, tap = image[row + i * dy, column + j * dx], i * kw + j
                     for k in range(c):
                         value, kept, place = pixel[k], target[k], where[k]
                         target[k] = value if place == tap else kept
@@ -200,9 +186,9 @@ def _scatter_tiles(
 
 
 @kernel(entry=True)
-def _scatter(part: int, parts: int, g: Array, index: Array, window: Window, gx: Array) -> None:
+def _scatter(part: int, parts: int, g: Array, index: Array, spec: PoolSpec, gx: Array) -> None:
     """Add g (n, oh, ow, c) up at its places in gx (n, h, w, c); images are shared among threads."""
-    kh, kw, sy, sx, top, left, dy, dx = window
+    (kh, kw), (sy, sx), (top, left), (dy, dx), _ = spec
     n, oh, ow, c = g.shape
     h, w = gx.shape[1], gx.shape[2]
     zero = np.float32(0)
@@ -210,109 +196,82 @@ def _scatter(part: int, parts: int, g: Array, index: Array, window: Window, gx: 
         image = gx[m]
         image[:] = 0
         for p in range(oh):
+            row = p * sy - top
+            i0, i1 = _inside(row, kh, dy, h)
             for q in range(ow):
                 grad, where = g[m, p, q], index[m, p, q]
-                row, column = p * sy - top, q * sx - left
-                for i in range(_first_inside(row, dy), kh):
-                    if row + i * dy >= h:
-                        break
-                    for j in range(_first_inside(column, dx), kw):
-                        if column + j * dx >= w:
-                            break
-                        pixel = image[row + i * dy, column + j * dx]
-                        tap = i * kw + j
+                column = q * sx - left
+                j0, j1 = _inside(column, kw, dx, w)
+                for i in range(i0, i1):
+                    for j in range(j0, j1):
+                        pixel, tap = image[row + i * dy, column + j * dx], i * kw + j
                         for k in range(c):
                             value = grad[k]
                             pixel[k] += value if where[k] == tap else zero
 
 
-def _window(kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Window:
-    return (*kernel_size, *stride, *padding, *dilation)
-
-
-def _index_dtype(kernel_size: Pair) -> Any:
-    return np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32
-
-
 def max_pool2d(
-    x: Array | Lazy,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> Any:
+    x: Array | Lazy, **window: Unpack[PoolWindow]
+) -> tuple[Array, Array] | NotImplementedType:
     """As `reference.max_pool2d`; x is copied if its channels are not last."""
-    if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0:
+    shape = x.shape
+    if len(shape) != 4 or x.dtype != FLOAT32 or x.size == 0:
         return NotImplemented
-    oh, ow = check_pool2d(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    if kernel_size == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1):
-        found = max_pool_planes(x, oh, ow) if x.shape[1] < TILE.lanes else None
+    spec = PoolSpec(**window)
+    oh, ow = check_pool2d("max_pool2d", shape, spec)
+    n, c, h, w = shape
+    if c < TILE.lanes and spec[:4] == TWOS[:4]:
+        found = max_pool_planes(x, oh, ow)
         if found is not None:
             return found
     source = source_of(x)
-    n, c = x.shape[:2]
     y = empty((n, oh, ow, c), FLOAT32)
-    index = empty((n, oh, ow, c), _index_dtype(kernel_size))
-    window = _window(kernel_size, stride, padding, dilation)
+    index = empty((n, oh, ow, c), index_dtype(spec.kernel_size))
     parts = shares(x.nbytes + y.nbytes)
     if source.mode[0] == COPY:
-        run(_max_pool2d, parts, source.x, window, y, index)
+        run(_max_pool2d, parts, source.x, spec, y, index)
         return nchw(y), nchw(index)
     with scratch() as take:
-        space = take((parts, kernel_size[0], x.shape[3], c), FLOAT32)
-        run(_source_share, parts, pixels_of(source), x.shape[2:], window, y, index, space)
+        space = take((parts, spec.kernel_size[0], w, c), FLOAT32)
+        run(_source_share, parts, pixels_of(source), (h, w), spec, y, index, space)
     return nchw(y), nchw(index)
 
 
 def max_pool2d_gather(
-    x: Array, index: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair,
-    ceil_mode: bool,
-) -> Any:  # fmt: skip
+    x: Array, index: Array, **window: Unpack[PoolWindow]
+) -> Array | NotImplementedType:
     """As `reference.max_pool2d_gather`; x and `index` are copied if need be."""
-    image = images_of(x)
-    if image is None or index.dtype != _index_dtype(kernel_size):
+    image, spec = images_of(x), PoolSpec(**window)
+    if image is None or index.dtype != index_dtype(spec.kernel_size):
         return NotImplemented
-    oh, ow = check_pool2d(
-        "max_pool2d_gather", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    oh, ow = check_pool2d("max_pool2d_gather", x.shape, spec)
     n, c = x.shape[:2]
     if index.shape != (n, c, oh, ow):
         return NotImplemented
     y = empty((n, oh, ow, c), FLOAT32)
     places = images_like(index, index.dtype)
-    window = _window(kernel_size, stride, padding, dilation)
-    run(_gather, shares(x.nbytes + y.nbytes), image, places, window, y)
+    run(_gather, shares(x.nbytes + y.nbytes), image, places, spec, y)
     return nchw(y)
 
 
 def max_pool2d_scatter(
-    g: Array, index: Array, *, size: Pair, kernel_size: Pair, stride: Pair, padding: Pair,
-    dilation: Pair, ceil_mode: bool,
-) -> Any:  # fmt: skip
+    g: Array, index: Array, *, size: Pair, **window: Unpack[PoolWindow]
+) -> Array | NotImplementedType:
     """As `reference.max_pool2d_scatter`, for every layout; g and `index` are copied if need be."""
-    if g.ndim != 4 or g.size == 0 or index.dtype != _index_dtype(kernel_size):
+    spec = PoolSpec(**window)
+    if g.ndim != 4 or g.size == 0 or index.dtype != index_dtype(spec.kernel_size):
         return NotImplemented
     n, c = g.shape[:2]
-    oh, ow = check_pool2d(
-        "max_pool2d_scatter", (n, c, *size), kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+    oh, ow = check_pool2d("max_pool2d_scatter", (n, c, *size), spec)
     if not g.shape == index.shape == (n, c, oh, ow):
         return NotImplemented
     grads, places = images_like(g), images_like(index, index.dtype)
     gx = empty((n, *size, c), FLOAT32)
     parts = shares(gx.nbytes + g.nbytes)
-    kh, kw = kernel_size
-    inside = padding == (0, 0) and oh * kh <= size[0] and ow * kw <= size[1]
-    if kernel_size == stride and dilation == (1, 1) and inside:
+    kh, kw = spec.kernel_size
+    inside = spec.padding == (0, 0) and oh * kh <= size[0] and ow * kw <= size[1]
+    if spec.kernel_size == spec.stride and spec.dilation == (1, 1) and inside:
         run(_scatter_tiles, parts, grads, places, kh, kw, gx)
     else:
-        window = _window(kernel_size, stride, padding, dilation)
-        run(_scatter, parts, grads, places, window, gx)
+        run(_scatter, parts, grads, places, spec, gx)
     return nchw(gx)

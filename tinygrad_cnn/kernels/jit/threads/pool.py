@@ -41,7 +41,6 @@ PATIENCE = 30e-6  # seconds of active waiting: on a busy machine they are taken 
 PATIENT_TURNS = 7  # of a worker: it covers the time in Python between two layers' kernels
 LONG_PART = 100e-6  # seconds from which on a part is long
 ALWAYS = 1 << 62  # ticks: no part is long, the launching thread takes what it finds
-MOST = 1024  # parts of a launch
 TRIAL = 1000  # rounds of waiting that are timed
 
 _memory = np.zeros(STATE_BYTES + 3 * 64, np.uint8)
@@ -111,14 +110,14 @@ class _Workers:
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
-        self.most = MOST - 1
-        self.asked = 0
+        self.most = threads.MOST_PARTS - 1
 
     def start(self, count: int) -> None:
         """Start threads until there are so many, or as many as the system allows.
 
         Called where no signal handler runs (`threads.run_in_fresh_thread`).
         """
+        global ready_for
         with self.lock:
             if not _spins.value:
                 try:
@@ -137,7 +136,7 @@ class _Workers:
                 self.threads.append(thread)
             if not self.most:
                 _long.value = ALWAYS
-            self.asked = max(self.asked, count)
+            ready_for = max(ready_for, count + 1)
 
     def stop(self) -> None:
         """End all threads; a launch after that runs its parts alone."""
@@ -154,6 +153,8 @@ class _Workers:
 
 
 _workers = _Workers()
+ready_for = 1
+"""Parts for which threads have been asked for: of more, `ready` must know before a launch."""
 
 
 def _measure() -> None:
@@ -171,14 +172,13 @@ def _measure() -> None:
 
 def ready(parts: int) -> None:
     """See to it that so many threads, with this one, look for parts to run."""
-    if parts - 1 > _workers.asked:
-        threads.run_in_fresh_thread(lambda: _workers.start(parts - 1))
+    threads.run_in_fresh_thread(lambda: _workers.start(parts - 1))
 
 
 def _after_fork() -> None:
     """Start over in a child process, which has none of its parent's threads."""
-    global _workers
-    _workers = _Workers()
+    global _workers, ready_for
+    _workers, ready_for = _Workers(), 1
     _sleeping.value = _busy.value = _stop.value = _at(WAITING).value = 0
     _spins.value = 0
     _ticket.value &= ~0xFFFFFFFF  # no parts, whatever its parent was doing
