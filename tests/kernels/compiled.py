@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit.compile.vector import TILE, TILES
-from tinygrad_cnn.kernels.jit.load import launch
 
 OTHER_WIDTHS = [lanes for lanes in TILES if lanes != TILE.lanes]
 
@@ -18,12 +17,12 @@ OTHER_WIDTHS = [lanes for lanes in TILES if lanes != TILE.lanes]
 @contextmanager
 def team(parts: int) -> Iterator[None]:
     """Share the smallest work among so many threads."""
-    former = threads._chosen.team, launch.LEAST_SHARE
-    threads._chosen.team, launch.LEAST_SHARE = parts, 1
+    former = threads._chosen.team, threads.LEAST_SHARE
+    threads._chosen.team, threads.LEAST_SHARE = parts, 1
     try:
         yield
     finally:
-        threads._chosen.team, launch.LEAST_SHARE = former
+        threads._chosen.team, threads.LEAST_SHARE = former
 
 
 def run_at_width(lanes: int, program: str) -> None:

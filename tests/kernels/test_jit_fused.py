@@ -346,10 +346,10 @@ def test_of_equal_maxima_the_first_is_taken_after_the_rectifier() -> None:
 
 def test_other_dtypes_are_left_to_others() -> None:
     x = np.ones((1, 2, 5, 5))
-    assert moments.channel_moments(x) is NotImplemented
+    assert moments.channel_moments(x) is None
     g = np.ones((1, 2, 5, 5), np.float32)
     one = np.ones(2, np.float32)
-    assert norm_backward.batch_norm_backward(g, x, one, one, one) is NotImplemented
+    assert norm_backward.batch_norm_backward(g, x, one, one, one) is None
 
 
 @given(st.tuples(st.integers(1, 4), channels, st.integers(1, 9), st.integers(1, 20)), seeds)

@@ -16,7 +16,7 @@ from compiled import team
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.load import launch
+from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm import layer_norm
 from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
@@ -92,7 +92,7 @@ def test_images_in_any_order_become_channels_last(
 ) -> None:
     (x,) = singles(seed, shape)
     with team(count):
-        found = launch.images_like(laid_out(x, layout))
+        found = images_like(laid_out(x, layout))
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, x.transpose(0, 2, 3, 1))
 
@@ -297,21 +297,21 @@ def test_read_only_arrays_need_no_kernels_of_their_own() -> None:
 def test_what_no_compiled_kernel_does_is_declined() -> None:
     x, g = singles(0, (2, 3, 4, 5), (2, 3, 4, 5))
     one = np.ones(3, np.float32)
-    assert norm.batch_norm(x[0], None, None, eps=EPS) is NotImplemented  # (n, c, length)
-    assert sums.sum(x[..., ::2], (0,)) is NotImplemented  # numbers apart
-    assert norm.batch_norm(x.astype(np.float64), None, None, eps=EPS) is NotImplemented
+    assert norm.batch_norm(x[0], None, None, eps=EPS) is None  # (n, c, length)
+    assert sums.sum(x[..., ::2], (0,)) is None  # numbers apart
+    assert norm.batch_norm(x.astype(np.float64), None, None, eps=EPS) is None
     last = laid_out(x, "nhwc")
-    assert norm.batch_norm(last, one.astype(np.float64), None, eps=EPS) is NotImplemented
-    assert norm.batch_norm(last, one[:2], None, eps=EPS) is NotImplemented
-    assert norm.batch_norm_backward(g[:1], last, one, one, one) is NotImplemented
-    assert sums.sum(x[:0], (0,)) is NotImplemented
-    assert elementwise.relu(x[:, :, ::2]) is NotImplemented
-    assert elementwise.relu(x[..., None]) is not NotImplemented
+    assert norm.batch_norm(last, one.astype(np.float64), None, eps=EPS) is None
+    assert norm.batch_norm(last, one[:2], None, eps=EPS) is None
+    assert norm.batch_norm_backward(g[:1], last, one, one, one) is None
+    assert sums.sum(x[:0], (0,)) is None
+    assert elementwise.relu(x[:, :, ::2]) is None
+    assert elementwise.relu(x[..., None]) is not None
     unaligned = np.zeros(49, np.uint8)[1:].view(np.float32)
-    assert elementwise.relu(unaligned) is NotImplemented
-    assert launch.images_like(unaligned.reshape(1, 1, 3, 4)).flags.aligned
-    assert max_pool.max_pool2d(x[:0], **TWOS[1]) is NotImplemented
-    assert avg_pool.adaptive_avg_pool2d(x.astype(np.float64), output_size=(1, 1)) is NotImplemented
+    assert elementwise.relu(unaligned) is None
+    assert images_like(unaligned.reshape(1, 1, 3, 4)).flags.aligned
+    assert max_pool.max_pool2d(x[:0], **TWOS[1]) is None
+    assert avg_pool.adaptive_avg_pool2d(x.astype(np.float64), output_size=(1, 1)) is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

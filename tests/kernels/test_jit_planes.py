@@ -23,7 +23,7 @@ from tinygrad_cnn.kernels import ConvSpec, reference
 from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
 from tinygrad_cnn.kernels.jit.conv import choose, conv
-from tinygrad_cnn.kernels.jit.load import planes
+from tinygrad_cnn.kernels.jit.load import images
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
 from tinygrad_cnn.kernels.jit.norm import planar as norm_planes
 from tinygrad_cnn.kernels.jit.pool import max_pool
@@ -98,7 +98,7 @@ def test_gradients_behind_pooling(
 ) -> None:
     n, f, h, wide = sides
     g = behind_pooling((n, f, 2 * h, 2 * wide), masked, seed)
-    assert planes.planes_of(g).kind == planes.SCATTERED
+    assert images.planes_of(g).kind == images.SCATTERED
     size = [2 * s - sum(p) + k - 1 for s, p, k in zip((h, wide), padding, kernel, strict=True)]
     if min(size) < 1:
         return
@@ -181,8 +181,8 @@ def test_filters_of_few_channels_get_their_gradients_by_planes(
     """However many the filters, if everything lies so."""
     monkeypatch.setattr(choose, "BETTER_WEIGHT", 1e9)
     choose.choose.cache_clear()
-    monkeypatch.setattr(conv.conv_direct, "correlate_weight", refused)
-    monkeypatch.setattr(conv.conv_few, "correlate_few_weight", refused)
+    monkeypatch.setattr(conv.direct, "correlate_weight", refused)
+    monkeypatch.setattr(conv.narrow, "correlate_few_weight", refused)
     x, g = randoms(0, (4, 3, 32, 32), (4, f, 32, 32), dtype="float32")
     around: Any = {"spec": ConvSpec(padding=((1, 1), (1, 1))), "kernel_size": (3, 3)}
     with team(count):

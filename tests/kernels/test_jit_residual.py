@@ -116,7 +116,7 @@ def test_embed(shape: tuple[int, ...], whole: bool, order: str, count: int, seed
     where = tuple(map(int, start)), tuple(map(int, step))
     with team(count):
         found = embed.embed(x, tuple(sides), *where)
-    if found is not NotImplemented:
+    if found is not None:
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(kernels.embed(x, tuple(sides), *where), expected)
     np.testing.assert_array_equal(reference.embed(x, tuple(sides), *where), expected)
@@ -125,11 +125,11 @@ def test_embed(shape: tuple[int, ...], whole: bool, order: str, count: int, seed
 def test_embed_is_compiled_for_what_networks_do() -> None:
     x = laid_out(np.ones((2, 16, 8, 8), np.float32), "nhwc")
     found = embed.embed(x[:, :, ::2, ::2], (2, 20, 4, 4), (0, 3, 0, 0), (1, 1, 1, 1))
-    assert found is not NotImplemented
+    assert found is not None
     assert found.sum() == 2 * 16 * 16
     assert found.strides[1] == 4
     found = embed.embed(x, (2, 16, 17, 16), (0, 0, 1, 0), (1, 1, 2, 2))
-    assert found is not NotImplemented
+    assert found is not None
     assert found[:, :, 1::2, ::2].sum() == found.sum() == 2 * 16 * 64
 
 

@@ -19,10 +19,10 @@ R = TypeVar("R")
 
 def within(
     variable: contextvars.ContextVar[Any],
-    value: Any,
+    value: object,
     function: Callable[..., R],
-    arrays: Sequence[Any],
-    params: Mapping[str, Any],
+    arrays: Sequence[object],
+    params: Mapping[str, object],
 ) -> R:
     """``function(*arrays, **params)`` while the variable, which has a default, has this value."""
     before = variable.get()
@@ -33,7 +33,7 @@ def within(
         variable.set(before)
 
 
-def _find_warnings() -> tuple[contextvars.ContextVar[Any], Any] | None:
+def _find_warnings() -> tuple[contextvars.ContextVar[object], object] | None:
     """The variable in which NumPy keeps what to do on floating-point errors, and its value for
     ignoring all; None if this NumPy has no such variable.
     """
@@ -49,7 +49,7 @@ _warnings = _find_warnings()
 
 
 def ignoring_fp_errors(
-    function: Callable[..., R], arrays: Sequence[Any], params: Mapping[str, Any]
+    function: Callable[..., R], arrays: Sequence[object], params: Mapping[str, object]
 ) -> R:  # fmt: skip
     """``function(*arrays, **params)`` without NumPy's floating-point warnings.
 
@@ -71,7 +71,7 @@ def ignore_fp_errors(function: F) -> F:
     """Return a function all of whose calls are `ignoring_fp_errors`."""
 
     @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         return ignoring_fp_errors(function, args, kwargs)
 
     return cast(F, call)

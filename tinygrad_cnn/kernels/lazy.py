@@ -25,14 +25,14 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.kernels import table as dispatch
 from tinygrad_cnn.kernels.checks import PoolSpec
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 # One for all: computing one expression computes others, and two locks can wait for each other.
 lock = threading.RLock()
@@ -60,7 +60,7 @@ class Lazy:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     ndim = 4
     size: int
     expr: tuple[Any, ...]
@@ -205,6 +205,9 @@ def unpool(g: Lazy, index: Array, extent: tuple[int, ...], kernel_size: tuple[in
 # ---- computing them -------------------------------------------------------------------------
 
 
+Number: TypeAlias = "Array | float"
+
+
 class Affine(NamedTuple):
     """``x*scale + shift``, and 0 where that is negative if ``relu``."""
 
@@ -223,11 +226,11 @@ class Gradient(NamedTuple):
 
     g: Array
     x: Array
-    a: Array | float
-    b: Array | float
-    d: Array | float
-    e: Array | float
-    f: Array | float
+    a: Number
+    b: Number
+    d: Number
+    e: Number
+    f: Number
     places: Array | None
     kernel_size: tuple[int, int]
 
@@ -293,7 +296,9 @@ def lower_normalised(g: Lazy, x: Array, a: Array, b: Array, d: Array) -> Gradien
     return None
 
 
-def _gradient(g: Lazy, x: Array, a: Any, b: Any, d: Any, e: Any, f: Any) -> Gradient | None:
+def _gradient(
+    g: Lazy, x: Array, a: Number, b: Number, d: Number, e: Number, f: Number
+) -> Gradient | None:
     expr = g.expr
     if expr[0] == "load":
         return Gradient(expr[1], x, a, b, d, e, f, None, (0, 0))

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 register
 SCRATCH_LIMIT = (
@@ -46,7 +46,7 @@ class Take(Protocol):
     def __call__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array: ...
 
 
-def _nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+def _nbytes(shape: tuple[int, ...], dtype: DType) -> int:
     return dtype.itemsize * math.prod(shape)
 
 

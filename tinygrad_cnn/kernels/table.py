@@ -1,6 +1,6 @@
 """Every kernel that exists twice: each call goes to the compiled one if that pays, else to NumPy's.
 
-A compiled kernel has its reference's name and signature and answers `NotImplemented`, before it
+A compiled kernel has its reference's name and signature and answers None, before it
 does anything, to arguments that it does not handle: other layouts, empty arrays, shapes that do
 not fit (the reference raises the error). It must not write into its arguments, so that a call that
 fails for want of machine code (`KernelError`) can always be repeated by the reference. Whatever
@@ -14,14 +14,19 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from tinygrad_cnn.kernels import choice, memory, reference, threads
 from tinygrad_cnn.kernels.choice import KernelError, NoCompiler, chosen
+from tinygrad_cnn.types import Array
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from tinygrad_cnn.kernels.lazy import Lazy
+
+Function: TypeAlias = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 
 # Numbers in the first argument from which on a compiled kernel is used. It is faster from some
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
@@ -34,10 +39,10 @@ MIN_JIT_SUM = 1 << 15  # and where it reads, but does not write
 _FLOAT32 = np.dtype(np.float32)
 _MODULES: dict[str, str] = {}  # of compiled kernels, by name
 # Those in use; None where there is none or it has failed.
-_compiled: dict[str, Callable[..., Any] | None] = {}
+_compiled: dict[str, Function | None] = {}
 
 
-def _load(name: str) -> Callable[..., Any] | None:
+def _load(name: str) -> Function | None:
     """Import the compiled kernel, and with the first one the pool of threads."""
     found = None
     if choice.has_llvmlite():
@@ -60,7 +65,7 @@ def _give_up(name: str, error: KernelError) -> None:
     )
 
 
-def fuses(x: Any) -> bool:
+def fuses(x: Array | Lazy) -> bool:
     """Return whether what is computed from x (n, c, h, w) may be left lazy: compiled kernels are
     in use for arrays like it.
     """
@@ -79,7 +84,7 @@ def fuses(x: Any) -> bool:
     return _compiled["conv2d"] is not None
 
 
-def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
+def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: float) -> bool:
     """Step parameters in place as optimiser `name` does, with a compiled kernel; False, and nothing
     done, if there is none for these arrays.
 
@@ -111,7 +116,7 @@ def step(name: str, rows: Sequence[tuple[Any, ...]], **numbers: Any) -> bool:
     return True
 
 
-def _size(x: Any, *_: Any, **__: Any) -> int:
+def _size(x: Array, *_: object, **__: object) -> int:
     size: int = x.size
     return size
 
@@ -139,7 +144,7 @@ def with_fallback(
             kwargs.pop(hint, None)
         return plain(*[a.realize() if hasattr(a, "realize") else a for a in args], **kwargs)
 
-    by_numpy: Callable[..., Any] = realized if lazy or hints else plain
+    by_numpy: Function = realized if lazy or hints else plain
     here = memory.here
 
     @functools.wraps(plain)
@@ -169,7 +174,7 @@ def with_fallback(
                 result = by_numpy(x, *args, **kwargs)  # raises if the arguments were wrong
                 _give_up(name, error)
                 return result
-            return by_numpy(x, *args, **kwargs) if result is NotImplemented else result
+            return by_numpy(x, *args, **kwargs) if result is None else result
         except BaseException:
             stack.top = top  # in one step: see `memory.here`
             raise
@@ -187,7 +192,7 @@ adaptive_avg_pool2d_input = with_fallback(
 avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
 batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)
-batch_norm_backward: Callable[..., Any] = with_fallback(
+batch_norm_backward: Function = with_fallback(
     reference.batch_norm_backward, "norm.batch_norm_backward", MIN_JIT_IMAGES
 )
 channel_affine = with_fallback(reference.channel_affine, "norm.batch_norm", MIN_JIT_IMAGES)
@@ -195,15 +200,13 @@ channel_gradient = with_fallback(
     reference.channel_gradient, "norm.batch_norm_backward", MIN_JIT_IMAGES
 )
 channel_moments = with_fallback(reference.channel_moments, "norm.moments", MIN_JIT_IMAGES)
-conv2d: Callable[..., Any] = with_fallback(
+conv2d: Function = with_fallback(
     reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")
 )
-conv2d_input: Callable[..., Any] = with_fallback(
+conv2d_input: Function = with_fallback(
     reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, hints=("relu_input",)
 )
-conv2d_weight: Callable[..., Any] = with_fallback(
-    reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES
-)
+conv2d_weight: Function = with_fallback(reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES)
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
 embed = with_fallback(reference.embed, "pointwise.embed")
 layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
@@ -228,9 +231,7 @@ matmul = with_fallback(
     MIN_JIT_PRODUCT,
     lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
 )
-max_pool2d: Callable[..., Any] = with_fallback(
-    reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES
-)
+max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES)
 max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_IMAGES)
 max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_IMAGES)
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
@@ -241,8 +242,8 @@ _sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 
 
 def sum(
-    x: Any, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
-) -> Any:  # fmt: skip
+    x: Array, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
+) -> Array:  # fmt: skip
     """Do as `reference.sum`, small sums without a question more: they are everywhere."""
     if x.size < MIN_JIT_SUM and chosen.get() != "jit":
         return reference.sum(x, axes, keepdims, divisor)

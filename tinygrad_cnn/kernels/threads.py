@@ -43,7 +43,7 @@ LEAST_BYTES = (
 )  # read and written by a call that is worth a hand-over of some 50 microseconds
 
 _OF_NUMPY = r"numpy(\.libs|[/\\]\.dylibs)"  # the folder with the libraries of NumPy's wheel
-Count = tuple[Callable[[], int], Callable[[int], Any]] | tuple[None, None]
+Count = tuple[Callable[[], int], Callable[[int], object]] | tuple[None, None]
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tinygrad_cnn.kernels.checks import check_channels
 from tinygrad_cnn.kernels.memory import Take, empty, scratch
 from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, accumulation_dtype, as_nhwc
 from tinygrad_cnn.kernels.reference.sums import SHORT, sum
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 R = TypeVar("R")
 
@@ -49,7 +49,7 @@ class Channels:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Array, dtype: np.dtype[Any], *, keep_order: bool = False) -> Channels:
+    def of(cls, x: Array, dtype: DType, *, keep_order: bool = False) -> Channels:
         """View x (n, c, ...) so, after copying it if it is neither dense nor of `dtype`.
 
         Images are put channels last, unless `keep_order` and they are channels first and dense
@@ -125,7 +125,7 @@ class Channels:
         """Return an uninitialised matrix for a result of the same shape and order."""
         return empty(self.matrix.shape, self.matrix.dtype)
 
-    def restore(self, matrix: Array, dtype: np.dtype[Any]) -> Array:
+    def restore(self, matrix: Array, dtype: DType) -> Array:
         """Return a result matrix as an array of the original shape (n, c, ...)."""
         result = matrix.astype(dtype, copy=False)
         if len(self.shape) == 4 and self.repeat:

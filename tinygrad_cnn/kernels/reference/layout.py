@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.memory import Take, empty
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 CHUNK_BYTES = 3 << 19  # work space of one chunk: stays in a second-level cache of 1 to 2 MB
 # Of each array in one block of an element-wise pass: several of them fit in cache together.
 BLOCK_BYTES = 1 << 19
 
 
-def accumulation_dtype(*arrays: Array) -> np.dtype[Any]:
+def accumulation_dtype(*arrays: Array) -> DType:
     """Return the dtype to compute in: the common one, but float32 for float16."""
     dtype = np.result_type(*arrays)
     return np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -41,7 +40,7 @@ def all_finite(x: Array) -> bool:
     return bool(np.isfinite(x).all())
 
 
-def as_nhwc(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
+def as_nhwc(x: Array, dtype: DType | None = None) -> Array:
     """Return x (n, c, h, w) as a C-contiguous (n, h, w, c) array: a view if it lies so, else a
     copy.
     """
@@ -54,17 +53,17 @@ def as_nhwc(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
     return out
 
 
-def as_nchw(image: Array, dtype: np.dtype[Any]) -> Array:
+def as_nchw(image: Array, dtype: DType) -> Array:
     """Return an (n, h, w, c) array as (n, c, h, w) of `dtype`, channels last in memory."""
     return image.astype(dtype, copy=False).transpose(0, 3, 1, 2)
 
 
-def bits_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def bits_of(dtype: DType) -> DType:
     """Return the signed integers as wide as `dtype`."""
     return np.dtype(f"i{dtype.itemsize}")
 
 
-def mask_where(chosen: Array, bits: np.dtype[Any], take: Take) -> Array:
+def mask_where(chosen: Array, bits: DType, take: Take) -> Array:
     """Turn a boolean scratch array, in place, to integers `bits` with all bits set where it was
     true.
 
@@ -80,7 +79,7 @@ def mask_where(chosen: Array, bits: np.dtype[Any], take: Take) -> Array:
     return mask
 
 
-def empty_like(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
+def empty_like(x: Array, dtype: DType | None = None) -> Array:
     """Return an uninitialised dense array of x's shape, its axes in x's order in memory."""
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
     return empty(tuple(x.shape[a] for a in order), dtype or x.dtype).transpose(np.argsort(order))
@@ -98,7 +97,7 @@ def new_array(shape: tuple[int, ...], x: Array) -> Array:
     return empty(shape, x.dtype)
 
 
-def empty_nhwc(n: int, h: int, w: int, c: int, dtype: np.dtype[Any]) -> Array:
+def empty_nhwc(n: int, h: int, w: int, c: int, dtype: DType) -> Array:
     """Return an uninitialised C-contiguous (n, h, w, c) array."""
     return empty((n, h, w, c), dtype)
 

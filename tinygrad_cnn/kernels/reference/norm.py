@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from tinygrad_cnn.kernels.reference.channels import Channels, affine
 from tinygrad_cnn.kernels.reference.layout import BLOCK_BYTES, accumulation_dtype, rows_per_chunk
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter
 from tinygrad_cnn.kernels.reference.sums import sum
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 
 def _moments(channels: Channels) -> tuple[Array, Array]:
@@ -168,7 +167,7 @@ def channel_gradient(
     return np.asarray(np.where(x * e + f <= 0, x.dtype.type(0), g) * a + beside + d)
 
 
-def _rows(x: Array, ndim: int, dtype: np.dtype[Any]) -> Array:
+def _rows(x: Array, ndim: int, dtype: DType) -> Array:
     """Return x as a matrix: one row per normalised group of the last `ndim` axes."""
     width = int(np.prod(x.shape[x.ndim - ndim :]))
     return np.ascontiguousarray(x, dtype).reshape(x.size // max(width, 1), width)

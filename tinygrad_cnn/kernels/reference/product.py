@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ def matmul(a: Array, b: Array) -> Array:
 
 def in_pieces(product: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
     """Return the float32 product of a and b, taken over `LONG` numbers at a time."""
-    total: Any = 0.0
+    total: Array | float = 0.0
     for first in range(0, a.shape[-1], LONG):
         piece = slice(first, first + LONG)
         right = b[piece] if b.ndim == 1 else b[..., piece, :]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 SHORT = 128  # numbers added one after the other, as many as NumPy's pairwise sum itself has
 WIDE = 1 << 10  # numbers of a row from which on NumPy adds rows at the speed of memory
@@ -274,7 +274,7 @@ class RunningSum:
     array([500., 500.], dtype=float32)
     """
 
-    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+    def __init__(self, shape: Sequence[int], dtype: DType | type) -> None:
         self.some = np.zeros(shape, dtype)
         self.count = 0
         self.exact: Array | None = None

@@ -258,7 +258,7 @@ class Kernel:
         self.missing: set[str] = set()  # types for which there is no machine code and no compiler
 
 
-def _not_yet(*args: Any) -> int:
+def _not_yet(*args: object) -> int:
     return 1  # as machine code says of arguments of other types than its own
 
 

@@ -32,7 +32,8 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
 )
 from tinygrad_cnn.types import Array
 
-Kinds = tuple[tuple[Any, ...], ...]
+Kind = tuple[Any, ...]
+Kinds = tuple[Kind, ...]
 
 _lock = threading.RLock()
 
@@ -73,7 +74,7 @@ def _check_layout() -> None:
 _check_layout()
 
 
-def _kind(value: Any) -> tuple[Any, ...]:
+def _kind(value: object) -> Kind:
     if isinstance(value, np.ndarray):
         flags = value.flags
         return ("array", value.dtype.str, value.ndim, "C" if flags.c_contiguous else "A",
@@ -90,7 +91,7 @@ def _kind(value: Any) -> tuple[Any, ...]:
 Rows = tuple[Any, ...]  # for each argument `_row`, of a tuple those of its parts, or None
 
 
-def _rows(value: Any) -> Any:
+def _rows(value: object) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_rows, value))
     return _row(value) if isinstance(value, np.ndarray) else None
@@ -116,7 +117,7 @@ def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
     formats = [f"{ARGUMENTS}q"]
     place = ARGUMENTS
 
-    def add(name: str, kind: tuple[Any, ...], row: Any) -> None:
+    def add(name: str, kind: Kind, row: Any) -> None:
         nonlocal place
         count = 1
         if kind[0] == "array":
@@ -227,7 +228,7 @@ def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
         kernel.made.add((kinds, rows))
 
 
-def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
+def _other_types(kernel: Kernel, parts: int, args: tuple[object, ...]) -> None:
     """Launch with arguments that are not of the types of the last launch."""
     args = tuple(map(_plain, args))
     for attempt in range(2):
@@ -243,7 +244,7 @@ def _other_types(kernel: Kernel, parts: int, args: tuple[Any, ...]) -> None:
     raise TypeError(f"{kernel.__name__}: arguments of unknown types")
 
 
-def run(kernel: Any, parts: int, *args: Any) -> None:
+def run(kernel: Any, parts: int, *args: object) -> None:
     """Call ``kernel(part, parts, *args)`` for every part, on as many threads.
 
     Raises

@@ -44,10 +44,10 @@ def _intrinsic(instruction: Instruction) -> Any:
     """Return Numba's word for an instruction."""
     write = instruction.write
 
-    def typed(context: Any, *arguments: Any) -> Any:
+    def typed(context: object, *arguments: object) -> Any:
         signature = types.void(*[types.int64] * len(arguments))
 
-        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+        def generate(context: Any, builder: Any, signature: object, values: list[Value]) -> Any:
             write(Emitter(builder, TILE.lanes), *values)
             return context.get_dummy_value()
 
@@ -100,8 +100,10 @@ def _load(builder: Any, address: Value, kind: Any) -> Value:
 def _reader(kind: Any, machine: Any) -> Any:
     """Return the intrinsic that reads one word as a number."""
 
-    def read(context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+    def read(context: object, address: object) -> Any:
+        def generate(
+            context: object, builder: Any, signature: object, values: list[Value]
+        ) -> Value:
             return _load(builder, values[0], machine)
 
         return kind(types.int64), generate
@@ -114,8 +116,8 @@ def _array_reader(dtype: str, ndim: int, layout: str, aligned: bool) -> Any:
     kind = types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, aligned=aligned)
     itemsize = np.dtype(dtype).itemsize
 
-    def read(context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: list[Value]) -> Any:
+    def read(context: object, address: object) -> Any:
+        def generate(context: Any, builder: Any, signature: object, values: list[Value]) -> Value:
             def field(distance: int) -> Value:
                 return _load(builder, builder.add(values[0], _WORD(distance)), _WORD)
 

@@ -7,7 +7,7 @@ around the images: a look at the first output of every filter tells, because it 
 all taps. Of the filters' gradient, a gradient that is lost has reached the first tap of its filter,
 and an input some tap of the first filter of its group.
 
-Float32 only, and no empty arrays: `NotImplemented` says that NumPy's kernels must do it. Inputs and
+Float32 only, and no empty arrays: None says that NumPy's kernels must do it. Inputs and
 gradients may be `Lazy`: they are computed as they are read. Padding is zeros around what they stand
 for.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from types import NotImplementedType
 
 import numpy as np
 
@@ -128,7 +127,7 @@ def _image(x: Images, choice: Choice) -> Source:
 def conv2d(
     x: Images, w: Array, b: Array | None = None, *, spec: ConvSpec, moments: bool = False,
     keep: bool = False,
-) -> Array | Lazy | NotImplementedType:  # fmt: skip
+) -> Array | Lazy | None:  # fmt: skip
     """Correlate images with filters, as `reference.conv2d`.
 
     With `moments` the result is a load that knows them: mean and biased variance (f,) of the
@@ -139,7 +138,7 @@ def conv2d(
     windows = conv2d_windows(shape, w.shape, spec, "conv2d", None if b is None else b.shape)
     (kh, kw), (oh, ow), f = windows.kernel, windows.size, w.shape[0]
     if not supports_conv2d(x, w, b) or max(ow, kh * kw) > LONGEST_TABLE:
-        return NotImplemented
+        return None
     bias = None if b is None else _plain(b)
     parts = shares(x.nbytes + shape[0] * oh * ow * f * BYTES)
     choice, planes = _chosen(x, "forward", shape, f, windows, parts, algorithm.get())
@@ -169,7 +168,7 @@ def conv2d(
 
 def conv2d_input(
     g: Images, w: Array, *, size: Pair, spec: ConvSpec, relu_input: Images | None = None
-) -> Array | Lazy | NotImplementedType:
+) -> Array | Lazy | None:
     """Return the adjoint of `conv2d` in `x`, as `reference.conv2d_input`.
 
     If x was `relu_input`, a normalisation with its ReLU, the result may be a load with the sums
@@ -178,7 +177,7 @@ def conv2d_input(
     shape, groups, dense = g.shape, spec.groups, spec.stride == (1, 1)
     (kh, kw), (h, wide) = conv2d_input_windows(shape, w.shape, size, spec).kernel, size
     if not supports_conv2d(g, w) or max(wide, kh * kw) > LONGEST_TABLE:
-        return NotImplemented
+        return None
     n, c = shape[0], w.shape[1] * groups
     parts = shares(g.nbytes + n * h * wide * c * BYTES)
     read, unread = phases((kh, kw), size, spec)
@@ -222,7 +221,7 @@ def conv2d_input(
 
 def conv2d_weight(
     g: Images, x: Images, *, kernel_size: Pair, spec: ConvSpec, bias: bool = False
-) -> Array | tuple[Array, Array | None] | NotImplementedType:
+) -> Array | tuple[Array, Array | None] | None:
     """Return the adjoint of `conv2d` in `w`, as `reference.conv2d_weight`.
 
     With `bias` the result is (gw, gbias): also the sums of g over each channel (f,).
@@ -230,7 +229,7 @@ def conv2d_weight(
     windows = conv2d_weight_windows(g.shape, x.shape, kernel_size, spec)
     (kh, kw), ow = windows.kernel, windows.size[1]
     if not supports_conv2d(g, x) or max(ow, kh * kw) > LONGEST_TABLE:
-        return NotImplemented
+        return None
     found = _weight(g, x, windows, bias=bias)
     strictly_weight(g, x, found[0], windows)
     return found if bias else found[0]

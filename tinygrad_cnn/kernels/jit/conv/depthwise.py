@@ -88,17 +88,9 @@ def depthwise_weights(
 
 @kernel(entry=True)
 def _share(
-    part: int,
-    parts: int,
-    g: Geometry,
-    x: Pixels,
-    w: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    tables: Tables,
-    space: Array,
-) -> None:
+    part: int, parts: int, g: Geometry, x: Pixels, w: Array, bias: Array, out: Array,
+    strides: tuple[int, ...], tables: Tables, space: Array,
+) -> None:  # fmt: skip
     for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
         at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow

@@ -17,7 +17,8 @@ roundings to float32. Where a share has fewer pieces there are no totals, and no
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -36,7 +37,7 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
 )
 from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
 from tinygrad_cnn.kernels.jit.linear.products import NARROW_ROWS, weight_sum, window_product
-from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of, shares
+from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     CHUNK,
@@ -50,10 +51,12 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 PIECES = 128
+Entry: TypeAlias = Callable[..., None]
 
 # How the weights of a filter, or column, lie in memory:
 ANYHOW = 0
@@ -118,19 +121,9 @@ def pack(w: Array, take: Take) -> Array:
 
 @kernel(entry=True)
 def _product_share(
-    part: int,
-    parts: int,
-    g: Geometry,
-    x: Pixels,
-    w: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    tables: Tables,
-    space: Array,
-    wanted: int,
-    gathering: Gathered,
-) -> None:
+    part: int, parts: int, g: Geometry, x: Pixels, w: Array, bias: Array, out: Array,
+    strides: tuple[int, ...], tables: Tables, space: Array, wanted: int, gathering: Gathered,
+) -> None:  # fmt: skip
     filters = bias.shape[1]  # padded, of one group
     each = strides[2] // g.groups  # true filters of one group
     size = g.tap_count * g.depth
@@ -226,7 +219,7 @@ def settle(sums: Array, totals: Array) -> None:
         sums[i] = totals[i] + sums[i]
 
 
-def weight_share(piece: Any) -> Any:
+def weight_share(piece: Entry) -> Entry:
     """Return the entry that adds up, for a share of the jobs, what the kernel `piece` makes of the
     pixels' windows and gradients: to a row of gw (parts, count), and of totals like it or empty.
 
@@ -265,8 +258,8 @@ def weight_share(piece: Any) -> Any:
 
 
 def add_up_weight(
-    share: Any, x: Source, grad: Source, plan: Plan, parts: int, count: int, width: int, take: Take,
-    *, bias: bool,
+    share: Entry, x: Source, grad: Source, plan: Plan, parts: int, count: int, width: int,
+    take: Take, *, bias: bool,
 ) -> tuple[Array, Array | None]:  # fmt: skip
     """Run a `weight_share`; return the shares' sums (parts, count), and the bias' gradient."""
     f = grad.other.shape[3]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class _Entry:
 
     __slots__ = ("copy", "layout", "planes", "ref")
 
-    def __init__(self, ref: weakref.ref[Any]) -> None:
+    def __init__(self, ref: weakref.ref[Array]) -> None:
         self.ref = ref
         self.layout: tuple[int, ...] = ()
         self.copy: Array | None = None
@@ -91,7 +90,7 @@ def _entry_of(w: Array) -> tuple[_Entry, bool]:
     if entry is not None and entry.ref() is w:
         return entry, False
 
-    def gone(ref: weakref.ref[Any]) -> None:
+    def gone(ref: weakref.ref[Array]) -> None:
         present = _entries.get(key)
         if present is not None and present.ref is ref:  # not that of a later array at this address
             del _entries[key]

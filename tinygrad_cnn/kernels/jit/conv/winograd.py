@@ -61,16 +61,9 @@ FILTER_BLOCK = 8  # input channels whose filters are transformed together
 
 @kernel()
 def _filters_block(
-    d: int,
-    count: int,
-    low: int,
-    high: int,
-    g: Strips,
-    w: Array,
-    turned: int,
-    planes: Array,
+    d: int, count: int, low: int, high: int, g: Strips, w: Array, turned: int, planes: Array,
     taps: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Transform filters [low, high) of input channels [d, d + count), and lay them into panels.
 
     `FILTER_BLOCK` channels at a time, as in PyTorch's order their taps lie together.
@@ -98,16 +91,9 @@ def _filters_block(
 
 @kernel(entry=True)
 def _filters_share(
-    part: int,
-    parts: int,
-    g: Strips,
-    w: Array,
-    turned: int,
-    planes: Array,
-    taps: Array,
-    notes: Array,
-    noted: Array,
-) -> None:
+    part: int, parts: int, g: Strips, w: Array, turned: int, planes: Array, taps: Array,
+    notes: Array, noted: Array,
+) -> None:  # fmt: skip
     count, size = (g.c, g.f * 9) if turned else (g.f, g.c * 9)  # as they lie in memory
     noted[part] = note_filters(
         w, size, count * part // parts, count * (part + 1) // parts, notes[part]
@@ -132,20 +118,9 @@ class Wanted(NamedTuple):
 
 @kernel()
 def input_job(
-    part: int,
-    job: int,
-    low: int,
-    high: int,
-    g: Strips,
-    x: Pixels,
-    u: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    work: Work,
-    wide: Array,
-    wanted: Wanted,
-) -> None:
+    part: int, job: int, low: int, high: int, g: Strips, x: Pixels, u: Array, bias: Array,
+    out: Array, strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
+) -> None:  # fmt: skip
     """Compute filters [low, high) of the outputs of one job."""
     v, notes, sums = work.space[part].ctypes.data, work.notes[part], wanted.sums
     plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
@@ -203,19 +178,9 @@ def input_job(
 
 @kernel(entry=True)
 def _product_share(
-    part: int,
-    parts: int,
-    g: Strips,
-    x: Pixels,
-    u: Array,
-    suitable: Array,
-    bias: Array,
-    out: Array,
-    strides: tuple[int, ...],
-    work: Work,
-    wide: Array,
-    wanted: Wanted,
-) -> None:
+    part: int, parts: int, g: Strips, x: Pixels, u: Array, suitable: Array, bias: Array, out: Array,
+    strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
+) -> None:  # fmt: skip
     if not suits(suitable):
         wide[g.n] = ALL
         return

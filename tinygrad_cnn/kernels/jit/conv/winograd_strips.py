@@ -121,17 +121,9 @@ def share_of(part: int, parts: int, g: Strips) -> tuple[int, int, int, int]:
 
 @kernel()
 def planes_of(
-    job: int,
-    g: Strips,
-    gradient: int,
-    low: int,
-    high: int,
-    x: Pixels,
-    ring: int,
-    planes: int,
-    plane: int,
-    notes: Array,
-) -> int:
+    job: int, g: Strips, gradient: int, low: int, high: int, x: Pixels, ring: int, planes: int,
+    plane: int, notes: Array,
+) -> int:  # fmt: skip
     """Transform a job's tiles of the inputs, or of the output's gradients, to 36 planes
     (tiles, channels), for channels [low, high); return how many tiles there are.
 

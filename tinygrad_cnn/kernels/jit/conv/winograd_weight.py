@@ -48,20 +48,9 @@ BIAS_PLANE = 7  # frequency (1, 1): the sum of a tile
 
 @kernel()
 def weight_job(
-    part: int,
-    job: int,
-    low: int,
-    high: int,
-    g: Strips,
-    x: Pixels,
-    grad: Pixels,
-    sums: Array,
-    work: Work,
-    numbers: Array,
-    whole: Array,
-    wanted: int,
-    gathering: Gathered,
-) -> None:
+    part: int, job: int, low: int, high: int, g: Strips, x: Pixels, grad: Pixels, sums: Array,
+    work: Work, numbers: Array, whole: Array, wanted: int, gathering: Gathered,
+) -> None:  # fmt: skip
     """Add one job to a share's sums of products (36 planes) for filters [low, high), and to those
     of the gradients.
     """
@@ -91,18 +80,9 @@ def weight_job(
 
 @kernel(entry=True)
 def _weight_share(
-    part: int,
-    parts: int,
-    g: Strips,
-    x: Pixels,
-    grad: Pixels,
-    du: Array,
-    work: Work,
-    numbers: Array,
-    whole: Array,
-    wanted: int,
-    gathering: Gathered,
-) -> None:
+    part: int, parts: int, g: Strips, x: Pixels, grad: Pixels, du: Array, work: Work,
+    numbers: Array, whole: Array, wanted: int, gathering: Gathered,
+) -> None:  # fmt: skip
     first, end, low, high = share_of(part, parts, g)
     sums = du[part] if g.split == 0 else du[0]
     last = min(g.wide_f, (high + COLUMNS - 1) // COLUMNS * COLUMNS)
@@ -120,15 +100,7 @@ def _weight_share(
 
 
 @kernel()
-def _taps_row(
-    c: int,
-    low: int,
-    high: int,
-    g: Strips,
-    du: Array,
-    taps: Array,
-    gw: Array,
-) -> None:
+def _taps_row(c: int, low: int, high: int, g: Strips, du: Array, taps: Array, gw: Array) -> None:
     """Add the threads' sums for input channel c and filters [low, high); make them taps."""
     plane = du.shape[1] // 36
     for e in range(36):
@@ -147,14 +119,7 @@ def _taps_row(
 
 @kernel(entry=True)
 def _taps_share(
-    part: int,
-    parts: int,
-    g: Strips,
-    du: Array,
-    taps: Array,
-    gw: Array,
-    whole: Array,
-    found: Array,
+    part: int, parts: int, g: Strips, du: Array, taps: Array, gw: Array, whole: Array, found: Array
 ) -> None:
     found[0] = not (are_apart(whole[0]) or are_apart(whole[1]))
     if not found[0]:

@@ -13,7 +13,7 @@ fixed by the number of threads, and none of them splits a sum, so that a product
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -206,25 +206,25 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     return out
 
 
-def matmul(a: Array, b: Array) -> Any:
+def matmul(a: Array, b: Array) -> Array | None:
     """As `reference.matmul`, for two matrices that lie together in memory, by rows or columns."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        return NotImplemented
+        return None
     out = _multiply(a, b)
-    return NotImplemented if out is None else out
+    return None if out is None else out
 
 
-def linear(x: Array, w: Array, bias: Array | None = None) -> Any:
+def linear(x: Array, w: Array, bias: Array | None = None) -> Array | None:
     """As `reference.linear`, for matrices as `matmul` takes them."""
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-        return NotImplemented
+        return None
     if bias is not None:
         flags = bias.flags
         plain = flags.c_contiguous and flags.aligned and bias.dtype == FLOAT32
         if not plain or bias.shape != w.shape[:1]:
-            return NotImplemented
+            return None
     out = _multiply(x, w.T, bias)
-    return NotImplemented if out is None else out
+    return None if out is None else out
 
 
 def _product_of(a: Array, b: Array) -> Array:
@@ -234,7 +234,7 @@ def _product_of(a: Array, b: Array) -> Array:
 
 def linear_backward(
     g: Array, x: Array | None, w: Array | None, needs: tuple[bool, bool, bool]
-) -> Any:
+) -> tuple[Array | None, Array | None, Array | None]:
     """As `reference.linear_backward`; products that do not pay are NumPy's."""
     gx = gw = gbias = None
     if needs[0] and w is not None:
@@ -243,6 +243,6 @@ def linear_backward(
         gw = _product_of(g.T, x)
     if needs[2]:
         gbias = sums.sum(g, (0,))
-        if gbias is NotImplemented:
+        if gbias is None:
             gbias = reference.sum(g, (0,))
     return gx, gw, gbias

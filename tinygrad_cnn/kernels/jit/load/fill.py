@@ -124,19 +124,9 @@ def scatter_pixels(
 
 @kernel()
 def fill_row(
-    target: int,
-    wide: int,
-    y: int,
-    first: int,
-    pixels: int,
-    image: int,
-    h: int,
-    w: int,
-    c: int,
-    low: int,
-    high: int,
-    source: Pixels,
-) -> None:
+    target: int, wide: int, y: int, first: int, pixels: int, image: int, h: int, w: int, c: int,
+    low: int, high: int, source: Pixels,
+) -> None:  # fmt: skip
     """Write pixels [first, first + pixels) of row y of an image to `target`, `wide` bytes each.
 
     Channels [low, high) of c. Pixels outside of the image (h, w) are 0, whatever the source makes

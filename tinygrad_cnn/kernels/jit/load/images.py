@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
@@ -57,7 +58,7 @@ def _to_channels_last(part: int, parts: int, x: Array, out: Array) -> None:
         )  # fmt: skip
 
 
-def images_like(g: Array, dtype: Any = FLOAT32) -> Array:
+def images_like(g: Array, dtype: npt.DTypeLike = FLOAT32) -> Array:
     """Return g (n, c, h, w) as (n, h, w, c), copied if need be."""
     image = g.transpose(0, 2, 3, 1)
     flags = image.flags

@@ -11,8 +11,6 @@ their order: a thread count has one result.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
@@ -205,15 +203,9 @@ def _batch_norm_backward(
 
 @kernel(entry=True)
 def _channel_affine(
-    part: int,
-    parts: int,
-    x: Array,
-    scale: Array,
-    shift: Array,
-    least: float,
-    space: Array,
+    part: int, parts: int, x: Array, scale: Array, shift: Array, least: float, space: Array,
     y: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Write ``x*scale + shift``, and `least` where that is less, for x (pixels*c,).
 
     `space` is (parts, 2, width) float32. Costs one read and one write of the array.
@@ -251,17 +243,19 @@ def _seen(image: Array) -> Array:
     return image if image.ndim == 2 else nchw(image)
 
 
-def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> Any:
+def batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, eps: float
+) -> tuple[Array, Array, Array, Array] | None:
     """As `reference.batch_norm`, for parameters of float32; x is copied if its channels are not
     last in memory.
     """
     image = _pixels(x)
     if image is None:
-        return NotImplemented
+        return None
     c = image.shape[-1]
     scale, shift = parameter(weight, 1, (c,)), parameter(bias, 0, (c,))
     if scale is None or shift is None:
-        return NotImplemented
+        return None
     y, stats = empty(image.shape, FLOAT32), np.empty((3, c), np.float32)
     parts, width, numbers = shares(3 * y.nbytes), _width(c), image.reshape(-1)
     with scratch() as take:
@@ -277,16 +271,16 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
 
 def batch_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
-) -> Any:
+) -> tuple[Array, Array, Array] | None:
     """As `reference.batch_norm_backward`; g and x are copied if their channels are not last."""
     image = _pixels(x)
     if image is None or g.shape != x.shape or g.dtype != FLOAT32:
-        return NotImplemented
+        return None
     c = image.shape[-1]
     scale, centre = parameter(weight, 1, (c,)), parameter(mean, 0, (c,))
     factor = parameter(invstd, 1, (c,))
     if scale is None or centre is None or factor is None:
-        return NotImplemented
+        return None
     grads = images_like(g) if g.ndim == 4 else np.ascontiguousarray(g)
     gx, gweight, gbias = empty(image.shape, FLOAT32), np.empty(c, FLOAT32), np.empty(c, FLOAT32)
     parts, width = shares(5 * gx.nbytes), _width(c)
@@ -302,15 +296,15 @@ def batch_norm_backward(
     return _seen(gx), gweight, gbias
 
 
-def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Any:
+def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Array | None:
     """As `reference.channel_affine`, for float32; x is copied if its channels are not last."""
     image = _pixels(x)
     if image is None:
-        return NotImplemented
+        return None
     c = image.shape[-1]
     scales, shifts = parameter(scale, 1, (c,)), parameter(shift, 0, (c,))
     if scales is None or shifts is None:
-        return NotImplemented
+        return None
     y = empty(image.shape, FLOAT32)
     parts, least = shares(2 * y.nbytes), 0.0 if relu else -np.inf
     with scratch() as take:

@@ -7,8 +7,6 @@ for whoever reads it: a convolution's adjoints do (`pixels`), others have it wri
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
@@ -51,15 +49,9 @@ Parameters = Array | None
 
 @kernel(entry=True)
 def _sums_share(
-    part: int,
-    parts: int,
-    source: Pixels,
-    mean: Array,
-    size: Pair,
-    space: Array,
-    exact: Array,
+    part: int, parts: int, source: Pixels, mean: Array, size: Pair, space: Array, exact: Array,
     single: Array,
-) -> None:
+) -> None:  # fmt: skip
     g, x, table, mode = source.x, source.other, source.table, source.mode
     unchanged = Pixels(g, x, table[5:], mode)
     c = mean.size
@@ -87,15 +79,9 @@ def _sums_share(
 
 @kernel(entry=True)
 def _numbers_share(
-    part: int,
-    parts: int,
-    exact: Array,
-    count: int,
-    weight: Array,
-    mean: Array,
-    invstd: Array,
+    part: int, parts: int, exact: Array, count: int, weight: Array, mean: Array, invstd: Array,
     found: Array,
-) -> None:
+) -> None:  # fmt: skip
     """Write scale, slope, shift, gradient of weight and of bias: found (5, c)."""
     for k in range(mean.size):
         total, products = 0.0, 0.0
@@ -111,14 +97,7 @@ def _numbers_share(
 
 
 @kernel(entry=True)
-def _written_share(
-    part: int,
-    parts: int,
-    source: Pixels,
-    size: Pair,
-    c: int,
-    out: Array,
-) -> None:
+def _written_share(part: int, parts: int, source: Pixels, size: Pair, c: int, out: Array) -> None:
     if source.mode[1] > 0:  # scattered: row by row of the images
         h, w = size
         lines = out.size // (w * c)
@@ -204,16 +183,16 @@ def _sums_before(g: Lazy, centre: Array) -> Array | None:
 
 def norm_gradient(
     g: Array | Lazy, x: Array | Lazy, weight: Parameters, mean: Array, invstd: Array
-) -> Any:
+) -> tuple[Lazy, Array, Array] | None:
     """Return (gx, gweight, gbias) as `reference.batch_norm_backward`, but gx lazy.
 
     For float32 x (n, c, h, w); g may be the gradient of the ReLU behind the normalisation. Costs a
     read of both, if g does not come with its sums.
     """
     if x.ndim != 4 or x.dtype != FLOAT32 or x.size == 0 or g.dtype != FLOAT32:
-        return NotImplemented
+        return None
     if g.shape != x.shape:
-        return NotImplemented
+        return None
     c = x.shape[1]
     scale, centre, factor = (
         parameter(weight, 1, (c,)),
@@ -221,7 +200,7 @@ def norm_gradient(
         parameter(invstd, 1, (c,)),
     )
     if scale is None or centre is None or factor is None:
-        return NotImplemented
+        return None
     inputs: Array = realize(x)
     one = np.ones(c, np.float32)
     found = np.empty((5, c), np.float32)
@@ -242,7 +221,7 @@ def norm_gradient(
         return normalised(g, load(inputs), *found[:3]), found[3], found[4]
     source = gradient_source(form)
     if source is None:
-        return NotImplemented
+        return None
     if exact is None:
         exact = _sums_before(g, centre)
     if exact is not None:
@@ -270,14 +249,14 @@ def channel_gradient(
     f: Array | float,
     places: Array | None = None,
     kernel_size: Pair = (0, 0),
-) -> Any:
+) -> Array | None:
     """As `reference.channel_gradient`, for float32; what is not channels last is copied."""
     form = Gradient(g, x, a, b, d, e, f, places, kernel_size)
     arrays = [v for v in form[:7] if isinstance(v, np.ndarray)]
     if form.x.ndim != 4 or form.x.size == 0 or any(v.dtype != FLOAT32 for v in arrays):
-        return NotImplemented
+        return None
     source = gradient_source(form)
-    return NotImplemented if source is None else _written(source)
+    return None if source is None else _written(source)
 
 
 def batch_norm_backward(
@@ -286,7 +265,7 @@ def batch_norm_backward(
     weight: Parameters,
     mean: Array,
     invstd: Array,
-) -> Any:
+) -> tuple[Array | Lazy, Array, Array] | None:
     """As `reference.batch_norm_backward`; g and x are copied if their channels are not last.
 
     Where x may be waited for, what has to be done to every number of gx is left to who reads it.
@@ -295,15 +274,15 @@ def batch_norm_backward(
         return norm_gradient(g, x, weight, mean, invstd)
     if x.ndim == 4 and type(g) is Lazy and not g.is_realized:
         found = norm_gradient(g, x, weight, mean, invstd)
-        return found if found is NotImplemented else (realize(found[0]), *found[1:])
+        return found if found is None else (realize(found[0]), *found[1:])
     grad: Array = realize(g)
     inputs: Array = realize(x)
     if x.ndim > 1 and x.shape[1] < TILE.lanes:  # whole vectors of few channels
         return norm.batch_norm_backward(grad, inputs, weight, mean, invstd)
     if x.ndim not in (2, 4) or g.ndim != x.ndim:
-        return NotImplemented
+        return None
     found = norm_gradient(_four(grad), _four(inputs), weight, mean, invstd)
-    if found is NotImplemented:
-        return NotImplemented
+    if found is None:
+        return None
     gx: Array = realize(found[0])
     return gx.reshape(x.shape) if x.ndim == 2 else gx, found[1], found[2]

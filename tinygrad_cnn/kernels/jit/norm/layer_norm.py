@@ -6,7 +6,7 @@ float64 over pieces of `PIECE` numbers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from tinygrad_cnn.types import Array
 PIECE = 1024  # numbers of a row added in float32
 BLOCK = 64  # rows whose gradients of weight and bias are added in float32
 SUM = ("contract", "reassoc")
+Number: TypeAlias = float | np.float32
 
 
 @kernel(fastmath=SUM)
-def _sum(row: Array) -> Any:
+def _sum(row: Array) -> float:
     total = np.float64(0)
     for start in range(0, row.size, PIECE):
         piece = row[start : start + PIECE]
@@ -35,7 +36,7 @@ def _sum(row: Array) -> Any:
 
 
 @kernel(fastmath=SUM)
-def _sum_squares(row: Array, mean: Any) -> Any:
+def _sum_squares(row: Array, mean: Number) -> float:
     """Return the sum of (row - mean)**2."""
     total = np.float64(0)
     for start in range(0, row.size, PIECE):
@@ -49,7 +50,7 @@ def _sum_squares(row: Array, mean: Any) -> Any:
 
 
 @kernel(fastmath=SUM)
-def _sums(grad: Array, row: Array, weight: Array, mean: Any) -> tuple[Any, Any]:
+def _sums(grad: Array, row: Array, weight: Array, mean: Number) -> tuple[float, float]:
     """Return the sums of ``grad*weight`` and ``grad*weight*(row - mean)``."""
     plain, product = np.float64(0), np.float64(0)
     for start in range(0, row.size, PIECE):
@@ -124,14 +125,16 @@ def _rows(x: Array, width: int) -> Array:
     return np.ascontiguousarray(x).reshape(-1, width)
 
 
-def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, ndim: int, eps: float) -> Any:
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, ndim: int, eps: float
+) -> tuple[Array, Array, Array] | None:
     """As `reference.layer_norm`; an x that is not C-contiguous is copied."""
     if x.size == 0 or not 1 <= ndim <= x.ndim:
-        return NotImplemented
+        return None
     inner = x.shape[x.ndim - ndim :]
     scale, shift = parameter(weight, 1, inner), parameter(bias, 0, inner)
     if scale is None or shift is None:
-        return NotImplemented
+        return None
     matrix = _rows(x, scale.size)
     y = empty(matrix.shape, FLOAT32)
     mean, invstd = np.empty(len(matrix), FLOAT32), np.empty(len(matrix), FLOAT32)
@@ -142,15 +145,15 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, ndim: int,
 
 def layer_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, *, ndim: int
-) -> Any:
+) -> tuple[Array, Array, Array] | None:
     """As `reference.layer_norm_backward`; arrays that are not C-contiguous are copied."""
     fits = x.size and 1 <= ndim <= x.ndim and g.shape == x.shape
     if not fits or {a.dtype for a in (g, x, mean, invstd)} != {FLOAT32}:
-        return NotImplemented
+        return None
     inner = x.shape[x.ndim - ndim :]
     scale = parameter(weight, 1, inner)
     if scale is None:
-        return NotImplemented
+        return None
     matrix, grads = _rows(x, scale.size), _rows(g, scale.size)
     centre, factor = _rows(mean, 1).reshape(-1), _rows(invstd, 1).reshape(-1)
     gx = empty(matrix.shape, FLOAT32)

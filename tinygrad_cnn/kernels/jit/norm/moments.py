@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from types import NotImplementedType
 from typing import NamedTuple
 
 import numpy as np
@@ -148,15 +147,7 @@ def start(part: int, sums: Gathered) -> None:
 
 
 @kernel()
-def gather(
-    part: int,
-    x: int,
-    step: int,
-    pixels: int,
-    low: int,
-    high: int,
-    sums: Gathered,
-) -> None:
+def gather(part: int, x: int, step: int, pixels: int, low: int, high: int, sums: Gathered) -> None:
     """Add pixels, `step` bytes apart, to a share's sums: channels [low, high), the first at x.
 
     The mean of those that come first becomes the pilot.
@@ -176,13 +167,7 @@ def gather(
 
 @kernel()
 def gather_sums(
-    part: int,
-    x: int,
-    step: int,
-    pixels: int,
-    low: int,
-    high: int,
-    sums: Gathered,
+    part: int, x: int, step: int, pixels: int, low: int, high: int, sums: Gathered
 ) -> None:
     """Add the sums of pixels to a share's, without pilot and squares, and end the job."""
     exact, single = sums.exact, sums.single
@@ -268,7 +253,7 @@ def _moments_share(part: int, parts: int, x: Array, sums: Gathered) -> None:
         flush(part, sums)
 
 
-def channel_moments(x: Array) -> tuple[Array, Array] | NotImplementedType:
+def channel_moments(x: Array) -> tuple[Array, Array] | None:
     """Return mean and biased variance (c,) of x (n, c, h, w) over all but its channels.
 
     float32; copied if its channels are not last in memory. Costs one read of the array.
@@ -279,7 +264,7 @@ def channel_moments(x: Array) -> tuple[Array, Array] | NotImplementedType:
     """
     image = images_of(x)
     if image is None:
-        return NotImplemented
+        return None
     parts = shares(image.nbytes)
     with scratch() as take:
         sums = gathered(parts, image.shape[-1], take)
@@ -333,19 +318,9 @@ def gate(a: Array, b: Array, two: int, y: Array, out: Array) -> None:
 
 @kernel(entry=True)
 def add_gated(
-    part: int,
-    parts: int,
-    a: Array,
-    b: Array,
-    two: int,
-    y: Array,
-    x: Array,
-    table: Array,
-    mean: Array,
-    out: Array,
-    exact: Array,
-    single: Array,
-) -> None:
+    part: int, parts: int, a: Array, b: Array, two: int, y: Array, x: Array, table: Array,
+    mean: Array, out: Array, exact: Array, single: Array,
+) -> None:  # fmt: skip
     """Write `gate` of a and b to out, and its sums with x, as `gradient_sums`, to exact[part].
 
     All images are (pixels*c,), mean (c,), table `plain_table`, exact (parts, 2, c) float64 and

@@ -7,8 +7,6 @@ page faults cost more than the arithmetic. Arrays of one layout only: dense, cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import NotImplementedType
-from typing import Any
 
 import numpy as np
 
@@ -85,7 +83,7 @@ def _relu(part: int, parts: int, x: Array, y: Array) -> None:
 def _relu_backward(
     part: int, parts: int, a: Array, b: Array, two: int, y: Array, gx: Array
 ) -> None:
-    """Write the gradient, a, or ``a + b`` of `two`, where y is positive or NaN, else 0; all (count,).
+    """Write the gradient, a or ``a + b`` of `two`, where y is positive or NaN, else 0; (count,).
 
     Costs two or three reads and one write.
     """
@@ -151,21 +149,21 @@ def _two(a: Array, b: Array) -> tuple[Array, Array, Callable[[Array], Array]] | 
     return images_like(a).reshape(-1), other[0], other[1]
 
 
-def _combined(entry: Any, a: Array, b: Array, *numbers: float) -> Array | NotImplementedType:
+def _combined(entry: Callable[..., None], a: Array, b: Array, *numbers: float) -> Array | None:
     found = _two(a, b)
     if found is None:
-        return NotImplemented
+        return None
     left, right, restore = found
     out = empty(left.shape, FLOAT32)
     run(entry, shares(3 * out.nbytes), left, right, *numbers, out)
     return restore(out)
 
 
-def _with_affine(a: Affine, b: Array, relu: bool) -> Array | NotImplementedType:
-    """Return ``a + b``, and 0 where it is negative if `relu`; NotImplemented for other layouts."""
+def _with_affine(a: Affine, b: Array, relu: bool) -> Array | None:
+    """Return ``a + b``, and 0 where it is negative if `relu`; None for other layouts."""
     image, other = images(a.x), images_of(b)
     if image is None or other is None or image.shape != other.shape:
-        return NotImplemented
+        return None
     out, c = empty(image.shape, FLOAT32), image.shape[3]
     parts = shares(3 * out.nbytes)
     with scratch() as take:
@@ -177,69 +175,69 @@ def _with_affine(a: Affine, b: Array, relu: bool) -> Array | NotImplementedType:
     return nchw(out)
 
 
-def affine_sum(a: Array | Lazy, b: Array | Lazy, *, relu: bool) -> Array | NotImplementedType:
+def affine_sum(a: Array | Lazy, b: Array | Lazy, *, relu: bool) -> Array | None:
     """Return ``a + b``, and 0 where it is negative if `relu`, where one of both is an affine
-    function of its channels that is computed on the way; else NotImplemented.
+    function of its channels that is computed on the way; else None.
     """
     if type(a) is not Lazy or a.is_realized:
         a, b = b, a
     moved = lower(a)
-    return _with_affine(moved, realize(b), relu) if type(moved) is Affine else NotImplemented
+    return _with_affine(moved, realize(b), relu) if type(moved) is Affine else None
 
 
-def add(a: Array | Lazy, b: Array | Lazy) -> Array | NotImplementedType:
+def add(a: Array | Lazy, b: Array | Lazy) -> Array | None:
     """As `reference.add`, for arrays of one layout."""
     found = affine_sum(a, b, relu=False)
-    return _combined(_add, realize(a), realize(b)) if found is NotImplemented else found
+    return _combined(_add, realize(a), realize(b)) if found is None else found
 
 
-def add_(a: Array, b: Array) -> Array | NotImplementedType:
+def add_(a: Array, b: Array) -> Array | None:
     """As `reference.add_`, for arrays of one layout."""
     if not a.flags.writeable or (a.ndim == 4 and a.strides != b.strides):
-        return NotImplemented
+        return None
     found = _two(a, b)
     if found is None:
-        return NotImplemented
+        return None
     run(_add_to, shares(3 * a.nbytes), found[0], found[1])
     return a
 
 
-def mul(a: Array, b: Array) -> Array | NotImplementedType:
+def mul(a: Array, b: Array) -> Array | None:
     """As `reference.mul`, for arrays of one layout."""
     return _combined(_mul, a, b)
 
 
-def leaky_relu(x: Array, slope: float) -> Array | NotImplementedType:
+def leaky_relu(x: Array, slope: float) -> Array | None:
     """As `reference.leaky_relu`, for dense arrays."""
     return _combined(_leaky, x, x, float(slope))
 
 
-def leaky_relu_backward(x: Array, g: Array, slope: float) -> Array | NotImplementedType:
+def leaky_relu_backward(x: Array, g: Array, slope: float) -> Array | None:
     """As `reference.leaky_relu_backward`, for arrays of one layout."""
     return _combined(_leaky, x, g, float(slope))
 
 
-def relu(x: Array | Lazy) -> Array | NotImplementedType:
+def relu(x: Array | Lazy) -> Array | None:
     """As `reference.relu`, for dense arrays, channels first or last, and sums."""
     if type(x) is Lazy:
         expr = x.expr
-        found = affine_sum(*expr[1:], relu=True) if expr[0] == "add" else NotImplemented
-        if found is not NotImplemented:
-            return found
+        total = affine_sum(*expr[1:], relu=True) if expr[0] == "add" else None
+        if total is not None:
+            return total
     found = dense(realize(x))
     if found is None:
-        return NotImplemented
+        return None
     numbers, restore = found
     y = empty(numbers.shape, FLOAT32)
     run(_relu, shares(2 * y.nbytes), numbers, y)
     return restore(y)
 
 
-def relu_backward(g: Array | Lazy, y: Array) -> Array | NotImplementedType:
+def relu_backward(g: Array | Lazy, y: Array) -> Array | None:
     """As `reference.relu_backward`, for a dense y; g is copied if it lies otherwise."""
     found = dense(y)
     if found is None or g.shape != y.shape or g.dtype != FLOAT32:
-        return NotImplemented
+        return None
     outputs, restore = found
     last = g.ndim == 4 and not y.flags.c_contiguous
     grads = [images_like(a) if last else np.ascontiguousarray(a) for a in summands(g)]

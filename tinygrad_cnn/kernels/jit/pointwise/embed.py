@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
@@ -18,15 +16,9 @@ from tinygrad_cnn.types import Array
 
 @kernel(entry=True)
 def _embed_share(
-    part: int,
-    parts: int,
-    x: Array,
-    apart: tuple[int, int, int],
-    size: tuple[int, int, int],
-    start: tuple[int, int, int],
-    step: tuple[int, int],
-    out: Array,
-) -> None:
+    part: int, parts: int, x: Array, apart: tuple[int, int, int], size: tuple[int, int, int],
+    start: tuple[int, int, int], step: tuple[int, int], out: Array,
+) -> None:  # fmt: skip
     """Write zeros to out (n, h, w, c), and x among them.
 
     x begins with the number given and its images, rows and pixels lie `apart` bytes; `size` and
@@ -47,16 +39,18 @@ def _embed_share(
             copy_bytes(to + at * BYTES, source + j * apart[2], size[2] * BYTES)
 
 
-def embed(x: Array, shape: tuple[int, ...], start: tuple[int, ...], step: tuple[int, ...]) -> Any:
+def embed(
+    x: Array, shape: tuple[int, ...], start: tuple[int, ...], step: tuple[int, ...]
+) -> Array | None:
     """As `reference.embed`, for pixels (n, c, h, w) with their channels together and apart from one
     another; not among new images, nor every second channel.
     """
     fits = x.ndim == 4 and x.size > 0 and x.dtype == FLOAT32 and x.flags.aligned
     if not fits or x.shape[0] != shape[0] or (start[0], step[0], step[1]) != (0, 1, 1):
-        return NotImplemented
+        return None
     c, (n, channel, row, column) = x.shape[1], x.strides
     if min(x.strides) < 0 or (c > 1 and channel != BYTES) or c < 2:
-        return NotImplemented
+        return None
     out = empty((shape[0], shape[2], shape[3], shape[1]), np.float32)
     run(
         _embed_share, shares(out.nbytes), first_of(x), (n, row, column), (*x.shape[2:], c),

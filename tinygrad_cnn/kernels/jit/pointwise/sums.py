@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 
 @kernel(fastmath=SUM)
-def line_sum(x: Array) -> Any:
+def line_sum(x: Array) -> float:
     """Return the sum of x (count,) in float64."""
     total = np.float64(0)
     for i in range(x.size):
@@ -64,7 +64,7 @@ def line_sum(x: Array) -> Any:
 
 
 @kernel(fastmath=SUM)
-def line_squares(x: Array, centre: Any) -> Any:
+def line_squares(x: Array, centre: float) -> float:
     """Return the sum of (x - centre)**2 in float64."""
     total = np.float64(0)
     for i in range(x.size):
@@ -270,11 +270,11 @@ def _sums(numbers: Array, first: int, plan: Plan, parts: int, centre: Array | No
 
 def sum(
     x: Array, axes: tuple[int, ...], keepdims: bool = False, divisor: float | None = None
-) -> Any:
+) -> Array | None:
     """As `reference.sum`, where at most five axes remain in the order of memory."""
     found = _seen(x, axes)
     if found is None:
-        return NotImplemented
+        return None
     memory, plan, parts = found
     total = _sums(*_numbers(x, memory), plan, parts, None)
     if divisor is not None:
@@ -284,11 +284,11 @@ def sum(
 
 def sum_squares(
     x: Array, axes: tuple[int, ...], keepdims: bool = False, centred: bool = False
-) -> Any:
+) -> Array | None:
     """As `reference.sum_squares`; costs one read of x, two if `centred`."""
     found = _seen(x, axes)
     if found is None:
-        return NotImplemented
+        return None
     memory, plan, parts = found
     numbers = _numbers(x, memory)
     if centred:
@@ -357,10 +357,10 @@ def _cumsum_share(
             at += j
 
 
-def cumsum(x: Array, axis: int) -> Any:
+def cumsum(x: Array, axis: int) -> Array | None:
     """As `reference.cumsum`, for C-contiguous x."""
     if x.size == 0 or not (x.flags.c_contiguous and x.flags.aligned):
-        return NotImplemented
+        return None
     n, j = x.shape[axis], math.prod(x.shape[axis + 1 :])
     out = empty(x.shape, FLOAT32)
     parts = shares(2 * x.nbytes)

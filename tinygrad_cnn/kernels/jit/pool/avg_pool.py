@@ -8,7 +8,6 @@ where windows overlap. Windows of more than `SHORT` pixels are added in float64.
 from __future__ import annotations
 
 import math
-from types import NotImplementedType
 from typing import Unpack
 
 import numpy as np
@@ -71,13 +70,7 @@ def _avg_pool2d_long(
 
 @kernel(entry=True)
 def _avg_pool2d_input(
-    part: int,
-    parts: int,
-    g: Array,
-    rows: Array,
-    columns: Array,
-    factor: Array,
-    gx: Array,
+    part: int, parts: int, g: Array, rows: Array, columns: Array, factor: Array, gx: Array
 ) -> None:
     """Add g (n, oh, ow, c) times `factor` to the pixels of its windows in gx (n, h, w, c).
 
@@ -96,14 +89,14 @@ def _avg_pool2d_input(
                             pixel[k] += grad[k] * scale
 
 
-def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> list[Array]:
+def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> tuple[Array, Array]:
     """Return the pixels [start, stop) of the windows along both axes, (oh, 2) and (ow, 2) int64."""
     found = []
     for axis in (0, 1):
         start = np.arange(out[axis], dtype=np.int64) * spec.stride[axis] - spec.padding[axis]
         edges = np.stack([start, start + spec.kernel_size[axis]], axis=1)
         found.append(np.clip(edges, 0, size[axis]))
-    return found
+    return found[0], found[1]
 
 
 @ignore_fp_errors
@@ -113,14 +106,13 @@ def _factor(divisor: Array, oh: int, ow: int) -> Array:
     return (1 / wide.astype(np.float64)).astype(np.float32)
 
 
-def _pool(
-    x: Array, rows: Array, columns: Array, divisor: Array, most: int
-) -> Array | NotImplementedType:
+def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Array | None:
     """Return the sums of windows of at most `most` pixels over their divisors."""
     image = images_of(x)
     if image is None:
-        return NotImplemented
-    n, c, oh, ow = *x.shape[:2], len(rows), len(columns)
+        return None
+    n, _, _, c = image.shape
+    oh, ow = len(rows), len(columns)
     y = empty((n, oh, ow, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
     parts = shares(x.nbytes + y.nbytes)
@@ -135,11 +127,11 @@ def _pool(
 
 def _pool_input(
     g: Array, size: Pair, rows: Array, columns: Array, divisor: Array, most: int
-) -> Array | NotImplementedType:
+) -> Array | None:
     """Return the gradients of pixels that are in at most `most` windows."""
     n, c, oh, ow = g.shape
     if most > SHORT:
-        return NotImplemented  # windows that all but coincide
+        return None  # windows that all but coincide
     gx = empty((n, *size, c), FLOAT32)
     factor = _factor(divisor, oh, ow)
     parts = shares(gx.nbytes + g.nbytes)
@@ -147,26 +139,24 @@ def _pool_input(
     return nchw(gx)
 
 
-def avg_pool2d(x: Array, **window: Unpack[AvgPoolWindow]) -> Array | NotImplementedType:
+def avg_pool2d(x: Array, **window: Unpack[AvgPoolWindow]) -> Array | None:
     """As `reference.avg_pool2d`; x is copied if its channels are not last in memory."""
     if x.ndim != 4 or x.size == 0:
-        return NotImplemented
+        return None
     spec, size = AvgPoolSpec(**window), (x.shape[2], x.shape[3])
     out = spec.output_size("avg_pool2d", x.shape)
     divisor = spec.divisor(size, out, FLOAT32)
     return _pool(x, *_ranges(spec, size, out), divisor, math.prod(spec.kernel_size))
 
 
-def avg_pool2d_input(
-    g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]
-) -> Array | NotImplementedType:
+def avg_pool2d_input(g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]) -> Array | None:
     """As `reference.avg_pool2d_input`, for every layout; g is copied if need be."""
     if g.ndim != 4 or g.size == 0:
-        return NotImplemented
+        return None
     spec = AvgPoolSpec(**window)
     out = spec.output_size("avg_pool2d_input", (*g.shape[:2], *size))
     if g.shape[2:] != out:
-        return NotImplemented
+        return None
     most = math.prod(-(-k // s) for k, s in zip(spec.kernel_size, spec.stride, strict=True))
     return _pool_input(g, size, *_ranges(spec, size, out), spec.divisor(size, out, FLOAT32), most)
 
@@ -176,19 +166,19 @@ def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
     return np.array(rows), np.array(columns), window_areas(rows, columns, FLOAT32)
 
 
-def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array | NotImplementedType:
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array | None:
     """As `reference.adaptive_avg_pool2d`; x is copied if its channels are not last."""
     if x.ndim != 4 or x.size == 0 or min(output_size) < 1:
-        return NotImplemented
+        return None
     h, w = x.shape[2:]
     most = (h // output_size[0] + 2) * (w // output_size[1] + 2)
     return _pool(x, *_adaptive((h, w), output_size), most)
 
 
-def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Array | NotImplementedType:
+def adaptive_avg_pool2d_input(g: Array, *, size: Pair) -> Array | None:
     """As `reference.adaptive_avg_pool2d_input`, for every layout; g is copied if need be."""
     if g.ndim != 4 or g.size == 0 or min(size) < 1:
-        return NotImplemented
+        return None
     oh, ow = g.shape[2:]
     most = (oh // size[0] + 2) * (ow // size[1] + 2)
     return _pool_input(g, size, *_adaptive(size, (oh, ow)), most)

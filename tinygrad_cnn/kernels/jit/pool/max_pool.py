@@ -7,7 +7,6 @@ registers; others keep them in the output's own row, which stays in the nearest 
 
 from __future__ import annotations
 
-from types import NotImplementedType
 from typing import Unpack
 
 import numpy as np
@@ -210,13 +209,11 @@ def _scatter(part: int, parts: int, g: Array, index: Array, spec: PoolSpec, gx: 
                             pixel[k] += value if where[k] == tap else zero
 
 
-def max_pool2d(
-    x: Array | Lazy, **window: Unpack[PoolWindow]
-) -> tuple[Array, Array] | NotImplementedType:
+def max_pool2d(x: Array | Lazy, **window: Unpack[PoolWindow]) -> tuple[Array, Array] | None:
     """As `reference.max_pool2d`; x is copied if its channels are not last."""
     shape = x.shape
     if len(shape) != 4 or x.dtype != FLOAT32 or x.size == 0:
-        return NotImplemented
+        return None
     spec = PoolSpec(**window)
     oh, ow = check_pool2d("max_pool2d", shape, spec)
     n, c, h, w = shape
@@ -237,17 +234,15 @@ def max_pool2d(
     return nchw(y), nchw(index)
 
 
-def max_pool2d_gather(
-    x: Array, index: Array, **window: Unpack[PoolWindow]
-) -> Array | NotImplementedType:
+def max_pool2d_gather(x: Array, index: Array, **window: Unpack[PoolWindow]) -> Array | None:
     """As `reference.max_pool2d_gather`; x and `index` are copied if need be."""
     image, spec = images_of(x), PoolSpec(**window)
     if image is None or index.dtype != index_dtype(spec.kernel_size):
-        return NotImplemented
+        return None
     oh, ow = check_pool2d("max_pool2d_gather", x.shape, spec)
     n, c = x.shape[:2]
     if index.shape != (n, c, oh, ow):
-        return NotImplemented
+        return None
     y = empty((n, oh, ow, c), FLOAT32)
     places = images_like(index, index.dtype)
     run(_gather, shares(x.nbytes + y.nbytes), image, places, spec, y)
@@ -256,15 +251,15 @@ def max_pool2d_gather(
 
 def max_pool2d_scatter(
     g: Array, index: Array, *, size: Pair, **window: Unpack[PoolWindow]
-) -> Array | NotImplementedType:
+) -> Array | None:
     """As `reference.max_pool2d_scatter`, for every layout; g and `index` are copied if need be."""
     spec = PoolSpec(**window)
     if g.ndim != 4 or g.size == 0 or index.dtype != index_dtype(spec.kernel_size):
-        return NotImplemented
+        return None
     n, c = g.shape[:2]
     oh, ow = check_pool2d("max_pool2d_scatter", (n, c, *size), spec)
     if not g.shape == index.shape == (n, c, oh, ow):
-        return NotImplemented
+        return None
     grads, places = images_like(g), images_like(index, index.dtype)
     gx = empty((n, *size, c), FLOAT32)
     parts = shares(gx.nbytes + g.nbytes)

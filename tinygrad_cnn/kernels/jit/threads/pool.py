@@ -96,8 +96,8 @@ def _prepare_semaphores() -> None:
         for handle in handles:
             if library.sem_init(ctypes.c_void_p(handle), 0, 0):
                 raise OSError("sem_init failed")
-    words: list[Any] = [ctypes.cast(f, ctypes.c_void_p).value for f in (wait, post, give_way)]
-    words += handles
+    functions = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (wait, post, give_way))
+    words: list[int] = [*functions, *handles]
     if not all(words):
         raise OSError("no semaphores")
     for place, word in zip((WAIT, POST, YIELD, IDLE, LAUNCHED), words, strict=True):
