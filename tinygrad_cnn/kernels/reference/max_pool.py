@@ -9,6 +9,7 @@ mask``): exact for infinities and NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Unpack
 
 import numpy as np
@@ -105,6 +106,7 @@ def _taps(area: Array, size: Pair, spec: PoolSpec) -> Array:
     return taps(area, spec.kernel_size, size, spec.stride, spec.dilation)
 
 
+@cache
 def index_dtype(kernel_size: Pair) -> DType:
     """Return the dtype of places in windows."""
     return np.dtype(np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)

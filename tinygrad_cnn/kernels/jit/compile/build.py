@@ -246,7 +246,7 @@ def _open(path: Path) -> Functions | None:
 
 
 class Kernel:
-    """A function that can be compiled, and what `launch` knows about it as an entry."""
+    """A function that can be compiled, and what `entry.run` knows about it."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], entry: bool) -> None:
         self.function, self.options, self.entry = function, options, entry

@@ -2,7 +2,7 @@
 
 A kernel's Python function is built again with names that Numba understands: for a kernel its
 dispatcher, for an `Instruction` Numba's intrinsic. Around an entry a function is written that reads
-its arguments from a block of 64-bit words (`launch` has the layout). Its object code is taken
+its arguments from a block of 64-bit words (`entry` has the layout). Its object code is taken
 before Numba's own wrappers for Python would come, and stands alone: what it calls is in it, but for
 a few functions of the C library.
 """

@@ -2,8 +2,8 @@
 
 Compilers vectorise simple loops well, but not a product that must keep a block of results in
 registers: the micro-kernels of this folder therefore say themselves what each vector holds. The
-words are here and in `emitter`; `products` and `transforms` speak with them. Everything is written
-once, for vectors of any number of lanes, and LLVM makes the processor's instructions of it.
+words are here and in `emitter`; `products` and `winograd_transforms` speak with them. Everything is
+written once, for vectors of any number of lanes, and LLVM makes the processor's instructions of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The inner loops of `conv_planes`: sums of products along the pixels, in registers."""
+"""The inner loops of `planar`: sums of products along the pixels, in registers."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def transformed_filters(
     """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3), and what
     `note_filters` says of the shares, of which each has a row of `notes`.
 
-    If `keep`, they may be those of an earlier call (`kept_filters`).
+    If `keep`, they may be those of an earlier call (`filter_cache`).
     """
     parts, count = len(notes), 36 * (g.c * g.wide_f + SKEW)
 

@@ -3,7 +3,7 @@ cache.
 
 A strip is a row of tiles, 4 rows of outputs. The rows of pixels that its patches cover are copied
 to a ring of 6 rows, with zeros where they lie outside of the image, and with batch normalisation
-and the rectifier applied where those are lazy (`pixels`); 2 of them serve the next strip again.
+and the rectifier applied where those are lazy (`load.fill`); 2 of them serve the next strip again.
 A job is some strips: as many tiles as have their planes in a second-level cache.
 """
 

@@ -1,6 +1,6 @@
 """The gradient of the weights of a 3x3 convolution by minimal filtering.
 
-The adjoint of `conv_winograd` in the filters: patches of the input and tiles of the output's
+The adjoint of `winograd` in the filters: patches of the input and tiles of the output's
 gradient become 36 planes each, ``B' x B`` and ``A g A'``, whose products over the tiles are added
 up for every pair of channels and transformed to taps at the end, ``G' m G``. So 36*c*f
 multiply-adds for a tile instead of 144*c*f, as in the other direction.

@@ -1,8 +1,8 @@
 """Pixels of images that lie plane by plane, (n, c, h, w), on their way to channels last.
 
 Squares of as many channels as pixels change places in registers. Where numbers are needed once,
-they go straight into scratch memory that stays in a near cache (`pixels.fill_row`,
-`conv_plan.area`): an array of another order in between would cost a write and a read of main
+they go straight into scratch memory that stays in a near cache (`fill.fill_row`,
+`plan.area`): an array of another order in between would cost a write and a read of main
 memory, for many convolutions of a user's images more than they take themselves.
 
 All arguments of instructions are addresses, distances in bytes, or counts.

@@ -2,7 +2,7 @@
 
 The pass adds ``g`` and ``g*(x - mean)`` over each channel, with the rectifier's mask taken from x
 where g is behind that. The gradient itself, ``g*scale + x*slope + shift``, is one multiply-add more
-for whoever reads it: a convolution's adjoints do (`pixels`), others have it written out.
+for whoever reads it: a convolution's adjoints do (`load.fill`), others have it written out.
 """
 
 from __future__ import annotations

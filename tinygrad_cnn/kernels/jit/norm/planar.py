@@ -1,6 +1,6 @@
 """Max pooling of 2 x 2 pixels, and the sums for the normalisation before it, plane by plane.
 
-For images with few channels, as `planes` describes them. What is pooled may be an affine function
+For images with few channels, as `images.Planes` has them. What is pooled may be an affine function
 with a rectifier, which is computed on the way; the gradient behind the pooling has one number for
 four pixels, and the sums need no more of them than those that were chosen.
 """
