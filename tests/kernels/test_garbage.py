@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
+from shared import kernel_set
 
 import tinygrad_cnn as tg
-from tinygrad_cnn import kernels, nn
+from tinygrad_cnn import nn
 from tinygrad_cnn.kernels import memory
 
 F = tg.nn.functional
@@ -28,9 +29,8 @@ CONVOLUTIONS = [
 
 @pytest.fixture(autouse=True)
 def compiled() -> Any:
-    former = kernels.set_kernels("jit")
-    yield
-    kernels.set_kernels(former)
+    with kernel_set("jit"):
+        yield
 
 
 def over(fill: int, monkeypatch: pytest.MonkeyPatch, work: Any) -> list[bytes]:

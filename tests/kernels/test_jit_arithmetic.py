@@ -14,9 +14,9 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
 from lazies import affine
+from shared import kernel_set
 
 import tinygrad_cnn as tg
-from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit.pointwise import elementwise
 
@@ -163,12 +163,9 @@ def test_a_residual_block_has_the_values_and_gradients_of_numpys(relu: bool) -> 
             p.grad = None
         return found
 
-    former = kernels.set_kernels("jit")
-    try:
+    with kernel_set("jit"):
         found = results()
-        kernels.set_kernels("reference")
+    with kernel_set("reference"):
         expected = results()
-    finally:
-        kernels.set_kernels(former)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * (1 + np.abs(b).max()))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from oracles import LAYOUTS, is_channels_last, laid_out, randoms
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width
+from shared import algorithm, convolutions, pads, pytorch, wide
 
-from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec, reference, threads
 from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
@@ -25,17 +24,6 @@ from tinygrad_cnn.kernels.jit.conv.choose import choose
 from tinygrad_cnn.kernels.jit.load import images
 
 PLAIN = ConvSpec()
-pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
-
-
-@contextmanager
-def algorithm(name: Any) -> Iterator[None]:
-    former = kernels.set_conv_algorithm(name)
-    try:
-        yield
-    finally:
-        kernels.set_conv_algorithm(former)
 
 
 def three(
@@ -49,11 +37,11 @@ def three(
     y = conv.conv2d(given[0], given[1], shift, spec=spec)
     gx = conv.conv2d_input(given[2], given[1], size=x.shape[2:], spec=spec)
     gw = conv.conv2d_weight(given[2], given[0], kernel_size=w.shape[2:], spec=spec)
-    wide = [a.astype(np.float64) for a in (x, w, g)]
+    xs, ws, gs, bs = wide(x, w, g, b)
     expected = (
-        reference.conv2d(*wide[:2], None if b is None else b.astype(np.float64), spec=spec),
-        reference.conv2d_input(wide[2], wide[1], size=x.shape[2:], spec=spec),
-        reference.conv2d_weight(wide[2], wide[0], kernel_size=w.shape[2:], spec=spec),
+        reference.conv2d(xs, ws, bs, spec=spec),
+        reference.conv2d_input(gs, ws, size=x.shape[2:], spec=spec),
+        reference.conv2d_weight(gs, xs, kernel_size=w.shape[2:], spec=spec),
     )
     for ours, true in zip((y, gx, gw), expected, strict=True):
         assert ours.dtype == np.float32
@@ -69,19 +57,10 @@ def three(
     return y, gx, gw
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
-    """Shapes of x and w, and parameters with which at least one window fits."""
-    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
-    depth, per_group = draw(st.integers(1, 19)), draw(st.integers(1, 35))
-    kernel, dilation, padding = draw(pairs), draw(pairs), draw(st.tuples(pads, pads))
-    size = [
-        draw(st.integers(max(1, (k - 1) * d + 1 - sum(p)), max(1, (k - 1) * d + 1 - sum(p)) + 9))
-        for k, d, p in zip(kernel, dilation, padding, strict=True)
-    ]
-    x = (draw(st.integers(1, 4)), groups * depth, *size)
-    w = (groups * per_group, depth, *kernel)
-    return x, w, ConvSpec(draw(pairs), padding, dilation, groups)
+cases = partial(
+    convolutions, st.integers(1, 4), st.sampled_from([1, 1, 1, 2, 3]), st.integers(1, 19),
+    st.integers(1, 35), 9,
+)  # fmt: skip
 
 
 @given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
@@ -276,9 +255,7 @@ def test_every_vector_width(lanes: int) -> None:
 @given(case=cases(), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_agrees_with_pytorch(case: Any, seed: int) -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     x_shape, w_shape, spec = case
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1])
     (top, bottom), (left, right) = spec.padding

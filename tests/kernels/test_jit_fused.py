@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import LAYOUTS, laid_out, randoms
+from oracles import LAYOUTS, laid_out
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 from lazies import affine, norm_gradient, select, true, unpooled
-from test_jit_conv import PLAIN, algorithm, cases, pads
+from shared import algorithm, pads, singles
+from test_jit_conv import PLAIN, cases
 from test_jit_kernels import assert_close
 
 from tinygrad_cnn.kernels import reference
@@ -28,10 +29,6 @@ seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 channels = st.sampled_from([1, 3, 16, 19, 33])
 INPUTS = ["plain", "affine", "rectified"]
 GRADIENTS = ["plain", "scattered", "masked", "norm", "masked norm", "masked scattered norm"]
-
-
-def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:
-    return randoms(seed, *shapes, dtype="float32")
 
 
 def an_input(kind: str, shape: tuple[int, ...], seed: int) -> Any:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import LAYOUTS, is_channels_last, laid_out, randoms
+from oracles import LAYOUTS, is_channels_last, laid_out
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
+from shared import TWOS, kernel_set, poolings, singles, wide
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
@@ -23,14 +24,6 @@ from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
 from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
 
 EPS = 1e-3
-
-
-def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:
-    return randoms(seed, *shapes, dtype=np.float32)
-
-
-def wide(*arrays: Any) -> list[Any]:
-    return [None if a is None else a.astype(np.float64) for a in arrays]
 
 
 def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
@@ -154,32 +147,8 @@ def test_relu_both_ways(shape: Any, layout: str, other: str, count: int, seed: i
     assert y.strides == laid_out(x, layout).strides or 1 in shape
 
 
-@st.composite
-def windows(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape of x and parameters with which at least one window fits."""
-    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
-    padding = tuple(
-        draw(st.integers(0, k // 2 if d == 1 else 0)) for k, d in zip(kernel, dilation, strict=True)
-    )
-    least = [
-        max(1, (k - 1) * d + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)
-    ]
-    size = tuple(draw(st.integers(m, m + 6)) for m in least)
-    stride = draw(st.one_of(st.just(kernel), st.tuples(st.integers(1, 4), st.integers(1, 4))))
-    shape = (draw(st.integers(1, 3)), draw(st.sampled_from([1, 3, 17])), *size)
-    ceil_mode = draw(st.booleans())
-    return shape, {
-        "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation,
-        "ceil_mode": ceil_mode,
-    }  # fmt: skip
-
-
-TWOS = ((2, 5, 6, 7), {
-    "kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1),
-    "ceil_mode": False,
-})  # fmt: skip
-cases = st.one_of(windows(), st.just(TWOS))
+windows = poolings(st.integers(1, 3), st.sampled_from([1, 3, 17]), 6)
+cases = st.one_of(windows, st.just(((2, 5, 6, 7), TWOS)))
 
 
 def hard_numbers(kind: str, shape: Any, seed: int) -> Any:
@@ -217,10 +186,7 @@ def test_max_pool_and_its_relatives(case: Any, kind: str, count: int, seed: int)
 
 def test_max_pool_of_a_window_with_more_places_than_a_byte() -> None:
     (x,) = singles(0, (2, 3, 20, 20))
-    options: Any = {
-        "kernel_size": (17, 17), "stride": (3, 3), "padding": (0, 0), "dilation": (1, 1),
-        "ceil_mode": False,
-    }  # fmt: skip
+    options: Any = {**TWOS, "kernel_size": (17, 17), "stride": (3, 3)}
     y, index = max_pool.max_pool2d(laid_out(x, "nhwc"), **options)
     expected, places = reference.max_pool2d(x, **options)
     assert index.dtype == places.dtype == np.int32
@@ -228,7 +194,7 @@ def test_max_pool_of_a_window_with_more_places_than_a_byte() -> None:
     np.testing.assert_array_equal(index, places)
 
 
-@given(windows(), st.booleans(), st.sampled_from([None, 3, -2]), parts, seeds)
+@given(windows, st.booleans(), st.sampled_from([None, 3, -2]), parts, seeds)
 def test_avg_pool_both_ways(
     case: Any, include_pad: bool, override: int | None, count: int, seed: int
 ) -> None:
@@ -259,7 +225,7 @@ def test_adaptive_avg_pool_both_ways(shape: Any, out: Any, count: int, seed: int
 def run_all() -> list[Any]:
     x, g = (laid_out(a, "nhwc") for a in singles(0, (9, 16, 31, 20), (9, 16, 31, 20)))
     (weight,) = singles(1, (16,))
-    options = {**TWOS[1], "kernel_size": (3, 3), "padding": (1, 1)}
+    options = {**TWOS, "kernel_size": (3, 3), "padding": (1, 1)}
     z, mean, invstd, var = norm.batch_norm(x, weight, weight, eps=EPS)
     p, index = max_pool.max_pool2d(x, **options)
     rows = np.ascontiguousarray(x).reshape(-1, 20)
@@ -310,26 +276,23 @@ def test_what_no_compiled_kernel_does_is_declined() -> None:
     unaligned = np.zeros(49, np.uint8)[1:].view(np.float32)
     assert elementwise.relu(unaligned) is None
     assert images_like(unaligned.reshape(1, 1, 3, 4)).flags.aligned
-    assert max_pool.max_pool2d(x[:0], **TWOS[1]) is None
+    assert max_pool.max_pool2d(x[:0], **TWOS) is None
     assert avg_pool.adaptive_avg_pool2d(x.astype(np.float64), output_size=(1, 1)) is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_public_kernels_take_every_layout(layout: str) -> None:
     x, g, w = singles(0, (3, 4, 6, 5), (3, 4, 6, 5), (4,))
-    former = kernels.set_kernels("jit")
-    try:
-        given_x, given_g = laid_out(x, layout), laid_out(g, layout)
+    given_x, given_g = laid_out(x, layout), laid_out(g, layout)
+    with kernel_set("jit"):
         y, mean, invstd, _ = kernels.batch_norm(given_x, w, w, eps=EPS)
         gx, _, _ = kernels.batch_norm_backward(given_g, given_x, w, mean, invstd)
-        p, index = kernels.max_pool2d(given_x, **TWOS[1])
+        p, index = kernels.max_pool2d(given_x, **TWOS)
         r = kernels.relu_backward(given_g, kernels.relu(given_x))
-    finally:
-        kernels.set_kernels(former)
     assert_close(y, reference.batch_norm(*wide(x, w, w), eps=EPS)[0], 1e-4)
     expected = reference.batch_norm_backward(*wide(g, x, w, mean, invstd))[0]
     assert_close(gx, expected, 1e-4)
-    expected, places = reference.max_pool2d(x, **TWOS[1])
+    expected, places = reference.max_pool2d(x, **TWOS)
     np.testing.assert_array_equal(p, expected)
     np.testing.assert_array_equal(index, places)
     np.testing.assert_array_equal(r, np.where(x > 0, g, 0))

@@ -4,14 +4,14 @@ written and executed. Each test's code runs in processes of its own.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 
 import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
+
+import shared
 
 from tinygrad_cnn.kernels.jit.compile import build, linker
 
@@ -34,15 +34,7 @@ def known(names=("numba", "llvmlite")):
 
 def python(code: str, **environment: str) -> str:
     """Run code after the prelude in a new interpreter and return what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE + code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.strip()
+    return shared.python(PRELUDE + code, **environment)
 
 
 EVERY_KERNEL = """

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
-from compiled import OTHER_WIDTHS, run_at_width
+from compiled import OTHER_WIDTHS, run_at_width, team
+from shared import singles
 
-from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit.linear import matmul
 
 sides = st.one_of(st.integers(1, 20), st.integers(30, 70))
@@ -28,22 +27,11 @@ seeds = st.integers(0, 99)
 @contextmanager
 def always(count: int = 1, depth: int = matmul.DEPTH) -> Iterator[None]:
     """Compile-and-run even the smallest product, shared among `count` threads."""
-    former = threads._chosen.team, threads.LEAST_SHARE
     bounds = {"MIN_JIT_SIZE": 1, "LEAST_ROWS": 1, "NARROWEST": 1, "DEPTH": depth}
-    kept = {name: getattr(matmul, name) for name in bounds}
-    threads._chosen.team, threads.LEAST_SHARE = count, 1
-    for name, value in bounds.items():
-        setattr(matmul, name, value)
-    try:
+    with team(count), pytest.MonkeyPatch.context() as patch:
+        for name, value in bounds.items():
+            patch.setattr(matmul, name, value)
         yield
-    finally:
-        threads._chosen.team, threads.LEAST_SHARE = former
-        for name, value in kept.items():
-            setattr(matmul, name, value)
-
-
-def singles(seed: int, *shapes: tuple[int, ...]) -> list[Any]:
-    return randoms(seed, *shapes, dtype=np.float32)
 
 
 def assert_product(found: Any, a: Any, b: Any, bias: Any = 0.0) -> None:

@@ -16,7 +16,8 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 from lazies import affine, norm_gradient, select, true, unpooled
-from test_jit_conv import PLAIN, pads, pairs
+from shared import pads, pairs
+from test_jit_conv import PLAIN
 from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three
 
 from tinygrad_cnn.kernels import ConvSpec, reference

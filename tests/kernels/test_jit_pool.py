@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
@@ -13,6 +11,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
+
+import shared
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.jit.compile.build import kernel
@@ -165,13 +165,7 @@ def right():
 
 def python(code: str) -> str:
     """Run code after the prelude in a new interpreter and return what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE + code],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
-    return run.stdout.strip()
+    return shared.python(PRELUDE + code)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork processes")

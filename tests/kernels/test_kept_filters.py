@@ -13,8 +13,10 @@ from oracles import randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
+from shared import kernel_set
+
 import tinygrad_cnn as tg
-from tinygrad_cnn import kernels, nn, optim
+from tinygrad_cnn import nn, optim
 from tinygrad_cnn.kernels import ConvSpec, memory
 from tinygrad_cnn.kernels.jit.conv import choose as conv_choice
 from tinygrad_cnn.kernels.jit.conv import conv
@@ -202,12 +204,12 @@ def by_array(layer: nn.Conv2d) -> None:
 @pytest.mark.parametrize("change", [by_numpy, by_optimizer, by_load_state_dict, by_array])
 def test_a_layer_never_uses_stale_filters(change: Callable[[nn.Conv2d], None]) -> None:
     layer, x = nn.Conv2d(16, 32, 3, padding=1), tg.randn(2, 16, 8, 8)
-    with tg.no_grad(), kernels_in_use():
+    with tg.no_grad(), kernel_set("jit"):
         for _ in range(3):
             layer(x)
         assert kept_filters.kept_bytes() > 0
     change(layer)
-    with tg.no_grad(), kernels_in_use():
+    with tg.no_grad(), kernel_set("jit"):
         for _ in range(3):
             y = layer(x).numpy()
             w, b = layer.weight.array, layer.bias.array
@@ -216,7 +218,7 @@ def test_a_layer_never_uses_stale_filters(change: Callable[[nn.Conv2d], None]) -
 
 def test_training_keeps_nothing() -> None:
     layer, x = nn.Conv2d(16, 32, 3, padding=1), tg.randn(2, 16, 8, 8)
-    with kernels_in_use():
+    with kernel_set("jit"):
         with tg.no_grad():
             for _ in range(2):
                 layer(x)
@@ -224,13 +226,3 @@ def test_training_keeps_nothing() -> None:
         for _ in range(3):
             layer(x).sum().backward()
             assert kept_filters.kept_bytes() == 0
-
-
-class kernels_in_use:
-    """Compiled kernels for arrays of every size."""
-
-    def __enter__(self) -> None:
-        self.former = kernels.set_kernels("jit")
-
-    def __exit__(self, *error: object) -> None:
-        kernels.set_kernels(self.former)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,15 @@ from oracles import (
     laid_out,
     randoms,
 )
+from shared import algorithm, convolutions, pytorch
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec, conv_spec
 
 PLAIN = ConvSpec()
-pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
-
-
-@st.composite
-def cases(draw: st.DrawFn, max_batch: int = 2) -> tuple[tuple[int, ...], tuple[int, ...], ConvSpec]:
-    """Shapes of x and w, and parameters with which at least one window fits."""
-    groups = draw(st.integers(1, 3))
-    depth, per_group = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    kernel, dilation, padding = draw(pairs), draw(pairs), draw(st.tuples(pads, pads))
-    size = [
-        draw(st.integers(max(1, (k - 1) * d + 1 - sum(p)), max(1, (k - 1) * d + 1 - sum(p)) + 4))
-        for k, d, p in zip(kernel, dilation, padding, strict=True)
-    ]
-    x = (draw(st.integers(0, max_batch)), groups * depth, *size)
-    w = (groups * per_group, depth, *kernel)
-    return x, w, ConvSpec(draw(pairs), padding, dilation, groups)
+cases = partial(
+    convolutions, st.integers(0, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), 4
+)
 
 
 @given(
@@ -84,11 +72,8 @@ def test_the_three_are_adjoints(case: Any, layout: str, seed: int) -> None:
 def test_direct_convolution_keeps_a_nan_in_its_windows(dtype: str, value: float) -> None:
     x, w = randoms(0, (1, 16, 12, 12), (16, 16, 3, 3), dtype=dtype)
     x[0, 5, 6, 6] = value
-    former = kernels.set_conv_algorithm("direct")
-    try:
+    with algorithm("direct"):
         y = kernels.conv2d(x, w, spec=PLAIN)
-    finally:
-        kernels.set_conv_algorithm(former)
     reached = np.zeros((10, 10), bool)
     reached[4:7, 4:7] = True
     np.testing.assert_array_equal(~np.isfinite(y[0]).all(0), reached)
@@ -249,9 +234,7 @@ def test_errors_of_bias_and_gradient_shapes() -> None:
 @given(case=cases(), seed=st.integers(0, 99))
 @settings(max_examples=30)
 def test_agrees_with_pytorch(case: Any, seed: int) -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     x_shape, w_shape, spec = case
     assume(x_shape[0] > 0)
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1])

@@ -17,6 +17,7 @@ from oracles import (
     layer_norm_loops,
     randoms,
 )
+from shared import pytorch
 
 from tinygrad_cnn import kernels
 
@@ -276,9 +277,7 @@ def test_errors_name_what_does_not_fit() -> None:
 @given(shapes.filter(lambda s: int(np.prod(s)) > s[1]), st.integers(0, 99))
 @settings(max_examples=30)
 def test_norms_agree_with_pytorch(shape: Any, seed: int) -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     x, g, w, b = randoms(seed, shape, shape, shape[1:2], shape[1:2])
     tx, tw, tb = (torch.from_numpy(a).requires_grad_() for a in (x, w, b))
     ty = torch.nn.functional.batch_norm(tx, None, None, tw, tb, True, 0.1, EPS)
@@ -291,9 +290,7 @@ def test_norms_agree_with_pytorch(shape: Any, seed: int) -> None:
 
 
 def test_relu_agrees_with_pytorch() -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     x = torch.tensor(KINKS, requires_grad=True)
     y = torch.relu(x)
     y.backward(torch.arange(1.0, 8.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,48 +20,18 @@ from oracles import (
     max_pool2d_loops,
     randoms,
 )
+from shared import TWOS as PLAIN
+from shared import poolings, pytorch
 
 from tinygrad_cnn import kernels
 
-PLAIN: dict[str, Any] = {
-    "kernel_size": (2, 2),
-    "stride": (2, 2),
-    "padding": (0, 0),
-    "dilation": (1, 1),
-    "ceil_mode": False,
-}
 AVERAGE: dict[str, Any] = {
     **{k: v for k, v in PLAIN.items() if k != "dilation"},
     "count_include_pad": True,
     "divisor_override": None,
 }
 
-
-@st.composite
-def cases(draw: st.DrawFn, max_dilation: int = 2) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape of x and parameters with which at least one window fits."""
-    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    dilation = tuple(draw(st.integers(1, max_dilation)) for _ in kernel)
-    padding = tuple(
-        draw(st.integers(0, k // 2 if d == 1 else 0)) for k, d in zip(kernel, dilation, strict=True)
-    )
-    least = [
-        max(1, (k - 1) * d + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)
-    ]
-    size = tuple(draw(st.integers(m, m + 5)) for m in least)
-    stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    if draw(st.booleans()):
-        stride = kernel  # the usual case has a path of its own
-    shape = (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *size)
-    return shape, {
-        "kernel_size": kernel,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "ceil_mode": draw(st.booleans()),
-    }
-
-
+cases = partial(poolings, st.integers(0, 2), st.integers(1, 3), 5)
 special = st.sampled_from(["ties", "distinct", "infinite", "nan"])
 
 
@@ -270,9 +241,7 @@ def test_errors_of_other_shapes() -> None:
 @given(cases(), special, st.integers(0, 99))
 @settings(max_examples=40)
 def test_max_pool2d_agrees_with_pytorch(case: Any, kind: str, seed: int) -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     shape, parameters = case
     shape = (2, *shape[1:])
     x = values(kind, shape, seed)
@@ -295,9 +264,7 @@ def test_max_pool2d_agrees_with_pytorch(case: Any, kind: str, seed: int) -> None
 def test_averages_agree_with_pytorch(
     case: Any, include: bool, divisor: int | None, output: Any, seed: int
 ) -> None:
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
-    )
+    torch = pytorch()
     shape, parameters = case
     shape = (2, *shape[1:])
     del parameters["dilation"]

@@ -11,19 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import LAYOUTS, conv2d_loops, is_channels_last, laid_out, randoms
+from shared import algorithm, kernel_set, pads
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec
 from tinygrad_cnn.kernels.reference import conv
 
-pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
-
 
 @pytest.fixture
 def winograd() -> Iterator[None]:
-    former = kernels.set_conv_algorithm("winograd")
-    yield
-    kernels.set_conv_algorithm(former)
+    with algorithm("winograd"):
+        yield
 
 
 def close(ours: Any, expected: Any) -> None:
@@ -137,11 +135,8 @@ def test_phases_of_larger_kernels_that_happen_to_be_3x3(
     size = spec.output_size((24, 23), (k, k))
     w, g = rng.standard_normal((16, 16, k, k)), rng.standard_normal((2, 16, *size))
     exact = kernels.conv2d_input(g, w, size=(24, 23), spec=spec)
-    former = kernels.set_kernels(kernels_of)
-    try:
+    with kernel_set(kernels_of):
         found = kernels.conv2d_input(
             g.astype(np.float32), w.astype(np.float32), size=(24, 23), spec=spec
         )
-    finally:
-        kernels.set_kernels(former)
     np.testing.assert_allclose(found, exact, rtol=0, atol=5e-5 * np.abs(exact).max())
