@@ -2,109 +2,53 @@
 gradients.
 """
 
-from tinygrad_cnn.kernels.checks import pool2d_output_size
-from tinygrad_cnn.kernels.choice import (
-    ConvAlgorithm,
-    KernelSet,
-    conv_algorithm,
-    has_numba,
-    kernel_set,
-    set_conv_algorithm,
-    set_kernels,
-)
-from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
-from tinygrad_cnn.kernels.memory import (
-    max_memory_allocated,
-    memory_allocated,
-    memory_stats,
-    reset_peak_memory_stats,
-)
-from tinygrad_cnn.kernels.reference import add_at, max_pool2d_plane_index
-from tinygrad_cnn.kernels.table import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_input,
-    add,
-    add_,
-    avg_pool2d,
-    avg_pool2d_input,
-    batch_norm,
-    batch_norm_backward,
-    channel_affine,
-    channel_moments,
-    conv2d,
-    conv2d_input,
-    conv2d_weight,
-    cumsum,
-    embed,
-    fuses,
-    layer_norm,
-    layer_norm_backward,
-    leaky_relu,
-    leaky_relu_backward,
-    linear,
-    linear_backward,
-    matmul,
-    max_pool2d,
-    max_pool2d_gather,
-    max_pool2d_scatter,
-    mul,
-    relu,
-    relu_backward,
-    step,
-    sum,
-    sum_squares,
-)
-from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
-
-__all__ = [
-    "ConvAlgorithm",
-    "ConvSpec",
-    "KernelSet",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_input",
-    "add",
-    "add_",
-    "add_at",
-    "avg_pool2d",
-    "avg_pool2d_input",
-    "batch_norm",
-    "batch_norm_backward",
-    "channel_affine",
-    "channel_moments",
-    "conv2d",
-    "conv2d_input",
-    "conv2d_weight",
-    "conv_algorithm",
-    "conv_spec",
-    "cumsum",
-    "embed",
-    "fuses",
-    "get_num_threads",
-    "has_numba",
-    "kernel_set",
-    "layer_norm",
-    "layer_norm_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "linear",
-    "linear_backward",
-    "matmul",
-    "max_memory_allocated",
-    "max_pool2d",
-    "max_pool2d_gather",
-    "max_pool2d_plane_index",
-    "max_pool2d_scatter",
-    "memory_allocated",
-    "memory_stats",
-    "mul",
-    "pool2d_output_size",
-    "relu",
-    "relu_backward",
-    "reset_peak_memory_stats",
-    "set_conv_algorithm",
-    "set_kernels",
-    "set_num_threads",
-    "step",
-    "sum",
-    "sum_squares",
-]
+from tinygrad_cnn.kernels.checks import pool2d_output_size as pool2d_output_size
+from tinygrad_cnn.kernels.choice import ConvAlgorithm as ConvAlgorithm
+from tinygrad_cnn.kernels.choice import KernelSet as KernelSet
+from tinygrad_cnn.kernels.choice import conv_algorithm as conv_algorithm
+from tinygrad_cnn.kernels.choice import has_numba as has_numba
+from tinygrad_cnn.kernels.choice import kernel_set as kernel_set
+from tinygrad_cnn.kernels.choice import set_conv_algorithm as set_conv_algorithm
+from tinygrad_cnn.kernels.choice import set_kernels as set_kernels
+from tinygrad_cnn.kernels.conv_spec import ConvSpec as ConvSpec
+from tinygrad_cnn.kernels.conv_spec import conv_spec as conv_spec
+from tinygrad_cnn.kernels.memory import max_memory_allocated as max_memory_allocated
+from tinygrad_cnn.kernels.memory import memory_allocated as memory_allocated
+from tinygrad_cnn.kernels.memory import memory_stats as memory_stats
+from tinygrad_cnn.kernels.memory import reset_peak_memory_stats as reset_peak_memory_stats
+from tinygrad_cnn.kernels.reference import add_at as add_at
+from tinygrad_cnn.kernels.reference import max_pool2d_plane_index as max_pool2d_plane_index
+from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2d
+from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
+from tinygrad_cnn.kernels.table import add as add
+from tinygrad_cnn.kernels.table import add_ as add_
+from tinygrad_cnn.kernels.table import avg_pool2d as avg_pool2d
+from tinygrad_cnn.kernels.table import avg_pool2d_input as avg_pool2d_input
+from tinygrad_cnn.kernels.table import batch_norm as batch_norm
+from tinygrad_cnn.kernels.table import batch_norm_backward as batch_norm_backward
+from tinygrad_cnn.kernels.table import channel_affine as channel_affine
+from tinygrad_cnn.kernels.table import channel_moments as channel_moments
+from tinygrad_cnn.kernels.table import conv2d as conv2d
+from tinygrad_cnn.kernels.table import conv2d_input as conv2d_input
+from tinygrad_cnn.kernels.table import conv2d_weight as conv2d_weight
+from tinygrad_cnn.kernels.table import cumsum as cumsum
+from tinygrad_cnn.kernels.table import embed as embed
+from tinygrad_cnn.kernels.table import fuses as fuses
+from tinygrad_cnn.kernels.table import layer_norm as layer_norm
+from tinygrad_cnn.kernels.table import layer_norm_backward as layer_norm_backward
+from tinygrad_cnn.kernels.table import leaky_relu as leaky_relu
+from tinygrad_cnn.kernels.table import leaky_relu_backward as leaky_relu_backward
+from tinygrad_cnn.kernels.table import linear as linear
+from tinygrad_cnn.kernels.table import linear_backward as linear_backward
+from tinygrad_cnn.kernels.table import matmul as matmul
+from tinygrad_cnn.kernels.table import max_pool2d as max_pool2d
+from tinygrad_cnn.kernels.table import max_pool2d_gather as max_pool2d_gather
+from tinygrad_cnn.kernels.table import max_pool2d_scatter as max_pool2d_scatter
+from tinygrad_cnn.kernels.table import mul as mul
+from tinygrad_cnn.kernels.table import relu as relu
+from tinygrad_cnn.kernels.table import relu_backward as relu_backward
+from tinygrad_cnn.kernels.table import step as step
+from tinygrad_cnn.kernels.table import sum as sum
+from tinygrad_cnn.kernels.table import sum_squares as sum_squares
+from tinygrad_cnn.kernels.threads import get_num_threads as get_num_threads
+from tinygrad_cnn.kernels.threads import set_num_threads as set_num_threads

@@ -1,72 +1,37 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
-from tinygrad_cnn.kernels.reference.activation import relu, relu_backward
-from tinygrad_cnn.kernels.reference.adding_at import add_at
-from tinygrad_cnn.kernels.reference.arithmetic import (
-    add,
-    add_,
-    embed,
-    leaky_relu,
-    leaky_relu_backward,
-    mul,
-)
+from tinygrad_cnn.kernels.reference.activation import relu as relu
+from tinygrad_cnn.kernels.reference.activation import relu_backward as relu_backward
+from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
+from tinygrad_cnn.kernels.reference.arithmetic import add as add
+from tinygrad_cnn.kernels.reference.arithmetic import add_ as add_
+from tinygrad_cnn.kernels.reference.arithmetic import embed as embed
+from tinygrad_cnn.kernels.reference.arithmetic import leaky_relu as leaky_relu
+from tinygrad_cnn.kernels.reference.arithmetic import leaky_relu_backward as leaky_relu_backward
+from tinygrad_cnn.kernels.reference.arithmetic import mul as mul
+from tinygrad_cnn.kernels.reference.avg_pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_input,
-    avg_pool2d,
-    avg_pool2d_input,
+    adaptive_avg_pool2d_input as adaptive_avg_pool2d_input,
 )
-from tinygrad_cnn.kernels.reference.channels import channel_affine
-from tinygrad_cnn.kernels.reference.conv import conv2d, conv2d_input, conv2d_weight
-from tinygrad_cnn.kernels.reference.max_pool import (
-    max_pool2d,
-    max_pool2d_gather,
-    max_pool2d_plane_index,
-    max_pool2d_scatter,
-)
-from tinygrad_cnn.kernels.reference.norm import (
-    batch_norm,
-    batch_norm_backward,
-    channel_gradient,
-    channel_moments,
-    layer_norm,
-    layer_norm_backward,
-)
-from tinygrad_cnn.kernels.reference.product import linear, linear_backward, matmul
-from tinygrad_cnn.kernels.reference.sums import cumsum, sum, sum_squares
-
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_input",
-    "add",
-    "add_",
-    "add_at",
-    "avg_pool2d",
-    "avg_pool2d_input",
-    "batch_norm",
-    "batch_norm_backward",
-    "channel_affine",
-    "channel_gradient",
-    "channel_moments",
-    "conv2d",
-    "conv2d_input",
-    "conv2d_weight",
-    "cumsum",
-    "embed",
-    "layer_norm",
-    "layer_norm_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "linear",
-    "linear_backward",
-    "matmul",
-    "max_pool2d",
-    "max_pool2d_gather",
-    "max_pool2d_plane_index",
-    "max_pool2d_scatter",
-    "mul",
-    "relu",
-    "relu_backward",
-    "sum",
-    "sum_squares",
-]
+from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d as avg_pool2d
+from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d_input as avg_pool2d_input
+from tinygrad_cnn.kernels.reference.channels import channel_affine as channel_affine
+from tinygrad_cnn.kernels.reference.conv import conv2d as conv2d
+from tinygrad_cnn.kernels.reference.conv import conv2d_input as conv2d_input
+from tinygrad_cnn.kernels.reference.conv import conv2d_weight as conv2d_weight
+from tinygrad_cnn.kernels.reference.max_pool import max_pool2d as max_pool2d
+from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_gather as max_pool2d_gather
+from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as max_pool2d_plane_index
+from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter as max_pool2d_scatter
+from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
+from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
+from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient
+from tinygrad_cnn.kernels.reference.norm import channel_moments as channel_moments
+from tinygrad_cnn.kernels.reference.norm import layer_norm as layer_norm
+from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_norm_backward
+from tinygrad_cnn.kernels.reference.product import linear as linear
+from tinygrad_cnn.kernels.reference.product import linear_backward as linear_backward
+from tinygrad_cnn.kernels.reference.product import matmul as matmul
+from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
+from tinygrad_cnn.kernels.reference.sums import sum as sum
+from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares
