@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from oracles import randoms
+from oracles import LAYOUTS, TOLERANCE, randoms
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec
@@ -21,6 +21,10 @@ from tinygrad_cnn.kernels.checks import PoolSpec
 TWOS: dict[str, Any] = {**PoolSpec((2, 2), (2, 2)).window()}
 """A pooling of 2 x 2 pixels."""
 
+seeds = st.integers(0, 99)
+parts = st.sampled_from([1, 2, 3])
+layouts = st.sampled_from(LAYOUTS)
+dtypes = st.sampled_from(sorted(TOLERANCE))
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
 

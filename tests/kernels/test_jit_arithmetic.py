@@ -14,7 +14,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
 from lazies import affine
-from shared import kernel_set
+from shared import kernel_set, parts, seeds
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.kernels import reference
@@ -27,7 +27,6 @@ shapes = st.one_of(
     st.tuples(st.integers(1, 700)),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
 )
-parts = st.sampled_from([1, 2, 3])
 orders = st.sampled_from(["nchw", "nhwc"])
 
 
@@ -42,7 +41,7 @@ def pair(shape: tuple[int, ...], order: str, seed: int) -> list[Any]:
     return found
 
 
-@given(shapes, orders, parts, st.integers(0, 99), st.sampled_from([0.01, -0.5, 0.0]))
+@given(shapes, orders, parts, seeds, st.sampled_from([0.01, -0.5, 0.0]))
 def test_every_bit_is_numpys(
     shape: tuple[int, ...], order: str, count: int, seed: int, slope: float
 ) -> None:
@@ -71,7 +70,7 @@ def test_every_bit_is_numpys(
 
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 9), st.integers(1, 9)),
-    st.booleans(), parts, st.integers(0, 99),
+    st.booleans(), parts, seeds,
 )  # fmt: skip
 def test_a_sum_with_what_is_not_computed_yet(
     shape: tuple[int, ...], relu: bool, count: int, seed: int

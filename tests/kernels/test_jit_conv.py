@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import LAYOUTS, is_channels_last, laid_out, randoms
+from oracles import is_channels_last, laid_out, randoms
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width
-from shared import algorithm, convolutions, pads, pytorch, wide
+from shared import algorithm, convolutions, layouts, pads, pytorch, seeds, wide
 
 from tinygrad_cnn.kernels import ConvSpec, reference, threads
 from tinygrad_cnn.kernels.conv_spec import conv2d_windows
@@ -63,7 +63,7 @@ cases = partial(
 )  # fmt: skip
 
 
-@given(cases(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(cases(), st.booleans(), layouts, seeds)
 def test_direct(case: Any, bias: bool, layout: str, seed: int) -> None:
     x_shape, w_shape, spec = case
     x, w, b = randoms(seed, x_shape, w_shape, w_shape[:1], dtype="float32")
@@ -77,8 +77,8 @@ def test_direct(case: Any, bias: bool, layout: str, seed: int) -> None:
     st.tuples(st.integers(3, 13), st.integers(3, 13)),
     st.tuples(pads, pads),
     st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.integers(0, 99),
+    layouts,
+    seeds,
 )
 def test_winograd(
     n: int, channels: Any, size: Any, padding: Any, bias: bool, layout: str, seed: int
@@ -89,14 +89,7 @@ def test_winograd(
         three(x, w, b if bias else None, PLAIN._replace(padding=padding), layout)
 
 
-@given(
-    cases(),
-    st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.integers(1, 40),
-    st.sampled_from([1, 1, 2, 4, 5]),
-    st.integers(0, 99),
-)
+@given(cases(), st.booleans(), layouts, st.integers(1, 40), st.sampled_from([1, 1, 2, 4, 5]), seeds)
 def test_depthwise(
     case: Any, bias: bool, layout: str, channels: int, times: int, seed: int
 ) -> None:  # fmt: skip
@@ -252,7 +245,7 @@ def test_every_vector_width(lanes: int) -> None:
     run_at_width(lanes, NARROW)
 
 
-@given(case=cases(), seed=st.integers(0, 99))
+@given(case=cases(), seed=seeds)
 @settings(max_examples=20)
 def test_agrees_with_pytorch(case: Any, seed: int) -> None:
     torch = pytorch()

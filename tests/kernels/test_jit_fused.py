@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import LAYOUTS, laid_out
+from oracles import laid_out
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 from lazies import affine, norm_gradient, select, true, unpooled
-from shared import algorithm, pads, singles
+from shared import algorithm, layouts, pads, parts, seeds, singles
 from test_jit_conv import PLAIN, cases
 from test_jit_kernels import assert_close
 
@@ -25,7 +25,6 @@ from tinygrad_cnn.kernels.jit.norm import moments
 from tinygrad_cnn.kernels.jit.pool import max_pool
 from tinygrad_cnn.kernels.lazy import Lazy
 
-seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 channels = st.sampled_from([1, 3, 16, 19, 33])
 INPUTS = ["plain", "affine", "rectified"]
 GRADIENTS = ["plain", "scattered", "masked", "norm", "masked norm", "masked scattered norm"]
@@ -193,7 +192,7 @@ def test_channel_moments_far_from_zero(c: int, offset: float) -> None:
 
 @given(
     st.tuples(st.integers(1, 4), channels, st.integers(1, 9), st.integers(1, 40)),
-    st.sampled_from(LAYOUTS),
+    layouts,
     parts,
     seeds,
 )
@@ -218,7 +217,7 @@ def test_a_nan_and_an_infinity_stay_in_their_channel() -> None:
     st.booleans(),
     st.booleans(),
     st.booleans(),
-    st.sampled_from(LAYOUTS),
+    layouts,
     parts,
     seeds,
 )

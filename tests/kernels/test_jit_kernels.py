@@ -13,7 +13,7 @@ from oracles import LAYOUTS, is_channels_last, laid_out
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
-from shared import TWOS, kernel_set, poolings, singles, wide
+from shared import TWOS, kernel_set, layouts, parts, poolings, seeds, singles, wide
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
@@ -35,11 +35,9 @@ def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-parts = st.sampled_from([1, 2, 3])
 channels = st.sampled_from([1, 2, 3, 7, 16, 33, 260])
 images = st.tuples(st.integers(1, 4), channels, st.integers(1, 9), st.integers(1, 40))
 pixels = st.one_of(images, st.tuples(st.integers(1, 40), channels))
-seeds = st.integers(0, 99)
 
 
 @given(pixels, st.booleans(), st.booleans(), parts, seeds)
@@ -79,7 +77,7 @@ def test_statistics_of_many_numbers_far_from_zero(c: int, offset: float) -> None
     np.testing.assert_allclose(total, plain.sum((0, 2, 3)), rtol=1e-6, atol=1e-3)
 
 
-@given(images, st.sampled_from(LAYOUTS), parts, seeds)
+@given(images, layouts, parts, seeds)
 def test_images_in_any_order_become_channels_last(
     shape: Any, layout: str, count: int, seed: int
 ) -> None:
@@ -107,7 +105,7 @@ def test_layer_norm_both_ways(
     inner = shape[len(shape) - ndim :]
     x, g, weight, bias = singles(seed, shape, shape, inner, inner)
     w, b = (weight, bias) if scaled else (None, None)
-    layout = data.draw(st.sampled_from(LAYOUTS))
+    layout = data.draw(layouts)
     x = x + 3
     with team(count):
         found = layer_norm.layer_norm(laid_out(x, layout), w, b, ndim=ndim, eps=EPS)
@@ -132,7 +130,7 @@ def test_layer_norm_of_long_rows() -> None:
     assert_close(found, expected, 5e-5)
 
 
-@given(pixels, st.sampled_from(["nchw", "nhwc"]), st.sampled_from(LAYOUTS), parts, seeds)
+@given(pixels, st.sampled_from(["nchw", "nhwc"]), layouts, parts, seeds)
 def test_relu_both_ways(shape: Any, layout: str, other: str, count: int, seed: int) -> None:
     x, g = singles(seed, shape, shape)
     kinks = np.array([0, -0.0, np.nan, np.inf, -np.inf], np.float32)

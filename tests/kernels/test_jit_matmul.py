@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
-from shared import singles
+from shared import parts, seeds, singles
 
 from tinygrad_cnn.kernels.jit.linear import matmul
 
 sides = st.one_of(st.integers(1, 20), st.integers(30, 70))
 orders = st.sampled_from(["C", "F"])
-parts = st.sampled_from([1, 2, 3])
-seeds = st.integers(0, 99)
 
 
 @contextmanager

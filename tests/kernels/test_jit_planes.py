@@ -16,7 +16,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 from lazies import affine, norm_gradient, select, true, unpooled
-from shared import pads, pairs
+from shared import pads, pairs, parts, seeds
 from test_jit_conv import PLAIN
 from test_jit_fused import GRADIENTS, INPUTS, an_input, near, three
 
@@ -31,7 +31,6 @@ from tinygrad_cnn.kernels.jit.pool import max_pool
 from tinygrad_cnn.kernels.lazy import Lazy
 
 FEW = st.integers(1, TILE.lanes - 1)
-seeds, parts = st.integers(0, 99), st.sampled_from([1, 2, 3])
 
 
 @contextmanager

@@ -14,7 +14,8 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 from lazies import affine, select, total
-from test_jit_arithmetic import orders, pair, parts
+from shared import parts, seeds
+from test_jit_arithmetic import orders, pair
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
@@ -23,7 +24,6 @@ from tinygrad_cnn.kernels.jit.pointwise import elementwise, embed
 from tinygrad_cnn.kernels.lazy import Lazy
 
 images = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9))
-seeds = st.integers(0, 99)
 
 
 @given(images, orders, orders, parts, seeds, st.booleans())

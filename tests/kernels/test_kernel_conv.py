@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import (
-    LAYOUTS,
     TOLERANCE,
     assert_adjoint,
     conv2d_loops,
@@ -18,7 +17,7 @@ from oracles import (
     laid_out,
     randoms,
 )
-from shared import algorithm, convolutions, pytorch
+from shared import algorithm, convolutions, dtypes, layouts, pytorch, seeds
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec, conv_spec
@@ -29,13 +28,7 @@ cases = partial(
 )
 
 
-@given(
-    cases(),
-    st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.sampled_from(sorted(TOLERANCE)),
-    st.integers(0, 99),
-)
+@given(cases(), st.booleans(), layouts, dtypes, seeds)
 def test_conv2d_is_the_definition(
     case: Any, bias: bool, layout: str, dtype: str, seed: int
 ) -> None:
@@ -52,7 +45,7 @@ def test_conv2d_is_the_definition(
     assert y.shape[2:] == spec.output_size(x_shape[2:], w_shape[2:])
 
 
-@given(cases(), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(cases(), layouts, seeds)
 def test_the_three_are_adjoints(case: Any, layout: str, seed: int) -> None:
     x_shape, w_shape, spec = case
     x, w = (laid_out(a, layout) for a in randoms(seed, x_shape, w_shape))
@@ -80,7 +73,7 @@ def test_direct_convolution_keeps_a_nan_in_its_windows(dtype: str, value: float)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@given(case=cases(), seed=st.integers(0, 99))
+@given(case=cases(), seed=seeds)
 @settings(max_examples=25)
 def test_adjoints_in_low_precision(case: Any, seed: int, dtype: str) -> None:
     x_shape, w_shape, spec = case
@@ -154,7 +147,7 @@ def test_a_broadcast_gradient_is_read_as_it_is() -> None:
     np.testing.assert_array_equal(gx, kernels.conv2d_input(g.copy(), w, size=(5, 5), spec=PLAIN))
 
 
-@given(case=cases(), layout=st.sampled_from(LAYOUTS))
+@given(case=cases(), layout=layouts)
 @settings(max_examples=20)
 def test_results_are_fresh_and_inputs_untouched(case: Any, layout: str) -> None:
     x_shape, w_shape, spec = case
@@ -231,7 +224,7 @@ def test_errors_of_bias_and_gradient_shapes() -> None:
         kernels.conv2d_weight(g, x, kernel_size=(3, 3), spec=PLAIN)
 
 
-@given(case=cases(), seed=st.integers(0, 99))
+@given(case=cases(), seed=seeds)
 @settings(max_examples=30)
 def test_agrees_with_pytorch(case: Any, seed: int) -> None:
     torch = pytorch()

@@ -17,7 +17,7 @@ from oracles import (
     layer_norm_loops,
     randoms,
 )
-from shared import pytorch
+from shared import dtypes, layouts, pytorch, seeds
 
 from tinygrad_cnn import kernels
 
@@ -25,14 +25,7 @@ shapes = st.lists(st.integers(1, 5), min_size=2, max_size=5).map(tuple)
 EPS = 1e-5
 
 
-@given(
-    shapes,
-    st.booleans(),
-    st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.sampled_from(sorted(TOLERANCE)),
-    st.integers(0, 99),
-)
+@given(shapes, st.booleans(), st.booleans(), layouts, dtypes, seeds)
 def test_batch_norm_is_the_definition(
     shape: Any, scaled: bool, shifted: bool, layout: str, dtype: str, seed: int
 ) -> None:
@@ -77,7 +70,7 @@ def test_batch_norm_of_a_large_mean(shape: Any) -> None:
     np.testing.assert_allclose(gx, true_gx, atol=1e-3)
 
 
-@given(shapes, st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(shapes, st.booleans(), layouts, seeds)
 def test_batch_norm_backward_is_the_derivative(
     shape: Any, scaled: bool, layout: str, seed: int
 ) -> None:
@@ -128,7 +121,7 @@ def test_many_blocks(shape: Any, layout: str) -> None:
     np.testing.assert_array_equal(kernels.relu_backward(given_g, relu), np.where(x > 0, g, 0))
 
 
-@given(shapes, st.sampled_from(LAYOUTS), st.sampled_from(sorted(TOLERANCE)), st.integers(0, 99))
+@given(shapes, layouts, dtypes, seeds)
 def test_sum_and_affine(shape: Any, layout: str, dtype: str, seed: int) -> None:
     x, scale, shift = randoms(seed, shape, shape[1:2], shape[1:2], dtype=dtype)
     given_x = laid_out(x, layout)
@@ -149,14 +142,7 @@ def test_sum_and_affine(shape: Any, layout: str, dtype: str, seed: int) -> None:
     assert not np.may_share_memory(y, given_x)
 
 
-@given(
-    shapes,
-    st.data(),
-    st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.sampled_from(sorted(TOLERANCE)),
-    st.integers(0, 99),
-)
+@given(shapes, st.data(), st.booleans(), layouts, dtypes, seeds)
 def test_layer_norm_is_the_definition(
     shape: Any, data: st.DataObject, scaled: bool, layout: str, dtype: str, seed: int
 ) -> None:
@@ -175,7 +161,7 @@ def test_layer_norm_is_the_definition(
     np.testing.assert_array_equal(given_x, x)
 
 
-@given(shapes, st.data(), st.booleans(), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(shapes, st.data(), st.booleans(), layouts, seeds)
 def test_layer_norm_backward_is_the_derivative(
     shape: Any, data: st.DataObject, scaled: bool, layout: str, seed: int
 ) -> None:
@@ -215,7 +201,7 @@ def test_relu_at_its_kinks(dtype: str) -> None:
     np.testing.assert_array_equal(gx, [0, 0, 0, 4, 5, np.inf, 0])
 
 
-@given(shapes, st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(shapes, layouts, layouts, seeds)
 def test_relu_in_any_layout(shape: Any, layout: str, other: str, seed: int) -> None:
     x, g = randoms(seed, shape, shape)
     y = kernels.relu(laid_out(x, layout))
@@ -274,7 +260,7 @@ def test_errors_name_what_does_not_fit() -> None:
         kernels.relu_backward(two, x)
 
 
-@given(shapes.filter(lambda s: int(np.prod(s)) > s[1]), st.integers(0, 99))
+@given(shapes.filter(lambda s: int(np.prod(s)) > s[1]), seeds)
 @settings(max_examples=30)
 def test_norms_agree_with_pytorch(shape: Any, seed: int) -> None:
     torch = pytorch()

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import (
-    LAYOUTS,
     TOLERANCE,
     adaptive_avg_pool2d_loops,
     assert_adjoint,
@@ -21,7 +20,7 @@ from oracles import (
     randoms,
 )
 from shared import TWOS as PLAIN
-from shared import poolings, pytorch
+from shared import dtypes, layouts, poolings, pytorch, seeds
 
 from tinygrad_cnn import kernels
 
@@ -47,13 +46,7 @@ def values(kind: str, shape: tuple[int, ...], seed: int, dtype: str = "float64")
     return x
 
 
-@given(
-    cases(),
-    special,
-    st.sampled_from(LAYOUTS),
-    st.sampled_from(sorted(TOLERANCE)),
-    st.integers(0, 99),
-)
+@given(cases(), special, layouts, dtypes, seeds)
 def test_max_pool2d_is_the_definition(
     case: Any, kind: str, layout: str, dtype: str, seed: int
 ) -> None:
@@ -95,7 +88,7 @@ def test_a_large_window_has_a_wide_index() -> None:
     np.testing.assert_array_equal(g, 5 * x)
 
 
-@given(cases(), special, st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(cases(), special, layouts, seeds)
 def test_scatter_is_the_adjoint_of_gather(case: Any, kind: str, layout: str, seed: int) -> None:
     shape, parameters = case
     _, index = kernels.max_pool2d(values(kind, shape, seed), **parameters)
@@ -134,14 +127,7 @@ def test_pooling_large_images_in_chunks() -> None:
 divisors = st.sampled_from([None, None, 3, -2])
 
 
-@given(
-    cases(max_dilation=1),
-    st.booleans(),
-    divisors,
-    st.sampled_from(LAYOUTS),
-    st.sampled_from(sorted(TOLERANCE)),
-    st.integers(0, 99),
-)
+@given(cases(max_dilation=1), st.booleans(), divisors, layouts, dtypes, seeds)
 def test_avg_pool2d_is_the_definition(
     case: Any, include: bool, divisor: int | None, layout: str, dtype: str, seed: int
 ) -> None:
@@ -158,7 +144,7 @@ def test_avg_pool2d_is_the_definition(
     np.testing.assert_array_equal(given_x, x)
 
 
-@given(cases(max_dilation=1), st.booleans(), divisors, st.sampled_from(LAYOUTS), st.integers(0, 99))
+@given(cases(max_dilation=1), st.booleans(), divisors, layouts, seeds)
 def test_avg_pool2d_input_is_the_adjoint(
     case: Any, include: bool, divisor: int | None, layout: str, seed: int
 ) -> None:
@@ -177,9 +163,7 @@ def test_avg_pool2d_input_is_the_adjoint(
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
 
-@given(
-    sizes, sizes, st.sampled_from(LAYOUTS), st.sampled_from(sorted(TOLERANCE)), st.integers(0, 99)
-)
+@given(sizes, sizes, layouts, dtypes, seeds)
 def test_adaptive_avg_pool2d(size: Any, output: Any, layout: str, dtype: str, seed: int) -> None:
     (x,) = randoms(seed, (2, 3, *size), dtype=dtype)
     y = kernels.adaptive_avg_pool2d(laid_out(x, layout), output_size=output)
@@ -238,7 +222,7 @@ def test_errors_of_other_shapes() -> None:
         kernels.adaptive_avg_pool2d(x[:, :, :0], output_size=(1, 1))
 
 
-@given(cases(), special, st.integers(0, 99))
+@given(cases(), special, seeds)
 @settings(max_examples=40)
 def test_max_pool2d_agrees_with_pytorch(case: Any, kind: str, seed: int) -> None:
     torch = pytorch()
@@ -259,7 +243,7 @@ def test_max_pool2d_agrees_with_pytorch(case: Any, kind: str, seed: int) -> None
     np.testing.assert_allclose(gx, tx.grad.numpy(), rtol=1e-12, atol=1e-12)
 
 
-@given(cases(max_dilation=1), st.booleans(), divisors, sizes, st.integers(0, 99))
+@given(cases(max_dilation=1), st.booleans(), divisors, sizes, seeds)
 @settings(max_examples=40)
 def test_averages_agree_with_pytorch(
     case: Any, include: bool, divisor: int | None, output: Any, seed: int

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import LAYOUTS, conv2d_loops, is_channels_last, laid_out, randoms
-from shared import algorithm, kernel_set, pads
+from oracles import conv2d_loops, is_channels_last, laid_out, randoms
+from shared import algorithm, kernel_set, layouts, pads, seeds
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import ConvSpec
@@ -38,8 +38,8 @@ def close(ours: Any, expected: Any) -> None:
     st.tuples(st.integers(3, 11), st.integers(3, 11)),
     st.tuples(pads, pads),
     st.booleans(),
-    st.sampled_from(LAYOUTS),
-    st.integers(0, 99),
+    layouts,
+    seeds,
 )
 def test_all_three_agree_with_the_definition(
     n: int, channels: Any, size: Any, padding: Any, bias: bool, layout: str, seed: int
@@ -112,7 +112,7 @@ def test_an_unknown_algorithm_is_an_error() -> None:
     assert kernels.conv_algorithm() == "auto"
 
 
-@given(seed=st.integers(0, 99))
+@given(seed=seeds)
 @settings(max_examples=5)
 def test_an_infinity_reaches_the_outputs_that_see_it(seed: int) -> None:
     """Transforms mix the pixels of a tile: more outputs than those may become NaN, never fewer."""

@@ -89,11 +89,7 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    g: Array,
-    x: Array,
-    weight: Array | None,
-    mean: Array,
-    invstd: Array,
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
 ) -> tuple[Array, Array, Array]:
     """Return the gradients (gx, gweight, gbias) of `batch_norm` for the gradient g of its output.
 
