@@ -1,14 +1,6 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
-from tinygrad_cnn.kernels.reference.activation import relu as relu
-from tinygrad_cnn.kernels.reference.activation import relu_backward as relu_backward
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
-from tinygrad_cnn.kernels.reference.arithmetic import add as add
-from tinygrad_cnn.kernels.reference.arithmetic import add_ as add_
-from tinygrad_cnn.kernels.reference.arithmetic import embed as embed
-from tinygrad_cnn.kernels.reference.arithmetic import leaky_relu as leaky_relu
-from tinygrad_cnn.kernels.reference.arithmetic import leaky_relu_backward as leaky_relu_backward
-from tinygrad_cnn.kernels.reference.arithmetic import mul as mul
 from tinygrad_cnn.kernels.reference.avg_pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import (
     adaptive_avg_pool2d_input as adaptive_avg_pool2d_input,
@@ -19,6 +11,14 @@ from tinygrad_cnn.kernels.reference.channels import channel_affine as channel_af
 from tinygrad_cnn.kernels.reference.conv import conv2d as conv2d
 from tinygrad_cnn.kernels.reference.conv import conv2d_input as conv2d_input
 from tinygrad_cnn.kernels.reference.conv import conv2d_weight as conv2d_weight
+from tinygrad_cnn.kernels.reference.elementwise import add as add
+from tinygrad_cnn.kernels.reference.elementwise import add_ as add_
+from tinygrad_cnn.kernels.reference.elementwise import embed as embed
+from tinygrad_cnn.kernels.reference.elementwise import leaky_relu as leaky_relu
+from tinygrad_cnn.kernels.reference.elementwise import leaky_relu_backward as leaky_relu_backward
+from tinygrad_cnn.kernels.reference.elementwise import mul as mul
+from tinygrad_cnn.kernels.reference.elementwise import relu as relu
+from tinygrad_cnn.kernels.reference.elementwise import relu_backward as relu_backward
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d as max_pool2d
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_gather as max_pool2d_gather
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as max_pool2d_plane_index
