@@ -1,4 +1,4 @@
-"""Kernels that treat every number alike: rectifiers, exact for NaN and infinities, sums, products."""
+"""Kernels that treat every number alike: rectifiers, sums, products; NaN and infinities stay."""
 
 from __future__ import annotations
 
