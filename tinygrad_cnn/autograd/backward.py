@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from itertools import repeat
@@ -91,6 +92,7 @@ def grad(
     grad_outputs: Variable | Sequence[Variable | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
@@ -102,6 +104,8 @@ def grad(
     ----------
     grad_outputs
         The gradient of each output, of its shape; may be left out for one-element outputs.
+    only_inputs
+        Changes nothing, as in PyTorch; False gives a warning.
     allow_unused
         Return None for an input that no output was made from, instead of raising.
     materialize_grads
@@ -121,6 +125,12 @@ def grad(
     >>> dx.item(), ddx.item()
     (27.0, 18.0)
     """
+    if not only_inputs:
+        warnings.warn(
+            "grad: `only_inputs` is False, which changes nothing; use backward() for all leaves",
+            FutureWarning,
+            stacklevel=2,
+        )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = as_list(inputs)

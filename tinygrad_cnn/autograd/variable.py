@@ -14,11 +14,13 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.types import Array, DType
+from tinygrad_cnn.types import Array, DType, Size
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
     from tinygrad_cnn.tensor import Tensor
+
+_size = tuple.__new__  # not ``Size()``, which checks the sides
 
 
 class View:
@@ -81,9 +83,9 @@ class Variable:
     _grad: Variable | None
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Size:
         """Its sides."""
-        return self._value.shape
+        return _size(Size, self._value.shape)
 
     @property
     def dtype(self) -> DType:

@@ -56,7 +56,7 @@ def batch_norm(
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
     x = floating("batch_norm", to_tensor(input))
-    shape = x.shape
+    shape = x._value.shape
     if len(shape) < 2:
         raise ShapeError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]

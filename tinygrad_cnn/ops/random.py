@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
 
 
@@ -33,7 +34,10 @@ class Generator:
 
     __slots__ = ("_seed", "numpy")
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | str | device | None = None, device: DeviceLike = None) -> None:
+        if isinstance(seed, (str, type(CPU))):  # as PyTorch, which takes a device only
+            seed, device = None, seed
+        check_device(device, "Generator")
         self.numpy = np.random.default_rng()
         self._seed = 0
         if seed is None:
