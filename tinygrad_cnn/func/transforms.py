@@ -290,7 +290,7 @@ def jvp(
 def _matching(name: str, what: str, tree: Any, like: Sequence[Tensor]) -> list[Tensor]:
     """The tensors of ``tree``; ValueError unless they have the shapes of ``like``."""
     given = tensors(name, what, tree)
-    shapes, expected = [t.shape for t in given], [t.shape for t in like]
+    shapes, expected = [tuple(t.shape) for t in given], [tuple(t.shape) for t in like]
     if shapes != expected:
         raise ShapeError(f"{name}: {what} has shapes {shapes}, expected {expected}")
     return [g if g.dtype == t.dtype else g.to(t.dtype) for g, t in zip(given, like, strict=True)]

@@ -282,8 +282,8 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = [lr_lambda] * n if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != n:
             raise ValueError(
-                f"LambdaLR: `lr_lambda` has {len(self.lr_lambdas)} functions but the optimiser has "
-                f"{n} groups"
+                f"{self._name()}: `lr_lambda` has {len(self.lr_lambdas)} functions but the "
+                f"optimiser has {n} groups"
             )
         super().__init__(optimizer, last_epoch)
 
@@ -313,6 +313,39 @@ class LambdaLR(LRScheduler):
         for function, held in zip(functions, state_dict["lr_lambdas"], strict=True):
             if held is not None:
                 vars(function).update(held)
+
+
+class MultiplicativeLR(LambdaLR):
+    """Multiply the present rate by ``lr_lambda(step)``, one function or one per group.
+
+    Functions are not part of `state_dict`; the attributes of callable objects are.
+
+    Raises
+    ------
+    ValueError
+        The number of functions is not that of the groups.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> sgd = optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = optim.lr_scheduler.MultiplicativeLR(sgd, lambda step: 0.5)
+    >>> for _ in range(2):
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.25]
+    """
+
+    def get_lr(self) -> list[float]:
+        """Return the rates for this step."""
+        if self._starting:
+            return self._rates()
+        return [
+            lr * factor(self.last_epoch)
+            for lr, factor in zip(self._rates(), self.lr_lambdas, strict=True)
+        ]
 
 
 def _is_object(function: Callable[[int], float]) -> bool:
