@@ -470,6 +470,7 @@ class Tensor(InPlaceMethods):
 
     # ---- operators -------------------------------------------------------------------------
 
+    __radd__: Operator  # said before, as operations are checked before this file
     __add__, __radd__ = _operators(f.add)
     __sub__, __rsub__ = _operators(f.sub)
     __mul__, __rmul__ = _operators(f.mul)
@@ -510,7 +511,7 @@ class Tensor(InPlaceMethods):
         *args: Variable | DeviceLike | DTypeLike,
         device: DeviceLike = None,
         dtype: DTypeLike = None,
-        other: Variable | None = None,
+        tensor: Variable | None = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
         memory_format: object = None,
@@ -528,7 +529,7 @@ class Tensor(InPlaceMethods):
         TypeError
             Something is no dtype, or there are too many arguments.
         """
-        rest = list(args) if other is None else [other, *args]
+        rest = list(args) if tensor is None else [tensor, *args]
         if rest and isinstance(rest[0], Variable):
             dtype = to_tensor(rest.pop(0)).dtype
         else:

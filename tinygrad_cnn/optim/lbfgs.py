@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -223,8 +224,7 @@ class _Memory:
         ys = float(y @ s)
         if ys > 1e-10:
             if len(self.changes) == self.size:
-                for held in (self.changes, self.moves, self.weights):
-                    held.pop(0)  # type: ignore[attr-defined]  # lists of two kinds
+                del self.changes[0], self.moves[0], self.weights[0]
             self.changes.append(y)
             self.moves.append(s)
             self.weights.append(1.0 / ys)
@@ -289,7 +289,7 @@ def _strong_wolfe(
     stuck = False
     while rounds < most and abs(ends[1].t - ends[0].t) * largest >= 1e-9:
         left, right = sorted((ends[0].t, ends[1].t))
-        t = _lowest(*ends, left, right)
+        t = _lowest(ends[0], ends[1], left, right)
         margin = 0.1 * (right - left)
         if min(right - t, t - left) >= margin:
             stuck = False
@@ -319,6 +319,6 @@ def _lowest(a: _Point, b: _Point, least: float, most: float) -> float:
     if square < 0:
         return (least + most) / 2
     left, right = (a, b) if a.t <= b.t else (b, a)
-    root = square**0.5
+    root = math.sqrt(square)
     part = (right.slope + root - lean) / (right.slope - left.slope + 2 * root)
     return min(max(right.t - (right.t - left.t) * part, least), most)

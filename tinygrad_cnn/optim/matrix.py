@@ -97,6 +97,8 @@ class Adafactor(FormulaOptimizer):
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""
+        if not w.size:
+            return
         least, least_rms = group["eps"]
         least = float(np.finfo(w.dtype).eps) if least is None else float(least)
         lr, t = float(group["lr"]), float(held["step"])

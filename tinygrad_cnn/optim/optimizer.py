@@ -86,7 +86,7 @@ def _hooked(
             hook(self, args, kwargs)
         return out
 
-    return call
+    return call  # type: ignore[return-value]  # the same signature
 
 
 class Optimizer:
@@ -159,7 +159,7 @@ class Optimizer:
         plain: dict[str, bool | None] = {
             name: None if name in ("foreach", "fused") else False for name in self.accepts
         }
-        return plain | how  # type: ignore[operator]  # a TypedDict is a dict
+        return plain | {name: how[name] for name in how}  # type: ignore[literal-required]
 
     def _name(self) -> str:
         return type(self).__name__

@@ -292,9 +292,9 @@ class CyclicLR(_WithMomentum):
     (default: as many). The height of the cycles stays ("triangular"), is halved with every cycle
     ("triangular2"), is ``gamma ** step`` of the first ("exp_range"), or is what ``scale_fn``
     returns for the number of the cycle (``scale_mode`` "cycle") or of the step ("iterations").
-    Meanwhile, with ``cycle_momentum``, momentum (or Adam's beta1) goes from ``max_momentum`` to ``base_momentum``
-    and back. Rates and momenta are numbers or one per group. ``scale_fn`` is no part of
-    `state_dict`. Source: Smith, "Cyclical learning rates", 2015.
+    Meanwhile, with ``cycle_momentum``, momentum (or Adam's beta1) goes from ``max_momentum`` to
+    ``base_momentum`` and back. Rates and momenta are numbers or one per group. ``scale_fn`` is no
+    part of `state_dict`. Source: Smith, "Cyclical learning rates", 2015.
 
     Raises
     ------
@@ -368,13 +368,14 @@ class CyclicLR(_WithMomentum):
         place = 1.0 + self.last_epoch / self.total_size - cycle
         up = place <= self.step_ratio
         height = place / self.step_ratio if up else (place - 1) / (self.step_ratio - 1)
-        height *= self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        scale = self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
             for group, low, high in zip(
                 self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
             ):
-                self._set_momentum(group, high - (high - low) * height)
-        return [low + (top - low) * height for low, top in zip(lowest, self.max_lrs, strict=True)]
+                self._set_momentum(group, high - (high - low) * height * scale)
+        tops = zip(lowest, self.max_lrs, strict=True)
+        return [low + (top - low) * height * scale for low, top in tops]
 
     def _scale(self, x: float) -> float:
         if self.scale_fn is not None:
