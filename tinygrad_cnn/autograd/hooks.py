@@ -8,10 +8,12 @@ from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
+from tinygrad_cnn.types import AnyFunction
+
 _next_id = itertools.count().__next__
 
 
-class Hooks(dict[int, Callable[..., Any]]):
+class Hooks(dict[int, AnyFunction]):
     """Functions by number, in order of registration (a dict that weak references can point to)."""
 
     __slots__ = ("__weakref__",)
@@ -52,7 +54,7 @@ class RemovableHandle:
         self.remove()
 
 
-def add_hook(hooks: Hooks, function: Callable[..., Any]) -> RemovableHandle:
+def add_hook(hooks: Hooks, function: AnyFunction) -> RemovableHandle:
     """Register ``function`` and return the handle that removes it."""
     handle = RemovableHandle(hooks)
     hooks[handle.id] = function

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 from tinygrad_cnn.kernels.fp_errors import within
+from tinygrad_cnn.types import AnyFunction
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=AnyFunction)
 
 recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
 _anomaly: ContextVar[bool] = ContextVar("tinygrad_cnn.anomaly", default=False)

@@ -9,9 +9,17 @@ both compute first what waits. From memory that was exposed once, nothing waits 
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.types import Array, Params
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.autograd.node import SavedValue
+    from tinygrad_cnn.autograd.variable import Variable
+
+T = TypeVar("T")
 
 _MANY = 8  # references from which on those that are gone are looked for
 
@@ -38,10 +46,10 @@ class Storage:
     version = 0
     writer = ""
     exposed = False
-    stats: tuple[Any, dict[str, Any]] | None = None
+    stats: tuple[Any, Params] | None = None
     memory: Storage | None = None
     dependents: list[weakref.ref[Lazy]] | None = None
-    sharers: list[weakref.ref[Any]] | None = None
+    sharers: list[weakref.ref[Variable]] | None = None
 
     def with_own_version(self) -> Storage:
         """A storage of the same memory whose versions are counted apart."""
@@ -54,14 +62,14 @@ class Storage:
         root = self if self.memory is None else self.memory
         root.dependents = _appended(root.dependents, lazy)
 
-    def shared_by(self, tensor: Any, other: Any) -> None:
+    def shared_by(self, tensor: Variable, other: Variable) -> None:
         """Remember that both tensors have this memory."""
         root = self if self.memory is None else self.memory
         if root.sharers is None:
             root.sharers = [weakref.ref(tensor)]
         root.sharers = _appended(root.sharers, other)
 
-    def tensors(self) -> list[Any]:
+    def tensors(self) -> list[Variable]:
         """All tensors that are known to share this memory; none if it is a single one's."""
         root = self if self.memory is None else self.memory
         return [t for ref in root.sharers or () if (t := ref()) is not None]
@@ -97,7 +105,7 @@ class Storage:
         self.writer = by
 
 
-def _appended(refs: list[weakref.ref[Any]] | None, new: Any) -> list[weakref.ref[Any]]:
+def _appended(refs: list[weakref.ref[T]] | None, new: T) -> list[weakref.ref[T]]:
     """The list with a reference to ``new``; without those that are gone, if it has grown long."""
     if refs is None:
         return [weakref.ref(new)]
@@ -107,7 +115,7 @@ def _appended(refs: list[weakref.ref[Any]] | None, new: Any) -> list[weakref.ref
     return refs
 
 
-def operand(value: Any, storage: Storage) -> Any:
+def operand(value: Array | Lazy, storage: Storage) -> Array | Lazy:
     """A tensor's value for an operation that can wait for it: a `Lazy`, or the array where no
     result may wait to be computed from it.
     """
@@ -122,7 +130,7 @@ def operand(value: Any, storage: Storage) -> Any:
     return lazy
 
 
-def depend(lazy: Lazy, name: str, operands: Any) -> None:
+def depend(lazy: Lazy, name: str, operands: Iterable[Variable | SavedValue]) -> None:
     """Let ``lazy``, made by the operation ``name`` from ``operands``, wait for a reader.
 
     Operands have a `Storage` as ``storage`` and an array or a `Lazy` as ``_value``.

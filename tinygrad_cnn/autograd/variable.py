@@ -14,7 +14,7 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.storage import Storage, operand
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.types import Array, DType, Size
+from tinygrad_cnn.types import Array, DType, Params, Size
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
@@ -37,7 +37,7 @@ class View:
     def __init__(
         self,
         base: Variable,
-        steps: tuple[tuple[Op, dict[str, Any]], ...],
+        steps: tuple[tuple[Op, Params], ...],
         tracked: bool,
     ) -> None:
         self.base = base
@@ -153,7 +153,7 @@ class Variable:
         if self._saved is not None:
             self._saved._value, self._saved.storage = self._value, storage
 
-    def _operand(self) -> Any:
+    def _operand(self) -> Array | Lazy:
         """The values for an operation that can wait for them (`storage.operand`)."""
         return operand(self._value, self.storage)
 
@@ -335,7 +335,7 @@ _new = object.__new__
 _CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
 
-def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Tensor:
+def wrap(value: object, node: GraphNode | None = None, storage: Storage | None = None) -> Tensor:
     """A tensor around ``value`` (an array or a `Lazy`, not copied), made by ``node``.
 
     ``storage`` is that of the tensor whose memory it shares; without, the memory is its own.
