@@ -18,8 +18,7 @@ from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.storage import Storage
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing
 from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, to_tensor

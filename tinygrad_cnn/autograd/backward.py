@@ -22,8 +22,7 @@ from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.storage import depend
-from tinygrad_cnn.autograd.variable import Variable, in_order, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, depend, in_order, memory_of, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
@@ -73,16 +72,15 @@ def backward(
         targets = targets_of("backward", as_list(inputs))
         if not targets:
             raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
-    keep = create_graph if retain_graph is None else retain_graph
     owned = Ownership(roots)
 
     def arrive(leaf: Leaf, g: Tensor) -> None:
         accumulate(leaf.tensor(), leaf, g, owned, create_graph)
 
     if targets is None:
-        _walk(roots, None, keep, create_graph, arrive)
+        _walk(roots, None, retain_graph, create_graph, arrive)
         return
-    found = _walk(roots, targets, keep, create_graph)
+    found = _walk(roots, targets, retain_graph, create_graph)
     with set_grad_enabled(create_graph):
         for t in as_list(inputs):  # type: ignore[arg-type]  # it is not None here
             at = t.current_node()
@@ -140,8 +138,7 @@ def grad(
     wanted = as_list(inputs)
     roots = roots_of("grad", as_list(outputs), grad_outputs)
     targets = targets_of("grad", wanted)
-    keep = create_graph if retain_graph is None else retain_graph
-    found = _walk(roots, targets, keep, create_graph)
+    found = _walk(roots, targets, retain_graph, create_graph)
     owned = Ownership(roots)
     out: list[Tensor | None] = []
     for i, t in enumerate(wanted):
@@ -170,7 +167,7 @@ def grad(
 def _walk(
     roots: dict[GraphNode, Tensor],
     targets: set[GraphNode] | None,
-    retain_graph: bool,
+    retain_graph: bool | None,
     create_graph: bool,
     arrive: Callable[[Leaf, Tensor], None] | None = None,
 ) -> dict[GraphNode, Tensor]:
@@ -179,7 +176,8 @@ def _walk(
     Where a rule starts a walk whose rules start another, Python's stack is not the limit: every so
     many of them go on in a fresh thread.
     """
-    args = (roots, targets, retain_graph, create_graph, arrive)
+    keep = create_graph if retain_graph is None else retain_graph
+    args = (roots, targets, keep, create_graph, arrive)
     visit = functools.partial(within, recording, create_graph, _visit, args, {})
     depth = _depth.get()
     if depth % MOST_NESTED == MOST_NESTED - 1:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tinygrad_cnn.autograd.hooks import Hooks
-    from tinygrad_cnn.autograd.storage import Storage
-    from tinygrad_cnn.autograd.variable import Variable
+    from tinygrad_cnn.autograd.variable import Storage, Variable
     from tinygrad_cnn.tensor import Tensor
 
 clock = itertools.count(1).__next__

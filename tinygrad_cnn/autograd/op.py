@@ -17,8 +17,7 @@ from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Gradients, GraphNode, Node, Parents, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
-from tinygrad_cnn.autograd.storage import depend, operand
-from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, View, depend, memory_of, operand, wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize

@@ -9,7 +9,6 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
 from tinygrad_cnn.tensor import Tensor
@@ -45,6 +44,7 @@ class Adam(Optimizer):
     tensor([ 0.9000, -0.9000])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay")
     decoupled: ClassVar[bool] = False
     accepts = (*Optimizer.accepts, "fused")
 
@@ -73,12 +73,6 @@ class Adam(Optimizer):
             },
             how,
         )
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        me = self._name()
-        at_least_zero(me, group, "lr", "eps", "weight_decay")
-        check_betas(me, group)
 
     def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""

@@ -11,7 +11,6 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params
 from tinygrad_cnn.types import Array
 
@@ -55,6 +54,7 @@ class LBFGS(Optimizer):
     (362.0, True)
     """
 
+    not_negative = ("lr", "tolerance_grad", "tolerance_change")
     other_shapes = frozenset(_VECTORS)
 
     def __init__(
@@ -87,7 +87,7 @@ class LBFGS(Optimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("LBFGS", group, "lr", "tolerance_grad", "tolerance_change")
+        super().check_options(group)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise ValueError(
                 f"LBFGS: `line_search_fn` is {group['line_search_fn']!r} but None or "

@@ -18,6 +18,7 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -114,6 +115,9 @@ class Optimizer:
     step_count: int = 0
     accepts: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
     """The names of `How` that PyTorch's optimiser of this name has."""
+
+    not_negative: ClassVar[tuple[str, ...]] = ()
+    """Options that must be numbers of at least 0; and "betas", two of them below 1."""
 
     other_shapes: ClassVar[frozenset[str]] = frozenset()
     """Names of state that has not the parameter's shape."""
@@ -227,7 +231,10 @@ class Optimizer:
         self.param_groups.append(group)
 
     def check_options(self, group: Group) -> None:
-        """Raise if a group's options are out of range; subclasses define it."""
+        """Raise ValueError if a group's options are out of range; subclasses look at others too."""
+        at_least_zero(self._name(), group, *(n for n in self.not_negative if n != "betas"))
+        if "betas" in self.not_negative:
+            check_betas(self._name(), group)
 
     # -- gradients and steps ------------------------------------------------------------------
 

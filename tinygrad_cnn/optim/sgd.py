@@ -8,7 +8,6 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
@@ -46,6 +45,7 @@ class SGD(Optimizer):
     tensor([0.1300])
     """
 
+    not_negative = ("lr", "momentum", "weight_decay")
     accepts = ("foreach", "differentiable", "fused")
 
     def __init__(
@@ -75,7 +75,7 @@ class SGD(Optimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("SGD", group, "lr", "momentum", "weight_decay")
+        super().check_options(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 f"SGD: `nesterov` needs momentum > 0 and dampening = 0 but they are "
@@ -175,6 +175,8 @@ class ASGD(FormulaOptimizer):
     tensor([0.8000])
     """
 
+    not_negative = ("lr", "weight_decay")
+
     def __init__(
         self,
         params: Params,
@@ -196,10 +198,6 @@ class ASGD(FormulaOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, options, how)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("ASGD", group, "lr", "weight_decay")
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """The first rate, and no average yet."""
