@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
 
@@ -146,7 +146,7 @@ class Adam(Optimizer):
                 _next_step(state, by)
         return done
 
-    def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
+    def _decayed(self, w: Array, g: Array, decay: float, maximize: bool) -> Array:
         """The gradient (negated to maximise) plus weight decay, in scratch of its own."""
         out = self._scratch.like(w, 1)
         np.multiply(w, decay, out=out)

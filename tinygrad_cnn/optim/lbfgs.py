@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params
+from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params, State
 from tinygrad_cnn.types import Array
 
 _VECTORS = ("d", "prev_flat_grad")
@@ -197,7 +197,7 @@ class _Memory:
         self.t = self.loss = 0.0
 
     @classmethod
-    def of(cls, state: dict[str, Any], size: int) -> _Memory:
+    def of(cls, state: State, size: int) -> _Memory:
         """What an optimiser's state holds."""
         self = cls(size)
         if "d" in state:
@@ -208,7 +208,7 @@ class _Memory:
             self.d, self.last_g = _arrays([state["d"], state["prev_flat_grad"]])
         return self
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def keep(self, state: State) -> None:
         """Write it to an optimiser's state."""
         state["d"], state["prev_flat_grad"] = from_numpy(self.d), from_numpy(self.last_g)
         state["old_dirs"] = [from_numpy(y) for y in self.changes]

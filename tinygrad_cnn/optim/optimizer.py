@@ -21,13 +21,17 @@ from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Args, Array
 
 Group: TypeAlias = dict[str, Any]
 """Parameters under "params", and their options."""
 
 State: TypeAlias = dict[str, Any]
 """What is remembered about a parameter: tensors, mostly."""
+
+StateDict: TypeAlias = dict[str, Any]
+GivenState: TypeAlias = Mapping[str, Any]
+"""What ``state_dict`` returns, and what ``load_state_dict`` takes: it may come from a file."""
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 Closure: TypeAlias = Callable[[], Any]
@@ -124,7 +128,7 @@ class Optimizer:
 
     _scratch: ClassVar[Scratch] = Scratch()
 
-    def __init__(self, params: Params, defaults: dict[str, Any], how: How | None = None) -> None:
+    def __init__(self, params: Params, defaults: Group, how: How | None = None) -> None:
         self.defaults = defaults if how is None else defaults | self._how(how)
         self.param_groups: list[Group] = []
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
@@ -247,12 +251,12 @@ class Optimizer:
                 elif param.grad is not None:
                     param.grad._written_by("zero_grad").fill(0)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in vars(cls):
             cls.step = _hooked(cls.step)  # type: ignore[method-assign]
 
-    def _observed(self, step: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    def _observed(self, step: StepHook, args: Args, kwargs: Group) -> object:
         """``step``, of which those who watch are told, and of the closure that it calls."""
         if args and args[0] is not None:
             args = (functools.partial(observe, "closure", "closure", args[0], (), {}), *args[1:])
@@ -310,7 +314,7 @@ class Optimizer:
 
     # -- state --------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return state and options in PyTorch's layout, parameters numbered in order.
 
         ``{"state": {number: {name: tensor}}, "param_groups": [{..., "params": [number, ...]}]}``;
@@ -332,7 +336,7 @@ class Optimizer:
         state = {number[id(param)]: dict(held) for param, held in self.state.items() if held}
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over copies of the state and options that `state_dict` returned.
 
         Tensors may come as arrays, and numbers of parameters as strings (as JSON has them).
@@ -395,7 +399,7 @@ def new_step() -> Tensor:
     return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
-def _require_order(name: str, params: Any) -> None:
+def _require_order(name: str, params: object) -> None:
     if isinstance(params, set | frozenset):
         raise TypeError(
             f"{name}: `params` is a set, whose order changes from run to run; use a list"
@@ -408,7 +412,7 @@ def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
     return [param for _, param in params], [str(label) for label, _ in params]
 
 
-def _copied(name: str, value: Any, param: Tensor) -> Any:
+def _copied(name: str, value: object, param: Tensor) -> object:
     """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
     if isinstance(value, Tensor):
         value = value._array

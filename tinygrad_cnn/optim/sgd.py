@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -219,7 +219,7 @@ class ASGD(FormulaOptimizer):
         held["mu"][...] = 1.0 / max(1.0, t - float(group["t0"]))
 
 
-def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:
+def _decayed(w: Array, g: Array, s: Array, decay: float, maximize: bool) -> Array:
     """The gradient (negated to maximise) plus weight decay: ``g`` itself or in scratch ``s``."""
     if decay:
         np.multiply(w, decay, out=s)

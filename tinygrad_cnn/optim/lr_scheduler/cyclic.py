@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Group, Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Group, Optimizer, StateDict
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -384,7 +384,7 @@ class CyclicLR(_WithMomentum):
             return float(self.gamma**x)
         return 1.0 if self.mode == "triangular" else 1.0 / 2.0 ** (x - 1)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser and ``scale_fn``."""
         function, self.scale_fn = self.scale_fn, None
         try:
@@ -392,7 +392,7 @@ class CyclicLR(_WithMomentum):
         finally:
             self.scale_fn = function
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned; ``scale_fn`` stays."""
         function = self.scale_fn
         super().load_state_dict(state_dict)
