@@ -6,7 +6,7 @@ from importlib import import_module as _import_module
 
 import numpy as _np
 
-from tinygrad_cnn import autograd, func
+from tinygrad_cnn import accelerator, autograd, backends, cuda, func
 from tinygrad_cnn.autograd import (
     enable_grad,
     inference_mode,
@@ -14,6 +14,8 @@ from tinygrad_cnn.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from tinygrad_cnn.autograd.devices import device
+from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
@@ -36,6 +38,7 @@ from tinygrad_cnn.ops.random import (
     set_rng_state,
 )
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Size
 from tinygrad_cnn.version import __version__
 
 # -- written by docs/make_exports.py --
@@ -68,42 +71,43 @@ from tinygrad_cnn.functions import (
 )
 
 __all__ = [
-    "Generator", "Tensor", "__version__", "abs", "absolute", "acos", "adaptive_avg_pool2d", "add",
-    "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "aminmax", "any", "arange",
-    "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort", "argwhere", "as_tensor", "asin",
-    "atan", "atan2", "autograd", "avg_pool2d", "batch_norm", "bernoulli",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to", "cat", "ceil", "chunk",
-    "clamp", "clamp_max", "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy",
-    "cumprod", "cumsum", "data", "default_generator", "diag", "diagonal", "diff", "div", "divide",
-    "dot", "double", "dropout", "dropout1d", "dropout2d", "einsum", "elu", "empty", "empty_like",
-    "enable_grad", "eq", "equal", "erf", "exp", "exp2", "expand", "expand_as", "expm1", "eye",
-    "flatten", "flip", "float", "float16", "float32", "float64", "floor", "floor_divide", "fmod",
-    "frac", "from_dlpack", "from_numpy", "full", "full_like", "func", "gather", "ge", "gelu",
-    "get_default_dtype", "get_num_threads", "get_rng_state", "gt", "half", "hstack", "index_add",
-    "index_copy", "index_fill", "index_put", "index_select", "inf", "inference_mode",
-    "initial_seed", "int", "int8", "int16", "int32", "int64", "is_floating_point",
+    "Generator", "Size", "Tensor", "__version__", "abs", "absolute", "accelerator", "acos",
+    "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin",
+    "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort",
+    "argwhere", "as_tensor", "asin", "atan", "atan2", "autograd", "avg_pool2d", "backends",
+    "batch_norm", "bernoulli", "binary_cross_entropy_with_logits", "bincount", "bitwise_and",
+    "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to",
+    "cat", "ceil", "channels_last", "channels_last_3d", "chunk", "clamp", "clamp_max", "clamp_min",
+    "clip", "clone", "concat", "concatenate", "contiguous_format", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy", "cuda",
+    "cumprod", "cumsum", "data", "default_generator", "device", "diag", "diagonal", "diff", "div",
+    "divide", "dot", "double", "dropout", "dropout1d", "dropout2d", "e", "einsum", "elu", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "exp2", "expand", "expand_as",
+    "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32", "float64", "floor",
+    "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "func",
+    "gather", "ge", "gelu", "get_default_dtype", "get_num_threads", "get_rng_state", "gt", "half",
+    "hstack", "iinfo", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf",
+    "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_floating_point",
     "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "l1_loss",
     "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2",
     "log10", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
     "logspace", "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_scatter",
     "masked_select", "matmul", "max", "max_memory_allocated", "max_pool2d", "maximum", "mean",
-    "median", "memory_allocated", "memory_stats", "meshgrid", "min", "minimum", "mm", "moveaxis",
-    "movedim", "mse_loss", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean",
-    "nansum", "narrow", "ne", "neg", "negative", "nll_loss", "nn", "no_grad", "nonzero", "norm",
-    "normal", "numel", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "permute", "pi",
-    "pow", "prod", "profiler", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
-    "ravel", "reciprocal", "relu", "remainder", "repeat", "repeat_interleave",
-    "reset_peak_memory_stats", "reshape", "reshape_as", "roll", "round", "rsqrt", "rsub", "save",
-    "scatter", "scatter_add", "seed", "select", "set_conv_algorithm", "set_default_dtype",
-    "set_grad_enabled", "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state",
-    "short", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softmax", "softplus", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum",
-    "sum_to_size", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tensor",
-    "tensordot", "tile", "topk", "train", "transpose", "tril", "triu", "true_divide", "trunc",
-    "uint8", "unbind", "unflatten", "unique", "unsqueeze", "var", "var_mean", "viz", "vstack",
-    "where", "zeros", "zeros_like",
+    "median", "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum",
+    "mm", "moveaxis", "movedim", "mse_loss", "mul", "multinomial", "multiply", "mv", "nan",
+    "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative", "newaxis", "nll_loss",
+    "nn", "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "optim",
+    "outer", "pad", "permute", "pi", "pow", "preserve_format", "prod", "profiler", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu",
+    "remainder", "repeat", "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as",
+    "roll", "round", "rsqrt", "rsub", "save", "scatter", "scatter_add", "seed", "select",
+    "set_conv_algorithm", "set_default_dtype", "set_grad_enabled", "set_kernels", "set_num_threads",
+    "set_printoptions", "set_rng_state", "short", "sigmoid", "sign", "silu", "sin", "sinc", "sinh",
+    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean",
+    "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims", "t", "take_along_dim", "tan",
+    "tanh", "tensor", "tensordot", "tile", "topk", "train", "transpose", "tril", "triu",
+    "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unflatten", "unique",
+    "unsqueeze", "var", "var_mean", "viz", "vstack", "where", "zeros", "zeros_like",
 ]
 # isort: on
 # fmt: on
@@ -120,11 +124,24 @@ int16 = short = _np.dtype(_np.int16)
 int32 = int = _np.dtype(_np.int32)
 int64 = long = _np.dtype(_np.int64)
 uint8 = _np.dtype(_np.uint8)
+uint16 = _np.dtype(_np.uint16)
+uint32 = _np.dtype(_np.uint32)
+uint64 = _np.dtype(_np.uint64)
 bool = _np.dtype(_np.bool_)
+
+finfo = _np.finfo  # ranges of dtypes
+iinfo = _np.iinfo
+
+contiguous_format = memory_format.contiguous_format
+preserve_format = memory_format.preserve_format
+channels_last = memory_format.channels_last
+channels_last_3d = memory_format.channels_last_3d
 
 inf = _np.inf
 nan = _np.nan
 pi = _np.pi
+e = _np.e
+newaxis = None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cnn import profiler, train

@@ -167,7 +167,7 @@ class Conv1d(_Forward):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Conv1d(16, 33, 3, stride=2)(tg.ones(20, 16, 50)).shape
-    (20, 33, 24)
+    Size([20, 33, 24])
     """
 
     axes = 1
@@ -202,7 +202,7 @@ class Conv2d(_Forward):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Conv2d(3, 8, 5, padding=2)(tg.ones(4, 3, 32, 32)).shape
-    (4, 8, 32, 32)
+    Size([4, 8, 32, 32])
     """
 
     axes = 2
@@ -294,7 +294,7 @@ class ConvTranspose1d(_Transposed):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConvTranspose1d(8, 3, 4, stride=2, padding=1)(tg.ones(1, 8, 16)).shape
-    (1, 3, 32)
+    Size([1, 3, 32])
     """
 
     axes = 1
@@ -329,7 +329,7 @@ class ConvTranspose2d(_Transposed):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(tg.ones(1, 8, 16, 16)).shape
-    (1, 3, 32, 32)
+    Size([1, 3, 32, 32])
     """
 
     axes = 2

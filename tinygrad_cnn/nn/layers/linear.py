@@ -51,7 +51,7 @@ class Linear(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Linear(20, 30)(tg.ones(128, 20)).shape
-    (128, 30)
+    Size([128, 30])
     """
 
     weight: Parameter
@@ -109,7 +109,7 @@ class Embedding(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
-    (2, 2, 3)
+    Size([2, 2, 3])
     """
 
     weight: Parameter
@@ -158,7 +158,7 @@ class Flatten(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Flatten()(tg.ones(32, 1, 5, 5)).shape
-    (32, 25)
+    Size([32, 25])
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -186,7 +186,7 @@ class Unflatten(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Unflatten(1, (2, 5, 5))(tg.ones(8, 50)).shape
-    (8, 2, 5, 5)
+    Size([8, 2, 5, 5])
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:

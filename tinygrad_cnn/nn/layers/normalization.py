@@ -134,7 +134,7 @@ class BatchNorm1d(_BatchNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.BatchNorm1d(100)(tg.randn(20, 100)).shape
-    (20, 100)
+    Size([20, 100])
     """
 
     ranks = (2, 3)
@@ -158,7 +158,7 @@ class BatchNorm2d(_BatchNorm):
     >>> from tinygrad_cnn import nn
     >>> bn = nn.BatchNorm2d(3)
     >>> bn(tg.randn(8, 3, 4, 4)).shape
-    (8, 3, 4, 4)
+    Size([8, 3, 4, 4])
     >>> list(bn.state_dict())
     ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
     """
@@ -175,7 +175,7 @@ class LayerNorm(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LayerNorm(10)(tg.randn(20, 5, 10)).shape
-    (20, 5, 10)
+    Size([20, 5, 10])
     """
 
     weight: Parameter | None
@@ -229,7 +229,7 @@ class GroupNorm(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.GroupNorm(3, 6)(tg.randn(2, 6, 4, 4)).shape
-    (2, 6, 4, 4)
+    Size([2, 6, 4, 4])
     """
 
     weight: Parameter | None

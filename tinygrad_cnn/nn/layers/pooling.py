@@ -22,7 +22,7 @@ class MaxPool2d(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.MaxPool2d(3, stride=2, padding=1)(tg.ones(2, 3, 8, 8)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AvgPool2d(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AvgPool2d(2)(tg.ones(2, 3, 8, 8)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class AdaptiveAvgPool2d(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveAvgPool2d(1)(tg.ones(2, 3, 7, 9)).shape
-    (2, 3, 1, 1)
+    Size([2, 3, 1, 1])
     """
 
     def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
