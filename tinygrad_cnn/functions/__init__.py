@@ -11,7 +11,7 @@ from tinygrad_cnn.functions.compare import (
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
 )
 from tinygrad_cnn.functions.convolution import (
-    adaptive_avg_pool2d, avg_pool2d, conv1d, conv2d, conv_transpose1d, conv_transpose2d, max_pool2d,
+    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
 )
 from tinygrad_cnn.functions.creation import (
     arange, as_tensor, empty, empty_like, eye, from_dlpack, from_numpy, full, full_like,
@@ -26,7 +26,10 @@ from tinygrad_cnn.functions.elementwise import (
     remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
     where,
 )
-from tinygrad_cnn.functions.image import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
+from tinygrad_cnn.functions.image import (
+    affine_grid, channel_shuffle, fold, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle,
+    unfold, upsample, upsample_bilinear, upsample_nearest,
+)
 from tinygrad_cnn.functions.indexing import (
     argwhere, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
     masked_scatter, masked_select, nonzero, one_hot, scatter, scatter_add, take_along_dim,
@@ -52,6 +55,12 @@ from tinygrad_cnn.functions.ordering import (
     aminmax, argmax, argmin, argsort, bincount, max, median, min, sort, topk, unique,
 )
 from tinygrad_cnn.functions.padding import diag, diagonal, pad, tril, triu
+from tinygrad_cnn.functions.pooling import (
+    adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d,
+    adaptive_max_pool2d, adaptive_max_pool3d, avg_pool1d, avg_pool2d, avg_pool3d,
+    fractional_max_pool2d, fractional_max_pool3d, lp_pool1d, lp_pool2d, lp_pool3d, max_pool1d,
+    max_pool2d, max_pool3d, max_unpool1d, max_unpool2d, max_unpool3d,
+)
 from tinygrad_cnn.functions.reduction import (
     all, amax, amin, any, count_nonzero, cumprod, cumsum, diff, logsumexp, mean, nanmean, nansum,
     norm, prod, std, std_mean, sum, var, var_mean,
@@ -84,25 +93,29 @@ subtract = sub
 swapdims = swapaxes
 
 __all__ = [
-    "abs", "absolute", "acos", "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all",
-    "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax",
-    "argmin", "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool2d",
-    "batch_norm", "bernoulli", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
-    "broadcast_tensors", "broadcast_to", "cat", "ceil", "celu", "chunk", "clamp", "clamp_max",
-    "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d", "conv_transpose1d",
-    "conv_transpose2d", "cos", "cosh", "cosine_similarity", "count_nonzero", "cross_entropy",
+    "abs", "absolute", "acos", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addcdiv",
+    "addcmul", "addmm", "affine_grid", "all", "allclose", "amax", "amin", "aminmax", "any",
+    "arange", "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort", "argwhere", "as_tensor",
+    "asin", "atan", "atan2", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bernoulli",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "bincount", "bitwise_and",
+    "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "broadcast_tensors", "broadcast_to", "cat",
+    "ceil", "celu", "channel_shuffle", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
+    "concat", "concatenate", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cos", "cosh", "cosine_similarity", "count_nonzero", "cross_entropy",
     "cumprod", "cumsum", "diag", "diagonal", "diff", "div", "divide", "dot", "dropout", "dropout1d",
     "dropout2d", "einsum", "elu", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp",
     "exp2", "expand", "expand_as", "expm1", "eye", "flatten", "flip", "floor", "floor_divide",
-    "fmod", "fold", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge",
-    "gelu", "glu", "group_norm", "gt", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
-    "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
-    "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
+    "fmod", "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d", "from_dlpack",
+    "from_numpy", "full", "full_like", "gather", "ge", "gelu", "glu", "grid_sample", "group_norm",
+    "gt", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hstack", "huber_loss", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "interpolate", "is_floating_point",
+    "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "kl_div", "l1_loss", "layer_norm",
+    "le", "leaky_relu", "lerp", "linear", "linspace", "log", "log1p", "log2", "log10",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt",
+    "masked_fill", "masked_scatter", "masked_select", "matmul", "max", "max_pool1d", "max_pool2d",
+    "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
     "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
     "negative", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones",
@@ -115,5 +128,6 @@ __all__ = [
     "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims", "t",
     "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold", "tile", "to",
     "topk", "transpose", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unfold",
-    "unique", "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "unique", "unsqueeze", "upsample", "upsample_bilinear", "upsample_nearest", "var", "var_mean",
+    "vstack", "where", "zeros", "zeros_like",
 ]
