@@ -14,6 +14,7 @@ from tinygrad_cnn.ops import (
     reduce,
     resample,
     shape,
+    special,
     trigonometry,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "reduce",
     "resample",
     "shape",
+    "special",
     "trigonometry",
 ]
