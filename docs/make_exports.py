@@ -87,7 +87,8 @@ def files() -> dict[Path, str]:
     )
     for e in exports:
         if e.method:
-            text += f"    {' = '.join(e.names)} = f.{e.names[0]}\n"
+            names = [e.method] if isinstance(e.method, str) else e.names
+            text += f"    {' = '.join(names)} = f.{e.names[0]}\n"
     text += "\n"
     for e in exports:
         if e.inplace:

@@ -29,6 +29,7 @@ class Methods(Variable):
     argmin = f.argmin
     argsort = f.argsort
     argwhere = f.argwhere
+    as_strided = f.as_strided
     asin = arcsin = f.asin
     asinh = arcsinh = f.asinh
     atan = arctan = f.atan
@@ -54,17 +55,22 @@ class Methods(Variable):
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
+    cross = f.cross
     cummax = f.cummax
     cummin = f.cummin
     cumprod = f.cumprod
     cumsum = f.cumsum
     deg2rad = f.deg2rad
     diag = f.diag
+    diag_embed = f.diag_embed
+    diagflat = f.diagflat
     diagonal = f.diagonal
+    diagonal_scatter = f.diagonal_scatter
     diff = f.diff
     digamma = f.digamma
     div = divide = true_divide = f.div
     dot = f.dot
+    dsplit = f.dsplit
     eq = f.eq
     equal = f.equal
     erf = f.erf
@@ -77,6 +83,8 @@ class Methods(Variable):
     expm1 = f.expm1
     flatten = f.flatten
     flip = f.flip
+    fliplr = f.fliplr
+    flipud = f.flipud
     float_power = f.float_power
     floor = f.floor
     floor_divide = f.floor_divide
@@ -90,6 +98,9 @@ class Methods(Variable):
     ge = f.ge
     gt = f.gt
     heaviside = f.heaviside
+    histc = f.histc
+    histogram = f.histogram
+    hsplit = f.hsplit
     hypot = f.hypot
     i0 = f.i0
     igamma = f.igamma
@@ -98,6 +109,7 @@ class Methods(Variable):
     index_copy = f.index_copy
     index_fill = f.index_fill
     index_put = f.index_put
+    index_reduce = f.index_reduce
     index_select = f.index_select
     isclose = f.isclose
     isfinite = f.isfinite
@@ -106,6 +118,8 @@ class Methods(Variable):
     isneginf = f.isneginf
     isposinf = f.isposinf
     isreal = f.isreal
+    kron = f.kron
+    kthvalue = f.kthvalue
     lcm = f.lcm
     ldexp = f.ldexp
     le = f.le
@@ -137,13 +151,17 @@ class Methods(Variable):
     min = f.min
     minimum = f.minimum
     mm = f.mm
+    mode = f.mode
     movedim = moveaxis = f.movedim
+    msort = f.msort
     mul = multiply = f.mul
     multinomial = f.multinomial
     mv = f.mv
     mvlgamma = f.mvlgamma
     nan_to_num = f.nan_to_num
     nanmean = f.nanmean
+    nanmedian = f.nanmedian
+    nanquantile = f.nanquantile
     nansum = f.nansum
     narrow = f.narrow
     ne = f.ne
@@ -157,6 +175,8 @@ class Methods(Variable):
     positive = f.positive
     pow = f.pow
     prod = f.prod
+    put = f.put
+    quantile = f.quantile
     rad2deg = f.rad2deg
     ravel = f.ravel
     reciprocal = f.reciprocal
@@ -167,11 +187,14 @@ class Methods(Variable):
     reshape = f.reshape
     reshape_as = f.reshape_as
     roll = f.roll
+    rot90 = f.rot90
     round = f.round
     rsqrt = f.rsqrt
     scatter = f.scatter
     scatter_add = f.scatter_add
+    scatter_reduce = f.scatter_reduce
     select = f.select
+    select_scatter = f.select_scatter
     sgn = f.sgn
     sigmoid = f.sigmoid
     sign = f.sign
@@ -179,6 +202,7 @@ class Methods(Variable):
     sin = f.sin
     sinc = f.sinc
     sinh = f.sinh
+    slice_scatter = f.slice_scatter
     softmax = f.softmax
     sort = f.sort
     split = f.split
@@ -191,21 +215,27 @@ class Methods(Variable):
     sum_to_size = f.sum_to_size
     swapaxes = swapdims = f.swapaxes
     t = f.t
+    take = f.take
     take_along_dim = f.take_along_dim
     tan = f.tan
     tanh = f.tanh
+    tensor_split = f.tensor_split
     tensordot = f.tensordot
     tile = f.tile
     topk = f.topk
+    trace = f.trace
     transpose = f.transpose
     tril = f.tril
     triu = f.triu
     trunc = f.trunc
     unbind = f.unbind
     unflatten = f.unflatten
+    unfold = f.unfold_axis
     unique = f.unique
+    unique_consecutive = f.unique_consecutive
     unsqueeze = f.unsqueeze
     var = f.var
+    vsplit = f.vsplit
     xlogy = f.xlogy
 
     abs_ = absolute_ = in_place(f.abs)
@@ -250,6 +280,7 @@ class Methods(Variable):
     index_copy_ = in_place(f.index_copy)
     index_fill_ = in_place(f.index_fill)
     index_put_ = in_place(f.index_put)
+    index_reduce_ = in_place(f.index_reduce)
     lcm_ = in_place(f.lcm)
     ldexp_ = in_place(f.ldexp)
     lerp_ = in_place(f.lerp)
@@ -268,6 +299,7 @@ class Methods(Variable):
     normal_ = in_place(f.normal)
     polygamma_ = in_place(f.polygamma)
     pow_ = in_place(f.pow)
+    put_ = in_place(f.put)
     rad2deg_ = in_place(f.rad2deg)
     reciprocal_ = in_place(f.reciprocal)
     relu_ = in_place(f.relu)
@@ -276,6 +308,7 @@ class Methods(Variable):
     rsqrt_ = in_place(f.rsqrt)
     scatter_ = in_place(f.scatter)
     scatter_add_ = in_place(f.scatter_add)
+    scatter_reduce_ = in_place(f.scatter_reduce)
     sgn_ = in_place(f.sgn)
     sigmoid_ = in_place(f.sigmoid)
     sign_ = in_place(f.sign)

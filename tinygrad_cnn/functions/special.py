@@ -306,8 +306,11 @@ def _shifted(shift: np.ufunc) -> Callable[..., Array]:
 
 @export(inplace=True, numpy=np.nextafter)
 def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
-    """The next floating number after ``input`` towards ``other``."""
-    return _constant("nextafter", np.nextafter, "f", input, other)
+    """The next floating number after ``input`` towards ``other``; its derivative is 1 or 0."""
+    a, b = to_tensor(input), to_tensor(other)
+    out = _constant("nextafter", np.nextafter, "f", a.detach(), b.detach())
+    moves = (a._array != b._array) & np.isfinite(a._array)
+    return add(out, where(wrap(moves), sub(a, a.detach()), 0.0))
 
 
 @export(inplace=True)
