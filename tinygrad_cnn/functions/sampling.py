@@ -13,7 +13,7 @@ from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import Array, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -32,11 +32,11 @@ def _draw(
 
 @export(method=False)
 def rand(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: object = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Uniform random numbers from 0 up to 1."""
@@ -50,11 +50,11 @@ def rand(
 
 @export(method=False)
 def randn(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: object = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Random numbers from the normal distribution of mean 0 and variance 1."""
@@ -96,7 +96,7 @@ def randn_like(
 def randint(
     low: Any = 0,
     high: Any = None,
-    size: Any = None,
+    size: Sizes | None = None,
     *,
     dtype: DTypeLike = np.int64,
     generator: Generator | None = None,
@@ -126,7 +126,11 @@ def randperm(n: int, *, dtype: DTypeLike = np.int64, generator: Generator | None
 
 @export(method=False, inplace=True)
 def normal(
-    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Sizes | None = None,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``."""
     if size is None:
