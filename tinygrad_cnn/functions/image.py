@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.convolution import one_by_one, window_places
-from tinygrad_cnn.functions.elementwise import clone, where
+from tinygrad_cnn.functions.elementwise import clone, mul, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
@@ -389,8 +389,7 @@ def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
     if padding == "reflection":
         low, span = (0.0, size - 1.0) if corners else (-0.5, float(size))
         if not span:
-            result: Tensor = at * 0
-            return result
+            return mul(at, 0)
         at = at - low
         at = at * wrap(np.where(at._array < 0, -1, 1).astype(at.dtype))
         flips = np.floor(_finite(at._array) / span)

@@ -137,10 +137,11 @@ def _gelu_rule(g: Tensor, x: Tensor, approximate: str) -> Tensor:
             x = x.to(np.float32)
         t = tanh(_ROOT_2_OVER_PI * (x + _CUBIC * x * square(x)))
         inner = _ROOT_2_OVER_PI * (1.0 + 3 * _CUBIC * square(x))
-        result: Tensor = g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner)
-        return result
-    density = exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))
-    result: Tensor = g * (0.5 * (1.0 + erf(x * math.sqrt(0.5))) + x * density)
+        slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner
+    else:
+        density = exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))
+        slope = 0.5 * (1.0 + erf(x * math.sqrt(0.5))) + x * density
+    result: Tensor = g * slope
     return result
 
 

@@ -252,10 +252,8 @@ def _pow_scalar_rule(g: Tensor, x: Tensor, exponent: float) -> Tensor:
         return zeros_like(g)
     if exponent == 1:
         return g
-    if exponent == 2:
-        result: Tensor = g * (2.0 * x)
-        return result
-    result: Tensor = g * (exponent * pow_scalar(x, exponent=exponent - 1))
+    below = x if exponent == 2 else pow_scalar(x, exponent=exponent - 1)
+    result: Tensor = g * (exponent * below)
     return result
 
 

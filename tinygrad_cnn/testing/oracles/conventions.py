@@ -60,7 +60,7 @@ CONVENTIONS: dict[str, tuple[Convention, ...]] = {
     "xlog1py": (
         Convention(
             "0 at 0 times the logarithm of what has none",
-            ([0.0, 0.0, 1.0, 0.0], [-2.0, -0.5, -2.0, 0.5]),
+            ([0.0, 0.0, 1.0, 0.0], [-1.5, -0.5, -2.0, 0.5]),
             [3.0, 5.0, 7.0, 9.0],
             ([0.0, 5.0 * np.log(0.5), nan, 9.0 * np.log(1.5)], [0.0, 0.0, -7.0, 0.0]),
         ),
