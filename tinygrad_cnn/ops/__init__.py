@@ -12,7 +12,9 @@ from tinygrad_cnn.ops import (
     pool,
     random,
     reduce,
+    resample,
     shape,
+    special,
     trigonometry,
 )
 
@@ -28,6 +30,8 @@ __all__ = [
     "pool",
     "random",
     "reduce",
+    "resample",
     "shape",
+    "special",
     "trigonometry",
 ]

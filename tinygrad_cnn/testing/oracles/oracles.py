@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
+from tinygrad_cnn.testing.oracles.special import SPECIAL_ORACLES
 from tinygrad_cnn.types import Array
 
 
@@ -270,6 +271,23 @@ def _index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     return out
 
 
+def _resample(x: Array, *, index: Array, weight: Array, dim: int) -> Array:
+    lines = np.moveaxis(x, dim, 0)
+    rows = [
+        [w * lines[k] for k, w in zip(*row, strict=True)] for row in zip(index, weight, strict=True)
+    ]
+    return np.moveaxis(np.array([np.sum(row, 0) for row in rows]), 0, dim)
+
+
+def _spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
+    lines = np.moveaxis(x, dim, 0)
+    out = np.zeros((size, *lines.shape[1:]))
+    for line, places, factors in zip(lines, index, weight, strict=True):
+        for k, w in zip(places, factors, strict=True):
+            out[k] += w * line
+    return np.moveaxis(out, 0, dim)
+
+
 def _matmul(a: Array, b: Array) -> Array:
     return np.asarray((a[..., :, :, None] * b[..., None, :, :]).sum(-2))
 
@@ -326,6 +344,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "logsumexp": _over(_logsumexp),
     "cumsum": _along(lambda v: list(itertools.accumulate(v))),
     "cumprod": _along(lambda v: list(itertools.accumulate(v, lambda a, b: a * b))),
+    "logcumsumexp": _along(lambda v: [_logsumexp(v[: k + 1]) for k in range(len(v))]),
     "softmax": _along(_softmax),
     "log_softmax": _along(_log_softmax),
     # shapes
@@ -351,6 +370,8 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "scatter_add": _scatter(adds=True),
     "index_select": _index_select,
     "index_add": _index_add,
+    "resample": _resample,
+    "spread": _spread,
     # products
     "matmul": _matmul,
     "linear": _linear,
@@ -358,6 +379,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     # losses
     "softmax_cross_entropy": _cross_entropy,
     **IMAGE_ORACLES,
+    **{name: _each(function) for name, function in SPECIAL_ORACLES.items()},
 }
 """By name: a function of the operation's arguments and parameters that returns the result."""
 
