@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
@@ -76,14 +77,14 @@ __all__ = [
     "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to", "cat", "ceil", "chunk",
     "clamp", "clamp_max", "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d",
     "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "count_nonzero", "cross_entropy",
-    "cumprod", "cumsum", "data", "default_generator", "diag", "diagonal", "diff", "div", "divide",
-    "dot", "double", "dropout", "dropout1d", "dropout2d", "einsum", "elu", "empty", "empty_like",
-    "enable_grad", "eq", "equal", "erf", "exp", "exp2", "expand", "expand_as", "expm1", "eye",
-    "flatten", "flip", "float", "float16", "float32", "float64", "floor", "floor_divide", "fmod",
-    "frac", "from_dlpack", "from_numpy", "full", "full_like", "func", "gather", "ge", "gelu",
-    "get_default_dtype", "get_num_threads", "get_rng_state", "gt", "half", "hstack", "index_add",
-    "index_copy", "index_fill", "index_put", "index_select", "inf", "inference_mode",
-    "initial_seed", "int", "int8", "int16", "int32", "int64", "is_floating_point",
+    "cumprod", "cumsum", "data", "default_generator", "device", "diag", "diagonal", "diff", "div",
+    "divide", "dot", "double", "dropout", "dropout1d", "dropout2d", "einsum", "elu", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "exp2", "expand", "expand_as",
+    "expm1", "eye", "flatten", "flip", "float", "float16", "float32", "float64", "floor",
+    "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "func",
+    "gather", "ge", "gelu", "get_default_dtype", "get_num_threads", "get_rng_state", "gt", "half",
+    "hstack", "index_add", "index_copy", "index_fill", "index_put", "index_select", "inf",
+    "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_floating_point",
     "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "l1_loss",
     "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace", "load", "log", "log1p", "log2",
     "log10", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
