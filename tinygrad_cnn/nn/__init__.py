@@ -7,17 +7,27 @@ from tinygrad_cnn.nn.layers.activation import (
     GELU,
     GLU,
     SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
     LogSigmoid,
     LogSoftmax,
     Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
     Softmin,
     Softplus,
+    Softshrink,
     Softsign,
     Tanh,
     Tanhshrink,
+    Threshold,
 )
 from tinygrad_cnn.nn.layers.containers import ModuleDict, ModuleList, Sequential
 from tinygrad_cnn.nn.layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
@@ -37,18 +47,6 @@ from tinygrad_cnn.nn.layers.loss import (
 from tinygrad_cnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from tinygrad_cnn.nn.layers.parameter_containers import ParameterDict, ParameterList
 from tinygrad_cnn.nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from tinygrad_cnn.nn.layers.rectifiers import (
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Softshrink,
-    Threshold,
-)
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.location import current_module_path, running_modules
 from tinygrad_cnn.nn.module.parameter import Parameter

@@ -1,35 +1,74 @@
-"""Loss functions as modules.
+"""Loss functions as layers.
 
-All take ``reduction``: "mean", "sum" or "none" (a tensor of losses). Shapes, formulas and errors
-are those of the function of the same name in `nn.functional`.
+All take ``reduction``: "mean", "sum" or "none" (a tensor of losses). PyTorch's older arguments
+``size_average`` and ``reduce`` mean the same, with a warning. Shapes, formulas and errors are those
+of the function of the same name in `nn.functional`.
 """
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import InitVar
+from typing import ClassVar
+
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import choice, positive
-from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.nn.layers.function_layer import FunctionLayer, calls
 from tinygrad_cnn.tensor import Tensor
 
-_REDUCTIONS = ("mean", "sum", "none")
+Flag = bool | None
 
 
-class _Loss(Module):
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__()
-        more = ("batchmean",) if isinstance(self, KLDivLoss) else ()
-        self.reduction = choice(type(self).__name__, "reduction", reduction, _REDUCTIONS + more)
+class _Loss(FunctionLayer):
+    reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
+    held: ClassVar[tuple[str, ...]] = ()  # the arguments that become buffers
+    reduction: str
+
+    def __post_init__(self, size_average: Flag = None, reduce: Flag = None) -> None:
+        me = type(self).__name__
+        if size_average is not None or reduce is not None:
+            mean = "sum" if size_average is False else "mean"
+            self.reduction = "none" if reduce is False else mean
+            warnings.warn(
+                f"{me}: `size_average` and `reduce` are old; use reduction={self.reduction!r}",
+                stacklevel=4,
+            )
+        choice(me, "reduction", self.reduction, self.reductions)
+        for name in self.held:
+            tensor = getattr(self, name)
+            delattr(self, name)
+            self.register_buffer(name, tensor)
+
+    def extra_repr(self) -> str:
+        """Return nothing, as PyTorch."""
+        return ""
 
 
-class _WeightedLoss(_Loss):
-    weight: Tensor | None
+class _TargetLoss(_Loss):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Apply the function of the same name in `nn.functional`."""
+        out: Tensor = type(self).function(input, target, **self._arguments())
+        return out
 
-    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.register_buffer("weight", weight)
+
+@calls()
+class _PlainLoss(_TargetLoss):
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
 
 
-class CrossEntropyLoss(_WeightedLoss):
+@calls()
+class _WeightedLoss(_TargetLoss):
+    held = ("weight",)
+    weight: Tensor | None = None
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+
+@calls(F.cross_entropy)
+class CrossEntropyLoss(_TargetLoss):
     """Cross-entropy between logits and classes: log-softmax and `NLLLoss` in one.
 
     Shapes: input (n, c), (c,) or (n, c, ...), target ints (n,), (), (n, ...) or probabilities of
@@ -41,31 +80,17 @@ class CrossEntropyLoss(_WeightedLoss):
     tensor(2.3026)
     """
 
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(weight, reduction=reduction)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.cross_entropy`."""
-        return F.cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
+    held = ("weight",)
+    weight: Tensor | None = None
+    size_average: InitVar[Flag] = None
+    ignore_index: int = -100
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
 
 
-class NLLLoss(_WeightedLoss):
+@calls(F.nll_loss)
+class NLLLoss(_TargetLoss):
     """Minus the log-probability of the right class.
 
     Shapes: input log-probabilities (n, c), (c,) or (n, c, ...), target ints (n,), () or (n, ...).
@@ -76,24 +101,16 @@ class NLLLoss(_WeightedLoss):
     tensor(1.)
     """
 
-    def __init__(
-        self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-    ) -> None:
-        super().__init__(weight, reduction=reduction)
-        self.ignore_index = ignore_index
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.nll_loss`."""
-        return F.nll_loss(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
+    held = ("weight",)
+    weight: Tensor | None = None
+    size_average: InitVar[Flag] = None
+    ignore_index: int = -100
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
 
 
-class MSELoss(_Loss):
+@calls(F.mse_loss)
+class MSELoss(_PlainLoss):
     """Squared difference. Shapes: input and target alike.
 
     >>> import tinygrad_cnn as tg
@@ -102,12 +119,9 @@ class MSELoss(_Loss):
     tensor(4.)
     """
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.mse_loss`."""
-        return F.mse_loss(input, target, reduction=self.reduction)
 
-
-class L1Loss(_Loss):
+@calls(F.l1_loss)
+class L1Loss(_PlainLoss):
     """Absolute difference. Shapes: input and target alike.
 
     >>> import tinygrad_cnn as tg
@@ -116,12 +130,9 @@ class L1Loss(_Loss):
     tensor(2.)
     """
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.l1_loss`."""
-        return F.l1_loss(input, target, reduction=self.reduction)
 
-
-class SmoothL1Loss(_Loss):
+@calls(F.smooth_l1_loss)
+class SmoothL1Loss(_PlainLoss):
     """Squared below a difference of ``beta``, absolute above.
 
     >>> import tinygrad_cnn as tg
@@ -130,16 +141,11 @@ class SmoothL1Loss(_Loss):
     tensor(1.5000)
     """
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
-        self.beta = beta
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.smooth_l1_loss`."""
-        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+    beta: float = 1.0
 
 
-class HuberLoss(_Loss):
+@calls(F.huber_loss)
+class HuberLoss(_TargetLoss):
     """`SmoothL1Loss` times ``delta``.
 
     >>> import tinygrad_cnn as tg
@@ -148,16 +154,16 @@ class HuberLoss(_Loss):
     tensor(4.)
     """
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
-        self.delta = positive("HuberLoss", "delta", delta)
+    reduction: str = "mean"
+    delta: float = 1.0
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.huber_loss`."""
-        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("HuberLoss", "delta", self.delta)
 
 
-class KLDivLoss(_Loss):
+@calls(F.kl_div)
+class KLDivLoss(_PlainLoss):
     """Kullback-Leibler divergence of log-probabilities from a target distribution.
 
     ``reduction`` may also be "batchmean", the sum over the number of samples.
@@ -169,15 +175,11 @@ class KLDivLoss(_Loss):
     tensor(0.)
     """
 
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction=reduction)
-        self.log_target = log_target
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.kl_div`."""
-        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+    reductions = ("mean", "sum", "none", "batchmean")
+    log_target: bool = False
 
 
+@calls(F.binary_cross_entropy)
 class BCELoss(_WeightedLoss):
     """Cross-entropy of probabilities in [0, 1] and targets in [0, 1].
 
@@ -187,11 +189,8 @@ class BCELoss(_WeightedLoss):
     tensor(0.6931)
     """
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.binary_cross_entropy`."""
-        return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
-
+@calls(F.binary_cross_entropy_with_logits)
 class BCEWithLogitsLoss(_WeightedLoss):
     """`BCELoss` of ``sigmoid(input)``, without overflow. ``pos_weight`` weighs positive targets.
 
@@ -201,24 +200,5 @@ class BCEWithLogitsLoss(_WeightedLoss):
     tensor(0.6931)
     """
 
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        *,
-        reduction: str = "mean",
-        pos_weight: Tensor | None = None,
-    ) -> None:
-        super().__init__(weight, reduction=reduction)
-        self.register_buffer("pos_weight", pos_weight)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Apply `F.binary_cross_entropy_with_logits`."""
-        return F.binary_cross_entropy_with_logits(
-            input,
-            target,
-            weight=self.weight,
-            reduction=self.reduction,
-            pos_weight=self.pos_weight,
-        )
+    held = ("weight", "pos_weight")
+    pos_weight: Tensor | None = None
