@@ -26,6 +26,7 @@ from tinygrad_cnn.functions.elementwise import (
     remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
     where,
 )
+from tinygrad_cnn.functions.embedding import embedding, embedding_bag
 from tinygrad_cnn.functions.image import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 from tinygrad_cnn.functions.indexing import (
     argwhere, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
@@ -37,7 +38,7 @@ from tinygrad_cnn.functions.joining import (
 from tinygrad_cnn.functions.linear_algebra import (
     addmm, bmm, dot, einsum, linear, matmul, mm, mv, outer, tensordot,
 )
-from tinygrad_cnn.functions.lookup import embedding, group_norm
+from tinygrad_cnn.functions.lookup import group_norm
 from tinygrad_cnn.functions.losses import (
     binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss,
 )
@@ -93,27 +94,28 @@ __all__ = [
     "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d", "conv_transpose1d",
     "conv_transpose2d", "cos", "cosh", "cosine_similarity", "count_nonzero", "cross_entropy",
     "cumprod", "cumsum", "diag", "diagonal", "diff", "div", "divide", "dot", "dropout", "dropout1d",
-    "dropout2d", "einsum", "elu", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp",
-    "exp2", "expand", "expand_as", "expm1", "eye", "flatten", "flip", "floor", "floor_divide",
-    "fmod", "fold", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge",
-    "gelu", "glu", "group_norm", "gt", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
-    "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
-    "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
-    "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
-    "negative", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones",
-    "ones_like", "outer", "pad", "pairwise_distance", "permute", "pixel_shuffle", "pixel_unshuffle",
-    "pow", "prelu", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
-    "ravel", "reciprocal", "relu", "relu6", "remainder", "repeat", "repeat_interleave", "reshape",
-    "reshape_as", "roll", "round", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu",
-    "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "smooth_l1_loss", "softmax", "softmin",
-    "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims", "t",
-    "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold", "tile", "to",
-    "topk", "transpose", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unfold",
-    "unique", "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "dropout2d", "einsum", "elu", "embedding", "embedding_bag", "empty", "empty_like", "eq",
+    "equal", "erf", "exp", "exp2", "expand", "expand_as", "expm1", "eye", "flatten", "flip",
+    "floor", "floor_divide", "fmod", "fold", "frac", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "ge", "gelu", "glu", "group_norm", "gt", "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "hstack", "huber_loss", "index_add", "index_copy", "index_fill",
+    "index_put", "index_select", "interpolate", "is_floating_point", "is_tensor", "isclose",
+    "isfinite", "isin", "isinf", "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu",
+    "lerp", "linear", "linspace", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "logspace",
+    "logsumexp", "lt", "masked_fill", "masked_scatter", "masked_select", "matmul", "max",
+    "max_pool2d", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mm",
+    "moveaxis", "movedim", "mse_loss", "mul", "multinomial", "multiply", "mv", "nan_to_num",
+    "nanmean", "nansum", "narrow", "ne", "neg", "negative", "nll_loss", "nonzero", "norm", "normal",
+    "normalize", "numel", "one_hot", "ones", "ones_like", "outer", "pad", "pairwise_distance",
+    "permute", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "relu6",
+    "remainder", "repeat", "repeat_interleave", "reshape", "reshape_as", "roll", "round", "rsqrt",
+    "rsub", "scatter", "scatter_add", "select", "selu", "sigmoid", "sign", "silu", "sin", "sinc",
+    "sinh", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum",
+    "sum_to_size", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh", "tanhshrink",
+    "tensor", "tensordot", "threshold", "tile", "to", "topk", "transpose", "tril", "triu",
+    "true_divide", "trunc", "unbind", "unflatten", "unfold", "unique", "unsqueeze", "var",
+    "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]

@@ -6,7 +6,7 @@ With ``inplace`` the result is written into the input. All but `GLU` keep the sh
 from __future__ import annotations
 
 from tinygrad_cnn.autograd.devices import DeviceLike
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import full
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import choice, factory, integer
@@ -411,3 +411,22 @@ class PReLU(Module):
     def extra_repr(self) -> str:
         """Return the argument."""
         return f"num_parameters={self.num_parameters}"
+
+
+class Softmax2d(Module):
+    """`Softmax` over the channels of (n, c, h, w) or (c, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.Softmax2d()(tg.zeros(1, 2, 1, 1)).flatten()
+    tensor([0.5000, 0.5000])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply `F.softmax`."""
+        if input.ndim not in (3, 4):
+            raise ShapeError(
+                f"Softmax2d: `input` has shape {input.shape} but (n, c, h, w) or (c, h, w) is "
+                f"expected"
+            )
+        return F.softmax(input, -3)

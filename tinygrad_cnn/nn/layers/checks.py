@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError, DtypeError
@@ -32,6 +34,14 @@ def ntuple(owner: str, name: str, value: object, n: int, *, least: int) -> tuple
             )
         return tuple(integer(owner, name, v, least=least) for v in value)
     return (integer(owner, name, value, least=least),) * n
+
+
+_T = TypeVar("_T")
+
+
+def filled(value: _T | Sequence[_T], n: int) -> tuple[_T, ...]:
+    """Return ``value``, one or a sequence, as a tuple: of n equal ones, or as long as it was."""
+    return tuple(value) if isinstance(value, tuple | list) else (cast("_T", value),) * n
 
 
 def probability(owner: str, name: str, value: float) -> float:
