@@ -2,6 +2,7 @@
 
 from tinygrad_cnn.ops import (
     activation,
+    attention,
     choice,
     conv,
     elementwise,
@@ -19,6 +20,7 @@ from tinygrad_cnn.ops import (
 
 __all__ = [
     "activation",
+    "attention",
     "choice",
     "conv",
     "elementwise",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.ops.attention import blocks
 from tinygrad_cnn.types import Array
 
 
@@ -70,5 +71,45 @@ def _recurrence(
     return out
 
 
-SEQUENCE_ORACLES: dict[str, Callable[..., Any]] = {"recurrence": _recurrence}
+def _attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    *,
+    scale: float,
+    causal: bool,
+    dropout_p: float,
+    seed: int,
+    block: int,
+) -> Array:
+    """Query by query. Which weights are drawn together follows from the blocks."""
+    out = np.zeros((*q.shape[:-1], v.shape[-1]))
+    shape = (*q.shape[:-1], k.shape[-2])
+    masks = None if mask is None else np.broadcast_to(mask, shape)
+    factors = np.ones(shape)
+    for number, part in enumerate(blocks(shape, block, causal) if dropout_p else ()):
+        seen = (*part, slice(0, part[-1].stop if causal else None))
+        draws = np.random.default_rng((seed, number)).random(factors[seen].shape, np.float32)
+        factors[seen] = np.where(draws < dropout_p, 0.0, 1 / (1 - dropout_p))
+    for at in np.ndindex(q.shape[:-1]):
+        scores = [scale * s for s in _product(k[at[:-1]], q[at].tolist())]
+        for j in range(len(scores)):
+            bias = 0.0 if masks is None else masks[at][j]
+            hidden = isinstance(bias, np.bool_) and not bias
+            scores[j] += 0.0 if isinstance(bias, np.bool_) else bias
+            if hidden or (causal and j > at[-1]):
+                scores[j] = -math.inf
+        most = max(scores)
+        if most > -math.inf:
+            weights = [math.exp(s - most) for s in scores]
+            left = [w * f for w, f in zip(weights, factors[at].tolist(), strict=True)]
+            out[at] = np.array(_product(v[at[:-1]].T, left)) / math.fsum(weights)
+    return out
+
+
+SEQUENCE_ORACLES: dict[str, Callable[..., Any]] = {
+    "attention": _attention,
+    "recurrence": _recurrence,
+}
 """By name, as `ORACLES`."""
