@@ -14,6 +14,7 @@ from tinygrad_cnn.ops import (
     random,
     recurrent,
     reduce,
+    resample,
     shape,
     trigonometry,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "random",
     "recurrent",
     "reduce",
+    "resample",
     "shape",
     "trigonometry",
 ]

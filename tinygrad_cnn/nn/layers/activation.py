@@ -413,6 +413,21 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
+@calls(F.rrelu, "lower={lower}, upper={upper}", also=("training",))
+class RReLU(UnaryLayer):
+    """`LeakyReLU` whose slope is drawn for each value, in training; else the mean of both bounds.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.RReLU().eval()(tg.tensor([1.0]))
+    tensor([1.])
+    """
+
+    lower: float = 1.0 / 8
+    upper: float = 1.0 / 3
+    inplace: bool = False
+
+
 class Softmax2d(Module):
     """`Softmax` over the channels of (n, c, h, w) or (c, h, w).
 

@@ -209,6 +209,23 @@ class Conv2d(_Forward):
     function = staticmethod(F.conv2d)
 
 
+class Conv3d(_Forward):
+    """Cross-correlation of volumes with learned filters.
+
+    Shapes: input (n, in_channels, d, h, w) or (in_channels, d, h, w), weight (out_channels,
+    in_channels / groups, kd, kh, kw), bias (out_channels,). Arguments, initialisation and errors
+    are those of `Conv2d`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.Conv3d(2, 3, 3, padding=1)(tg.ones(1, 2, 4, 5, 6)).shape
+    (1, 3, 4, 5, 6)
+    """
+
+    axes = 3
+    function = staticmethod(F.conv3d)
+
+
 class _Transposed(_Conv):
     """Convolutions backwards: the gradients of the others as layers."""
 
@@ -324,3 +341,19 @@ class ConvTranspose2d(_Transposed):
 
     axes = 2
     function = staticmethod(F.conv_transpose2d)
+
+
+class ConvTranspose3d(_Transposed):
+    """The gradient of `Conv3d` as a layer. Arguments and errors are those of `ConvTranspose2d`.
+
+    Shapes: input (n, in_channels, d, h, w), weight (in_channels, out_channels / groups, kd, kh,
+    kw), bias (out_channels,).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.ConvTranspose3d(2, 3, 2, stride=2)(tg.ones(1, 2, 2, 3, 4)).shape
+    (1, 3, 4, 6, 8)
+    """
+
+    axes = 3
+    function = staticmethod(F.conv_transpose3d)

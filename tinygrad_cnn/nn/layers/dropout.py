@@ -58,3 +58,37 @@ class Dropout2d(_Dropout):
     >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
     True
     """
+
+
+@calls(F.dropout3d, also=("training",))
+class Dropout3d(_Dropout):
+    """`Dropout` of whole channels (n, c, :, :, :).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> y = nn.Dropout3d(0.5)(tg.ones(1, 20, 2, 2, 2))
+    >>> bool((y.amax((2, 3, 4)) == y.amin((2, 3, 4))).all())
+    True
+    """
+
+
+@calls(F.alpha_dropout, also=("training",))
+class AlphaDropout(_Dropout):
+    """Dropout that keeps mean 0 and variance 1, for `SELU` (Klambauer et al., 2017).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AlphaDropout(0.5).eval()(tg.ones(2))
+    tensor([1., 1.])
+    """
+
+
+@calls(F.feature_alpha_dropout, also=("training",))
+class FeatureAlphaDropout(_Dropout):
+    """`AlphaDropout` of whole channels (n, c, ...).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.FeatureAlphaDropout(0.5).eval()(tg.ones(1, 2))
+    tensor([[1., 1.]])
+    """

@@ -98,6 +98,58 @@ class Linear(Module):
         )
 
 
+class Bilinear(Module):
+    """Bilinear map ``x1 @ weight[k] @ x2 + bias[k]``.
+
+    Shapes: x1 (..., in1_features), x2 (..., in2_features), output (..., out_features), weight
+    (out_features, in1_features, in2_features), bias (out_features,). All are drawn uniformly within
+    ``in1_features ** -0.5``, as in PyTorch.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.Bilinear(2, 3, 4)(tg.ones(5, 2), tg.ones(5, 3)).shape
+    (5, 4)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        super().__init__()
+        self.in1_features = integer("Bilinear", "in1_features", in1_features, least=1)
+        self.in2_features = integer("Bilinear", "in2_features", in2_features, least=0)
+        self.out_features = integer("Bilinear", "out_features", out_features, least=0)
+        kind = factory("Bilinear", device, dtype)
+        shape = (self.out_features, self.in1_features, self.in2_features)
+        self.weight = Parameter(empty(shape, dtype=kind))
+        shift = Parameter(empty(self.out_features, dtype=kind)) if bias else None
+        self.register_parameter("bias", shift)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        reset.uniform(self.parameters(), self.in1_features**-0.5)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """Apply `F.bilinear`."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
 @calls(F.cosine_similarity)
 class CosineSimilarity(BinaryLayer):
     """The cosine of the angle between two tensors along ``dim``; norms are at least ``eps``.

@@ -8,7 +8,8 @@ of the function of the same name in `nn.functional`.
 from __future__ import annotations
 
 import warnings
-from dataclasses import InitVar
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, InitVar
 from typing import ClassVar
 
 from tinygrad_cnn.nn import functional as F
@@ -202,3 +203,235 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
     held = ("weight", "pos_weight")
     pos_weight: Tensor | None = None
+
+
+@calls(F.soft_margin_loss)
+class SoftMarginLoss(_PlainLoss):
+    """``log(1 + exp(-target * input))`` for targets 1 and -1. Shapes: input and target alike.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.SoftMarginLoss()(tg.zeros(2), tg.tensor([1.0, -1.0]))
+    tensor(0.6931)
+    """
+
+
+@calls(F.multilabel_margin_loss)
+class MultiLabelMarginLoss(_PlainLoss):
+    """Hinge loss between every class of a sample and every other one.
+
+    Shapes: input (n, c) or (c,), target ints of the same shape: the classes, ended by -1.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MultiLabelMarginLoss()(tg.tensor([[0.1, 0.2, 0.4, 0.8]]), tg.tensor([[3, 0, -1, 1]]))
+    tensor(0.8500)
+    """
+
+
+@calls(F.multilabel_soft_margin_loss)
+class MultiLabelSoftMarginLoss(_WeightedLoss):
+    """`BCEWithLogitsLoss`, averaged over the classes. Shapes: input and target (n, c).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MultiLabelSoftMarginLoss()(tg.zeros(1, 2), tg.tensor([[0.0, 1.0]]))
+    tensor(0.6931)
+    """
+
+
+@calls(F.multi_margin_loss)
+class MultiMarginLoss(_TargetLoss):
+    """``max(0, margin - input[class] + input[other])**p``, summed over the others, over c.
+
+    Shapes: input (n, c) or (c,), target ints (n,) or (), ``weight`` (c,).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MultiMarginLoss()(tg.tensor([[0.1, 0.2, 0.4, 0.8]]), tg.tensor([3]))
+    tensor(0.3250)
+    """
+
+    held = ("weight",)
+    p: int = 1
+    margin: float = 1.0
+    weight: Tensor | None = None
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+
+@calls(F.hinge_embedding_loss)
+class HingeEmbeddingLoss(_TargetLoss):
+    """The distance ``input`` where the target is 1, ``max(0, margin - input)`` where it is -1.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.HingeEmbeddingLoss()(tg.tensor([0.5, 0.25]), tg.tensor([1.0, -1.0]))
+    tensor(0.6250)
+    """
+
+    margin: float = 1.0
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+
+@calls(F.poisson_nll_loss)
+class PoissonNLLLoss(_TargetLoss):
+    """Minus the log-likelihood of counts of a Poisson distribution.
+
+    ``input`` is the logarithm of the mean with ``log_input``, else the mean; ``full`` adds
+    Stirling's approximation of the constant.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.PoissonNLLLoss()(tg.zeros(2), tg.ones(2))
+    tensor(1.)
+    """
+
+    log_input: bool = True
+    full: bool = False
+    size_average: InitVar[Flag] = None
+    eps: float = 1e-8
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+
+@calls(F.gaussian_nll_loss)
+class GaussianNLLLoss(_Loss):
+    """Minus the log-likelihood of a normal distribution of mean ``input`` and variance ``var``.
+
+    Shapes: input and target alike, var alike, or with one value for the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.GaussianNLLLoss()(tg.zeros(2), tg.ones(2), tg.ones(2))
+    tensor(0.5000)
+    """
+
+    _: KW_ONLY
+    full: bool = False
+    eps: float = 1e-6
+    reduction: str = "mean"
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        """Apply `F.gaussian_nll_loss`."""
+        return F.gaussian_nll_loss(input, target, var, **self._arguments())
+
+
+@calls(F.cosine_embedding_loss)
+class CosineEmbeddingLoss(_Loss):
+    """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1.
+
+    Shapes: both inputs (n, d) or (d,), target (n,) or ().
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.CosineEmbeddingLoss()(tg.ones(1, 2), tg.ones(1, 2), tg.tensor([-1.0]))
+    tensor(1.)
+    """
+
+    margin: float = 0.0
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        """Apply `F.cosine_embedding_loss`."""
+        return F.cosine_embedding_loss(input1, input2, target, **self._arguments())
+
+
+@calls(F.margin_ranking_loss)
+class MarginRankingLoss(_Loss):
+    """``max(0, -target * (input1 - input2) + margin)``: which of two should rank higher.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MarginRankingLoss()(tg.ones(1), tg.zeros(1), tg.tensor([-1.0]))
+    tensor(1.)
+    """
+
+    margin: float = 0.0
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        """Apply `F.margin_ranking_loss`."""
+        return F.margin_ranking_loss(input1, input2, target, **self._arguments())
+
+
+@calls(F.triplet_margin_loss)
+class TripletMarginLoss(_Loss):
+    """``max(0, |anchor - positive| - |anchor - negative| + margin)``, norms of order ``p``.
+
+    With ``swap`` the negative's distance is the smaller one of those to anchor and positive.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.TripletMarginLoss()(tg.zeros(1, 1), tg.ones(1, 1), 2 * tg.ones(1, 1))
+    tensor(0.)
+    """
+
+    margin: float = 1.0
+    p: float = 2.0
+    eps: float = 1e-6
+    swap: bool = False
+    size_average: InitVar[Flag] = None
+    reduce: InitVar[Flag] = None
+    reduction: str = "mean"
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Apply `F.triplet_margin_loss`."""
+        return F.triplet_margin_loss(anchor, positive, negative, **self._arguments())
+
+
+@calls(F.triplet_margin_with_distance_loss)
+class TripletMarginWithDistanceLoss(_Loss):
+    """`TripletMarginLoss` with a distance of one's own (`PairwiseDistance` unless given).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> loss = nn.TripletMarginWithDistanceLoss(distance_function=nn.L1Loss())
+    >>> loss(tg.zeros(1, 1), tg.ones(1, 1), tg.zeros(1, 1))
+    tensor(2.)
+    """
+
+    _: KW_ONLY
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None
+    margin: float = 1.0
+    swap: bool = False
+    reduction: str = "mean"
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Apply `F.triplet_margin_with_distance_loss`."""
+        return F.triplet_margin_with_distance_loss(anchor, positive, negative, **self._arguments())
+
+
+@calls(F.ctc_loss)
+class CTCLoss(_Loss):
+    """Connectionist temporal classification (Graves et al., 2006).
+
+    Shapes: log_probs (t, n, c), targets (n, s) or all joined in one axis, lengths (n,).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> log_probs = tg.zeros(3, 1, 2).log_softmax(2)
+    >>> nn.CTCLoss()(log_probs, tg.tensor([[1]]), (3,), (1,))
+    tensor(0.2877)
+    """
+
+    blank: int = 0
+    reduction: str = "mean"
+    zero_infinity: bool = False
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor:
+        """Apply `F.ctc_loss`."""
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self._arguments())

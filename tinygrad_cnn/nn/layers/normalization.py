@@ -13,6 +13,7 @@ from tinygrad_cnn.functions import ones, tensor, zeros
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.layers.checks import factory, integer
+from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
@@ -244,6 +245,110 @@ track_running_stats=True)
         return module
 
 
+class _InstanceNorm(_RunningNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in training also move the running statistics, if they are tracked."""
+        self._check_input(input)
+        lone = input.ndim == self.ranks[0]  # without the batch's axis
+        x = input.unsqueeze(0) if lone else input
+        if x.shape[1] != self.num_features and self.affine:
+            raise ShapeError(
+                f"{type(self).__name__}: `input` has shape {input.shape} but {self.num_features} "
+                f"channels are expected"
+            )
+        out = F.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return out.squeeze(0) if lone else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """`InstanceNorm2d` of (n, c, l) or (c, l).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm1d(3)(tg.randn(2, 3, 8)).shape
+    (2, 3, 8)
+    """
+
+    ranks = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalise each channel of each sample over its positions: `BatchNorm2d` for one sample.
+
+    Shapes: input and output (n, c, h, w) or (c, h, w). Running statistics, if they are tracked, are
+    means of the samples' and are used in evaluation. Source: Ulyanov et al., "Instance
+    normalization", 2016.
+
+    Raises
+    ------
+    ValueError
+        The input has another number of axes or, in training, one value per channel.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm2d(3, affine=True)(tg.randn(2, 3, 4, 4)).shape
+    (2, 3, 4, 4)
+    """
+
+    ranks = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """`InstanceNorm2d` of (n, c, d, h, w) or (c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm3d(3)(tg.randn(2, 3, 4, 4, 4)).shape
+    (2, 3, 4, 4, 4)
+    """
+
+    ranks = (4, 5)
+
+
+@calls(F.local_response_norm, "{size}, alpha={alpha}, beta={beta}, k={k}")
+class LocalResponseNorm(UnaryLayer):
+    """Divide by a power of the mean square of ``size`` neighbouring channels.
+
+    Shapes: input and output (n, c, ...). Source: Krizhevsky et al., "ImageNet classification with
+    deep convolutional neural networks", 2012, 3.3.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LocalResponseNorm(2)(tg.ones(1, 4, 2, 2)).shape
+    (1, 4, 2, 2)
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+
 class LayerNorm(Module):
     """Normalise over the last axes, those of ``normalized_shape``.
 
@@ -288,6 +393,52 @@ class LayerNorm(Module):
         return (
             f"{self.normalized_shape}, eps={self.eps}, "
             f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        )
+
+
+class RMSNorm(Module):
+    """Divide by the root of the mean square over the last axes, those of ``normalized_shape``.
+
+    Shapes: input and output (..., *normalized_shape), weight normalized_shape. ``eps`` is the
+    dtype's unless given. Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.RMSNorm(2, elementwise_affine=False)(tg.tensor([1.0, 7.0]))
+    tensor([0.2000, 1.4000])
+    """
+
+    weight: Parameter | None
+    bias: None = None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _sizes("RMSNorm", normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        kind = factory("RMSNorm", device, dtype)
+        scale = Parameter(ones(self.normalized_shape, dtype=kind)) if elementwise_affine else None
+        self.register_parameter("weight", scale)
+
+    def reset_parameters(self) -> None:
+        """Make the weight ones."""
+        _reset_affine(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return a tensor of the input's shape."""
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
 
 

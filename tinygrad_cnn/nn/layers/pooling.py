@@ -37,6 +37,17 @@ class _MaxPool(_Windows):
     ceil_mode: bool = False
 
 
+@calls(F.max_pool1d)
+class MaxPool1d(_MaxPool):
+    """`MaxPool2d` in (n, c, l).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MaxPool1d(3, stride=2)(tg.ones(2, 3, 9)).shape
+    (2, 3, 4)
+    """
+
+
 @calls(F.max_pool2d)
 class MaxPool2d(_MaxPool):
     """The largest value of each window, in (n, c, h, w).
@@ -52,6 +63,17 @@ class MaxPool2d(_MaxPool):
     """
 
 
+@calls(F.max_pool3d)
+class MaxPool3d(_MaxPool):
+    """`MaxPool2d` in (n, c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.MaxPool3d(2)(tg.ones(2, 3, 4, 4, 6)).shape
+    (2, 3, 2, 2, 3)
+    """
+
+
 @calls()
 class _MeanPool(_Windows):
     ceil_mode: bool = False
@@ -61,6 +83,22 @@ class _MeanPool(_Windows):
 @calls()
 class _AvgPool(_MeanPool):
     divisor_override: int | None = None
+
+
+@calls(F.avg_pool1d)
+class AvgPool1d(_MeanPool):
+    """`AvgPool2d` in (n, c, l).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AvgPool1d(2)(tg.ones(2, 3, 8)).shape
+    (2, 3, 4)
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("kernel_size", "stride", "padding"):
+            setattr(self, name, filled(getattr(self, name), 1))
 
 
 @calls(F.avg_pool2d)
@@ -78,6 +116,17 @@ class AvgPool2d(_AvgPool):
     """
 
 
+@calls(F.avg_pool3d)
+class AvgPool3d(_AvgPool):
+    """`AvgPool2d` in (n, c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AvgPool3d(2)(tg.ones(2, 3, 4, 4, 6)).shape
+    (2, 3, 2, 2, 3)
+    """
+
+
 @calls(
     shown="norm_type={norm_type}, kernel_size={kernel_size}, stride={stride}, ceil_mode={ceil_mode}"
 )
@@ -86,6 +135,39 @@ class _LPPool(UnaryLayer):
     kernel_size: Size
     stride: Size | None = None
     ceil_mode: bool = False
+
+
+@calls(F.lp_pool1d)
+class LPPool1d(_LPPool):
+    """`LPPool2d` in (n, c, l).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LPPool1d(2, 2)(tg.ones(1, 1, 4))
+    tensor([[[1.4142, 1.4142]]])
+    """
+
+
+@calls(F.lp_pool2d)
+class LPPool2d(_LPPool):
+    """The norm of order ``norm_type`` of each window, in (n, c, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LPPool2d(2, 2)(tg.ones(1, 1, 2, 2))
+    tensor([[[[2.]]]])
+    """
+
+
+@calls(F.lp_pool3d)
+class LPPool3d(_LPPool):
+    """`LPPool2d` in (n, c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LPPool3d(2, 2)(tg.ones(1, 1, 4, 4, 2)).shape
+    (1, 1, 2, 2, 1)
+    """
 
 
 @calls(shown="output_size={output_size}")
@@ -98,6 +180,17 @@ class _AdaptiveMaxPool(_AdaptivePool):
     return_indices: bool = False
 
 
+@calls(F.adaptive_avg_pool1d)
+class AdaptiveAvgPool1d(_AdaptivePool):
+    """`AdaptiveAvgPool2d` of the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveAvgPool1d(3)(tg.ones(2, 3, 7)).shape
+    (2, 3, 3)
+    """
+
+
 @calls(F.adaptive_avg_pool2d)
 class AdaptiveAvgPool2d(_AdaptivePool):
     """Means over as many windows as give the size ``output_size``; None keeps an axis.
@@ -106,6 +199,50 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveAvgPool2d(3)(tg.ones(2, 3, 7, 9)).shape
     (2, 3, 3, 3)
+    """
+
+
+@calls(F.adaptive_avg_pool3d)
+class AdaptiveAvgPool3d(_AdaptivePool):
+    """`AdaptiveAvgPool2d` of the last 3 axes.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveAvgPool3d(3)(tg.ones(2, 3, 7, 9, 5)).shape
+    (2, 3, 3, 3, 3)
+    """
+
+
+@calls(F.adaptive_max_pool1d)
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """`AdaptiveMaxPool2d` of the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveMaxPool1d(3)(tg.ones(2, 3, 7)).shape
+    (2, 3, 3)
+    """
+
+
+@calls(F.adaptive_max_pool2d)
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """As `AdaptiveAvgPool2d`, the largest values; with ``return_indices`` their positions, too.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveMaxPool2d(3)(tg.ones(2, 3, 7, 9)).shape
+    (2, 3, 3, 3)
+    """
+
+
+@calls(F.adaptive_max_pool3d)
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """`AdaptiveMaxPool2d` of the last 3 axes.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveMaxPool3d(3)(tg.ones(2, 3, 7, 9, 5)).shape
+    (2, 3, 3, 3, 3)
     """
 
 
@@ -136,6 +273,34 @@ class _FractionalMaxPool(UnaryLayer):
             raise ArgumentError(f"{me}: one of `output_size` and `output_ratio` is expected")
 
 
+@calls(F.fractional_max_pool2d)
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest values of windows at drawn places (Graham, "Fractional max-pooling", 2014).
+
+    One of ``output_size`` and ``output_ratio``, a share of the input's size, is given.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.FractionalMaxPool2d(2, output_ratio=0.5)(tg.ones(2, 3, 8, 6)).shape
+    (2, 3, 4, 3)
+    """
+
+    axes = 2
+
+
+@calls(F.fractional_max_pool3d)
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """`FractionalMaxPool2d` in (n, c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.FractionalMaxPool3d(2, output_size=3)(tg.ones(2, 3, 8, 6, 5)).shape
+    (2, 3, 3, 3, 3)
+    """
+
+    axes = 3
+
+
 @calls(shown="kernel_size={kernel_size}, stride={stride}, padding={padding}")
 class _MaxUnpool(FunctionLayer):
     axes: ClassVar[int]
@@ -157,3 +322,45 @@ class _MaxUnpool(FunctionLayer):
             input, indices, output_size=output_size, **self._arguments()
         )
         return out
+
+
+@calls(F.max_unpool1d)
+class MaxUnpool1d(_MaxUnpool):
+    """`MaxUnpool2d` of the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> y, where = nn.MaxPool1d(2, return_indices=True)(tg.ones(1, 1, 4))
+    >>> nn.MaxUnpool1d(2)(y, where).shape
+    (1, 1, 4)
+    """
+
+    axes = 1
+
+
+@calls(F.max_unpool2d)
+class MaxUnpool2d(_MaxUnpool):
+    """The values that `MaxPool2d` kept, where they were, and zeros elsewhere.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> y, where = nn.MaxPool2d(2, return_indices=True)(tg.ones(1, 1, 4, 4))
+    >>> nn.MaxUnpool2d(2)(y, where).shape
+    (1, 1, 4, 4)
+    """
+
+    axes = 2
+
+
+@calls(F.max_unpool3d)
+class MaxUnpool3d(_MaxUnpool):
+    """`MaxUnpool2d` of the last 3 axes.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> y, where = nn.MaxPool3d(2, return_indices=True)(tg.ones(1, 1, 4, 4, 4))
+    >>> nn.MaxUnpool3d(2)(y, where).shape
+    (1, 1, 4, 4, 4)
+    """
+
+    axes = 3

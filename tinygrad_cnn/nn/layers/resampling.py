@@ -131,3 +131,16 @@ class PixelUnshuffle(UnaryLayer):
     """
 
     downscale_factor: int
+
+
+@calls(F.channel_shuffle, "groups={groups}")
+class ChannelShuffle(UnaryLayer):
+    """Take channels from ``groups`` groups in turn: (g, c / g) to (c / g, g) (Zhang et al., 2018).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.ChannelShuffle(2)(tg.arange(4.0).reshape(1, 4, 1, 1)).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+
+    groups: int
