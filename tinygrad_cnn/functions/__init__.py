@@ -29,7 +29,7 @@ from tinygrad_cnn.functions.elementwise import (
     remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
     where,
 )
-from tinygrad_cnn.functions.embedding import embedding, embedding_bag
+from tinygrad_cnn.functions.embeddings import embedding, embedding_bag
 from tinygrad_cnn.functions.image import (
     affine_grid, channel_shuffle, fold, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle,
     unfold, upsample, upsample_bilinear, upsample_nearest,
