@@ -6,6 +6,9 @@
 from tinygrad_cnn.functions.activation import (
     elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus,
 )
+from tinygrad_cnn.functions.attention import (
+    multi_head_attention_forward, scaled_dot_product_attention,
+)
 from tinygrad_cnn.functions.compare import (
     allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose,
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
@@ -132,14 +135,15 @@ __all__ = [
     "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "max",
     "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
     "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim",
-    "mse_loss", "mul", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
-    "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
-    "negative", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones",
-    "ones_like", "outer", "pad", "pairwise_distance", "pdist", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "poisson_nll_loss", "pow", "prelu", "prod", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "relu6", "relu_", "remainder",
-    "repeat", "repeat_interleave", "reshape", "reshape_as", "rms_norm", "roll", "round", "rrelu",
-    "rrelu_", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu", "selu_", "sigmoid",
+    "mse_loss", "mul", "multi_head_attention_forward", "multi_margin_loss",
+    "multilabel_margin_loss", "multilabel_soft_margin_loss", "multinomial", "multiply", "mv",
+    "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative", "nll_loss", "nonzero",
+    "norm", "normal", "normalize", "numel", "one_hot", "ones", "ones_like", "outer", "pad",
+    "pairwise_distance", "pdist", "permute", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
+    "pow", "prelu", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
+    "ravel", "reciprocal", "relu", "relu6", "relu_", "remainder", "repeat", "repeat_interleave",
+    "reshape", "reshape_as", "rms_norm", "roll", "round", "rrelu", "rrelu_", "rsqrt", "rsub",
+    "scaled_dot_product_attention", "scatter", "scatter_add", "select", "selu", "selu_", "sigmoid",
     "sign", "silu", "sin", "sinc", "sinh", "smooth_l1_loss", "soft_margin_loss", "softmax",
     "softmin", "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze",
     "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims",
