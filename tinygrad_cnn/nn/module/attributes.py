@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.parameter import Buffer, Parameter
 from tinygrad_cnn.nn.module.tree import TreeMixin, walk
 from tinygrad_cnn.tensor import Tensor
 
@@ -46,6 +46,11 @@ class OwnerMixin:
             self._require_init(f"parameter `{name}` is assigned")
             self._forget(name, keep="_parameters")
             self.register_parameter(name, value)
+            return
+        if isinstance(value, Buffer):
+            self._require_init(f"buffer `{name}` is assigned")
+            self._forget(name, keep="_buffers")
+            self.register_buffer(name, value, value.persistent)
             return
         if _is_module(value):
             self._require_init(f"module `{name}` is assigned")
