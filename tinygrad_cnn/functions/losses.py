@@ -244,10 +244,12 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: object = None,
 ) -> Tensor:
     """`cross_entropy` of ``linear(input, linear_weight, linear_bias)``.
 
-    Weights may have more axes, (c, ..., d), for scores (n, c, ...).
+    Weights may have more axes, (c, ..., d), for scores (n, c, ...). ``options``, by which PyTorch
+    trades time for memory, change nothing.
 
     >>> import tinygrad_cnn as tg
     >>> x, w = tg.ones(1, 2), tg.zeros(4, 2)

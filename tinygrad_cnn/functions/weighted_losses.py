@@ -213,7 +213,9 @@ def gaussian_nll_loss(
     var = full_like(input, var) if isinstance(var, (int, float)) else var
     if var.shape == input.shape[:-1] != input.shape:
         var = var.unsqueeze(-1)
-    elif var.shape not in (input.shape, (*input.shape[:-1], 1)):
+    elif var.ndim != input.ndim or any(
+        v not in (1, n) for v, n in zip(var.shape, input.shape, strict=True)
+    ):
         raise ShapeError(f"{name}: `var` has shape {var.shape}, expected {input.shape} as `input`")
     if (var._array < 0).any():
         raise ArgumentError(f"{name}: `var` holds {var._array.min()}, expected none below 0")

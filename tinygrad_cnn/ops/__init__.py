@@ -16,6 +16,7 @@ from tinygrad_cnn.ops import (
     reduce,
     resample,
     shape,
+    special,
     trigonometry,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "reduce",
     "resample",
     "shape",
+    "special",
     "trigonometry",
 ]

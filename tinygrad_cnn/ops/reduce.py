@@ -228,6 +228,29 @@ def cumprod(x: Array, *, dim: int) -> Array:
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
+def _logcumsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
+    # The shares exp(x_i - y_j), i <= j, are at most 1: nothing overflows, in memory of n² numbers.
+    n, last = shapes[0][dim], len(shapes[0]) - 1
+    x, y, g = (v.transpose(dim, last) for v in (x, y, g))
+    y = where(wrap(np.isneginf(y._array)), 0.0, y)
+    lead = x._value.shape[:-1]
+    used = wrap(np.tri(n, dtype=np.bool_).T)  # (i, j)
+    apart = x.reshape((*lead, n, 1)) - y.reshape((*lead, 1, n))
+    share = where(used, exp(where(used, apart, 0.0)), 0.0)
+    return sum(share * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
+
+
+@op(
+    vjp=_logcumsumexp_rule,
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=_samples(one_dim=True),
+)
+def logcumsumexp(x: Array, *, dim: int) -> Array:
+    """Running ``log(sum(exp(x)))`` along the axis ``dim``, without overflow."""
+    return np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype)
+
+
 # ---- softmax -------------------------------------------------------------------------------
 
 

@@ -90,6 +90,56 @@ def atan(x: Array) -> Array:
     return np.arctan(x)
 
 
+@op(
+    vjp=lambda g, x: g * rsqrt(1.0 + x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.asinh,
+)
+def asinh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic sine."""
+    return np.arcsinh(x)
+
+
+@op(
+    vjp=lambda g, x: g * rsqrt(x * x - 1.0),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(1.3, 3.0),
+    oracle=math.acosh,
+)
+def acosh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic cosine; NaN below 1."""
+    return np.arccosh(x)
+
+
+@op(
+    vjp=lambda g, x: g / (1.0 - x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-0.8, 0.8),
+    oracle=math.atanh,
+)
+def atanh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic tangent; infinite at -1 and 1."""
+    return np.arctanh(x)
+
+
+@op(
+    vjp=(lambda g, a, y: g * (a / y), lambda g, b, y: g * (b / y)),
+    broadcasts=True,
+    promotes="common",
+    ignore_fp_errors=True,
+    samples=binary(distinct=True),
+    errors=NO_BROADCAST,
+    oracle=math.hypot,
+)
+def hypot(a: Array, b: Array) -> Array:
+    """Elementwise ``sqrt(a² + b²)``, without overflow."""
+    return np.hypot(a, b)
+
+
 def _square_distance(a: Any, b: Any) -> Any:
     """``a² + b²``, but 1 at the origin, where the angle's derivative is meant as 0."""
     square = a * a + b * b

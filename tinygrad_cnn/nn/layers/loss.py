@@ -7,15 +7,24 @@ of the function of the same name in `nn.functional`.
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, InitVar
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.functions import cat
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.nn.layers.checks import choice, positive
+from tinygrad_cnn.nn.layers.checks import choice, positive, probability
+from tinygrad_cnn.nn.layers.containers import ModuleList, Sequential
 from tinygrad_cnn.nn.layers.function_layer import FunctionLayer, calls
+from tinygrad_cnn.nn.layers.linear import Linear
+from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import DTypeLike
 
 Flag = bool | None
 
@@ -435,3 +444,196 @@ class CTCLoss(_Loss):
     ) -> Tensor:
         """Apply `F.ctc_loss`."""
         return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self._arguments())
+
+
+class NLLLoss2d(NLLLoss):
+    """`NLLLoss` of images (n, c, h, w), under its older name.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.NLLLoss2d()(-tg.ones(1, 2, 1, 1), tg.tensor([[[1]]]))
+    tensor(1.)
+    """
+
+
+class LinearCrossEntropyLoss(Module):
+    """A `Linear` layer and the `CrossEntropyLoss` of its scores.
+
+    Shapes: input (n, ..., in_features), target of classes (n, ...) or probabilities; ``linear`` is
+    the layer, of ``num_classes`` rows for each position of ``out_features``. ``options`` is
+    PyTorch's and changes nothing.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LinearCrossEntropyLoss(5, 3)(tg.zeros(2, 5), tg.tensor([0, 2])).detach()
+    tensor(1.0986)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: object = None,
+    ) -> None:
+        super().__init__()
+        me = "LinearCrossEntropyLoss"
+        if weight is not None and weight.shape != (num_classes,):
+            raise ArgumentError(
+                f"{me}: `weight` has shape {weight.shape} but {(num_classes,)} is expected"
+            )
+        self.register_buffer("weight", weight)
+        self.reduction = choice(me, "reduction", reduction, _Loss.reductions)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.ignore_index = ignore_index
+        self.label_smoothing = probability(me, "label_smoothing", label_smoothing)
+        rows = math.prod(out_features, start=num_classes)
+        self.linear = Linear(in_features, rows, bias, device, dtype)
+        self.options = options
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Apply `F.linear_cross_entropy`."""
+        shape, layer = (self.num_classes, *self.out_features), self.linear
+        return F.linear_cross_entropy(
+            input,
+            layer.weight.reshape(*shape, layer.in_features),
+            target,
+            linear_bias=None if layer.bias is None else layer.bias.reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, "
+            f"out_features={self.out_features}, bias={self.linear.bias is not None}, "
+            f"reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options={self.options}"
+        )
+
+
+class AdaptiveLogSoftmaxWithLoss(Module):
+    """Cross-entropy of many classes, rare ones in clusters with smaller projections.
+
+    Classes 0 to ``cutoffs[0] - 1`` are scored by the head, those between further cutoffs by
+    clusters whose projections are ``div_value`` times smaller each. Source: Grave et al.,
+    "Efficient softmax approximation for GPUs", 2017.
+
+    Shapes: input (n, in_features) or (in_features,), target ints (n,) or ().
+
+    Raises
+    ------
+    ValueError
+        ``cutoffs`` do not rise from 1 to below ``n_classes``, or shapes do not fit.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> layer = nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
+    >>> output, loss = layer(tg.ones(3, 8), tg.tensor([0, 7, 19]))
+    >>> output.shape, loss.shape, layer.log_prob(tg.ones(3, 8)).exp().sum(1).detach()
+    ((3,), (), tensor([1., 1., 1.]))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        cutoffs: Sequence[int],
+        div_value: float = 4.0,
+        head_bias: bool = False,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        super().__init__()
+        bounds = [0, *cutoffs, n_classes]
+        if len(bounds) == 2 or any(a >= b for a, b in itertools.pairwise(bounds)):
+            raise ArgumentError(
+                f"AdaptiveLogSoftmaxWithLoss: `cutoffs` is {list(cutoffs)} but numbers that rise "
+                f"from 1 to below `n_classes` = {n_classes} are expected"
+            )
+        self.in_features = in_features
+        self.n_classes = n_classes
+        self.cutoffs = bounds[1:]
+        self.div_value = div_value
+        self.head_bias = head_bias
+        self.shortlist_size = self.cutoffs[0]
+        self.n_clusters = len(self.cutoffs) - 1
+        self.head_size = self.shortlist_size + self.n_clusters
+        self.head = Linear(in_features, self.head_size, head_bias, device, dtype)
+        self.tail = ModuleList()
+        for i in range(self.n_clusters):
+            hidden = int(in_features // div_value ** (i + 1))
+            size = self.cutoffs[i + 1] - self.cutoffs[i]
+            self.tail.append(
+                Sequential(
+                    Linear(in_features, hidden, False, device, dtype),
+                    Linear(hidden, size, False, device, dtype),
+                )
+            )
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for layer in self.modules():
+            if isinstance(layer, Linear):
+                layer.reset_parameters()
+
+    def _reset_as_pytorch(self) -> None:
+        """Nothing of its own: its layers have done so."""
+
+    def forward(self, input: Tensor, target: Tensor) -> AdaptiveLogSoftmax:
+        """Return each sample's log-probability of its class, and minus their mean."""
+        lone = target.ndim == 0
+        rows = input.unsqueeze(0) if lone else input
+        if rows.ndim != 2 or target.shape != input.shape[:-1]:
+            raise ShapeError(
+                f"AdaptiveLogSoftmaxWithLoss: `input` has shape {input.shape} and `target` "
+                f"{target.shape} but (n, {self.in_features}) and (n,) are expected"
+            )
+        labels = target.reshape(-1)
+        if bool(((labels < 0) | (labels >= self.n_classes)).any()):
+            raise ArgumentError(
+                f"AdaptiveLogSoftmaxWithLoss: `target` holds {labels.min().item()} to "
+                f"{labels.max().item()} but classes 0 to {self.n_classes - 1} are expected"
+            )
+        output = self.log_prob(rows).gather(1, labels.unsqueeze(1)).squeeze(1)
+        loss = -output.mean()
+        return AdaptiveLogSoftmax(output.squeeze(0) if lone else output, loss)
+
+    def log_prob(self, input: Tensor) -> Tensor:
+        """Return the log-probabilities of all classes, (n, n_classes)."""
+        head = F.log_softmax(self.head(input), 1)
+        parts = [head[:, : self.shortlist_size]]
+        for i, cluster in enumerate(self.tail):
+            share = head[:, self.shortlist_size + i].unsqueeze(1)
+            parts.append(F.log_softmax(cluster(input), 1) + share)
+        return cat(parts, 1)
+
+    def predict(self, input: Tensor) -> Tensor:
+        """Return the class of the largest probability, (n,)."""
+        return self.log_prob(input).argmax(1)
+
+
+class AdaptiveLogSoftmax(NamedTuple):
+    """What `AdaptiveLogSoftmaxWithLoss` returns.
+
+    >>> from tinygrad_cnn import nn
+    >>> nn.AdaptiveLogSoftmax._fields
+    ('output', 'loss')
+    """
+
+    output: Tensor
+    loss: Tensor

@@ -349,6 +349,16 @@ class LocalResponseNorm(UnaryLayer):
     k: float = 1.0
 
 
+class CrossMapLRN2d(LocalResponseNorm):
+    """`LocalResponseNorm` of images, under its older name.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.CrossMapLRN2d(2)(tg.ones(1, 4, 2, 2)).shape
+    (1, 4, 2, 2)
+    """
+
+
 class LayerNorm(Module):
     """Normalise over the last axes, those of ``normalized_shape``.
 
