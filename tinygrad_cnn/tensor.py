@@ -7,28 +7,62 @@ import copy
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.backward import backward
+from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.storage import Storage
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing
-from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, only_cpu, size_of, to_tensor
+from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-from tinygrad_cnn.types import Array, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, DTypeLike, Size, TensorLike
 
-_OPERANDS: Any = (Variable, int, float, np.ndarray, np.generic, list)
+_OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
+Operator = Callable[[Any, Any], Any]
+
+
+def _operators(function: Callable[..., Any]) -> tuple[Operator, Operator]:
+    """The methods of an operator, left and right of the tensor, that call a function."""
+
+    def left(self: Tensor, other: object) -> Any:
+        return function(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def right(self: Tensor, other: object) -> Any:
+        return function(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    left.__name__ = right.__name__ = function.__name__
+    return left, right
+
+
+def _new(function: Callable[..., Tensor], summary: str) -> Callable[..., Tensor]:
+    """The method that makes a tensor of this one's dtype."""
+
+    def make(self: Tensor, *args: Any, dtype: DTypeLike = None, **options: Any) -> Tensor:
+        return function(*args, dtype=dtype or self.dtype, **options)
+
+    make.__name__, make.__doc__ = f"new_{function.__name__}", summary
+    return make
+
+
+def _cast(kind: type[np.generic], summary: str) -> Callable[[Any], Tensor]:
+    """The method that converts to a dtype."""
+
+    def cast(self: Tensor) -> Tensor:
+        return f.to(self, kind)
+
+    cast.__name__, cast.__doc__ = kind.__name__, summary
+    return cast
 
 
 class Tensor(InPlaceMethods):
@@ -74,9 +108,11 @@ class Tensor(InPlaceMethods):
     # ---- what it is ------------------------------------------------------------------------
 
     @property
-    def device(self) -> str:
-        """Always ``"cpu"``."""
-        return "cpu"
+    def device(self) -> device:
+        """Where it lives: always the CPU."""
+        return CPU
+
+    is_cpu, is_cuda = True, False
 
     @property
     def itemsize(self) -> int:
@@ -186,9 +222,14 @@ class Tensor(InPlaceMethods):
         """How many axes it has."""
         return self._value.ndim
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self, dim: None = None) -> Size: ...
+    @overload
+    def size(self, dim: builtins.int) -> builtins.int: ...
+    def size(self, dim: builtins.int | None = None) -> Size | builtins.int:
         """Its sides, or one of them."""
-        return self.shape if dim is None else self.shape[axis("size", dim, self.ndim)]
+        shape = self.shape
+        return shape if dim is None else shape[axis("size", dim, self.ndim)]
 
     def numel(self) -> int:
         """How many elements it has."""
@@ -200,7 +241,11 @@ class Tensor(InPlaceMethods):
         """Bytes of one element."""
         return self._value.dtype.itemsize
 
-    def stride(self, dim: int | None = None) -> Any:
+    @overload
+    def stride(self, dim: None = None) -> tuple[builtins.int, ...]: ...
+    @overload
+    def stride(self, dim: builtins.int) -> builtins.int: ...
+    def stride(self, dim: builtins.int | None = None) -> tuple[builtins.int, ...] | builtins.int:
         """Elements to skip in memory for one step along each axis, or along one."""
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
         return steps if dim is None else steps[axis("stride", dim, self.ndim)]
@@ -424,53 +469,24 @@ class Tensor(InPlaceMethods):
 
     # ---- operators -------------------------------------------------------------------------
 
-    def __add__(self, other: TensorLike) -> Any:
-        return f.add(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __radd__(self, other: TensorLike) -> Any:
-        return f.add(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __sub__(self, other: TensorLike) -> Any:
-        return f.sub(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rsub__(self, other: TensorLike) -> Any:
-        return f.sub(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __mul__(self, other: TensorLike) -> Any:
-        return f.mul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rmul__(self, other: TensorLike) -> Any:
-        return f.mul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __truediv__(self, other: TensorLike) -> Any:
-        return f.div(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rtruediv__(self, other: TensorLike) -> Any:
-        return f.div(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __floordiv__(self, other: TensorLike) -> Any:
-        return f.floor_divide(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rfloordiv__(self, other: TensorLike) -> Any:
-        return f.floor_divide(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __mod__(self, other: TensorLike) -> Any:
-        return f.remainder(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rmod__(self, other: TensorLike) -> Any:
-        return f.remainder(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __pow__(self, other: TensorLike) -> Any:
-        return f.pow(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rpow__(self, other: TensorLike) -> Any:
-        return f.pow(other, self) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __matmul__(self, other: TensorLike) -> Any:
-        return f.matmul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __rmatmul__(self, other: TensorLike) -> Any:
-        return f.matmul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+    __radd__: Operator  # said before, as operations are checked before this file
+    __add__, __radd__ = _operators(f.add)
+    __sub__, __rsub__ = _operators(f.sub)
+    __mul__, __rmul__ = _operators(f.mul)
+    __truediv__, __rtruediv__ = _operators(f.div)
+    __floordiv__, __rfloordiv__ = _operators(f.floor_divide)
+    __mod__, __rmod__ = _operators(f.remainder)
+    __pow__, __rpow__ = _operators(f.pow)
+    __matmul__, __rmatmul__ = _operators(f.matmul)
+    __and__ = __rand__ = _operators(f.bitwise_and)[0]
+    __or__ = __ror__ = _operators(f.bitwise_or)[0]
+    __xor__ = __rxor__ = _operators(f.bitwise_xor)[0]
+    __eq__ = _operators(f.eq)[0]
+    __ne__ = _operators(f.ne)[0]
+    __lt__ = _operators(f.lt)[0]
+    __le__ = _operators(f.le)[0]
+    __gt__ = _operators(f.gt)[0]
+    __ge__ = _operators(f.ge)[0]
 
     def __neg__(self) -> Tensor:
         return f.neg(self)
@@ -484,59 +500,65 @@ class Tensor(InPlaceMethods):
     def __invert__(self) -> Tensor:
         return f.bitwise_not(self)
 
-    def __and__(self, other: TensorLike) -> Any:
-        return f.bitwise_and(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __or__(self, other: TensorLike) -> Any:
-        return f.bitwise_or(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __xor__(self, other: TensorLike) -> Any:
-        return f.bitwise_xor(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def __eq__(self, other: Any) -> Any:
-        return f.eq(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __ne__(self, other: Any) -> Any:
-        return f.ne(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __lt__(self, other: TensorLike) -> Any:
-        return f.lt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __le__(self, other: TensorLike) -> Any:
-        return f.le(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __gt__(self, other: TensorLike) -> Any:
-        return f.gt(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-    def __ge__(self, other: TensorLike) -> Any:
-        return f.ge(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
     __getitem__ = indexing.getitem
     __setitem__ = indexing.setitem
 
     # ---- dtypes and copies -----------------------------------------------------------------
 
     def to(
-        self, *args: Any, dtype: DTypeLike = None, copy: builtins.bool = False, **ignored: Any
+        self,
+        *args: Variable | DeviceLike | DTypeLike,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        tensor: Variable | None = None,
+        non_blocking: builtins.bool = False,
+        copy: builtins.bool = False,
+        memory_format: object = None,
     ) -> Tensor:
-        """Another dtype: ``to(tg.float64)``, ``to(other_tensor)``; the only device is ``"cpu"``."""
-        for a in args:
-            if isinstance(a, str) and not is_dtype(a):
-                only_cpu("to", a)
-            elif not isinstance(a, builtins.bool):
-                dtype = a
-        if "device" in ignored:
-            only_cpu("to", ignored.pop("device"))
-        ignored.pop("non_blocking", None)
-        if ignored:
-            raise TypeError(f"to: unexpected arguments {sorted(ignored)}")
-        return f.to(self, dtype, copy=copy)
+        """Another dtype: ``to(tg.float64)``, ``to("cpu", tg.float64)``, ``to(other_tensor)``.
+
+        Itself, if it has that dtype already, unless ``copy``. After the device and the dtype,
+        ``non_blocking`` and ``copy`` may come by position; the former and ``memory_format`` change
+        nothing.
+
+        Raises
+        ------
+        ValueError
+            Another device than the CPU.
+        TypeError
+            Something is no dtype, or there are too many arguments.
+        """
+        rest = list(args) if tensor is None else [tensor, *args]
+        if rest and isinstance(rest[0], Variable):
+            dtype = to_tensor(rest.pop(0)).dtype
+        else:
+            if rest and (rest[0] is None or not is_dtype(rest[0])):
+                device = rest.pop(0)  # type: ignore[assignment]  # check_device sees what it is
+            if rest and not isinstance(rest[0], builtins.bool):
+                dtype = rest.pop(0)  # type: ignore[assignment]  # f.to sees what it is
+        check_device(device, "to")
+        if len(rest) > 2 or not all(isinstance(flag, builtins.bool) for flag in rest):
+            raise TypeError(f"to: unexpected arguments {rest}")
+        return f.to(self, dtype, copy=builtins.bool(rest[1]) if len(rest) == 2 else copy)
 
     def cpu(self) -> Tensor:
         """The tensor itself: there is no other device."""
         return self
+
+    def cuda(self, device: DeviceLike = None, non_blocking: builtins.bool = False) -> Tensor:
+        """An error: there is no other device than the CPU.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        check_device("cuda", "cuda")
+        return self
+
+    def get_device(self) -> builtins.int:
+        """The number of the device: -1 on the CPU."""
+        return -1
 
     def type(self, dtype: DTypeLike) -> Tensor:
         """Another dtype."""
@@ -546,37 +568,15 @@ class Tensor(InPlaceMethods):
         """The dtype of ``other``."""
         return f.to(self, to_tensor(other).dtype)
 
-    def float(self) -> Tensor:
-        """As float32."""
-        return f.to(self, np.float32)
-
-    def double(self) -> Tensor:
-        """As float64."""
-        return f.to(self, np.float64)
-
-    def half(self) -> Tensor:
-        """As float16."""
-        return f.to(self, np.float16)
-
-    def long(self) -> Tensor:
-        """As int64."""
-        return f.to(self, np.int64)
-
-    def int(self) -> Tensor:
-        """As int32."""
-        return f.to(self, np.int32)
-
-    def short(self) -> Tensor:
-        """As int16."""
-        return f.to(self, np.int16)
-
-    def byte(self) -> Tensor:
-        """As uint8."""
-        return f.to(self, np.uint8)
-
-    def bool(self) -> Tensor:
-        """As bool: whether it is not 0."""
-        return f.to(self, np.bool_)
+    float = _cast(np.float32, "As float32.")
+    double = _cast(np.float64, "As float64.")
+    half = _cast(np.float16, "As float16.")
+    long = _cast(np.int64, "As int64.")
+    int = _cast(np.int32, "As int32.")
+    short = _cast(np.int16, "As int16.")
+    char = _cast(np.int8, "As int8.")
+    byte = _cast(np.uint8, "As uint8.")
+    bool = _cast(np.bool_, "As bool: whether it is not 0.")
 
     def contiguous(self, *, memory_format: Any = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
@@ -587,25 +587,21 @@ class Tensor(InPlaceMethods):
         out._value = np.ascontiguousarray(out._array)
         return out
 
-    def new_tensor(self, data: Any, *, dtype: DTypeLike = None) -> Tensor:
+    def new_tensor(
+        self,
+        data: Any,
+        *,
+        dtype: DTypeLike = None,
+        device: DeviceLike = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
         """A tensor of ``data`` in this one's dtype."""
-        return f.tensor(data, dtype or self.dtype)
+        return f.tensor(data, dtype or self.dtype, device=device, requires_grad=requires_grad)
 
-    def new_zeros(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
-        """Zeros of another shape in this dtype."""
-        return f.zeros(size_of("new_zeros", size), dtype=dtype or self.dtype)
-
-    def new_ones(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
-        """Ones of another shape in this dtype."""
-        return f.ones(size_of("new_ones", size), dtype=dtype or self.dtype)
-
-    def new_empty(self, *size: Any, dtype: DTypeLike = None) -> Tensor:
-        """Whatever the memory holds, of another shape in this dtype."""
-        return f.empty(size_of("new_empty", size), dtype=dtype or self.dtype)
-
-    def new_full(self, size: Any, fill_value: Any, *, dtype: DTypeLike = None) -> Tensor:
-        """One number, of another shape in this dtype."""
-        return f.full(size, fill_value, dtype=dtype or self.dtype)
+    new_zeros = _new(f.zeros, "Zeros of another shape in this dtype.")
+    new_ones = _new(f.ones, "Ones of another shape in this dtype.")
+    new_empty = _new(f.empty, "Whatever the memory holds, of another shape in this dtype.")
+    new_full = _new(f.full, "One number, of another shape in this dtype.")
 
     view = view
 

@@ -69,7 +69,7 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
 
 def _stacked(samples: Sequence[Any]) -> Any:
     tensors = [as_tensor(s) for s in samples]
-    shapes = {t.shape for t in tensors}
+    shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
         raise ValueError(
             f"default_collate: samples of one batch have different shapes "

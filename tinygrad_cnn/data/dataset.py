@@ -94,7 +94,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         if not tensors:
             raise ValueError("TensorDataset: at least one tensor is needed")
         self.tensors = tuple(as_tensor(t) for t in tensors)
-        shapes = [t.shape for t in self.tensors]
+        shapes = [tuple(t.shape) for t in self.tensors]
         if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
             listed = ", ".join(map(str, shapes))
             raise ValueError(f"TensorDataset: first dimensions must be equal, got shapes {listed}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
+from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
@@ -267,12 +267,6 @@ def size_of(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, .
     if any(n < 0 for n in shape):
         raise ShapeError(f"{name}: `size` is {shape}, but no side can be negative")
     return shape
-
-
-def only_cpu(name: str, device: Any) -> None:
-    """Raise ValueError if ``device`` is given and is not the CPU."""
-    if device is not None and str(device) != "cpu":
-        raise ArgumentError(f"{name}: `device` is {device!r}, but tensors live on 'cpu' only")
 
 
 def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:

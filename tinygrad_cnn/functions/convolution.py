@@ -193,7 +193,7 @@ def conv2d(
     >>> import tinygrad_cnn as tg
     >>> x = tg.ones(1, 3, 5, 5)
     >>> tg.nn.functional.conv2d(x, tg.ones(2, 3, 3, 3), padding=1).shape
-    (1, 2, 5, 5)
+    Size([1, 2, 5, 5])
     """
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
     array_of,
     as_native,
     dtype_of,
-    only_cpu,
     operand,
     shared,
     size_of,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def make(name: str, array: Array, requires_grad: bool, device: Any = None) -> Tensor:
-    only_cpu(name, device)
+def make(name: str, array: Array, requires_grad: bool, device: DeviceLike = None) -> Tensor:
+    check_device(device, name)
     out = wrap(array)
     if requires_grad:
         out.want_gradient(True)
@@ -56,7 +56,7 @@ def numel(input: TensorLike) -> int:
 
 @export(method=False)
 def tensor(
-    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: Any = None
+    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: DeviceLike = None
 ) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
@@ -82,9 +82,9 @@ def tensor(
 
 
 @export(method=False)
-def as_tensor(data: Any, dtype: DTypeLike = None, device: Any = None) -> Tensor:
+def as_tensor(data: Any, dtype: DTypeLike = None, device: DeviceLike = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
-    only_cpu("as_tensor", device)
+    check_device(device, "as_tensor")
     if isinstance(data, Variable):
         return to_tensor(data) if dtype is None else to_tensor(data).to(dtype)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
@@ -140,7 +140,7 @@ def _of_size(
     size: tuple[int, ...],
     dtype: DTypeLike,
     requires_grad: bool,
-    device: Any,
+    device: DeviceLike,
 ) -> Tensor:
     return make(name, fill(size, dtype_of(dtype, name)), requires_grad, device)
 
@@ -151,7 +151,7 @@ def zeros(
     size: Any = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """Zeros of a shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     return _of_size("zeros", np.zeros, size_of("zeros", sizes, size), dtype, requires_grad, device)
@@ -163,7 +163,7 @@ def ones(
     size: Any = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """Ones of a shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
     return _of_size("ones", np.ones, size_of("ones", sizes, size), dtype, requires_grad, device)
@@ -175,7 +175,7 @@ def empty(
     size: Any = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """A tensor of a shape whose values are whatever the memory holds."""
     return _of_size("empty", np.empty, size_of("empty", sizes, size), dtype, requires_grad, device)
@@ -188,7 +188,7 @@ def full(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
@@ -204,7 +204,7 @@ def _like(
     input: TensorLike,
     dtype: DTypeLike,
     requires_grad: bool,
-    device: Any,
+    device: DeviceLike,
 ) -> Tensor:
     wanted = None if dtype is None else dtype_of(dtype, name)
     return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
@@ -212,7 +212,11 @@ def _like(
 
 @export(method=False)
 def zeros_like(
-    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
     return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
@@ -220,7 +224,11 @@ def zeros_like(
 
 @export(method=False)
 def ones_like(
-    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
     return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
@@ -228,7 +236,11 @@ def ones_like(
 
 @export(method=False)
 def empty_like(
-    input: TensorLike, *, dtype: DTypeLike = None, requires_grad: bool = False, device: Any = None
+    input: TensorLike,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
     return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
@@ -241,7 +253,7 @@ def full_like(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
     like = to_tensor(input)._array
@@ -258,7 +270,7 @@ def arange(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """Numbers from ``start`` (0 if only one is given) up to but without ``end``.
 
@@ -316,7 +328,7 @@ def linspace(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     return make(
@@ -336,7 +348,7 @@ def logspace(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """``base`` to the power of `linspace`."""
     kind = dtype_of(dtype, "logspace")
@@ -351,7 +363,7 @@ def eye(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
 ) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
     size_of("eye", (n,) if m is None else (n, m))

@@ -449,7 +449,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 
     >>> import tinygrad_cnn as tg
     >>> pixel_unshuffle(tg.arange(4.0).reshape(1, 2, 2), 2).shape
-    (4, 1, 1)
+    Size([4, 1, 1])
     """
     r = downscale_factor
     _require_image("pixel_unshuffle", input)
@@ -480,7 +480,7 @@ def unfold(
 
     >>> import tinygrad_cnn as tg
     >>> unfold(tg.ones(2, 3, 5, 5), 3).shape
-    (2, 27, 9)
+    Size([2, 27, 9])
     """
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)

@@ -276,7 +276,7 @@ def _one_pass(
     name: str, x: Tensor, target: Tensor, ignore_index: int, reduction: str, smoothing: float
 ) -> Tensor:
     """Cross-entropy of scores (n, c) for labels (n,), the usual case."""
-    labels, counts = _labels(name, target, x.shape[1], ignore_index)
+    labels, counts = _labels(name, target, x._value.shape[1], ignore_index)
     factor: float | None = None
     if reduction == "mean":
         n = labels.size if counts is None else int(counts.sum())

@@ -59,7 +59,7 @@ def batch_norm(
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
     x = floating("batch_norm", to_tensor(input))
-    shape = x.shape
+    shape = x._value.shape
     if len(shape) < 2:
         raise ShapeError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]
@@ -81,7 +81,7 @@ def batch_norm(
             scale = scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
         return ops.channel_affine(x, scale, shift)
-    n = x.numel() // c if c else 0
+    n = x._value.size // c if c else 0
     if n == 1:
         raise ShapeError(
             f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "

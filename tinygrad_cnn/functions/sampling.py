@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
@@ -36,7 +37,7 @@ def rand(
     size: Any = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Uniform random numbers from 0 up to 1."""
@@ -54,7 +55,7 @@ def randn(
     size: Any = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
-    device: Any = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Random numbers from the normal distribution of mean 0 and variance 1."""
@@ -72,11 +73,15 @@ def rand_like(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """`rand` of the shape and dtype of ``input``."""
     x = to_tensor(input)
-    return rand(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
+    dtype = dtype or x.dtype
+    return rand(
+        x.shape, dtype=dtype, requires_grad=requires_grad, device=device, generator=generator
+    )
 
 
 @export(method=False)
@@ -85,11 +90,15 @@ def randn_like(
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """`randn` of the shape and dtype of ``input``."""
     x = to_tensor(input)
-    return randn(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, generator=generator)
+    dtype = dtype or x.dtype
+    return randn(
+        x.shape, dtype=dtype, requires_grad=requires_grad, device=device, generator=generator
+    )
 
 
 @export(method=False)
@@ -99,6 +108,8 @@ def randint(
     size: Any = None,
     *,
     dtype: DTypeLike = np.int64,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Random integers from ``low`` (0 if left out) up to but without ``high``.
@@ -112,27 +123,42 @@ def randint(
     if high <= low:
         raise ArgumentError(f"randint: there is no integer from {low} up to but without {high}")
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
-    return wrap(
-        numpy_generator(generator).integers(low, high, shape).astype(dtype_of(dtype, "randint"))
-    )
+    drawn = numpy_generator(generator).integers(low, high, shape)
+    return make("randint", drawn.astype(dtype_of(dtype, "randint")), requires_grad, device)
 
 
 @export(method=False)
-def randperm(n: int, *, dtype: DTypeLike = np.int64, generator: Generator | None = None) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    dtype: DTypeLike = np.int64,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+    generator: Generator | None = None,
+) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     (n,) = size_of("randperm", (n,))
-    return wrap(numpy_generator(generator).permutation(n).astype(dtype_of(dtype, "randperm")))
+    order = numpy_generator(generator).permutation(n)
+    return make("randperm", order.astype(dtype_of(dtype, "randperm")), requires_grad, device)
 
 
 @export(method=False, inplace=True)
 def normal(
-    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``."""
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
-    return add(mul(randn(size, generator=generator), std), mean)
+    drawn = add(mul(randn(size, dtype=dtype, device=device, generator=generator), std), mean)
+    return drawn.requires_grad_() if requires_grad else drawn
 
 
 @export()

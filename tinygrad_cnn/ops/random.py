@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
 
 
@@ -33,13 +34,16 @@ class Generator:
 
     __slots__ = ("_seed", "numpy")
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | str | device | None = None, device: DeviceLike = None) -> None:
+        if isinstance(seed, (str, type(CPU))):  # as PyTorch, which takes a device only
+            seed, device = None, seed
+        check_device(device, "Generator")
         self.numpy = np.random.default_rng()
         self._seed = 0
         if seed is None:
             self.seed()
         else:
-            self.manual_seed(seed)
+            self.manual_seed(seed)  # type: ignore[arg-type]  # which says what it expects
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to ``seed`` (an integer; negative ones count from 2⁶⁴)."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Optimizer, new_step
+from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -46,11 +44,13 @@ class Adam(Optimizer):
     tensor([ 0.9000, -0.9000])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay")
     decoupled: ClassVar[bool] = False
+    accepts = (*Optimizer.accepts, "fused")
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -58,6 +58,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[How],
     ) -> None:
         super().__init__(
             params,
@@ -68,26 +69,12 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "decoupled_weight_decay": self.decoupled,
             },
+            how,
         )
 
-    def check_options(self, group: dict[str, Any]) -> None:
-        """Raise ValueError if an option is out of range."""
-        me = self._name()
-        at_least_zero(me, group, "lr", "eps", "weight_decay")
-        betas = group["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ValueError(f"{me}: `betas` is {betas!r} but two numbers are expected")
-        for i, beta in enumerate(betas):
-            below_one(me, f"betas[{i}]", beta)
-
-    def update(
-        self,
-        param: Tensor,
-        grad: Array,
-        state: dict[str, Any],
-        group: dict[str, Any],
-    ) -> None:
+    def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""
         values = param._array
         if not state:
@@ -128,7 +115,7 @@ class Adam(Optimizer):
             np.multiply(s, size, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
         """Change all parameters in one pass, where a compiled kernel can."""
         if type(self).update is not Adam.update:
             return False  # somebody's own formula
@@ -159,7 +146,7 @@ class Adam(Optimizer):
                 _next_step(state, by)
         return done
 
-    def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
+    def _decayed(self, w: Array, g: Array, decay: float, maximize: bool) -> Array:
         """The gradient (negated to maximise) plus weight decay, in scratch of its own."""
         out = self._scratch.like(w, 1)
         np.multiply(w, decay, out=out)
@@ -186,7 +173,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -194,11 +181,12 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[How],
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **how)
 
 
-def _next_step(state: dict[str, Any], by: str) -> float:
+def _next_step(state: State, by: str) -> float:
     """Count one step more, and return the count."""
     step = state["step"]._written_by(by)
     step += 1

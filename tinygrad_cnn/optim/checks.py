@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.optim.optimizer import Group
 
 
-def at_least_zero(owner: str, group: dict[str, Any], *names: str) -> None:
+def at_least_zero(owner: str, group: Group, *names: str) -> None:
     """Raise unless the options are numbers of at least 0."""
     for name in names:
         try:
@@ -22,3 +25,12 @@ def below_one(owner: str, name: str, value: float) -> None:
     """Raise unless ``value`` is in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{owner}: `{name}` is {value} but a number in [0, 1) is expected")
+
+
+def check_betas(owner: str, group: Group) -> None:
+    """Raise unless ``betas`` are two numbers in [0, 1)."""
+    betas = group["betas"]
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ValueError(f"{owner}: `betas` is {betas!r} but two numbers are expected")
+    for i, beta in enumerate(betas):
+        below_one(owner, f"betas[{i}]", beta)

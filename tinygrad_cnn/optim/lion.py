@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero, below_one
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, State
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -43,9 +39,11 @@ class Lion(Optimizer):
     tensor([ 0.9000, -4.9000])
     """
 
+    not_negative = ("lr", "betas", "weight_decay")
+
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        params: Params,
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0,
@@ -56,22 +54,7 @@ class Lion(Optimizer):
             params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}
         )
 
-    def check_options(self, group: dict[str, Any]) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("Lion", group, "lr", "weight_decay")
-        betas = group["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ValueError(f"Lion: `betas` is {betas!r} but two numbers are expected")
-        for i, beta in enumerate(betas):
-            below_one("Lion", f"betas[{i}]", beta)
-
-    def update(
-        self,
-        param: Tensor,
-        grad: Array,
-        state: dict[str, Any],
-        group: dict[str, Any],
-    ) -> None:
+    def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""
         values = param._array
         if not state:

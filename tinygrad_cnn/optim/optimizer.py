@@ -4,34 +4,94 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.events import observe, watching
+from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Args, Array
+
+Group: TypeAlias = dict[str, Any]
+"""Parameters under "params", and their options."""
+
+State: TypeAlias = dict[str, Any]
+"""What is remembered about a parameter: tensors, mostly."""
+
+StateDict: TypeAlias = dict[str, Any]
+GivenState: TypeAlias = Mapping[str, Any]
+"""What ``state_dict`` returns, and what ``load_state_dict`` takes: it may come from a file."""
+
+Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
+Closure: TypeAlias = Callable[[], Any]
+StepHook: TypeAlias = Callable[..., Any]
+"""``hook(optimizer, args, kwargs)``, with the arguments of the step."""
 
 
-def _observable(step: Callable[..., Any]) -> Callable[..., Any]:
-    """``step``, of which those who watch are told, and of the closure that it calls."""
+class How(TypedDict, total=False):
+    """How PyTorch is to compute, which changes nothing here.
+
+    Of ``differentiable=True`` a warning says that steps are not recorded.
+    """
+
+    foreach: bool | None
+    fused: bool | None
+    capturable: bool
+    differentiable: bool
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_before_all, _after_all = Hooks(), Hooks()
+
+
+def register_optimizer_step_pre_hook(hook: StepHook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before every step of every optimiser."""
+    return add_hook(_before_all, hook)
+
+
+def register_optimizer_step_post_hook(hook: StepHook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after every step of every optimiser."""
+    return add_hook(_after_all, hook)
+
+
+def _hooked(
+    step: Callable[Concatenate[Any, _P], _R],
+) -> Callable[Concatenate[Any, _P], _R]:
+    """``step`` with the hooks around it, of which those who watch are told."""
 
     @functools.wraps(step)
-    def told(self: Any, closure: Callable[[], Any] | None = None, *args: Any, **kwargs: Any) -> Any:
-        if not watching:
-            return step(self, closure, *args, **kwargs)
-        given = closure and functools.partial(observe, "closure", "closure", closure, (), {})
-        name = f"{type(self).__name__}.step"
-        return observe("step", name, step, (self, given, *args), kwargs)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if not watching and not (self._before or self._after or _before_all or _after_all):
+            return step(self, *args, **kwargs)
+        if getattr(type(self).step, "__wrapped__", None) is not step:  # by way of super()
+            return step(self, *args, **kwargs)
+        for hook in (*_before_all.values(), *self._before.values()):
+            given = hook(self, args, kwargs)
+            if given is not None:
+                if not isinstance(given, tuple) or len(given) != 2:
+                    raise TypeError(
+                        f"{self._name()}: a step hook returned {given!r}, expected None or "
+                        f"(args, kwargs)"
+                    )
+                args, kwargs = given
+        out = self._observed(step, args, kwargs) if watching else step(self, *args, **kwargs)
+        for hook in (*self._after.values(), *_after_all.values()):
+            hook(self, args, kwargs)
+        return out
 
-    return told
+    return call  # type: ignore[return-value]  # the same signature
 
 
 class Optimizer:
@@ -57,16 +117,22 @@ class Optimizer:
     """
 
     step_count: int = 0
+    accepts: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
+    """The names of `How` that PyTorch's optimiser of this name has."""
+
+    not_negative: ClassVar[tuple[str, ...]] = ()
+    """Options that must be numbers of at least 0; and "betas", two of them below 1."""
+
+    other_shapes: ClassVar[frozenset[str]] = frozenset()
+    """Names of state that has not the parameter's shape."""
+
     _scratch: ClassVar[Scratch] = Scratch()
 
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
-        defaults: dict[str, Any],
-    ) -> None:
-        self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+    def __init__(self, params: Params, defaults: Group, how: How | None = None) -> None:
+        self.defaults = defaults if how is None else defaults | self._how(how)
+        self.param_groups: list[Group] = []
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        self._before, self._after = Hooks(), Hooks()
         if isinstance(params, Tensor | np.ndarray):
             raise TypeError(
                 f"{self._name()}: `params` is a {type(params).__name__} but an iterable of tensors "
@@ -83,6 +149,26 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
+    def _how(self, how: How) -> dict[str, bool | None]:
+        """The options of `How`, all that this optimiser has."""
+        unknown = sorted(how.keys() - set(self.accepts))
+        if unknown:
+            raise TypeError(f"{self._name()}: unexpected arguments {', '.join(unknown)}")
+        if how.get("fused") and (how.get("foreach") or how.get("differentiable")):
+            raise ArgumentError(
+                f"{self._name()}: `fused` is True, so `foreach` and `differentiable` cannot be"
+            )
+        if how.get("differentiable"):
+            warnings.warn(
+                f"{self._name()}: `differentiable` is True, but steps are not recorded",
+                UserWarning,
+                stacklevel=4,
+            )
+        plain: dict[str, bool | None] = {
+            name: None if name in ("foreach", "fused") else False for name in self.accepts
+        }
+        return plain | {name: how[name] for name in how}  # type: ignore[literal-required]
+
     def _name(self) -> str:
         return type(self).__name__
 
@@ -95,7 +181,7 @@ class Optimizer:
 
     # -- groups -------------------------------------------------------------------------------
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, as for layers that are thawed during training.
 
         Options that it does not name are the constructor's. Nothing is changed if it is wrong.
@@ -148,8 +234,11 @@ class Optimizer:
         self.check_options(group)
         self.param_groups.append(group)
 
-    def check_options(self, group: dict[str, Any]) -> None:
-        """Raise if a group's options are out of range; subclasses define it."""
+    def check_options(self, group: Group) -> None:
+        """Raise ValueError if a group's options are out of range; subclasses look at others too."""
+        at_least_zero(self._name(), group, *(n for n in self.not_negative if n != "betas"))
+        if "betas" in self.not_negative:
+            check_betas(self._name(), group)
 
     # -- gradients and steps ------------------------------------------------------------------
 
@@ -162,13 +251,30 @@ class Optimizer:
                 elif param.grad is not None:
                     param.grad._written_by("zero_grad").fill(0)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in vars(cls):
-            cls.step = _observable(cls.step)  # type: ignore[method-assign]
+            cls.step = _hooked(cls.step)  # type: ignore[method-assign]
 
-    @_observable
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def _observed(self, step: StepHook, args: Args, kwargs: Group) -> object:
+        """``step``, of which those who watch are told, and of the closure that it calls."""
+        if args and args[0] is not None:
+            args = (functools.partial(observe, "closure", "closure", args[0], (), {}), *args[1:])
+        return observe("step", f"{self._name()}.step", step, (self, *args), kwargs)
+
+    def register_step_pre_hook(self, hook: StepHook) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before every step.
+
+        It returns None, or ``(args, kwargs)`` for the step to get.
+        """
+        return add_hook(self._before, hook)
+
+    def register_step_post_hook(self, hook: StepHook) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after every step."""
+        return add_hook(self._after, hook)
+
+    @_hooked
+    def step(self, closure: Closure | None = None) -> Any:
         """Change every parameter that has a gradient.
 
         ``closure``, if given, computes the loss and the gradients first; its result is returned.
@@ -192,20 +298,14 @@ class Optimizer:
                 for param, grad in given:
                     self.update(param, grad, self.state[param], group)
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
         """Do as `update` for all parameters of a group with their gradients; False if not done.
 
         Subclasses define it where one kernel does it all.
         """
         return False
 
-    def update(
-        self,
-        param: Tensor,
-        grad: Array,
-        state: dict[str, Any],
-        group: dict[str, Any],
-    ) -> None:
+    def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param.array`` in place, given its gradient, its state and its group's options.
 
         ``grad`` must not be changed.
@@ -214,7 +314,7 @@ class Optimizer:
 
     # -- state --------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return state and options in PyTorch's layout, parameters numbered in order.
 
         ``{"state": {number: {name: tensor}}, "param_groups": [{..., "params": [number, ...]}]}``;
@@ -236,7 +336,7 @@ class Optimizer:
         state = {number[id(param)]: dict(held) for param, held in self.state.items() if held}
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over copies of the state and options that `state_dict` returned.
 
         Tensors may come as arrays, and numbers of parameters as strings (as JSON has them).
@@ -268,7 +368,7 @@ class Optimizer:
                 if isinstance(new.get(key), tuple) and isinstance(value, list):
                     group[key] = tuple(value)  # JSON has no tuples
             groups.append({"params": new["params"], **group})
-        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        state: defaultdict[Tensor, State] = defaultdict(dict)
         wrong = []
         for key, held in state_dict["state"].items():
             param = by_number.get(int(key))
@@ -278,7 +378,9 @@ class Optimizer:
             for name, value in held.items():
                 loaded = _copied(name, value, param)
                 state[param][name] = loaded
-                if isinstance(loaded, Tensor) and loaded.ndim and loaded.shape != param.shape:
+                if name in self.other_shapes or not isinstance(loaded, Tensor):
+                    continue
+                if loaded.ndim and loaded.shape != param.shape:
                     wrong.append(
                         f"{name} of parameter {key} has shape {loaded.shape} but {param.shape} is "
                         f"expected"
@@ -297,7 +399,7 @@ def new_step() -> Tensor:
     return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
-def _require_order(name: str, params: Any) -> None:
+def _require_order(name: str, params: object) -> None:
     if isinstance(params, set | frozenset):
         raise TypeError(
             f"{name}: `params` is a set, whose order changes from run to run; use a list"
@@ -310,7 +412,7 @@ def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
     return [param for _, param in params], [str(label) for label, _ in params]
 
 
-def _copied(name: str, value: Any, param: Tensor) -> Any:
+def _copied(name: str, value: object, param: Tensor) -> object:
     """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
     if isinstance(value, Tensor):
         value = value._array

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero
-from tinygrad_cnn.optim.optimizer import Optimizer, new_step
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
+from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
 
 
-class RMSprop(Optimizer):
+class RMSprop(FormulaOptimizer):
     """Steps scaled by a running average of the squared gradient.
 
     With g the gradient (negated if ``maximize``) plus ``weight_decay * param``::
@@ -42,9 +39,11 @@ class RMSprop(Optimizer):
     tensor([0.8000])
     """
 
+    not_negative = ("lr", "alpha", "eps", "weight_decay", "momentum")
+
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -53,61 +52,40 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[How],
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "alpha": alpha,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum": momentum,
-                "centered": centered,
-                "maximize": maximize,
-            },
-        )
+        options = {
+            "lr": lr,
+            "alpha": alpha,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "centered": centered,
+            "maximize": maximize,
+        }
+        super().__init__(params, options, how)
 
-    def check_options(self, group: dict[str, Any]) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("RMSprop", group, "lr", "alpha", "eps", "weight_decay", "momentum")
+    def first_state(self, w: Array, group: Group) -> Arrays:
+        """Zeros for what the options ask for."""
+        asked = {"momentum_buffer": group["momentum"] > 0, "grad_avg": group["centered"]}
+        names = ["square_avg", *(name for name, wanted in asked.items() if wanted)]
+        return {name: np.zeros_like(w) for name in names}
 
-    def update(
-        self,
-        param: Tensor,
-        grad: Array,
-        state: dict[str, Any],
-        group: dict[str, Any],
-    ) -> None:
-        """Change ``param`` in place."""
-        w = param._array
-        lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
+    def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
+        """Change the parameter and its state in place."""
         alpha, momentum = float(group["alpha"]), float(group["momentum"])
-        if not state:
-            state["step"] = new_step()
-            state["square_avg"] = from_numpy(np.zeros_like(w))
-            if momentum > 0:
-                state["momentum_buffer"] = from_numpy(np.zeros_like(w))
-            if group["centered"]:
-                state["grad_avg"] = from_numpy(np.zeros_like(w))
-        for held in state.values():
-            held._written_by("RMSprop.step")
-        steps = state["step"]._array
-        steps += 1
-        g = -grad if group["maximize"] else grad
-        if decay:
-            g = g + decay * w
-        square = state["square_avg"]._array
+        square = held["square_avg"]
         square *= alpha
         square += (1.0 - alpha) * g * g
         spread = square
         if group["centered"]:
-            mean = state["grad_avg"]._array
-            mean += (1.0 - alpha) * (g - mean)
+            mean = held["grad_avg"]
+            average(mean, g, 1.0 - alpha)
             spread = square - mean * mean
-        direction = g / (np.sqrt(spread) + eps)
+        direction = g / (np.sqrt(spread) + float(group["eps"]))
         if momentum > 0:
-            buffer = state["momentum_buffer"]._array
+            buffer = held["momentum_buffer"]
             buffer *= momentum
             buffer += direction
             direction = buffer
-        w -= lr * direction
+        w -= float(group["lr"]) * direction

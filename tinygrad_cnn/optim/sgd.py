@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero
+from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -46,9 +45,12 @@ class SGD(Optimizer):
     tensor([0.1300])
     """
 
+    not_negative = ("lr", "momentum", "weight_decay")
+    accepts = ("foreach", "differentiable", "fused")
+
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
@@ -56,6 +58,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[How],
     ) -> None:
         super().__init__(
             params,
@@ -67,24 +70,19 @@ class SGD(Optimizer):
                 "nesterov": nesterov,
                 "maximize": maximize,
             },
+            how,
         )
 
-    def check_options(self, group: dict[str, Any]) -> None:
+    def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("SGD", group, "lr", "momentum", "weight_decay")
+        super().check_options(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 f"SGD: `nesterov` needs momentum > 0 and dampening = 0 but they are "
                 f"{group['momentum']} and {group['dampening']}"
             )
 
-    def update(
-        self,
-        param: Tensor,
-        grad: Array,
-        state: dict[str, Any],
-        group: dict[str, Any],
-    ) -> None:
+    def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""
         # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
         lr, momentum = float(group["lr"]), float(group["momentum"])
@@ -120,7 +118,7 @@ class SGD(Optimizer):
                 np.multiply(b, lr, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: dict[str, Any]) -> bool:
+    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
         """Change all parameters in one pass, where a compiled kernel can."""
         if type(self).update is not SGD.update:
             return False  # somebody's own formula
@@ -146,7 +144,82 @@ class SGD(Optimizer):
         )
 
 
-def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:
+class ASGD(FormulaOptimizer):
+    """Stochastic gradient descent that also keeps the average of the parameters.
+
+    With g the gradient (negated if ``maximize``) plus ``weight_decay * param``, and t the number of
+    the step::
+
+        param = param * (1 - lambd * eta) - eta * g
+        ax = ax + mu * (param - ax)             # while mu is 1: ax = param
+        eta = lr / (1 + lambd * lr * t) ** alpha
+        mu = 1 / max(1, t - t0)
+
+    State: ``step``, ``eta``, ``mu`` (0-d), ``ax``, the average since step ``t0``. Source: Polyak
+    and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
+
+    Raises
+    ------
+    ValueError
+        ``lr`` or ``weight_decay`` is negative.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> asgd = optim.ASGD([x], lr=0.1, lambd=0.0)
+    >>> (x * x).sum().backward()
+    >>> asgd.step()
+    >>> x.detach()
+    tensor([0.8000])
+    """
+
+    not_negative = ("lr", "weight_decay")
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **how: Unpack[How],
+    ) -> None:
+        options = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, options, how)
+
+    def first_state(self, w: Array, group: Group) -> Arrays:
+        """The first rate, and no average yet."""
+        number = new_step().dtype
+        eta, mu = np.full((), float(group["lr"]), number), np.ones((), number)
+        return {"eta": eta, "mu": mu, "ax": np.zeros_like(w)}
+
+    def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
+        """Change the parameter and its state in place."""
+        lr, lambd, t = float(group["lr"]), float(group["lambd"]), float(held["step"])
+        eta, mu = float(held["eta"]), float(held["mu"])
+        w *= 1.0 - lambd * eta
+        w -= eta * g
+        if mu == 1.0:
+            np.copyto(held["ax"], w)
+        else:
+            average(held["ax"], w, mu)
+        held["eta"][...] = lr / (1.0 + lambd * lr * t) ** float(group["alpha"])
+        held["mu"][...] = 1.0 / max(1.0, t - float(group["t0"]))
+
+
+def _decayed(w: Array, g: Array, s: Array, decay: float, maximize: bool) -> Array:
     """The gradient (negated to maximise) plus weight decay: ``g`` itself or in scratch ``s``."""
     if decay:
         np.multiply(w, decay, out=s)

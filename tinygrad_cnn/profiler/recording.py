@@ -46,7 +46,7 @@ class profile:
     >>> [(e.name, e.phase) for e in p.events if e.kind == "operation" and e.depth == 0]
     [('matmul', 'forward'), ('sum', 'forward'), ('sum', 'backward'), ('matmul', 'backward')]
     >>> p.events[0].input_shapes, p.events[0].flops
-    (((4, 3), (3, 2)), 48)
+    ((Size([4, 3]), Size([3, 2])), 48)
     """
 
     def __init__(self, *, with_stack: bool = False) -> None:

@@ -74,7 +74,8 @@ def load(path: StrPath) -> Any:
     FileNotFoundError
         There is no such file.
     SerializationError
-        The file is damaged, not a safetensors file, or written by a newer version.
+        The file is damaged, not a safetensors file, or written by a newer version. Of a file of
+        ``torch.save``, which is a pickle, it says how to make one that can be read.
     """
     arrays, note = _read(Path(path))
     if note is None:
@@ -102,7 +103,7 @@ def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_state({"fc.bias": tg.zeros(2)}, f"{folder}/model.safetensors")
     ...     {name: t.shape for name, t in load_state(f"{folder}/model.safetensors").items()}
-    {'fc.bias': (2,)}
+    {'fc.bias': Size([2])}
     """
     wrong = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
     if wrong:
@@ -207,6 +208,7 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
     from safetensors.numpy import load as from_bytes
 
     data = path.read_bytes()
+    _refuse_pickles(path, data)
     try:
         arrays = {name: array.copy() for name, array in from_bytes(data).items()}
     except SafetensorError as error:
@@ -229,6 +231,27 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
             f"load: {path} has format version {version}, this program reads 1 to {_VERSION}"
         )
     return arrays, note
+
+
+def _refuse_pickles(path: Path, data: bytes) -> None:
+    """Raise SerializationError, which says what to do, if PyTorch wrote this file."""
+    if data.startswith(b"PK\x03\x04") and b"/data.pkl" in data[:4096]:
+        what = "TorchScript program" if b"/code/" in data else "file of torch.save"
+    elif data.startswith(b"\x80") and b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." in data[:64]:
+        what = "file of torch.save (of before version 1.6)"
+    else:
+        return
+    if what == "TorchScript program":
+        read = f"torch.jit.load({path.name!r}).state_dict()"
+    else:
+        read = f"torch.load({path.name!r}, weights_only=True)"
+    new = path.with_suffix(".safetensors").name
+    raise SerializationError(
+        f"load: {path} is a {what}: a pickle, which may run any code when it is read, so it is not "
+        f"read here. In PyTorch, write its state_dict as safetensors, and load that:\n"
+        f"  state = {read}\n"
+        f"  safetensors.torch.save_file(state, {new!r})"
+    )
 
 
 def _checksum(arrays: Arrays, tree: str) -> int:

@@ -61,7 +61,7 @@ def layer_output(model: Module, images: Tensor, layer: str) -> tuple[Tensor, Ten
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten())
     >>> scores, inside = layer_output(model, tg.zeros(1, 3, 8, 8), "1")
     >>> scores.shape, inside.shape
-    ((1, 144), (1, 4, 6, 6))
+    (Size([1, 144]), Size([1, 4, 6, 6]))
     """
     modules = dict(model.named_modules())
     if layer not in modules or not layer:

@@ -237,7 +237,7 @@ class GLU(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.GLU()(tg.zeros(3, 4)).shape
-    (3, 2)
+    Size([3, 2])
     """
 
     dim: int = -1

@@ -173,7 +173,7 @@ class Conv1d(_Forward):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Conv1d(16, 33, 3, stride=2)(tg.ones(20, 16, 50)).shape
-    (20, 33, 24)
+    Size([20, 33, 24])
     """
 
     axes = 1
@@ -202,7 +202,7 @@ class Conv2d(_Forward):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Conv2d(3, 8, 5, padding=2)(tg.ones(4, 3, 32, 32)).shape
-    (4, 8, 32, 32)
+    Size([4, 8, 32, 32])
     """
 
     axes = 2
@@ -219,7 +219,7 @@ class Conv3d(_Forward):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Conv3d(2, 3, 3, padding=1)(tg.ones(1, 2, 4, 5, 6)).shape
-    (1, 3, 4, 5, 6)
+    Size([1, 3, 4, 5, 6])
     """
 
     axes = 3
@@ -313,7 +313,7 @@ class ConvTranspose1d(_Transposed):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConvTranspose1d(8, 3, 4, stride=2, padding=1)(tg.ones(1, 8, 16)).shape
-    (1, 3, 32)
+    Size([1, 3, 32])
     """
 
     axes = 1
@@ -336,7 +336,7 @@ class ConvTranspose2d(_Transposed):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(tg.ones(1, 8, 16, 16)).shape
-    (1, 3, 32, 32)
+    Size([1, 3, 32, 32])
     """
 
     axes = 2
@@ -352,7 +352,7 @@ class ConvTranspose3d(_Transposed):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConvTranspose3d(2, 3, 2, stride=2)(tg.ones(1, 2, 2, 3, 4)).shape
-    (1, 3, 4, 6, 8)
+    Size([1, 3, 4, 6, 8])
     """
 
     axes = 3

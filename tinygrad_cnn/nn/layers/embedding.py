@@ -80,7 +80,7 @@ class Embedding(_Table):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
-    (2, 2, 3)
+    Size([2, 2, 3])
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class EmbeddingBag(_Table):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.EmbeddingBag(10, 3)(tg.tensor([1, 2, 4, 9]), tg.tensor([0, 3])).shape
-    (2, 3)
+    Size([2, 3])
     """
 
     def __init__(

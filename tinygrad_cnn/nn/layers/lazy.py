@@ -137,7 +137,7 @@ class LazyLinear(_LazyFeatures, Linear):
     >>> from tinygrad_cnn import nn
     >>> layer = nn.LazyLinear(3)
     >>> layer(tg.ones(2, 5)).shape, layer
-    ((2, 3), Linear(in_features=5, out_features=3, bias=True))
+    (Size([2, 3]), Linear(in_features=5, out_features=3, bias=True))
     """
 
     cls_to_become = Linear
@@ -283,7 +283,7 @@ class LazyConv1d(_LazyForward, Conv1d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConv1d(3, 2)(tg.ones(2, 4, 5)).shape
-    (2, 3, 4)
+    Size([2, 3, 4])
     """
 
     cls_to_become = Conv1d
@@ -296,7 +296,7 @@ class LazyConv2d(_LazyForward, Conv2d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConv2d(3, 2)(tg.ones(2, 4, 5, 5)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
     cls_to_become = Conv2d
@@ -309,7 +309,7 @@ class LazyConv3d(_LazyForward, Conv3d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConv3d(3, 2)(tg.ones(2, 4, 5, 5, 5)).shape
-    (2, 3, 4, 4, 4)
+    Size([2, 3, 4, 4, 4])
     """
 
     cls_to_become = Conv3d
@@ -322,7 +322,7 @@ class LazyConvTranspose1d(_LazyTransposed, ConvTranspose1d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConvTranspose1d(3, 2)(tg.ones(2, 4, 5)).shape
-    (2, 3, 6)
+    Size([2, 3, 6])
     """
 
     cls_to_become = ConvTranspose1d
@@ -335,7 +335,7 @@ class LazyConvTranspose2d(_LazyTransposed, ConvTranspose2d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConvTranspose2d(3, 2)(tg.ones(2, 4, 5, 5)).shape
-    (2, 3, 6, 6)
+    Size([2, 3, 6, 6])
     """
 
     cls_to_become = ConvTranspose2d
@@ -348,7 +348,7 @@ class LazyConvTranspose3d(_LazyTransposed, ConvTranspose3d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyConvTranspose3d(3, 2)(tg.ones(2, 4, 5, 5, 5)).shape
-    (2, 3, 6, 6, 6)
+    Size([2, 3, 6, 6, 6])
     """
 
     cls_to_become = ConvTranspose3d
@@ -361,7 +361,7 @@ class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyBatchNorm1d()(tg.ones(2, 4, 5)).shape
-    (2, 4, 5)
+    Size([2, 4, 5])
     """
 
     cls_to_become = BatchNorm1d
@@ -374,7 +374,7 @@ class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyBatchNorm2d()(tg.ones(2, 4, 5, 5)).shape
-    (2, 4, 5, 5)
+    Size([2, 4, 5, 5])
     """
 
     cls_to_become = BatchNorm2d
@@ -387,7 +387,7 @@ class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyBatchNorm3d()(tg.ones(2, 4, 5, 5, 5)).shape
-    (2, 4, 5, 5, 5)
+    Size([2, 4, 5, 5, 5])
     """
 
     cls_to_become = BatchNorm3d
@@ -400,7 +400,7 @@ class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyInstanceNorm1d()(tg.ones(2, 4, 5)).shape
-    (2, 4, 5)
+    Size([2, 4, 5])
     """
 
     cls_to_become = InstanceNorm1d
@@ -413,7 +413,7 @@ class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyInstanceNorm2d()(tg.ones(2, 4, 5, 5)).shape
-    (2, 4, 5, 5)
+    Size([2, 4, 5, 5])
     """
 
     cls_to_become = InstanceNorm2d
@@ -426,7 +426,7 @@ class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LazyInstanceNorm3d()(tg.ones(2, 4, 5, 5, 5)).shape
-    (2, 4, 5, 5, 5)
+    Size([2, 4, 5, 5, 5])
     """
 
     cls_to_become = InstanceNorm3d

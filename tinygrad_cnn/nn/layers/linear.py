@@ -54,7 +54,7 @@ class Linear(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Linear(20, 30)(tg.ones(128, 20)).shape
-    (128, 30)
+    Size([128, 30])
     """
 
     weight: Parameter
@@ -108,7 +108,7 @@ class Bilinear(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Bilinear(2, 3, 4)(tg.ones(5, 2), tg.ones(5, 3)).shape
-    (5, 4)
+    Size([5, 4])
     """
 
     weight: Parameter
@@ -185,7 +185,7 @@ class Flatten(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Flatten()(tg.ones(32, 1, 5, 5)).shape
-    (32, 25)
+    Size([32, 25])
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -213,7 +213,7 @@ class Unflatten(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Unflatten(1, (2, 5, 5))(tg.ones(8, 50)).shape
-    (8, 2, 5, 5)
+    Size([8, 2, 5, 5])
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:

@@ -146,7 +146,7 @@ class BatchNorm1d(_BatchNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.BatchNorm1d(100)(tg.randn(20, 100)).shape
-    (20, 100)
+    Size([20, 100])
     """
 
     ranks = (2, 3)
@@ -170,7 +170,7 @@ class BatchNorm2d(_BatchNorm):
     >>> from tinygrad_cnn import nn
     >>> bn = nn.BatchNorm2d(3)
     >>> bn(tg.randn(8, 3, 4, 4)).shape
-    (8, 3, 4, 4)
+    Size([8, 3, 4, 4])
     >>> list(bn.state_dict())
     ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
     """
@@ -184,7 +184,7 @@ class BatchNorm3d(_BatchNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.BatchNorm3d(3)(tg.randn(2, 3, 4, 4, 4)).shape
-    (2, 3, 4, 4, 4)
+    Size([2, 3, 4, 4, 4])
     """
 
     ranks = (5,)
@@ -291,7 +291,7 @@ class InstanceNorm1d(_InstanceNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.InstanceNorm1d(3)(tg.randn(2, 3, 8)).shape
-    (2, 3, 8)
+    Size([2, 3, 8])
     """
 
     ranks = (2, 3)
@@ -312,7 +312,7 @@ class InstanceNorm2d(_InstanceNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.InstanceNorm2d(3, affine=True)(tg.randn(2, 3, 4, 4)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
     ranks = (3, 4)
@@ -324,7 +324,7 @@ class InstanceNorm3d(_InstanceNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.InstanceNorm3d(3)(tg.randn(2, 3, 4, 4, 4)).shape
-    (2, 3, 4, 4, 4)
+    Size([2, 3, 4, 4, 4])
     """
 
     ranks = (4, 5)
@@ -340,7 +340,7 @@ class LocalResponseNorm(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LocalResponseNorm(2)(tg.ones(1, 4, 2, 2)).shape
-    (1, 4, 2, 2)
+    Size([1, 4, 2, 2])
     """
 
     size: int
@@ -355,7 +355,7 @@ class CrossMapLRN2d(LocalResponseNorm):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.CrossMapLRN2d(2)(tg.ones(1, 4, 2, 2)).shape
-    (1, 4, 2, 2)
+    Size([1, 4, 2, 2])
     """
 
 
@@ -368,7 +368,7 @@ class LayerNorm(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LayerNorm(10)(tg.randn(20, 5, 10)).shape
-    (20, 5, 10)
+    Size([20, 5, 10])
     """
 
     weight: Parameter | None
@@ -466,7 +466,7 @@ class GroupNorm(Module):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.GroupNorm(3, 6)(tg.randn(2, 6, 4, 4)).shape
-    (2, 6, 4, 4)
+    Size([2, 6, 4, 4])
     """
 
     weight: Parameter | None

@@ -74,7 +74,7 @@ class ConstantPad2d(_ConstantPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConstantPad2d(1, 0.5)(tg.ones(1, 3, 3)).shape
-    (1, 5, 5)
+    Size([1, 5, 5])
     """
 
     axes = 2
@@ -86,7 +86,7 @@ class ConstantPad3d(_ConstantPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ConstantPad3d(1, 0.5)(tg.ones(1, 3, 3, 3)).shape
-    (1, 5, 5, 5)
+    Size([1, 5, 5, 5])
     """
 
     axes = 3
@@ -111,7 +111,7 @@ class ZeroPad2d(_ZeroPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ZeroPad2d(1)(tg.ones(1, 3, 3)).shape
-    (1, 5, 5)
+    Size([1, 5, 5])
     """
 
     axes = 2
@@ -123,7 +123,7 @@ class ZeroPad3d(_ZeroPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ZeroPad3d(1)(tg.ones(1, 3, 3, 3)).shape
-    (1, 5, 5, 5)
+    Size([1, 5, 5, 5])
     """
 
     axes = 3
@@ -148,7 +148,7 @@ class ReflectionPad2d(_ReflectionPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ReflectionPad2d(1)(tg.ones(1, 3, 3)).shape
-    (1, 5, 5)
+    Size([1, 5, 5])
     """
 
     axes = 2
@@ -160,7 +160,7 @@ class ReflectionPad3d(_ReflectionPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ReflectionPad3d(1)(tg.ones(1, 3, 3, 3)).shape
-    (1, 5, 5, 5)
+    Size([1, 5, 5, 5])
     """
 
     axes = 3
@@ -185,7 +185,7 @@ class ReplicationPad2d(_ReplicationPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ReplicationPad2d(1)(tg.ones(1, 3, 3)).shape
-    (1, 5, 5)
+    Size([1, 5, 5])
     """
 
     axes = 2
@@ -197,7 +197,7 @@ class ReplicationPad3d(_ReplicationPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.ReplicationPad3d(1)(tg.ones(1, 3, 3, 3)).shape
-    (1, 5, 5, 5)
+    Size([1, 5, 5, 5])
     """
 
     axes = 3
@@ -222,7 +222,7 @@ class CircularPad2d(_CircularPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.CircularPad2d(1)(tg.ones(1, 3, 3)).shape
-    (1, 5, 5)
+    Size([1, 5, 5])
     """
 
     axes = 2
@@ -234,7 +234,7 @@ class CircularPad3d(_CircularPad):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.CircularPad3d(1)(tg.ones(1, 3, 3, 3)).shape
-    (1, 5, 5, 5)
+    Size([1, 5, 5, 5])
     """
 
     axes = 3

@@ -95,7 +95,7 @@ class ParameterDict(Module):
     >>> from tinygrad_cnn import nn
     >>> table = nn.ParameterDict({"left": tg.ones(2), "right": tg.zeros(3)})
     >>> table["right"].shape
-    (3,)
+    Size([3])
     """
 
     def __init__(self, parameters: Any = None) -> None:

@@ -44,7 +44,7 @@ class MaxPool1d(_MaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.MaxPool1d(3, stride=2)(tg.ones(2, 3, 9)).shape
-    (2, 3, 4)
+    Size([2, 3, 4])
     """
 
 
@@ -59,7 +59,7 @@ class MaxPool2d(_MaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.MaxPool2d(3, stride=2, padding=1)(tg.ones(2, 3, 8, 8)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
 
@@ -70,7 +70,7 @@ class MaxPool3d(_MaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.MaxPool3d(2)(tg.ones(2, 3, 4, 4, 6)).shape
-    (2, 3, 2, 2, 3)
+    Size([2, 3, 2, 2, 3])
     """
 
 
@@ -92,7 +92,7 @@ class AvgPool1d(_MeanPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AvgPool1d(2)(tg.ones(2, 3, 8)).shape
-    (2, 3, 4)
+    Size([2, 3, 4])
     """
 
     def __post_init__(self) -> None:
@@ -112,7 +112,7 @@ class AvgPool2d(_AvgPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AvgPool2d(2)(tg.ones(2, 3, 8, 8)).shape
-    (2, 3, 4, 4)
+    Size([2, 3, 4, 4])
     """
 
 
@@ -123,7 +123,7 @@ class AvgPool3d(_AvgPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AvgPool3d(2)(tg.ones(2, 3, 4, 4, 6)).shape
-    (2, 3, 2, 2, 3)
+    Size([2, 3, 2, 2, 3])
     """
 
 
@@ -166,7 +166,7 @@ class LPPool3d(_LPPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.LPPool3d(2, 2)(tg.ones(1, 1, 4, 4, 2)).shape
-    (1, 1, 2, 2, 1)
+    Size([1, 1, 2, 2, 1])
     """
 
 
@@ -187,7 +187,7 @@ class AdaptiveAvgPool1d(_AdaptivePool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveAvgPool1d(3)(tg.ones(2, 3, 7)).shape
-    (2, 3, 3)
+    Size([2, 3, 3])
     """
 
 
@@ -198,7 +198,7 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveAvgPool2d(3)(tg.ones(2, 3, 7, 9)).shape
-    (2, 3, 3, 3)
+    Size([2, 3, 3, 3])
     """
 
 
@@ -209,7 +209,7 @@ class AdaptiveAvgPool3d(_AdaptivePool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveAvgPool3d(3)(tg.ones(2, 3, 7, 9, 5)).shape
-    (2, 3, 3, 3, 3)
+    Size([2, 3, 3, 3, 3])
     """
 
 
@@ -220,7 +220,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveMaxPool1d(3)(tg.ones(2, 3, 7)).shape
-    (2, 3, 3)
+    Size([2, 3, 3])
     """
 
 
@@ -231,7 +231,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveMaxPool2d(3)(tg.ones(2, 3, 7, 9)).shape
-    (2, 3, 3, 3)
+    Size([2, 3, 3, 3])
     """
 
 
@@ -242,7 +242,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.AdaptiveMaxPool3d(3)(tg.ones(2, 3, 7, 9, 5)).shape
-    (2, 3, 3, 3, 3)
+    Size([2, 3, 3, 3, 3])
     """
 
 
@@ -282,7 +282,7 @@ class FractionalMaxPool2d(_FractionalMaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.FractionalMaxPool2d(2, output_ratio=0.5)(tg.ones(2, 3, 8, 6)).shape
-    (2, 3, 4, 3)
+    Size([2, 3, 4, 3])
     """
 
     axes = 2
@@ -295,7 +295,7 @@ class FractionalMaxPool3d(_FractionalMaxPool):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.FractionalMaxPool3d(2, output_size=3)(tg.ones(2, 3, 8, 6, 5)).shape
-    (2, 3, 3, 3, 3)
+    Size([2, 3, 3, 3, 3])
     """
 
     axes = 3
@@ -332,7 +332,7 @@ class MaxUnpool1d(_MaxUnpool):
     >>> from tinygrad_cnn import nn
     >>> y, where = nn.MaxPool1d(2, return_indices=True)(tg.ones(1, 1, 4))
     >>> nn.MaxUnpool1d(2)(y, where).shape
-    (1, 1, 4)
+    Size([1, 1, 4])
     """
 
     axes = 1
@@ -346,7 +346,7 @@ class MaxUnpool2d(_MaxUnpool):
     >>> from tinygrad_cnn import nn
     >>> y, where = nn.MaxPool2d(2, return_indices=True)(tg.ones(1, 1, 4, 4))
     >>> nn.MaxUnpool2d(2)(y, where).shape
-    (1, 1, 4, 4)
+    Size([1, 1, 4, 4])
     """
 
     axes = 2
@@ -360,7 +360,7 @@ class MaxUnpool3d(_MaxUnpool):
     >>> from tinygrad_cnn import nn
     >>> y, where = nn.MaxPool3d(2, return_indices=True)(tg.ones(1, 1, 4, 4, 4))
     >>> nn.MaxUnpool3d(2)(y, where).shape
-    (1, 1, 4, 4, 4)
+    Size([1, 1, 4, 4, 4])
     """
 
     axes = 3

@@ -192,7 +192,7 @@ class RNN(_Plain):
     >>> from tinygrad_cnn import nn
     >>> y, h = nn.RNN(3, 4, nonlinearity="relu")(tg.ones(5, 2, 3))
     >>> y.shape, h.shape
-    ((5, 2, 4), (1, 2, 4))
+    (Size([5, 2, 4]), Size([1, 2, 4]))
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class GRU(_Plain):
     >>> from tinygrad_cnn import nn
     >>> y, h = nn.GRU(3, 4, num_layers=2, batch_first=True)(tg.ones(2, 5, 3))
     >>> y.shape, h.shape
-    ((2, 5, 4), (2, 2, 4))
+    (Size([2, 5, 4]), Size([2, 2, 4]))
     """
 
     def __init__(
@@ -297,7 +297,7 @@ class LSTM(RNNBase):
     >>> from tinygrad_cnn import nn
     >>> y, (h, c) = nn.LSTM(3, 4, bidirectional=True)(tg.ones(5, 2, 3))
     >>> y.shape, h.shape, c.shape
-    ((5, 2, 8), (2, 2, 4), (2, 2, 4))
+    (Size([5, 2, 8]), Size([2, 2, 4]), Size([2, 2, 4]))
     """
 
     def __init__(
@@ -419,7 +419,7 @@ class RNNCell(RNNCellBase):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.RNNCell(3, 4)(tg.ones(2, 3)).shape
-    (2, 4)
+    Size([2, 4])
     """
 
     kind = "tanh"
@@ -455,7 +455,7 @@ class GRUCell(RNNCellBase):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.GRUCell(3, 4)(tg.ones(2, 3)).shape
-    (2, 4)
+    Size([2, 4])
     """
 
     kind = "gru"
@@ -474,7 +474,7 @@ class LSTMCell(RNNCellBase):
     >>> from tinygrad_cnn import nn
     >>> h, c = nn.LSTMCell(3, 4)(tg.ones(2, 3))
     >>> h.shape, c.shape
-    ((2, 4), (2, 4))
+    (Size([2, 4]), Size([2, 4]))
     """
 
     kind = "lstm"

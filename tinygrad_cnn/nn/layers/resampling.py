@@ -18,7 +18,7 @@ class Upsample(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Upsample(scale_factor=2)(tg.ones(1, 3, 4, 5)).shape
-    (1, 3, 8, 10)
+    Size([1, 3, 8, 10])
     """
 
     size: Size | None = None
@@ -47,7 +47,7 @@ class UpsamplingNearest2d(Upsample):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.UpsamplingNearest2d(scale_factor=2)(tg.ones(1, 3, 4, 5)).shape
-    (1, 3, 8, 10)
+    Size([1, 3, 8, 10])
     """
 
     def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
@@ -60,7 +60,7 @@ class UpsamplingBilinear2d(Upsample):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.UpsamplingBilinear2d(size=(7, 7))(tg.ones(1, 3, 4, 5)).shape
-    (1, 3, 7, 7)
+    Size([1, 3, 7, 7])
     """
 
     def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
@@ -78,7 +78,7 @@ class Fold(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Fold((4, 5), kernel_size=2)(tg.ones(1, 3 * 2 * 2, 12)).shape
-    (1, 3, 4, 5)
+    Size([1, 3, 4, 5])
     """
 
     output_size: Size
@@ -98,7 +98,7 @@ class Unfold(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.Unfold(2)(tg.ones(1, 3, 4, 5)).shape
-    (1, 12, 12)
+    Size([1, 12, 12])
     """
 
     kernel_size: Size
@@ -114,7 +114,7 @@ class PixelShuffle(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.PixelShuffle(3)(tg.ones(1, 9, 4, 4)).shape
-    (1, 1, 12, 12)
+    Size([1, 1, 12, 12])
     """
 
     upscale_factor: int
@@ -127,7 +127,7 @@ class PixelUnshuffle(UnaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.PixelUnshuffle(3)(tg.ones(1, 1, 12, 12)).shape
-    (1, 9, 4, 4)
+    Size([1, 9, 4, 4])
     """
 
     downscale_factor: int

@@ -57,7 +57,7 @@ class MultiheadAttention(Module):
     >>> x = tg.ones(5, 2, 8)
     >>> y, weights = nn.MultiheadAttention(8, 2)(x, x, x)
     >>> y.shape, weights.shape
-    ((5, 2, 8), (2, 5, 5))
+    (Size([5, 2, 8]), Size([2, 5, 5]))
     """
 
     in_proj_weight: Parameter | None
@@ -268,7 +268,7 @@ class TransformerEncoderLayer(_TransformerLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)(tg.ones(5, 3, 8)).shape
-    (5, 3, 8)
+    Size([5, 3, 8])
     """
 
     blocks = 2
@@ -304,7 +304,7 @@ class TransformerDecoderLayer(_TransformerLayer):
     >>> from tinygrad_cnn import nn
     >>> layer = nn.TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
     >>> layer(tg.ones(4, 3, 8), tg.ones(5, 3, 8)).shape
-    (4, 3, 8)
+    Size([4, 3, 8])
     """
 
     blocks = 3
@@ -373,7 +373,7 @@ class TransformerEncoder(_Stack):
     >>> from tinygrad_cnn import nn
     >>> layer = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)
     >>> nn.TransformerEncoder(layer, num_layers=2)(tg.ones(5, 3, 8)).shape
-    (5, 3, 8)
+    Size([5, 3, 8])
     """
 
     def __init__(
@@ -410,7 +410,7 @@ class TransformerDecoder(_Stack):
     >>> from tinygrad_cnn import nn
     >>> layer = nn.TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
     >>> nn.TransformerDecoder(layer, num_layers=2)(tg.ones(4, 3, 8), tg.ones(5, 3, 8)).shape
-    (4, 3, 8)
+    Size([4, 3, 8])
     """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
@@ -456,7 +456,7 @@ class Transformer(Module):
     >>> from tinygrad_cnn import nn
     >>> net = nn.Transformer(8, 2, 1, 1, dim_feedforward=16)
     >>> net(tg.ones(5, 3, 8), tg.ones(4, 3, 8)).shape
-    (4, 3, 8)
+    Size([4, 3, 8])
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
       (fc): Linear(in_features=3, out_features=2, bias=True)
     )
     >>> net(tg.ones(5, 3)).shape
-    (5, 2)
+    Size([5, 2])
     """
 
     training: bool

@@ -184,7 +184,7 @@ class CallMixin:
         >>> handle = layer.register_forward_hook(lambda m, args, y: shapes.append(y.shape))
         >>> _ = layer(tg.ones(5, 3))
         >>> shapes
-        [(5, 2)]
+        [Size([5, 2])]
         """
         return self._forward_hooks.add(hook, flag=with_kwargs, prepend=prepend, always=always_call)
 

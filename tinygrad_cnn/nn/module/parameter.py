@@ -111,7 +111,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
     >>> weight = nn.UninitializedParameter()
     >>> weight.materialize((2, 3))
     >>> type(weight).__name__, weight.shape
-    ('Parameter', (2, 3))
+    ('Parameter', Size([2, 3]))
     """
 
     becomes = Parameter
@@ -130,7 +130,7 @@ class UninitializedBuffer(_Uninitialized, Buffer):
     >>> mean = nn.UninitializedBuffer()
     >>> mean.materialize((3,))
     >>> mean.shape
-    (3,)
+    Size([3])
     """
 
     becomes = Buffer

@@ -64,7 +64,7 @@ class TreeMixin:
 
         >>> from tinygrad_cnn import nn
         >>> [(name, p.shape) for name, p in nn.Linear(3, 2).named_parameters()]
-        [('weight', (2, 3)), ('bias', (2,))]
+        [('weight', Size([2, 3])), ('bias', Size([2]))]
         """
         return self._named_members(_params, prefix, recurse, remove_duplicate)
 

@@ -131,7 +131,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
     >>> from tinygrad_cnn import nn
     >>> parameters_to_vector(nn.Linear(3, 2).parameters()).shape
-    (8,)
+    Size([8])
     """
     return cat([param.reshape(-1) for param in parameters])
 

@@ -43,7 +43,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     >>> from tinygrad_cnn import nn
     >>> layer = weight_norm(nn.Linear(20, 40))
     >>> layer.parametrizations.weight.original0.shape
-    (40, 1)
+    Size([40, 1])
     """
     return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
 

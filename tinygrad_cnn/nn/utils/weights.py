@@ -90,7 +90,7 @@ def skip_init(module_cls: Callable[..., M], *args: object, **kwargs: object) -> 
 
     >>> from tinygrad_cnn import nn
     >>> skip_init(nn.Linear, 2, 3).weight.shape
-    (3, 2)
+    Size([3, 2])
     """
     if "device" not in inspect.signature(module_cls).parameters:
         raise ArgumentError(f"skip_init: {module_cls} takes no `device` argument")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class LRScheduler:
@@ -78,8 +77,11 @@ class LRScheduler:
         """Return the rates that were set last, one per group."""
         return self._last_lr
 
-    def step(self) -> None:
-        """Go on by one: call it once per epoch or per batch, after ``optimizer.step()``."""
+    def step(self, epoch: float | None = None) -> None:
+        """Go on by one: call it once per epoch or per batch, after ``optimizer.step()``.
+
+        With ``epoch``, which PyTorch advises against, go there, by the closed form if there is one.
+        """
         if self._step_count == 1 and _never_stepped(self.optimizer):
             warnings.warn(
                 f"{self._name()}: step() is called before the first optimizer.step(), so the first "
@@ -88,12 +90,23 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._step_count += 1
-        self._set_rates()
+        if epoch is None:
+            self._set_rates()
+            return
+        warnings.warn(
+            f"{self._name()}: step(epoch) is deprecated, as in PyTorch; use step()",
+            UserWarning,
+            stacklevel=2,
+        )
+        self.last_epoch = epoch  # type: ignore[assignment]  # as in PyTorch, it may be a fraction
+        self._write(self.closed_form_lr())
 
     def _set_rates(self, restart: bool = False) -> None:
         """Compute and write the rates; ``restart`` begins at step 0 from the initial rates."""
         self.last_epoch = 0 if restart else self.last_epoch + 1
-        rates = self.closed_form_lr() if restart else self.get_lr()
+        self._write(self.closed_form_lr() if restart else self.get_lr())
+
+    def _write(self, rates: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
         self._note_rates()
@@ -107,7 +120,18 @@ class LRScheduler:
     def _scaled(self, factor: float) -> list[float]:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
-    def state_dict(self) -> dict[str, Any]:
+    def _per_group(self, name: str, value: float | Sequence[float]) -> list[float]:
+        """A number for each group: the same, or one of several."""
+        n = len(self.optimizer.param_groups)
+        values = list(value) if isinstance(value, Sequence) else [value] * n
+        if len(values) != n:
+            raise ValueError(
+                f"{self._name()}: `{name}` has {len(values)} values but the optimiser has {n} "
+                f"groups"
+            )
+        return values
+
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser: numbers, strings and lists, ready for JSON.
 
         >>> import tinygrad_cnn as tg
@@ -118,7 +142,7 @@ class LRScheduler:
         """
         return copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "optimizer"})
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned. The optimiser's state is loaded apart.
 
         Raises
@@ -135,7 +159,7 @@ def _never_stepped(optimizer: Optimizer) -> bool:
     return type(optimizer).step is Optimizer.step and optimizer.step_count == 0
 
 
-def _require_keys(scheduler: LRScheduler, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _require_keys(scheduler: LRScheduler, own: GivenState, given: GivenState) -> None:
     if own.keys() != given.keys():
         missing = sorted(own.keys() - given.keys()) or "none"
         unexpected = sorted(given.keys() - own.keys()) or "none"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Group, Optimizer, StateDict
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -104,11 +104,26 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0 = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
+        self.fraction: float = 0  # of a step, since the last one that `step` was told
         super().__init__(optimizer, last_epoch)
+
+    def step(self, epoch: float | None = None) -> None:
+        """Go on by one, or to ``epoch``, which may have a fraction: ``step(epoch + i / n)``."""
+        if epoch is None:
+            super().step()
+            return
+        if epoch < 0:
+            raise ValueError(
+                f"CosineAnnealingWarmRestarts: `epoch` is {epoch} but at least 0 is expected"
+            )
+        self._step_count += 1
+        self.last_epoch = math.floor(epoch)
+        self.fraction = epoch - self.last_epoch
+        self._write(self.get_lr())
 
     def get_lr(self) -> list[float]:
         """Return the rates for this step."""
-        done, period = self.last_epoch, self.T_0
+        done, period = self.last_epoch + self.fraction, self.T_0
         if self.T_mult == 1:
             done %= period
         while done >= period:
@@ -118,7 +133,29 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
 
-class OneCycleLR(LRScheduler):
+class _WithMomentum(LRScheduler):
+    """A schedule that may also set the momentum, or Adam's beta1."""
+
+    cycle_momentum: bool
+    use_beta1: bool
+
+    def _look_for_momentum(self) -> None:
+        known = self.optimizer.defaults
+        self.use_beta1 = "betas" in known
+        if self.cycle_momentum and not self.use_beta1 and "momentum" not in known:
+            raise ValueError(
+                f"{self._name()}: `cycle_momentum` is set but {type(self.optimizer).__name__} has "
+                f"neither momentum nor betas; pass cycle_momentum=False"
+            )
+
+    def _set_momentum(self, group: Group, value: float) -> None:
+        if self.use_beta1:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group["momentum"] = value
+
+
+class OneCycleLR(_WithMomentum):
     """Rise to ``max_lr`` and sink far below the initial rate, once: the one-cycle policy.
 
     Call `step` after every batch. The rate goes from ``max_lr / div_factor`` to ``max_lr`` in the
@@ -197,12 +234,7 @@ class OneCycleLR(LRScheduler):
                 [self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"]
             )
         self.cycle_momentum = cycle_momentum
-        self.use_beta1 = "betas" in optimizer.defaults
-        if cycle_momentum and not self.use_beta1 and "momentum" not in optimizer.defaults:
-            raise ValueError(
-                f"OneCycleLR: `cycle_momentum` is set but {type(optimizer).__name__} has neither "
-                f"momentum nor betas; pass cycle_momentum=False"
-            )
+        self._look_for_momentum()
         highest = self._per_group("max_lr", max_lr)
         top = self._per_group("max_momentum", max_momentum)
         bottom = self._per_group("base_momentum", base_momentum)
@@ -216,21 +248,6 @@ class OneCycleLR(LRScheduler):
                     group["base_momentum"] = bottom[i]
                     self._set_momentum(group, top[i])
         super().__init__(optimizer, last_epoch)
-
-    def _per_group(self, name: str, value: float | Sequence[float]) -> list[float]:
-        n = len(self.optimizer.param_groups)
-        values = list(value) if isinstance(value, Sequence) else [value] * n
-        if len(values) != n:
-            raise ValueError(
-                f"OneCycleLR: `{name}` has {len(values)} values but the optimiser has {n} groups"
-            )
-        return values
-
-    def _set_momentum(self, group: dict[str, Any], value: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
 
     def get_lr(self) -> list[float]:
         """Return the rates for this step; momenta are set on the way."""
@@ -266,3 +283,117 @@ def _positive(name: str, value: int) -> int:
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"OneCycleLR: `{name}` is {value!r} but a positive int is expected")
     return value
+
+
+class CyclicLR(_WithMomentum):
+    """Rise from ``base_lr`` to ``max_lr`` and sink back, again and again.
+
+    Call `step` after every batch. A cycle has ``step_size_up`` steps up and ``step_size_down`` down
+    (default: as many). The height of the cycles stays ("triangular"), is halved with every cycle
+    ("triangular2"), is ``gamma ** step`` of the first ("exp_range"), or is what ``scale_fn``
+    returns for the number of the cycle (``scale_mode`` "cycle") or of the step ("iterations").
+    Meanwhile, with ``cycle_momentum``, momentum (or Adam's beta1) goes from ``max_momentum`` to
+    ``base_momentum`` and back. Rates and momenta are numbers or one per group. ``scale_fn`` is no
+    part of `state_dict`. Source: Smith, "Cyclical learning rates", 2015.
+
+    Raises
+    ------
+    ValueError
+        ``mode`` is unknown, or the optimiser has no momentum to cycle.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> sgd = optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> schedule = optim.lr_scheduler.CyclicLR(sgd, base_lr=0.25, max_lr=1.0, step_size_up=3)
+    >>> rates = schedule.get_last_lr()
+    >>> for _ in range(4):
+    ...     sgd.step()
+    ...     schedule.step()
+    ...     rates += schedule.get_last_lr()
+    >>> [round(rate, 3) for rate in rates]
+    [0.25, 0.5, 0.75, 1.0, 0.75]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
+            raise ValueError(
+                f"CyclicLR: `mode` is {mode!r} but 'triangular', 'triangular2' or 'exp_range' is "
+                f"expected, or a `scale_fn`"
+            )
+        self.cycle_momentum = cycle_momentum
+        self._look_for_momentum()
+        lowest = self._per_group("base_lr", base_lr)
+        self.max_lrs = self._per_group("max_lr", max_lr)
+        down = step_size_up if step_size_down is None else step_size_down
+        self.total_size = float(step_size_up + down)
+        self.step_ratio = step_size_up / self.total_size
+        self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
+        self.scale_mode = scale_mode
+        if scale_fn is None:
+            self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self.base_momentums = self._per_group("base_momentum", base_momentum)
+        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        if last_epoch == -1:
+            for i, group in enumerate(optimizer.param_groups):
+                group["lr"] = lowest[i]
+                if cycle_momentum:
+                    self._set_momentum(group, self.max_momentums[i])
+                    group["max_momentum"] = self.max_momentums[i]
+                    group["base_momentum"] = self.base_momentums[i]
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = lowest
+
+    def get_lr(self) -> list[float]:
+        """Return the rates for this step; momenta are set on the way."""
+        lowest = self._rates() if self._starting else self.base_lrs
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        place = 1.0 + self.last_epoch / self.total_size - cycle
+        up = place <= self.step_ratio
+        height = place / self.step_ratio if up else (place - 1) / (self.step_ratio - 1)
+        scale = self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            for group, low, high in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
+            ):
+                self._set_momentum(group, high - (high - low) * height * scale)
+        tops = zip(lowest, self.max_lrs, strict=True)
+        return [low + (top - low) * height * scale for low, top in tops]
+
+    def _scale(self, x: float) -> float:
+        if self.scale_fn is not None:
+            return self.scale_fn(x)
+        if self.mode == "exp_range":
+            return float(self.gamma**x)
+        return 1.0 if self.mode == "triangular" else 1.0 / 2.0 ** (x - 1)
+
+    def state_dict(self) -> StateDict:
+        """Return everything but the optimiser and ``scale_fn``."""
+        function, self.scale_fn = self.scale_fn, None
+        try:
+            return super().state_dict()
+        finally:
+            self.scale_fn = function
+
+    def load_state_dict(self, state_dict: GivenState) -> None:
+        """Take over what `state_dict` returned; ``scale_fn`` stays."""
+        function = self.scale_fn
+        super().load_state_dict(state_dict)
+        self.scale_fn = function

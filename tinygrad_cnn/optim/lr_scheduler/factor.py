@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class StepLR(LRScheduler):
@@ -282,8 +281,8 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = [lr_lambda] * n if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != n:
             raise ValueError(
-                f"LambdaLR: `lr_lambda` has {len(self.lr_lambdas)} functions but the optimiser has "
-                f"{n} groups"
+                f"{self._name()}: `lr_lambda` has {len(self.lr_lambdas)} functions but the "
+                f"optimiser has {n} groups"
             )
         super().__init__(optimizer, last_epoch)
 
@@ -294,7 +293,7 @@ class LambdaLR(LRScheduler):
             for lr, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
         ]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser and the functions."""
         functions = self.lr_lambdas
         try:
@@ -305,7 +304,7 @@ class LambdaLR(LRScheduler):
         found["lr_lambdas"] = [dict(vars(f)) if _is_object(f) else None for f in functions]
         return found
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned; the functions stay."""
         functions = self.lr_lambdas
         super().load_state_dict(state_dict)
@@ -313,6 +312,39 @@ class LambdaLR(LRScheduler):
         for function, held in zip(functions, state_dict["lr_lambdas"], strict=True):
             if held is not None:
                 vars(function).update(held)
+
+
+class MultiplicativeLR(LambdaLR):
+    """Multiply the present rate by ``lr_lambda(step)``, one function or one per group.
+
+    Functions are not part of `state_dict`; the attributes of callable objects are.
+
+    Raises
+    ------
+    ValueError
+        The number of functions is not that of the groups.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import optim
+    >>> sgd = optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = optim.lr_scheduler.MultiplicativeLR(sgd, lambda step: 0.5)
+    >>> for _ in range(2):
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.25]
+    """
+
+    def get_lr(self) -> list[float]:
+        """Return the rates for this step."""
+        if self._starting:
+            return self._rates()
+        return [
+            lr * factor(self.last_epoch)
+            for lr, factor in zip(self._rates(), self.lr_lambdas, strict=True)
+        ]
 
 
 def _is_object(function: Callable[[int], float]) -> bool:

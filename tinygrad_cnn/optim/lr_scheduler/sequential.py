@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler, _require_keys
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
-class SequentialLR(LRScheduler):
+class _Several(LRScheduler):
+    """What schedules that are made of others have in common."""
+
+    def _take(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler]) -> None:
+        """Have these schedules, after a look at them."""
+        self._attach(optimizer)
+        me = self._name()
+        if not schedulers:
+            raise ValueError(f"{me}: `schedulers` is empty but at least one is expected")
+        for i, schedule in enumerate(schedulers):
+            if isinstance(schedule, ReduceLROnPlateau):
+                raise ValueError(
+                    f"{me}: schedule {i} is a ReduceLROnPlateau, whose step needs a metric"
+                )
+            if schedule.optimizer is not optimizer:
+                raise ValueError(f"{me}: schedule {i} belongs to another optimiser")
+        self._schedulers = list(schedulers)
+
+    def state_dict(self) -> StateDict:
+        """Return everything but the optimiser: numbers, strings and lists, ready for JSON."""
+        apart = ("optimizer", "_schedulers", "base_lrs")
+        own = {k: copy.deepcopy(v) for k, v in vars(self).items() if k not in apart}
+        return own | {"_schedulers": [schedule.state_dict() for schedule in self._schedulers]}
+
+    def load_state_dict(self, state_dict: GivenState) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            The state belongs to other schedules.
+        """
+        _require_keys(self, self.state_dict(), state_dict)
+        own = dict(state_dict)
+        states = own.pop("_schedulers")
+        if len(states) != len(self._schedulers):
+            raise ValueError(
+                f"{self._name()}.load_state_dict: {len(states)} schedules in the state but "
+                f"{len(self._schedulers)} here"
+            )
+        for schedule, state in zip(self._schedulers, states, strict=True):
+            _require_keys(schedule, schedule.state_dict(), state)
+        for schedule, state in zip(self._schedulers, states, strict=True):
+            schedule.load_state_dict(state)
+        vars(self).update(copy.deepcopy(own))
+
+
+class SequentialLR(_Several):
     """Follow the first schedule up to the first of ``milestones``, then the second, and so on.
 
     A schedule starts from its initial rates when its turn comes.
@@ -44,22 +91,12 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        self._attach(optimizer)
-        if not schedulers:
-            raise ValueError("SequentialLR: `schedulers` is empty but at least one is expected")
-        for i, schedule in enumerate(schedulers):
-            if isinstance(schedule, ReduceLROnPlateau):
-                raise ValueError(
-                    f"SequentialLR: schedule {i} is a ReduceLROnPlateau, whose step needs a metric"
-                )
-            if schedule.optimizer is not optimizer:
-                raise ValueError(f"SequentialLR: schedule {i} belongs to another optimiser")
+        self._take(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 f"SequentialLR: {len(milestones)} milestones for {len(schedulers)} schedules but "
                 f"{len(schedulers) - 1} are expected"
             )
-        self._schedulers = list(schedulers)
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         # Every schedule has set its first rates when it was made: undo that, start the first.
@@ -87,7 +124,7 @@ class SequentialLR(LRScheduler):
         first._set_rates(restart=True)
         self._last_lr = first.get_last_lr()
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # as in PyTorch
         """Go on by one."""
         self.last_epoch += 1
         turn = bisect_right(self._milestones, self.last_epoch)
@@ -98,34 +135,48 @@ class SequentialLR(LRScheduler):
             schedule.step()
         self._last_lr = schedule.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimiser: numbers, strings and lists, ready for JSON."""
-        return {
-            "last_epoch": self.last_epoch,
-            "_milestones": list(self._milestones),
-            "_last_lr": list(self._last_lr),
-            "_schedulers": [schedule.state_dict() for schedule in self._schedulers],
-        }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned.
+class ChainedScheduler(_Several):
+    """Let several schedules act on one optimiser: all go on by one at every step.
 
-        Raises
-        ------
-        ValueError
-            The state belongs to other schedules.
-        """
-        _require_keys(self, self.state_dict(), state_dict)
-        states = state_dict["_schedulers"]
-        if len(states) != len(self._schedulers):
-            raise ValueError(
-                f"SequentialLR.load_state_dict: {len(states)} schedules in the state but "
-                f"{len(self._schedulers)} here"
-            )
-        for schedule, state in zip(self._schedulers, states, strict=True):
-            _require_keys(schedule, schedule.state_dict(), state)
-        for schedule, state in zip(self._schedulers, states, strict=True):
-            schedule.load_state_dict(state)
-        self.last_epoch = state_dict["last_epoch"]
-        self._milestones = list(state_dict["_milestones"])
-        self._last_lr = list(state_dict["_last_lr"])
+    Parameters
+    ----------
+    schedulers
+        Schedules of one optimiser.
+    optimizer
+        That optimiser; default: the first schedule's.
+
+    Raises
+    ------
+    ValueError
+        There are no schedules, one belongs to another optimiser or is a `ReduceLROnPlateau`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn.optim import SGD, lr_scheduler
+    >>> sgd = SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> warmup = lr_scheduler.ConstantLR(sgd, factor=0.5, total_iters=2)
+    >>> decay = lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+    >>> schedule = lr_scheduler.ChainedScheduler([warmup, decay])
+    >>> rates = schedule.get_last_lr()
+    >>> for _ in range(2):
+    ...     sgd.step()
+    ...     schedule.step()
+    ...     rates = rates + schedule.get_last_lr()
+    >>> rates
+    [0.5, 0.25, 0.25]
+    """
+
+    def __init__(
+        self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
+    ) -> None:
+        given = schedulers[0].optimizer if optimizer is None and schedulers else optimizer
+        self._take(given, schedulers)  # type: ignore[arg-type]  # which looks at it
+        self._note_rates()
+
+    def step(self) -> None:  # type: ignore[override]  # as in PyTorch
+        """Go on by one."""
+        for schedule in self._schedulers:
+            schedule.step()
+        self._note_rates()

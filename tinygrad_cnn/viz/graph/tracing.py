@@ -72,7 +72,7 @@ def trace(
     >>> graph
     <Graph of Sequential: 3 operations, 4 module calls, 224 parameters>
     >>> [(node.name, node.shape) for node in graph.operations()]
-    [('conv2d', (1, 8, 6, 6)), ('relu', (1, 8, 6, 6)), ('reshape', (1, 288))]
+    [('conv2d', Size([1, 8, 6, 6])), ('relu', Size([1, 8, 6, 6])), ('reshape', Size([1, 288]))]
     """
     if not isinstance(target, Module):
         outputs = tensors_in(target)
