@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -243,10 +244,17 @@ def _projected(
     query, key, value = inputs
     width = query.shape[-1]
     if separate is None and query is key and key is value:
-        return linear(query, weight, bias).chunk(3, -1)
-    parts = separate or (weight is not None and weight.split(width)) or ()
+        assert weight is not None
+        return list(linear(query, weight, bias).chunk(3, -1))
     shifts = (None,) * 3 if bias is None else bias.split(width)
-    return [linear(x, w, b) for x, w, b in zip(inputs, parts, shifts, strict=True)]
+    parts: Sequence[Tensor | None] = separate or ()
+    if separate is None and weight is not None:
+        parts = weight.split(width)
+    projected = []
+    for x, w, b in zip(inputs, parts, shifts, strict=True):
+        assert w is not None
+        projected.append(linear(x, w, b))
+    return projected
 
 
 def _additive(name: str, argument: str, mask: Tensor | None, like: Tensor) -> Tensor | None:

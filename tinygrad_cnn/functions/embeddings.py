@@ -185,7 +185,8 @@ def _checked(name: str, input: Tensor, weight: Tensor) -> Array:
             f"{name}: `input` holds {index[outside].flat[0]} but 0 to {rows - 1} is expected "
             f"(weight {weight.shape})"
         )
-    return index
+    found: Array = index
+    return found
 
 
 def _padding(name: str, padding_idx: int | None, weight: Tensor) -> int | None:
@@ -214,7 +215,8 @@ def _starts(name: str, index: Array, offsets: Tensor | None, ends: bool) -> Arra
     if index.ndim == 2:
         if offsets is not None:
             raise ArgumentError(f"{name}: `offsets` is given but `input` has 2 axes: bags and rows")
-        return np.arange(index.shape[0] + 1) * index.shape[1]
+        evenly: Array = np.arange(index.shape[0] + 1) * index.shape[1]
+        return evenly
     if index.ndim != 1 or offsets is None or offsets.ndim != 1:
         raise ShapeError(
             f"{name}: `input` has shape {index.shape} and `offsets` "
@@ -235,4 +237,5 @@ def _largest(rows: Array, bag: Array, filled: Array, first: Array) -> Array:
     most = np.maximum.reduceat(rows, first)  # (n, d) → (filled, d)
     at = np.searchsorted(filled, bag)
     where = np.where((rows == most[at]) | np.isnan(rows), np.arange(len(rows))[:, None], len(rows))
-    return np.minimum.reduceat(where, first)
+    place: Array = np.minimum.reduceat(where, first)
+    return place

@@ -5,7 +5,10 @@ The random ones draw from ``generator``, by default the library's own, which `tg
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -396,3 +399,26 @@ def _require_ndim(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
             f"{name}: `tensor` has shape {tensor.shape} but "
             f"{' or '.join(map(str, wanted))} axes are expected"
         )
+
+
+# ---- older names ---------------------------------------------------------------------------
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``function`` under PyTorch's older name, without the underscore."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: object, **kwargs: object) -> Tensor:
+        warnings.warn(
+            f"nn.init.{name[:-1]} is an older name of nn.init.{name}", FutureWarning, stacklevel=2
+        )
+        return function(*args, **kwargs)
+
+    return call
+
+
+uniform, normal, constant = _older(uniform_), _older(normal_), _older(constant_)
+eye, dirac, orthogonal, sparse = _older(eye_), _older(dirac_), _older(orthogonal_), _older(sparse_)
+xavier_uniform, xavier_normal = _older(xavier_uniform_), _older(xavier_normal_)
+kaiming_uniform, kaiming_normal = _older(kaiming_uniform_), _older(kaiming_normal_)

@@ -70,7 +70,7 @@ class _PlainLoss(_TargetLoss):
 
 @calls()
 class _WeightedLoss(_TargetLoss):
-    held = ("weight",)
+    held: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor | None = None
     size_average: InitVar[Flag] = None
     reduce: InitVar[Flag] = None

@@ -81,8 +81,8 @@ class RNNBase(Module):
                     shapes[f"bias_hh_l{layer}{suffix}"] = (rows,)
                 names: list[str | None] = [*shapes, *[None] * (4 - len(shapes)), None]
                 if self.proj_size:
-                    names[4] = f"weight_hr_l{layer}{suffix}"
-                    shapes[names[4]] = (width, self.hidden_size)
+                    names[4] = projection = f"weight_hr_l{layer}{suffix}"
+                    shapes[projection] = (width, self.hidden_size)
                 for name, shape in shapes.items():
                     setattr(self, name, Parameter(empty(shape, dtype=kind)))
                 self._names.append(names)
@@ -397,9 +397,9 @@ class RNNCellBase(Module):
                 raise ShapeError(f"{me}: `hx` has shape {value.shape} but {wanted} is expected")
         if len(states) != parts:
             raise ArgumentError(f"{me}: `hx` holds {len(states)} tensors but {parts} expected")
-        x, *states = (t.unsqueeze(0) if lone else t for t in (input, *states))
+        x, *rows = (t.unsqueeze(0) if lone else t for t in (input, *states))
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        h, c = cell(self._kind(), x, (states[0], states[1] if parts == 2 else None), weights)
+        h, c = cell(self._kind(), x, (rows[0], rows[1] if parts == 2 else None), weights)
         return (h.squeeze(0), None if c is None else c.squeeze(0)) if lone else (h, c)
 
     def _kind(self) -> str:

@@ -22,7 +22,7 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DTypeLike
 
 Activation = Callable[[Tensor], Tensor]
-_SHORT = {"relu": F.relu, "gelu": F.gelu}
+_SHORT: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu}
 
 
 class MultiheadAttention(Module):
@@ -195,7 +195,7 @@ class MultiheadAttention(Module):
 
 
 def _activation(owner: str, activation: str | Activation) -> Activation:
-    if callable(activation):
+    if not isinstance(activation, str):
         return activation
     if activation not in _SHORT:
         raise ArgumentError(

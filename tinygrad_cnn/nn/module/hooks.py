@@ -212,6 +212,10 @@ class CallMixin:
         """
         return self._backward_hooks.add(hook, prepend=prepend)
 
+    def register_backward_hook(self, hook: BackwardHook) -> RemovableHandle:
+        """Do as `register_full_backward_hook`, which is the newer name."""
+        return self.register_full_backward_hook(hook)
+
     def register_full_backward_pre_hook(
         self, hook: BackwardPreHook, prepend: bool = False
     ) -> RemovableHandle:

@@ -11,7 +11,7 @@ from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array, DTypeLike
+from tinygrad_cnn.types import Array, DTypeLike, Size
 
 
 class Parameter(Tensor):
@@ -87,7 +87,7 @@ class _Uninitialized(Tensor):
     becomes: ClassVar[type[Tensor]]
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Size:
         """Raise RuntimeError: there is none yet."""
         raise RuntimeError(
             f"{type(self).__name__}: the shape is not known yet; call the module once, or "

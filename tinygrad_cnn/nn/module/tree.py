@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 
@@ -126,6 +127,29 @@ class TreeMixin:
             module = children[name]
         found: Module = module
         return found
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put ``module`` at the dotted path ``target``.
+
+        Raises
+        ------
+        AttributeError
+            The module above is not there, or, with ``strict``, none at ``target``.
+        ValueError
+            ``target`` is empty.
+
+        >>> from tinygrad_cnn import nn
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+        >>> net.set_submodule("1", nn.Tanh())
+        >>> net[1]
+        Tanh()
+        """
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ArgumentError(f"set_submodule: `target` is {target!r} but a path is expected")
+        if strict:
+            self.get_submodule(target)
+        setattr(self.get_submodule(path), name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """Return the parameter at the dotted path ``target``.

@@ -17,9 +17,11 @@ from tinygrad_cnn.tensor import Tensor
 def _norm_except(v: Tensor, dim: int | None) -> Tensor:
     """The norm over all axes but ``dim``, with the axes kept; over all for None."""
     if dim is None or dim == -1:
-        return v.norm()
+        whole: Tensor = v.norm()
+        return whole
     axes = tuple(i for i in range(v.ndim) if i != dim % v.ndim)
-    return v.norm(dim=axes, keepdim=True) if axes else v.abs()
+    kept: Tensor = v.norm(dim=axes, keepdim=True) if axes else v.abs()
+    return kept
 
 
 class _WeightNorm(Module):
@@ -63,7 +65,8 @@ class _SpectralNorm(Module):
     def _matrix(self, weight: Tensor) -> Tensor:
         """The weight as a matrix whose rows belong to ``dim``."""
         rest = [i for i in range(weight.ndim) if i != self.dim]
-        return weight.permute(self.dim, *rest).flatten(1)
+        matrix: Tensor = weight.permute(self.dim, *rest).flatten(1)
+        return matrix
 
     def _iterate(self, matrix: Tensor, times: int) -> None:
         """Move the vectors towards the first singular ones, in place (power iteration)."""
@@ -79,7 +82,8 @@ class _SpectralNorm(Module):
         if self.training:
             self._iterate(matrix, self.n_power_iterations)
         u, v = self._u.clone(), self._v.clone()  # the next call changes them in place
-        return weight / (u @ (matrix @ v))
+        out: Tensor = weight / (u @ (matrix @ v))
+        return out
 
     def right_inverse(self, value: Tensor) -> Tensor:
         return value
@@ -140,11 +144,13 @@ class _Orthogonal(Module):
         skew = square - square.mT
         eye = from_numpy(np.eye(n, dtype=x.dtype))
         q = _solved(eye + skew / 2, eye - skew / 2) @ self.base
-        return q.mT if self.wide else q
+        out: Tensor = q.mT if self.wide else q
+        return out
 
     def right_inverse(self, q: Tensor) -> Tensor:
         self.base.copy_(_nearest(q.mT if self.wide else q))
-        return q * 0
+        nothing: Tensor = q * 0
+        return nothing
 
 
 def _nearest(weight: Tensor) -> Tensor:
@@ -158,7 +164,8 @@ def _solved(a: Tensor, b: Tensor) -> Tensor:
     """``inverse(a) @ b`` for ``a = I + S``, S antisymmetric, differentiable through the inverse."""
     inverse = from_numpy(np.linalg.inv(a.detach().numpy()).astype(a.dtype))
     # One step of Newton's method from the exact inverse: its value, and the inverse's derivative.
-    return (2 * inverse - inverse @ a @ inverse) @ b
+    out: Tensor = (2 * inverse - inverse @ a @ inverse) @ b
+    return out
 
 
 def orthogonal(

@@ -47,7 +47,8 @@ def _swapped(
 ) -> Iterator[None]:
     places: dict[str, tuple[dict[str, Any], str]] = {}
     for path, owner in module.named_modules(remove_duplicate=False):
-        for held in (owner._parameters, owner._buffers):
+        members: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for held in members:
             for name, value in held.items():
                 if value is not None:
                     places[f"{path}.{name}" if path else name] = (held, name)

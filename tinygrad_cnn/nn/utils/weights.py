@@ -124,13 +124,17 @@ def _rename(module: Module, name: str, names: dict[str, str]) -> None:
     )
     module.__dict__.setdefault("_renamed", {})[name] = handles
     for new, old in names.items():
-        steps = inner + new
-        path, _, leaf = steps.rpartition(".")
-        setattr(
-            type(module),
-            old,
-            property(lambda self, p=path, n=leaf: getattr(self.get_submodule(p), n)),
-        )
+        setattr(type(module), old, _reached(inner + new))
+
+
+def _reached(path: str) -> property:
+    """A property that reads the tensor at ``path``."""
+    owner, _, leaf = path.rpartition(".")
+
+    def get(self: Module) -> object:
+        return getattr(self.get_submodule(owner), leaf)
+
+    return property(get)
 
 
 def _removed(by: str, module: M, name: str) -> M:
