@@ -80,7 +80,8 @@ def _kept(shape: tuple[int, ...], dropout_p: float, seed: int, number: int, like
     """Factors of the weights of a block: 0 for those that dropout leaves out."""
     draws = np.random.default_rng((seed, number)).random(shape, np.float32)
     scale = 0.0 if dropout_p == 1 else 1 / (1 - dropout_p)
-    return (draws >= dropout_p) * like.dtype.type(scale)
+    factors: Array = (draws >= dropout_p) * like.dtype.type(scale)
+    return factors
 
 
 def _reference(

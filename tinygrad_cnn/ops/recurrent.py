@@ -82,7 +82,8 @@ def _cell(
     if mode == "gru":
         update = sigmoid(x1 + h1)
         new = tanh(x2 + sigmoid(x0 + h0) * h2)
-        return (1 - update) * new + update * h
+        mixed: Tensor = (1 - update) * new + update * h
+        return mixed
     kept = sigmoid(x1 + h1) * state[:, w.shape[1] :]
     c = kept + sigmoid(x0 + h0) * tanh(x2 + h2)
     out = sigmoid(x[:, 3 * hidden :] + from_h[:, 3 * hidden :]) * tanh(c)

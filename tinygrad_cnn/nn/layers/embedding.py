@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.errors import ArgumentError
@@ -17,6 +17,7 @@ from tinygrad_cnn.types import DTypeLike
 
 
 class _Table(Module):
+    shown: ClassVar[dict[str, object]]  # arguments with their defaults, in PyTorch's order
     weight: Parameter
     sparse: bool
 
@@ -58,10 +59,9 @@ class _Table(Module):
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
         shown = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        defaults = {"padding_idx": None, "max_norm": None, "norm_type": 2, "mode": None}
-        for name, default in {**defaults, "scale_grad_by_freq": False, "sparse": False}.items():
-            if (value := getattr(self, name, default)) != default:
-                shown.append(f"{name}={value!r}" if name == "mode" else f"{name}={value}")
+        for name, default in self.shown.items():
+            if (value := getattr(self, name)) != default:
+                shown.append(f"{name}={value!r}")
         return ", ".join(shown)
 
 
@@ -82,6 +82,14 @@ class Embedding(_Table):
     >>> nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
     Size([2, 2, 3])
     """
+
+    shown: ClassVar[dict[str, object]] = {
+        "padding_idx": None,
+        "max_norm": None,
+        "norm_type": 2,
+        "scale_grad_by_freq": False,
+        "sparse": False,
+    }
 
     def __init__(
         self,
@@ -157,6 +165,14 @@ class EmbeddingBag(_Table):
     >>> nn.EmbeddingBag(10, 3)(tg.tensor([1, 2, 4, 9]), tg.tensor([0, 3])).shape
     Size([2, 3])
     """
+
+    shown: ClassVar[dict[str, object]] = {
+        "max_norm": None,
+        "norm_type": 2,
+        "scale_grad_by_freq": False,
+        "mode": None,
+        "padding_idx": None,
+    }
 
     def __init__(
         self,

@@ -79,14 +79,17 @@ class LazyModuleMixin(Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
     ) -> None:
+        unknown = set()  # in the state as here
         for name, tensor in self._own_state().items():
             value = state_dict.get(prefix + name)
-            if is_lazy(value):
+            if is_lazy(value) and is_lazy(tensor):
+                unknown.add(prefix + name)
                 state_dict.pop(prefix + name)
-                state_dict[prefix + name] = tensor.detach()
             elif value is not None and is_lazy(tensor):
                 tensor.materialize(value.shape)  # type: ignore[attr-defined]  # a lazy one
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        missing = rest[1]
+        missing[:] = [key for key in missing if key not in unknown]
 
 
 class _LazyFeatures(LazyModuleMixin):
@@ -109,8 +112,8 @@ class _LazyFeatures(LazyModuleMixin):
     def initialize_parameters(self, input: Tensor, *args: object, **kwargs: object) -> None:
         """Take the number of features from the first input."""
         if not self.has_uninitialized_params():
-            known = getattr(self, next(iter(self.unknown)))
             if not getattr(self, self.features):  # the state was loaded
+                known = next(t for name in self.unknown if (t := getattr(self, name)) is not None)
                 setattr(self, self.features, self._features_of(known))
             return
         axis = -1 if self.axes is None else -1 - self.axes

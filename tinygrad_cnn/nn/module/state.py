@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.nn.module.hooks import HookTable
 from tinygrad_cnn.nn.module.loading import take, undo_steps
-from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.parameter import Parameter, is_lazy
 from tinygrad_cnn.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -309,4 +309,4 @@ def _shape_at(module: Any, key: str) -> str:
         found = module.get_submodule(path)._own_state().get(name)
     except AttributeError:
         return ""
-    return "" if found is None else f" {found.shape}"
+    return "" if found is None or is_lazy(found) else f" {found.shape}"

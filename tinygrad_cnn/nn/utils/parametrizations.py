@@ -30,7 +30,8 @@ class _WeightNorm(Module):
         self.dim = dim
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
-        return weight_v * (weight_g / _norm_except(weight_v, self.dim))
+        out: Tensor = weight_v * (weight_g / _norm_except(weight_v, self.dim))
+        return out
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return _norm_except(weight, self.dim), weight
@@ -54,6 +55,7 @@ class _SpectralNorm(Module):
     def __init__(self, weight: Tensor, n_power_iterations: int, dim: int, eps: float) -> None:
         super().__init__()
         self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim % weight.ndim, eps
+        self.v_first = False  # which vector an iteration moves first
         if weight.ndim > 1:
             matrix = self._matrix(weight)
             draw = default_generator.numpy
@@ -71,9 +73,10 @@ class _SpectralNorm(Module):
     def _iterate(self, matrix: Tensor, times: int) -> None:
         """Move the vectors towards the first singular ones, in place (power iteration)."""
         with no_grad():
+            moves = [(self._u, matrix, self._v), (self._v, matrix.T, self._u)]
             for _ in range(times):
-                self._u.copy_(F.normalize(matrix @ self._v, dim=0, eps=self.eps))
-                self._v.copy_(F.normalize(matrix.T @ self._u, dim=0, eps=self.eps))
+                for vector, by, other in moves[::-1] if self.v_first else moves:
+                    vector.copy_(F.normalize(by @ other, dim=0, eps=self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:

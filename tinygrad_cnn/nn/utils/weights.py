@@ -60,6 +60,7 @@ def spectral_norm(
     ['bias', 'weight_orig', 'weight_u', 'weight_v']
     """
     parametrizations.spectral_norm(module, name, n_power_iterations, eps, dim)
+    module.parametrizations[name][0].v_first = True
     names = {"original": f"{name}_orig", "0._u": f"{name}_u", "0._v": f"{name}_v"}
     _rename(module, name, names)
     return module
