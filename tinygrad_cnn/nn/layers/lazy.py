@@ -25,6 +25,7 @@ from tinygrad_cnn.nn.layers.normalization import (
 )
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from tinygrad_cnn.nn.module.state import State
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DTypeLike
 
@@ -54,7 +55,7 @@ class LazyModuleMixin(Module):
             f"{type(self).__name__}: no `initialize_parameters` is defined for this lazy module"
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Find the shapes, become the ordinary layer, and run it."""
         self.initialize_parameters(*args, **kwargs)
         if self.has_uninitialized_params():
@@ -69,15 +70,13 @@ class LazyModuleMixin(Module):
         if getattr(self, self.features) and not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]  # of the layer beside this class
 
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
+    def _save_to_state_dict(self, destination: State, prefix: str, keep_vars: bool) -> None:
         held = {n: t for n, t in self._own_state().items() if is_lazy(t)}
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination.update({prefix + name: tensor for name, tensor in held.items()})
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+        self, state_dict: State, prefix: str, local_metadata: State, *rest: Any
     ) -> None:
         unknown = set()  # in the state as here
         for name, tensor in self._own_state().items():

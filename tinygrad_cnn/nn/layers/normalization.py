@@ -16,6 +16,7 @@ from tinygrad_cnn.nn.layers.checks import factory, integer
 from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.state import State
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DType, DTypeLike
 
@@ -77,7 +78,7 @@ class _RunningNorm(Module):
         self.register_buffer("num_batches_tracked", tensor(0) if track else None)
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+        self, state_dict: State, prefix: str, local_metadata: State, *rest: Any
     ) -> None:
         # As in PyTorch, states that do not say that they are new may lack the count of batches.
         count, key = self.num_batches_tracked, f"{prefix}num_batches_tracked"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
             elif param.grad is not None:
                 param.grad = param.grad.detach().zero_()
 
-    def apply(self, fn: Callable[[Module], Any]) -> Self:
+    def apply(self, fn: Callable[[Module], object]) -> Self:
         """Call ``fn`` on every module below and on this one, children first.
 
         >>> from tinygrad_cnn import nn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Parameter(Tensor):
     tensor([1., 1.], requires_grad=True)
     """
 
-    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+    def __init__(self, data: object = None, requires_grad: bool = True) -> None:
         if data is None:
             data = empty(0)
         if not isinstance(data, Tensor | np.ndarray):
@@ -48,7 +48,7 @@ class Parameter(Tensor):
         if requires_grad:
             self.want_gradient(True)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, object]) -> Tensor:
         """A copy without the gradient, as PyTorch's."""
         gradient, self._grad = self._grad, None
         try:

@@ -159,12 +159,12 @@ def _specialise(module: Module) -> None:
     """Give the module a class of its own, for the properties that compute its tensors."""
     base = type(module)
 
-    def reduce(self: Module, protocol: Any) -> Any:
+    def reduce(self: Module, protocol: object) -> str:
         raise RuntimeError(
             f"{base.__name__} has parametrized tensors and cannot be pickled; save its state_dict()"
         )
 
-    def deepcopy(self: Module, memo: dict[int, Any]) -> Module:
+    def deepcopy(self: Module, memo: dict[int, object]) -> Module:
         import copy
 
         new = base.__new__(base)

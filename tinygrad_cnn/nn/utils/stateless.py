@@ -8,14 +8,15 @@ from typing import Any
 
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.nn.module.hooks import Kwargs
 from tinygrad_cnn.tensor import Tensor
 
 
 def functional_call(
     module: Module,
     parameters_and_buffers: Mapping[str, Tensor],
-    args: Any = (),
-    kwargs: Mapping[str, Any] | None = None,
+    args: object = (),
+    kwargs: Mapping[str, object] | None = None,
     *,
     tie_weights: bool = True,
     strict: bool = False,
@@ -45,9 +46,9 @@ def functional_call(
 def _swapped(
     module: Module, tensors: Mapping[str, Tensor], tie: bool, strict: bool
 ) -> Iterator[None]:
-    places: dict[str, tuple[dict[str, Any], str]] = {}
+    places: dict[str, tuple[Kwargs, str]] = {}
     for path, owner in module.named_modules(remove_duplicate=False):
-        members: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        members: tuple[Kwargs, ...] = (owner._parameters, owner._buffers)
         for held in members:
             for name, value in held.items():
                 if value is not None:
