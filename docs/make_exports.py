@@ -3,8 +3,9 @@
 python docs/make_exports.py
 
 They are files of Python that people and type checkers read: `tinygrad_cnn/functions/__init__.py`,
-`tinygrad_cnn/functions/methods.py`, `tinygrad_cnn/nn/functional.py`, and a part of
-`tinygrad_cnn/__init__.py`. ``tests/test_exports.py`` compares them.
+`tinygrad_cnn/functions/methods.py`, `tinygrad_cnn/nn/functional.py`, and parts of
+`tinygrad_cnn/__init__.py` and `tinygrad_cnn/nn/__init__.py`: for that, every class in `nn/layers/`
+whose file is not in `BASES`. ``tests/test_exports.py`` compares them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "tinygrad_cnn"
 FUNCTIONS = PACKAGE / "functions"
 HEAD = "# Written by docs/make_exports.py. To add a name, see `export` beside its function.\n"
+VERSION = frozenset(["__version__"])
+BASES = ("checks", "function_layer", "reset")
 BEGIN, END = "# -- written by docs/make_exports.py --\n", "# -- end --\n"
 
 
@@ -41,10 +44,14 @@ def listed(names: Iterable[str], name: str = "__all__") -> str:
     return f"{name} = [\n" + packed(f'"{n}"' for n in sorted(names, key=order)) + "\n]\n"
 
 
-def order(name: str) -> tuple[bool, list[tuple[int, str]]]:
-    """Classes before functions, and numbers as people count."""
+def order(name: str) -> tuple[bool, bool, list[tuple[int, str]]]:
+    """Names in capitals, classes, functions, as ruff sorts; and numbers as people count."""
     parts = re.findall(r"(\d+)|(\D+)", name)
-    return not name[0].isupper(), [(int(digits or 0), text) for digits, text in parts]
+    return (
+        not name.isupper(),
+        not name[0].isupper(),
+        [(int(digits or 0), text) for digits, text in parts],
+    )
 
 
 def imported(module: str, names: Iterable[str]) -> str:
@@ -100,15 +107,34 @@ def files() -> dict[Path, str]:
     text += "# fmt: off\n# isort: off\n" + imported("tinygrad_cnn.functions", names)
     out[PACKAGE / "nn/functional.py"] = f"{text}\n{listed(names)}"
 
+    layers = {
+        f"tinygrad_cnn.nn.layers.{p.stem}": sorted(classes_of(p.read_text(encoding="utf-8")))
+        for p in sorted((PACKAGE / "nn/layers").glob("*.py"))
+        if p.stem not in BASES
+    }
+    made = "".join(imported(module, names) for module, names in layers.items() if names)
+    path = PACKAGE / "nn/__init__.py"
+    out[path] = between(path, made, [n for names in layers.values() for n in names], VERSION)
+
     top = [n for e in exports if e.top for n in e.names]
     path = PACKAGE / "__init__.py"
+    out[path] = between(path, imported("tinygrad_cnn.functions", top), top)
+    return out
+
+
+def between(path: Path, made: str, names: list[str], unlisted: frozenset[str] = frozenset()) -> str:
+    """The file with new imports between the marks, and the list of all its names."""
     before, rest = path.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    known = names_of(before + after)
-    made = "# fmt: off\n# isort: off\n" + imported("tinygrad_cnn.functions", top)
-    made += "\n" + listed([*top, *known]) + "# isort: on\n# fmt: on\n"
-    out[path] = before + BEGIN + made + END + after
-    return out
+    whole = listed({*names, *names_of(before + after)} - unlisted)
+    made = f"# fmt: off\n# isort: off\n{made}\n{whole}# isort: on\n# fmt: on\n"
+    return before + BEGIN + made + END + after
+
+
+def classes_of(source: str) -> set[str]:
+    """The public classes that a module makes."""
+    nodes = ast.parse(source).body
+    return {n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name[0] != "_"}
 
 
 def names_of(source: str, *, imports: bool = True) -> set[str]:

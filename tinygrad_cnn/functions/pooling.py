@@ -294,7 +294,7 @@ def _fractional_max_pool(
     if random_samples is None:
         samples = numpy_generator(None).random((batch, c, n))
     else:
-        samples = to_tensor(random_samples)._array
+        samples = to_tensor(random_samples)._array[:batch]
     if n == 2:  # PyTorch's order: width, height; but depth, height, width
         samples = samples[..., ::-1]
     base: Array = np.zeros((batch, c, *(1,) * n), np.int64)

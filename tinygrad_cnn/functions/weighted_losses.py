@@ -213,8 +213,10 @@ def gaussian_nll_loss(
     spread = full_like(input, var) if isinstance(var, (int, float)) else var
     if spread.shape == input.shape[:-1] != input.shape:
         spread = spread.unsqueeze(-1)
-    elif spread.shape not in (input.shape, (*input.shape[:-1], 1)):
-        raise ShapeError(f"{name}: `var` has shape {spread.shape}, `input` {input.shape}")
+    elif spread.ndim != input.ndim or any(
+        v not in (1, n) for v, n in zip(spread.shape, input.shape, strict=True)
+    ):
+        raise ShapeError(f"{name}: `var` has shape {spread.shape}, expected {input.shape} as `input`")
     if (spread._array < 0).any():
         raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
     constant = spread.detach()

@@ -5,15 +5,24 @@ The random ones draw from ``generator``, by default the library's own, which `tg
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.nn.module.core import Module
+
+
+M = TypeVar("M", bound="Module")
 
 _UNIT_GAINS = frozenset(
     ["linear", "sigmoid"]
@@ -313,12 +322,47 @@ def sparse_(
     return _fill(tensor, values, "sparse_")
 
 
+# ---- whole layers and models ---------------------------------------------------------------
+
+
+def pytorch_(model: M) -> M:
+    """Draw all parameters of ``model`` anew from the distributions that PyTorch starts from.
+
+    Here `Linear` and convolutions start from He's normal distribution, with biases of 0: networks
+    of relu layers keep their signal (see docs/decisions). PyTorch draws weights and biases
+    uniformly within ``fan_in ** -0.5``. All other layers start as PyTorch's, and are drawn again;
+    running statistics are forgotten. Parameters that a model makes itself are left as they are.
+
+    Returns
+    -------
+    Module
+        The model.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn import nn
+    >>> net = nn.init.pytorch_(nn.Sequential(nn.Linear(100, 10), nn.ReLU()))
+    >>> bool((net[0].weight.abs() <= 0.1).all()), bool((net[0].bias != 0).all())
+    (True, True)
+    """
+
+    def reset(module: Module) -> None:
+        own = getattr(module, "_reset_as_pytorch", None) or getattr(
+            module, "reset_parameters", None
+        )
+        if callable(own):
+            own()
+
+    model.apply(reset)
+    return model
+
+
 def _numpy(generator: Generator | None) -> np.random.Generator:
     return (default_generator if generator is None else generator).numpy
 
 
-def _draw_dtype(tensor: Tensor) -> Any:
-    return np.float64 if tensor.dtype == np.float64 else np.float32
+def _draw_dtype(tensor: Tensor) -> DType:
+    return np.dtype(np.float64 if tensor.dtype == np.float64 else np.float32)
 
 
 def _fill(tensor: Tensor, values: Array, by: str) -> Tensor:
@@ -327,10 +371,10 @@ def _fill(tensor: Tensor, values: Array, by: str) -> Tensor:
 
 
 def _he_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    fans = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
-    if mode not in fans:
+    known = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
+    if mode not in known:
         raise ArgumentError(f"{name}: `mode` is {mode!r} but 'fan_in' or 'fan_out' is expected")
-    return calculate_gain(nonlinearity, a) / math.sqrt(max(fans[mode], 1))
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(known[mode], 1))
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
@@ -355,3 +399,26 @@ def _require_ndim(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
             f"{name}: `tensor` has shape {tensor.shape} but "
             f"{' or '.join(map(str, wanted))} axes are expected"
         )
+
+
+# ---- older names ---------------------------------------------------------------------------
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``function`` under PyTorch's older name, without the underscore."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: object, **kwargs: object) -> Tensor:
+        warnings.warn(
+            f"nn.init.{name[:-1]} is an older name of nn.init.{name}", FutureWarning, stacklevel=2
+        )
+        return function(*args, **kwargs)
+
+    return call
+
+
+uniform, normal, constant = _older(uniform_), _older(normal_), _older(constant_)
+eye, dirac, orthogonal, sparse = _older(eye_), _older(dirac_), _older(orthogonal_), _older(sparse_)
+xavier_uniform, xavier_normal = _older(xavier_uniform_), _older(xavier_normal_)
+kaiming_uniform, kaiming_normal = _older(kaiming_uniform_), _older(kaiming_normal_)

@@ -2,6 +2,7 @@
 
 from tinygrad_cnn.ops import (
     activation,
+    attention,
     choice,
     conv,
     elementwise,
@@ -11,6 +12,7 @@ from tinygrad_cnn.ops import (
     norm,
     pool,
     random,
+    recurrent,
     reduce,
     resample,
     shape,
@@ -20,6 +22,7 @@ from tinygrad_cnn.ops import (
 
 __all__ = [
     "activation",
+    "attention",
     "choice",
     "conv",
     "elementwise",
@@ -29,6 +32,7 @@ __all__ = [
     "norm",
     "pool",
     "random",
+    "recurrent",
     "reduce",
     "resample",
     "shape",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
-import numpy.typing as npt
-
+from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import dtype_of, is_dtype
-from tinygrad_cnn.types import DType
+from tinygrad_cnn.types import DType, DTypeLike
 
 
-def integer(owner: str, name: str, value: Any, *, least: int) -> int:
+def integer(owner: str, name: str, value: object, *, least: int) -> int:
     """Return ``value`` as an int of at least ``least``."""
     try:
-        number = operator.index(value)
+        number = operator.index(value)  # type: ignore[arg-type]  # tried
     except TypeError:
         raise TypeError(
             f"{owner}: `{name}` is {value!r} ({type(value).__name__}) but an int is expected"
@@ -25,7 +25,7 @@ def integer(owner: str, name: str, value: Any, *, least: int) -> int:
     return number
 
 
-def ntuple(owner: str, name: str, value: Any, n: int, *, least: int) -> tuple[int, ...]:
+def ntuple(owner: str, name: str, value: object, n: int, *, least: int) -> tuple[int, ...]:
     """Return ``value``, an int or n ints, as a tuple of n ints of at least ``least``."""
     if isinstance(value, tuple | list):
         if len(value) != n:
@@ -34,6 +34,14 @@ def ntuple(owner: str, name: str, value: Any, n: int, *, least: int) -> tuple[in
             )
         return tuple(integer(owner, name, v, least=least) for v in value)
     return (integer(owner, name, value, least=least),) * n
+
+
+_T = TypeVar("_T")
+
+
+def filled(value: _T | Sequence[_T], n: int) -> tuple[_T, ...]:
+    """Return ``value``, one or a sequence, as a tuple: of n equal ones, or as long as it was."""
+    return tuple(value) if isinstance(value, tuple | list) else (cast("_T", value),) * n
 
 
 def probability(owner: str, name: str, value: float) -> float:
@@ -61,9 +69,15 @@ def choice(owner: str, name: str, value: str, among: tuple[str, ...]) -> str:
     return value
 
 
-def float_dtype(owner: str, dtype: npt.DTypeLike | None) -> DType:
+def float_dtype(owner: str, dtype: DTypeLike) -> DType:
     """Return the dtype of parameters: the default one unless given, always a floating one."""
     wanted = dtype_of(dtype, owner) if dtype is None or is_dtype(dtype) else None
     if wanted is None or wanted.kind != "f":
         raise DtypeError(f"{owner}: `dtype` is {dtype!r} but a floating dtype is expected")
     return wanted
+
+
+def factory(owner: str, device: DeviceLike, dtype: DTypeLike) -> DType:
+    """Return the dtype of parameters, and refuse devices that do not exist."""
+    check_device(device, owner)
+    return float_dtype(owner, dtype)

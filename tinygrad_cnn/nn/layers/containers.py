@@ -305,7 +305,7 @@ class ModuleDict(Module):
             self[name] = module
 
 
-def _checked(owner: Module, module: Any) -> Module:
+def _checked(owner: Module, module: object) -> Module:
     if isinstance(module, Module):
         return module
     if isinstance(module, type) and issubclass(module, Module):

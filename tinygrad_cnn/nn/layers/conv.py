@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar, cast
 
-import numpy.typing as npt
-
+from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.layers.checks import choice, float_dtype, integer, ntuple
+from tinygrad_cnn.nn.layers import reset
+from tinygrad_cnn.nn.layers.checks import choice, factory, integer, ntuple
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import DTypeLike
 
 _Size = int | tuple[int, ...]
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -23,10 +24,11 @@ class _Conv(Module):
     """What all convolutions share: checked arguments, weight and bias, the line in `repr`."""
 
     axes: ClassVar[int]
+    function: ClassVar[Callable[..., Tensor]]
     transposed: ClassVar[bool] = False
     weight: Parameter
     bias: Parameter | None
-    padding: Any
+    padding: str | tuple[int, ...]
 
     def __init__(
         self,
@@ -40,7 +42,8 @@ class _Conv(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
-        dtype: npt.DTypeLike | None,
+        device: DeviceLike,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__()
         me, n = type(self).__name__, self.axes
@@ -70,7 +73,7 @@ class _Conv(Module):
             shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         else:
             shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        kind = float_dtype(me, dtype)
+        kind = factory(me, device, dtype)
         self.weight = Parameter(empty(*shape, dtype=kind))
         if bias:
             self.bias = Parameter(empty(self.out_channels, dtype=kind))
@@ -86,17 +89,16 @@ class _Conv(Module):
             if self.padding == "same":
                 total = self.dilation[i] * (self.kernel_size[i] - 1)
                 margins += [total // 2, total - total // 2]
-            elif self.padding == "valid":
-                margins += [0, 0]
             else:
-                margins += [self.padding[i]] * 2
+                margins += [0 if isinstance(self.padding, str) else self.padding[i]] * 2
         return margins
 
     def reset_parameters(self) -> None:
         """Draw the weight anew, set the bias to zero."""
-        init.kaiming_normal_(self.weight, nonlinearity="relu")
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset.he(self)
+
+    def _reset_as_pytorch(self) -> None:
+        reset.as_pytorch(self)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
@@ -134,8 +136,8 @@ class _Forward(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        *,
-        dtype: npt.DTypeLike | None = None,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -148,14 +150,18 @@ class _Forward(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
             dtype,
         )
 
-    def _padded(self, input: Tensor) -> tuple[Tensor, Any]:
-        """Return the input and the padding that is left for the convolution to do."""
-        if self.padding_mode == "zeros":
-            return input, self.padding
-        return F.pad(input, self._margins, mode=self.padding_mode), 0
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (n, in_channels, ...) to (n, out_channels, ...)."""
+        padding: _Size | str = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._margins, mode=self.padding_mode), 0
+        return type(self).function(
+            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
 
 
 class Conv1d(_Forward):
@@ -171,13 +177,7 @@ class Conv1d(_Forward):
     """
 
     axes = 1
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (n, c, l) to (n, f, ol)."""
-        input, padding = self._padded(input)
-        return F.conv1d(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+    function = staticmethod(F.conv1d)
 
 
 class Conv2d(_Forward):
@@ -206,23 +206,24 @@ class Conv2d(_Forward):
     """
 
     axes = 2
+    function = staticmethod(F.conv2d)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (n, c, h, w) to (n, f, oh, ow)."""
-        if self.padding_mode == "zeros":  # the common case, without a detour
-            return F.conv2d(
-                input,
-                self.weight,
-                self.bias,
-                self.stride,
-                self.padding,
-                self.dilation,
-                self.groups,
-            )
-        input, padding = self._padded(input)
-        return F.conv2d(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+
+class Conv3d(_Forward):
+    """Cross-correlation of volumes with learned filters.
+
+    Shapes: input (n, in_channels, d, h, w) or (in_channels, d, h, w), weight (out_channels,
+    in_channels / groups, kd, kh, kw), bias (out_channels,). Arguments, initialisation and errors
+    are those of `Conv2d`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.Conv3d(2, 3, 3, padding=1)(tg.ones(1, 2, 4, 5, 6)).shape
+    Size([1, 3, 4, 5, 6])
+    """
+
+    axes = 3
+    function = staticmethod(F.conv3d)
 
 
 class _Transposed(_Conv):
@@ -242,8 +243,8 @@ class _Transposed(_Conv):
         bias: bool = True,
         dilation: _Size = 1,
         padding_mode: str = "zeros",
-        *,
-        dtype: npt.DTypeLike | None = None,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
     ) -> None:
         me = type(self).__name__
         choice(me, "padding_mode", padding_mode, ("zeros",))
@@ -258,6 +259,7 @@ class _Transposed(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
             dtype,
         )
 
@@ -268,11 +270,11 @@ class _Transposed(_Conv):
         me, n = type(self).__name__, self.axes
         wanted = output_size if isinstance(output_size, int) else tuple(output_size)[-n:]
         wanted = ntuple(me, "output_size", wanted, n, least=1)
-        extra = []
+        extra, padding = [], cast("tuple[int, ...]", self.padding)
         for i, size in enumerate(input.shape[-n:]):
             least = (
                 (size - 1) * self.stride[i]
-                - 2 * self.padding[i]
+                - 2 * padding[i]
                 + self.dilation[i] * (self.kernel_size[i] - 1)
                 + 1
             )
@@ -283,6 +285,23 @@ class _Transposed(_Conv):
                 )
             extra.append(wanted[i] - least)
         return tuple(extra)
+
+    def forward(self, input: Tensor, output_size: _Size | None = None) -> Tensor:
+        """Map (n, in_channels, ...) to (n, out_channels, ...).
+
+        ``output_size`` chooses among the sizes that the stride leaves open, in place of
+        ``output_padding``.
+        """
+        return type(self).function(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self._extra(input, output_size),
+            self.groups,
+            self.dilation,
+        )
 
 
 class ConvTranspose1d(_Transposed):
@@ -298,19 +317,7 @@ class ConvTranspose1d(_Transposed):
     """
 
     axes = 1
-
-    def forward(self, input: Tensor, output_size: _Size | None = None) -> Tensor:
-        """Map (n, c, l) to (n, f, ol); ``output_size`` as in `ConvTranspose2d`."""
-        return F.conv_transpose1d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._extra(input, output_size),
-            self.groups,
-            self.dilation,
-        )
+    function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(_Transposed):
@@ -333,20 +340,20 @@ class ConvTranspose2d(_Transposed):
     """
 
     axes = 2
+    function = staticmethod(F.conv_transpose2d)
 
-    def forward(self, input: Tensor, output_size: _Size | None = None) -> Tensor:
-        """Map (n, c, h, w) to (n, f, oh, ow).
 
-        ``output_size`` (oh, ow) chooses among the sizes that the stride leaves open, in place of
-        ``output_padding``.
-        """
-        return F.conv_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self._extra(input, output_size),
-            self.groups,
-            self.dilation,
-        )
+class ConvTranspose3d(_Transposed):
+    """The gradient of `Conv3d` as a layer. Arguments and errors are those of `ConvTranspose2d`.
+
+    Shapes: input (n, in_channels, d, h, w), weight (in_channels, out_channels / groups, kd, kh,
+    kw), bias (out_channels,).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.ConvTranspose3d(2, 3, 2, stride=2)(tg.ones(1, 2, 2, 3, 4)).shape
+    Size([1, 3, 4, 6, 8])
+    """
+
+    axes = 3
+    function = staticmethod(F.conv_transpose3d)

@@ -1,29 +1,26 @@
-"""Dropout layers: active in training only."""
+"""Dropout layers: active in training only. Draws come from the library's default generator."""
 
 from __future__ import annotations
 
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import probability
-from tinygrad_cnn.nn.module.core import Module
-from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 
 
-class _Dropout(Module):
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        self.p = probability(type(self).__name__, "p", p)
-        self.inplace = inplace
+@calls(None, "p={p}, inplace={inplace}", also=("training",))
+class _Dropout(UnaryLayer):
+    p: float = 0.5
+    inplace: bool = False
 
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"p={self.p}, inplace={self.inplace}"
+    def __post_init__(self) -> None:
+        probability(type(self).__name__, "p", self.p)
 
 
+@calls(F.dropout, also=("training",))
 class Dropout(_Dropout):
     """Zero each value with probability ``p`` and scale the rest by ``1 / (1 - p)``, in training.
 
-    Draws come from the library's default generator. With ``inplace`` the result is written into
-    the input.
+    With ``inplace`` the result is written into the input.
 
     Raises
     ------
@@ -38,18 +35,10 @@ class Dropout(_Dropout):
     tensor([1., 1.])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return a tensor of the input's shape."""
-        return F.dropout(input, self.p, self.training, self.inplace)
 
-
+@calls(F.dropout1d, also=("training",))
 class Dropout1d(_Dropout):
-    """Zero each channel (n, c, :) with probability ``p`` and scale the rest, in training.
-
-    Raises
-    ------
-    ValueError
-        ``p`` is outside [0, 1].
+    """`Dropout` of whole channels (n, c, :).
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
@@ -58,18 +47,10 @@ class Dropout1d(_Dropout):
     True
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return a tensor of the input's shape."""
-        return F.dropout1d(input, self.p, self.training, self.inplace)
 
-
+@calls(F.dropout2d, also=("training",))
 class Dropout2d(_Dropout):
-    """Zero each channel (n, c, :, :) with probability ``p`` and scale the rest, in training.
-
-    Raises
-    ------
-    ValueError
-        ``p`` is outside [0, 1].
+    """`Dropout` of whole channels (n, c, :, :).
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
@@ -78,6 +59,36 @@ class Dropout2d(_Dropout):
     True
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return a tensor of the input's shape."""
-        return F.dropout2d(input, self.p, self.training, self.inplace)
+
+@calls(F.dropout3d, also=("training",))
+class Dropout3d(_Dropout):
+    """`Dropout` of whole channels (n, c, :, :, :).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> y = nn.Dropout3d(0.5)(tg.ones(1, 20, 2, 2, 2))
+    >>> bool((y.amax((2, 3, 4)) == y.amin((2, 3, 4))).all())
+    True
+    """
+
+
+@calls(F.alpha_dropout, also=("training",))
+class AlphaDropout(_Dropout):
+    """Dropout that keeps mean 0 and variance 1, for `SELU` (Klambauer et al., 2017).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.AlphaDropout(0.5).eval()(tg.ones(2))
+    tensor([1., 1.])
+    """
+
+
+@calls(F.feature_alpha_dropout, also=("training",))
+class FeatureAlphaDropout(_Dropout):
+    """`AlphaDropout` of whole channels (n, c, ...).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.FeatureAlphaDropout(0.5).eval()(tg.ones(1, 2))
+    tensor([[1., 1.]])
+    """

@@ -1,20 +1,23 @@
-"""Layers without a neighbourhood: affine maps, lookup tables, changes of shape."""
+"""Layers without a neighbourhood: affine maps, distances, changes of shape."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
-import numpy.typing as npt
-
-from tinygrad_cnn.errors import ArgumentError, PositionError
+from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.errors import PositionError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.layers.checks import float_dtype, integer
+from tinygrad_cnn.nn.layers import reset
+from tinygrad_cnn.nn.layers.checks import factory, integer
+from tinygrad_cnn.nn.layers.function_layer import BinaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import DTypeLike
+
+_T = TypeVar("_T")
 
 
 class Identity(Module):
@@ -26,10 +29,10 @@ class Identity(Module):
     tensor([1., 1.])
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: _T) -> _T:
         """Return ``input``."""
         return input
 
@@ -62,13 +65,13 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
-        *,
-        dtype: npt.DTypeLike | None = None,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__()
         self.in_features = integer("Linear", "in_features", in_features, least=0)
         self.out_features = integer("Linear", "out_features", out_features, least=0)
-        kind = float_dtype("Linear", dtype)
+        kind = factory("Linear", device, dtype)
         self.weight = Parameter(empty(self.out_features, self.in_features, dtype=kind))
         if bias:
             self.bias = Parameter(empty(self.out_features, dtype=kind))
@@ -78,9 +81,10 @@ class Linear(Module):
 
     def reset_parameters(self) -> None:
         """Draw the weight anew, set the bias to zero."""
-        init.kaiming_normal_(self.weight, nonlinearity="relu")
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset.he(self)
+
+    def _reset_as_pytorch(self) -> None:
+        reset.as_pytorch(self)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
@@ -94,62 +98,85 @@ class Linear(Module):
         )
 
 
-class Embedding(Module):
-    """A table of ``num_embeddings`` vectors, looked up by integers.
+class Bilinear(Module):
+    """Bilinear map ``x1 @ weight[k] @ x2 + bias[k]``.
 
-    Shapes: input (...) of ints, output (..., embedding_dim), weight (num_embeddings,
-    embedding_dim). Row ``padding_idx`` starts at zero and gets no gradient. The weight is drawn
-    from the standard normal distribution.
-
-    Raises
-    ------
-    ValueError
-        A size is negative or ``padding_idx`` is outside the table.
+    Shapes: x1 (..., in1_features), x2 (..., in2_features), output (..., out_features), weight
+    (out_features, in1_features, in2_features), bias (out_features,). All are drawn uniformly within
+    ``in1_features ** -0.5``, as in PyTorch.
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
-    >>> nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
-    Size([2, 2, 3])
+    >>> nn.Bilinear(2, 3, 4)(tg.ones(5, 2), tg.ones(5, 3)).shape
+    Size([5, 4])
     """
 
     weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        *,
-        dtype: npt.DTypeLike | None = None,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__()
-        self.num_embeddings = integer("Embedding", "num_embeddings", num_embeddings, least=0)
-        self.embedding_dim = integer("Embedding", "embedding_dim", embedding_dim, least=0)
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ArgumentError(
-                    f"Embedding: `padding_idx` is {padding_idx} but there are {num_embeddings} rows"
-                )
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
-        kind = float_dtype("Embedding", dtype)
-        self.weight = Parameter(empty(self.num_embeddings, self.embedding_dim, dtype=kind))
+        self.in1_features = integer("Bilinear", "in1_features", in1_features, least=1)
+        self.in2_features = integer("Bilinear", "in2_features", in2_features, least=0)
+        self.out_features = integer("Bilinear", "out_features", out_features, least=0)
+        kind = factory("Bilinear", device, dtype)
+        shape = (self.out_features, self.in1_features, self.in2_features)
+        self.weight = Parameter(empty(shape, dtype=kind))
+        shift = Parameter(empty(self.out_features, dtype=kind)) if bias else None
+        self.register_parameter("bias", shift)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the table anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            self.weight._written_by("reset_parameters")[self.padding_idx] = 0
+        """Draw weight and bias anew."""
+        reset.uniform(self.parameters(), self.in1_features**-0.5)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Look the rows up: (...) to (..., embedding_dim)."""
-        return F.embedding(input, self.weight, self.padding_idx)
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """Apply `F.bilinear`."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
-        pad = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{pad}"
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
+@calls(F.cosine_similarity)
+class CosineSimilarity(BinaryLayer):
+    """The cosine of the angle between two tensors along ``dim``; norms are at least ``eps``.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.CosineSimilarity()(tg.ones(1, 2), tg.tensor([[2.0, 2.0]]))
+    tensor([1.])
+    """
+
+    dim: int = 1
+    eps: float = 1e-8
+
+
+@calls(F.pairwise_distance)
+class PairwiseDistance(BinaryLayer):
+    """The norm of order ``p`` of ``x1 - x2 + eps`` along the last axis.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.PairwiseDistance()(tg.zeros(1, 2), tg.tensor([[3.0, 4.0]]))
+    tensor([5.])
+    """
+
+    p: float = 2.0
+    eps: float = 1e-6
+    keepdim: bool = False
 
 
 class Flatten(Module):

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import ones, tensor, zeros
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.layers.checks import float_dtype, integer
+from tinygrad_cnn.nn.layers.checks import factory, integer
+from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.state import State
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import DType
+from tinygrad_cnn.types import DType, DTypeLike
 
 
 def _register_affine(
@@ -33,8 +35,13 @@ def _reset_affine(module: Module) -> None:
         init.zeros_(module.bias)
 
 
-class _BatchNorm(Module):
-    """State and statistics of batch normalisation; subclasses say which ranks they take."""
+def _sizes(owner: str, shape: int | Sequence[int]) -> tuple[int, ...]:
+    sizes = shape if isinstance(shape, Sequence) else (shape,)
+    return tuple(integer(owner, "normalized_shape", n, least=0) for n in sizes)
+
+
+class _RunningNorm(Module):
+    """Affine map and running statistics; subclasses say which ranks they take."""
 
     _version = 2  # since num_batches_tracked
     ranks: ClassVar[tuple[int, ...]]
@@ -51,8 +58,9 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
         *,
-        dtype: npt.DTypeLike | None = None,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -62,7 +70,7 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        kind = float_dtype(me, dtype)
+        kind = factory(me, device, dtype)
         _register_affine(self, (n,), affine, affine and bias, kind)
         track = track_running_stats
         self.register_buffer("running_mean", zeros(n, dtype=kind) if track else None)
@@ -70,7 +78,7 @@ class _BatchNorm(Module):
         self.register_buffer("num_batches_tracked", tensor(0) if track else None)
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+        self, state_dict: State, prefix: str, local_metadata: State, *rest: Any
     ) -> None:
         # As in PyTorch, states that do not say that they are new may lack the count of batches.
         count, key = self.num_batches_tracked, f"{prefix}num_batches_tracked"
@@ -91,13 +99,26 @@ class _BatchNorm(Module):
         self.reset_running_stats()
         _reset_affine(self)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise; in training also move the running statistics towards the batch's."""
+    def _check_input(self, input: Tensor) -> None:
         if input.ndim not in self.ranks:
             raise ShapeError(
                 f"{type(self).__name__}: `input` has shape {input.shape} but "
                 f"{' or '.join(map(str, self.ranks))} axes are expected"
             )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_RunningNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in training also move the running statistics towards the batch's."""
+        self._check_input(input)
         mean, var, factor = self.running_mean, self.running_var, self.momentum
         from_batch = self.training or mean is None or var is None
         if self.training and self.track_running_stats:
@@ -117,14 +138,6 @@ class _BatchNorm(Module):
             from_batch,
             0.0 if factor is None else factor,
             self.eps,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -166,6 +179,187 @@ class BatchNorm2d(_BatchNorm):
     ranks = (4,)
 
 
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (n, c, d, h, w) over all axes but c. See `BatchNorm2d`.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.BatchNorm3d(3)(tg.randn(2, 3, 4, 4, 4)).shape
+    Size([2, 3, 4, 4, 4])
+    """
+
+    ranks = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation of (n, c, ...). With one process there is nothing to synchronise.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))
+    Sequential(
+      (0): SyncBatchNorm(3, eps=1e-05, momentum=0.1, affine=True, bias=True, \
+track_running_stats=True)
+    )
+    """
+
+    ranks = (2, 3, 4, 5)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: None = None,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.process_group = process_group
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: None = None) -> Module:
+        """Return ``module`` with every batch normalisation in it replaced by one of this class.
+
+        The new layers take over parameters and statistics.
+        """
+        if isinstance(module, _BatchNorm) and not isinstance(module, cls):
+            new = cls(
+                module.num_features,
+                module.eps,
+                module.momentum,
+                module.affine,
+                module.track_running_stats,
+                process_group,
+            )
+            new._parameters, new._buffers = module._parameters, module._buffers
+            new.training = module.training
+            return new
+        for name, child in module.named_children():
+            module.register_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return module
+
+
+class _InstanceNorm(_RunningNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in training also move the running statistics, if they are tracked."""
+        self._check_input(input)
+        lone = input.ndim == self.ranks[0]  # without the batch's axis
+        x = input.unsqueeze(0) if lone else input
+        if x.shape[1] != self.num_features and self.affine:
+            raise ShapeError(
+                f"{type(self).__name__}: `input` has shape {input.shape} but {self.num_features} "
+                f"channels are expected"
+            )
+        out = F.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return out.squeeze(0) if lone else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """`InstanceNorm2d` of (n, c, l) or (c, l).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm1d(3)(tg.randn(2, 3, 8)).shape
+    Size([2, 3, 8])
+    """
+
+    ranks = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalise each channel of each sample over its positions: `BatchNorm2d` for one sample.
+
+    Shapes: input and output (n, c, h, w) or (c, h, w). Running statistics, if they are tracked, are
+    means of the samples' and are used in evaluation. Source: Ulyanov et al., "Instance
+    normalization", 2016.
+
+    Raises
+    ------
+    ValueError
+        The input has another number of axes or, in training, one value per channel.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm2d(3, affine=True)(tg.randn(2, 3, 4, 4)).shape
+    Size([2, 3, 4, 4])
+    """
+
+    ranks = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """`InstanceNorm2d` of (n, c, d, h, w) or (c, d, h, w).
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.InstanceNorm3d(3)(tg.randn(2, 3, 4, 4, 4)).shape
+    Size([2, 3, 4, 4, 4])
+    """
+
+    ranks = (4, 5)
+
+
+@calls(F.local_response_norm, "{size}, alpha={alpha}, beta={beta}, k={k}")
+class LocalResponseNorm(UnaryLayer):
+    """Divide by a power of the mean square of ``size`` neighbouring channels.
+
+    Shapes: input and output (n, c, ...). Source: Krizhevsky et al., "ImageNet classification with
+    deep convolutional neural networks", 2012, 3.3.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LocalResponseNorm(2)(tg.ones(1, 4, 2, 2)).shape
+    Size([1, 4, 2, 2])
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """`LocalResponseNorm` of images, under its older name.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.CrossMapLRN2d(2)(tg.ones(1, 4, 2, 2)).shape
+    Size([1, 4, 2, 2])
+    """
+
+
 class LayerNorm(Module):
     """Normalise over the last axes, those of ``normalized_shape``.
 
@@ -187,16 +381,14 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        *,
-        dtype: npt.DTypeLike | None = None,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
     ) -> None:
         super().__init__()
-        sizes = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        shape = tuple(integer("LayerNorm", "normalized_shape", n, least=0) for n in sizes)
-        self.normalized_shape = shape
+        self.normalized_shape = shape = _sizes("LayerNorm", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        kind = float_dtype("LayerNorm", dtype)
+        kind = factory("LayerNorm", device, dtype)
         _register_affine(self, shape, elementwise_affine, elementwise_affine and bias, kind)
 
     def reset_parameters(self) -> None:
@@ -212,6 +404,52 @@ class LayerNorm(Module):
         return (
             f"{self.normalized_shape}, eps={self.eps}, "
             f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        )
+
+
+class RMSNorm(Module):
+    """Divide by the root of the mean square over the last axes, those of ``normalized_shape``.
+
+    Shapes: input and output (..., *normalized_shape), weight normalized_shape. ``eps`` is the
+    dtype's unless given. Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.RMSNorm(2, elementwise_affine=False)(tg.tensor([1.0, 7.0]))
+    tensor([0.2000, 1.4000])
+    """
+
+    weight: Parameter | None
+    bias: None = None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _sizes("RMSNorm", normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        kind = factory("RMSNorm", device, dtype)
+        scale = Parameter(ones(self.normalized_shape, dtype=kind)) if elementwise_affine else None
+        self.register_parameter("weight", scale)
+
+    def reset_parameters(self) -> None:
+        """Make the weight ones."""
+        _reset_affine(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return a tensor of the input's shape."""
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
 
 
@@ -241,8 +479,9 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
         *,
-        dtype: npt.DTypeLike | None = None,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -255,7 +494,7 @@ class GroupNorm(Module):
             )
         self.eps = eps
         self.affine = affine
-        kind, n = float_dtype("GroupNorm", dtype), self.num_channels
+        kind, n = factory("GroupNorm", device, dtype), self.num_channels
         _register_affine(self, (n,), affine, affine and bias, kind)
 
     def reset_parameters(self) -> None:

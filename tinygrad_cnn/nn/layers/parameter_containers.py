@@ -25,7 +25,7 @@ class ParameterList(Module):
     ['0', '1']
     """
 
-    def __init__(self, values: Iterable[Any] | None = None) -> None:
+    def __init__(self, values: Iterable[object] | None = None) -> None:
         super().__init__()
         self._size = 0
         if values is not None:
@@ -42,7 +42,7 @@ class ParameterList(Module):
             return type(self)(list(self)[index])
         return getattr(self, self._name_at(index))
 
-    def __setitem__(self, index: int, value: Any) -> None:
+    def __setitem__(self, index: int, value: object) -> None:
         _put(self, self._name_at(index), value)
 
     def __dir__(self) -> list[str]:
@@ -54,13 +54,13 @@ class ParameterList(Module):
             raise PositionError(f"ParameterList: index {where} but there are {n} parameters")
         return str(where % n)
 
-    def append(self, value: Any) -> Self:
+    def append(self, value: object) -> Self:
         """Add ``value`` at the end and return the list."""
         _put(self, str(self._size), value)
         self._size += 1
         return self
 
-    def extend(self, values: Iterable[Any]) -> Self:
+    def extend(self, values: Iterable[object]) -> Self:
         """Add every one of ``values`` at the end and return the list.
 
         Raises
@@ -77,7 +77,7 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def __iadd__(self, values: Iterable[Any]) -> Self:
+    def __iadd__(self, values: Iterable[object]) -> Self:
         return self.extend(values)
 
     def extra_repr(self) -> str:
@@ -98,7 +98,7 @@ class ParameterDict(Module):
     Size([3])
     """
 
-    def __init__(self, parameters: Any = None) -> None:
+    def __init__(self, parameters: object = None) -> None:
         super().__init__()
         self._keys: dict[str, None] = {}
         if parameters is not None:
@@ -109,7 +109,7 @@ class ParameterDict(Module):
             raise KeyError(key)
         return getattr(self, key)
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         if not isinstance(key, str):
             raise TypeError(f"ParameterDict: key {key!r} is a {type(key).__name__}, expected a str")
         _put(self, key, value)
@@ -161,17 +161,17 @@ class ParameterDict(Module):
         """Return another dict of the same parameters."""
         return ParameterDict(self)
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         """Return the parameter called ``key``, or ``default``."""
         return self[key] if key in self else default
 
-    def setdefault(self, key: str, default: Any = None) -> Any:
+    def setdefault(self, key: str, default: object = None) -> Any:
         """Return the parameter called ``key``, after having put in ``default`` if it is missing."""
         if key not in self:
             self[key] = default
         return self[key]
 
-    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+    def fromkeys(self, keys: Iterable[str], default: object = None) -> ParameterDict:
         """Return another dict with ``default`` under each of ``keys``."""
         return ParameterDict((key, default) for key in keys)
 
@@ -193,7 +193,7 @@ class ParameterDict(Module):
         key = next(reversed(self._keys))
         return key, self.pop(key)
 
-    def update(self, parameters: Any) -> None:
+    def update(self, parameters: object) -> None:
         """Add the parameters of a mapping, or of an iterable of pairs.
 
         Raises
@@ -219,12 +219,13 @@ class ParameterDict(Module):
         return _describe(self.items())
 
 
-def _put(owner: Module, name: str, value: Any) -> None:
-    tensor = isinstance(value, Tensor) and not isinstance(value, Parameter)
-    setattr(owner, name, Parameter(value, value.is_floating_point()) if tensor else value)
+def _put(owner: Module, name: str, value: object) -> None:
+    if isinstance(value, Tensor) and not isinstance(value, Parameter):
+        value = Parameter(value, value.is_floating_point())
+    setattr(owner, name, value)
 
 
-def _describe(members: Iterable[tuple[int | str, Any]]) -> str:
+def _describe(members: Iterable[tuple[int | str, object]]) -> str:
     lines = []
     for name, value in members:
         if isinstance(value, Tensor):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.parameter import Buffer, Parameter
 from tinygrad_cnn.nn.module.tree import TreeMixin, walk
 from tinygrad_cnn.tensor import Tensor
 
@@ -46,6 +46,11 @@ class OwnerMixin:
             self._require_init(f"parameter `{name}` is assigned")
             self._forget(name, keep="_parameters")
             self.register_parameter(name, value)
+            return
+        if isinstance(value, Buffer):
+            self._require_init(f"buffer `{name}` is assigned")
+            self._forget(name, keep="_buffers")
+            self.register_buffer(name, value, value.persistent)
             return
         if _is_module(value):
             self._require_init(f"module `{name}` is assigned")
@@ -182,7 +187,7 @@ class OwnerMixin:
 
     # -- modules in plain containers ----------------------------------------------------------
 
-    def _warn_if_lost(self, name: str, container: Iterable[Any]) -> None:
+    def _warn_if_lost(self, name: str, container: Iterable[object]) -> None:
         """Warn, once per attribute, of modules and parameters that nobody will ever find."""
         lost = [v for v in _leaves(container) if _is_module(v) or isinstance(v, Parameter)]
         if not lost or name in self.__dict__.get("_warned_of", ()):
@@ -213,15 +218,15 @@ class OwnerMixin:
                 self._warn_if_lost(name, value)
 
 
-def _is_module(value: Any) -> bool:
+def _is_module(value: object) -> TypeGuard[Module]:
     return isinstance(value, TreeMixin)
 
 
-def _name_of(value: Any) -> str:
+def _name_of(value: object) -> str:
     return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
-def _leaves(container: Iterable[Any], depth: int = 3) -> Iterator[Any]:
+def _leaves(container: Iterable[object], depth: int = 3) -> Iterator[object]:
     """Yield what plain containers hold, also inside one another."""
     values = container.values() if isinstance(container, dict) else container
     for value in itertools.islice(values, _LOOKED_AT):

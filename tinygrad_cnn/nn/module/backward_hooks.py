@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tinygrad_cnn.autograd import Function
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import View
 from tinygrad_cnn.tensor import Tensor
 
-BackwardHook = Callable[[Any, tuple[Any, ...], tuple[Any, ...]], Any]
-BackwardPreHook = Callable[[Any, tuple[Any, ...]], Any]
+Gradients: TypeAlias = tuple[Tensor | None, ...]
+BackwardHook = Callable[[Any, Gradients, Gradients], Any]
+BackwardPreHook = Callable[[Any, Gradients], Any]
 
 
 class Passage:
@@ -23,14 +24,14 @@ class Passage:
     """
 
     def __init__(
-        self, module: Any, hooks: Sequence[BackwardHook], pre_hooks: Sequence[BackwardPreHook]
+        self, module: object, hooks: Sequence[BackwardHook], pre_hooks: Sequence[BackwardPreHook]
     ) -> None:
         self.module, self.hooks, self.pre_hooks = module, hooks, pre_hooks
-        self.grad_output: tuple[Any, ...] | None = None
+        self.grad_output: Gradients | None = None
         self.inputs = 0  # how many there are
         self.watches_input = False
 
-    def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def enter(self, args: tuple[object, ...]) -> tuple[object, ...]:
         """The arguments to call ``forward`` with."""
         self.inputs = len(args)
         self.watches_input = _lives(args)
@@ -50,10 +51,10 @@ class Passage:
             return output
         if not _lives(output):
             return output
-        tapped = _tapped(tuple(output), self._output_gradients, False)
+        tapped: tuple[Any, ...] = _tapped(tuple(output), self._output_gradients, False)
         return type(output)(*tapped) if hasattr(output, "_fields") else type(output)(tapped)
 
-    def _input_gradients(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _input_gradients(self, gradients: Gradients) -> Gradients:
         if self.grad_output is None:
             return gradients
         for hook in self.hooks:
@@ -62,7 +63,7 @@ class Passage:
         self.grad_output = None
         return gradients
 
-    def _output_gradients(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _output_gradients(self, gradients: Gradients) -> Gradients:
         for hook in self.pre_hooks:
             changed = hook(self.module, gradients)
             gradients = self._changed("full backward pre-hook", changed, gradients, "outputs")
@@ -71,7 +72,7 @@ class Passage:
             self._without_input(gradients)
         return gradients
 
-    def _without_input(self, gradients: tuple[Any, ...]) -> None:
+    def _without_input(self, gradients: Gradients) -> None:
         """Run the hooks now: no gradient will reach the inputs."""
         self.grad_output = None
         name = type(self.module).__name__
@@ -88,9 +89,7 @@ class Passage:
                     f"which requires one"
                 )
 
-    def _changed(
-        self, kind: str, changed: Any, before: tuple[Any, ...], what: str
-    ) -> tuple[Any, ...]:
+    def _changed(self, kind: str, changed: Any, before: Gradients, what: str) -> Gradients:
         if changed is None:
             return before
         changed = changed if isinstance(changed, tuple | list) else (changed,)
@@ -106,33 +105,35 @@ class _Tap(Function):
     """Hand tensors on; on the way back, hand their gradients to a function."""
 
     @staticmethod
-    def forward(ctx: Any, see: Any, materialize: bool, *tensors: Tensor) -> Any:
+    def forward(
+        ctx: Any, see: Callable[[Gradients], Gradients], materialize: bool, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.see = see
         ctx.set_materialize_grads(materialize)
         ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
         return tensors
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor | None) -> Gradients:
         return (None, None, *ctx.see(gradients))
 
 
-def _lives(values: Sequence[Any]) -> bool:
+def _lives(values: Sequence[object]) -> bool:
     """Whether a gradient can come to one of ``values``."""
     return is_recording() and any(isinstance(v, Tensor) and v.requires_grad for v in values)
 
 
 def _tapped(
-    values: tuple[Any, ...], see: Callable[[tuple[Any, ...]], tuple[Any, ...]], zeros: bool
-) -> tuple[Any, ...]:
+    values: tuple[object, ...], see: Callable[[Gradients], Gradients], zeros: bool
+) -> tuple[object, ...]:
     """``values`` whose tensors' gradients go through ``see``, with None for what is no tensor.
 
     ``zeros`` says that tensors that got no gradient have zeros and not None.
     """
     places = [i for i, v in enumerate(values) if isinstance(v, Tensor)]
 
-    def see_all(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
-        whole: list[Any] = [None] * len(values)
+    def see_all(gradients: Gradients) -> Gradients:
+        whole: list[Tensor | None] = [None] * len(values)
         for place, g in zip(places, gradients, strict=True):
             whole[place] = g
         seen = see(tuple(whole))
@@ -144,6 +145,8 @@ def _tapped(
     ):
         if new.requires_grad:
             # As in PyTorch, not to be changed in place: it shares memory, but not the history.
-            new.view_of = View(values[place], (), False)
+            source = values[place]
+            assert isinstance(source, Tensor)
+            new.view_of = View(source, (), False)
         out[place] = new
     return tuple(out)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.autograd.devices import DeviceLike, check_device
+from tinygrad_cnn.autograd.devices import device as tg_device
 from tinygrad_cnn.functions.convert import is_dtype
 from tinygrad_cnn.nn.layers.checks import float_dtype
 from tinygrad_cnn.nn.module.attributes import OwnerMixin
@@ -17,7 +17,7 @@ from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import StateMixin
 from tinygrad_cnn.nn.module.tree import TreeMixin
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import DType
+from tinygrad_cnn.types import DType, DTypeLike
 
 
 class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
@@ -96,7 +96,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
             elif param.grad is not None:
                 param.grad = param.grad.detach().zero_()
 
-    def apply(self, fn: Callable[[Module], Any]) -> Self:
+    def apply(self, fn: Callable[[Module], object]) -> Self:
         """Call ``fn`` on every module below and on this one, children first.
 
         >>> from tinygrad_cnn import nn
@@ -114,12 +114,19 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
 
     # -- dtypes -------------------------------------------------------------------------------
 
-    def to(self, *args: Any, dtype: npt.DTypeLike | None = None, device: str | None = None) -> Self:
+    def to(
+        self,
+        *args: DTypeLike | DeviceLike | Tensor,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        non_blocking: bool = False,
+        memory_format: object = None,
+    ) -> Self:
         """Convert floating parameters, gradients and buffers to a dtype, in place.
 
-        Takes a dtype, a tensor whose dtype is meant, or the only device, ``"cpu"``, which changes
-        nothing. The `Parameter` objects stay the same, so optimisers keep working. Integer buffers
-        are left as they are.
+        Takes a dtype, a tensor whose dtype is meant, or the only device, the CPU, which changes
+        nothing, and after those PyTorch's ``non_blocking``. The `Parameter` objects stay the same,
+        so optimisers keep working. Integer buffers are left as they are.
 
         Raises
         ------
@@ -134,12 +141,13 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         dtype('float64')
         """
         for given in args:
-            if isinstance(given, str) and not is_dtype(given):
+            if isinstance(given, Tensor):
+                dtype = given.dtype
+            elif isinstance(given, str | tg_device) and not is_dtype(given):
                 device = given
-            else:
-                dtype = given.dtype if isinstance(given, Tensor) else given
-        if device not in (None, "cpu"):
-            raise ArgumentError(f"Module.to: `device` is {device!r} but there is only 'cpu'")
+            elif given is not None and not isinstance(given, bool):
+                dtype = given  # type: ignore[assignment]  # float_dtype sees what it is
+        check_device(device, "Module.to")
         if dtype is None:
             return self
         wanted = float_dtype("Module.to", dtype)
@@ -152,9 +160,30 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
                     module._buffers[name] = buffer.to(wanted)
         return self
 
+    def type(self, dst_type: DTypeLike) -> Self:
+        """Convert floating parameters and buffers to a dtype, as `to`."""
+        return self.to(dst_type)
+
+    def to_empty(self, *, device: DeviceLike, recurse: bool = True) -> Self:
+        """Return the module itself: there is no other device."""
+        check_device(device, "Module.to_empty")
+        return self
+
     def cpu(self) -> Self:
         """Return the module itself: there is no other device."""
         return self
+
+    def cuda(self, device: DeviceLike = None) -> Self:
+        """Raise ValueError: there is no other device than the CPU."""
+        check_device("cuda", "Module.cuda")
+        return self
+
+    def share_memory(self) -> Self:
+        """Return the module itself: threads share its memory anyway."""
+        return self
+
+    def compile(self, *args: object, **kwargs: object) -> None:
+        """Do nothing: kernels are compiled where that helps, without being asked."""
 
     def float(self) -> Self:
         """Convert floating parameters and buffers to float32."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.nn.module.backward_hooks import BackwardHook, BackwardPreHook, Passage
 from tinygrad_cnn.nn.module.location import CALL_CODES, LOCATED_ERRORS, locate
+
+Hook: TypeAlias = Callable[..., Any]
+Args: TypeAlias = tuple[Any, ...]
+Kwargs: TypeAlias = dict[str, Any]
 
 HOOKS = (
     "_forward_pre_hooks",
@@ -25,7 +29,7 @@ HOOKS = (
 """The attributes of a module that hold hooks."""
 
 
-class HookTable(dict[int, tuple[Callable[..., Any], bool]]):
+class HookTable(dict[int, tuple[Hook, bool]]):
     """Hooks by number, each with a flag: does it take more arguments than others of its kind?
 
     ``always`` holds the numbers of those that are called after an error too.
@@ -39,7 +43,7 @@ class HookTable(dict[int, tuple[Callable[..., Any], bool]]):
 
     def add(
         self,
-        hook: Callable[..., Any],
+        hook: Hook,
         *,
         flag: bool = False,
         prepend: bool = False,
@@ -90,7 +94,7 @@ class CallMixin:
             locate(error, sys._getframe())
             raise
 
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_with_hooks(self, args: Args, kwargs: Kwargs) -> Any:
         output: Any = None
         called: set[int] = set()
         try:
@@ -120,9 +124,7 @@ class CallMixin:
                         )
             raise
 
-    def _changed_arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _changed_arguments(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """What the hooks before the forward pass make of its arguments."""
         for hook, with_kwargs in tuple(self._forward_pre_hooks.values()):
             if with_kwargs:
@@ -141,7 +143,7 @@ class CallMixin:
         return args, kwargs
 
     def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Call ``hook(module, args)`` before each `forward`.
 
@@ -166,7 +168,7 @@ class CallMixin:
 
     def register_forward_hook(
         self,
-        hook: Callable[..., Any],
+        hook: Hook,
         *,
         prepend: bool = False,
         with_kwargs: bool = False,
@@ -211,6 +213,10 @@ class CallMixin:
         [([0.0, 3.0], [3.0, 3.0])]
         """
         return self._backward_hooks.add(hook, prepend=prepend)
+
+    def register_backward_hook(self, hook: BackwardHook) -> RemovableHandle:
+        """Do as `register_full_backward_hook`, which is the newer name."""
+        return self.register_full_backward_hook(hook)
 
     def register_full_backward_pre_hook(
         self, hook: BackwardPreHook, prepend: bool = False

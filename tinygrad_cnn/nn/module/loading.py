@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ undo_steps: ContextVar[list[Callable[[], None]] | None] = ContextVar("undo_steps
 """What takes back the changes of the `load_state_dict` that is running."""
 
 
-def take(owner: Any, name: str, target: Tensor, value: Any, assign: bool) -> str | None:
+def take(owner: object, name: str, target: Tensor, value: object, assign: bool) -> str | None:
     """Copy ``value`` into ``target``, the attribute ``name`` of ``owner``, or assign it.
 
     Returns what is wrong with it, or None.
@@ -61,7 +60,7 @@ def _like(target: Tensor, new: Tensor) -> Tensor:
     return Parameter(new, target.requires_grad)
 
 
-def _as_array(value: Any) -> Array | None:
+def _as_array(value: object) -> Array | None:
     """Return the values of a tensor: ours, or PyTorch's, which turns into an array."""
     if isinstance(value, Tensor):
         return value._array

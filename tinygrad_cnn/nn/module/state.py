@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
-from tinygrad_cnn.nn.module.hooks import HookTable
+from tinygrad_cnn.nn.module.hooks import Hook, HookTable
 from tinygrad_cnn.nn.module.loading import take, undo_steps
-from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.nn.module.parameter import Parameter, is_lazy
 from tinygrad_cnn.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module.core import Module
+
+State: TypeAlias = dict[str, Any]
+"""What is saved, by path: tensors, and whatever `get_extra_state` returns."""
 
 _EXTRA = "_extra_state"
 
@@ -56,7 +59,7 @@ class StateMixin:
 
     def state_dict(
         self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
+    ) -> State:
         """Return all parameters and persistent buffers by path, and modules' extra state.
 
         The tensors share memory with the module's; with ``keep_vars`` they are the module's own
@@ -88,12 +91,10 @@ class StateMixin:
                     f"state_dict post-hook: returned a {type(changed).__name__}, expected None"
                 )
             destination = destination if changed is None else changed
-        saved: dict[str, Any] = destination
+        saved: State = destination
         return saved
 
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
+    def _save_to_state_dict(self, destination: State, prefix: str, keep_vars: bool) -> None:
         """Add this module's own state, not that of those below, to ``destination``."""
         self._warn_of_lost()  # type: ignore[attr-defined]  # of OwnerMixin
         for name, tensor in self._own_state().items():
@@ -122,7 +123,7 @@ class StateMixin:
     # -- loading ------------------------------------------------------------------------------
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+        self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copy the values of ``state_dict`` (tensors or arrays by path) into this module.
 
@@ -185,9 +186,9 @@ class StateMixin:
 
     def _load_from_state_dict(
         self,
-        state_dict: dict[str, Any],
+        state_dict: State,
         prefix: str,
-        local_metadata: dict[str, Any],
+        local_metadata: State,
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],
@@ -230,7 +231,7 @@ class StateMixin:
 
     # -- hooks --------------------------------------------------------------------------------
 
-    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before this module's state is saved."""
         return self._state_dict_pre_hooks.add(hook)
 
@@ -247,7 +248,7 @@ class StateMixin:
         """
         return self._state_dict_hooks.add(hook)
 
-    def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def _register_state_dict_hook(self, hook: Hook) -> RemovableHandle:
         """Do as `register_state_dict_post_hook`; the hook may also return another mapping."""
         return self._state_dict_hooks.add(hook, flag=True)
 
@@ -274,8 +275,8 @@ class StateMixin:
 
 
 def _load(
-    module: Any,
-    state_dict: Mapping[str, Any],
+    module: StateMixin,
+    state_dict: Mapping[str, object],
     assign: bool,
     keys: IncompatibleKeys,
     problems: list[str],
@@ -283,7 +284,7 @@ def _load(
     """Have ``module`` and those below load, and note what is wrong."""
     metadata = getattr(state_dict, "_metadata", None) or {}
 
-    def load(at: Any, state: dict[str, Any], prefix: str) -> None:
+    def load(at: Any, state: State, prefix: str) -> None:
         known = dict(metadata.get(prefix[:-1], {}))
         if assign:
             known["assign_to_params_buffers"] = True
@@ -309,4 +310,4 @@ def _shape_at(module: Any, key: str) -> str:
         found = module.get_submodule(path)._own_state().get(name)
     except AttributeError:
         return ""
-    return "" if found is None else f" {found.shape}"
+    return "" if found is None or is_lazy(found) else f" {found.shape}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module.core import Module
+
+Lookup: TypeAlias = Callable[[Any], Mapping[str, Tensor | None]]
+"""Which of a module's members are meant: parameters, buffers."""
 
 
 class TreeMixin:
@@ -33,7 +37,7 @@ class TreeMixin:
         >>> [path for path, _ in nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh())).named_modules()]
         ['', '0', '1', '1.0']
         """
-        seen: set[Any] = set() if memo is None else memo
+        seen: set[Module] = set() if memo is None else memo
         return walk(self, seen, prefix, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
@@ -88,7 +92,7 @@ class TreeMixin:
 
     def _named_members(
         self,
-        of: Callable[[Any], dict[str, Any]],
+        of: Lookup,
         prefix: str,
         recurse: bool,
         remove_duplicate: bool,
@@ -127,6 +131,29 @@ class TreeMixin:
         found: Module = module
         return found
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put ``module`` at the dotted path ``target``.
+
+        Raises
+        ------
+        AttributeError
+            The module above is not there, or, with ``strict``, none at ``target``.
+        ValueError
+            ``target`` is empty.
+
+        >>> from tinygrad_cnn import nn
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+        >>> net.set_submodule("1", nn.Tanh())
+        >>> net[1]
+        Tanh()
+        """
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ArgumentError(f"set_submodule: `target` is {target!r} but a path is expected")
+        if strict:
+            self.get_submodule(target)
+        setattr(self.get_submodule(path), name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """Return the parameter at the dotted path ``target``.
 
@@ -149,7 +176,7 @@ class TreeMixin:
         found: Tensor = self._get_member(target, lambda module: module._buffers, "buffer")
         return found
 
-    def _get_member(self, target: str, of: Callable[[Any], dict[str, Any]], kind: str) -> Any:
+    def _get_member(self, target: str, of: Lookup, kind: str) -> Any:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         members = of(module)
@@ -161,14 +188,13 @@ class TreeMixin:
         return members[name]
 
 
-def _params(module: Any) -> dict[str, Any]:
-    found: dict[str, Any] = module._parameters
-    return found
+def _params(module: TreeMixin) -> Mapping[str, Parameter | None]:
+    return module._parameters
 
 
 def walk(
-    module: Any, seen: set[Any], prefix: str, remove_duplicate: bool
-) -> Iterator[tuple[str, Any]]:
+    module: Any, seen: set[Module], prefix: str, remove_duplicate: bool
+) -> Iterator[tuple[str, Module]]:
     """Yield ``(path, module)``, parents first; ``seen`` is left out and added to."""
     if module in seen:
         return

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
+from tinygrad_cnn.testing.oracles.sequences import SEQUENCE_ORACLES
 from tinygrad_cnn.testing.oracles.special import SPECIAL_ORACLES
 from tinygrad_cnn.types import Array
 
@@ -379,6 +380,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     # losses
     "softmax_cross_entropy": _cross_entropy,
     **IMAGE_ORACLES,
+    **SEQUENCE_ORACLES,
     **{name: _each(function) for name, function in SPECIAL_ORACLES.items()},
 }
 """By name: a function of the operation's arguments and parameters that returns the result."""

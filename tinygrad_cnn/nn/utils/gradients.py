@@ -1,4 +1,4 @@
-"""Work on all parameters or gradients of a model at once."""
+"""Norms, limits and vectors of all parameters or gradients of a model at once."""
 
 from __future__ import annotations
 

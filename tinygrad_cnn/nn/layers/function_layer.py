@@ -1,0 +1,81 @@
+"""Layers that are a function and the arguments it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.tensor import Tensor
+
+_Layer = TypeVar("_Layer", bound="FunctionLayer")
+
+
+class FunctionLayer(Module):
+    """A layer without weights. The class lists the arguments as a dataclass does its fields."""
+
+    function: ClassVar[Callable[..., Any]]
+    shown: ClassVar[str] = ""
+    passed: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Make the module ready: the generated constructor only sets attributes."""
+        self = super().__new__(cls)
+        Module.__init__(self)
+        return self
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the function is called with beside the tensors."""
+        return {name: getattr(self, name) for name in self.passed}
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        text = self.shown.format_map(self.__dict__)
+        if self.__dict__.get("inplace") and "inplace" not in text:
+            text += ", inplace=True" if text else "inplace=True"
+        return text
+
+
+class UnaryLayer(FunctionLayer):
+    """A function of one tensor."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function of the same name in `nn.functional`."""
+        out: Tensor = type(self).function(input, **self._arguments())
+        return out
+
+
+class BinaryLayer(FunctionLayer):
+    """A function of two tensors."""
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Apply the function of the same name in `nn.functional`."""
+        out: Tensor = type(self).function(x1, x2, **self._arguments())
+        return out
+
+
+@dataclass_transform(eq_default=False)
+def calls(
+    function: Callable[..., Any] | None = None, shown: str = "", also: tuple[str, ...] = ()
+) -> Callable[[type[_Layer]], type[_Layer]]:
+    """Make a class of annotated arguments a layer that passes them to ``function`` by keyword.
+
+    ``shown`` is what `repr` says, with arguments in braces; ``also`` names attributes that are
+    passed beside the arguments.
+    """
+
+    def made(cls: type[_Layer]) -> type[_Layer]:
+        if "__init__" not in cls.__dict__:
+            dataclass(eq=False, repr=False, match_args=False)(cls)
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        for name in names:  # defaults stand in the signature; here they would hide buffers
+            if name in cls.__dict__:
+                delattr(cls, name)
+        if function is not None:
+            cls.function = staticmethod(function)
+        cls.shown = shown or cls.shown
+        cls.passed = (*names, *also)
+        return cls
+
+    return made
