@@ -269,7 +269,7 @@ def _round(
     """One search: the smallest sample that fails the first check seen to fail, or None."""
     try:
         import hypothesis
-        from hypothesis import HealthCheck, strategies
+        from hypothesis import HealthCheck, Phase, strategies
         from hypothesis.errors import Flaky
     except ImportError as error:
         raise ImportError(
@@ -303,6 +303,7 @@ def _round(
         derandomize=seed is None,
         database=None,
         deadline=None,
+        phases=[Phase.generate, Phase.shrink],  # nobody reads an explanation, which takes longer
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
