@@ -15,8 +15,6 @@ from typing import Any
 import networks
 import numpy as np
 
-__all__ = ["BASELINE", "COMPETITORS", "OURS", "Competitor", "Contender"]
-
 Step = Callable[[], Any]
 CLASSES = 10
 

@@ -20,8 +20,6 @@ from typing import Any
 import environment
 import numpy as np
 
-__all__ = ["Remote", "Turns", "WorkerError", "in_turn", "quartiles"]
-
 WORKER = Path(__file__).with_name("worker.py")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 MOST_STEPS = 200  # in a burst

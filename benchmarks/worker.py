@@ -15,8 +15,6 @@ from typing import Any
 
 START = time.perf_counter()
 
-__all__ = ["main"]
-
 
 def peak_rss() -> float | None:
     """Return the most memory, in MB, that this process has had; None where that is not known."""

@@ -12,8 +12,6 @@ import numpy as np
 from .indices import Indices
 from .run import Run
 
-__all__ = ["Drawing", "gradients_share_memory"]
-
 _LARGEST = 4096  # numbers in a tensor that is still used
 
 
