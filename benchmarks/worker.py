@@ -112,17 +112,8 @@ class Worker:
         return {"peak_rss_mb": peak_rss()}
 
 
-COMMANDS = (
-    "installed",
-    "importing",
-    "size",
-    "open",
-    "network",
-    "convolution",
-    "warm",
-    "run",
-    "memory",
-)
+COMMANDS = ("installed", "importing", "size", "open", "network", "convolution", "warm", "run")
+COMMANDS += ("memory",)
 
 
 def main() -> None:

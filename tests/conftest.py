@@ -7,6 +7,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: no second level of threads
@@ -30,6 +31,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 KERNELS = pytest.StashKey[str]()  # what a test is run with
+TESTS = Path(__file__).parent
+# Where tests reach compiled kernels in their own process, and do not ask for others.
+REACHING = {"autograd", "data", "differential", "func", "kernels", "models", "nn", "ops", "optim"}
+REACHING |= {"profiler", "serialization", "test_copying.py"}
 HOW = re.compile(r"\(?((?:pip|apt-get|apt) install .*?|pytest --slow)\)?$")
 
 
@@ -73,6 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Run a test on one set of kernels after the other, if it is asked for."""
     if item.config.getoption("--kernels") != "both" or not choice.has_numba():
+        return None
+    if TESTS not in item.path.parents or item.path.relative_to(TESTS).parts[0] not in REACHING:
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for kernels in ("jit", "auto"):

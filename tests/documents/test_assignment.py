@@ -13,7 +13,8 @@ def test_it_shows_nine_pictures():
     assert len(re.findall(r"\]\([^)#]+\.png\)", page)) == 9
 
 
-def test_the_naive_layers_agree_with_ours():
+def test_the_naive_layers_agree_with_ours(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     module = load(ROOT / "benchmarks/naive_convolution.py")
     for case in (
         module.convolution(2, 3, 2, 3, 6, 0),
