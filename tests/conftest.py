@@ -34,7 +34,7 @@ KERNELS = pytest.StashKey[str]()  # what a test is run with
 TESTS = Path(__file__).parent
 # Where tests reach compiled kernels in their own process, and do not ask for others.
 REACHING = {"autograd", "data", "differential", "func", "kernels", "models", "nn", "ops", "optim"}
-REACHING |= {"profiler", "serialization", "test_copying.py"}
+REACHING |= {"functions", "profiler", "serialization", "test_copying.py"}
 HOW = re.compile(r"\(?((?:pip|apt-get|apt) install .*?|pytest --slow)\)?$")
 
 
