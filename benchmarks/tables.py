@@ -271,29 +271,15 @@ def convolutions(results: Results) -> str:
     slow = slow_rows(timed)
     if slow:
         text += "\nThe exceptions:\n\n"
-        text += table(
-            [
-                "n×c×h×w → filters, kernel",
-                "",
-                "MFLOP",
-                "ours",
-                "PyTorch",
-                "ratio (quartiles)",
-                "reason",
-            ],
-            [
-                [
-                    str(Shape(*(r[field] for field in Shape._fields))),
-                    r["what"],
-                    f"{r['flops'] / 1e6:.1f}",
-                    f"{r[OURS]:.3f} ms",
-                    f"{r[BASELINE]:.3f} ms",
-                    f"{r['ratio'][1]:.2f} ({r['ratio'][0]:.2f}–{r['ratio'][2]:.2f})",
-                    reason(r),
-                ]
-                for r in slow
-            ],
-        )
+        head = ["n×c×h×w → filters, kernel", "", "MFLOP", "ours", "PyTorch"]
+        rows = []
+        for r in slow:
+            low, middle, high = r["ratio"]
+            shape = str(Shape(*(r[field] for field in Shape._fields)))
+            row = [shape, r["what"], f"{r['flops'] / 1e6:.1f}"]
+            row += [f"{r[name]:.3f} ms" for name in (OURS, BASELINE)]
+            rows.append([*row, f"{middle:.2f} ({low:.2f}–{high:.2f})", reason(r)])
+        text += table([*head, "ratio (quartiles)", "reason"], rows)
     return text + on(result)
 
 
