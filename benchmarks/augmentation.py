@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
+from turns import median_seconds
 
 from tinygrad_cnn import data
 
@@ -92,16 +92,6 @@ PAIRS: dict[str, tuple[data.transforms.Transform, list[Naive]]] = {
 }
 
 
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    """The median time of ``repeats`` calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def main() -> None:
     """Run the comparison and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -127,7 +117,7 @@ def main() -> None:
                 out.append(image)
             return np.stack(out)
 
-        rounds = [(seconds(whole, 5), seconds(loop, 2)) for _ in range(args.rounds)]
+        rounds = [(median_seconds(whole, 5), median_seconds(loop, 2)) for _ in range(args.rounds)]
         fast, slow = (args.batch / statistics.median(times) for times in zip(*rounds, strict=True))
         ratio = statistics.median(b / a for a, b in rounds)
         print(f"{name:22}{fast:16,.0f}{slow:18,.0f}{ratio:8.1f}")

@@ -15,8 +15,6 @@ from typing import Any
 import networks
 import numpy as np
 
-__all__ = ["BASELINE", "COMPETITORS", "OURS", "Competitor", "Contender"]
-
 Step = Callable[[], Any]
 CLASSES = 10
 
@@ -34,52 +32,20 @@ class Competitor:
 
 
 OURS, BASELINE = "tinygrad_cnn", "torch"
-TORCH = "torch==2.13.0"
-COMPETITORS = {
-    c.name: c
-    for c in (
-        Competitor(
-            OURS,
-            "tinygrad_cnn",
-            "pip install '.[fast]'",
-            "tinygrad_cnn",
-            ("tinygrad-cnn", "numba"),
-            keeps_code=True,
-        ),
-        Competitor(
-            "numpy",
-            "tinygrad_cnn",
-            "pip install .",
-            "tinygrad_cnn, NumPy only",
-            ("tinygrad-cnn",),
-        ),
-        Competitor("torch", "torch", f"pip install {TORCH}", "PyTorch eager", ("torch", "numpy")),
-        Competitor(
-            "torch-channels-last",
-            "torch",
-            f"pip install {TORCH}",
-            "PyTorch channels_last",
-            ("torch", "numpy"),
-        ),
-        Competitor(
-            "torch-compile",
-            "torch",
-            f"pip install {TORCH}",
-            "torch.compile, channels_last",
-            ("torch", "numpy"),
-            keeps_code=True,
-        ),
-        Competitor("jax", "jax", "pip install jax", "JAX jit", ("jax",)),
-        Competitor(
-            "tinygrad",
-            "tinygrad",
-            "pip install tinygrad==0.11.0 (it compiles with clang)",
-            "tinygrad TinyJit",
-            ("tinygrad", "numpy"),
-            keeps_code=True,
-        ),
-    )
-}
+TORCH = {"install": "pip install torch==2.13.0", "on_disk": ("torch", "numpy")}
+CLANG = "pip install tinygrad==0.11.0 (it compiles with clang)"
+ROWS = (
+    Competitor(OURS, OURS, "pip install '.[fast]'", OURS, ("tinygrad-cnn", "numba"), True),
+    Competitor("numpy", OURS, "pip install .", f"{OURS}, NumPy only", ("tinygrad-cnn",)),
+    Competitor(BASELINE, "torch", text="PyTorch eager", **TORCH),
+    Competitor("torch-channels-last", "torch", text="PyTorch channels_last", **TORCH),
+    Competitor(
+        "torch-compile", "torch", text="torch.compile, channels_last", keeps_code=True, **TORCH
+    ),
+    Competitor("jax", "jax", "pip install jax", "JAX jit", ("jax",)),
+    Competitor("tinygrad", "tinygrad", CLANG, "tinygrad TinyJit", ("tinygrad", "numpy"), True),
+)
+COMPETITORS = {row.name: row for row in ROWS}
 
 
 class Contender:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BUSY", "Neighbours", "busy", "commit", "describe", "is_dirty", "sentence", "write"]
-
 VECTORS = {"AVX512F": "AVX-512", "AVX2": "AVX2", "SVE": "SVE", "NEON": "NEON"}  # best first
 BUSY = 0.25  # processors in use by others from which on figures are not to be trusted
 DIRTY = "-dirty"  # at the end of a commit's name: files were changed since

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FUNCTIONS"]
-
 
 def lenet5(f: Any, x: Any) -> Any:
     """``models/lenet5.py``: images to scores."""

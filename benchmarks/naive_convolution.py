@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
+from turns import median_seconds
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
@@ -80,16 +80,6 @@ class NaiveMaxPool2d:
         return gx
 
 
-def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """The median time of ``repeats`` calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times)
-
-
 def compared(name: str, naive: Callable[[], list[Array]], ours: Callable[[], list[Array]]) -> None:
     """Stop if two ways to compute the same arrays differ."""
     for a, b in zip(naive(), ours(), strict=True):
@@ -153,9 +143,9 @@ def main() -> None:
         convolution(args.batch, 32, 32, 3, 32, 1),
     ):
         compared(name, naive, ours)
-        rounds = [(milliseconds(naive, 1), milliseconds(ours, 10)) for _ in range(args.rounds)]
-        slow, fast = (statistics.median(times) for times in zip(*rounds, strict=True))
-        ratio = statistics.median(a / b for a, b in rounds)
+        pairs = [(median_seconds(naive, 1), median_seconds(ours, 10)) for _ in range(args.rounds)]
+        slow, fast = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
         print(f"{name:40}{slow:18,.0f}{fast:10.2f}{ratio:10,.0f}")
 
 

@@ -11,8 +11,6 @@ import numpy as np
 from functional import FUNCTIONS
 from jax import lax
 
-__all__ = ["Network"]
-
 Arrays = dict[str, Any]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 EPSILON, KEEP = 1e-5, 0.9  # of batch normalisation; share of the running statistics that stays

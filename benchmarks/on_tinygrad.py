@@ -9,8 +9,6 @@ import numpy as np
 from functional import FUNCTIONS
 from tinygrad import Tensor, TinyJit, nn
 
-__all__ = ["Network"]
-
 
 class Network:
     """One network with its weights; also the layers, for `functional`. Images are (n, c, h, w)."""

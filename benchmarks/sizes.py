@@ -9,8 +9,6 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-__all__ = ["measure"]
-
 ROOT = Path(__file__).parents[1]
 OURS = "tinygrad-cnn"
 

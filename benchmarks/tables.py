@@ -1,11 +1,11 @@
-"""Write the tables of docs/performance.md from the JSON files of the measurements.
+"""Write the tables of docs/measurements.md and docs/performance.md from the JSON files beside this.
 
     python benchmarks/tables.py [--check] [--clean] [FILE.json ...]
 
 Without files: all in ``benchmarks/results/``. A table stands between ``<!-- table: NAME -->`` and
-``<!-- end -->``; everything else of the page is written by hand. What was measured while other
+``<!-- end -->``; everything else of a page is written by hand. What was measured while other
 programs used the processors is not shown, what has not been measured says so. ``--check`` writes
-nothing and fails if the page is not what it would write. Figures of a tree with changes that were
+nothing and fails if a page is not what it would write. Figures of a tree with changes that were
 not committed are marked; ``--clean``, for a release, fails if there are any.
 """
 
@@ -24,10 +24,8 @@ from competitors import BASELINE, COMPETITORS, OURS
 from convergence import difference, summary
 from convolutions import DIRECTIONS, LARGE, SLOWER, Shape, slow_rows
 
-__all__ = ["fill", "main", "read"]
-
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "measurements.md")]
 NAMES = {
     "lenet5": "LeNet-5",
     "minivgg": "MiniVGG",
@@ -135,15 +133,50 @@ def notes(found: dict[tuple[str, int], dict[str, Any]], results: Results) -> str
     return "".join(f"{text}\n" for text in texts)
 
 
+def both(results: Results) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Return all comparisons by network, batch size and kind of work."""
+    return {
+        (model, batch, what): cell
+        for what in ("step", "inference")
+        for (model, batch), cell in cells(results, what).items()
+    }
+
+
+def ratio(cell: dict[str, Any]) -> str:
+    """Return our time as a part of PyTorch's, in bold, if it was measured undisturbed."""
+    figures = cell.get("results", {}).get(OURS, {})
+    if "ratio" not in figures:
+        return ""
+    return f"**{figures['ratio'][1]:.2f}**" if calm(cell) else BUSY
+
+
+def overview(results: Results) -> str:
+    """Batches of 64 and of one image, and memory, beside PyTorch's."""
+    found = both(results)
+    rows = []
+    for (model, batch, what), cell in found.items():
+        ours, theirs = (cell["results"].get(n, {}) for n in (OURS, BASELINE))
+        if batch == 64 and calm(cell) and "ms" in ours and "ms" in theirs:
+            rows.append(
+                [
+                    f"{NAMES[model]}, {'training step' if what == 'step' else what}",
+                    f"{digits(ours['ms'][1])} ms",
+                    f"{digits(theirs['ms'][1])} ms",
+                    ratio(cell),
+                    f"{ours['peak_rss_mb']:.0f} MB, {theirs['peak_rss_mb']:.0f} MB",
+                    ratio(found.get((model, 1, what), {})),
+                ]
+            )
+    if not rows:
+        return MISSING
+    head = ["batch of 64", "ours", "PyTorch's", "ratio", "memory", "ratio, one image"]
+    return table(head, rows) + on(results["comparison"][-1])
+
+
 def memory(results: Results) -> str:
     """Peak memory of whole processes, and its ratio to PyTorch eager's."""
     rows = []
-    both = {what: cells(results, what) for what in ("step", "inference")}
-    found = {
-        (model, batch, what): cell
-        for what, group in both.items()
-        for (model, batch), cell in group.items()
-    }
+    found = both(results)
     if not found:
         return MISSING
     columns = [n for n in COMPETITORS if any(n in c["results"] for c in found.values())]
@@ -238,29 +271,15 @@ def convolutions(results: Results) -> str:
     slow = slow_rows(timed)
     if slow:
         text += "\nThe exceptions:\n\n"
-        text += table(
-            [
-                "n×c×h×w → filters, kernel",
-                "",
-                "MFLOP",
-                "ours",
-                "PyTorch",
-                "ratio (quartiles)",
-                "reason",
-            ],
-            [
-                [
-                    str(Shape(*(r[field] for field in Shape._fields))),
-                    r["what"],
-                    f"{r['flops'] / 1e6:.1f}",
-                    f"{r[OURS]:.3f} ms",
-                    f"{r[BASELINE]:.3f} ms",
-                    f"{r['ratio'][1]:.2f} ({r['ratio'][0]:.2f}–{r['ratio'][2]:.2f})",
-                    reason(r),
-                ]
-                for r in slow
-            ],
-        )
+        head = ["n×c×h×w → filters, kernel", "", "MFLOP", "ours", "PyTorch"]
+        rows = []
+        for r in slow:
+            low, middle, high = r["ratio"]
+            shape = str(Shape(*(r[field] for field in Shape._fields)))
+            row = [shape, r["what"], f"{r['flops'] / 1e6:.1f}"]
+            row += [f"{r[name]:.3f} ms" for name in (OURS, BASELINE)]
+            rows.append([*row, f"{middle:.2f} ({low:.2f}–{high:.2f})", reason(r)])
+        text += table([*head, "ratio (quartiles)", "reason"], rows)
     return text + on(result)
 
 
@@ -335,6 +354,7 @@ def roofline(results: Results) -> str:
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
+    "overview": overview,
     "imports": imports,
     "step": lambda results: times(results, "step"),
     "inference": lambda results: times(results, "inference"),
@@ -360,22 +380,24 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the page, or check it; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.json")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, dest="pages")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument("--clean", action="store_true", help="fail for uncommitted changes")
     args = parser.parse_args(arguments)
-    before = args.page.read_text(encoding="utf-8")
     files = args.files or sorted((HERE / "results").glob("*.json"))
     if args.clean and (dirty := unclean(files)):
         print(f"measured with changes that were not committed: {', '.join(dirty)}")
         return 1
-    after = fill(before, read(files))
-    if args.check:
-        if after != before:
-            print(f"{args.page} is not up to date: python benchmarks/tables.py")
-        return int(after != before)
-    args.page.write_text(after, encoding="utf-8")
-    return 0
+    results, stale = read(files), False
+    for page in args.pages:
+        before = page.read_text(encoding="utf-8")
+        after = fill(before, results)
+        if not args.check:
+            page.write_text(after, encoding="utf-8")
+        elif after != before:
+            print(f"{page} is not up to date: python benchmarks/tables.py")
+            stale = True
+    return int(stale)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import environment
 import numpy as np
-
-__all__ = ["Remote", "Turns", "WorkerError", "in_turn", "quartiles"]
 
 WORKER = Path(__file__).with_name("worker.py")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -191,6 +189,16 @@ def in_turn(
         strange_total / total if total and environment.busy() is not None else None,
         len(done) - len(kept),
     )
+
+
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Return the median time of `repeats` calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
 
 
 def quartiles(values: Sequence[float]) -> list[float]:

@@ -15,8 +15,6 @@ from typing import Any
 
 START = time.perf_counter()
 
-__all__ = ["main"]
-
 
 def peak_rss() -> float | None:
     """Return the most memory, in MB, that this process has had; None where that is not known."""
@@ -114,17 +112,8 @@ class Worker:
         return {"peak_rss_mb": peak_rss()}
 
 
-COMMANDS = (
-    "installed",
-    "importing",
-    "size",
-    "open",
-    "network",
-    "convolution",
-    "warm",
-    "run",
-    "memory",
-)
+COMMANDS = ("installed", "importing", "size", "open", "network", "convolution", "warm", "run")
+COMMANDS += ("memory",)
 
 
 def main() -> None:

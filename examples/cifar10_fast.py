@@ -35,7 +35,7 @@ epochs, start = args.epochs or (18 if args.root else 2), time.perf_counter()
 if args.root:
     train, test = data.CIFAR10(args.root), data.CIFAR10(args.root, train=False)
 else:
-    train, test = data.Shapes(750), data.Shapes(200, train=False)
+    train, test = data.Shapes(375), data.Shapes(80, train=False)
 # Mirror half of the images once; every second epoch then mirrors all. So each image is seen either
 # way in any two epochs, which chance would not see to.
 pixels = train.pixels  # uint8 (n, h, w, c)

@@ -31,7 +31,7 @@ epochs = args.epochs or (30 if args.root else 2)
 if args.root:
     train, test = data.CIFAR10(args.root), data.CIFAR10(args.root, train=False)
 else:
-    train, test = data.Shapes(640), data.Shapes(200, train=False)
+    train, test = data.Shapes(640), data.Shapes(80, train=False)
 crop = data.RandomCrop(32, padding=4, padding_mode="reflect" if args.turns else "constant")
 augment = crop if args.turns else data.Compose([data.RandomHorizontalFlip(), crop])
 if args.turns:  # every second image is mirrored now, and in every second epoch all are

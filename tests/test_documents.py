@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
+from scripts import load
 
 ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))
 
 
-def _python_blocks(path: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-
-
-def test_the_readme_example_prints_what_its_comments_say() -> None:
-    (block,) = _python_blocks(ROOT / "README.md")
-    claims = re.findall(r"^ *print\(.*\) +# (.*)$", block, re.MULTILINE)
-    assert len(claims) >= 3
+@pytest.mark.parametrize(
+    ("page", "count"), [("README.md", 3), ("docs/assignment.md", 5), ("docs/performance.md", 0)]
+)
+def test_code_prints_what_its_comments_say(page: str, count: int) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```python\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    code = "\n".join(textwrap.dedent(block) for block in blocks)
+    claims = re.findall(r"^ *print\(.*\) +# (.*)$", code, re.MULTILINE) if count else []
+    assert len(claims) == count
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
-    assert printed.getvalue().splitlines() == claims
+        exec(compile(code, page, "exec"), {"__name__": "page"})
+    assert printed.getvalue()
+    assert not count or printed.getvalue().splitlines() == claims
 
 
 def test_the_two_commands_stand_at_the_top() -> None:
@@ -38,18 +43,21 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
 
 def test_the_table_of_operations_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "make_operations", ROOT / "docs/make_operations.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (ROOT / "docs/operations.md").read_text(encoding="utf-8") == module.page(), (
+    page = load(ROOT / "docs/make_operations.py").page()
+    assert (ROOT / "docs/operations.md").read_text(encoding="utf-8") == page, (
         "run: python docs/make_operations.py"
     )
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8")):
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert (path.parent / target).exists(), target
+
+
+def test_the_first_page_on_speed_is_short() -> None:
+    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80

@@ -1,9 +1,9 @@
 """The written lists of public names are what `export` says."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from scripts import load
 
 import tinygrad_cnn as tg
 
@@ -12,10 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "docs/make_exports.py"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("make_exports", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(SCRIPT)
 
 
 def test_the_lists_are_up_to_date(script):

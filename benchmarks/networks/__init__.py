@@ -10,8 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["IMAGE", "NETWORKS", "load", "source"]
-
 HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "models"
 NETWORKS = {  # by name: the file, and the class in it

@@ -7,8 +7,6 @@ Only for measurements: the layer types of MobileNet at the size of CIFAR images,
 
 from tinygrad_cnn import Tensor, nn
 
-__all__ = ["DepthwiseNet"]
-
 
 def separable(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """Depthwise 3 × 3, pointwise 1 × 1: (n, in_channels, h, w) to (n, out_channels, h/s, w/s)."""

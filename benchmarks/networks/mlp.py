@@ -5,8 +5,6 @@
 
 from tinygrad_cnn import Tensor, nn
 
-__all__ = ["MLP"]
-
 
 class MLP(nn.Module):
     """Three linear layers: images (n, 3, 32, 32) to scores (n, num_classes)."""

@@ -1,6 +1,6 @@
 """The measurements run, at sizes that take no time, and tables are made from their figures."""
 
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -134,13 +134,14 @@ def test_other_frameworks_compute_the_same(bench, framework, tmp_path):
 
 def test_compare_runs_and_says_what_is_missing(bench, tmp_path):
     figures = tmp_path / "figures.json"
+    has_torch = importlib.util.find_spec("torch") is not None
     printed = script(
-        "compare", "--models", "lenet5", "--batch", 2, "--what", "inference", "--rounds", 2,
-        "--burst", 0.001, "--imports", 1, "--threads", 1, "--against", "numpy", "jax",
+        "compare", "--models", "lenet5", "--batch", 2, "--what", "step", "--rounds", 2,
+        "--burst", 0.001, "--imports", 1, "--threads", 1, "--against", "numpy", "torch", "jax",
         "--json", figures,
         "--python", f"jax={sys.executable}",
     )  # fmt: skip
-    assert "lenet5, batch 2, inference" in printed
+    assert "lenet5, batch 2, training step" in printed
     result = json.loads(figures.read_text())
     (cell,) = result["cells"]
     for name in ("tinygrad_cnn", "numpy"):
@@ -148,17 +149,10 @@ def test_compare_runs_and_says_what_is_missing(bench, tmp_path):
         assert 0 < row["ms"][0] <= row["ms"][1] <= row["ms"][2]
         assert row["start_s"] > 0
     assert ("jax" in cell["results"]) != ("pip install jax" in printed)
+    assert ("1.00 × PyTorch eager (1.00 to 1.00)" in printed) == has_torch
     sizes = {row["competitor"]: row for row in result["imports"]}
     assert sizes["numpy"]["parts"].keys() >= {"tinygrad-cnn", "numpy", "rich"}
     assert sizes["numpy"]["disk_mb"] <= sizes["tinygrad_cnn"]["disk_mb"]
-
-
-def test_training_step_gives_the_ratio_to_pytorch():
-    pytest.importorskip("torch", reason=INSTALL)
-    options = ["--model", "lenet5", "--batch", 2, "--rounds", 2, "--threads", 1]
-    printed = script("training_step", *options)
-    assert "PyTorch eager" in printed
-    assert "1.00 × PyTorch eager (1.00 to 1.00)" in printed
 
 
 def test_the_sweep_runs(tmp_path):

@@ -1,27 +1,20 @@
 """The recipes on PyTorch are the same files with other imports."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripts import load
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "benchmarks/recipe_on_pytorch.py"
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("recipe_on_pytorch", PLACE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["train_cifar10", "cifar10_fast"])
 def test_only_imports_change_and_only_the_data_stays_ours(name):
     path = ROOT / f"examples/{name}.py"
-    ours, theirs = path.read_text().splitlines(), load().on_pytorch(path).splitlines()
+    ours, theirs = path.read_text().splitlines(), load(PLACE).on_pytorch(path).splitlines()
     new = [line for line in theirs if line not in ours]
     assert new
     assert all("torch" in line or line == "from tinygrad_cnn import data" for line in new)

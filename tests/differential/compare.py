@@ -21,8 +21,6 @@ import tinygrad_cnn as tg
 
 from .run import EPS, Event, Raised, run, torch
 
-__all__ = ["KERNELS", "Difference", "Yardstick", "differences"]
-
 KERNELS = ("jit", "reference")
 TIMES = (
     32  # the yardstick's own error: that of Winograd's convolution is ten times the direct one's

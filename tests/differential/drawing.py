@@ -12,8 +12,6 @@ import numpy as np
 from .indices import Indices
 from .run import Run
 
-__all__ = ["Drawing", "gradients_share_memory"]
-
 _LARGEST = 4096  # numbers in a tensor that is still used
 
 
@@ -53,13 +51,20 @@ class Drawing:
             if hole is None:
                 continue
             if hole not in known:
-                drawn = getattr(self, hole.rstrip("0123456789"))()
+                drawn = self._drawn(hole.rstrip("0123456789"))
                 if drawn is None:
                     self._count = count
                     return None
                 known[hole] = str(drawn)
             out.append(known[hole])
         return "".join(out)
+
+    def _drawn(self, hole: str) -> object:
+        if hole.startswith("new"):
+            return self._new(hole.removeprefix("new"))
+        if hole in ("a", "b", "h", "o"):  # arrays, booleans, handles, optimisers
+            return self._pick(self._named(hole))
+        return getattr(self, hole)()
 
     # ---- choices that need nothing ---------------------------------------------------------
 
@@ -104,27 +109,6 @@ class Drawing:
         count = self._count[prefix] = self._count.get(prefix, -1) + 1
         return f"{prefix}{count}"
 
-    def newx(self) -> str:
-        return self._new("x")
-
-    def newb(self) -> str:
-        return self._new("b")
-
-    def newi(self) -> str:
-        return self._new("i")
-
-    def newa(self) -> str:
-        return self._new("a")
-
-    def newm(self) -> str:
-        return self._new("m")
-
-    def newo(self) -> str:
-        return self._new("o")
-
-    def newh(self) -> str:
-        return self._new("h")
-
     def label(self) -> str:
         return f'"{self._new("seen ")}"'
 
@@ -138,15 +122,6 @@ class Drawing:
         places = [self.draw.integer(0, len(names) - 1) for _ in "ab"]
         return names[min(places)]
 
-    def _other(self, prefix: str) -> str | None:
-        return self._pick(self._named(prefix))
-
-    def a(self) -> str | None:
-        return self._other("a")
-
-    def b(self) -> str | None:
-        return self._other("b")
-
     def i(self) -> str | None:
         """An index for the last axis chosen, or the first."""
         side = self._side() if self._name else 3
@@ -154,15 +129,9 @@ class Drawing:
         return self._pick(names)
 
     def m(self) -> str | None:
-        name = self._other("m")
+        name = self._pick(self._named("m"))
         self._module = name or self._module
         return name
-
-    def o(self) -> str | None:
-        return self._other("o")
-
-    def h(self) -> str | None:
-        return self._other("h")
 
     def any(self) -> str | None:
         return self._pick(list(self.run.variables())[::-1])

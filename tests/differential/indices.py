@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["FORMS", "Indices"]
-
 Shape = tuple[int, ...]
 
 FORMS = ("nested lists", "uint8 masks", "bools", "0-d tensors")  # that can be switched off

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CLOSING", "GROUPS", "LEFT_OUT", "OPENING", "SEES", "WEIGHTS"]
-
 
 def _read() -> dict[str, tuple[str, ...]]:
     """The lines of every group."""

@@ -9,8 +9,6 @@ import numpy as np
 from .compare import Difference
 from .programs import Statement
 
-__all__ = ["known"]
-
 ROUNDING = (
     "a normalisation of numbers that are all but equal, or gradients that cancel in one: what is "
     "left is rounding"

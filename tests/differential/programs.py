@@ -17,8 +17,6 @@ from .drawing import Drawing, gradients_share_memory
 from .instructions import CLOSING, GROUPS, OPENING, SEES, WEIGHTS
 from .run import Run, differentiates, on_its_own, torch
 
-__all__ = ["UNRECORDED", "Statement", "draw_program", "programs"]
-
 _LONGEST = 40
 _ALWAYS = ("create", "backward")
 UNRECORDED = "with T.no_grad(): "

@@ -24,19 +24,6 @@ try:
 except ImportError:
     torch = None
 
-__all__ = [
-    "EPS",
-    "VARIABLE",
-    "Raised",
-    "Run",
-    "definitions",
-    "differentiates",
-    "needed",
-    "on_its_own",
-    "run",
-    "torch",
-]
-
 VARIABLE = re.compile(r"\b[abihmox]\d+\b")  # the names of a program; no helper looks like one
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 _PRELUDE = Path(__file__).with_name("prelude.py").read_text(encoding="utf-8")

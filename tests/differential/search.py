@@ -19,8 +19,6 @@ from .known import known
 from .programs import Statement, draw_program
 from .shrink import shrink
 
-__all__ = ["Outcome", "attempt", "search"]
-
 _PATIENCE = 120.0  # seconds for one program, made small if it fails
 
 

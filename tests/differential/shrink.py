@@ -11,8 +11,6 @@ from .compare import Difference, differences
 from .programs import UNRECORDED, Statement
 from .run import VARIABLE, Raised, definitions, needed, run, torch
 
-__all__ = ["script", "shrink"]
-
 
 def shrink(
     statements: list[Statement], difference: Difference

@@ -1,24 +1,16 @@
 """The workflow, the version, the count of lines, and the pages beside them."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from scripts import load
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 YAML = ["ci.yml", "bug.yml", "feature.yml", "config.yml", ".pre-commit-config.yaml"]
-
-
-def loaded(path):
-    """A script as a module."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def pythons():
@@ -69,7 +61,7 @@ def test_the_version_without_a_tag_is_the_same_in_both_places():
 
 
 def test_lines_are_counted_by_kind():
-    lines = loaded(ROOT / ".ci/lines.py")
+    lines = load(ROOT / ".ci/lines.py")
     source = '"""Head.\n\nMore.\n"""\n\nA = 1  # why\n# alone\n_b = """\n\n"""\n\n\n'
     source += 'class C:\n    """Said."""\n\n    def f(self):\n        return 1\n'
     assert lines.counted(source) == {"code": 7, "text": 6, "blank": 4, "names": 2}
@@ -83,7 +75,7 @@ def test_lines_are_counted_by_kind():
 
 
 def test_lines_say_when_there_is_no_release(monkeypatch, capsys):
-    lines = loaded(ROOT / ".ci/lines.py")
+    lines = load(ROOT / ".ci/lines.py")
     monkeypatch.setattr(lines, "git", lambda *command: None)
     monkeypatch.setattr(lines, "here", lambda: [("tinygrad_cnn/a.py", "x = 1\n")])
     assert lines.main([]) == 0
@@ -94,12 +86,8 @@ def test_lines_say_when_there_is_no_release(monkeypatch, capsys):
 @pytest.mark.parametrize("page", ["releasing.md", *sorted(
     f"decisions/{p.name}" for p in (ROOT / "docs/decisions").glob("*.md")
 )])  # fmt: skip
-def test_pages_are_short_and_lead_somewhere(page):
-    path = ROOT / "docs" / page
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 50
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (path.parent / target).exists(), target
+def test_pages_are_short(page):
+    assert len((ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()) <= 50
 
 
 def test_every_decision_is_in_the_index():
@@ -111,7 +99,7 @@ def test_every_decision_is_in_the_index():
 
 
 def test_some_rows_of_the_certificates_are_written_anew():
-    script = loaded(ROOT / "docs/make_certificates.py")
+    script = load(ROOT / "docs/make_certificates.py")
     page = script.PAGE.read_text(encoding="utf-8")
     row = script.rows_of(page)["neg"]
     without = page.replace(f"{row}\n", "")

@@ -1,10 +1,10 @@
 """The models: their layers and shapes, and that they can learn."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import load
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
@@ -13,15 +13,9 @@ from tinygrad_cnn import nn, optim
 FOLDER = Path(__file__).parents[2] / "models"
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-LeNet5, MiniVGG = load("lenet5").LeNet5, load("minivgg").MiniVGG
-ResNet20 = load("resnet20").ResNet20
+LeNet5, MiniVGG, ResNet20 = (
+    getattr(load(FOLDER / f"{name.lower()}.py"), name) for name in ("LeNet5", "MiniVGG", "ResNet20")
+)
 
 
 @pytest.mark.parametrize(

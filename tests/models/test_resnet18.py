@@ -1,17 +1,14 @@
 """ResNet-18: its size, its shapes, and that its blocks are residual."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import load
 
 import tinygrad_cnn as tg
 
-PLACE = Path(__file__).parents[2] / "models" / "resnet18.py"
-spec = importlib.util.spec_from_file_location("resnet18", PLACE)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+module = load(Path(__file__).parents[2] / "models/resnet18.py")
 
 
 def test_parameters_and_shapes():

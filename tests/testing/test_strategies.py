@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
@@ -14,7 +14,9 @@ from tinygrad_cnn.testing import LAYOUTS, laid_out
 from tinygrad_cnn.testing import strategies as tgst
 from tinygrad_cnn.testing.architectures import architectures, modules
 
-_QUICK = settings(max_examples=500, derandomize=True, database=None)
+_QUICK = settings(
+    max_examples=500, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink]
+)
 
 
 @given(tgst.shapes(min_dims=1, max_dims=3, min_side=0, max_side=5))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import nn
 from tinygrad_cnn.testing.draws import HypothesisDraw
+from tinygrad_cnn.testing.strategies import composite
+from tinygrad_cnn.testing.types import Shape
 
-try:
-    from hypothesis import strategies as st
+if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-except ImportError as error:
-    raise ImportError(
-        "tinygrad_cnn.testing.architectures are Hypothesis strategies: pip install hypothesis"
-    ) from error
-
-Shape = tuple[int, ...]
 
 _SMOOTH = ("Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Mish", "Softsign", "LogSigmoid")
 _KINKED = ("ReLU", "LeakyReLU", "ELU", "ReLU6", "Hardswish", "CELU", "SELU", "PReLU")
@@ -32,9 +26,10 @@ class Layer:
     args: tuple[Any, ...] = ()
     params: tuple[tuple[str, Any], ...] = ()
 
-    def build(self, library: Any = nn) -> Any:
+    def build(self, library: ModuleType = nn) -> nn.Module:
         """The layer, made by ``library``: `tinygrad_cnn.nn`, or `torch.nn`."""
-        return getattr(library, self.kind)(*self.args, **dict(self.params))
+        layer: nn.Module = getattr(library, self.kind)(*self.args, **dict(self.params))
+        return layer
 
     def __repr__(self) -> str:
         parts = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.params)]
@@ -49,15 +44,16 @@ class Architecture:
     input_shape: Shape
     outputs: int
 
-    def build(self, library: Any = nn) -> Any:
+    def build(self, library: ModuleType = nn) -> nn.Sequential:
         """The network, a ``Sequential`` of ``library``: ours, or ``torch.nn``."""
-        return library.Sequential(*[layer.build(library) for layer in self.layers])
+        made: nn.Sequential = library.Sequential(*[x.build(library) for x in self.layers])
+        return made
 
     def __repr__(self) -> str:
         return f"nn.Sequential({', '.join(map(repr, self.layers))})  # input {self.input_shape}"
 
 
-def modules(smooth: bool = False) -> SearchStrategy[tuple[Any, Shape]]:
+def modules(smooth: bool = False) -> SearchStrategy[tuple[nn.Module, Shape]]:
     """One layer and the shape of an input that fits it.
 
     Parameters
@@ -66,13 +62,13 @@ def modules(smooth: bool = False) -> SearchStrategy[tuple[Any, Shape]]:
         Only layers that have derivatives everywhere.
     """
 
-    def make(draw: HypothesisDraw) -> tuple[Any, Shape]:
+    def make(draw: HypothesisDraw) -> tuple[nn.Module, Shape]:
         shape = (draw.integer(1, 2), draw.integer(1, 3), draw.integer(2, 6), draw.integer(2, 6))
         options = (_activation, _convolution, _normalization, _pooling, _linear)
         layer, _ = draw.choice(options)(draw, shape, smooth)
         return layer.build(), shape
 
-    return _drawn(make)
+    return composite(make)
 
 
 def architectures(
@@ -114,7 +110,7 @@ def architectures(
         layers.append(Layer("Linear", (width, outputs), (("bias", draw.choice((True, False))),)))
         return Architecture(tuple(layers), start, outputs)
 
-    return _drawn(make)
+    return composite(make)
 
 
 # ---- layers --------------------------------------------------------------------------------
@@ -162,11 +158,3 @@ def _pooling(draw: HypothesisDraw, shape: Shape, smooth: bool) -> tuple[Layer, S
 def _linear(draw: HypothesisDraw, shape: Shape, smooth: bool) -> tuple[Layer, Shape]:
     width = draw.integer(1, 4)
     return Layer("Linear", (shape[3], width)), (*shape[:3], width)
-
-
-def _drawn(make: Callable[[HypothesisDraw], Any]) -> SearchStrategy[Any]:
-    @st.composite
-    def made(draw: Callable[[Any], Any]) -> Any:
-        return make(HypothesisDraw(SimpleNamespace(draw=draw)))
-
-    return made()

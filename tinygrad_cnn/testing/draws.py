@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.testing.types import Shape
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DataObject
+
+T = TypeVar("T")
 
 
 class _Draw:
@@ -18,17 +25,17 @@ class _Draw:
         """An integer from ``low`` to ``high``, both included."""
         raise NotImplementedError  # each source draws in its own way
 
-    def choice(self, options: Sequence[Any]) -> Any:
+    def choice(self, options: Sequence[T]) -> T:
         """One of ``options``; the first is the simplest."""
         return options[self.integer(0, len(options) - 1)]
 
-    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> tuple[int, ...]:
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> Shape:
         """A shape with sides of at most 4, a side of 0 being rare."""
         n = self.integer(min_dims, max_dims)
         sides = [max(min_side, self.choice((1, 2, 3, 4, 2, 3, 1, 0))) for _ in range(n)]
         return tuple(sides)
 
-    def broadcast_shapes(self, n: int = 2) -> tuple[tuple[int, ...], ...]:
+    def broadcast_shapes(self, n: int = 2) -> tuple[Shape, ...]:
         """``n`` shapes that broadcast together."""
         full = self.shape(max_dims=3)
         shapes = []
@@ -41,11 +48,11 @@ class _Draw:
         """A NumPy generator with a drawn seed."""
         return np.random.default_rng(self.integer(0, 2**32 - 1))
 
-    def array(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
+    def array(self, shape: Shape, low: float = -2.0, high: float = 2.0) -> Array:
         """Float64 values spread evenly over ``[low, high]``."""
         return np.asarray(self.generator().uniform(low, high, shape))
 
-    def distinct(self, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Array:
+    def distinct(self, shape: Shape, low: float = -2.0, high: float = 2.0) -> Array:
         """Evenly spaced values in random order, none of them close to another nor to 0."""
         n = math.prod(shape)
         grid = low + (high - low) * (np.arange(n) + 0.5) / max(n, 1)
@@ -54,7 +61,7 @@ class _Draw:
             grid = grid + np.where(grid >= 0, gap, -gap)
         return np.asarray(self.generator().permutation(grid).reshape(shape))
 
-    def index(self, shape: tuple[int, ...]) -> Any:
+    def index(self, shape: Shape) -> object:
         """An index expression for an array of ``shape`` (no side of 0)."""
         kind = self.choice(("basic", "integers", "mask", "mixed"))
         rng = self.generator()
@@ -63,7 +70,7 @@ class _Draw:
         if kind == "integers":
             size = tuple(self.shape(max_dims=2, min_side=1))
             return tuple(rng.integers(-n, n, size) for n in shape[: self.integer(1, len(shape))])
-        parts: list[Any] = [self._basic(n) for n in shape[: self.integer(0, len(shape))]]
+        parts: list[object] = [self._basic(n) for n in shape[: self.integer(0, len(shape))]]
         if kind == "mixed":
             at = self.integer(0, len(parts) - 1) if parts else 0
             parts[at : at + 1] = [rng.integers(-shape[at], shape[at], (self.integer(1, 3),))]
@@ -73,7 +80,7 @@ class _Draw:
             parts.insert(self.integer(0, len(parts)), None)
         return tuple(parts)
 
-    def _basic(self, n: int) -> Any:
+    def _basic(self, n: int) -> int | slice:
         if self.choice((False, True)):
             return self.integer(-n, n - 1)
         start, stop = self.integer(-n, n), self.integer(-n, n)
@@ -103,10 +110,10 @@ class HypothesisDraw(_Draw):
     Failing cases shrink to the simplest: small shapes, first options. Arrays shrink by their seed.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: DataObject | SimpleNamespace) -> None:
         from hypothesis import strategies
 
-        self._draw: Callable[[Any], Any] = data.draw
+        self._draw = data.draw
         self._integers = strategies.integers
 
     def integer(self, low: int, high: int) -> int:
@@ -127,7 +134,7 @@ class EdgeDraw(_Draw):
         Whether a shape of the wanted kind has been drawn.
     """
 
-    def __init__(self, source: Any, kind: str) -> None:
+    def __init__(self, source: _Draw, kind: str) -> None:
         self._source, self._kind = source, kind
         self.met = False
 
@@ -135,7 +142,7 @@ class EdgeDraw(_Draw):
         """An integer from ``low`` to ``high``, both included."""
         return int(self._source.integer(low, high))
 
-    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> tuple[int, ...]:
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> Shape:
         """() for the kind "0-d", a shape with a side of 0 for "empty"."""
         if self._kind == "0-d" and min_dims == 0:
             self.met = True
@@ -147,7 +154,7 @@ class EdgeDraw(_Draw):
             shape = (*shape[:at], 0, *shape[at + 1 :])
         return shape
 
-    def broadcast_shapes(self, n: int = 2) -> tuple[tuple[int, ...], ...]:
+    def broadcast_shapes(self, n: int = 2) -> tuple[Shape, ...]:
         """``n`` shapes that broadcast together; for "empty" none is stretched over the 0."""
         if self._kind == "empty":
             return (self.shape(),) * n

@@ -20,16 +20,17 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.testing.types import AnyCallable, Params
 from tinygrad_cnn.types import Array
 
 
 def check_gradients(
-    function: Callable[..., Any],
+    function: AnyCallable,
     *inputs: Any,
     order: int = 2,
     seed: int = 0,
     name: str | None = None,
-    params: dict[str, Any] | None = None,
+    params: Params | None = None,
     raises: bool = True,
 ) -> Finding:
     """Check the gradients of ``function(*inputs)``, up to ``order``, against numerical ones.
@@ -79,13 +80,13 @@ def check_gradients(
 
 
 def find_gradients(
-    function: Callable[..., Any],
+    function: AnyCallable,
     xs: Sequence[Array],
     orders: Sequence[int],
     seed: int,
     name: str,
-    params: dict[str, Any],
-    on_arrays: Callable[..., Any] | None = None,
+    params: Params,
+    on_arrays: AnyCallable | None = None,
     locate: bool = True,
 ) -> Finding:
     """What `check_gradients` finds about ``orders``, without raising.
@@ -126,7 +127,7 @@ def find_gradients(
     return Finding(PASS)
 
 
-def _on_arrays(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:
+def _on_arrays(function: AnyCallable, params: Params) -> AnyCallable:
     """``function`` on plain arrays: the forward pass of an operation, else the function itself."""
     forward = function.forward if isinstance(function, Op) else function
 
@@ -206,7 +207,7 @@ def imports_for(source: str) -> str:
 
 
 def _reproduction(
-    function: Callable[..., Any], xs: list[Array], order: int, seed: int, params: dict[str, Any]
+    function: AnyCallable, xs: list[Array], order: int, seed: int, params: Params
 ) -> str:
     if isinstance(function, Op):
         called, imports = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,18 +23,18 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.layouts import LAYOUTS, laid_out
 from tinygrad_cnn.testing.draws import HypothesisDraw
-from tinygrad_cnn.types import DType
+from tinygrad_cnn.testing.types import AnyCallable, Params, Shape
+from tinygrad_cnn.types import DType, DTypeLike
 
 try:
     from hypothesis import strategies as st
-    from hypothesis.strategies import SearchStrategy
+    from hypothesis.strategies import DrawFn, SearchStrategy
 except ImportError as error:
     raise ImportError(
         "tinygrad_cnn.testing.strategies are Hypothesis strategies: pip install hypothesis"
     ) from error
 
-Shape = tuple[int, ...]
-Pair = tuple[int, int]
+T = TypeVar("T")
 
 
 def shapes(
@@ -77,9 +77,9 @@ def layouts() -> SearchStrategy[str]:
 
 @st.composite
 def tensors(
-    draw: Callable[[Any], Any],
+    draw: DrawFn,
     shape: Shape | SearchStrategy[Shape] | None = None,
-    dtype: Any = np.float64,
+    dtype: DTypeLike | SearchStrategy[DType] = np.float64,
     *,
     low: float = -2.0,
     high: float = 2.0,
@@ -113,14 +113,14 @@ def tensors(
     return out
 
 
-def indices(shape: Shape) -> SearchStrategy[Any]:
+def indices(shape: Shape) -> SearchStrategy[object]:
     """Index expressions for a shape without a side of 0: basic, integer, boolean and mixed.
 
     They hold integers, slices with negative steps, ``...``, None, integer arrays and bool arrays.
     """
     if not shape or 0 in shape:
         raise ValueError(f"indices: `shape` is {shape}, expected sides and none of them 0")
-    return _composite(lambda source: source.index(tuple(shape)))
+    return composite(lambda source: source.index(tuple(shape)))
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class ConvGeometry:
 
     x: Shape
     weight: Shape
-    params: dict[str, Any]
+    params: Params
 
 
 def conv_geometry(max_groups: int = 2) -> SearchStrategy[ConvGeometry]:
@@ -153,7 +153,7 @@ def conv_geometry(max_groups: int = 2) -> SearchStrategy[ConvGeometry]:
         params = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return ConvGeometry(x, (filters * groups, depth, *kernel), params)
 
-    return _composite(make)
+    return composite(make)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class PoolGeometry:
     """
 
     x: Shape
-    params: dict[str, Any]
+    params: Params
 
 
 def pool_geometry(dilated: bool = True) -> SearchStrategy[PoolGeometry]:
@@ -185,34 +185,34 @@ def pool_geometry(dilated: bool = True) -> SearchStrategy[PoolGeometry]:
             max(1, d * (k - 1) + 1 - 2 * p) + draw.integer(0, 3)
             for k, d, p in zip(kernel, dilation, padding, strict=True)
         )
-        params: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": padding}
+        params: Params = {"kernel_size": kernel, "stride": stride, "padding": padding}
         if dilated:
             params["dilation"] = dilation
         params["ceil_mode"] = draw.choice((False, True))
         return PoolGeometry((draw.integer(1, 2), draw.integer(1, 3), *size), params)
 
-    return _composite(make)
+    return composite(make)
 
 
-def samples(operation: str | Op | Callable[..., Any]) -> SearchStrategy[Sample]:
+def samples(operation: str | Op | AnyCallable) -> SearchStrategy[Sample]:
     """Valid arguments of an operation, given by name, record, or its function ``samples(draw)``."""
     if isinstance(operation, str):
         operation = REGISTRY[operation]
     source = operation.samples if isinstance(operation, Op) else operation
     if source is None:
         raise ValueError(f"samples: {operation!r} has none")
-    return _composite(source)
+    return composite(source)
 
 
-def _draw(draw: Callable[[Any], Any]) -> HypothesisDraw:
+def _draw(draw: DrawFn) -> HypothesisDraw:
     return HypothesisDraw(SimpleNamespace(draw=draw))
 
 
-def _composite(make: Callable[[HypothesisDraw], Any]) -> SearchStrategy[Any]:
+def composite(make: Callable[[HypothesisDraw], T]) -> SearchStrategy[T]:
     """The strategy of what ``make`` draws."""
 
     @st.composite
-    def made(draw: Callable[[Any], Any]) -> Any:
+    def made(draw: DrawFn) -> T:
         return make(_draw(draw))
 
     return made()

@@ -25,6 +25,7 @@ from tinygrad_cnn.testing.certify.running import (
     run,
 )
 from tinygrad_cnn.testing.certify.subject import Subject
+from tinygrad_cnn.testing.types import Params
 from tinygrad_cnn.types import Array
 
 
@@ -59,7 +60,7 @@ def layouts(subject: Subject, sample: Sample, seed: int) -> str:
     return PASS
 
 
-def _in_dtype(sample: Sample, dtype: Any) -> tuple[list[Any], dict[str, Any]]:
+def _in_dtype(sample: Sample, dtype: Any) -> tuple[list[Any], Params]:
     args = [
         np.array(a, dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
         for a in sample.args
@@ -104,7 +105,7 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
     return PASS
 
 
-def _in_both(check: Callable[[Subject, list[Any], dict[str, Any], int], None]) -> Any:
+def _in_both(check: Callable[[Subject, list[Any], Params, int], None]) -> Any:
     """``check`` in float64, where every operation runs, and in float32, where other kernels may."""
 
     def run(subject: Subject, sample: Sample, seed: int) -> str:
@@ -118,7 +119,7 @@ def _in_both(check: Callable[[Subject, list[Any], dict[str, Any], int], None]) -
     return run
 
 
-def _mutation(subject: Subject, args: list[Any], params: dict[str, Any], seed: int) -> None:
+def _mutation(subject: Subject, args: list[Any], params: Params, seed: int) -> None:
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     every, leaves, _ = leaves_of(subject, args)
     y = subject(every, params)
@@ -147,7 +148,7 @@ def _mutation(subject: Subject, args: list[Any], params: dict[str, Any], seed: i
     run(subject, args, params, lambda _: u)
 
 
-def _aliasing(subject: Subject, args: list[Any], params: dict[str, Any], seed: int) -> None:
+def _aliasing(subject: Subject, args: list[Any], params: Params, seed: int) -> None:
     every, leaves, where = leaves_of(subject, args)
     y = subject(every, params)
     if not subject.view:

@@ -21,6 +21,7 @@ from tinygrad_cnn.testing.certify.fixed_checks import check_conventions, check_e
 from tinygrad_cnn.testing.certify.running import NOT_APPLICABLE, Wrong
 from tinygrad_cnn.testing.certify.subject import Subject, as_sample, subject_of
 from tinygrad_cnn.testing.draws import EdgeDraw, GeneratorDraw, HypothesisDraw
+from tinygrad_cnn.testing.types import AnyCallable
 
 _EDGES = Check(
     "0-d and empty", "arrays without axes and with a side of 0, where allowed", first_order
@@ -56,8 +57,8 @@ class _Enough(BaseException):
 def certify(
     operation: Any,
     *,
-    samples: Callable[..., Any] | Iterable[Any] | None = None,
-    oracle: Callable[..., Any] | None = None,
+    samples: AnyCallable | Iterable[Any] | None = None,
+    oracle: AnyCallable | None = None,
     errors: Sequence[ErrorSample] | None = None,
     broadcasts: bool | None = None,
     view: bool | None = None,
@@ -269,7 +270,7 @@ def _round(
     """One search: the smallest sample that fails the first check seen to fail, or None."""
     try:
         import hypothesis
-        from hypothesis import HealthCheck, strategies
+        from hypothesis import HealthCheck, Phase, strategies
         from hypothesis.errors import Flaky
     except ImportError as error:
         raise ImportError(
@@ -303,6 +304,7 @@ def _round(
         derandomize=seed is None,
         database=None,
         deadline=None,
+        phases=[Phase.generate, Phase.shrink],  # nobody reads an explanation, which takes longer
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         print_blob=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tinygrad_cnn.testing.certify.running import (
 )
 from tinygrad_cnn.testing.certify.subject import Subject
 from tinygrad_cnn.testing.gradients import adjoint_error, find_gradients
+from tinygrad_cnn.testing.types import Arguments
 from tinygrad_cnn.types import Array
 
 
@@ -40,7 +41,7 @@ def _gradients(subject: Subject, sample: Sample, seed: int, order: int) -> str:
     if not where:
         return NOT_APPLICABLE
 
-    def filled(values: Sequence[Any]) -> list[Any]:
+    def filled(values: Arguments) -> list[Any]:
         every = list(sample.args)
         for i, v in zip(where, values, strict=True):
             every[i] = v

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.subject import Subject
+from tinygrad_cnn.testing.types import Arguments, Params, Shape
 from tinygrad_cnn.types import Array
 
 NOT_APPLICABLE = "–"
@@ -20,7 +21,7 @@ class Wrong(AssertionError):
     """A check found something wrong; the message says what."""
 
 
-def leaves_of(subject: Subject, args: Sequence[Any]) -> tuple[list[Any], list[Tensor], list[int]]:
+def leaves_of(subject: Subject, args: Arguments) -> tuple[list[Any], list[Tensor], list[int]]:
     """The arguments with leaves in place of arrays that can have gradients; these; their places."""
     where = subject.differentiable(args)
     every = list(args)
@@ -30,13 +31,13 @@ def leaves_of(subject: Subject, args: Sequence[Any]) -> tuple[list[Any], list[Te
     return every, [every[i] for i in where], where
 
 
-def cotangent(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
+def cotangent(shape: Shape, seed: int, dtype: Any = np.float64) -> Array:
     """Normal random numbers: the gradient of a result."""
     return np.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
 def run(
-    subject: Subject, args: Sequence[Any], params: dict[str, Any], u: Callable[[Tensor], Array]
+    subject: Subject, args: Arguments, params: Params, u: Callable[[Tensor], Array]
 ) -> tuple[Tensor, list[Array]]:
     """The result and the gradients of all differentiable arguments, walk unrecorded."""
     every, leaves, _ = leaves_of(subject, args)

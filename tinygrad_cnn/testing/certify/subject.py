@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.gradients import imports_for, literal
 from tinygrad_cnn.testing.oracles.oracles import oracle_of
+from tinygrad_cnn.testing.types import AnyCallable, Arguments, Params
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,19 @@ class Subject:
     """
 
     name: str
-    call: Callable[..., Any]
-    samples: Callable[..., Any] | Sequence[Sample]
+    call: AnyCallable
+    samples: AnyCallable | Sequence[Sample]
     errors: tuple[ErrorSample, ...]
-    oracle: Callable[..., Any] | None
+    oracle: AnyCallable | None
     broadcasts: bool
     view: bool
     source: tuple[str, str]
-    forward: Callable[..., Any] | None = None
+    forward: AnyCallable | None = None
     op: Op | None = None
     registered: bool = False
     locate: bool = True
 
-    def differentiable(self, args: Sequence[Any]) -> list[int]:
+    def differentiable(self, args: Arguments) -> list[int]:
         """The positions of the arguments that can have gradients."""
         found = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
         op = self.op
@@ -57,7 +58,7 @@ class Subject:
             return found
         return [i for i in found if op.rules[i] is not None]
 
-    def __call__(self, args: Sequence[Any], params: dict[str, Any]) -> Tensor:
+    def __call__(self, args: Arguments, params: Params) -> Tensor:
         """The operation on tensors and constants; arrays among them are made tensors if need be."""
         if self.op is None:  # an `Op` takes constant arrays as they are
             args = [wrap(a) if isinstance(a, np.ndarray) else a for a in args]
@@ -69,7 +70,7 @@ class Subject:
             )
         return out
 
-    def on_arrays(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    def on_arrays(self, args: Arguments, params: Params) -> Any:
         """The forward pass on arrays (complex ones too, if it takes them)."""
         if self.forward is None:
             raise TypeError(f"{self.name} has no forward pass on arrays")
@@ -100,9 +101,9 @@ def as_sample(value: Any) -> Sample:
 def subject_of(
     operation: Any,
     *,
-    samples: Callable[..., Any] | Iterable[Any] | None = None,
+    samples: AnyCallable | Iterable[Any] | None = None,
     errors: Sequence[ErrorSample] | None = None,
-    oracle: Callable[..., Any] | None = None,
+    oracle: AnyCallable | None = None,
     broadcasts: bool | None = None,
     view: bool | None = None,
     name: str | None = None,
@@ -123,7 +124,7 @@ def subject_of(
             raise KeyError(f"certify: no operation named `{operation}` is registered")
         operation = REGISTRY[operation]
     op = operation if isinstance(operation, Op) else None
-    call: Callable[..., Any]
+    call: AnyCallable
     registered = op is not None and op.name in REGISTRY
     if op is not None:
         called, call = op.name, op

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.op import Op, Rule
-from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels.lazy import realize
+from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.mutation.mutant import Mutant, like
+from tinygrad_cnn.types import Array
+
+Gradient = Tensor | Array  # a fused rule's are arrays
 
 
-def _transposed(a: Any) -> Any:
+def _transposed(a: Gradient) -> Gradient:
     """Two axes of one length swapped, if there are any."""
     shape = _array(a).shape
     for i in range(len(shape)):
@@ -23,40 +27,37 @@ def _transposed(a: Any) -> Any:
             if shape[i] == shape[j] > 1:
                 dims = list(range(len(shape)))
                 dims[i], dims[j] = j, i
-                return a.permute(tuple(dims)) if _is_tensor(a) else a.transpose(dims)
+                return a.permute(tuple(dims)) if isinstance(a, Tensor) else a.transpose(dims)
     return a
 
 
-def _reversed(a: Any) -> Any:
+def _reversed(a: Gradient) -> Gradient:
     """The first axis with more than one element the other way round."""
     for axis, n in enumerate(_array(a).shape):
         if n > 1:
-            return a.flip(axis) if _is_tensor(a) else np.flip(a, axis)
+            return a.flip(axis) if isinstance(a, Tensor) else np.flip(a, axis)
     return a
 
 
-def _array(a: Any) -> Any:
-    return a._array if _is_tensor(a) else a
+def _array(a: Gradient) -> Array:
+    return a._array if isinstance(a, Tensor) else a
 
 
-def _is_tensor(a: Any) -> bool:
-    """Whether a gradient is a tensor; a fused rule's are arrays."""
-    return isinstance(a, Variable)
-
-
-def _differ(result: Any, bent: Any) -> bool:
+def _differ(result: Gradient | None, bent: Gradient | None) -> bool:
     """Whether a gradient has been changed: in its values (None is 0), or in being recorded."""
     if result is None:
         return False
     if bent is None:
         return bool(np.any(_array(result)))
-    if isinstance(result, Variable) and (result.node is None) != (bent.node is None):
-        return True
+    if isinstance(result, Tensor) and isinstance(bent, Tensor):
+        if (result.node is None) != (bent.node is None):
+            return True
     return not np.array_equal(_array(result), _array(bent), equal_nan=True)
 
 
 _CUT_OFF = "its result cut off from the graph"
-_BENDS: dict[str, Callable[[Any], Any]] = {
+Bend = Callable[[Gradient], Gradient | None]
+_BENDS: dict[str, Bend] = {
     "its result times 2": lambda a: a * 2.0,
     "its result with the sign flipped": lambda a: -a,
     "its result off by a millionth": lambda a: a * (1 + 1e-6),
@@ -65,8 +66,8 @@ _BENDS: dict[str, Callable[[Any], Any]] = {
     "its result left out": lambda a: None,
     "two axes of its result transposed": _transposed,
     "its result reversed along an axis": _reversed,
-    "its result in float32": lambda a: a.to(np.float32) if _is_tensor(a) else None,
-    _CUT_OFF: lambda a: a.detach() if _is_tensor(a) else a,
+    "its result in float32": lambda a: a.to(np.float32) if isinstance(a, Tensor) else None,
+    _CUT_OFF: lambda a: a.detach() if isinstance(a, Tensor) else a,
 }
 
 
@@ -103,7 +104,7 @@ def _all_bends(
     rule: Rule,
     number: int | None,
     part: int | None,
-    bends: dict[str, Callable[[Any], Any]],
+    bends: dict[str, Bend],
 ) -> Iterator[Mutant]:
     for what, bend in bends.items():
         acted: list[bool] = []
@@ -123,7 +124,7 @@ def _with_rule(
     op: Op,
     number: int | None,
     rule: Rule,
-    bend: Callable[[Any], Any],
+    bend: Bend,
     part: int | None,
     acted: list[bool],
 ) -> Op:
@@ -132,8 +133,8 @@ def _with_rule(
     ``number`` is the rule's, None for the array_vjp rule on arrays.
     """
 
-    def changed(result: Any) -> Any:
-        if not _is_tensor(result) and result is not None:
+    def changed(result: Gradient | None) -> Gradient | None:
+        if not isinstance(result, Tensor) and result is not None:
             result = realize(result)
         bent = None if result is None else bend(result)
         if not acted and _differ(result, bent):
@@ -141,7 +142,7 @@ def _with_rule(
         return bent
 
     @functools.wraps(rule.function)
-    def wrong(g: Any, *values: Any) -> Any:
+    def wrong(g: Gradient, *values: Any) -> Any:
         result = rule.function(g, *values)
         if part is None:
             return changed(result)
@@ -156,7 +157,7 @@ def _with_rule(
 class _First(Op):
     """An operation whose gradients are cut to the inputs' shapes instead of summed."""
 
-    def pullback(self, node: Any, g: Any, wanted: Any, recording: bool) -> tuple[Any, ...]:
+    def pullback(self, node: Node, g: Any, wanted: Any, recording: bool) -> tuple[Any, ...]:
         """The first elements along the axes that should have been summed."""
         out = []
         for gx, shape in zip(

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.testing.types import Params
+
 inf, nan = np.inf, np.nan
 
 
@@ -25,12 +27,12 @@ class Convention:
     args: tuple[Any, ...]
     g: Any
     gradients: tuple[Any, ...]
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     smooth: bool = False
 
 
-_ROW: dict[str, Any] = {"dim": (1,)}
-_WINDOW: dict[str, Any] = {
+_ROW: Params = {"dim": (1,)}
+_WINDOW: Params = {
     "kernel_size": (2, 2),
     "stride": (2, 2),
     "padding": (0, 0),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TypedDict, Unpack
 
 import numpy as np
 
+from tinygrad_cnn.kernels import ConvSpec
+from tinygrad_cnn.testing.types import AnyCallable, Shape
 from tinygrad_cnn.types import Array
 
 
-def _taps(w: Any, size: Any, out: Any, spec: Any) -> Iterator[tuple[int, ...]]:
+def _taps(w: Shape, size: Shape, out: Shape, spec: ConvSpec) -> Iterator[tuple[int, ...]]:
     """Every product in a cross-correlation: filter, channel in it and in x, both places, tap."""
     f, depth, kh, kw = w
     for k, c, i, j, r, s in itertools.product(*map(range, (f, depth, *out, kh, kw))):
@@ -23,27 +25,27 @@ def _taps(w: Any, size: Any, out: Any, spec: Any) -> Iterator[tuple[int, ...]]:
             yield k, c, channel, i, j, row, column, r, s
 
 
-def _conv2d(x: Array, w: Array, bias: Array | None, *, spec: Any) -> Array:
-    out = [
+def _conv2d(x: Array, w: Array, bias: Array | None, *, spec: ConvSpec) -> Array:
+    out = tuple(
         (n + sum(pad) - d * (k - 1) - 1) // s + 1
         for n, k, s, pad, d in zip(
             x.shape[2:], w.shape[2:], spec.stride, spec.padding, spec.dilation, strict=True
         )
-    ]
+    )
     y = np.zeros((len(x), len(w), *out))
     for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], out, spec):
         y[:, k, i, j] += x[:, channel, row, column] * w[k, c, r, s]
     return y if bias is None else y + bias[:, None, None]
 
 
-def _conv2d_input(dy: Array, w: Array, *, size: Any, spec: Any) -> Array:
+def _conv2d_input(dy: Array, w: Array, *, size: Shape, spec: ConvSpec) -> Array:
     x = np.zeros((len(dy), w.shape[1] * spec.groups, *size))
     for k, c, channel, i, j, row, column, r, s in _taps(w.shape, size, dy.shape[2:], spec):
         x[:, channel, row, column] += dy[:, k, i, j] * w[k, c, r, s]
     return x
 
 
-def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Any, spec: Any) -> Array:
+def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Shape, spec: ConvSpec) -> Array:
     w = np.zeros((dy.shape[1], x.shape[1] // spec.groups, *kernel_size))
     for k, c, channel, i, j, row, column, r, s in _taps(w.shape, x.shape[2:], dy.shape[2:], spec):
         w[k, c, r, s] += dy[:, k, i, j] @ x[:, channel, row, column]
@@ -52,10 +54,24 @@ def _conv2d_weight(dy: Array, x: Array, *, kernel_size: Any, spec: Any) -> Array
 
 # ---- pooling -------------------------------------------------------------------------------
 
-Window = tuple[int, int, list[tuple[int, int]], int]
+Pair = tuple[int, int]
+Place = tuple[int, ...]
+Window = tuple[int, int, list[Pair], int]
 
 
-def _windows(size: Any, p: dict[str, Any]) -> Iterator[Window]:
+class Pooling(TypedDict, total=False):
+    """The parameters of pooling; not every operation has all of them."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None
+
+
+def _windows(size: Shape, p: Pooling) -> Iterator[Window]:
     """Every window: its place, the places in the plane that it covers, and how many with padding.
 
     With ``ceil_mode`` a window may hang over the end, if it begins inside the plane or the padding
@@ -66,7 +82,7 @@ def _windows(size: Any, p: dict[str, Any]) -> Iterator[Window]:
     for n, k, s, pad, d in zip(
         size, p["kernel_size"], p["stride"], p["padding"], dilation, strict=True
     ):
-        starts: list[tuple[int, int]] = []
+        starts: list[Pair] = []
         for start in itertools.count(-pad, s):
             end = start + d * (k - 1)
             whole = end < n + pad
@@ -87,12 +103,12 @@ def _windows(size: Any, p: dict[str, Any]) -> Iterator[Window]:
         yield i, j, list(itertools.product(rows, columns)), high * wide
 
 
-def _shape(x: Array, windows: list[Window]) -> tuple[int, ...]:
+def _shape(x: Array, windows: list[Window]) -> Shape:
     last = max((w[:2] for w in windows), default=(-1, -1))
     return (*x.shape[:2], last[0] + 1, last[1] + 1)
 
 
-def _chosen(index: Array, size: Any, p: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+def _chosen(index: Array, size: Shape, p: Pooling) -> Iterator[tuple[Place, Place]]:
     """Every place in the result of max pooling, with the place in the plane chosen for it."""
     for at in np.ndindex(index.shape):
         tap = divmod(int(index[at]), p["kernel_size"][1])
@@ -106,21 +122,21 @@ def _chosen(index: Array, size: Any, p: dict[str, Any]) -> Iterator[tuple[Any, A
             yield at, (*at[:2], *place)
 
 
-def _max_pool2d_gather(x: Array, index: Array, **p: Any) -> Array:
+def _max_pool2d_gather(x: Array, index: Array, **p: Unpack[Pooling]) -> Array:
     y = np.zeros(index.shape)
     for at, place in _chosen(index, x.shape[2:], p):
         y[at] = x[place]
     return y
 
 
-def _max_pool2d_scatter(dy: Array, index: Array, *, size: Any, **p: Any) -> Array:
+def _max_pool2d_scatter(dy: Array, index: Array, *, size: Shape, **p: Unpack[Pooling]) -> Array:
     x = np.zeros((*dy.shape[:2], *size))
     for at, place in _chosen(index, size, p):
         x[place] += dy[at]
     return x
 
 
-def _max_pool2d(x: Array, **p: Any) -> Array:
+def _max_pool2d(x: Array, **p: Unpack[Pooling]) -> Array:
     windows = list(_windows(x.shape[2:], p))
     y = np.empty(_shape(x, windows))
     for i, j, places, _ in windows:
@@ -129,7 +145,7 @@ def _max_pool2d(x: Array, **p: Any) -> Array:
     return y
 
 
-def _average(x: Array, **p: Any) -> Array:
+def _average(x: Array, **p: Unpack[Pooling]) -> Array:
     windows = list(_windows(x.shape[2:], p))
     y = np.empty(_shape(x, windows))
     for i, j, places, padded in windows:
@@ -138,7 +154,7 @@ def _average(x: Array, **p: Any) -> Array:
     return y
 
 
-def _average_input(dy: Array, *, size: Any, **p: Any) -> Array:
+def _average_input(dy: Array, *, size: Shape, **p: Unpack[Pooling]) -> Array:
     x = np.zeros((*dy.shape[:2], *size))
     for i, j, places, padded in _windows(size, p):
         for r, s in places:
@@ -146,7 +162,7 @@ def _average_input(dy: Array, *, size: Any, **p: Any) -> Array:
     return x
 
 
-def _divisor(places: list[tuple[int, int]], padded: int, p: dict[str, Any]) -> float:
+def _divisor(places: list[Pair], padded: int, p: Pooling) -> float:
     if p["divisor_override"] is not None:
         return float(p["divisor_override"])
     return float(padded if p["count_include_pad"] else len(places)) or math.nan
@@ -156,7 +172,7 @@ def _grid(n: int, parts: int) -> list[range]:
     return [range(k * n // parts, -(-(k + 1) * n // parts)) for k in range(parts)]
 
 
-def _adaptive(x: Array, *, output_size: Any) -> Array:
+def _adaptive(x: Array, *, output_size: Shape) -> Array:
     y = np.empty((*x.shape[:2], *output_size))
     for i, rows in enumerate(_grid(x.shape[2], output_size[0])):
         for j, columns in enumerate(_grid(x.shape[3], output_size[1])):
@@ -164,7 +180,7 @@ def _adaptive(x: Array, *, output_size: Any) -> Array:
     return y
 
 
-def _adaptive_input(dy: Array, *, size: Any) -> Array:
+def _adaptive_input(dy: Array, *, size: Shape) -> Array:
     x = np.zeros((*dy.shape[:2], *size))
     for i, rows in enumerate(_grid(size[0], dy.shape[2])):
         for j, columns in enumerate(_grid(size[1], dy.shape[3])):
@@ -183,7 +199,7 @@ def _normal(v: Array, eps: float) -> Array:
     return np.asarray((v - centre) / math.sqrt(spread + eps))
 
 
-def _batch_norm(x: Array, weight: Any, bias: Any, *, eps: float) -> Array:
+def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> Array:
     y = np.empty(x.shape)
     for c in range(x.shape[1]):
         scale = 1.0 if weight is None else weight[c]
@@ -191,7 +207,9 @@ def _batch_norm(x: Array, weight: Any, bias: Any, *, eps: float) -> Array:
     return y
 
 
-def _layer_norm(x: Array, weight: Any, bias: Any, *, ndim: int, eps: float) -> Array:
+def _layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, ndim: int, eps: float
+) -> Array:
     y = np.empty(x.shape)
     for at in np.ndindex(x.shape[: x.ndim - ndim]):
         scaled = _normal(x[at], eps) * (1.0 if weight is None else weight)
@@ -210,7 +228,7 @@ def _channel_affine(x: Array, scale: Array, shift: Array | None) -> Array:
     return y
 
 
-IMAGE_ORACLES: dict[str, Callable[..., Any]] = {
+IMAGE_ORACLES: dict[str, AnyCallable] = {
     "conv2d": _conv2d,
     "conv2d_input": _conv2d_input,
     "conv2d_weight": _conv2d_weight,

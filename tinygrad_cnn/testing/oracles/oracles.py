@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
 from tinygrad_cnn.testing.oracles.sequences import SEQUENCE_ORACLES
 from tinygrad_cnn.testing.oracles.special import SPECIAL_ORACLES
+from tinygrad_cnn.testing.types import AnyCallable, Params, Shape
 from tinygrad_cnn.types import Array
+
+Steps = Sequence[tuple[Op, Params]]  # views of views
 
 
 def _each(function: Callable[..., float]) -> Callable[..., Array]:
@@ -50,7 +53,7 @@ def _along(function: Callable[[list[float]], list[float]]) -> Callable[..., Arra
 def _over(function: Callable[..., float]) -> Callable[..., Array]:
     """``function`` of a list, on the elements over the axes ``dim``."""
 
-    def on_array(x: Array, *, dim: Any, keepdim: bool, **params: Any) -> Array:
+    def on_array(x: Array, *, dim: tuple[int, ...], keepdim: bool, **params: Any) -> Array:
         rest = [i for i in range(x.ndim) if i not in dim]
         front = x.transpose(*rest, *dim)
         out = np.empty([x.shape[i] for i in rest])
@@ -115,7 +118,7 @@ def _elements(x: Array) -> Iterator[tuple[tuple[int, ...], float]]:
     return ((at, float(x[at])) for at in np.ndindex(x.shape))
 
 
-def _sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
+def _sum_to(x: Array, *, shape: Shape) -> Array:
     out = np.zeros(shape)
     lead = x.ndim - len(shape)
     for at, value in _elements(x):
@@ -123,7 +126,7 @@ def _sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     return out
 
 
-def _expand(x: Array, *, shape: tuple[int, ...]) -> Array:
+def _expand(x: Array, *, shape: Shape) -> Array:
     out = np.empty(shape)
     lead = len(shape) - x.ndim
     for at in np.ndindex(shape):
@@ -141,19 +144,19 @@ def _permute(x: Array, *, dims: tuple[int, ...]) -> Array:
     return out
 
 
-def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+def _reshape(x: Array, *, shape: Shape) -> Array:
     return np.array([v for _, v in _elements(x)]).reshape(shape)
 
 
 def _moved(to: Callable[[int, int, int], int]) -> Callable[..., Array]:
     """Elements moved along axes: ``to(position, length, which of the axes)``."""
 
-    def on_array(x: Array, dims: tuple[int, ...], *extra: Any) -> Array:
+    def on_array(x: Array, dims: tuple[int, ...], *shifts: tuple[int, ...]) -> Array:
         out = np.empty(x.shape)
         for at, value in _elements(x):
             place = list(at)
             for which, d in enumerate(dims):
-                place[d] = to(place[d], x.shape[d], extra[0][which] if extra else 0)
+                place[d] = to(place[d], x.shape[d], shifts[0][which] if shifts else 0)
             out[tuple(place)] = value
         return out
 
@@ -174,7 +177,7 @@ def _cat(*xs: Array, dim: int) -> Array:
     return np.moveaxis(np.array(lists).reshape(len(lists), *lead), 0, dim)
 
 
-def _pad(x: Array, *, width: Any, value: float = 0.0) -> Array:
+def _pad(x: Array, *, width: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
     return np.pad(x, width, constant_values=value) if x.ndim else x
 
 
@@ -193,7 +196,7 @@ def _where(condition: Array, a: Array, b: Array) -> Array:
     return _each(lambda c, p, q: p if c else q)(condition, a, b)
 
 
-def _numbered(shape: tuple[int, ...]) -> Array:
+def _numbered(shape: Shape) -> Array:
     return np.arange(math.prod(shape)).reshape(shape)
 
 
@@ -201,7 +204,7 @@ def _getitem(x: Array, *, index: Any) -> Array:
     return np.array(x.ravel()[np.asarray(_numbered(x.shape)[index])])
 
 
-def _ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
+def _ungetitem(x: Array, *, index: Any, shape: Shape) -> Array:
     places = np.asarray(_numbered(shape)[index]).ravel()
     return np.bincount(places, x.ravel(), math.prod(shape)).reshape(shape)
 
@@ -213,7 +216,7 @@ def _put(x: Array, value: Array, *, index: Any) -> Array:
     return out.reshape(x.shape)
 
 
-def _followed(shape: tuple[int, ...], steps: Any) -> Array:
+def _followed(shape: Shape, steps: Steps) -> Array:
     """The numbers of the elements that a chain of views shows."""
     places = _numbered(shape)
     for step, params in steps:
@@ -221,11 +224,11 @@ def _followed(shape: tuple[int, ...], steps: Any) -> Array:
     return np.asarray(places)
 
 
-def _replay(x: Array, *, steps: Any) -> Array:
+def _replay(x: Array, *, steps: Steps) -> Array:
     return x.ravel()[_followed(x.shape, steps)]
 
 
-def _overwrite(x: Array, value: Array, *, steps: Any) -> Array:
+def _overwrite(x: Array, value: Array, *, steps: Steps) -> Array:
     out = x.ravel().copy()
     out[_followed(x.shape, steps)] = value
     return out.reshape(x.shape)
@@ -312,7 +315,7 @@ def _einsum(*xs: Array, equation: str) -> Array:
 
 def _cross_entropy(
     x: Array, labels: Array, counts: Array | None, *, smoothing: float, factor: float | None
-) -> Any:
+) -> Array:
     losses = []
     for i, (scores, label) in enumerate(zip(x.tolist(), labels.tolist(), strict=True)):
         target = [
@@ -321,11 +324,10 @@ def _cross_entropy(
         logs = _log_softmax(scores)
         loss = -math.fsum(t * v for t, v in zip(target, logs, strict=True))
         losses.append(loss if counts is None or counts[i] else 0.0)
-    return losses if factor is None else factor * math.fsum(losses)
+    return np.array(losses if factor is None else factor * math.fsum(losses))
 
 
-ORACLES: dict[str, Callable[..., Any]] = {
-    # arithmetic and elementwise functions
+ORACLES: dict[str, AnyCallable] = {
     # choices and activations
     "where": _where,
     "clamp": _each(_clamp),
@@ -386,6 +388,6 @@ ORACLES: dict[str, Callable[..., Any]] = {
 """By name: a function of the operation's arguments and parameters that returns the result."""
 
 
-def oracle_of(op: Op) -> Callable[..., Any] | None:
+def oracle_of(op: Op) -> AnyCallable | None:
     """The oracle of a record: its own, on every element, or the one of that name above."""
     return ORACLES.get(op.name) if op.oracle is None else _each(op.oracle)
