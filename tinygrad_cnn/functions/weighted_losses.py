@@ -216,7 +216,9 @@ def gaussian_nll_loss(
     elif spread.ndim != input.ndim or any(
         v not in (1, n) for v, n in zip(spread.shape, input.shape, strict=True)
     ):
-        raise ShapeError(f"{name}: `var` has shape {spread.shape}, expected {input.shape} as `input`")
+        raise ShapeError(
+            f"{name}: `var` has shape {spread.shape}, expected {input.shape} as `input`"
+        )
     if (spread._array < 0).any():
         raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
     constant = spread.detach()
