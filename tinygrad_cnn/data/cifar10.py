@@ -153,6 +153,8 @@ def download_cifar10(
     ValueError
         the checksum is wrong or the archive is not CIFAR-10's; nothing is kept.
 
+    Examples
+    --------
     >>> download_cifar10("data")  # doctest: +SKIP
     PosixPath('data/cifar-10-batches-bin')
     """
@@ -212,6 +214,8 @@ class CIFAR10(ImageDataset):
     ValueError
         a file is truncated or not CIFAR-10's.
 
+    Examples
+    --------
     >>> CIFAR10("no-such-folder")
     Traceback (most recent call last):
     FileNotFoundError: CIFAR10: no training files in no-such-folder, ...; pass download=True or ...

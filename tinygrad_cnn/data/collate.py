@@ -61,9 +61,14 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
             raise ValueError(f"default_collate: samples of one batch have {lengths} fields")
         fields = zip(*samples, strict=True)
         return rebuild(first, [collate_arrays(field) for field in fields])
+    picture = hasattr(first, "getbands")  # a PIL image
+    advice = (
+        "give the data set transform=ToTensor()"
+        if picture
+        else "give the DataLoader a `collate_fn`"
+    )
     raise TypeError(
-        f"default_collate: cannot batch samples of type {type(first).__name__}; "
-        "give the DataLoader a `collate_fn`"
+        f"default_collate: cannot batch samples of type {type(first).__name__}; {advice}"
     )
 
 
@@ -118,6 +123,8 @@ def default_collate(samples: Sequence[Any]) -> Any:
     TypeError
         a sample is of no such type.
 
+    Examples
+    --------
     >>> default_collate([(1, "one"), (2, "two")])
     (tensor([1, 2]), ['one', 'two'])
     """

@@ -22,6 +22,8 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     ``transform``, then, where that has left bytes, normalised by ``mean`` and ``std`` (with
     ``normalize=False`` only scaled to [0, 1]).
 
+    Examples
+    --------
     >>> class Greys(ImageDataset):
     ...     classes, mean, std = ("dark", "light"), (0.5,), (0.25,)
     ...     pixels, labels = np.array([[[[0]]], [[[255]]]], np.uint8), np.array([0, 1])

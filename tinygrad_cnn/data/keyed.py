@@ -7,11 +7,14 @@ generators", OOPSLA 2014), computed for all samples at once.
 
 from __future__ import annotations
 
+import contextvars
 import math
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinygrad_cnn.ops.random import numpy_generator
 
 Words = NDArray[np.uint64]
 Size: TypeAlias = int | tuple[int, ...] | None
@@ -115,3 +118,28 @@ class SampleRandom:
 
 Random: TypeAlias = np.random.Generator | SampleRandom
 """What a transform draws from."""
+
+
+SAMPLE_SEED: contextvars.ContextVar[tuple[int, int] | None] = contextvars.ContextVar(
+    "seed and stream of the epoch that is being read", default=None
+)
+_current: contextvars.ContextVar[SampleRandom | None] = contextvars.ContextVar(
+    "stream of the sample that is being read", default=None
+)
+
+
+def begin_sample(index: int) -> None:
+    """From here on `sample_random` is the stream of this sample, where a loader reads it."""
+    epoch = SAMPLE_SEED.get()
+    stream = None if epoch is None else SampleRandom(keys(*epoch, np.asarray([index])))
+    _current.set(stream)
+
+
+def end_sample() -> None:
+    """No sample is being read any more."""
+    _current.set(None)
+
+
+def sample_random() -> Random:
+    """What a transform of a single image draws from: the sample's stream, or the library's."""
+    return _current.get() or numpy_generator(None)

@@ -138,6 +138,8 @@ def render_shapes(
 
     Each depends on ``(seed, train, number)`` and nothing else; number ``i`` is of class ``i % 10``.
 
+    Examples
+    --------
     >>> some = render_shapes(np.array([7, 3]))
     >>> np.array_equal(some[1], render_shapes(np.arange(10))[3])
     True
@@ -180,6 +182,8 @@ class Shapes(ImageDataset):
     normalize
         whether batches are normalised by ``Shapes.mean`` and ``Shapes.std``.
 
+    Examples
+    --------
     >>> image, label = Shapes(20)[13]
     >>> image.shape, Shapes.classes[label]
     ((3, 32, 32), 'star')

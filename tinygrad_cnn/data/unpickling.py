@@ -89,6 +89,8 @@ def load_trusting_nothing(data: bytes) -> dict[bytes, Any]:
     ValueError
         something was refused, or the data are not such a pickle.
 
+    Examples
+    --------
     >>> load_trusting_nothing(pickle.dumps({b"labels": [3, 1]}, protocol=2))
     {b'labels': [3, 1]}
     >>> load_trusting_nothing(pickle.dumps(print))
