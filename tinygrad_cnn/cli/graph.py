@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tinygrad_cnn.cli.friendly import out_file
 from tinygrad_cnn.functions import randint, randn
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.ops.random import Generator
@@ -41,7 +42,14 @@ def _inputs(
         ):
             text = f"{value!r} is not a shape such as 1,3,32,32 or 4,16:int64<100"
             raise click.BadParameter(text, context, parameter)
-        made = randint(bound, shape, generator=source) if kind else randn(*shape, generator=source)
+        try:
+            made = (
+                randint(bound, shape, generator=source) if kind else randn(*shape, generator=source)
+            )
+        except (MemoryError, ValueError) as error:
+            raise click.BadParameter(
+                f"{value!r} cannot be made: {error}", context, parameter
+            ) from None
         out.append(made)
     return tuple(out)
 
@@ -75,6 +83,7 @@ def _run(model: str, function: Callable[[], Any]) -> Any:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
+    callback=out_file,
     help="File to write: .html, .svg, .png, .pdf, .dot, .mmd (Mermaid) or .json.  [MODEL.html]",
 )
 @_DEPTH
@@ -130,7 +139,9 @@ def graph(
 @_MODEL
 @_INPUT
 @_DEPTH
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table as HTML.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), callback=out_file, help="Write the table as HTML."
+)
 @_EVAL
 def summary(
     model: str, inputs: tuple[Tensor, ...], depth: int | None, out: Path | None, evaluate: bool

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +49,22 @@ def read_image(path: Files) -> Image:
     Traceback (most recent call last):
     FileNotFoundError: there is no file no-such.png
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError  # here, to keep the import light
+    from PIL import ImageOps  # here, to keep the import light
+
+    with _opened(path) as file:
+        return _rgb(ImageOps.exif_transpose(file), png=file.format == "PNG")
+
+
+def image_size(path: Files) -> tuple[int, int]:
+    """Height and width that an image file says it has; errors are those of `read_image`."""
+    with _opened(path) as file:
+        return file.size[1], file.size[0]
+
+
+@contextlib.contextmanager
+def _opened(path: Files) -> Iterator[Image]:
+    """An image file that has been looked at, but not decoded."""
+    from PIL import Image, UnidentifiedImageError
 
     bombs = Image.DecompressionBombWarning, Image.DecompressionBombError
     try:
@@ -56,8 +72,7 @@ def read_image(path: Files) -> Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = Image.open(path, formats=_FORMATS)
         with file:
-            file.load()
-            return _rgb(ImageOps.exif_transpose(file), png=file.format == "PNG")
+            yield file
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
     except UnidentifiedImageError:

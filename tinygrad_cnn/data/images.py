@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
 
     transforms_batches = True
     classes: Sequence[str]
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, transform: Transform | None = None, normalize: bool = True) -> None:
         if transform is not None and not callable(transform):

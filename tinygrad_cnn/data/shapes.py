@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,8 +190,8 @@ class Shapes(ImageDataset):
     """
 
     classes: Sequence[str] = tuple(_FIGURES)
-    mean: ClassVar[tuple[float, ...]] = (0.4978, 0.4969, 0.4973)
-    std: ClassVar[tuple[float, ...]] = (0.2531, 0.2518, 0.2537)
+    mean: tuple[float, ...] = (0.4978, 0.4969, 0.4973)
+    std: tuple[float, ...] = (0.2531, 0.2518, 0.2537)
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ def run_page(
     facts = report.facts
     seconds = sum(row["seconds"] or 0 for row in history)
     page = Page(
-        f"{type(model).__name__} on {config.data}: {report.accuracy:.2%} of "
+        f"{type(model).__name__} on {config.data_name}: {report.accuracy:.2%} of "
         f"{report.images:,} test images right",
         f"{facts.get('parameters', 0):,} parameters, {len(history)} epochs, "
         f"{len(splits.train):,} training images, seed {config.seed}",
