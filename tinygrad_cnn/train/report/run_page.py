@@ -217,12 +217,8 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     images, _ = next(iter(splits.loader_of([0])))
     with evaluating(model):
         table, graph = model_summary(model, images), model_graph(model, images)
-    if table is not None:
-        page.raw(f'<div class="scroll">{table}</div>')
-    else:
-        page.code(repr(model))
-    if graph is not None:
-        page.picture(graph, "The graph of one forward pass.", "Model graph")
+    page.raw(f'<div class="scroll">{table}</div>')
+    page.picture(graph, "The graph of one forward pass.", "Model graph")
 
 
 def _repetition(page: Page, config: Config) -> None:
