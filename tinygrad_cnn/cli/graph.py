@@ -10,6 +10,7 @@ import click
 from tinygrad_cnn.cli.friendly import out_file
 from tinygrad_cnn.functions import randint, randn
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.run.model_files import build_model, plain_name, users_code
@@ -74,7 +75,7 @@ def _built(model: str, evaluate: bool) -> Module:
 
 
 def _run(model: str, function: Callable[[], Any]) -> Any:
-    with users_code(model):
+    with users_code(model), saying(f"running {model} on random inputs"):
         return function()
 
 
@@ -127,7 +128,10 @@ def graph(
         shown = {k: options[k] for k in ("depth", "parameters")}
         place.write_text(found.to_mermaid(repeats=repeats, **shown), encoding="utf-8")
     else:
-        with warnings.catch_warnings():  # said in the command's own way, below
+        with (
+            warnings.catch_warnings(),
+            saying(f"drawing {place}"),
+        ):  # said in the command's own way, below
             warnings.simplefilter("ignore")
             written = Path(found.render(place, color=color, repeats=repeats, **options))
         if written != place:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tinygrad_cnn.cli.friendly import console, friendly, out_file
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.report.predict import Predictor
 from tinygrad_cnn.train.run.folder import RunFolder
@@ -58,8 +59,6 @@ def features(folder: Path, image: Path, layer: str, out: Path | None, model: str
 
     A wrong LAYER is answered by the list of those there are.
     """
-    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
-
     if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise click.UsageError(f"--out {out} should end in .png, .svg, .pdf or .jpg")
     predictor = _predictor(folder, model)
@@ -67,7 +66,10 @@ def features(folder: Path, image: Path, layer: str, out: Path | None, model: str
     place = out or folder / f"features-{layer}-{image.stem}.png"
     scale = {"mean": predictor.data.mean, "std": predictor.data.std}
     try:
-        viz.feature_maps(predictor.network, batch[0], layer, place, **scale)
+        with saying(f"drawing {place}"):
+            from tinygrad_cnn import viz  # Matplotlib takes its time to import
+
+            viz.feature_maps(predictor.network, batch[0], layer, place, **scale)
     except KeyError as error:
         raise TrainError(str(error.args[0])) from error
     except (RuntimeError, ValueError) as error:

@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from tinygrad_cnn.cli.friendly import console, drawing, friendly, out_file
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.progress import clock, say
 from tinygrad_cnn.train.report.report import Report
@@ -58,14 +59,15 @@ def compare(folders: tuple[Path, ...], out: Path) -> None:
 
     A second table has the settings in which they differ.
     """
-    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
-
     runs = [_Run(path) for path in folders]
     names = _short_names(folders)
     histories = {name: run.history for name, run in zip(names, runs, strict=True)}
     if out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise click.UsageError(f"--out {out} should end in .png, .svg, .pdf or .jpg")
-    viz.compare(histories, out)
+    with saying(f"drawing {out}"):
+        from tinygrad_cnn import viz  # Matplotlib takes its time to import
+
+        viz.compare(histories, out)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     columns = ("epochs", "val acc", "test acc", "test loss", "parameters", "time")

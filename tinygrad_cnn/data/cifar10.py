@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
+from tinygrad_cnn.notices import saying
 
 _RECORD: Final = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue planes
 
@@ -259,7 +260,9 @@ class CIFAR10(ImageDataset):
             self.classes = tuple(layout.names(meta))
             if len(self.classes) != 10:
                 raise ValueError(f"CIFAR10: {meta} names {len(self.classes)} classes, expected 10")
-        parts = [layout.read(folder / name) for name in (layout.train if train else layout.test)]
+        with saying(f"reading CIFAR-10 from {folder}"):
+            files = layout.train if train else layout.test
+            parts = [layout.read(folder / name) for name in files]
         self._labels = np.concatenate([labels for _, labels in parts])
         self._pixels = np.empty((len(self._labels), 32, 32, 3), np.uint8)
         images = self._pixels.transpose(0, 3, 1, 2)  # (n, c, h, w)

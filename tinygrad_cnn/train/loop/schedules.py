@@ -133,6 +133,28 @@ def make_scheduler(text: str, optimizer: Any, *, epochs: int, steps: int) -> tup
     return scheduler, when_to_step(scheduler)
 
 
+def check_scheduler(schedule: object, scheduler: object) -> None:
+    """Refuse a text in the place of a scheduler, a scheduler in that of a text, and both.
+
+    Raises
+    ------
+    TypeError
+        One of these.
+    """
+    if isinstance(scheduler, str):
+        raise TypeError(
+            f"fit: `scheduler` is {scheduler!r}, expected an object of optim.lr_scheduler; text is "
+            f"schedule={scheduler!r}"
+        )
+    if schedule is not None and not isinstance(schedule, str):
+        raise TypeError(
+            f"fit: `schedule` is a {type(schedule).__name__}, expected text such as 'onecycle'; an "
+            "object of optim.lr_scheduler is `scheduler`"
+        )
+    if schedule is not None and scheduler is not None:
+        raise TypeError("fit: `schedule` and `scheduler` are given, expected one of them")
+
+
 def when_to_step(scheduler: Any) -> str:
     """``"step"`` (after every step of the optimiser), ``"epoch"``, ``"loss"`` or ``"never"``.
 

@@ -1,5 +1,6 @@
 """From a trained model to its result: test images, report, pictures, page."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from tinygrad_cnn.data import Subset
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.callbacks import best_epoch
@@ -21,6 +23,10 @@ from tinygrad_cnn.train.run.model_files import build_model, check_output, users_
 from tinygrad_cnn.train.run.splits import Splits, load_splits, load_test
 
 Show = Callable[[Report], None]
+
+
+def nothing(report: Report) -> None:
+    """Show nothing of a report."""
 
 
 def evaluate_run(
@@ -49,7 +55,7 @@ def report_run(
     folder: RunFolder,
     *,
     download: bool = False,
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Write the report of the run in ``folder`` again, from its weights and metrics.
 
@@ -72,7 +78,7 @@ def conclude(
     model: Module,
     splits: Splits,
     history: Sequence[Row],
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Test the model that ``folder`` keeps; write reports and plots there.
 
@@ -97,9 +103,11 @@ def conclude(
     from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
     from tinygrad_cnn.train.report.run_page import run_page
 
-    viz.curves(history, folder.curves)
-    viz.confusion(report.matrix, report.classes, folder.confusion)
-    folder.write_page(run_page(config, report, history, model, splits, folder))
+    said = contextlib.nullcontext() if show is not nothing else saying("drawing pictures")
+    with said:
+        viz.curves(history, folder.curves)
+        viz.confusion(report.matrix, report.classes, folder.confusion)
+        folder.write_page(run_page(config, report, history, model, splits, folder))
     return report
 
 
@@ -117,7 +125,8 @@ def mean_wait(history: Sequence[Row]) -> float:
 
 def _test(config: Config, model: Module, splits: Splits, facts: dict[str, Any]) -> Report:
     looked = MirrorAverage(model) if config.flip_test else model
-    with users_code(config.model):
+    count = f"{len(splits.test):,} test images"
+    with users_code(config.model), saying(f"looking at {count}"):
         totals = evaluate(looked, splits.plain_loader(splits.test, config), cross_entropy)
     name = type(model).__name__
     return Report.of(totals, splits.classes, f"{name} on {config.data_name}", facts)

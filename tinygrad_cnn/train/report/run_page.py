@@ -15,7 +15,7 @@ from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.train.loop.metrics import class_scores
 from tinygrad_cnn.train.loop.progress import clock
 from tinygrad_cnn.train.report.model_section import model_graph, model_summary
-from tinygrad_cnn.train.report.page import Page, as_png, as_svg
+from tinygrad_cnn.train.report.page import Page, Share, as_png, as_svg
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.run.augmentations import make_augmentation
 from tinygrad_cnn.train.run.checkpoint import Row
@@ -95,19 +95,15 @@ def _classes(page: Page, report: Report, confusion: bytes) -> None:
     scores = class_scores(report.matrix)
     rows = []
     for i, (name, share, examples, taken) in enumerate(report.rows()):
-        values = (f"{v:.1%}" if math.isfinite(v) else "–" for v in (scores.precision[i], share))
+        values = Share(scores.precision[i]), Share(share)
         f1 = f"{scores.f1[i]:.3f}" if math.isfinite(scores.f1[i]) else "–"
         count = f"{examples:,}" if examples else "no examples"
         rows.append([name, *values, f1, count, taken])
-    page.open_pair()
     page.table(["class", "precision", "recall", "F1", "images", "taken for"], rows)
-    page.picture(
-        as_svg(viz.class_scores(scores.precision, scores.recall, report.classes)),
+    page.paragraph(
         "Precision: of the images said to be of a class, how many are. Recall: of the images of a "
-        "class, how many are said to be.",
-        "Precision and recall of each class",
+        "class, how many are said to be."
     )
-    page.close_pair()
     page.picture(confusion, "", "Confusion matrix")
     found = report.calibration
     if found is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data import ImageFolder, read_image
 from tinygrad_cnn.data.folder import image_size
 from tinygrad_cnn.data.images import ImageDataset
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.serialization import write_atomically
 from tinygrad_cnn.train.errors import TrainError
@@ -138,7 +139,8 @@ class FolderImages(ImageDataset):
         if not os.path.isdir(split.root):
             raise TrainError(f"there is no folder {split.root}; --data names it if it has moved")
         paths = [Path(split.root) / path for path, _ in self.samples]
-        self._pixels = read_squares(paths, split.size)
+        with saying(f"reading {len(paths):,} images from {split.root}"):
+            self._pixels = read_squares(paths, split.size)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:

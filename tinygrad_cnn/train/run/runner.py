@@ -11,7 +11,7 @@ from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
-from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait
+from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait, nothing
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.run.config import Config, fit_settings
@@ -56,7 +56,7 @@ class Run:
             self.loader,
             splits.validation and splits.plain_loader(splits.validation, config),
             optimizer=optimizer,
-            scheduler=config.schedule,
+            schedule=config.schedule,
             seed=config.seed,
             **{n: getattr(config, n) for n in names},
         )
@@ -109,7 +109,7 @@ def train_run(
     download: bool = False,
     quiet: bool = False,
     save_every: float = 60.0,
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Train as ``config`` says, keep everything in ``folder``, and return the test result.
 
