@@ -91,7 +91,7 @@ for _command in (cli_graph.graph, cli_graph.summary):
     main.command(_command.__name__)(friendly(_command))
 
 
-def _type_of(setting: Setting, kind: Any) -> Any:
+def _type_of(setting: Setting, kind: object) -> Any:
     """What Click reads and checks the text of a setting with."""
     if setting.among:
         return click.Choice(setting.among)
@@ -111,7 +111,7 @@ class _Finite(click.FloatRange):
     """A number, neither NaN nor infinite."""
 
     def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         number = float(super().convert(value, param, ctx))
         return number if math.isfinite(number) else self.fail(f"{value} is not finite", param, ctx)

@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -27,7 +26,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
-    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
+    def wrapped(*args: object, debug: bool, **kwargs: object) -> None:
         try:
             command(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit, KeyboardInterrupt):

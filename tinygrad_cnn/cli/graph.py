@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from tinygrad_cnn.viz.graph import trace
 from tinygrad_cnn.viz.graph.render import INSTALL
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
+_Result = TypeVar("_Result")
 _CLASSES = 10
 _MEASURED = {"time": {"timed": True}, "backward": {"timed": True}, "gradient": {"health": True}}
 
@@ -74,7 +75,7 @@ def _built(model: str, evaluate: bool) -> Module:
     return build_model(model, _CLASSES).train(not evaluate)
 
 
-def _run(model: str, function: Callable[[], Any]) -> Any:
+def _run(model: str, function: Callable[[], _Result]) -> _Result:
     with users_code(model), saying(f"running {model} on random inputs"):
         return function()
 

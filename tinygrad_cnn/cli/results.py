@@ -97,7 +97,7 @@ class _Run:
     def __init__(self, path: Path) -> None:
         folder, self.config = RunFolder.open(path)
         self.history: list[Row] = folder.read_metrics()
-        self.result: dict[str, Any] = {}
+        self.result: dict[str, float | None] = {}
         if folder.report_json.exists():  # it has not if the run is not over
             self.result = _results(folder.report_json)
 
@@ -117,7 +117,7 @@ class _Run:
         ]
 
 
-def _results(path: Path) -> dict[str, Any]:
+def _results(path: Path) -> dict[str, float | None]:
     """What report.json says, as far as it is shown."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def rebuild(like: Any, items: Any) -> Any:
         return items
 
 
-def _is_sequence(value: Any) -> bool:
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
@@ -103,7 +103,9 @@ def to_tensors(batch: Any) -> Any:
     return batch
 
 
-def _replaced(like: Any, items: Any, before: Iterable[Any], after: Iterable[Any]) -> Any:
+def _replaced(
+    like: object, items: object, before: Iterable[object], after: Iterable[object]
+) -> Any:
     same = all(new is old for new, old in zip(after, before, strict=True))
     return like if same else rebuild(like, items)
 

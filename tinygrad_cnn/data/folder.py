@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def _rgb(image: Image, png: bool) -> Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-class ImageFolder(Dataset[tuple[Any, Any]]):
+class ImageFolder(Dataset[tuple[object, object]]):
     """Labelled images in files, in one folder for each class, with torchvision's names.
 
     ``root/cat/1.png`` is of class ``cat``, as are images in folders below ``root/cat``. A file is
@@ -163,9 +163,9 @@ class ImageFolder(Dataset[tuple[Any, Any]]):
     def __init__(
         self,
         root: Files,
-        transform: Callable[[Any], Any] | None = None,
-        target_transform: Callable[[int], Any] | None = None,
-        loader: Callable[[str], Any] = read_image,
+        transform: Callable[..., object] | None = None,
+        target_transform: Callable[[int], object] | None = None,
+        loader: Callable[[str], object] = read_image,
         is_valid_file: Callable[[str], bool] | None = None,
         allow_empty: bool = False,
     ) -> None:
@@ -199,7 +199,7 @@ class ImageFolder(Dataset[tuple[Any, Any]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[object, object]:
         path, target = self.samples[index]
         image = self.loader(path)
         if self.transform is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +64,7 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     def __getitem__(self, index: int) -> tuple[Bytes, int]:
         return self.images[index], int(self.labels[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Bytes, NDArray[np.int64]]:
         """Return images uint8 (n, c, h, w), in channels-last memory, and labels int64 (n,)."""
         rows = np.asarray(indices, np.int64)
         return self.pixels.take(rows, axis=0).transpose(0, 3, 1, 2), self.labels[rows]

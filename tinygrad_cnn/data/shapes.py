@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import platformdirs
@@ -25,6 +25,7 @@ from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.notices import saying
 
+Numbers = Floats | np.float32
 Corners = list[tuple[float, float]]
 Figure = Callable[[Floats, Floats], Floats]  # signed distance of points, where the radius is 1
 
@@ -95,7 +96,9 @@ class _Scene:
         along, _ = self.frame(np.float32(0), np.float32(0), self.draw(0, _TURN))
         return first + (last - first) * (along / np.float32(46) + np.float32(0.5))[:, None, :]
 
-    def frame(self, cx: Any, cy: Any, angle: Floats) -> tuple[Floats, Floats]:
+    def frame(
+        self, cx: Floats | np.float32, cy: Floats | np.float32, angle: Floats
+    ) -> tuple[Floats, Floats]:
         """Return the pixels' coordinates (n, pixels) in a frame at (cx, cy), turned."""
         dx, dy = self.x - np.reshape(cx, (-1, 1)), self.y - np.reshape(cy, (-1, 1))
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]

@@ -8,7 +8,7 @@ which make tensors of PIL images and of arrays (h, w, c).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -32,6 +32,9 @@ from tinygrad_cnn.data.transforms import (
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _FILTERS: Final = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
@@ -200,21 +203,22 @@ class Resize:
 
     def __call__(self, images: Picture | Images, rng: Random | None = None) -> Picture | Images:
         """Return ``images`` in the new size."""
+        if isinstance(images, Tensor):
+            return from_numpy(self._planes(images._array))
+        return self._planes(images) if isinstance(images, np.ndarray) else self._resized(images)
+
+    def _planes(self, images: Images) -> Images:
+        """Images (…, c, h, w), plane by plane."""
         from PIL import Image  # here, to keep the package's import light
 
-        if is_pil(images):
-            return self._resized(images)
-        array = images._array if isinstance(images, Tensor) else images
-        check_images("Resize", array[None] if array.ndim == 3 else array)
-        work = np.uint8 if array.dtype == np.uint8 else np.float32
-        planes = array.reshape(-1, *array.shape[-2:]).astype(work, copy=False)
-        done = [np.asarray(self._resized(Image.fromarray(plane))) for plane in planes]
-        size = self._target(array.shape[-2], array.shape[-1])
+        check_images("Resize", images[None] if images.ndim == 3 else images)
+        work = np.uint8 if images.dtype == np.uint8 else np.float32
+        planes = images.reshape(-1, *images.shape[-2:]).astype(work, copy=False)
+        size = self._target(images.shape[-2], images.shape[-1])
         out = np.empty((len(planes), *size), work)
-        for i, plane in enumerate(done):
-            out[i] = plane
-        out = out.astype(array.dtype, copy=False).reshape(*array.shape[:-2], *size)
-        return from_numpy(out) if isinstance(images, Tensor) else out
+        for i, plane in enumerate(planes):
+            out[i] = np.asarray(self._resized(Image.fromarray(plane)))
+        return out.astype(images.dtype, copy=False).reshape(*images.shape[:-2], *size)
 
     def _target(self, h: int, w: int) -> tuple[int, int]:
         if not isinstance(self.size, int):
@@ -225,13 +229,12 @@ class Resize:
             new_short, new_long = int(self.max_size * new_short / new_long), self.max_size
         return (new_short, new_long) if h <= w else (new_long, new_short)
 
-    def _resized(self, image: object) -> object:
+    def _resized(self, image: Image) -> Image:
         from PIL import Image
 
-        width, height = image.size  # type: ignore[attr-defined]
+        width, height = image.size
         h, w = self._target(height, width)
-        kind = Image.Resampling[self.interpolation.upper()]
-        return image.resize((w, h), kind)  # type: ignore[attr-defined]
+        return image.resize((w, h), Image.Resampling[self.interpolation.upper()])
 
     def __repr__(self) -> str:
         return f"Resize(size={self.size}, interpolation={self.interpolation!r})"
@@ -324,15 +327,15 @@ class Grayscale:
 
     def __call__(self, images: Picture | Images, rng: Random | None = None) -> Picture | Images:
         """Return ``images`` in grey."""
-        if not is_pil(images):
+        if isinstance(images, Tensor | np.ndarray):
             return self._greyed(images, rng)
-        grey = pixels_of("Grayscale", images.convert("L"))  # type: ignore[union-attr]
+        grey = pixels_of("Grayscale", images.convert("L"))
         if self.num_output_channels == 1:
             return pil_of(grey, "L")
         return pil_of(np.repeat(grey, 3, axis=2), "RGB")
 
     @one_or_many
-    def _greyed(self, images: Images, rng: Random | None = None) -> Images:
+    def _greyed(self, images: Any, rng: Random | None = None) -> Images:
         check_images("Grayscale", images)
         c = images.shape[1]
         if c not in (1, 3):

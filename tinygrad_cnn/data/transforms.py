@@ -21,21 +21,21 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random, sample_random
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Images: TypeAlias = NDArray[Any]
+Images: TypeAlias = Array
 Transform: TypeAlias = Callable[..., Any]
 """``(images, rng) -> images``, or, with the attribute ``changes_labels = True``,
 ``(images, rng, labels) -> (images, labels)``."""
@@ -46,7 +46,7 @@ _Call = TypeVar("_Call", bound=Callable[..., Any])
 _PADDING_MODES: Final = ("constant", "edge", "reflect", "symmetric")
 
 
-def is_pil(image: object) -> bool:
+def is_pil(image: object) -> TypeGuard[Image]:
     """Whether ``image`` is a PIL image; Pillow is not imported to find out."""
     return any(kind.__module__ == "PIL.Image" for kind in type(image).__mro__)
 
@@ -74,7 +74,7 @@ def one_or_many(call: _Call) -> _Call:
     """``__call__(images (n, c, h, w), rng)`` that takes single images too, without ``rng``."""
 
     @functools.wraps(call)
-    def wrapped(self: Any, images: Any, rng: Random | None = None, *labels: Any) -> Any:
+    def wrapped(self: object, images: object, rng: Random | None = None, *labels: object) -> object:
         if isinstance(images, np.ndarray):
             return call(self, images, sample_random() if rng is None else rng, *labels)
         rng = sample_random() if rng is None else rng
@@ -99,7 +99,7 @@ def _floats(call: _Call) -> _Call:
     taken = one_or_many(call)
 
     @functools.wraps(call)
-    def wrapped(self: Any, images: Any, rng: Random | None = None) -> Any:
+    def wrapped(self: object, images: object, rng: Random | None = None) -> object:
         if is_pil(images):
             name = type(self).__name__
             raise TypeError(f"{name}: `images` is a PIL image, expected a Tensor: ToTensor() first")

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.train.loop.callbacks import Callback, KeepBest, SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.epochs import Batches
 from tinygrad_cnn.train.loop.measures import Metrics
 from tinygrad_cnn.train.loop.progress import RunProgress
-from tinygrad_cnn.train.loop.step import Loss, Steps
+from tinygrad_cnn.train.loop.step import Loss
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.run.config import Config, with_settings
@@ -25,9 +26,9 @@ def fit(
     train: Batches,
     val: Batches | None = None,
     *,
-    optimizer: Any = Config.optimizer,
+    optimizer: Optimizer | str = Config.optimizer,
     schedule: str | None = None,
-    scheduler: Steps | None = None,
+    scheduler: Any = None,
     schedule_every: str | None = None,
     callbacks: Sequence[Callback] = (),
     loss: Loss | None = None,

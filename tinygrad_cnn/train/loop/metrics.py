@@ -150,7 +150,7 @@ def class_scores(matrix: Integers) -> ClassScores:
     right = np.diagonal(matrix).astype(np.float64)
     examples, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
 
-    def share(count: Any, of: Any, known: Any) -> NDArray[np.float64]:
+    def share(count: Floats, of: Integers, known: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.where(known, count / np.maximum(of, 1), np.nan)
 
     return ClassScores(
@@ -202,7 +202,7 @@ def calibration(shares: Floats, labels: Integers, bins: int = 15) -> Calibration
     counts = np.bincount(place, minlength=bins)
     full = counts > 0
 
-    def means(values: Any) -> NDArray[np.float64]:
+    def means(values: Floats | NDArray[np.bool_]) -> NDArray[np.float64]:
         sums = np.bincount(place, weights=values, minlength=bins)
         return np.where(full, sums / np.maximum(counts, 1), np.nan)
 

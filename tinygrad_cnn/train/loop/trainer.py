@@ -15,6 +15,7 @@ from tinygrad_cnn.data.keyed import keys
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import default_generator
+from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt, state
@@ -23,7 +24,7 @@ from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping
 from tinygrad_cnn.train.loop.epochs import Batches, Totals, evaluate
 from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
-from tinygrad_cnn.train.loop.step import Loss, Steps, TrainingStep
+from tinygrad_cnn.train.loop.step import Loss, TrainingStep
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.run.config import Config, fit_settings
@@ -55,9 +56,9 @@ class Trainer:
         train: Batches,
         val: Batches | None = None,
         *,
-        optimizer: Any = Config.optimizer,
+        optimizer: Optimizer | str = Config.optimizer,
         schedule: str | None = None,
-        scheduler: Steps | None = None,
+        scheduler: Any = None,
         schedule_every: str | None = None,
         callbacks: Sequence[Callback] = (),
         loss: Loss | None = None,
@@ -263,7 +264,7 @@ class Trainer:
             raise TrainError(f"epoch {len(self.history) + 1}: `val` gave no batches")
         return totals
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def _call(self, name: str, *arguments: object) -> None:
         for callback in self.callbacks:
             getattr(callback, name)(self, *arguments)
 

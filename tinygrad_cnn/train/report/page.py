@@ -5,7 +5,6 @@ import html
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -99,7 +98,7 @@ class Page:
     def table(
         self,
         names: Sequence[str],
-        rows: Iterable[Sequence[Any]],
+        rows: Iterable[Sequence[object]],
         *,
         fold: str = "",
         wrap: bool = False,

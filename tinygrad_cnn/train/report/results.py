@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tinygrad_cnn.data import Subset
 from tinygrad_cnn.nn import Module
@@ -123,7 +122,7 @@ def mean_wait(history: Sequence[Row]) -> float:
     return round(sum(waits) / max(len(waits), 1), 4)
 
 
-def _test(config: Config, model: Module, splits: Splits, facts: dict[str, Any]) -> Report:
+def _test(config: Config, model: Module, splits: Splits, facts: dict[str, object]) -> Report:
     looked = MirrorAverage(model) if config.flip_test else model
     count = f"{len(splits.test):,} test images"
     with users_code(config.model), saying(f"looking at {count}"):

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +21,8 @@ from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
 from tinygrad_cnn.train.run.folder import RunFolder
-from tinygrad_cnn.train.run.splits import Splits
+from tinygrad_cnn.train.run.splits import Images, Splits
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.layers import evaluating
 
 _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -230,7 +230,7 @@ def _repetition(page: Page, config: Config) -> None:
     page.close_pair()
 
 
-def _setting(value: Any) -> str:
+def _setting(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
@@ -252,7 +252,7 @@ def _draw(
         page.picture(data, caption, alt)
 
 
-def _raw(data: Any, indices: Sequence[int]) -> Any:
+def _raw(data: Images, indices: Sequence[int]) -> Array:
     """Images (n, c, h, w) of a data set as they are stored."""
     found = fetch(data, list(indices))
     if isinstance(found, tuple):

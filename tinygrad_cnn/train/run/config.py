@@ -49,7 +49,7 @@ class Setting(NamedTuple):
         words = [f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None]
         return " and ".join(words) or " or ".join(self.among) or self.form or "another type"
 
-    def accepts(self, value: Any, kind: Any) -> bool:
+    def accepts(self, value: object, kind: Any) -> bool:
         """Whether ``value`` is of the type ``kind`` (an int may stand for a float) and in range."""
         if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
             return isinstance(value, bool) and kind is bool
@@ -247,7 +247,7 @@ def _setting(name: str) -> Setting:
     return SETTINGS.get(name, Setting())
 
 
-def check(function: str, values: Mapping[str, Any]) -> None:
+def check(function: str, values: Mapping[str, object]) -> None:
     """Refuse values that the settings of these names do not take.
 
     Raises
@@ -264,7 +264,7 @@ def check(function: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def fit_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def fit_settings(given: Mapping[str, object]) -> dict[str, Any]:
     """All settings that `fit` has: those ``given``, and the defaults of the others.
 
     Raises

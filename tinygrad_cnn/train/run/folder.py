@@ -21,6 +21,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tinygrad_cnn.serialization import (
     SerializationError,
@@ -132,7 +133,7 @@ class RunFolder:
         paths = {"root": config.root, "init": config.init}
         if config.data not in DATA:
             paths["data"] = config.data
-        full = {name: os.path.abspath(path) for name, path in paths.items() if path is not None}
+        full: dict[str, Any] = {k: os.path.abspath(v) for k, v in paths.items() if v is not None}
         full["model"] = _full_path(config.model)
         write_atomically(self.config, replace(config, **full).to_json())
 

@@ -54,7 +54,7 @@ class Run:
         self.trainer = Trainer(
             self.model,
             self.loader,
-            splits.validation and splits.plain_loader(splits.validation, config),
+            splits.plain_loader(splits.validation, config) if splits.validation else None,
             optimizer=optimizer,
             schedule=config.schedule,
             seed=config.seed,

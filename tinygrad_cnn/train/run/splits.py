@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.data import CIFAR10, DataLoader, Shapes, Subset
-from tinygrad_cnn.data.images import ImageDataset
+from tinygrad_cnn.data import CIFAR10, DataLoader, Dataset, Shapes, Subset
+from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.run.augmentations import make_augmentation
@@ -18,6 +17,7 @@ from tinygrad_cnn.train.run.folder_data import DataInfo, FolderImages, FolderSpl
 from tinygrad_cnn.train.run.model_files import describe
 
 SHAPES_TRAIN, SHAPES_TEST = 10_000, 2_000
+Images = Dataset[tuple[Bytes, int]]
 _LOOK = 500  # images in a batch that is only looked at
 
 
@@ -25,9 +25,9 @@ _LOOK = 500  # images in a batch that is only looked at
 class Splits:
     """Three data sets, their class names, and loaders for them."""
 
-    train: Any
-    validation: Any | None
-    test: Any
+    train: Images
+    validation: Images | None
+    test: Images
     classes: tuple[str, ...]
 
     def training_loader(self, config: Config) -> DataLoader:
@@ -51,7 +51,7 @@ class Splits:
         )
 
     @staticmethod
-    def plain_loader(data: Any, config: Config) -> DataLoader:
+    def plain_loader(data: Images, config: Config) -> DataLoader:
         """Batches of ``data`` in order, as they are; no random number of the run is spent."""
         return DataLoader(
             data, batch_size=_LOOK, num_workers=config.workers, generator=Generator(0)
@@ -88,7 +88,8 @@ def load_test(config: Config, folder: RunFolder, data: str, *, download: bool = 
         split = replace(split, root=data)  # the same folder, which may have moved
     else:
         split = labelled_below(data, data_info(config, folder))
-    return Splits([], None, FolderImages(split, "test"), split.classes)
+    test = FolderImages(split, "test")
+    return Splits(Subset(test, []), None, test, split.classes)
 
 
 def load_splits(
@@ -104,7 +105,7 @@ def load_splits(
     TrainError
         The images are missing or damaged, or there are too few of them.
     """
-    validation: Any = None
+    validation: Images | None = None
     try:
         if config.data in DATA:
             train, test = _open(config, download)
@@ -151,7 +152,7 @@ def _open_folder(
     return train, validation, FolderImages(split, "test")
 
 
-def _open(config: Config, download: bool) -> tuple[Any, Any]:
+def _open(config: Config, download: bool) -> tuple[ImageDataset, ImageDataset]:
     """The whole training set and the test set."""
     if config.data == "shapes":
         count = min(config.limit or SHAPES_TRAIN, SHAPES_TRAIN)

@@ -320,7 +320,8 @@ class Writer:
 
     def in_boxes(self) -> Iterator[tuple[int, Item]]:
         """All items with their places: those of a box follow one another."""
-        boxes, first = self.drawing.boxes, {}
+        boxes = self.drawing.boxes
+        first: dict[int, int] = {}
         chains = []
         for i, item in enumerate(self.drawing.items):
             chain, call = [], item.box
