@@ -166,7 +166,9 @@ def train(
 ) -> None:
     """Train MODEL and report how it does on the test images.
 
-    MODEL is FILE.py[:Class] or package.module:Class. Every run has a folder with its settings,
+    MODEL is FILE.py[:Class] or package.module:Class. Of a FOLDER of images, FOLDER/train and
+    FOLDER/test (or val) are used as they are; without them a fifth of each class is for testing,
+    chosen by --seed and kept in split.json. Every run has a folder with its settings,
     metrics.csv, a checkpoint after every epoch, the best weights, plots and a report.
     """
     if resume is not None:

@@ -196,8 +196,9 @@ class Writer:
             for part in parts:
                 text = label_escaped(part.text)
                 text = f"<b>{text}</b>" if part.bold else text
-                color = "" if part.color == self.theme.text else f' color="{part.color}"'
-                size = "" if part.size == 10 else f' point-size="{part.size:g}"'
+                color, size = f' color="{part.color}"', f' point-size="{part.size:g}"'
+                if part.size == 10:  # as all words are without a size
+                    size, color = "", "" if part.bold or part.text == " " else color
                 line += f"<font{size}{color}>{text}</font>" if size or color else text
             lines.append(line)
         cells = "".join(f"<tr><td>{line}</td></tr>" for line in lines)
