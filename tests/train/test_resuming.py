@@ -224,8 +224,8 @@ def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path / "run", config)
     before = Run.__init__
 
-    def with_press(self, *arguments):
-        before(self, *arguments)
+    def with_press(self, *arguments, **options):
+        before(self, *arguments, **options)
         self.trainer.callbacks.append(Press())
 
     monkeypatch.setattr(Run, "__init__", with_press)
