@@ -13,6 +13,8 @@ from typing import Any
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: no second level of threads
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is first imported
 
+os.environ.setdefault("TINYGRAD_CNN_QUIET", "1")  # how long things take must not change outputs
+
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings

@@ -121,7 +121,10 @@ def test_a_run_is_made_longer_where_the_schedule_allows(cli, tmp_path):
     assert cli("train", "tiny.py", *SMALL, "--out", "c").exit_code == 0
     refused = cli("train", "--resume", "c", "--epochs", 3)
     assert refused.exit_code == 2
-    assert "the schedule onecycle was made for --epochs 2" in refused.stderr
+    assert "onecycle of the run in c was made for --epochs 2, not 3" in refused.stderr
+    assert "tinygrad-cnn train tiny.py --init c --epochs 3" in refused.stderr
+    fewer = cli("train", "--resume", "c", "--epochs", 1)
+    assert "has done 2 of 2 epochs: --epochs 1 is fewer" in fewer.stderr
 
 
 WRONG = {
@@ -130,7 +133,10 @@ WRONG = {
     "no model": (["train"], r"name a MODEL"),
     "no epochs": (["train", "tiny.py", "--epochs", 0], "--epochs"),
     "no number": (["train", "tiny.py", "--lr", "fast"], "'fast' is not a valid float"),
-    "unknown data": (["train", "tiny.py", "--data", "mnist"], "'mnist' is not one of"),
+    "unknown data": (
+        ["train", "tiny.py", "--data", "mnist"],
+        "'mnist' is neither shapes nor",
+    ),
     "schedule": (["train", "tiny.py", "--schedule", "step"], "expected step:SIZE[:GAMMA]"),
     "monitor": (["train", "tiny.py", "--monitor", "acc"], "expected val_loss, val_accuracy"),
     "no such column": (
@@ -138,6 +144,18 @@ WRONG = {
         "is 'val_f1', expected",
     ),
     "augment": (["train", "tiny.py", "--augment", "spin"], "unknown augmentation 'spin'"),
+    "no finite number": (["train", "tiny.py", "--lr", "nan"], "'--lr': nan is not finite"),
+    "size of shapes": (["train", "tiny.py", "--size", 40], "--size is for a folder of images"),
+    "no weights": (["train", "tiny.py", "--init", "gone"], "there is no such run or file"),
+    "frozen": (
+        ["train", "tiny.py", "--freeze", "x*"],
+        "--freeze 'x*' matches no parameter",
+    ),
+    "all frozen": (["train", "tiny.py", "--freeze", "*"], "leaves no parameter to train"),
+    "no folder": (["graph", "tiny.py", "--out", "gone/x.svg"], "'--out': there is no folder gone"),
+    "a folder": (["summary", "tiny.py", "--out", "."], "'--out': . is a folder, expected a file"),
+    "too large": (["graph", "tiny.py", "--input", "9,9,99999,999999"], "cannot be made"),
+    "too many axes": (["graph", "tiny.py", "--input", ",".join("1" * 70)], "cannot be made"),
     "no file": (["train", "nothing.py"], "there is no file nothing.py"),
     "no class": (["train", "tiny.py:Big"], "has no class Big; its Modules: Tiny"),
     "no images": (["train", "tiny.py", "--data", "cifar10", "--root", "void"], "--download"),
@@ -158,6 +176,7 @@ def test_mistakes_are_one_line(cli, name):
 
 
 BROKEN = {
+    "ends the program": ("import sys\nsys.exit(3)\n", "ends the program: sys.exit(3)"),
     "classes": (MODEL.replace("num_classes=10", "n=7").replace("num_classes", "7"), "(2, 7)"),
     "shape": (MODEL.replace("nn.Flatten(), nn.Linear(144, num_classes)", ""), "(2, 4, 6, 6)"),
     "layers": (MODEL.replace("144", "100"), "100"),

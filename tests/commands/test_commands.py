@@ -206,7 +206,7 @@ def test_features_draws_a_layer(folder, tmp_path):
     ("arguments", "message"),
     [
         (["predict", "a", "none.png"], "there is no file none.png"),
-        (["predict", "a", "no.png"], "no.png is not an image in a format that Pillow knows"),
+        (["predict", "a", "no.png"], "no.png is not an image in one of the formats BMP"),
         (["predict", "a"], "Missing argument 'IMAGE...'"),
         (["predict", "nowhere", "one.png"], "there is no run folder nowhere"),
         (["features", "a", "one.png", "--layer", "9"], "no layer '9'; there are 0, 1, 2, 3, 4, 5"),

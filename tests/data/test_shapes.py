@@ -132,3 +132,23 @@ def test_a_linear_model_is_not_enough():
     weights = design.T @ np.linalg.solve(gram, np.eye(10)[train.labels])
     guesses = (test.pixels.reshape(500, -1) / 255 - 0.5) @ weights
     assert (guesses.argmax(1) == test.labels).mean() < 0.5
+
+
+def test_large_sets_are_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path)
+    monkeypatch.setattr("tinygrad_cnn.data.shapes._KEPT", 20)
+    first = Shapes(30).pixels
+    (kept,) = (tmp_path / "shapes").iterdir()
+    drawn = render_shapes(np.arange(30))
+    np.testing.assert_array_equal(first, drawn)
+    monkeypatch.setattr(
+        "tinygrad_cnn.data.shapes.render_shapes", lambda numbers, **_: drawn[: len(numbers)][::-1]
+    )
+    again = Shapes(30).pixels  # read, not drawn
+    np.testing.assert_array_equal(again, drawn)
+    again[0] = 0  # what is read may be changed, which changes no file
+    np.testing.assert_array_equal(Shapes(30).pixels, drawn)
+    kept.write_bytes(kept.read_bytes()[:500])
+    np.testing.assert_array_equal(Shapes(30).pixels, drawn[::-1])  # drawn again
+    assert len(Shapes(19).pixels) == 19
+    assert len(list((tmp_path / "shapes").iterdir())) == 1

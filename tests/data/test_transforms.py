@@ -87,7 +87,7 @@ def test_flip_mirrors_whole_images_only(dtype, seed, p, c):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_crop_is_a_window_of_the_padded_image(dtype, seed, padding, size, mode):
     images = make_images(seed, dtype=dtype)
-    crop = RandomCrop(size, padding, mode)
+    crop = RandomCrop(size, padding, padding_mode=mode)
     out = crop(images, np.random.default_rng(seed))
     assert out.shape == (6, 3, *size)
     for cut, image in zip(out, images, strict=True):
@@ -171,7 +171,10 @@ def test_compose_passes_the_same_generator_on():
         (lambda: RandomShift(1.0), "`fraction` must be in"),
         (lambda: RandomShift(0.1, "wrap"), "`padding_mode` 'wrap' is not one of constant, edge"),
         (lambda: RandomCrop(0), "`size` must be a positive integer or a pair, got 0"),
-        (lambda: RandomCrop(4, padding=-1), "`padding` must not be negative, got -1"),
+        (
+            lambda: RandomCrop(4, padding=-1),
+            "1, 2 or 4 numbers that are not negative, got -1",
+        ),
         (lambda: RandomRotation(-1), "`degrees` must be finite and >= 0, got -1"),
         (lambda: RandomRotation(float("nan")), "`degrees` must be finite and >= 0, got nan"),
         (lambda: Normalize([0.1], [0.1, 0.2]), "`mean` has 1 channels but `std` has 2"),

@@ -161,9 +161,9 @@ class Terminal:
 
 @pytest.mark.parametrize(
     ("terminal", "quiet", "patience", "lines"),
-    [(True, "", 0.0, 1), (True, "1", 0.0, 0), (False, "", 0.0, 0), (True, "", 1000.0, 0)],
+    [(True, "", 0.0, 1), (True, "1", 0.0, 0), (False, "", 0.0, 1), (True, "", 1000.0, 0)],
 )
-def test_long_compiling_says_one_line_on_a_terminal(
+def test_long_compiling_says_one_line(
     load: Any,
     terminal: bool,
     quiet: str,

@@ -140,9 +140,7 @@ def test_damaged_checkpoints_are_refused(model_file, splits, tmp_path):
 def test_a_diverging_loss_stops_the_run_and_keeps_the_checkpoint(
     model_file, splits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "tinygrad_cnn.train.run.runner.load_splits", lambda config, download: splits
-    )
+    monkeypatch.setattr("tinygrad_cnn.train.run.runner.load_splits", lambda *_, download: splits)
     config = Config(str(model_file), epochs=2, lr=1e30, schedule="none", augment="none")
     folder = RunFolder.create(tmp_path / "run", config)
     with pytest.raises(
@@ -213,9 +211,7 @@ def _no_page(monkeypatch):
 @pytest.mark.usefixtures("hears_control_c")
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
 def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "tinygrad_cnn.train.run.runner.load_splits", lambda config, download: splits
-    )
+    monkeypatch.setattr("tinygrad_cnn.train.run.runner.load_splits", lambda *_, download: splits)
     config = Config(str(model_file), epochs=3, batch_size=8, augment="none")
     whole = Run(config, splits)
     whole.trainer.run()
@@ -228,8 +224,8 @@ def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path / "run", config)
     before = Run.__init__
 
-    def with_press(self, *arguments):
-        before(self, *arguments)
+    def with_press(self, *arguments, **options):
+        before(self, *arguments, **options)
         self.trainer.callbacks.append(Press())
 
     monkeypatch.setattr(Run, "__init__", with_press)
@@ -248,9 +244,7 @@ def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
 def test_a_full_disk_is_one_message_and_the_last_checkpoint_stays(
     model_file, splits, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "tinygrad_cnn.train.run.runner.load_splits", lambda config, download: splits
-    )
+    monkeypatch.setattr("tinygrad_cnn.train.run.runner.load_splits", lambda *_, download: splits)
     config = Config(str(model_file), epochs=3, batch_size=8, augment="none", schedule="none")
     folder = RunFolder.create(tmp_path / "run", config)
     real, left = os.fsync, [3]

@@ -261,7 +261,7 @@ def test_a_folder_continues_a_run(toy, tmp_path):
 def test_mistakes_are_explained(toy):
     endless = iter(batches(toy(8, 0)))
     with pytest.raises(TypeError, match=r"`train` is a .* without a length"):
-        fit(make(), endless, optimizer="sgd", scheduler="onecycle", epochs=1)
+        fit(make(), endless, optimizer="sgd", schedule="onecycle", epochs=1)
     with pytest.raises(TrainError, match="unknown optimizer 'adagrad'; known: sgd"):
         fit(make(), batches(toy(8, 0)), optimizer="adagrad", epochs=1)
     with pytest.raises(ValueError, match="`clip_norm` is -1"):
@@ -442,3 +442,15 @@ def test_the_speed_is_that_after_the_first_batches(toy):
     (row,) = fit(make(), batches(toy(40, 0)), epochs=1, loss=compiling, quiet=True)
     assert row["seconds"] > 1
     assert row["images_per_second"] > 40  # which all five batches together cannot reach
+
+
+def test_schedule_is_text_and_scheduler_an_object():
+    model, data = make(), batches()
+    scheduler = optim.lr_scheduler.StepLR(optim.SGD(model.parameters(), lr=0.1), 2)
+    for given, message in (
+        ({"scheduler": "onecycle"}, "`scheduler` is 'onecycle', .* text is schedule='onecycle'"),
+        ({"schedule": scheduler}, "`schedule` is a StepLR, expected text"),
+        ({"schedule": "cosine", "scheduler": scheduler}, "expected one of them"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            fit(model, data, epochs=1, **given)

@@ -96,7 +96,7 @@ def test_config_round_trip_and_errors():
 def test_every_setting_is_checked_wherever_it_comes_from(toy):
     good = json.loads(Config(model="m.py").to_json())
     wrong = {"epochs": 0, "momentum": 1.0, "ema": -0.1, "accumulate": 1.5, "patience": 0}
-    wrong |= {"lr": 0, "data": "mnist", "limit": True, "warmup": math.inf, "flip_test": 1}
+    wrong |= {"lr": 0, "limit": True, "warmup": math.inf, "flip_test": 1}
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=f"Config: `{name}` is {value!r}, expected"):
             Config(**{**good, name: value})
@@ -105,6 +105,8 @@ def test_every_setting_is_checked_wherever_it_comes_from(toy):
         if SETTINGS[name].fit:
             with pytest.raises(ValueError, match=f"fit: `{name}` is {value!r}, expected"):
                 fit(nn.Linear(2, 2), [], **{name: value})
+    with pytest.raises(TrainError, match="setting 'data': 'mnist' is neither shapes nor cifar10"):
+        Config.from_json(json.dumps({**good, "data": "mnist"}))
     with pytest.raises(TrainError, match="setting 'schedule': bad schedule 'step'"):
         Config.from_json(json.dumps({**good, "schedule": "step"}))
     with pytest.raises(TypeError, match=r"no setting `pateince`, expected epochs, .*patience"):

@@ -1,5 +1,6 @@
 """The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, and those of other files."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,24 +13,28 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn.cli import graph as cli_graph
-from tinygrad_cnn.cli.friendly import console, drawing, friendly
+from tinygrad_cnn.cli.friendly import complain, console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
 from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.progress import say
 from tinygrad_cnn.train.loop.warmup import warm_up
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import evaluate_run
-from tinygrad_cnn.train.run.config import DATA, SETTINGS, Config, Setting
+from tinygrad_cnn.train.run.config import DATA, SETTINGS, Config, Setting, parse_data
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.model_files import find_model
 from tinygrad_cnn.train.run.runner import train_run
 from tinygrad_cnn.version import __version__
 
-_WRONG, _INTERRUPTED = 2, 130
+_INTERRUPTED = 130
 
 
 class _OneLineErrors(click.Group):
-    """A group whose errors are one line on stderr and exit status 2, as users read them."""
+    """A group whose errors are one line on stderr, as users read them.
+
+    The exit status is 2 for wrong input, 1 for any other failure, 130 after Ctrl-C.
+    """
 
     def main(
         self,
@@ -45,21 +50,23 @@ class _OneLineErrors(click.Group):
         try:
             status = super().main(args, prog_name, **rest)
         except click.ClickException as error:
-            message = " ".join(error.format_message().split())
-            click.echo(f"tinygrad-cnn: {message}", err=True)
-            sys.exit(_WRONG)
-        except click.Abort:
+            complain(error.format_message())
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
             click.echo("Interrupted.", err=True)
             sys.exit(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _checked(check: Callable[[str], object]) -> Callable[..., str]:
+def _checked(check: Callable[[str], object]) -> Callable[..., str | None]:
     """A callback for an option whose text ``check`` must accept."""
 
-    def callback(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    def callback(
+        context: click.Context, parameter: click.Parameter, value: str | None
+    ) -> str | None:
         try:
-            check(value)
+            if value is not None:
+                check(value)
         except TrainError as error:
             raise click.BadParameter(str(error), context, parameter) from error
         return value
@@ -84,20 +91,30 @@ for _command in (cli_graph.graph, cli_graph.summary):
     main.command(_command.__name__)(friendly(_command))
 
 
-def _type_of(setting: Setting, kind: Any) -> Any:
+def _type_of(setting: Setting, kind: object) -> Any:
     """What Click reads and checks the text of a setting with."""
     if setting.among:
         return click.Choice(setting.among)
     if setting.path:
         return click.Path()
-    if kind in (str, bool):
-        return kind
+    if kind in (str, bool, str | None):
+        return bool if kind is bool else str
     low = setting.at_least if setting.above is None else setting.above
     bounds: dict[str, Any] = {"min": low, "max": setting.below}
     if kind is float:
         opened = {"min_open": setting.above is not None, "max_open": setting.below is not None}
-        return click.FloatRange(**bounds, **opened)
+        return _Finite(**bounds, **opened)
     return click.IntRange(**bounds)
+
+
+class _Finite(click.FloatRange):
+    """A number, neither NaN nor infinite."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        return number if math.isfinite(number) else self.fail(f"{value} is not finite", param, ctx)
 
 
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -129,7 +146,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--save-every",
-    type=click.FloatRange(min=0),
+    type=_Finite(min=0),
     default=60.0,
     help="Seconds between checkpoints within an epoch.",
 )
@@ -149,7 +166,9 @@ def train(
 ) -> None:
     """Train MODEL and report how it does on the test images.
 
-    MODEL is FILE.py[:Class] or package.module:Class. Every run has a folder with its settings,
+    MODEL is FILE.py[:Class] or package.module:Class. Of a FOLDER of images, FOLDER/train and
+    FOLDER/test (or val) are used as they are; without them a fifth of each class is for testing,
+    chosen by --seed and kept in split.json. Every run has a folder with its settings,
     metrics.csv, a checkpoint after every epoch, the best weights, plots and a report.
     """
     if resume is not None:
@@ -191,26 +210,31 @@ def train(
             folder.abandon()
     files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
     text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"
-    screen.print(text, highlight=False, soft_wrap=True)
+    say(screen, text)
 
 
 @main.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--model", default=None, help="The model's code, if it has moved.")
-@click.option("--data", type=click.Choice(DATA), default=None, help="Other images than its own.")
+@click.option(
+    "--data",
+    type=click.Path(),
+    callback=_checked(parse_data),
+    metavar="NAME|FOLDER",
+    help="Other images than its own.",
+)
 @click.option("--root", type=click.Path(), default=None, help="Folder of the CIFAR-10 files.")
 @click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
 @click.option("--quiet", is_flag=True, help="Print the accuracy only.")
 @friendly
-def evaluate(folder: Path, download: bool, quiet: bool, **options: Any) -> None:
+def evaluate(folder: Path, download: bool, quiet: bool, data: str | None, **options: Any) -> None:
     """Report how the model of RUN does on the test images."""
     place, config = RunFolder.open(folder)
-    trained_on = config.data
     config = replace(config, **{k: v for k, v in options.items() if v is not None})
-    report = evaluate_run(config, place, download=download)
+    report = evaluate_run(config, place, data=data, download=download)
     _show(report, console(), quiet)
-    if config.data != trained_on:
-        click.echo(f"These are images of {config.data}; the model was trained on {trained_on}.")
+    if data is not None and os.path.abspath(data) != os.path.abspath(config.data):
+        click.echo(f"These are images of {data}; the model was trained on {config.data}.")
 
 
 @main.command()
@@ -225,7 +249,7 @@ def warmup(model: str | None) -> None:
     text = (
         f"Compiled {what} in {done.seconds:.0f} s" if done.compiled else "Nothing left to compile"
     )
-    screen.print(f"{text}; they are kept in {done.folder}", highlight=False, soft_wrap=True)
+    say(screen, f"{text}; they are kept in {done.folder}")
 
 
 def _settings_to_resume(
@@ -243,18 +267,28 @@ def _settings_to_resume(
         setting = SETTINGS.get(name, Setting(path=True))
         if name not in typed or typed[name] == before or setting.free:
             continue
-        if setting.path and os.path.abspath(typed[name]) == os.path.abspath(before):
+        if setting.path and before and os.path.abspath(typed[name]) == os.path.abspath(before):
+            continue
+        if name == "data" and not {typed[name], before} & {*DATA}:  # the folder has moved
+            config = replace(config, data=typed[name])
             continue
         flag = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
         raise click.UsageError(f"the run in {path} has {flag} {before}, not {typed[name]}")
     changes = {n: typed[n] for n, setting in SETTINGS.items() if setting.free and n in typed}
-    if changes.get("epochs", config.epochs) != config.epochs and config.schedule.startswith(
-        ("cosine", "linear", "onecycle")
-    ):
-        raise click.UsageError(
-            f"the schedule {config.schedule} was made for --epochs {config.epochs}; "
-            "a longer run needs a new start"
-        )
+    epochs = changes.get("epochs", config.epochs)
+    if epochs != config.epochs:
+        done = len(folder.read_metrics()) if folder.metrics.exists() else 0
+        if epochs < done:
+            raise click.UsageError(
+                f"the run in {path} has done {done} of {config.epochs} epochs: --epochs {epochs} "
+                "is fewer"
+            )
+        if config.schedule.startswith(("cosine", "linear", "onecycle")):
+            raise click.UsageError(
+                f"the schedule {config.schedule} of the run in {path} was made for --epochs "
+                f"{config.epochs}, not {epochs}; to train its weights further, begin another run: "
+                f"tinygrad-cnn train {config.model} --init {path} --epochs {epochs}"
+            )
     return folder, replace(config, **changes)
 
 

@@ -2,9 +2,11 @@
 
 import errno
 import functools
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,12 +15,18 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.run.model_files import describe
 
 
+class WrongInput(click.ClickException):
+    """Something that the user can mend."""
+
+    exit_code = 2
+
+
 def friendly(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` with a ``--debug`` flag, without which every error is one line."""
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
-    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
+    def wrapped(*args: object, debug: bool, **kwargs: object) -> None:
         try:
             command(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit, KeyboardInterrupt):
@@ -28,17 +36,46 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             if error.errno == errno.EPIPE:  # `tinygrad-cnn train … | head`
                 sys.exit(1)
-            raise click.ClickException(describe(error)) from error
+            raise click.ClickException(_plainly(error)) from error
         except TrainError as error:
             if debug:
                 raise
-            raise click.ClickException(str(error)) from error
+            raise WrongInput(str(error)) from error
+        except MemoryError as error:
+            if debug:
+                raise
+            raise click.ClickException(f"there is not enough memory: {error}") from error
         except Exception as error:
             if debug:
                 raise
             raise click.ClickException(f"{describe(error)}; --debug shows more") from error
 
     return wrapped
+
+
+def _plainly(error: OSError) -> str:
+    """An error of the system's in words: what cannot be done, and why."""
+    if error.filename is None or not error.strerror:
+        return describe(error)
+    return f"cannot read or write {error.filename}: {error.strerror.lower()}"
+
+
+def out_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """A callback for a file to write: its folder is there, and it is none itself."""
+    if value is not None and value.is_dir():
+        raise click.BadParameter(f"{value} is a folder, expected a file", context, parameter)
+    if value is not None and not value.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {value.parent}", context, parameter)
+    return value
+
+
+def complain(message: str) -> None:
+    """An error on stderr: one line, or on a terminal lines that are broken between words."""
+    text = f"tinygrad-cnn: {' '.join(message.split())}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    click.echo(text, err=True)
 
 
 def console() -> Console:

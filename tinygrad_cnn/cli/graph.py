@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from tinygrad_cnn.cli.friendly import out_file
 from tinygrad_cnn.functions import randint, randn
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.run.model_files import build_model, plain_name, users_code
@@ -17,6 +19,7 @@ from tinygrad_cnn.viz.graph import trace
 from tinygrad_cnn.viz.graph.render import INSTALL
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
+_Result = TypeVar("_Result")
 _CLASSES = 10
 _MEASURED = {"time": {"timed": True}, "backward": {"timed": True}, "gradient": {"health": True}}
 
@@ -41,7 +44,14 @@ def _inputs(
         ):
             text = f"{value!r} is not a shape such as 1,3,32,32 or 4,16:int64<100"
             raise click.BadParameter(text, context, parameter)
-        made = randint(bound, shape, generator=source) if kind else randn(*shape, generator=source)
+        try:
+            made = (
+                randint(bound, shape, generator=source) if kind else randn(*shape, generator=source)
+            )
+        except (MemoryError, ValueError) as error:
+            raise click.BadParameter(
+                f"{value!r} cannot be made: {error}", context, parameter
+            ) from None
         out.append(made)
     return tuple(out)
 
@@ -65,8 +75,8 @@ def _built(model: str, evaluate: bool) -> Module:
     return build_model(model, _CLASSES).train(not evaluate)
 
 
-def _run(model: str, function: Callable[[], Any]) -> Any:
-    with users_code(model):
+def _run(model: str, function: Callable[[], _Result]) -> _Result:
+    with users_code(model), saying(f"running {model} on random inputs"):
         return function()
 
 
@@ -75,6 +85,7 @@ def _run(model: str, function: Callable[[], Any]) -> Any:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
+    callback=out_file,
     help="File to write: .html, .svg, .png, .pdf, .dot, .mmd (Mermaid) or .json.  [MODEL.html]",
 )
 @_DEPTH
@@ -118,7 +129,10 @@ def graph(
         shown = {k: options[k] for k in ("depth", "parameters")}
         place.write_text(found.to_mermaid(repeats=repeats, **shown), encoding="utf-8")
     else:
-        with warnings.catch_warnings():  # said in the command's own way, below
+        with (
+            warnings.catch_warnings(),
+            saying(f"drawing {place}"),
+        ):  # said in the command's own way, below
             warnings.simplefilter("ignore")
             written = Path(found.render(place, color=color, repeats=repeats, **options))
         if written != place:
@@ -130,7 +144,9 @@ def graph(
 @_MODEL
 @_INPUT
 @_DEPTH
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table as HTML.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), callback=out_file, help="Write the table as HTML."
+)
 @_EVAL
 def summary(
     model: str, inputs: tuple[Tensor, ...], depth: int | None, out: Path | None, evaluate: bool

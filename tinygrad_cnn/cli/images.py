@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from tinygrad_cnn.cli.friendly import console, friendly
+from tinygrad_cnn.cli.friendly import console, friendly, out_file
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.report.predict import Predictor, read_image
+from tinygrad_cnn.train.report.predict import Predictor
 from tinygrad_cnn.train.run.folder import RunFolder
 
 
@@ -45,7 +46,12 @@ def predict(
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
 @click.option("--layer", required=True, help="Path of the layer, such as features.3.")
-@click.option("--out", type=click.Path(path_type=Path), help="The picture.  [RUN/features-….png]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=out_file,
+    help="The picture.  [RUN/features-….png]",
+)
 @click.option("--model", default=None, help="The model's code, if it has moved.")
 @friendly
 def features(folder: Path, image: Path, layer: str, out: Path | None, model: str | None) -> None:
@@ -53,15 +59,17 @@ def features(folder: Path, image: Path, layer: str, out: Path | None, model: str
 
     A wrong LAYER is answered by the list of those there are.
     """
-    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
-
+    if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
+        raise click.UsageError(f"--out {out} should end in .png, .svg, .pdf or .jpg")
     predictor = _predictor(folder, model)
-    pixels = read_image(image)
-    batch = predictor.normalized(pixels[None])
+    batch = predictor.normalized(predictor.read([image]))
     place = out or folder / f"features-{layer}-{image.stem}.png"
-    scale = {"mean": predictor.kind.mean, "std": predictor.kind.std}
+    scale = {"mean": predictor.data.mean, "std": predictor.data.std}
     try:
-        viz.feature_maps(predictor.network, batch[0], layer, place, **scale)
+        with saying(f"drawing {place}"):
+            from tinygrad_cnn import viz  # Matplotlib takes its time to import
+
+            viz.feature_maps(predictor.network, batch[0], layer, place, **scale)
     except KeyError as error:
         raise TrainError(str(error.args[0])) from error
     except (RuntimeError, ValueError) as error:

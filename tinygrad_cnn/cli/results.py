@@ -9,9 +9,10 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tinygrad_cnn.cli.friendly import console, drawing, friendly
+from tinygrad_cnn.cli.friendly import console, drawing, friendly, out_file
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.loop.progress import clock
+from tinygrad_cnn.train.loop.progress import clock, say
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import report_run
 from tinygrad_cnn.train.run.checkpoint import Row
@@ -22,20 +23,19 @@ from tinygrad_cnn.train.run.folder import RunFolder
 @click.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--model", default=None, help="The model's code, if it has moved.")
+@click.option("--data", type=click.Path(), help="The folder of images, if it has moved.")
 @click.option("--root", type=click.Path(), default=None, help="Folder of the CIFAR-10 files.")
 @click.option("--download", is_flag=True, help="Download CIFAR-10 into --root if it is not there.")
 @friendly
-def report(folder: Path, model: str | None, root: str | None, download: bool) -> None:
+def report(folder: Path, download: bool, **options: str | None) -> None:
     """Write the report of RUN again: report.html, with all pictures in it."""
     place, config = RunFolder.open(folder)
-    changes: dict[str, Any] = {
-        k: v for k, v in {"model": model, "root": root}.items() if v is not None
-    }
+    changes: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
     screen = console()
 
     def show(result: Report) -> None:
         text = f"Test accuracy {result.accuracy:.2%}, {', '.join(result.headline())}"
-        screen.print(text, highlight=False, soft_wrap=True)
+        say(screen, text)
         drawing(screen)
 
     report_run(replace(config, **changes), place, download=download, show=show)
@@ -47,7 +47,11 @@ def report(folder: Path, model: str | None, root: str | None, download: bool) ->
     "folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default="compare.png", help="Picture of the curves."
+    "--out",
+    type=click.Path(path_type=Path),
+    default="compare.png",
+    callback=out_file,
+    help="Picture of the curves.",
 )
 @friendly
 def compare(folders: tuple[Path, ...], out: Path) -> None:
@@ -55,14 +59,15 @@ def compare(folders: tuple[Path, ...], out: Path) -> None:
 
     A second table has the settings in which they differ.
     """
-    from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
-
     runs = [_Run(path) for path in folders]
     names = _short_names(folders)
     histories = {name: run.history for name, run in zip(names, runs, strict=True)}
     if out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise click.UsageError(f"--out {out} should end in .png, .svg, .pdf or .jpg")
-    viz.compare(histories, out)
+    with saying(f"drawing {out}"):
+        from tinygrad_cnn import viz  # Matplotlib takes its time to import
+
+        viz.compare(histories, out)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     columns = ("epochs", "val acc", "test acc", "test loss", "parameters", "time")
@@ -92,12 +97,9 @@ class _Run:
     def __init__(self, path: Path) -> None:
         folder, self.config = RunFolder.open(path)
         self.history: list[Row] = folder.read_metrics()
-        self.result: dict[str, Any] = {}
+        self.result: dict[str, float | None] = {}
         if folder.report_json.exists():  # it has not if the run is not over
-            try:
-                self.result = dict(json.loads(folder.report_json.read_text(encoding="utf-8")))
-            except (TypeError, ValueError) as error:
-                raise TrainError(f"{folder.report_json} is damaged: {error}") from error
+            self.result = _results(folder.report_json)
 
     def cells(self) -> list[str]:
         """Epochs, best validation accuracy, test accuracy and loss, parameters, time."""
@@ -113,6 +115,19 @@ class _Run:
             "-" if parameters is None else f"{parameters:,}",
             clock(sum(row["seconds"] or 0 for row in self.history)),
         ]
+
+
+def _results(path: Path) -> dict[str, float | None]:
+    """What report.json says, as far as it is shown."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        shown = {name: found.get(name) for name in ("test_accuracy", "test_loss", "parameters")}
+    except (AttributeError, ValueError) as error:
+        raise TrainError(f"{path} is damaged: {error}") from error
+    for name, value in shown.items():
+        if not isinstance(value, int | float | None):
+            raise TrainError(f"{path} is damaged: {name} is {value!r}, expected a number")
+    return shown
 
 
 def _short_names(folders: tuple[Path, ...]) -> list[str]:

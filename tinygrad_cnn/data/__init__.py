@@ -1,4 +1,4 @@
-"""Data sets, the loader that batches them, and batch transforms."""
+"""Data sets, the loader that batches them, and transforms of images and of batches."""
 
 from tinygrad_cnn.data.appearance import ColorJitter, Cutout, Mixup
 from tinygrad_cnn.data.cifar10 import CIFAR10, download_cifar10
@@ -10,11 +10,22 @@ from tinygrad_cnn.data.dataset import (
     TensorDataset,
     random_split,
 )
+from tinygrad_cnn.data.folder import ImageFolder, read_image
 from tinygrad_cnn.data.images import ImageDataset
 from tinygrad_cnn.data.keyed import SampleRandom
 from tinygrad_cnn.data.loader import DataLoader
 from tinygrad_cnn.data.rotation import RandomRotation
 from tinygrad_cnn.data.shapes import Shapes
+from tinygrad_cnn.data.single import (
+    CenterCrop,
+    ConvertImageDtype,
+    Grayscale,
+    Lambda,
+    Pad,
+    PILToTensor,
+    Resize,
+    ToTensor,
+)
 from tinygrad_cnn.data.transforms import (
     Compose,
     Normalize,
@@ -26,25 +37,35 @@ from tinygrad_cnn.data.transforms import (
 
 __all__ = [
     "CIFAR10",
+    "CenterCrop",
     "ColorJitter",
     "Compose",
     "ConcatDataset",
+    "ConvertImageDtype",
     "Cutout",
     "DataLoader",
     "Dataset",
+    "Grayscale",
     "ImageDataset",
+    "ImageFolder",
+    "Lambda",
     "Mixup",
     "Normalize",
+    "PILToTensor",
+    "Pad",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomRotation",
     "RandomShift",
+    "Resize",
     "SampleRandom",
     "Shapes",
     "Subset",
     "TensorDataset",
     "ToFloat",
+    "ToTensor",
     "default_collate",
     "download_cifar10",
     "random_split",
+    "read_image",
 ]

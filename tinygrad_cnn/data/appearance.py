@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
-from tinygrad_cnn.data.transforms import Images, channels_last, check_images
+from tinygrad_cnn.data.transforms import Images, channels_last, check_images, one_or_many
 
 _GREY: Final = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue (ITU-R BT.601)
 
@@ -32,6 +32,8 @@ class ColorJitter:
     hue
         0 to 0.5.
 
+    Examples
+    --------
     >>> jitter = ColorJitter(0.2, 0.2, 0.2, 0.05)
     >>> jitter(np.full((2, 3, 8, 8), 128, np.uint8), np.random.default_rng(0)).dtype
     dtype('uint8')
@@ -53,6 +55,7 @@ class ColorJitter:
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue = saturation, hue
 
+    @one_or_many
     def __call__(self, images: Images, rng: Random) -> Images:
         """Return ``images`` (n, c, h, w) with changed colours."""
         check_images("ColorJitter", images)
@@ -103,6 +106,8 @@ class Cutout:
     in [0, 1], of bytes times 255; the default is near the mean of photographs. Source: DeVries and
     Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 
+    Examples
+    --------
     >>> out = Cutout(2, fill=0.0)(np.ones((1, 1, 4, 4)), np.random.default_rng(1))
     >>> bool(0 < (out == 0).sum() <= 4)
     True
@@ -113,6 +118,7 @@ class Cutout:
             raise ValueError(f"Cutout: `size` must be a positive integer, got {size}")
         self.size, self.fill = int(size), fill
 
+    @one_or_many
     def __call__(self, images: Images, rng: Random) -> Images:
         """Return ``images`` (n, c, h, w), a square of each painted over."""
         check_images("Cutout", images)
@@ -148,6 +154,8 @@ class Mixup:
     empirical risk minimization", 2018; there one ``lam`` serves a whole batch. Here each image has
     its own, not below 1/2: the other image is drawn for each, and no image should get lost.
 
+    Examples
+    --------
     >>> mix = Mixup(0.2, classes=10)
     >>> images, labels = np.zeros((4, 3, 8, 8), np.uint8), np.array([3, 1, 4, 1])
     >>> mixed, soft = mix(images, np.random.default_rng(0), labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
+from tinygrad_cnn.notices import saying
 
 _RECORD: Final = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue planes
 
@@ -153,6 +154,8 @@ def download_cifar10(
     ValueError
         the checksum is wrong or the archive is not CIFAR-10's; nothing is kept.
 
+    Examples
+    --------
     >>> download_cifar10("data")  # doctest: +SKIP
     PosixPath('data/cifar-10-batches-bin')
     """
@@ -212,6 +215,8 @@ class CIFAR10(ImageDataset):
     ValueError
         a file is truncated or not CIFAR-10's.
 
+    Examples
+    --------
     >>> CIFAR10("no-such-folder")
     Traceback (most recent call last):
     FileNotFoundError: CIFAR10: no training files in no-such-folder, ...; pass download=True or ...
@@ -229,8 +234,8 @@ class CIFAR10(ImageDataset):
         "ship",
         "truck",
     )
-    mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
-    std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
+    mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
+    std: tuple[float, ...] = (0.2470, 0.2435, 0.2616)
 
     def __init__(
         self,
@@ -255,7 +260,9 @@ class CIFAR10(ImageDataset):
             self.classes = tuple(layout.names(meta))
             if len(self.classes) != 10:
                 raise ValueError(f"CIFAR10: {meta} names {len(self.classes)} classes, expected 10")
-        parts = [layout.read(folder / name) for name in (layout.train if train else layout.test)]
+        with saying(f"reading CIFAR-10 from {folder}"):
+            files = layout.train if train else layout.test
+            parts = [layout.read(folder / name) for name in files]
         self._labels = np.concatenate([labels for _, labels in parts])
         self._pixels = np.empty((len(self._labels), 32, 32, 3), np.uint8)
         images = self._pixels.transpose(0, 3, 1, 2)  # (n, c, h, w)

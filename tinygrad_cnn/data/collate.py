@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def rebuild(like: Any, items: Any) -> Any:
         return items
 
 
-def _is_sequence(value: Any) -> bool:
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
@@ -61,9 +61,14 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
             raise ValueError(f"default_collate: samples of one batch have {lengths} fields")
         fields = zip(*samples, strict=True)
         return rebuild(first, [collate_arrays(field) for field in fields])
+    picture = hasattr(first, "getbands")  # a PIL image
+    advice = (
+        "give the data set transform=ToTensor()"
+        if picture
+        else "give the DataLoader a `collate_fn`"
+    )
     raise TypeError(
-        f"default_collate: cannot batch samples of type {type(first).__name__}; "
-        "give the DataLoader a `collate_fn`"
+        f"default_collate: cannot batch samples of type {type(first).__name__}; {advice}"
     )
 
 
@@ -98,7 +103,9 @@ def to_tensors(batch: Any) -> Any:
     return batch
 
 
-def _replaced(like: Any, items: Any, before: Iterable[Any], after: Iterable[Any]) -> Any:
+def _replaced(
+    like: object, items: object, before: Iterable[object], after: Iterable[object]
+) -> Any:
     same = all(new is old for new, old in zip(after, before, strict=True))
     return like if same else rebuild(like, items)
 
@@ -118,6 +125,8 @@ def default_collate(samples: Sequence[Any]) -> Any:
     TypeError
         a sample is of no such type.
 
+    Examples
+    --------
     >>> default_collate([(1, "one"), (2, "two")])
     (tensor([1, 2]), ['one', 'two'])
     """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.data.keyed import begin_sample
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.tensor import Tensor
@@ -33,6 +34,8 @@ class Dataset(Generic[T_co]):
     still uint8 after that. Otherwise they are the data set's own business, which may use a
     ``transform`` for its samples.
 
+    Examples
+    --------
     >>> class Squares(Dataset[int]):
     ...     def __len__(self) -> int:
     ...         return 4
@@ -68,7 +71,16 @@ def fetch(dataset: Any, indices: Sequence[int]) -> Any:
     """Return the samples of ``indices``: a list, or a tuple of arrays that already is a batch."""
     if _reads_many(type(dataset)):
         return dataset.__getitems__(indices)
-    return [dataset[int(i)] for i in indices]
+    return samples(dataset, indices)
+
+
+def samples(dataset: Any, indices: Sequence[int]) -> list[Any]:
+    """The samples of ``indices`` one by one, each with its own random numbers."""
+    out = []
+    for i in indices:
+        begin_sample(int(i))
+        out.append(dataset[int(i)])
+    return out
 
 
 def _reads_many(kind: type) -> bool:
@@ -84,6 +96,8 @@ def _reads_many(kind: type) -> bool:
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Samples along the first dimension of tensors (or arrays) of equal length.
 
+    Examples
+    --------
     >>> import tinygrad_cnn as tg
     >>> pairs = TensorDataset(tg.tensor([1.0, 2.0, 3.0]), tg.tensor([1, 4, 9]))
     >>> len(pairs), pairs[1][1].item()
@@ -117,6 +131,8 @@ class Subset(Dataset[T_co]):
     Its batch ``transform``, if the data set has one for the loader, is that one's until it is given
     another.
 
+    Examples
+    --------
     >>> Subset([10, 11, 12, 13], [3, 1])[0]
     13
     """
@@ -143,6 +159,8 @@ class Subset(Dataset[T_co]):
 class ConcatDataset(Dataset[Any]):
     """Data sets one after the other; a batch ``transform`` is theirs where all have the same.
 
+    Examples
+    --------
     >>> ConcatDataset([[1, 2], [3]])[2]
     3
     """
@@ -180,6 +198,8 @@ def random_split(
     With fractions, each part gets the floor of its share and the remaining samples go one each to
     the first parts, as in PyTorch.
 
+    Examples
+    --------
     >>> import tinygrad_cnn as tg
     >>> parts = random_split(range(10), [0.75, 0.25], generator=tg.Generator(0))
     >>> [len(part) for part in parts]

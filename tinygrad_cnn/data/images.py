@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,8 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     ``transform``, then, where that has left bytes, normalised by ``mean`` and ``std`` (with
     ``normalize=False`` only scaled to [0, 1]).
 
+    Examples
+    --------
     >>> class Greys(ImageDataset):
     ...     classes, mean, std = ("dark", "light"), (0.5,), (0.25,)
     ...     pixels, labels = np.array([[[[0]]], [[[255]]]], np.uint8), np.array([0, 1])
@@ -32,8 +33,8 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
 
     transforms_batches = True
     classes: Sequence[str]
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, transform: Transform | None = None, normalize: bool = True) -> None:
         if transform is not None and not callable(transform):
@@ -63,7 +64,7 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     def __getitem__(self, index: int) -> tuple[Bytes, int]:
         return self.images[index], int(self.labels[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Bytes, NDArray[np.int64]]:
         """Return images uint8 (n, c, h, w), in channels-last memory, and labels int64 (n,)."""
         rows = np.asarray(indices, np.int64)
         return self.pixels.take(rows, axis=0).transpose(0, 3, 1, 2), self.labels[rows]

@@ -7,13 +7,18 @@ generators", OOPSLA 2014), computed for all samples at once.
 
 from __future__ import annotations
 
+import contextvars
 import math
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.ops.random import numpy_generator
+from tinygrad_cnn.types import Array
+
 Words = NDArray[np.uint64]
+Numbers: TypeAlias = "float | Array"
 Size: TypeAlias = int | tuple[int, ...] | None
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -26,7 +31,7 @@ def _mix(z: Words) -> Words:
     return z ^ (z >> np.uint64(31))
 
 
-def keys(seed: int, stream: int, index: NDArray[np.integer[Any]]) -> Words:
+def keys(seed: int, stream: int, index: Array) -> Words:
     """Return one 64-bit key for each ``index`` (n,); neighbours in any argument are unrelated."""
     key = _mix(np.asarray([seed % 2**64], np.uint64) + _GOLDEN)
     key = _mix(key + np.asarray([stream + 1], np.uint64) * _GOLDEN)
@@ -87,11 +92,11 @@ class SampleRandom:
         """Numbers evenly spread over [0, 1)."""
         return self._uniforms(size)
 
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Size = None) -> Any:
+    def uniform(self, low: Numbers = 0.0, high: Numbers = 1.0, size: Size = None) -> Any:
         """Numbers evenly spread over [low, high)."""
         return low + (high - low) * self._uniforms(size)
 
-    def integers(self, low: Any, high: Any = None, size: Size = None) -> Any:
+    def integers(self, low: int | Array, high: int | Array | None = None, size: Size = None) -> Any:
         """Integers from ``low`` up to, not including, ``high``; with one bound, from 0."""
         first, end = (0, low) if high is None else (low, high)
         numbers = np.floor(first + (end - first) * self._uniforms(size)).astype(np.int64)
@@ -102,7 +107,7 @@ class SampleRandom:
         radius = np.sqrt(-2.0 * np.log1p(-self._uniforms(size)))
         return radius * np.cos(2.0 * np.pi * self._uniforms(size))
 
-    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Size = None) -> Any:
+    def normal(self, loc: Numbers = 0.0, scale: Numbers = 1.0, size: Size = None) -> Any:
         """Normally distributed numbers of mean ``loc`` and deviation ``scale``."""
         return loc + scale * self.standard_normal(size)
 
@@ -115,3 +120,28 @@ class SampleRandom:
 
 Random: TypeAlias = np.random.Generator | SampleRandom
 """What a transform draws from."""
+
+
+SAMPLE_SEED: contextvars.ContextVar[tuple[int, int] | None] = contextvars.ContextVar(
+    "seed and stream of the epoch that is being read", default=None
+)
+_current: contextvars.ContextVar[SampleRandom | None] = contextvars.ContextVar(
+    "stream of the sample that is being read", default=None
+)
+
+
+def begin_sample(index: int) -> None:
+    """From here on `sample_random` is the stream of this sample, where a loader reads it."""
+    epoch = SAMPLE_SEED.get()
+    stream = None if epoch is None else SampleRandom(keys(*epoch, np.asarray([index])))
+    _current.set(stream)
+
+
+def end_sample() -> None:
+    """No sample is being read any more."""
+    _current.set(None)
+
+
+def sample_random() -> Random:
+    """What a transform of a single image draws from: the sample's stream, or the library's."""
+    return _current.get() or numpy_generator(None)

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.data.collate import collate_arrays, rebuild, to_tensors
-from tinygrad_cnn.data.dataset import Dataset, batch_transform, fetch
-from tinygrad_cnn.data.keyed import SampleRandom, keys
+from tinygrad_cnn.data.dataset import Dataset, batch_transform, fetch, samples
+from tinygrad_cnn.data.keyed import SAMPLE_SEED, SampleRandom, end_sample, keys
 from tinygrad_cnn.data.transforms import Images, Transform, channels_last
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
 
-# Which random streams of an epoch: its order, the samples' transforms and what finishes them.
-_ORDER, _SAMPLE, _FINISH = 0, 1, 2
+# Which random streams of an epoch: its order, the samples' transforms, what finishes them, and the
+# transforms of single images. (3 is the trainer's.)
+_ORDER, _SAMPLE, _FINISH, _SINGLE = 0, 1, 2, 4
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
@@ -65,6 +66,8 @@ class DataLoader:
     collate_fn
         makes a batch of a list of samples, in place of `default_collate`.
 
+    Examples
+    --------
     >>> import tinygrad_cnn as tg
     >>> squares = [(i, i * i) for i in range(5)]
     >>> for x, y in DataLoader(squares, batch_size=2):
@@ -128,6 +131,8 @@ class DataLoader:
 
         Nothing is drawn from the generator, and no batch before ``start`` is built.
 
+        Examples
+        --------
         >>> loader = DataLoader(range(6), batch_size=2, shuffle=True)
         >>> whole = [batch.tolist() for batch in loader.epoch(7)]
         >>> [batch.tolist() for batch in loader.epoch(7, start=2)] == whole[2:]
@@ -180,14 +185,21 @@ class DataLoader:
         finally:  # also when the consumer stops early: the generator is closed
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _read(self, seed: int, indices: Sequence[int]) -> Any:
+        """The samples of ``indices`` as a batch, with no transform of batches."""
+        before = SAMPLE_SEED.set((seed, _SINGLE))
+        try:
+            if self.collate_fn is not None:
+                return self.collate_fn(samples(self.dataset, indices))
+            batch = fetch(self.dataset, indices)
+            return collate_arrays(batch) if isinstance(batch, list) else batch
+        finally:
+            SAMPLE_SEED.reset(before)
+            end_sample()
+
     def _load(self, seed: int, indices: Sequence[int]) -> Any:
         """Return the batch of ``indices``, its Tensors still arrays (safe in any thread)."""
-        if self.collate_fn is not None:
-            batch = self.collate_fn([self.dataset[int(i)] for i in indices])
-        else:
-            batch = fetch(self.dataset, indices)
-            if isinstance(batch, list):
-                batch = collate_arrays(batch)
+        batch = self._read(seed, indices)
         transform = self.transform
         if transform is None:
             transform = batch_transform(self.dataset, "transform")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.keyed import Random
-from tinygrad_cnn.data.transforms import Images, check_images
+from tinygrad_cnn.data.transforms import Images, check_images, one_or_many
 
 # Bytes are interpolated in integers, three channels at once: each has 21 bits of a 64-bit word, 8
 # for the value and 13 for the weights of the four neighbours.
@@ -24,6 +24,8 @@ class RandomRotation:
     Bilinear (as ``scipy.ndimage`` with order 1); beyond the border the image is mirrored, edge
     included. Of bytes, the weights are rounded to 1/8192.
 
+    Examples
+    --------
     >>> RandomRotation(15)(np.ones((2, 3, 8, 8), np.float32), np.random.default_rng(0)).dtype
     dtype('float32')
     """
@@ -33,6 +35,7 @@ class RandomRotation:
             raise ValueError(f"RandomRotation: `degrees` must be finite and >= 0, got {degrees}")
         self.degrees = degrees
 
+    @one_or_many
     def __call__(self, images: Images, rng: Random) -> Images:
         """Return ``images`` (n, c, h, w), each turned."""
         check_images("RandomRotation", images)

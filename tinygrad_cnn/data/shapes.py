@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
+import os
+import platform
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, ClassVar, Final
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data import rendering
@@ -16,12 +23,15 @@ from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.keyed import Words, keys
 from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
+from tinygrad_cnn.notices import saying
 
+Numbers = Floats | np.float32
 Corners = list[tuple[float, float]]
 Figure = Callable[[Floats, Floats], Floats]  # signed distance of points, where the radius is 1
 
 _TURN: Final = 2 * math.pi
 _DRAWING: Final = threading.Lock()
+_KEPT: Final = 1000  # sets of so many images and more are kept on disk
 _PART: Final = 128  # images drawn together: their planes stay in the processor's cache
 
 
@@ -86,7 +96,9 @@ class _Scene:
         along, _ = self.frame(np.float32(0), np.float32(0), self.draw(0, _TURN))
         return first + (last - first) * (along / np.float32(46) + np.float32(0.5))[:, None, :]
 
-    def frame(self, cx: Any, cy: Any, angle: Floats) -> tuple[Floats, Floats]:
+    def frame(
+        self, cx: Floats | np.float32, cy: Floats | np.float32, angle: Floats
+    ) -> tuple[Floats, Floats]:
         """Return the pixels' coordinates (n, pixels) in a frame at (cx, cy), turned."""
         dx, dy = self.x - np.reshape(cx, (-1, 1)), self.y - np.reshape(cy, (-1, 1))
         cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
@@ -138,6 +150,8 @@ def render_shapes(
 
     Each depends on ``(seed, train, number)`` and nothing else; number ``i`` is of class ``i % 10``.
 
+    Examples
+    --------
     >>> some = render_shapes(np.array([7, 3]))
     >>> np.array_equal(some[1], render_shapes(np.arange(10))[3])
     True
@@ -158,12 +172,43 @@ def render_shapes(
     return out
 
 
+@cache
+def _sources() -> str:
+    """What the bytes of images depend on, besides what they are images of."""
+    parts = [np.__version__, platform.machine(), *np.__config__.CONFIG.get("SIMD Extensions", ())]
+    for name in ("shapes", "rendering", "keyed"):
+        parts.append(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:20]
+
+
+def _kept_or_drawn(n: int, train: bool, seed: int, size: int) -> Bytes:
+    """All images of a set, from the user's cache folder or drawn; many are put there."""
+    numbers, shape = np.arange(n), (n, size, size, 3)
+    if n < _KEPT:
+        return render_shapes(numbers, train=train, seed=seed, size=size)
+    folder = platformdirs.user_cache_path("tinygrad_cnn", appauthor=False, opinion=False) / "shapes"
+    name = f"{_sources()}-{'train' if train else 'test'}-{n}-{seed}-{size}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
+        kept = np.load(folder / name, mmap_mode="c", allow_pickle=False)
+        if kept.shape == shape and kept.dtype == np.uint8:
+            return np.asarray(kept)
+    with saying(f"drawing {n:,} images of shapes, once"):
+        drawn = render_shapes(numbers, train=train, seed=seed, size=size)
+    with contextlib.suppress(OSError):  # they are drawn again the next time
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
+            np.save(file, drawn)
+        os.replace(file.name, folder / name)
+    return drawn
+
+
 class Shapes(ImageDataset):
     """Ten kinds of figures, drawn rather than downloaded: a first data set for image classifiers.
 
     Filled or outlined figures in random colour, place, size, stretch and rotation, on a gradient
     with clutter and noise. Image ``i`` is of class ``i % 10`` and depends on ``(seed, train, i)``
-    only. All are drawn when the first is asked for (about a second for 10,000), then kept as bytes.
+    only. All are drawn when the first is asked for (some seconds for 10,000), then kept as bytes;
+    sets of 1,000 and more also on disk, among the user's caches (``tinygrad_cnn/shapes``).
 
     Parameters
     ----------
@@ -180,14 +225,16 @@ class Shapes(ImageDataset):
     normalize
         whether batches are normalised by ``Shapes.mean`` and ``Shapes.std``.
 
+    Examples
+    --------
     >>> image, label = Shapes(20)[13]
     >>> image.shape, Shapes.classes[label]
     ((3, 32, 32), 'star')
     """
 
     classes: Sequence[str] = tuple(_FIGURES)
-    mean: ClassVar[tuple[float, ...]] = (0.4978, 0.4969, 0.4973)
-    std: ClassVar[tuple[float, ...]] = (0.2531, 0.2518, 0.2537)
+    mean: tuple[float, ...] = (0.4978, 0.4969, 0.4973)
+    std: tuple[float, ...] = (0.2531, 0.2518, 0.2537)
 
     def __init__(
         self,
@@ -214,10 +261,7 @@ class Shapes(ImageDataset):
         """All images in memory order, uint8 (n, size, size, 3)."""
         with _DRAWING:  # of several worker threads, one draws and the others wait
             if self._pixels is None:
-                numbers = np.arange(len(self))
-                self._pixels = render_shapes(
-                    numbers, train=self.train, seed=self.seed, size=self.size
-                )
+                self._pixels = _kept_or_drawn(len(self), self.train, self.seed, self.size)
             return self._pixels
 
     @property

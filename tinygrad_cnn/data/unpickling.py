@@ -51,7 +51,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_KNOWN: Final[dict[tuple[str, str], Any]] = {
+_KNOWN: Final[dict[tuple[str, str], object]] = {
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): _DType,
     ("numpy", "ndarray"): _NDArray,
@@ -63,14 +63,14 @@ _KNOWN: Final[dict[tuple[str, str], Any]] = {
 class _Unpickler(pickle.Unpickler):
     """Knows five names, each bound to a stand-in of this module, and imports nothing."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         try:
             return _KNOWN[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"refused `{module}.{name}`") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return ``value`` with stand-ins replaced by arrays and text keys by bytes keys."""
     if isinstance(value, dict):
         keys = [key.encode() if isinstance(key, str) else key for key in value]
@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
     return value.array if isinstance(value, _NDArray) else value
 
 
-def load_trusting_nothing(data: bytes) -> dict[bytes, Any]:
+def load_trusting_nothing(data: bytes) -> dict[bytes, object]:
     """Return the dictionary pickled in ``data``, by Python 2 or 3; its keys are bytes.
 
     Allowed are Python's plain values and uint8 arrays. Any other class or function is refused by
@@ -89,6 +89,8 @@ def load_trusting_nothing(data: bytes) -> dict[bytes, Any]:
     ValueError
         something was refused, or the data are not such a pickle.
 
+    Examples
+    --------
     >>> load_trusting_nothing(pickle.dumps({b"labels": [3, 1]}, protocol=2))
     {b'labels': [3, 1]}
     >>> load_trusting_nothing(pickle.dumps(print))

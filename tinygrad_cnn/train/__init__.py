@@ -4,6 +4,7 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, KeepBest, SaveRun
 from tinygrad_cnn.train.loop.epochs import Totals, evaluate, train_epoch
+from tinygrad_cnn.train.loop.fit import fit
 from tinygrad_cnn.train.loop.metrics import (
     Calibration,
     accuracy,
@@ -17,7 +18,7 @@ from tinygrad_cnn.train.loop.metrics import (
     top_k_accuracy,
 )
 from tinygrad_cnn.train.loop.step import TrainingStep
-from tinygrad_cnn.train.loop.trainer import Trainer, fit
+from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import evaluate_run, report_run
 from tinygrad_cnn.train.run.checkpoint import Checkpoint

@@ -140,7 +140,8 @@ def confusion(
     for row, column in np.argwhere(matrix > 0):
         color = "white" if shares[row, column] > 0.5 else "black"
         number = f"{matrix[row, column]}"
-        axes.text(column, row, number, ha="center", va="center", color=color, fontsize=8)
+        where: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+        axes.text(column, row, number, color=color, **where).set_in_layout(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     bar.set_label("Share of the true class")

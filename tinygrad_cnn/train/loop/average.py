@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
 
 class WeightAverage:
@@ -51,7 +52,7 @@ class WeightAverage:
         state = self.model.state_dict().items()
         return {name: value for name, value in state if isinstance(value, Tensor)}
 
-    def _copies(self) -> dict[str, np.ndarray[Any, Any]]:
+    def _copies(self) -> dict[str, Array]:
         return {name: tensor._array.copy() for name, tensor in self._tensors().items()}
 
     def update(self) -> None:
@@ -82,7 +83,7 @@ class WeightAverage:
         finally:
             self.model.load_state_dict(present)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """The averages and the number of steps."""
         return {"steps": self.steps, "weights": self.weights()}
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from tinygrad_cnn.train.loop.measures import (
     class_numbers,
 )
 from tinygrad_cnn.train.loop.step import Loss, OptimizerLike, Steps, TrainingStep
+from tinygrad_cnn.types import Array
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -41,8 +41,8 @@ class Totals:
     metrics: dict[str, Metric] | None = None
     loss_function: Loss = cross_entropy
     sums: dict[str, float] = field(default_factory=dict)
-    all_scores: list[NDArray[Any]] = field(default_factory=list)
-    all_labels: list[NDArray[Any]] = field(default_factory=list)
+    all_scores: list[Array] = field(default_factory=list)
+    all_labels: list[Array] = field(default_factory=list)
 
     def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
         """Count one batch: its mean ``loss``, ``scores`` (n, …) and ``labels`` (n, …).
@@ -90,7 +90,7 @@ class Totals:
         return self.measured.get("accuracy", math.nan)
 
     @property
-    def scores(self) -> NDArray[Any]:
+    def scores(self) -> Array:
         """All scores (n, classes), if kept."""
         return np.concatenate(self.all_scores)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,9 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.metrics import top_k_accuracy
 from tinygrad_cnn.train.loop.step import Loss
+from tinygrad_cnn.types import Array
 
-Metric = Callable[[Tensor, Tensor], Any]
+Metric = Callable[[Tensor, Tensor], "Tensor | float"]
 """``(outputs, targets) -> number``, a mean over the batch. A metric whose name ends in ``loss`` or
 ``error`` is better the smaller it is, any other the larger.
 """
@@ -23,7 +23,7 @@ Metric = Callable[[Tensor, Tensor], Any]
 Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
 
 
-def class_numbers(labels: Tensor) -> Any:
+def class_numbers(labels: Tensor) -> Array:
     """Class numbers (n,) of labels (n,), or of probabilities (n, classes): the largest."""
     return labels._array if labels.ndim == 1 else labels._array.argmax(axis=1)  # (n,)
 
@@ -80,7 +80,7 @@ def make_metrics(given: Metrics | None) -> dict[str, Metric] | None:
     return made
 
 
-def _name(metric: Any) -> str:
+def _name(metric: object) -> str:
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "<lambda>")
     if name == "<lambda>":
         raise TypeError(

@@ -1,14 +1,39 @@
-"""What a classifier gets right and wrong: accuracies, confusion matrix, calibration, mistakes."""
+"""What a classifier gets right and wrong: accuracies, confusion matrix, calibration, mistakes.
 
-from typing import Any, NamedTuple
+All take arrays, tensors or lists.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.tensor import Tensor
+
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
+def _of_arrays(function: _Function) -> _Function:
+    """``function`` that takes tensors and lists too."""
+
+    @functools.wraps(function)
+    def wrapped(*args: object, **kwargs: object) -> object:
+        return function(*map(_array, args), **{k: _array(v) for k, v in kwargs.items()})
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _array(value: object) -> object:
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(value) if isinstance(value, list | tuple) else value
+
+
+@_of_arrays
 def accuracy(predictions: Integers, labels: Integers) -> float:
     """Share of ``predictions`` (n,) that equal ``labels`` (n,); nan without examples.
 
@@ -24,6 +49,7 @@ def accuracy(predictions: Integers, labels: Integers) -> float:
     return float(np.mean(predictions == labels)) if labels.size else float("nan")
 
 
+@_of_arrays
 def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> NDArray[np.int64]:
     """Counts (classes, classes): row the true class, column the predicted one.
 
@@ -34,7 +60,7 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> N
 
     Examples
     --------
-    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    >>> confusion_matrix([0, 1, 1], [0, 1, 0], 2)
     array([[1, 1],
            [0, 1]])
     """
@@ -44,6 +70,10 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> N
             f"`labels` {labels.shape}"
         )
     for name, values in (("predictions", predictions), ("labels", labels)):
+        if values.dtype.kind not in "iu":
+            raise ValueError(
+                f"confusion_matrix: `{name}` are {values.dtype}, expected integers: class numbers"
+            )
         if values.size and not 0 <= values.min() <= values.max() < classes:
             raise ValueError(
                 f"confusion_matrix: `{name}` has values from {values.min()} to {values.max()}, "
@@ -54,6 +84,7 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> N
     return counts.reshape(classes, classes)
 
 
+@_of_arrays
 def per_class_accuracy(matrix: Integers) -> NDArray[np.float64]:
     """Share of each true class (c,) that a confusion ``matrix`` (c, c) has right.
 
@@ -68,6 +99,7 @@ def per_class_accuracy(matrix: Integers) -> NDArray[np.float64]:
     return np.where(totals > 0, np.diagonal(matrix) / np.maximum(totals, 1), np.nan)
 
 
+@_of_arrays
 def top_k_accuracy(scores: Floats, labels: Integers, k: int = 5) -> float:
     """Share of ``labels`` (n,) among the ``k`` classes of largest ``scores`` (n, classes).
 
@@ -100,6 +132,7 @@ class ClassScores(NamedTuple):
     examples: NDArray[np.int64]
 
 
+@_of_arrays
 def class_scores(matrix: Integers) -> ClassScores:
     """Precision, recall and F1 of each class from a confusion ``matrix`` (c, c), true classes down.
 
@@ -117,7 +150,7 @@ def class_scores(matrix: Integers) -> ClassScores:
     right = np.diagonal(matrix).astype(np.float64)
     examples, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
 
-    def share(count: Any, of: Any, known: Any) -> NDArray[np.float64]:
+    def share(count: Floats, of: Integers, known: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.where(known, count / np.maximum(of, 1), np.nan)
 
     return ClassScores(
@@ -128,6 +161,7 @@ def class_scores(matrix: Integers) -> ClassScores:
     )
 
 
+@_of_arrays
 def probabilities(scores: Floats) -> NDArray[np.float64]:
     """Softmax of ``scores`` (n, classes) over the classes."""
     shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
@@ -150,6 +184,7 @@ class Calibration(NamedTuple):
     counts: NDArray[np.int64]
 
 
+@_of_arrays
 def calibration(shares: Floats, labels: Integers, bins: int = 15) -> Calibration:
     """Compare the largest probability with how often it is right.
 
@@ -167,7 +202,7 @@ def calibration(shares: Floats, labels: Integers, bins: int = 15) -> Calibration
     counts = np.bincount(place, minlength=bins)
     full = counts > 0
 
-    def means(values: Any) -> NDArray[np.float64]:
+    def means(values: Floats | NDArray[np.bool_]) -> NDArray[np.float64]:
         sums = np.bincount(place, weights=values, minlength=bins)
         return np.where(full, sums / np.maximum(counts, 1), np.nan)
 
@@ -177,6 +212,7 @@ def calibration(shares: Floats, labels: Integers, bins: int = 15) -> Calibration
     return Calibration(error, mean, hits, counts)
 
 
+@_of_arrays
 def most_confused(matrix: Integers, count: int = 5) -> list[tuple[int, int, int]]:
     """The largest mistakes in a confusion ``matrix``: true class, predicted class, images.
 
@@ -192,6 +228,7 @@ def most_confused(matrix: Integers, count: int = 5) -> list[tuple[int, int, int]
     return [(t, p, int(wrong[t, p])) for t, p in pairs if wrong[t, p]]
 
 
+@_of_arrays
 def confident_mistakes(shares: Floats, labels: Integers, count: int = 24) -> NDArray[np.int64]:
     """Which images are wrong with the largest probability, the worst first (up to ``count``,).
 

@@ -1,5 +1,6 @@
 """What a run shows while it works: a table that grows by a row per epoch, and a live bar."""
 
+import textwrap
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -84,14 +85,25 @@ class RunProgress:
         """The epoch is done: its line of the table."""
         if self._quiet:
             return
+        names, cells = _narrowed(_names(row), _cells(row, self._epochs), self._console.width)
         if row["epoch"] == 1:
-            self.note(_line(_names(row)))
-        self.note(_line(_cells(row, self._epochs), _names(row)))
+            self.note(_line(names))
+        self.note(_line(cells, names))
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
+        """Lines above the bar."""
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(self._console, text)
+
+
+def say(console: Console, text: str) -> None:
+    """Print lines, broken between words where they are wider than the console."""
+    lines = [
+        textwrap.fill(line, console.width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    ]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.file.flush()
 
 
 def clock(seconds: float) -> str:
@@ -122,9 +134,23 @@ def _names(row: Row) -> list[str]:
     return ["epoch", *middle, *_AFTER.values()]
 
 
+def _widths(names: Sequence[str]) -> list[int]:
+    return [7 if n == "epoch" else max(9 + (n == "images/s"), len(n) + 2) for n in names]
+
+
+def _narrowed(
+    names: list[str], cells: list[str], width: int
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The columns that there is room for; the last ones are missed least."""
+    kept = len(names)
+    while kept > 3 and sum(_widths(names[:kept])) >= width:
+        kept -= 1
+    return names[:kept], cells[:kept]
+
+
 def _line(cells: Sequence[str], names: Sequence[str] | None = None) -> str:
     names = names or cells
-    widths = [7 if n == "epoch" else max(9 + (n == "images/s"), len(n) + 2) for n in names]
+    widths = _widths(names)
     return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 

@@ -13,10 +13,12 @@ They are written ``name`` or ``name:value:value``:
 * ``onecycle[:WARMUP]``: up for the first WARMUP (0.3) of the run, then down to 0, per step.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
-from tinygrad_cnn.optim import lr_scheduler
+from tinygrad_cnn.optim import Optimizer, lr_scheduler
 from tinygrad_cnn.train.errors import TrainError
+
+_Number = TypeVar("_Number", int, float)
 
 SCHEDULES = {
     "none": "none",
@@ -80,13 +82,13 @@ def _parse_values(name: str, values: list[str]) -> tuple[Any, ...]:
     return ()
 
 
-def _positive(value: Any) -> Any:
+def _positive(value: _Number) -> _Number:
     if not value > 0 or value == float("inf"):
         raise ValueError
     return value
 
 
-def make_scheduler(text: str, optimizer: Any, *, epochs: int, steps: int) -> tuple[Any, str]:
+def make_scheduler(text: str, optimizer: Optimizer, *, epochs: int, steps: int) -> tuple[Any, str]:
     """The scheduler that ``text`` describes, and when it steps (see `when_to_step`).
 
     ``steps`` is the number of the optimiser's steps in an epoch. Without a schedule the result is
@@ -133,7 +135,29 @@ def make_scheduler(text: str, optimizer: Any, *, epochs: int, steps: int) -> tup
     return scheduler, when_to_step(scheduler)
 
 
-def when_to_step(scheduler: Any) -> str:
+def check_scheduler(schedule: object, scheduler: object) -> None:
+    """Refuse a text in the place of a scheduler, a scheduler in that of a text, and both.
+
+    Raises
+    ------
+    TypeError
+        One of these.
+    """
+    if isinstance(scheduler, str):
+        raise TypeError(
+            f"fit: `scheduler` is {scheduler!r}, expected an object of optim.lr_scheduler; text is "
+            f"schedule={scheduler!r}"
+        )
+    if schedule is not None and not isinstance(schedule, str):
+        raise TypeError(
+            f"fit: `schedule` is a {type(schedule).__name__}, expected text such as 'onecycle'; an "
+            "object of optim.lr_scheduler is `scheduler`"
+        )
+    if schedule is not None and scheduler is not None:
+        raise TypeError("fit: `schedule` and `scheduler` are given, expected one of them")
+
+
+def when_to_step(scheduler: object) -> str:
     """``"step"`` (after every step of the optimiser), ``"epoch"``, ``"loss"`` or ``"never"``.
 
     ``"loss"`` is after every epoch, with its validation loss. `OneCycleLR` counts steps, all others

@@ -16,7 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Steps(Protocol):
     """A scheduler, as far as the loop knows it."""
 
-    def step(self) -> Any: ...
+    def step(self) -> object: ...
 
 
 class OptimizerLike(Steps, Protocol):
@@ -24,7 +24,7 @@ class OptimizerLike(Steps, Protocol):
 
     param_groups: list[dict[str, Any]]
 
-    def zero_grad(self) -> Any: ...
+    def zero_grad(self) -> object: ...
 
 
 class TrainingStep:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,14 @@ class Report:
     loss: float
     accuracy: float
     matrix: NDArray[np.int64]
-    facts: dict[str, Any]
+    facts: dict[str, object]
     top5: float | None = None
     calibration: Calibration | None = None
     mistakes: list[Mistake] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, totals: Totals, classes: Sequence[str], title: str, facts: dict[str, Any]
+        cls, totals: Totals, classes: Sequence[str], title: str, facts: dict[str, object]
     ) -> "Report":
         """The report of one evaluation pass; ``facts`` are further lines for it."""
         matrix = confusion_matrix(totals.predictions, totals.labels, len(classes))

@@ -1,12 +1,13 @@
 """From a trained model to its result: test images, report, pictures, page."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tinygrad_cnn.data import Subset
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
+from tinygrad_cnn.notices import saying
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.callbacks import best_epoch
@@ -14,16 +15,25 @@ from tinygrad_cnn.train.loop.epochs import evaluate
 from tinygrad_cnn.train.loop.mirror import MirrorAverage
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.run.checkpoint import Row
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import DATA, Config
 from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.initial import differences
 from tinygrad_cnn.train.run.model_files import build_model, check_output, users_code
-from tinygrad_cnn.train.run.splits import Splits, load_splits
+from tinygrad_cnn.train.run.splits import Splits, load_splits, load_test
 
 Show = Callable[[Report], None]
 
 
-def evaluate_run(config: Config, folder: RunFolder, *, download: bool = False) -> Report:
-    """How the model kept in ``folder`` does on the test images of ``config.data``.
+def nothing(report: Report) -> None:
+    """Show nothing of a report."""
+
+
+def evaluate_run(
+    config: Config, folder: RunFolder, *, data: str | None = None, download: bool = False
+) -> Report:
+    """How the model kept in ``folder`` does on the test images of its data, or of other ``data``.
+
+    Of a folder of other images these are those in its folder ``test`` or ``val``, or else all.
 
     Raises
     ------
@@ -31,11 +41,12 @@ def evaluate_run(config: Config, folder: RunFolder, *, download: bool = False) -
         The data, the model's code or its weights are missing or damaged, or do not fit together.
     """
     weights = folder.read_model()
-    splits = load_splits(replace(config, val_fraction=0.0), download=download)
+    splits = load_test(config, folder, data or config.data, download=download)
     model = build_model(config.model, len(splits.classes))
     load_weights(config, model, weights)
     check_fit(config, model, splits)
-    return _test(config, model, splits, {"model": config.model, "data": config.data})
+    seen = config if data is None else replace(config, data=data, size=None)
+    return _test(seen, model, splits, {"model": config.model, "data": seen.data})
 
 
 def report_run(
@@ -43,7 +54,7 @@ def report_run(
     folder: RunFolder,
     *,
     download: bool = False,
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Write the report of the run in ``folder`` again, from its weights and metrics.
 
@@ -55,7 +66,7 @@ def report_run(
         As `evaluate_run`, or metrics.csv is damaged.
     """
     history = folder.read_metrics()
-    splits = load_splits(config, download=download)
+    splits = load_splits(config, folder, download=download)
     model = build_model(config.model, len(splits.classes))
     return conclude(config, folder, model, splits, history, show)
 
@@ -66,7 +77,7 @@ def conclude(
     model: Module,
     splits: Splits,
     history: Sequence[Row],
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Test the model that ``folder`` keeps; write reports and plots there.
 
@@ -91,9 +102,11 @@ def conclude(
     from tinygrad_cnn import viz  # Matplotlib takes its time to import: not before it is needed
     from tinygrad_cnn.train.report.run_page import run_page
 
-    viz.curves(history, folder.curves)
-    viz.confusion(report.matrix, report.classes, folder.confusion)
-    folder.write_page(run_page(config, report, history, model, splits, folder))
+    said = contextlib.nullcontext() if show is not nothing else saying("drawing pictures")
+    with said:
+        viz.curves(history, folder.curves)
+        viz.confusion(report.matrix, report.classes, folder.confusion)
+        folder.write_page(run_page(config, report, history, model, splits, folder))
     return report
 
 
@@ -109,12 +122,13 @@ def mean_wait(history: Sequence[Row]) -> float:
     return round(sum(waits) / max(len(waits), 1), 4)
 
 
-def _test(config: Config, model: Module, splits: Splits, facts: dict[str, Any]) -> Report:
+def _test(config: Config, model: Module, splits: Splits, facts: dict[str, object]) -> Report:
     looked = MirrorAverage(model) if config.flip_test else model
-    with users_code(config.model):
+    count = f"{len(splits.test):,} test images"
+    with users_code(config.model), saying(f"looking at {count}"):
         totals = evaluate(looked, splits.plain_loader(splits.test, config), cross_entropy)
     name = type(model).__name__
-    return Report.of(totals, splits.classes, f"{name} on {config.data}", facts)
+    return Report.of(totals, splits.classes, f"{name} on {config.data_name}", facts)
 
 
 def load_weights(config: Config, model: Module, weights: dict[str, Tensor]) -> None:
@@ -128,11 +142,17 @@ def load_weights(config: Config, model: Module, weights: dict[str, Tensor]) -> N
     try:
         model.load_state_dict(weights)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split())
+        message = differences(model, weights, most=3) or " ".join(str(error).split())
         raise TrainError(f"the weights do not fit {config.model}: {message}") from error
 
 
 def check_fit(config: Config, model: Module, splits: Splits) -> None:
     """Run two test images through ``model``; TrainError if it does not fit the data."""
     images, _ = next(iter(splits.plain_loader(Subset(splits.test, [0, 1]), config)))
-    check_output(config.model, model, images, len(splits.classes), config.data)
+    try:
+        check_output(config.model, model, images, len(splits.classes), config.data_name)
+    except TrainError as error:
+        if config.data in DATA:
+            raise
+        size = "×".join(map(str, images.shape[2:]))
+        raise TrainError(f"{error}; images of {config.data_name} are {size}: see --size") from error

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,14 +14,15 @@ from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.train.loop.metrics import class_scores
 from tinygrad_cnn.train.loop.progress import clock
 from tinygrad_cnn.train.report.model_section import model_graph, model_summary
-from tinygrad_cnn.train.report.page import Page, as_png, as_svg
+from tinygrad_cnn.train.report.page import Page, Share, as_png, as_svg
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.run.augmentations import make_augmentation
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
 from tinygrad_cnn.train.run.folder import RunFolder
-from tinygrad_cnn.train.run.splits import Splits
+from tinygrad_cnn.train.run.splits import Images, Splits
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.layers import evaluating
 
 _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -43,7 +43,7 @@ def run_page(
     facts = report.facts
     seconds = sum(row["seconds"] or 0 for row in history)
     page = Page(
-        f"{type(model).__name__} on {config.data}: {report.accuracy:.2%} of "
+        f"{type(model).__name__} on {config.data_name}: {report.accuracy:.2%} of "
         f"{report.images:,} test images right",
         f"{facts.get('parameters', 0):,} parameters, {len(history)} epochs, "
         f"{len(splits.train):,} training images, seed {config.seed}",
@@ -95,19 +95,15 @@ def _classes(page: Page, report: Report, confusion: bytes) -> None:
     scores = class_scores(report.matrix)
     rows = []
     for i, (name, share, examples, taken) in enumerate(report.rows()):
-        values = (f"{v:.1%}" if math.isfinite(v) else "–" for v in (scores.precision[i], share))
+        values = Share(scores.precision[i]), Share(share)
         f1 = f"{scores.f1[i]:.3f}" if math.isfinite(scores.f1[i]) else "–"
         count = f"{examples:,}" if examples else "no examples"
         rows.append([name, *values, f1, count, taken])
-    page.open_pair()
     page.table(["class", "precision", "recall", "F1", "images", "taken for"], rows)
-    page.picture(
-        as_svg(viz.class_scores(scores.precision, scores.recall, report.classes)),
+    page.paragraph(
         "Precision: of the images said to be of a class, how many are. Recall: of the images of a "
-        "class, how many are said to be.",
-        "Precision and recall of each class",
+        "class, how many are said to be."
     )
-    page.close_pair()
     page.picture(confusion, "", "Confusion matrix")
     found = report.calibration
     if found is not None:
@@ -217,12 +213,8 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     images, _ = next(iter(splits.loader_of([0])))
     with evaluating(model):
         table, graph = model_summary(model, images), model_graph(model, images)
-    if table is not None:
-        page.raw(f'<div class="scroll">{table}</div>')
-    else:
-        page.code(repr(model))
-    if graph is not None:
-        page.picture(graph, "The graph of one forward pass.", "Model graph")
+    page.raw(f'<div class="scroll">{table}</div>')
+    page.picture(graph, "The graph of one forward pass.", "Model graph")
 
 
 def _repetition(page: Page, config: Config) -> None:
@@ -238,7 +230,7 @@ def _repetition(page: Page, config: Config) -> None:
     page.close_pair()
 
 
-def _setting(value: Any) -> str:
+def _setting(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
@@ -260,7 +252,7 @@ def _draw(
         page.picture(data, caption, alt)
 
 
-def _raw(data: Any, indices: Sequence[int]) -> Any:
+def _raw(data: Images, indices: Sequence[int]) -> Array:
     """Images (n, c, h, w) of a data set as they are stored."""
     found = fetch(data, list(indices))
     if isinstance(found, tuple):

@@ -1,9 +1,8 @@
 """From names to optimisers, over the parameters of a model."""
 
-from typing import Any
-
 from tinygrad_cnn import optim
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.train.errors import TrainError
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "lion")
@@ -21,7 +20,7 @@ def make_optimizer(
     lr: float | None = None,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
-) -> Any:
+) -> Optimizer:
     """The optimiser ``name`` over all parameters of ``model``; ``momentum`` is for sgd only.
 
     Raises
@@ -46,4 +45,5 @@ def make_optimizer(
     if name == "sgd":
         return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
     kind = {"adam": optim.Adam, "adamw": optim.AdamW, "lion": optim.Lion}[name]
-    return kind(parameters, lr=lr, weight_decay=weight_decay)
+    made: Optimizer = kind(parameters, lr=lr, weight_decay=weight_decay)
+    return made

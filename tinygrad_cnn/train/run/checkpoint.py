@@ -13,6 +13,9 @@ from tinygrad_cnn.serialization import SerializationError, load, save
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 
+State = dict[str, Any]
+"""A ``state_dict``."""
+
 Row = dict[str, float | int | None]
 """One epoch's line in ``metrics.csv``; None where nothing was measured."""
 
@@ -28,12 +31,12 @@ class Checkpoint:
     """
 
     model: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any] | None
-    generators: dict[str, dict[str, Any]]
+    optimizer: State
+    scheduler: State | None
+    generators: dict[str, State]
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
-    average: dict[str, Any] | None = None
+    average: State | None = None
     seed: int = 0
     steps: int = 0
     batch: int = 0

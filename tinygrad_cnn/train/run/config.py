@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -48,7 +49,7 @@ class Setting(NamedTuple):
         words = [f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None]
         return " and ".join(words) or " or ".join(self.among) or self.form or "another type"
 
-    def accepts(self, value: Any, kind: Any) -> bool:
+    def accepts(self, value: object, kind: Any) -> bool:
         """Whether ``value`` is of the type ``kind`` (an int may stand for a float) and in range."""
         if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
             return isinstance(value, bool) and kind is bool
@@ -62,6 +63,21 @@ class Setting(NamedTuple):
         if self.parse is not None and isinstance(value, str):
             self.parse(value)
         return not self.among or value in self.among
+
+
+def parse_data(text: str) -> str:
+    """The name of a data set, or the path of a folder, which need not be there.
+
+    Raises
+    ------
+    TrainError
+        It looks like the name of a data set that there is not.
+    """
+    if text not in DATA and not os.path.isdir(text) and os.path.basename(text) == text:
+        raise TrainError(
+            f"{text!r} is neither {' nor '.join(DATA)} nor a folder with a folder for each class"
+        )
+    return text
 
 
 def _set(default: Any, *known: Any, **more: Any) -> Any:
@@ -94,8 +110,33 @@ class Config:
     """
 
     model: str
-    data: str = _set("shapes", "Images to learn.", among=DATA)
+    data: str = _set(
+        "shapes",
+        "Images to learn: shapes, cifar10, or a folder with one folder of images for each class.",
+        parse=parse_data,
+        form="NAME|FOLDER",
+        path=True,
+    )
+    size: int | None = _set(
+        None,
+        "Side that the images of a FOLDER are brought to.  [the usual shorter side, at most 64]",
+        8,
+        added=True,
+    )
     root: str = _set("data", "Folder of the CIFAR-10 files.", path=True)
+    init: str | None = _set(
+        None,
+        "Weights to begin with: another run's, or those in a .safetensors file.",
+        form="RUN|FILE",
+        path=True,
+        added=True,
+    )
+    freeze: str | None = _set(
+        None,
+        "Comma-separated patterns of parameters that stay as they are, such as 'features.*'.",
+        form="PATTERNS",
+        added=True,
+    )
     epochs: int = _set(10, "Passes over the images.", 1, fit=True, free=True)
     batch_size: int = _set(64, "Images per step.", 1)
     optimizer: str = _set("sgd", among=OPTIMIZERS)
@@ -151,7 +192,14 @@ class Config:
         False, "Average the scores of a test image and its mirror image.", free=True, added=True
     )
 
+    @property
+    def data_name(self) -> str:
+        """The name of the images: of a folder the last part of its path."""
+        return os.path.basename(os.path.abspath(self.data))
+
     def __post_init__(self) -> None:
+        if self.size is not None and self.data in DATA:
+            raise TrainError(f"--size is for a folder of images; those of {self.data} are 32x32")
         if self.lr is None:
             object.__setattr__(self, "lr", default_lr(self.optimizer))
         check("Config", {name: getattr(self, name) for name in SETTINGS})
@@ -199,7 +247,7 @@ def _setting(name: str) -> Setting:
     return SETTINGS.get(name, Setting())
 
 
-def check(function: str, values: Mapping[str, Any]) -> None:
+def check(function: str, values: Mapping[str, object]) -> None:
     """Refuse values that the settings of these names do not take.
 
     Raises
@@ -216,7 +264,7 @@ def check(function: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def fit_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def fit_settings(given: Mapping[str, object]) -> dict[str, Any]:
     """All settings that `fit` has: those ``given``, and the defaults of the others.
 
     Raises

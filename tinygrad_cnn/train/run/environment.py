@@ -47,7 +47,7 @@ def command(config: Config) -> str:
             usual = default_lr(config.optimizer)
         if field.name == "model" or value == usual or value is None:
             continue
-        if field.name == "root" and config.data == "shapes":  # they need no files
+        if field.name == "root" and config.data != "cifar10":  # they need no files
             continue
         words.append(f"--{field.name.replace('_', '-')}")
         if not isinstance(value, bool):

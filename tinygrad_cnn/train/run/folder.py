@@ -2,6 +2,7 @@
 
 =========================  ============================================================
 ``config.json``            the settings
+``split.json``             the files of a folder of images (``--data FOLDER``) by their use
 ``metrics.csv``            one row per epoch
 ``checkpoint.safetensors`` everything needed to continue after the last batch that it has seen
 ``model.safetensors``      the weights of the best epoch (of the last without validation)
@@ -20,6 +21,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tinygrad_cnn.serialization import (
     SerializationError,
@@ -30,7 +32,7 @@ from tinygrad_cnn.serialization import (
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.run.checkpoint import Row
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import DATA, Config
 from tinygrad_cnn.train.run.model_files import plain_name
 
 COLUMNS = (
@@ -52,6 +54,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.json"
+        self.split = path / "split.json"
         self.metrics = path / "metrics.csv"
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
@@ -70,7 +73,7 @@ class RunFolder:
         TrainError
             There is a run already, or the folder cannot be made.
         """
-        stem = f"{plain_name(config.model)}-{config.data}"
+        stem = f"{plain_name(config.model)}-{config.data_name}"
         number = 1
         while True:
             folder = cls(path or Path("runs") / f"{stem}-{number}")
@@ -121,13 +124,18 @@ class RunFolder:
         if self.checkpoint.exists():
             return
         self.config.unlink(missing_ok=True)
+        self.split.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it is not empty: the user keeps other files there
             self.path.rmdir()
 
     def write_config(self, config: Config) -> None:
-        """The settings; a model's file by its full path, so that the run goes on from anywhere."""
-        full = replace(config, model=_full_path(config.model), root=os.path.abspath(config.root))
-        write_atomically(self.config, full.to_json())
+        """The settings; files by their full path, so that the run goes on from anywhere."""
+        paths = {"root": config.root, "init": config.init}
+        if config.data not in DATA:
+            paths["data"] = config.data
+        full: dict[str, Any] = {k: os.path.abspath(v) for k, v in paths.items() if v is not None}
+        full["model"] = _full_path(config.model)
+        write_atomically(self.config, replace(config, **full).to_json())
 
     def write_metrics(self, history: Sequence[Row]) -> None:
         """One row per epoch; floats in full precision, nothing where nothing was measured.
@@ -153,7 +161,14 @@ class RunFolder:
         """
         try:
             with open(self.metrics, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+                reader = csv.DictReader(file)
+                rows = list(reader)
+            missing = [name for name in COLUMNS[:7] if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(f"there is no column {', '.join(missing)}")
+            for number, row in enumerate(rows, 1):
+                if None in row or None in row.values() or row["epoch"] != str(number):
+                    raise ValueError(f"its row {number} is not that of epoch {number}")
             return [{name: _number(name, text) for name, text in row.items()} for row in rows]
         except FileNotFoundError:
             raise TrainError(f"{self.path} has no metrics.csv yet (no epoch finished)") from None

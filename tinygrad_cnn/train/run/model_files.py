@@ -130,6 +130,8 @@ def users_code(spec: str) -> Iterator[None]:
             yield
     except TrainError:
         raise
+    except SystemExit as error:
+        raise TrainError(f"{spec} ends the program: sys.exit({error.code!r})") from error
     except Exception as error:
         raise TrainError(f"{spec}: {describe(error)}") from error
 

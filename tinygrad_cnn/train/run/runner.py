@@ -1,5 +1,7 @@
 """A whole run: training with checkpoints, then the test images and the report."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from tinygrad_cnn.ops.random import manual_seed
@@ -9,11 +11,12 @@ from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
-from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait
+from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait, nothing
 from tinygrad_cnn.train.run.build import make_optimizer
 from tinygrad_cnn.train.run.checkpoint import Checkpoint, Row
 from tinygrad_cnn.train.run.config import Config, fit_settings
 from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.initial import freeze, start_from
 from tinygrad_cnn.train.run.model_files import build_model, users_code
 from tinygrad_cnn.train.run.splits import Splits, load_splits
 
@@ -23,13 +26,19 @@ class Run:
 
     All randomness comes from ``config.seed``: the first weights and dropout through the library's
     default generator, the order of the images and their augmentation through the trainer's seed.
+    ``notes`` say which weights it begins with, if ``fresh``, and which are frozen.
     """
 
-    def __init__(self, config: Config, splits: Splits) -> None:
+    def __init__(self, config: Config, splits: Splits, *, fresh: bool = True) -> None:
         self.config, self.splits = config, splits
         manual_seed(config.seed)
         self.model = build_model(config.model, len(splits.classes))
         check_fit(config, self.model, splits)
+        self.notes: list[str] = []
+        if fresh and config.init is not None:
+            self.notes.append(start_from(self.model, Path(config.init)))
+        if config.freeze is not None:
+            self.notes.append(freeze(self.model, config.freeze))
         self.loader = splits.training_loader(config)
         with users_code(config.model):
             optimizer = make_optimizer(
@@ -45,9 +54,9 @@ class Run:
         self.trainer = Trainer(
             self.model,
             self.loader,
-            splits.validation and splits.plain_loader(splits.validation, config),
+            splits.plain_loader(splits.validation, config) if splits.validation else None,
             optimizer=optimizer,
-            scheduler=config.schedule,
+            schedule=config.schedule,
             seed=config.seed,
             **{n: getattr(config, n) for n in names},
         )
@@ -100,7 +109,7 @@ def train_run(
     download: bool = False,
     quiet: bool = False,
     save_every: float = 60.0,
-    show: Show = lambda report: None,
+    show: Show = nothing,
 ) -> Report:
     """Train as ``config`` says, keep everything in ``folder``, and return the test result.
 
@@ -118,13 +127,15 @@ def train_run(
         Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges.
     """
     checkpoint = Checkpoint.read(folder.checkpoint) if resume else None
-    splits = load_splits(config, download=download)
-    state = Run(config, splits)
+    splits = load_splits(config, folder, download=download)
+    state = Run(config, splits, fresh=checkpoint is None)
     if checkpoint is not None:
         state.restore(checkpoint)
         folder.write_config(config)  # it may ask for more epochs than before
     with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
         progress.note(_summary(state, folder))
+        for note in state.notes:
+            progress.note(note)
         if checkpoint is not None:
             progress.note(_whence(state.trainer))
         if state.trainer.note:
@@ -152,9 +163,9 @@ def _summary(state: Run, folder: RunFolder) -> str:
     parameters = sum(p.numel() for p in state.model.parameters())
     held = len(splits.validation) if splits.validation is not None else 0
     return (
-        f"{type(state.model).__name__} with {parameters:,} parameters on {config.data}: "
-        f"{len(splits.train):,} training,\n"
+        f"{type(state.model).__name__} with {parameters:,} parameters on {config.data_name}: "
+        f"{len(splits.train):,} training, "
         f"{held:,} validation and {len(splits.test):,} test images; {config.optimizer}, "
-        f"lr {config.lr:g} ({config.schedule}), batch {config.batch_size},\n"
+        f"lr {config.lr:g} ({config.schedule}), batch {config.batch_size}, "
         f"augmentation {config.augment}, seed {config.seed}; files in {folder.path}"
     )

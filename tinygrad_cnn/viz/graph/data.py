@@ -169,8 +169,9 @@ class Graph:
         Returns
         -------
         str
-            The path of the file that was written. Without Graphviz's program ``dot`` this is
-            ``path`` with the ending ``.dot``, and a warning says how to install it.
+            The path of the file that was written. ``.svg``, ``.png`` and ``.pdf`` are made by
+            Graphviz's program ``dot``; without it this is ``path`` with the ending ``.dot``, and a
+            warning says how to install it.
 
         Raises
         ------

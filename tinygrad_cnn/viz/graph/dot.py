@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tinygrad_cnn.viz.graph.columns import first_of_columns
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item, Link
 from tinygrad_cnn.viz.graph.labels import (
-    Row,
     box_rows,
     family,
     figure,
@@ -33,12 +32,24 @@ class Style:
     title: bool = False
 
 
+@dataclass(frozen=True)
+class TextLine:
+    """Words of one look."""
+
+    text: str
+    size: float
+    color: str
+    bold: bool = False
+
+
 def write_dot(drawing: Drawing, style: Style) -> str:
     """The whole drawing. The same drawing always gives the same text."""
-    return "\n".join(_Writer(drawing, style).lines()) + "\n"
+    return "\n".join(Writer(drawing, style).lines()) + "\n"
 
 
-class _Writer:
+class Writer:
+    """The lines of a drawing; what else draws takes colours and words from it."""
+
     def __init__(self, drawing: Drawing, style: Style) -> None:
         self.drawing, self.style = drawing, style
         self.theme: Theme = THEMES[style.theme]
@@ -143,14 +154,14 @@ class _Writer:
         )
 
     def _item(self, at: int, item: Item) -> str:
-        fill, border, extra = self._colors(at, item)
-        rows = item_rows(self.drawing, item, self.style.color)
+        fill, border, extra = self.colors(at, item)
         return (
-            f'{item.key} [id="{item.key}" label=<{self._label(rows)}> '
+            f'{item.key} [id="{item.key}" label=<{self._label(item)}> '
             f'fillcolor="{fill}" color="{border}"{extra}]'
         )
 
-    def _colors(self, at: int, item: Item) -> tuple[str, str, str]:
+    def colors(self, at: int, item: Item) -> tuple[str, str, str]:
+        """Of an item the colours of its face and its border, and other attributes."""
         t = self.theme
         kind = family(self.drawing, item)
         node = self.drawing.graph.nodes[item.members[0]]
@@ -178,28 +189,38 @@ class _Writer:
             extra += f' color="{t.warning}"'
         return fill, border, extra
 
-    def _label(self, rows: list[Row]) -> str:
+    def _label(self, item: Item) -> str:
+        lines = []
+        for parts in self.text_lines(item):
+            line = ""
+            for part in parts:
+                text = label_escaped(part.text)
+                text = f"<b>{text}</b>" if part.bold else text
+                color, size = f' color="{part.color}"', f' point-size="{part.size:g}"'
+                if part.size == 10:  # as all words are without a size
+                    size, color = "", "" if part.bold or part.text == " " else color
+                line += f"<font{size}{color}>{text}</font>" if size or color else text
+            lines.append(line)
+        cells = "".join(f"<tr><td>{line}</td></tr>" for line in lines)
+        return f'<table border="0" cellspacing="0" cellpadding="0">{cells}</table>'
+
+    def text_lines(self, item: Item) -> list[list[TextLine]]:
+        """What stands in an item, line by line, each of parts side by side."""
         t = self.theme
         colors = {"parameter": t.parameter, "warning": t.warning, "figure": t.text}
         muted = t.muted
         if self.style.color != "kind":  # readable on every colour of the scale
             muted = t.text
             colors = {"warning": t.text}
-        lines = []
-        title, *rest = rows
-        head = f"<b>{label_escaped(title.text)}</b>"
+        title, *rest = item_rows(self.drawing, item, self.style.color)
+        head = [TextLine(title.text, 10, t.text, True)]
         if rest and rest[0].role == "name":
-            name = rest.pop(0).text
-            head += f' <font color="{muted}">{label_escaped(name)}</font>'
-        lines.append(head)
+            head += [TextLine(" ", 10, t.text), TextLine(rest.pop(0).text, 10, muted)]
+        lines = [head]
         for row in rest:
-            color = colors.get(row.role, muted)
-            text = label_escaped(row.text)
-            if row.role in ("figure", "warning"):
-                text = f"<b>{text}</b>"
-            lines.append(f'<font point-size="8" color="{color}">{text}</font>')
-        cells = "".join(f"<tr><td>{line}</td></tr>" for line in lines)
-        return f'<table border="0" cellspacing="0" cellpadding="0">{cells}</table>'
+            bold = row.role in ("figure", "warning")
+            lines.append([TextLine(row.text, 8, colors.get(row.role, muted), bold)])
+        return lines
 
     # ---- columns, ends, legend ---------------------------------------------------------------
 
@@ -275,25 +296,44 @@ class _Writer:
 
     def _outputs(self) -> Iterator[str]:
         """A small mark behind each node whose result was asked for and nobody reads."""
-        read = {link.source for link in self.drawing.links}
         t = self.theme
         fill, border = t.families["tensor"]
+        for at, end in self.ends():
+            node, column = self.drawing.graph.nodes[end], self.column_of[at]
+            mark = (
+                f'  o{end} [id="o{end}" label=<<b>output</b>> fillcolor="{fill}" '
+                f'color="{border}" penwidth=1.4]'
+            )
+            self._put(column, mark)
+            text = "" if self.scalar else tensor_text(node.shape, node.dtype)
+            if self.breaks:
+                self._put(column, f"  lo{end} {self._word(text)}")
+            yield self._edge(self.drawing.items[at].key, f"o{end}", f"eo{end}", text)
+
+    def ends(self) -> Iterator[tuple[int, int]]:
+        """Places of items whose result was asked for and nobody reads, and its node."""
+        read = {link.source for link in self.drawing.links}
         graph = self.drawing.graph
         at = {i: n for n, item in enumerate(self.drawing.items) for i in item.members}
         for end in graph.outputs:
-            node = graph.nodes[end]
-            if end in at and at[end] not in read and node.kind == "operation":
-                key = self.drawing.items[at[end]].key
-                column = self.column_of[at[end]]
-                mark = (
-                    f'  o{end} [id="o{end}" label=<<b>output</b>> fillcolor="{fill}" '
-                    f'color="{border}" penwidth=1.4]'
-                )
-                self._put(column, mark)
-                text = "" if self.scalar else tensor_text(node.shape, node.dtype)
-                if self.breaks:
-                    self._put(column, f"  lo{end} {self._word(text)}")
-                yield self._edge(key, f"o{end}", f"eo{end}", text)
+            if end in at and at[end] not in read and graph.nodes[end].kind == "operation":
+                yield at[end], end
+
+    def in_boxes(self) -> Iterator[tuple[int, Item]]:
+        """All items with their places: those of a box follow one another."""
+        boxes = self.drawing.boxes
+        first: dict[int, int] = {}
+        chains = []
+        for i, item in enumerate(self.drawing.items):
+            chain, call = [], item.box
+            while call is not None:
+                first.setdefault(call, i)
+                chain.append(call)
+                call = boxes[call].parent
+            chains.append(chain[::-1])
+        keys = [(*[(first[c], c) for c in chain], (i, -1)) for i, chain in enumerate(chains)]
+        for i in sorted(range(len(keys)), key=keys.__getitem__):
+            yield i, self.drawing.items[i]
 
 
 def _in_order(

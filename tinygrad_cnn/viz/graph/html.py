@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 from tinygrad_cnn.viz.graph.data import Graph
-from tinygrad_cnn.viz.graph.dot import Style, write_dot
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import (
     UNITS,
@@ -22,7 +21,7 @@ from tinygrad_cnn.viz.graph.labels import (
 )
 from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
-from tinygrad_cnn.viz.graph.render import draw, drawing_of, style_of
+from tinygrad_cnn.viz.graph.render import drawing_of, style_of, svg_of
 from tinygrad_cnn.viz.graph.scale import Scale
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
@@ -43,8 +42,7 @@ def page(
     """The text of the file. It is laid out unfolded; ``depth`` says what is folded at first."""
     style_of(theme, color, columns)
     drawing = drawing_of(graph, None, repeats, parameters)
-    svg = draw(write_dot(drawing, Style("light", "kind", 1)), "svg").decode()
-    svg = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"<title>.*?</title>", "", svg_of(drawing), flags=re.DOTALL)
     data = script_json(json.dumps(_data(drawing, depth, color, theme)))
     here = files(__package__)
     title = graph.title or "Computation graph"

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cnn.viz.graph.column import write_svg
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.dot import Style, write_dot
 from tinygrad_cnn.viz.graph.fold import Drawing, fold
@@ -47,11 +48,8 @@ def render(graph: Graph, path: str | os.PathLike[str], **options: Any) -> str:
     if place.suffix == ".html":
         from tinygrad_cnn.viz.graph.html import page
 
-        text = to_dot(graph, **options)
-        if has_dot():
-            place.write_text(page(graph, **options), encoding="utf-8")
-            return str(place)
-        return _without_dot(place, text)
+        place.write_text(page(graph, **options), encoding="utf-8")
+        return str(place)
     text = to_dot(graph, **options)
     if place.suffix == ".dot":
         place.write_text(text, encoding="utf-8")
@@ -84,6 +82,15 @@ def draw(dot: str, format: str) -> bytes:
 
     out: bytes = graphviz.Source(dot).pipe(format=format)
     return out
+
+
+def svg_of(drawing: Drawing) -> str:
+    """A drawing in one column as SVG: laid out by Graphviz or, without it, by `write_svg`."""
+    style = Style("light", "kind", 1)
+    if not has_dot():
+        return write_svg(drawing, style)
+    svg = draw(write_dot(drawing, style), "svg").decode()
+    return svg[svg.index("<svg") :]
 
 
 def notebook(graph: Graph) -> dict[str, str]:

@@ -37,13 +37,12 @@ import platformdirs
 
 from tinygrad_cnn.kernels.jit.compile import processor
 from tinygrad_cnn.kernels.jit.compile.linker import link
+from tinygrad_cnn.notices import PATIENCE, QUIET
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-QUIET = "TINYGRAD_CNN_QUIET"  # environment: any value but "" keeps the progress line away
 SETTINGS = "TINYGRAD_CNN_JIT_"  # environment: variables that may change what is compiled
 NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")  # for which processor Numba compiles
-PATIENCE = 1.0  # seconds of compiling before anything is said
 OLD = 30 * 24 * 3600  # seconds after which a folder that nobody uses is deleted
 LOADER = "TINYGRAD_CNN_LOADER"  # environment: "llvm" leaves shared libraries alone (tests)
 
@@ -145,7 +144,7 @@ class _Progress:
 
     def __enter__(self) -> None:
         self.depth += 1
-        if self.said or self.timer or os.environ.get(QUIET) or not sys.stderr.isatty():
+        if self.said or self.timer or os.environ.get(QUIET):
             return
         self.timer = threading.Timer(PATIENCE, self.say)
         self.timer.name, self.timer.daemon = "tinygrad_cnn progress", True

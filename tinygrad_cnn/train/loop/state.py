@@ -1,0 +1,74 @@
+"""The state of a `Trainer` between two batches, as a `Checkpoint`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygrad_cnn.ops.random import default_generator
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.loop.callbacks import best_epoch
+from tinygrad_cnn.train.loop.measures import METRICS
+from tinygrad_cnn.train.run.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.train.loop.trainer import Trainer
+
+_SUMS = "images", "loss_sum", "batches"
+_METRIC = "sum of "
+
+
+def snapshot(trainer: Trainer) -> Checkpoint:
+    """What `Trainer.snapshot` returns."""
+    model = trainer.model.state_dict()
+    for name, tensor in model.items():
+        floating = isinstance(tensor, Tensor) and tensor.is_floating_point()
+        if floating and not np.isfinite(tensor._array).all():
+            raise TrainError(f"epoch {len(trainer.history) + 1}: {name} is no longer finite")
+    return Checkpoint(
+        model=model,
+        optimizer=trainer.optimizer.state_dict(),
+        scheduler=trainer.scheduler.state_dict() if trainer.scheduler is not None else None,
+        generators={"default": default_generator.get_state()},
+        history=trainer.history,
+        best_epoch=best_epoch(trainer.history, trainer.chosen_by),
+        average=trainer.average.state_dict() if trainer.average is not None else None,
+        seed=trainer.seed,
+        steps=trainer.step.taken,
+        batch=trainer.batch,
+        partial={
+            **{name: getattr(trainer.totals, name) for name in _SUMS},
+            **{_METRIC + name: value for name, value in trainer.totals.sums.items()},
+            "seconds": trainer.seconds,
+            "waited": trainer.waited,
+        },
+    )
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """What `Trainer.restore` does."""
+    try:
+        trainer.model.load_state_dict(checkpoint.model)
+        trainer.optimizer.load_state_dict(checkpoint.optimizer)
+        if trainer.scheduler is not None:
+            trainer.scheduler.load_state_dict(checkpoint.scheduler)
+        if trainer.average is not None:
+            trainer.average.load_state_dict(checkpoint.average or {})
+        default_generator.set_state(checkpoint.generators["default"])
+        partial = dict(checkpoint.partial)
+        trainer.seconds, trainer.waited = partial.pop("seconds", 0.0), partial.pop("waited", 0.0)
+        trainer.totals = trainer.no_totals()
+        trainer.totals.sums = {
+            n.removeprefix(_METRIC): v for n, v in partial.items() if _METRIC in n
+        }
+        if trainer.totals.sums and trainer.metrics is None:
+            trainer.totals.metrics = {n: METRICS[n] for n in trainer.totals.sums}
+        for name in _SUMS:
+            setattr(trainer.totals, name, partial.get(name, 0))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise TrainError(f"the checkpoint does not fit: {message}") from error
+    trainer.history, trainer.seed = list(checkpoint.history), checkpoint.seed
+    trainer.step.taken, trainer.batch = checkpoint.steps, checkpoint.batch
