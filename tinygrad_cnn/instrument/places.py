@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sysconfig
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -83,7 +84,15 @@ def lines_above(frame: FrameType | None, outermost: int) -> tuple[Line, ...]:
     """The user's lines that are running in ``frame`` and its callers, up to the frame with the id
     ``outermost``, the innermost first.
     """
-    found: list[Line] = []
+    return tuple(_lines(frame, outermost))
+
+
+def line_above(frame: FrameType | None) -> Line | None:
+    """The innermost of the user's lines that are running in ``frame`` and its callers."""
+    return next(_lines(frame, 0), None)
+
+
+def _lines(frame: FrameType | None, outermost: int) -> Iterator[Line]:
     direct = True
     while frame is not None:
         code = frame.f_code
@@ -92,8 +101,7 @@ def lines_above(frame: FrameType | None, outermost: int) -> tuple[Line, ...]:
         elif code.co_name not in _COMPREHENSIONS and _is_users(code.co_filename):
             line = frame.f_lineno or code.co_firstlineno
             name = code.co_qualname.replace("<locals>.", "")
-            found.append(Line(code.co_filename, line, name, code.co_firstlineno, direct))
+            yield Line(code.co_filename, line, name, code.co_firstlineno, direct)
         if id(frame) == outermost:
             break
         frame = frame.f_back
-    return tuple(found)

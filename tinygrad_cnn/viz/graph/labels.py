@@ -66,9 +66,7 @@ def heading(drawing: Drawing, item: Item) -> tuple[str, str]:
 
 def _call_heading(graph: Graph, at: int, count: int) -> tuple[str, str]:
     call = graph.calls[at]
-    name = call.path
-    if call.number > 1:
-        name = f"{name} (call {call.number})".strip()
+    name = call.path if call.number == 1 else call.label
     title = call.kind + (" backward" if call.phase == "backward" else "")
     return title + (f" ×{count}" if count > 1 else ""), name
 
@@ -92,8 +90,6 @@ def item_rows(drawing: Drawing, item: Item, coloring: str) -> list[Row]:
     else:
         rows += [Row("detail", text) for text in _details(graph, item, node)]
         rows += [Row("parameter", text) for text in _joined(_attachments(graph, item))]
-        if node.fused:
-            rows.append(Row("detail", short(f"fused: {node.fused}")))
     if coloring != "kind":
         text = figure_text(drawing, item, coloring)
         if text:

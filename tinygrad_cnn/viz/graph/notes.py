@@ -11,8 +11,8 @@ import numpy as np
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
-from tinygrad_cnn.autograd.node import SavedValue
 from tinygrad_cnn.instrument.flops import flops
+from tinygrad_cnn.instrument.kept import is_freed, kept_values, memories
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape, numel
@@ -37,12 +37,11 @@ class Notes:
         self.calls: list[ModuleCall] = []
         self.title = "" if model is None else type(model).__name__
         self._by_time: dict[int, int] = {}  # an engine's node by its creation time: our node
-        self._by_tensor: dict[int, tuple[weakref.ref[Any], int]] = {}
+        # By tensor: its node in the engine when it was noted, and ours.
+        self._by_tensor: dict[int, tuple[weakref.ref[Any], int | None, int]] = {}
+        self._given: list[weakref.ref[Any]] = []  # memory that was an argument of adopted nodes
         self._made: dict[int, weakref.ref[autograd.Node]] = {}  # the engine's nodes of ours
         self._labels: dict[int, tuple[weakref.ref[Any], str, str]] = {}
-        # Memory by the version that all views of it share: the user's own, and what was counted.
-        self._owned: dict[int, Any] = {}
-        self._kept: dict[int, Any] = {}
         if model is not None:
             for name, parameter in model.named_parameters():
                 self._label(parameter, "parameter", name)
@@ -86,11 +85,24 @@ class Notes:
         return part
 
     def refresh(self) -> None:
-        """Read again what the engine may have said of its nodes since: what ran fused."""
-        for at, reference in self._made.items():
-            node = reference()
-            if node is not None:
-                self.nodes[at].fused = getattr(node, "fused", None)
+        """Read what the engine's nodes hold by now: what is kept, and what ran together.
+
+        A node whose rule has run, and which has let go of everything, keeps its figures.
+        """
+        counted = {
+            id(memory)
+            for reference, _, at in self._by_tensor.values()
+            if self.nodes[at].kind != "operation" and (tensor := reference()) is not None
+            for memory in memories(tensor)
+        }
+        counted.update(id(memory) for ref in self._given if (memory := ref()) is not None)
+        for at, made in sorted((at, r()) for at, r in self._made.items() if r() is not None):
+            self.nodes[at].fused = made.fused
+            if is_freed(made):
+                continue
+            kept = {id(m): m.nbytes for value in kept_values(made) for m in memories(value)}
+            self.nodes[at].kept_bytes = sum(n for key, n in kept.items() if key not in counted)
+            counted.update(kept)
 
     def ancestors(self, ids: list[int]) -> set[int]:
         """The nodes from which one of ``ids`` can be reached, and these."""
@@ -110,13 +122,13 @@ class Notes:
     def find(self, tensor: Tensor) -> int:
         """The node that made ``tensor``, noted now if it is new."""
         node = tensor.current_node()
+        known = self._by_tensor.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == _time(node):
+            return known[2]
         if isinstance(node, autograd.Node):
             if node.time not in self._by_time:
                 self._adopt(node, tensor.shape, str(tensor.dtype))
             return self._by_time[node.time]
-        known = self._by_tensor.get(id(tensor))
-        if known is not None and known[0]() is tensor:
-            return known[1]
         if node is not None and node.time in self._by_time:
             return self._by_time[node.time]
         label = self._labels.get(id(tensor))
@@ -134,8 +146,6 @@ class Notes:
             if kind == "constant" and tensor.shape == ():
                 new.params["value"] = f"{tensor.item():g}"
             new.recorded = tensor.node is not None
-            memory = _memory(tensor)
-            self._owned[id(memory)] = memory
             self.remember(tensor, new.id)
         return new.id
 
@@ -147,50 +157,9 @@ class Notes:
 
     def remember(self, tensor: Tensor, at: int) -> None:
         """Note that node ``at`` made ``tensor``."""
-        self._by_tensor[id(tensor)] = (weakref.ref(tensor), at)
+        self._by_tensor[id(tensor)] = (weakref.ref(tensor), _time(tensor.node), at)
         if tensor.node is not None:
             self._by_time[tensor.node.time] = at
-
-    def kept_bytes(self, at: int, node: autograd.Node, sources: list[int | None]) -> int | None:
-        """Bytes that the engine's ``node`` keeps and that nothing before it kept."""
-        saved = node.saved
-        if saved is None:
-            return None
-        if not isinstance(node.op, Op):
-            context = saved.get("ctx")
-            return (
-                None
-                if context is None
-                else sum(t.nbytes for t in context.saved_tensors if isinstance(t, Tensor))
-            )
-        total = 0
-        args = node.op.args
-        for name, value in saved.items():
-            if name == "y":
-                made = self.nodes[at]
-                total += self._count(value, _bytes(made.shape, made.dtype))
-            elif name in args:
-                first = args.index(name)
-                many = value if isinstance(value, list) else [value]
-                for slot, one in enumerate(many, first):
-                    source = sources[slot]
-                    if source is not None and self.nodes[source].kind == "operation":
-                        size = _bytes(node.shapes[slot], str(node.dtypes[slot]))
-                        total += self._count(one, size)
-            elif isinstance(value, np.ndarray):
-                total += value.nbytes
-        return total
-
-    def _count(self, value: Any, size: int) -> int:
-        """``size``, or 0 if the value's memory is the user's or was counted already."""
-        if not isinstance(value, SavedValue):
-            return 0
-        memory = _memory(value)
-        key = id(memory)
-        if key in self._owned or key in self._kept:
-            return 0
-        self._kept[key] = memory  # alive, so that its id stays its own
-        return size
 
     # ---- what was recorded before ------------------------------------------------------------
 
@@ -236,6 +205,9 @@ class Notes:
             elif node.dtypes[i] is not None:
                 constant = Node(0, "constant", "", shape=node.shapes[i], dtype=str(node.dtypes[i]))
                 sources.append(self.add(constant).id)
+                names = getattr(node.op, "args", ())
+                held = (node.saved or {}).get(names[i]) if i < len(names) else None
+                self._given += [weakref.ref(memory) for memory in memories(held)]
             else:
                 sources.append(None)
         op = node.op
@@ -254,14 +226,7 @@ class Notes:
         for i, source in enumerate(sources):
             if source is not None:
                 self.edges.append(Edge(source, new.id, i, node.shapes[i], str(node.dtypes[i])))
-        new.kept_bytes = self.kept_bytes(new.id, node, sources)
 
 
-def _memory(value: Any) -> Any:
-    """What has the memory of a tensor or of what a rule keeps: two that share it have one."""
-    storage = value.storage
-    return storage if storage.memory is None else storage.memory
-
-
-def _bytes(shape: Shape | None, dtype: str | None) -> int:
-    return numel(shape) * (np.dtype(dtype).itemsize if dtype else 0)
+def _time(node: autograd.Node | Leaf | None) -> int | None:
+    return None if node is None else node.time

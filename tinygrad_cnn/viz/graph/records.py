@@ -151,3 +151,9 @@ class ModuleCall:
     def name(self) -> str:
         """The last part of its path; the class of the model itself."""
         return self.path.rpartition(".")[2] or self.kind
+
+    @property
+    def label(self) -> str:
+        """Its path (its class, for the model itself), and which call it is after the first."""
+        label = self.path or self.kind
+        return label if self.number == 1 else f"{label} (call {self.number})"

@@ -184,8 +184,7 @@ def _layers(graph: Graph, depth: int | None) -> list[Layer]:
         for level, call in enumerate(visible):
             if call not in row_of:
                 it = graph.calls[call]
-                name = it.path if it.number == 1 else f"{it.path} (call {it.number})"
-                row_of[call] = Layer(name, it.kind, level, None, 0, 0, 0, 0)
+                row_of[call] = Layer(it.label, it.kind, level, None, 0, 0, 0, 0)
                 layers.append(row_of[call])
         rows = [row_of[c] for c in visible]
         if bare and (depth is None or len(visible) < depth):

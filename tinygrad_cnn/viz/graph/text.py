@@ -153,4 +153,5 @@ def place(filename: str, number: int, function: str) -> str:
     """Where a line of code is, with the path as one would type it from here."""
     here = os.getcwd() + os.sep
     shown = filename.removeprefix(here) if filename.startswith(here) else os.path.basename(filename)
+    function = function.rpartition(".")[2]
     return f"{shown}:{number} in {function}" if function != "<module>" else f"{shown}:{number}"

@@ -90,8 +90,9 @@ def trace(
     for i, tensor in enumerate(given):
         called.setdefault("input" if len(given) == 1 else f"input {i}", tensor)
     with unchanged(target):
-        if timed:
-            _run(target, arguments, called, loss, True, False)
+        plain = None
+        if timed or health:  # to measure changes what the engine runs together, and keeps
+            plain = _run(target, arguments, called, loss, True, False)
         graphs = [
             _run(target, arguments, called, loss, backward or health, timed, health)
             for _ in range(_ROUNDS if timed else 1)
@@ -99,6 +100,9 @@ def trace(
     graph = graphs[-1]
     if timed:
         _take_medians(graph, graphs)
+    if plain is not None and len(plain.nodes) == len(graph.nodes):
+        for node, other in zip(graph.nodes, plain.nodes, strict=True):
+            node.kept_bytes, node.fused = other.kept_bytes, other.fused
     return graph.backward() if backward else graph
 
 
@@ -128,7 +132,6 @@ def _run(
         if differentiate and live and wanted:
             ones = [t.new_ones(t.shape) for t in live]
             grad(live, wanted, ones, allow_unused=True)
-            recording.finish()
             graph = recording.graph(results)
     return graph
 
