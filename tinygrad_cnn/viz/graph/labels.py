@@ -15,6 +15,16 @@ from tinygrad_cnn.viz.graph.theme import COLORINGS, family_of
 
 _LONGEST = 48
 _NARROW = 14
+_WORDS = {
+    "isolate": "identity",
+    "flat": "identity",
+    "getitem": "index",
+    "ungetitem": "index backward",
+    "put": "write",
+    "overwrite": "write into the base",
+    "sum_to": "sum",
+}
+"""What operations are called that users do not know by their names."""
 UNITS: dict[str, Callable[[float], str]] = {
     "time": seconds,
     "backward": seconds,
@@ -58,10 +68,16 @@ def heading(drawing: Drawing, item: Item) -> tuple[str, str]:
     node = graph.nodes[item.members[0]]
     if item.call is None:
         if node.kind == "operation":
-            return node.name, ""
+            return _title(node.name), ""
         named = node.name and node.kind in ("parameter", "buffer", "constant")
         return (node.name or node.kind), node.kind if named else ""
     return _call_heading(graph, item.call, item.count)
+
+
+def _title(operation: str) -> str:
+    """An operation's name, in words where its own is the engine's."""
+    bare = operation.removesuffix(" backward")
+    return _WORDS.get(bare, bare) + operation[len(bare) :]
 
 
 def _call_heading(graph: Graph, at: int, count: int) -> tuple[str, str]:
@@ -113,7 +129,7 @@ def _details(graph: Graph, item: Item, node: Node) -> list[str]:
     if item.call is not None:
         kind = graph.calls[item.call].kind.lower()
         if bare.replace("_", "") not in kind and kind not in bare.replace("_", ""):
-            words.insert(0, bare)
+            words.insert(0, _title(bare))
     return _joined([short(w) for w in words])
 
 

@@ -6,8 +6,6 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
@@ -148,6 +146,10 @@ class Notes:
             new.recorded = tensor.node is not None
             self.remember(tensor, new.id)
         return new.id
+
+    def node_of(self, operation: str) -> Node | None:
+        """The last operation of that name."""
+        return next((n for n in reversed(self.nodes) if n.name == operation), None)
 
     def add(self, node: Node) -> Node:
         """Put ``node`` behind all others."""

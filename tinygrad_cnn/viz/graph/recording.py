@@ -22,7 +22,7 @@ from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.instrument.places import line_above
 from tinygrad_cnn.nn.module.location import path_of, running_modules
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.viz.graph.measures import compute, measure, norm_of
+from tinygrad_cnn.viz.graph.measures import compute, constancy, measure, norm_of, silent_share
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
 from tinygrad_cnn.viz.graph.text import parameters_text
@@ -84,6 +84,7 @@ class Recording(Notes):
         self._backward_calls: dict[int, int] = {}
         self._rules: list[int | None] = []  # whose rules run, by place in `nodes`
         self._walks = 0
+        self.constant_inputs: list[tuple[str, str]] = []  # of the outermost modules
         if model is not None:
             for path, module in model.named_modules():
                 self._paths[id(module)] = path
@@ -118,6 +119,8 @@ class Recording(Notes):
         if call.kind in ("operation", "detach"):
             return self._operation(call, go)
         if call.kind == "module":
+            if self.health and not self._stack and not self._walks:
+                self._look_at_inputs(call)
             self._enter(call.run.__self__)  # type: ignore[attr-defined]  # a bound method
             try:
                 return go()
@@ -133,6 +136,15 @@ class Recording(Notes):
         if call.kind == "rule":
             return self._rule(call, go)
         return go()
+
+    def _look_at_inputs(self, call: Call) -> None:
+        args, kwargs = call.args
+        named = {f"argument {i}": a for i, a in enumerate(args)} if len(args) > 1 else {}
+        named |= {"input": args[0]} if len(args) == 1 else {}
+        for name, value in {**named, **kwargs}.items():
+            why = constancy(value) if isinstance(value, Tensor) else ""
+            if why:
+                self.constant_inputs.append((f"{name} of {call.name}", why))
 
     # ---- operations ------------------------------------------------------------------------
 
@@ -209,6 +221,8 @@ class Recording(Notes):
                 self._made[node.id] = weakref.ref(made)
             if self.health:
                 measure(node, first)
+                if node.name in ("linear", "conv2d"):
+                    node.silent = silent_share(call.args)
         if not node.recorded and any(
             isinstance(a, Tensor) and a.node is not None for a in call.args
         ):

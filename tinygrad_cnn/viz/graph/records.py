@@ -61,6 +61,9 @@ class Node:
     norm, zeros, dead
         Of the result, measured on request: its Euclidean norm, its fraction of zeros, and its
         fraction of channels (axis 1) that are 0 for every sample.
+    silent
+        Of a product with a bias: the fraction of channels whose bias is so negative that no input
+        as large as the largest of the batch can make them positive, measured on request.
     nan, inf
         Whether the result holds such values, measured on request.
     nan_gradient
@@ -92,6 +95,7 @@ class Node:
     norm: float | None = None
     zeros: float | None = None
     dead: float | None = None
+    silent: float | None = None
     nan: bool | None = None
     inf: bool | None = None
     nan_gradient: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ _NEUTRAL = {
 """What these parameters are when they change nothing."""
 _AXES = {"dim", "dims"}
 """Numbers of axes, not sizes."""
-_HIDDEN = {"statistics", "steps", "size"}
+_HIDDEN = {"statistics", "steps", "size", "by"}
 
 
 def shape_text(shape: Shape | None) -> str:
@@ -96,7 +96,10 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
             continue
         if name in defaults and _same(value, defaults[name]):
             continue
-        text = _value(value)
+        if name == "width":  # of a pad: pairs, an axis each
+            name, text = "padding", _padding(value)
+        else:
+            text = _value(value)
         if name in _AXES and isinstance(value, (tuple, list)):
             text = ", ".join(map(_value, value))
         if name in _NEUTRAL and text == str(_NEUTRAL[name]):
@@ -110,6 +113,15 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
 def _parts(item: tuple[str, Any]) -> Iterable[tuple[str, Any]]:
     parts = getattr(item[1], "_asdict", None)
     return [item] if parts is None else parts().items()
+
+
+def _padding(width: Sequence[Sequence[int]]) -> str:
+    """Where a pad puts how much: ``0 and 16 on axis 1``."""
+    padded = {i: (a, b) for i, (a, b) in enumerate(width) if a or b}
+    if len(set(padded.values())) == 1 and all(a == b for a, b in padded.values()):
+        sides = f"{next(iter(padded.values()))[0]}"
+        return f"{sides} on axes {', '.join(map(str, padded))}"
+    return ", ".join(f"{a} and {b} on axis {i}" for i, (a, b) in padded.items())
 
 
 def _same(a: Any, b: Any) -> bool:
