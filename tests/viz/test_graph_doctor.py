@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from zoo import ZOO, as_pytorch
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
@@ -11,7 +12,6 @@ from models.lenet5 import LeNet5
 from models.minivgg import MiniVGG
 from models.resnet18 import ResNet18
 from models.resnet20 import ResNet20
-from tests.viz.zoo import ZOO, as_pytorch
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.viz import Recording, diagnose
 

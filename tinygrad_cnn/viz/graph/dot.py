@@ -274,15 +274,14 @@ class _Writer:
         )
 
     def _outputs(self) -> Iterator[str]:
-        """A small mark behind each node whose result was asked for and nobody reads."""
-        read = {link.source for link in self.drawing.links}
+        """A small mark behind each node whose result was asked for."""
         t = self.theme
         fill, border = t.families["tensor"]
         graph = self.drawing.graph
         at = {i: n for n, item in enumerate(self.drawing.items) for i in item.members}
         for end in graph.outputs:
             node = graph.nodes[end]
-            if end in at and at[end] not in read and node.kind == "operation":
+            if end in at and node.kind == "operation":
                 key = self.drawing.items[at[end]].key
                 column = self.column_of[at[end]]
                 mark = (

@@ -82,7 +82,9 @@ def _title(operation: str) -> str:
 
 def _call_heading(graph: Graph, at: int, count: int) -> tuple[str, str]:
     call = graph.calls[at]
-    name = call.path if call.number == 1 else call.label
+    name = call.path
+    if call.number > 1:
+        name = call.label if call.path else f"call {call.number}"
     title = call.kind + (" backward" if call.phase == "backward" else "")
     return title + (f" ×{count}" if count > 1 else ""), name
 
@@ -147,9 +149,13 @@ def _joined(words: list[str], width: int = 34) -> list[str]:
 def _attachments(graph: Graph, item: Item) -> list[str]:
     """The parameters (or their gradients) that are shown in an item; buffers are not."""
     words = []
+    at = graph.nodes[item.members[0]].call if item.call is None else item.call
+    here = "" if at is None else graph.calls[at].path
     for node in (graph.nodes[i] for i in item.attached):
         if node.kind != "buffer":
-            name = node.name.removesuffix(".grad").rpartition(".")[2]
+            name = node.name.removesuffix(".grad")
+            owner, _, last = name.rpartition(".")
+            name = last if owner == here else name  # one that is shared says whose it is
             gradient = ".grad" if node.kind == "gradient" else ""
             words.append(f"{short(name)}{gradient} {tensor_text(node.shape, node.dtype)}")
     return words
