@@ -540,6 +540,23 @@ def test_outputs_in_tuples_and_dicts():
         trace(Nothing(), (2,))
 
 
+def test_every_output_has_a_mark_and_a_shared_weight_its_owner():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head, self.tied = nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(4, 4)
+            self.tied.weight = self.body.weight
+
+        def forward(self, x):
+            y = self.body(x)
+            return {"head": self.head(y), "features": y, "tied": self.tied(y)}
+
+    dot = trace(Heads(), (1, 4)).to_dot(columns=1)
+    assert dot.count("<b>output</b>") == 3
+    assert dot.count("weight 4×4") == 2
+    assert dot.count("body.weight 4×4") == 1
+
+
 def test_modules_made_on_the_way_get_boxes_of_their_own():
     class Inline(nn.Module):
         def forward(self, x):

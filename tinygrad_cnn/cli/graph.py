@@ -80,7 +80,7 @@ def _run(model: str, function: Callable[[], Any]) -> Any:
 @_DEPTH
 @click.option("--backward", is_flag=True, help="Draw the backward pass instead of the forward one.")
 @click.option("--color", type=click.Choice(list(COLORINGS)), default="kind", help="What it shows.")
-@click.option("--theme", type=click.Choice(list(THEMES)), default="light")
+@click.option("--theme", type=click.Choice(list(THEMES)), help="[light; a page: the system's]")
 @click.option("--columns", type=click.IntRange(min=1), help="Columns to wrap into.  [as needed]")
 @click.option("--parameters", is_flag=True, help="Draw parameters as nodes of their own.")
 @click.option("--no-repeats", is_flag=True, help="Draw equal modules in a row one by one.")
@@ -141,6 +141,5 @@ def summary(
     if out is None:
         click.echo(str(table))
     else:
-        page = f'<!DOCTYPE html>\n<meta charset="utf-8">\n{table.to_html()}\n'
-        out.write_text(page, encoding="utf-8")
+        out.write_text(table.to_page(), encoding="utf-8")
         click.echo(str(out))

@@ -64,18 +64,20 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     """Curves of several runs over one another; saved to ``path``.
 
     ``runs`` has the rows of ``metrics.csv`` by name. Validation is drawn where it was measured,
-    otherwise training.
+    otherwise training; the titles say which, or the legend where runs differ in it.
 
     Examples
     --------
     >>> row = {"train_loss": 2.0, "train_accuracy": 0.3, "val_loss": 2.1, "val_accuracy": 0.3}
-    >>> figure = compare({"a": [{"epoch": 1, "lr": 0.1, "seconds": 2.0, **row}], "b": []})
+    >>> figure = compare({"a": [{"epoch": 1, "lr": 0.1, "seconds": 2.0, **row}]})
     >>> [axes.get_title() for axes in figure.axes]
-    ['Loss', 'Accuracy', 'Accuracy over time']
+    ['Validation loss', 'Validation accuracy', 'Validation accuracy over time']
     """
     figure = new_figure(12, 4)
     loss, accuracy, clock = figure.subplots(1, 3)
     dashes = ("-", "--", "-.", ":")
+    sets = {name: "val" if _points(rows, "val_loss")[0] else "train" for name, rows in runs.items()}
+    one = {"val": "Validation ", "train": "Training "}.get("".join(set(sets.values())), "")
     for i, (name, history) in enumerate(runs.items()):
         style: dict[str, Any] = {
             "color": PALETTE[i % len(PALETTE)],
@@ -84,16 +86,15 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
             "markersize": 3.5,
             "linewidth": 1.6,
         }
-        measured = "val" if _points(history, "val_loss")[0] else "train"
-        label = name if measured == "val" else f"{name} (training)"
+        measured = sets[name]
+        label = name if one else f"{name} ({'validation' if measured == 'val' else 'training'})"
         loss.plot(*_points(history, f"{measured}_loss"), label=label, **style)
         accuracy.plot(*_points(history, f"{measured}_accuracy"), label=label, **style)
         minutes = np.cumsum([float(row["seconds"] or 0) for row in history]) / 60
         values = [row[f"{measured}_accuracy"] for row in history]
         clock.plot(minutes, values, label=label, **style)
-    loss.set_title("Loss")
-    accuracy.set_title("Accuracy")
-    clock.set_title("Accuracy over time")
+    for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (clock, "accuracy over time")):
+        axes.set_title(f"{one}{title}".capitalize())
     for axes in (loss, accuracy):
         _epochs_below(axes)
     for axes in (accuracy, clock):
@@ -239,7 +240,7 @@ def reliability(
 
 def _epochs_below(axes: Axes) -> None:
     axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     plain_axes(axes)
 
 

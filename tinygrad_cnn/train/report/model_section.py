@@ -19,7 +19,7 @@ def model_summary(model: Module, images: Tensor) -> str | None:
     return None if summary is None else str(summary(model, images).to_html())
 
 
-def model_graph(model: Module, images: Tensor) -> bytes | None:
+def model_graph(model: Module, images: Tensor, theme: str = "light") -> bytes | None:
     """The graph of the model's forward pass as SVG; None without Graphviz."""
     trace: Any = getattr(viz, "trace", None)
     if trace is None:
@@ -27,5 +27,5 @@ def model_graph(model: Module, images: Tensor) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that Graphviz is missing
         place = Path(folder) / "model.svg"
-        trace(model, images).render(place, depth=2)
+        trace(model, images).render(place, depth=2, theme=theme)
         return place.read_bytes() if place.exists() else None

@@ -23,6 +23,7 @@ from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.splits import Splits
+from tinygrad_cnn.viz.graph.text import plural
 from tinygrad_cnn.viz.layers import evaluating
 
 _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -45,7 +46,7 @@ def run_page(
     page = Page(
         f"{type(model).__name__} on {config.data}: {report.accuracy:.2%} of "
         f"{report.images:,} test images right",
-        f"{facts.get('parameters', 0):,} parameters, {len(history)} epochs, "
+        f"{facts.get('parameters', 0):,} parameters, {plural(len(history), 'epoch')}, "
         f"{len(splits.train):,} training images, seed {config.seed}",
     )
     page.cards(_cards(report, history, seconds))
@@ -170,16 +171,16 @@ def _inside(page: Page, model: Module, splits: Splits) -> None:
     scale = {"mean": getattr(splits.test, "mean", None), "std": getattr(splits.test, "std", None)}
     chosen = _one_per_class(splits)
     images, labels = next(iter(splits.loader_of(chosen)))
-    titles = [splits.classes[int(label)] for label in labels.tolist()]
+    shown: dict[str, Any] = {**scale, "classes": splits.classes, "labels": labels.tolist()}
     _draw(
         page,
-        lambda: viz.grad_cam(model, images, titles=titles, **scale),
+        lambda: viz.grad_cam(model, images, **shown),
         "Grad-CAM: bright where the last feature maps speak for the predicted class.",
         "Grad-CAM",
     )
     _draw(
         page,
-        lambda: viz.saliency(model, images, titles=titles, **scale),
+        lambda: viz.saliency(model, images, **shown),
         "Saliency: bright where a pixel changes the predicted class's score the most.",
         "Saliency",
     )
@@ -217,12 +218,13 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     images, _ = next(iter(splits.loader_of([0])))
     with evaluating(model):
         table, graph = model_summary(model, images), model_graph(model, images)
+        dark = model_graph(model, images, "dark")
     if table is not None:
         page.raw(f'<div class="scroll">{table}</div>')
     else:
         page.code(repr(model))
     if graph is not None:
-        page.picture(graph, "The graph of one forward pass.", "Model graph")
+        page.picture(graph, "The graph of one forward pass.", "Model graph", dark)
 
 
 def _repetition(page: Page, config: Config) -> None:

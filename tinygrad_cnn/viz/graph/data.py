@@ -162,7 +162,7 @@ class Graph:
             What the colour of an operation says: ``kind``, ``time``, ``backward``, ``memory``,
             ``flops``, ``gradient`` or ``zeros``.
         theme
-            ``light`` or ``dark``.
+            ``light`` or ``dark``. Without, pictures are light, and a page is as the system.
         columns
             Wrap a long graph into so many columns; None chooses.
 

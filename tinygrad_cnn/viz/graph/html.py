@@ -37,7 +37,7 @@ def page(
     repeats: bool = True,
     parameters: bool = False,
     color: str = "kind",
-    theme: str = "light",
+    theme: str | None = None,
     columns: int | None = None,
 ) -> str:
     """The text of the file. It is laid out unfolded; ``depth`` says what is folded at first."""
@@ -120,7 +120,7 @@ def _theme_css() -> str:
     return "\n".join(rules)
 
 
-def _data(drawing: Drawing, depth: int | None, color: str, theme: str) -> dict[str, Any]:
+def _data(drawing: Drawing, depth: int | None, color: str, theme: str | None) -> dict[str, Any]:
     colorings = [
         name
         for name in COLORINGS

@@ -29,7 +29,7 @@ def to_dot(
     repeats: bool = True,
     parameters: bool = False,
     color: str = "kind",
-    theme: str = "light",
+    theme: str | None = None,
     columns: int | None = None,
 ) -> str:
     """The text that `Graph.to_dot` returns."""
@@ -115,8 +115,9 @@ def _depth(depth: int | None) -> int | None:
     return depth
 
 
-def style_of(theme: str, color: str, columns: int | None) -> Style:
+def style_of(theme: str | None, color: str, columns: int | None) -> Style:
     """A `Style`, with its arguments checked."""
+    theme = theme or "light"
     if theme not in THEMES:
         raise ValueError(f"render: `theme` is {theme!r}, expected one of {', '.join(THEMES)}")
     if color not in COLORINGS:
