@@ -35,6 +35,7 @@ figure { margin: 10px 0; }
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #fff;
   border-radius: 6px; }
 figure picture img { background: none; }
+@media (prefers-color-scheme: dark) { img.plot { filter: invert(.91) hue-rotate(180deg); } }
 figcaption { color: var(--quiet); font-size: .88rem; margin-top: 4px; }
 .scroll { overflow-x: auto; }
 caption { text-align: left; font-weight: 600; padding: 0 0 6px; }

@@ -44,7 +44,7 @@ def html_table(
     """A table in HTML; leading spaces of a row's first cell indent it.
 
     >>> html_table(["a"], [["  <b>"]], 1)[-70:]
-    '<tbody><tr><td style="padding-left:1.7em">&lt;b&gt;</td></tr></tbody></table>'
+    '<tbody><tr><td style="padding-left:1.2em">&lt;b&gt;</td></tr></tbody></table>'
     """
 
     def line(cells: Sequence[str], tag: str) -> str:
@@ -52,7 +52,7 @@ def html_table(
         for i, text in enumerate(cells):
             indent = len(text) - len(text.lstrip())
             style = "text-align:right" if i >= left else ""
-            style = f"padding-left:{0.5 + 0.6 * indent:g}em" if indent and not i else style
+            style = f"padding-left:{0.6 * indent:g}em" if indent and not i else style
             attribute = f' style="{style}"' if style else ""
             out.append(f"<{tag}{attribute}>{html.escape(text.strip())}</{tag}>")
         return f"<tr>{''.join(out)}</tr>"

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.events import Call
-from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart, _FunctionDerivative
+from tinygrad_cnn.autograd.function import OutputPart, _FunctionDerivative
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.variable import Variable, memory_of
 from tinygrad_cnn.instrument.flops import FLOPS, flops, joint_flops
+from tinygrad_cnn.instrument.kept import kept_values, memories
 from tinygrad_cnn.instrument.places import Labels, lines_above
 from tinygrad_cnn.kernels.memory import memory_allocated
 from tinygrad_cnn.profiler.events import Event
@@ -210,18 +211,15 @@ class Session:
         """Remember whose node it is, and count what it keeps."""
         event.sequence = node.time
         self._forward[node.time] = event
-        for value in _held_by(node):
-            array = value._value if isinstance(value, SavedValue | Variable) else value
-            if not isinstance(array, np.ndarray):
-                continue
-            memory = memory_of(array)
-            if not isinstance(value, SavedValue):  # made by the forward pass for its rules
-                event.allocated += array.nbytes
-            elif type(value.node) is Leaf:  # a parameter lives anyway
-                continue
-            if self._kept.get(id(memory)) is not memory:
-                self._kept[id(memory)] = memory
-                event.kept += array.nbytes
+        for value in kept_values(node):
+            if isinstance(value, SavedValue) and type(value.node) is Leaf:
+                continue  # a parameter lives anyway
+            for memory in memories(value):
+                if not isinstance(value, SavedValue):  # made by the forward pass for its rules
+                    event.allocated += memory.nbytes
+                if self._kept.get(id(memory)) is not memory:
+                    self._kept[id(memory)] = memory
+                    event.kept += memory.nbytes
 
 
 def _node_of(outputs: tuple[Any, ...]) -> Any:
@@ -231,19 +229,6 @@ def _node_of(outputs: tuple[Any, ...]) -> Any:
             node = t.node
             return node.parents[0] if isinstance(node.op, OutputPart) else node
     return None
-
-
-def _held_by(node: Node) -> list[Any]:
-    """Everything that a node keeps for its rule."""
-    held: list[Any] = []
-    for value in (node.saved or {}).values():
-        if isinstance(value, list):
-            held += value
-        elif isinstance(value, FunctionCtx):
-            held += [v for v, _ in value._saved or ()]
-        else:
-            held.append(value)
-    return held
 
 
 def _memories(tensors: Iterable[Any]) -> set[int]:

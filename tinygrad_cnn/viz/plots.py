@@ -47,7 +47,7 @@ def curves(history: History, path: StrPath | None = None) -> Figure:
         accuracy = figure.add_subplot(grid[0, 1])
         _pair(accuracy, history, "accuracy")
         accuracy.set_title("Accuracy")
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
         _epochs_below(accuracy)
     else:
         loss.set_subplotspec(grid[0, :])
@@ -98,7 +98,7 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     for axes in (loss, accuracy):
         _epochs_below(axes)
     for axes in (accuracy, clock):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     plain_axes(clock)
     clock.set_xlabel("Minutes")
     clock.set_xlim(left=0)

@@ -67,14 +67,19 @@ def grid_of(
     """
     gap, line, size = 0.08, 0.14, 8.0
     count = max(math.ceil(len(tiles) / columns), 1)
-    above = line * max((t.count("\n") + 1 for t in titles), default=0) + gap
+    titled = math.ceil(len(titles) / columns)  # rows with room for titles above them
+    above = line * max((t.count("\n") + 1 for t in titles), default=0)
     left, top = (0.3 if rows else gap), (0.25 + 0.16 * heading.count("\n") if heading else 0.0)
-    width, height = left + columns * (side + gap), top + count * (side + above) + gap
+    width, height = left + columns * (side + gap), top + count * (side + gap) + titled * above + gap
     figure = new_figure(max(width, 2.5), height, None)
+
+    def place(row: int) -> float:
+        return top + row * (side + gap) + min(row + 1, titled) * above + gap
+
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     for i, tile in enumerate(tiles):
-        x, y = left + i % columns * (side + gap), top + i // columns * (side + above) + above
+        x, y = left + i % columns * (side + gap), place(i // columns)
         shown = tile[..., 0] if tile.shape[-1] == 1 and tile.ndim == 3 else tile
         axes.imshow(
             shown,
@@ -89,7 +94,7 @@ def grid_of(
             where: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": size}
             axes.text(x + side / 2, y - 0.03, titles[i], **where)
     for row, name in enumerate(rows):
-        y = top + row * (side + above) + above + side / 2
+        y = place(row) + side / 2
         axes.text(left / 2, y, name, ha="center", va="center", rotation=90, fontsize=size)
     if heading:
         axes.text(max(width, 2.5) / 2, 0.06, heading, ha="center", va="top", fontsize=size + 1)

@@ -79,8 +79,13 @@ class Page:
         self.raw(table)
 
     def picture(self, data: bytes, caption: str, alt: str, dark: bytes | None = None) -> None:
-        """A PNG or SVG picture, and if there is one, what takes its place on a dark page."""
-        image = f'<img src="{_source(data)}" alt="{_text(alt)}">'
+        """A PNG or SVG picture, and if there is one, what takes its place on a dark page.
+
+        An SVG without is a plot, whose colours are exchanged there.
+        """
+        is_plot = dark is None and not data.startswith(b"\x89PNG")
+        kind = ' class="plot"' if is_plot else ""
+        image = f'<img{kind} src="{_source(data)}" alt="{_text(alt)}">'
         if dark is not None:
             other = f'<source media="(prefers-color-scheme: dark)" srcset="{_source(dark)}">'
             image = f"<picture>{other}{image}</picture>"

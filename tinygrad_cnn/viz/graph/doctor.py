@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.instrument.running import unchanged
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.optim import Optimizer
@@ -18,13 +18,13 @@ from tinygrad_cnn.viz.graph.causes import cause_of
 from tinygrad_cnn.viz.graph.illness import (
     dead_rectifiers,
     first_not_finite,
+    history,
     out_of_the_ordinary,
     silent_units,
     softmax_before_loss,
 )
 from tinygrad_cnn.viz.graph.measures import norm_of
 from tinygrad_cnn.viz.graph.recording import Recording
-from tinygrad_cnn.viz.graph.tracing import unchanged
 from tinygrad_cnn.viz.graph.trial import learning_rate
 
 
@@ -292,7 +292,7 @@ def _no_gradient(
 ) -> list[Finding]:
     """One finding for all parameters with the same reason."""
     groups: dict[tuple[str, str], list[str]] = {}
-    reached = _leaves(loss) if notes is None else set()
+    reached = history(loss) if notes is None else set()
     for name, p in missing:
         if notes is not None:
             cause = cause_of(name, notes, final)
@@ -308,22 +308,6 @@ def _no_gradient(
             )
         groups.setdefault(key, []).append(name)
     return [Finding("no gradient", tuple(names), *key) for key, names in groups.items()]
-
-
-def _leaves(loss: Tensor) -> set[object]:
-    """The leaves from which ``loss`` was made."""
-    first = loss.current_node()
-    found: set[object] = set()
-    seen, stack = {first}, [first]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, autograd.Leaf):
-            found.add(node)
-        elif node is not None:
-            fresh = [p for p in node.parents if p is not None and p not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-    return found
 
 
 def _not_finite(held: Held, notes: Recording | None) -> list[Finding]:

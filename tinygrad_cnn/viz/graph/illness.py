@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tinygrad_cnn import autograd
+from tinygrad_cnn.autograd.node import GraphNode
+from tinygrad_cnn.instrument.running import reachable
 from tinygrad_cnn.nn import Embedding, Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
@@ -125,15 +127,17 @@ def silent_units(held: Sequence[tuple[str, Parameter]]) -> list[Told]:
     return []
 
 
+def history(loss: Tensor) -> set[GraphNode]:
+    """The engine's nodes from which ``loss`` was made, leaves included."""
+    first = loss.current_node()
+    starts = [] if first is None else [first]
+    return reachable(starts, lambda node: [p for p in node.parents if p is not None])
+
+
 def softmax_before_loss(loss: Tensor, notes: Notes | None) -> Told | None:
     """A softmax or sigmoid whose result goes into a cross-entropy, which computes a softmax."""
-    stack, seen = [loss.current_node()], set()
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, autograd.Node) or node in seen:
-            continue
-        seen.add(node)
-        if node.name() in ("softmax_cross_entropy", "log_softmax"):
+    for node in history(loss):
+        if node.parents and node.name() in ("softmax_cross_entropy", "log_softmax"):
             before = node.parents[0]
             while isinstance(before, autograd.Node) and before.name() in _MOVING:
                 before = before.parents[0]
@@ -146,7 +150,6 @@ def softmax_before_loss(loss: Tensor, notes: Notes | None) -> Told | None:
                 )
                 where = f"`{name}`" if at is None or notes is None else _where(at, notes)
                 return (where,), why, "" if at is None else at.line
-        stack.extend(node.parents)
     return None
 
 

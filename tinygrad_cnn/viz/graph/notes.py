@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.instrument.kept import is_freed, kept_values, memories
+from tinygrad_cnn.instrument.running import reachable
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape, numel
@@ -107,13 +108,7 @@ class Notes:
         sources: dict[int, list[int]] = {}
         for edge in self.edges:
             sources.setdefault(edge.target, []).append(edge.source)
-        found, stack = set(ids), list(ids)
-        while stack:
-            for source in sources.get(stack.pop(), ()):
-                if source not in found:
-                    found.add(source)
-                    stack.append(source)
-        return found
+        return reachable(ids, lambda i: sources.get(i, ()))
 
     # ---- tensors ---------------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 from tinygrad_cnn.autograd import grad
 from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.instrument.running import unchanged
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.measures import norm_of
-from tinygrad_cnn.viz.graph.tracing import unchanged
 
 _STEPS = 5
 _MOST_UPDATE = 1.0
