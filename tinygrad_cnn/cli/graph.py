@@ -12,8 +12,8 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.run.model_files import build_model, plain_name, users_code
-from tinygrad_cnn.viz.graph import summary as make_summary
-from tinygrad_cnn.viz.graph import trace
+from tinygrad_cnn.viz import summary as make_summary
+from tinygrad_cnn.viz import trace
 from tinygrad_cnn.viz.graph.render import INSTALL
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 

@@ -43,7 +43,7 @@ def html_table(
 ) -> str:
     """A table in HTML; leading spaces of a row's first cell indent it.
 
-    >>> html_table(["a"], [["  <b>"]], 1)[-70:]
+    >>> html_table(["a"], [["  <b>"]], 1)[-77:]
     '<tbody><tr><td style="padding-left:1.2em">&lt;b&gt;</td></tr></tbody></table>'
     """
 

@@ -133,9 +133,9 @@ class Graph:
 
     def to_dot(self, **options: Any) -> str:
         """The drawing in Graphviz's language; ``options`` are those of `render`."""
-        from tinygrad_cnn.viz.graph.render import to_dot
+        from tinygrad_cnn.viz.graph.render import Options
 
-        return to_dot(self, **options)
+        return Options(**options).dot(self)
 
     def to_mermaid(self, **options: Any) -> str:
         """The drawing as a Mermaid flowchart, which Markdown on GitHub shows.
@@ -143,8 +143,9 @@ class Graph:
         Takes ``depth``, ``repeats`` and ``parameters`` as `render`.
         """
         from tinygrad_cnn.viz.graph.mermaid import to_mermaid
+        from tinygrad_cnn.viz.graph.render import Options
 
-        return to_mermaid(self, **options)
+        return to_mermaid(self, Options(**options))
 
     def render(self, path: str | os.PathLike[str], **options: Any) -> str:
         """Draw into ``path``: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.html``.
@@ -177,9 +178,9 @@ class Graph:
         ValueError
             An option or the ending is not one of those above.
         """
-        from tinygrad_cnn.viz.graph.render import render
+        from tinygrad_cnn.viz.graph.render import Options, render
 
-        return render(self, path, **options)
+        return render(self, path, Options(**options))
 
     def diff(self, other: Graph) -> Difference:
         """What ``other`` has, lacks or has otherwise; see `Difference`."""

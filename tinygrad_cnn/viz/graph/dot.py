@@ -30,7 +30,6 @@ class Style:
     theme: str = "light"
     color: str = "kind"
     columns: int | None = 1
-    title: bool = False
 
 
 def write_dot(drawing: Drawing, style: Style) -> str:

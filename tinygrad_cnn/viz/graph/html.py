@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -22,7 +23,7 @@ from tinygrad_cnn.viz.graph.labels import (
 )
 from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
-from tinygrad_cnn.viz.graph.render import draw, drawing_of, style_of
+from tinygrad_cnn.viz.graph.render import Options, draw
 from tinygrad_cnn.viz.graph.scale import Scale
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
@@ -30,22 +31,12 @@ from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 _SCRIPTS = ("page.layout.js", "page.controls.js")
 
 
-def page(
-    graph: Graph,
-    *,
-    depth: int | None = None,
-    repeats: bool = True,
-    parameters: bool = False,
-    color: str = "kind",
-    theme: str | None = None,
-    columns: int | None = None,
-) -> str:
+def page(graph: Graph, options: Options) -> str:
     """The text of the file. It is laid out unfolded; ``depth`` says what is folded at first."""
-    style_of(theme, color, columns)
-    drawing = drawing_of(graph, None, repeats, parameters)
+    drawing = replace(options, depth=None).drawing(graph)
     svg = draw(write_dot(drawing, Style("light", "kind", 1)), "svg").decode()
     svg = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    data = script_json(json.dumps(_data(drawing, depth, color, theme)))
+    data = script_json(json.dumps(_data(drawing, options.depth, options.color, options.theme)))
     here = files(__package__)
     title = graph.title or "Computation graph"
     parts = {

@@ -84,7 +84,7 @@ class Recording(Notes):
         self._backward_calls: dict[int, int] = {}
         self._rules: list[int | None] = []  # whose rules run, by place in `nodes`
         self._walks = 0
-        self.constant_inputs: list[tuple[str, str]] = []  # of the outermost modules
+        self.constant_inputs: list[tuple[str, str]] = []  # of the model
         if model is not None:
             for path, module in model.named_modules():
                 self._paths[id(module)] = path
@@ -119,9 +119,10 @@ class Recording(Notes):
         if call.kind in ("operation", "detach"):
             return self._operation(call, go)
         if call.kind == "module":
-            if self.health and not self._stack and not self._walks:
+            module = call.run.__self__  # type: ignore[attr-defined]  # a bound method
+            if self.health and self._paths.get(id(module)) == "" and not self._stack:
                 self._look_at_inputs(call)
-            self._enter(call.run.__self__)  # type: ignore[attr-defined]  # a bound method
+            self._enter(module)
             try:
                 return go()
             finally:
