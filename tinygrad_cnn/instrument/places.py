@@ -7,11 +7,14 @@ import os
 import sysconfig
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.nn.module.location import CALL_CODES, path_of
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.nn import Module
 
 
 class Line(NamedTuple):
@@ -37,9 +40,9 @@ class Labels:
     def __init__(self) -> None:
         self._roots: dict[int, str] = {}
         self._known: dict[tuple[int, ...], str] = {}
-        self._alive: list[Any] = []  # so that no other module gets the id of one that we know
+        self._alive: list[Module] = []  # so that no other module gets the id of one that we know
 
-    def of(self, modules: list[Any]) -> str:
+    def of(self, modules: list[Module]) -> str:
         """The label of the last one; the others are those it runs in, the outermost first."""
         key = tuple(map(id, modules))
         label = self._known.get(key)
@@ -51,7 +54,7 @@ class Labels:
             self._known[key] = label
         return label
 
-    def _root(self, module: Any) -> str:
+    def _root(self, module: Module) -> str:
         if id(module) not in self._roots:
             name = type(module).__name__
             same = sum(r.partition("#")[0] == name for r in self._roots.values())

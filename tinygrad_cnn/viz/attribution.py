@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.autograd import grad
 from tinygrad_cnn.nn import Conv2d, Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.layers import evaluating, layer_output
 from tinygrad_cnn.viz.style import StrPath, grid_of, save, to_pixels
 
@@ -222,8 +223,6 @@ def _enlarged(maps: Floats, height: int, width: int) -> Floats:
     return np.asarray(rows @ weights(maps.shape[2], width).T, np.float32)
 
 
-def _below(
-    pixels: NDArray[np.floating], heat: NDArray[np.floating], titles: Sequence[str], name: str
-) -> Figure:
+def _below(pixels: Array, heat: Array, titles: Sequence[str], name: str) -> Figure:
     """Images in the upper row, what was found in the lower one."""
     return grid_of([*pixels, *heat], len(pixels), titles=titles, heading=name)

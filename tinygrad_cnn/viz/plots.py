@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 
 from tinygrad_cnn.viz.style import (
     PALETTE,
     QUIET,
     TRAIN,
     VALIDATION,
+    Floats,
+    Integers,
+    Look,
     StrPath,
     new_figure,
     plain_axes,
@@ -79,7 +80,7 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     sets = {name: "val" if _points(rows, "val_loss")[0] else "train" for name, rows in runs.items()}
     one = {"val": "Validation ", "train": "Training "}.get("".join(set(sets.values())), "")
     for i, (name, history) in enumerate(runs.items()):
-        style: dict[str, Any] = {
+        style: Look = {
             "color": PALETTE[i % len(PALETTE)],
             "linestyle": dashes[i // len(PALETTE) % len(dashes)],
             "marker": "osD^vP"[i % 6],
@@ -109,9 +110,7 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     return save(figure, path)
 
 
-def confusion(
-    matrix: NDArray[np.integer[Any]], classes: Sequence[str], path: StrPath | None = None
-) -> Figure:
+def confusion(matrix: Integers, classes: Sequence[str], path: StrPath | None = None) -> Figure:
     """A confusion ``matrix`` (c, c), true classes down, predicted across; saved to ``path``.
 
     The colour is the share of the true class, the number the count of images.
@@ -150,8 +149,8 @@ def confusion(
 
 
 def class_scores(
-    precision: NDArray[np.floating[Any]],
-    recall: NDArray[np.floating[Any]],
+    precision: Floats,
+    recall: Floats,
     classes: Sequence[str],
     path: StrPath | None = None,
 ) -> Figure:
@@ -190,9 +189,9 @@ def class_scores(
 
 
 def reliability(
-    confidence: NDArray[np.floating[Any]],
-    accuracy: NDArray[np.floating[Any]],
-    counts: NDArray[np.integer[Any]],
+    confidence: Floats,
+    accuracy: Floats,
+    counts: Integers,
     path: StrPath | None = None,
 ) -> Figure:
     """Accuracy over confidence in bins (b,), and the number of images in each below.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.viz.graph.difference import Difference
 
 
+Record = dict[str, Any]
+
+
 @dataclass(slots=True)
 class Graph:
     """Nodes, edges and module calls. Made by `trace`; see `Node`, `Edge` and `ModuleCall`.
@@ -122,7 +125,7 @@ class Graph:
         """The graph that `to_json` wrote."""
         data = json.loads(text)
 
-        def shaped(record: dict[str, Any]) -> dict[str, Any]:
+        def shaped(record: Record) -> Record:
             shape = record.get("shape")
             return {**record, "shape": None if shape is None else tuple(shape)}
 
@@ -188,7 +191,7 @@ class Graph:
 
         return compare(self, other)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What Jupyter shows: the drawing, or the text without Graphviz."""
         from tinygrad_cnn.viz.graph.render import notebook
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -85,7 +86,7 @@ class Difference:
         """Draw into a file; options as `Graph.render`."""
         return self.union.render(path, **{"repeats": False, **options})
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {**self.union._repr_mimebundle_(), "text/plain": str(self)}
 
 
@@ -212,7 +213,7 @@ def _differs(a: float, b: float) -> bool:
 
 
 def _totals(old: Graph, new: Graph) -> str:
-    def pair(noun: str, a: Any, b: Any, write: Any) -> str:
+    def pair(noun: str, a: int, b: int, write: Callable[[int], str]) -> str:
         return f"{noun} {write(a)} → {write(b)}" if a != b else f"{noun} {write(a)}"
 
     counts = [sum(1 for _ in g.operations()) for g in (old, new)]

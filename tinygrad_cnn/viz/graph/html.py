@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
-from tinygrad_cnn.viz.graph.data import Graph
+from tinygrad_cnn.viz.graph.data import Graph, Record
 from tinygrad_cnn.viz.graph.dot import Style, write_dot
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import (
@@ -111,7 +111,7 @@ def _theme_css() -> str:
     return "\n".join(rules)
 
 
-def _data(drawing: Drawing, depth: int | None, color: str, theme: str | None) -> dict[str, Any]:
+def _data(drawing: Drawing, depth: int | None, color: str, theme: str | None) -> Record:
     colorings = [
         name
         for name in COLORINGS
@@ -144,7 +144,7 @@ def _data(drawing: Drawing, depth: int | None, color: str, theme: str | None) ->
     }
 
 
-def _item(drawing: Drawing, item: Item, colorings: list[str], edges: list[Edge]) -> dict[str, Any]:
+def _item(drawing: Drawing, item: Item, colorings: list[str], edges: list[Edge]) -> Record:
     graph = drawing.graph
     node = graph.nodes[item.members[0]]
     title, name = heading(drawing, item)
@@ -207,7 +207,7 @@ def _known(value: float | None, write: Callable[[float], str]) -> str | None:
     return None if value is None else write(value)
 
 
-def _box(drawing: Drawing, box: Box, depth: int | None) -> dict[str, Any]:
+def _box(drawing: Drawing, box: Box, depth: int | None) -> Record:
     graph = drawing.graph
     call = graph.calls[box.call]
     name, kind = box_rows(drawing, box)
@@ -217,7 +217,7 @@ def _box(drawing: Drawing, box: Box, depth: int | None) -> dict[str, Any]:
     count = sum(graph.nodes[i].kind == "operation" for i in box.members)
     held = parameter_count(drawing, box.members)
     short = plural(count, "operation") + (f" · {amount(held)} parameters" if held else "")
-    sums: dict[str, tuple[Any, Callable[[Any], str]]] = {
+    sums: dict[str, tuple[float | None, Callable[[float], str]]] = {
         "FLOPs": (drawing.total(box.members, "flops"), lambda v: f"{v:,}"),
         "kept for backward": (drawing.total(box.members, "kept_bytes"), byte_size),
         "forward time": (drawing.total(box.members, "forward_seconds"), seconds),

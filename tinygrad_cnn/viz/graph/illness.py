@@ -103,7 +103,7 @@ def dead_rectifiers(notes: Notes) -> list[Told]:
 def _improbable(count: int, of: int) -> bool:
     """Whether so many heads in so many throws of a coin are a sign that it is not a fair one."""
     ways = sum(math.comb(of, k) for k in range(count, of + 1))
-    return ways < _LEAST * 2**of
+    return bool(ways < _LEAST * 2**of)
 
 
 def silent_units(held: Sequence[tuple[str, Parameter]]) -> list[Told]:
@@ -163,7 +163,7 @@ def out_of_the_ordinary(model: Module) -> Iterator[tuple[str, tuple[str, ...], s
     weights = [
         (name, p)
         for name, p in model.named_parameters()
-        if p.ndim > 1 and p.size and id(p) not in embedded
+        if p.ndim > 1 and p.numel() and id(p) not in embedded
     ]
     wrong = False
     for name, p in weights:

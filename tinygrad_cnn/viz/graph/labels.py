@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item, Link
-from tinygrad_cnn.viz.graph.records import Node
+from tinygrad_cnn.viz.graph.records import Node, Shape
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds, shape_text
 from tinygrad_cnn.viz.graph.theme import COLORINGS, family_of
 
@@ -161,7 +160,7 @@ def _attachments(graph: Graph, item: Item) -> list[str]:
     return words
 
 
-def tensor_text(shape: Any, dtype: str | None) -> str:
+def tensor_text(shape: Shape | None, dtype: str | None) -> str:
     kind = "" if dtype in (None, "float32") else f" {dtype}"
     return shape_text(shape) + kind
 

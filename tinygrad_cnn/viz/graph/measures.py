@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.graph.records import Node
 
 _RECTIFIERS = {"relu", "clamp", "threshold"}
 
 
-def compute(value: Any) -> None:
+def compute(value: object) -> None:
     """See to it that the values of a tensor (or of several) are there now."""
     for t in value if isinstance(value, (tuple, list)) else (value,):
         if isinstance(t, Tensor):
             _ = t._array
 
 
-def norm_of(array: np.ndarray[Any, Any]) -> float:
+def norm_of(array: Array) -> float:
     """The Euclidean norm, computed in float64."""
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.square(array, dtype=np.float64).sum()))
@@ -40,7 +40,7 @@ def measure(node: Node, tensor: Tensor) -> None:
         node.dead = float(zero.all(axis=rest).mean())  # of (c,)
 
 
-def silent_share(args: tuple[Any, ...]) -> float | None:
+def silent_share(args: tuple[object, ...]) -> float | None:
     """The fraction of channels that a large negative bias keeps from ever being positive.
 
     ``args`` are the input, the weight and the bias of a product. By Cauchy and

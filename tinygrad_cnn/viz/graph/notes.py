@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
+from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.instrument.kept import is_freed, kept_values, memories
 from tinygrad_cnn.instrument.running import reachable
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape, numel
 from tinygrad_cnn.viz.graph.text import parameters_text
@@ -37,10 +39,10 @@ class Notes:
         self.title = "" if model is None else type(model).__name__
         self._by_time: dict[int, int] = {}  # an engine's node by its creation time: our node
         # By tensor: its node in the engine when it was noted, and ours.
-        self._by_tensor: dict[int, tuple[weakref.ref[Any], int | None, int]] = {}
-        self._given: list[weakref.ref[Any]] = []  # memory that was an argument of adopted nodes
+        self._by_tensor: dict[int, tuple[weakref.ref[Tensor], int | None, int]] = {}
+        self._given: list[weakref.ref[Array]] = []  # memory that was an argument of adopted nodes
         self._made: dict[int, weakref.ref[autograd.Node]] = {}  # the engine's nodes of ours
-        self._labels: dict[int, tuple[weakref.ref[Any], str, str]] = {}
+        self._labels: dict[int, tuple[weakref.ref[Tensor], str, str]] = {}
         if model is not None:
             for name, parameter in model.named_parameters():
                 self._label(parameter, "parameter", name)
@@ -54,7 +56,7 @@ class Notes:
 
     # ---- the graph -------------------------------------------------------------------------
 
-    def graph(self, outputs: Any = None) -> Graph:
+    def graph(self, outputs: Tensor | Iterable[Tensor] | None = None) -> Graph:
         """What ``outputs`` (a tensor, or several) were made from; everything, if left out.
 
         Raises
@@ -90,12 +92,15 @@ class Notes:
         """
         counted = {
             id(memory)
-            for reference, _, at in self._by_tensor.values()
-            if self.nodes[at].kind != "operation" and (tensor := reference()) is not None
+            for known, _, at in self._by_tensor.values()
+            if self.nodes[at].kind != "operation" and (tensor := known()) is not None
             for memory in memories(tensor)
         }
         counted.update(id(memory) for ref in self._given if (memory := ref()) is not None)
-        for at, made in sorted((at, r()) for at, r in self._made.items() if r() is not None):
+        for at, reference in sorted(self._made.items(), key=lambda item: item[0]):
+            made = reference()
+            if made is None:
+                continue
             self.nodes[at].fused = made.fused
             if is_freed(made):
                 continue
@@ -132,7 +137,7 @@ class Notes:
             kind, name = "input", "leaf"
         return self.source(tensor, kind, name)
 
-    def source(self, tensor: Any, kind: str, name: str) -> int:
+    def source(self, tensor: Tensor | Array, kind: str, name: str) -> int:
         """A new node for a tensor (or array) that no operation made."""
         new = self.add(Node(0, kind, name, shape=tensor.shape, dtype=str(tensor.dtype)))
         if isinstance(tensor, Tensor):
@@ -162,9 +167,9 @@ class Notes:
 
     def _adopt(self, newest: autograd.Node, shape: Shape, dtype: str) -> None:
         """Note ``newest`` and what it was made from, as far as the engine's nodes still tell."""
-        found: dict[int, Any] = {newest.time: newest}
+        found: dict[int, GraphNode] = {newest.time: newest}
         results: dict[int, tuple[Shape, str]] = {newest.time: (shape, dtype)}
-        stack: list[Any] = [newest]
+        stack = [newest]
         while stack:
             node = stack.pop()
             for i, parent in enumerate(node.parents):
@@ -174,16 +179,18 @@ class Notes:
                     results.setdefault(parent.time, (node.shapes[i], str(node.dtypes[i])))
                 if parent.time not in found and parent.time not in self._by_time:
                     found[parent.time] = parent
-                    stack.append(parent)
-        for moment in sorted(found):
-            node = found[moment]
-            if isinstance(node, Leaf):
-                self._adopt_leaf(node)
-            elif isinstance(node.op, OutputPart):  # one of a function's several results
-                at = self._by_time[moment] = self._by_time[node.parents[0].time]
+                    if isinstance(parent, autograd.Node):
+                        stack.append(parent)
+        for moment, made in sorted(found.items(), key=lambda item: item[0]):
+            if isinstance(made, Leaf):
+                self._adopt_leaf(made)
+            elif isinstance(made.op, OutputPart):  # one of a function's several results
+                whole = made.parents[0]
+                assert whole is not None
+                at = self._by_time[moment] = self._by_time[whole.time]
                 self.nodes[at].shape, self.nodes[at].dtype = results[moment]
             else:
-                self._adopt_operation(node, *results[moment])
+                self._adopt_operation(made, *results[moment])
 
     def _adopt_leaf(self, leaf: Leaf) -> None:
         tensor = leaf.tensor()

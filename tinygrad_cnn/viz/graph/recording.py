@@ -22,6 +22,7 @@ from tinygrad_cnn.instrument.flops import flops
 from tinygrad_cnn.instrument.places import line_above
 from tinygrad_cnn.nn.module.location import path_of, running_modules
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.graph.measures import compute, constancy, measure, norm_of, silent_share
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
@@ -31,6 +32,7 @@ from tinygrad_cnn.viz.graph.text import place as place_text
 if TYPE_CHECKING:
     from tinygrad_cnn.nn import Module
 
+Go = Callable[..., Any]
 _LAYERS = "tinygrad_cnn.nn."
 
 
@@ -115,7 +117,7 @@ class Recording(Notes):
         for held in (self._handles, self._alive, self._paths, self._counts, self._stack):
             held.clear()
 
-    def _observe(self, call: Call, go: Callable[..., Any]) -> Any:
+    def _observe(self, call: Call, go: Go) -> Any:
         if call.kind in ("operation", "detach"):
             return self._operation(call, go)
         if call.kind == "module":
@@ -149,7 +151,7 @@ class Recording(Notes):
 
     # ---- operations ------------------------------------------------------------------------
 
-    def _operation(self, call: Call, go: Callable[..., Any]) -> Any:
+    def _operation(self, call: Call, go: Go) -> Any:
         sources = [self._find(a) for a in call.args]
         base = _base(call.args)
         before = None if base is None else self.find(base)
@@ -299,7 +301,7 @@ class Recording(Notes):
 
     # ---- gradients -------------------------------------------------------------------------
 
-    def _rule(self, call: Call, go: Callable[..., Any]) -> Any:
+    def _rule(self, call: Call, go: Go) -> Any:
         """A derivative rule: its time, and the norm of the gradient that it is given."""
         engine_node, g = call.args[:2]
         at = self._by_time.get(engine_node.time)
@@ -321,7 +323,7 @@ class Recording(Notes):
             node.backward_seconds = (node.backward_seconds or 0.0) + elapsed
         return gradients
 
-    def source(self, tensor: Any, kind: str, name: str) -> int:
+    def source(self, tensor: Tensor | Array, kind: str, name: str) -> int:
         """A new node for a tensor that no operation made, watched if gradients flow to it."""
         at = super().source(tensor, kind, name)
         if self.health and isinstance(tensor, Tensor):
@@ -344,13 +346,13 @@ class _Running:
     call: int | None = None
 
 
-def _measure_gradient(node: Node, g: Any) -> None:
+def _measure_gradient(node: Node, g: object) -> None:
     if isinstance(g, Tensor):
         node.gradient_norm = norm_of(g._array)
         node.nan_gradient = not np.isfinite(node.gradient_norm)
 
 
-def _base(args: tuple[Any, ...]) -> Tensor | None:
+def _base(args: tuple[object, ...]) -> Tensor | None:
     """The tensor into whose memory the first argument looks, if it is a view."""
     view = getattr(args[0], "view_of", None) if args else None
     return None if view is None else view.base

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from tinygrad_cnn.instrument.pages import document
 from tinygrad_cnn.instrument.tables import aligned, html_table
@@ -111,7 +110,7 @@ class Summary:
         return {"text/plain": str(self), "text/html": self.to_html()}
 
 
-def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
+def summary(model: Module, *inputs: object, depth: int | None = None) -> Summary:
     """The layers of ``model`` with output shapes, parameters, FLOPs and memory.
 
     The model is run once on ``inputs`` and left as it was; see `trace`, which also says what may

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -85,7 +84,7 @@ def _three(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
-def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+def parameters_text(params: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, str]:
     """An operation's parameters as text, without those that change nothing.
 
     A parameter with named parts, as the geometry of a convolution, is shown as these.
@@ -96,7 +95,7 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
             continue
         if name in defaults and _same(value, defaults[name]):
             continue
-        if name == "width":  # of a pad: pairs, an axis each
+        if name == "width" and isinstance(value, tuple):  # of a pad: pairs, an axis each
             name, text = "padding", _padding(value)
         else:
             text = _value(value)
@@ -110,7 +109,7 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
     return out
 
 
-def _parts(item: tuple[str, Any]) -> Iterable[tuple[str, Any]]:
+def _parts(item: tuple[str, object]) -> Iterable[tuple[str, object]]:
     parts = getattr(item[1], "_asdict", None)
     return [item] if parts is None else parts().items()
 
@@ -124,11 +123,11 @@ def _padding(width: Sequence[Sequence[int]]) -> str:
     return ", ".join(f"{a} and {b} on axis {i}" for i, (a, b) in padded.items())
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     return type(a) is type(b) and isinstance(a, (bool, int, float, str, tuple)) and a == b
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """``value`` as text that is the same in every run: no addresses, no contents of arrays."""
     if isinstance(value, float):
         return f"{value:g}"

@@ -20,8 +20,8 @@ _ROUNDS = 3
 
 
 def trace(
-    target: Any,
-    *inputs: Any,
+    target: object,
+    *inputs: object,
     model: Module | None = None,
     names: Mapping[str, Tensor] | None = None,
     loss: Callable[[Any], Tensor] | None = None,
@@ -107,7 +107,7 @@ def trace(
 
 def _run(
     model: Module,
-    arguments: list[Any],
+    arguments: list[object],
     names: Mapping[str, Tensor],
     loss: Callable[[Any], Tensor] | None,
     differentiate: bool,
@@ -146,7 +146,7 @@ def _take_medians(graph: Graph, rounds: list[Graph]) -> None:
                 setattr(node, figure, statistics.median(known))
 
 
-def _as_input(value: Any) -> Any:
+def _as_input(value: object) -> object:
     """A tensor of random numbers for a shape; anything else as it is."""
     if isinstance(value, tuple) and value and all(type(side) is int for side in value):
         return Tensor(np.random.default_rng(0).standard_normal(value, np.float32))

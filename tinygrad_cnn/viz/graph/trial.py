@@ -31,7 +31,7 @@ def learning_rate(
     """
     rates = sorted({float(group["lr"]) for group in optimizer.param_groups if "lr" in group})
     what = (f"lr={', '.join(f'{r:g}' for r in rates)}",)
-    weights = [(n, p) for n, p in model.named_parameters() if p.ndim > 1 and p.size]
+    weights = [(n, p) for n, p in model.named_parameters() if p.ndim > 1 and p.numel()]
     with _untouched(model, optimizer):
         before = [p._array.copy() for _, p in weights]
         try:
