@@ -126,8 +126,10 @@ def averages_of(events: Sequence[Event], depth: int, total: float, by: str) -> A
 
 
 def _name(event: Event, by: str) -> str:
-    if event.kind in ("walk", "optimizer"):
-        return f"({event.name})" if event.kind == "walk" else event.name
+    if event.kind in ("walk", "load"):
+        return f"({event.name})"
+    if event.kind == "optimizer":
+        return event.name
     if by == "op":
         return event.name
     if by == "module":

@@ -24,12 +24,13 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.types import Array
 
-Go = Callable[[], Any]
+Go = Callable[..., Any]
 _NOBODY = -1
 _SPANS = {  # kind and phase of an event, by the kind of the call
     "walk": ("walk", "backward"),
     "step": ("optimizer", "optimizer"),
     "closure": ("closure", "forward"),
+    "load": ("load", "forward"),
 }
 
 
@@ -174,7 +175,7 @@ class Session:
         return gradients
 
     def _within(self, call: Call, go: Go) -> Any:
-        """A walk, an optimiser's step or the closure that one calls."""
+        """A walk, an optimiser's step, the closure that one calls, or the wait for a batch."""
         since = perf_counter_ns()
         kind, phase = _SPANS[call.kind]
         event = self._opened(call.name, kind, phase)
@@ -182,7 +183,7 @@ class Session:
             event.depth -= 1
         self._begin(event, since)
         try:
-            return go()
+            return go(blind=kind == "load")  # what workers do is not this thread's
         finally:
             since = self._end(event)
             self._done(event)

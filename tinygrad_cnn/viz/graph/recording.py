@@ -138,7 +138,7 @@ class Recording(Notes):
                 self._walks -= 1
         if call.kind == "rule":
             return self._rule(call, go)
-        return go()
+        return go(blind=call.kind == "load")
 
     def _look_at_inputs(self, call: Call) -> None:
         args, kwargs = call.args
