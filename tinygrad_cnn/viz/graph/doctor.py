@@ -177,8 +177,8 @@ def diagnose(
     loss = final if loss is None else loss
     assert loss is not None
     assert final is not None
-    if optimizer is not None:
-        out.findings += _strangers(held, optimizer)
+    not_stepped = [] if optimizer is None else _not_stepped(held, optimizer)
+    out.findings += [f for f in not_stepped if f.kind == "optimizer"]
     if not loss.requires_grad:
         why = "the loss does not require gradients: everything it was made from is cut off"
         out.findings.append(Finding("no gradient", ("loss",), why))
@@ -203,13 +203,16 @@ def diagnose(
         out.findings += [Finding("dead", *told) for told in dead]
         if not dead and softmax is None:
             out.findings += [Finding(*told) for told in out_of_the_ordinary(model)]
-    out.findings += _frozen(held, optimizer)
+    frozen = tuple(name for name, p in held if not p.requires_grad)
+    if frozen:
+        out.findings.append(Finding("frozen", frozen, "requires_grad is False"))
+    out.findings += [f for f in not_stepped if f.kind == "frozen"]
     if not out.healthy:
         missing_arguments = [
             f"{name}=, {what}"
             for name, what, given in (
                 ("rerun", "a function that computes the loss once more", notes),
-                ("optimizer", "which is to make the step", optimizer),
+                ("optimizer", "the optimiser that makes the steps", optimizer),
             )
             if given is None
         ]
@@ -242,31 +245,20 @@ def _error(error: Exception) -> Finding:
 Held = list[tuple[str, Parameter]]
 
 
-def _strangers(held: Held, optimizer: Optimizer) -> list[Finding]:
-    """An optimiser that holds tensors which are no parameters of the model."""
-    known = {id(p) for _, p in held}
+def _not_stepped(held: Held, optimizer: Optimizer) -> list[Finding]:
+    """Parameters that the optimiser does not hold: by mistake, if it holds others instead."""
     stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    strangers = len(stepped - known)
-    left_out = tuple(name for name, p in held if p.requires_grad and id(p) not in stepped)
-    if not strangers or not left_out:
+    strangers = len(stepped - {id(p) for _, p in held})
+    names = tuple(name for name, p in held if p.requires_grad and id(p) not in stepped)
+    if not names:
         return []
+    if not strangers:
+        return [Finding("frozen", names, "the optimiser does not hold them")]
     why = (
         f"the optimiser does not hold them, but {strangers} tensors that are no parameters of this "
         f"model: it was made for another model, or before these parameters were replaced"
     )
-    return [Finding("optimizer", left_out, why)]
-
-
-def _frozen(held: Held, optimizer: Optimizer | None) -> list[Finding]:
-    """Parameters that are not trained on purpose."""
-    frozen = tuple(name for name, p in held if not p.requires_grad)
-    found = [Finding("frozen", frozen, "requires_grad is False")] if frozen else []
-    if optimizer is not None and not _strangers(held, optimizer):
-        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        rest = tuple(name for name, p in held if p.requires_grad and id(p) not in stepped)
-        if rest:
-            found.append(Finding("frozen", rest, "the optimiser does not hold them"))
-    return found
+    return [Finding("optimizer", names, why)]
 
 
 def _accumulated(held: Held) -> list[Finding]:

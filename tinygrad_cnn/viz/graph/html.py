@@ -25,7 +25,7 @@ from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
 from tinygrad_cnn.viz.graph.render import Options, draw
 from tinygrad_cnn.viz.graph.scale import Scale
-from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds
+from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
 _SCRIPTS = ("page.layout.js", "page.controls.js")
@@ -188,16 +188,12 @@ def _facts(drawing: Drawing, item: Item, node: Node, edges: list[Edge]) -> list[
     facts += [
         ("FLOPs", None if node.flops is None else f"{node.flops:,}"),
         ("kept for backward", None if node.kept_bytes is None else byte_size(node.kept_bytes)),
-        ("forward time", _known(node.forward_seconds, seconds)),
-        ("backward time", _known(node.backward_seconds, seconds)),
-        ("norm", _known(node.norm, lambda v: f"{v:.4g}")),
-        ("norm of its gradient", _known(node.gradient_norm, lambda v: f"{v:.4g}")),
-        ("zeros", _known(node.zeros, lambda v: f"{v:.1%}")),
+        *((called, _known(getattr(node, n), write)) for n, (called, write) in FIGURES.items()),
         ("channels that are all 0", _known(node.dead, lambda v: f"{v:.1%}")),
         ("NaN", "yes" if node.nan else None),
         ("Inf", "yes" if node.inf else None),
         ("no gradient passes", node.cut or None),
-        ("fused", node.fused),
+        ("runs together", node.fused),
         ("called from", node.line or None),
     ]
     return [(name, value) for name, value in facts if value is not None]

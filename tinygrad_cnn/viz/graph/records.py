@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 Shape = tuple[int, ...]
@@ -9,12 +10,7 @@ Shape = tuple[int, ...]
 
 def numel(shape: Shape | None) -> int:
     """How many elements a shape has; 0 for an unknown one."""
-    if shape is None:
-        return 0
-    count = 1
-    for side in shape:
-        count *= side
-    return count
+    return 0 if shape is None else math.prod(shape)
 
 
 @dataclass(slots=True)

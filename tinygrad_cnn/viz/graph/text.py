@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -64,6 +64,16 @@ def seconds(value: float) -> str:
     if value >= 1:
         return f"{_three(value)} s"
     return f"{_three(value * 1e3)} ms" if value >= 1e-3 else f"{_three(value * 1e6)} µs"
+
+
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "forward_seconds": ("forward time", seconds),
+    "backward_seconds": ("backward time", seconds),
+    "gradient_norm": ("norm of the gradient", lambda v: f"{v:.3g}"),
+    "norm": ("norm", lambda v: f"{v:.3g}"),
+    "zeros": ("zeros", lambda v: f"{v:.0%}"),
+}
+"""What is measured of a `Node`: its name for people, and how it is written."""
 
 
 def plural(count: int, noun: str) -> str:
