@@ -78,13 +78,21 @@ class Page:
             table = f"<details><summary>{_text(fold)}</summary>{table}</details>"
         self.raw(table)
 
-    def picture(self, data: bytes, caption: str, alt: str, dark: bytes | None = None) -> None:
-        """A PNG or SVG picture, and if there is one, what takes its place on a dark page.
+    def picture(
+        self,
+        data: bytes,
+        caption: str,
+        alt: str,
+        *,
+        plot: bool = False,
+        dark: bytes | None = None,
+    ) -> None:
+        """A PNG or SVG picture.
 
-        An SVG without is a plot, whose colours are exchanged there.
+        On a dark page ``dark`` takes its place, if it is given, or the colours of a ``plot`` are
+        exchanged.
         """
-        is_plot = dark is None and not data.startswith(b"\x89PNG")
-        kind = ' class="plot"' if is_plot else ""
+        kind = ' class="plot"' if plot else ""
         image = f'<img{kind} src="{_source(data)}" alt="{_text(alt)}">'
         if dark is not None:
             other = f'<source media="(prefers-color-scheme: dark)" srcset="{_source(dark)}">'

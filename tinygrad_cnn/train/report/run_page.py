@@ -79,7 +79,7 @@ def _learning(page: Page, history: Sequence[Row], curves: bytes) -> None:
     if not history:
         return
     page.section("learning", "How did it learn?")
-    page.picture(curves, "", "Loss, accuracy and learning rate by epoch")
+    page.picture(curves, "", "Loss, accuracy and learning rate by epoch", plot=True)
     names = [name for name in history[0] if any(row.get(name) is not None for row in history)]
     rows = [[_figure(row.get(name)) for name in names] for row in history]
     page.table([name.replace("_", " ") for name in names], rows, fold="All epochs")
@@ -107,15 +107,16 @@ def _classes(page: Page, report: Report, confusion: bytes) -> None:
         "Precision: of the images said to be of a class, how many are. Recall: of the images of a "
         "class, how many are said to be.",
         "Precision and recall of each class",
+        plot=True,
     )
     page.close_pair()
-    page.picture(confusion, "", "Confusion matrix")
+    page.picture(confusion, "", "Confusion matrix", plot=True)
     found = report.calibration
     if found is not None:
         page.section("confidence", "Does it know what it does not know?")
         page.open_pair()
         drawn = viz.reliability(found.confidence, found.accuracy, found.counts)
-        page.picture(as_svg(drawn), "", "Accuracy over confidence")
+        page.picture(as_svg(drawn), "", "Accuracy over confidence", plot=True)
         page.raw("<div>")
         page.paragraph(
             f"Where it gives its prediction a probability, it is off by {found.error:.1%} on "
@@ -224,7 +225,7 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     else:
         page.code(repr(model))
     if graph is not None:
-        page.picture(graph, "The graph of one forward pass.", "Model graph", dark)
+        page.picture(graph, "The graph of one forward pass.", "Model graph", dark=dark)
 
 
 def _repetition(page: Page, config: Config) -> None:
@@ -259,7 +260,7 @@ def _draw(
     except _NOT_DRAWN as error:
         page.paragraph(f"{alt}: not drawn ({' '.join(str(error).split())}).")
     else:
-        page.picture(data, caption, alt)
+        page.picture(data, caption, alt, plot=write is as_svg)
 
 
 def _raw(data: Any, indices: Sequence[int]) -> Any:
