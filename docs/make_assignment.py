@@ -29,7 +29,7 @@ def main() -> None:
     test = data.Shapes(2000, train=False)
     images, labels = next(iter(data.DataLoader(test, 8)))
     scale = {"mean": test.mean, "std": test.std}
-    names = [test.classes[i] for i in labels.tolist()]
+    shown = {**scale, "classes": test.classes, "labels": labels.tolist()}
 
     viz.curves(folder.read_metrics(), FOLDER / "curves.png")
     viz.confusion(report.matrix, report.classes, FOLDER / "confusion.png")
@@ -38,12 +38,12 @@ def main() -> None:
     viz.filters(model, FOLDER / "filters.png")
     viz.feature_maps(model, images[0], "c1", FOLDER / "features-c1.png", **scale)
     viz.feature_maps(model, images[0], "c3", FOLDER / "features-c3.png", **scale)
-    viz.grad_cam(model, images, FOLDER / "grad-cam.png", titles=names, **scale)
-    viz.saliency(model, images, FOLDER / "saliency.png", titles=names, **scale)
+    viz.grad_cam(model, images, FOLDER / "grad-cam.png", **shown)
+    viz.saliency(model, images, FOLDER / "saliency.png", **shown)
     augment = [data.RandomHorizontalFlip(), data.RandomRotation(15), data.RandomShift(0.125)]
     augment += [data.RandomCrop(32, padding=4), data.Cutout(8), data.ColorJitter(0.2, 0.2, 0.2)]
-    shown = np.ascontiguousarray(data.Shapes(10).images)
-    viz.show_augmentation(shown, data.Compose(augment), FOLDER / "augmentation.png")
+    plain = np.ascontiguousarray(data.Shapes(10).images)
+    viz.show_augmentation(plain, data.Compose(augment), FOLDER / "augmentation.png")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,16 @@ python docs/make_gallery.py
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
 import re
 import shlex
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import tinygrad_cnn as tg
@@ -18,6 +22,7 @@ from tinygrad_cnn.cli.app import main
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "gallery"
+DIGESTS = ROOT / "docs" / "gallery.json"
 HEAD = """# Gallery
 
 Drawings of computation graphs. `python docs/make_gallery.py` writes this page and its pictures;
@@ -114,24 +119,47 @@ def small(path: Path) -> None:
     path.write_text(re.sub(r"\n\s*\n+", "\n", text), encoding="utf-8")
 
 
-def section(title: str, name: str, source: str) -> str:
-    """One section; runs its command or code in the present folder."""
+def digests() -> dict[str, str]:
+    """What each picture is drawn from, in short: a test compares it with what is stored.
+
+    It is Graphviz's language, which we write: the same on every machine, and Graphviz is not
+    needed.
+    """
+    found = {}
+    with elsewhere():
+        for _, name, source in SECTIONS:
+            if name:
+                make(name, source, ".dot")
+                found[name] = hashlib.sha256(Path(f"{name}.dot").read_bytes()).hexdigest()
+    return found
+
+
+def make(name: str, source: str, ending: str) -> tuple[list[str], str]:
+    """Run a command or code, in the present folder; returns the arguments and what was said."""
     tg.manual_seed(0)
     said = io.StringIO()
-    lines = [f"## {title}", ""]
-    if title in WORDS:
-        lines += [WORDS[title], ""]
     is_code = "\n" in source
     arguments = [] if is_code else shlex.split(source)
     if name and not is_code:
-        arguments += ["--out", f"{name}.svg"]
+        arguments += ["--out", f"{name}{ending}"]
     with redirect_stdout(said):
         if is_code:
             # Under a name with which errors and lines can be shown.
             Path("example.py").write_text(source, encoding="utf-8")
-            exec(compile(source, str(Path("example.py").resolve()), "exec"), {"__name__": "x"})
+            code = source.replace(f'"{name}.svg"', f'"{name}{ending}"')
+            exec(compile(code, str(Path("example.py").resolve()), "exec"), {"__name__": "x"})
         else:
             main(arguments, standalone_mode=False)
+    return arguments, said.getvalue()
+
+
+def section(title: str, name: str, source: str) -> str:
+    """One section; runs its command or code in the present folder."""
+    arguments, said = make(name, source, ".svg")
+    is_code = "\n" in source
+    lines = [f"## {title}", ""]
+    if title in WORDS:
+        lines += [WORDS[title], ""]
     if name:
         small(Path(f"{name}.svg"))
         (PICTURES / f"{name}.svg").write_bytes(Path(f"{name}.svg").read_bytes())
@@ -140,27 +168,37 @@ def section(title: str, name: str, source: str) -> str:
         lines += ["```python", source.rstrip(), "```"]
     else:
         lines += ["```", f"tinygrad-cnn {shlex.join(arguments)}", "```"]
-    if said.getvalue().strip() and (is_code or not name):
-        lines += ["", "```text", said.getvalue().rstrip(), "```"]
+    if said.strip() and (is_code or not name):
+        lines += ["", "```text", said.rstrip(), "```"]
     return "\n".join([*lines, ""])
 
 
-def page() -> str:
-    """The whole page; writes the pictures too."""
-    import os
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Inside, the present folder is an empty one, with the models.
 
-    PICTURES.mkdir(exist_ok=True)
-    before = Path.cwd()
+    NumPy's kernels run, which every machine has: what is kept for backward depends on it.
+    """
+    before, kernels = Path.cwd(), tg.set_kernels("reference")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("models").symlink_to(ROOT / "models")
         sys.path.insert(0, folder)
         try:
-            return "\n".join([HEAD, *(section(*entry) for entry in SECTIONS)])
+            yield
         finally:
+            tg.set_kernels(kernels)
             sys.path.remove(folder)
             os.chdir(before)
 
 
+def page() -> str:
+    """The whole page; writes the pictures too."""
+    PICTURES.mkdir(exist_ok=True)
+    with elsewhere():
+        return "\n".join([HEAD, *(section(*entry) for entry in SECTIONS)])
+
+
 if __name__ == "__main__":
     (ROOT / "docs" / "gallery.md").write_text(page(), encoding="utf-8")
+    DIGESTS.write_text(json.dumps(digests(), indent=1) + "\n", encoding="utf-8")

@@ -114,7 +114,10 @@ def test_lists_the_layers(cli, tmp_path):
     shallow = cli("summary", "tiny.py", *SHAPE, "--depth", 1)
     assert "body.0" not in shallow.stdout
     assert cli("summary", "tiny.py", *SHAPE, "--out", "t.html").exit_code == 0
-    assert "<table>" in (tmp_path / "t.html").read_text()
+    page = (tmp_path / "t.html").read_text()
+    assert "<table>" in page
+    assert "<style>" in page
+    assert "prefers-color-scheme: dark" in page
 
 
 @pytest.mark.parametrize("command", ["graph", "summary"])

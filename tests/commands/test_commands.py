@@ -64,14 +64,14 @@ def _there(folder, monkeypatch):
 class Balance(html.parser.HTMLParser):
     """Tags that are open, and everything that is fetched."""
 
-    void = frozenset({"meta", "img", "br", "link", "hr"})
+    void = frozenset({"meta", "img", "br", "link", "hr", "source"})
 
     def __init__(self):
         super().__init__()
         self.open, self.sources = [], []
 
     def handle_starttag(self, tag, attrs):
-        self.sources += [v for k, v in attrs if k in ("src", "href")]
+        self.sources += [v for k, v in attrs if k in ("src", "href", "srcset")]
         if tag not in self.void:
             self.open.append(tag)
 
@@ -87,6 +87,7 @@ def test_the_page_is_one_file_that_fetches_nothing(folder):
     assert len(page.sources) > 15
     assert all(source.startswith(("#", "data:image/")) for source in page.sources)
     assert "<script" not in text
+    assert "prefers-color-scheme: dark" in text
     accuracy = json.loads((folder / "a/report.json").read_text())["test_accuracy"]
     assert f"Tiny on shapes: {accuracy:.2%} of 60 test images right" in text
     assert "not drawn" not in text
@@ -113,13 +114,15 @@ def test_report_writes_the_same_page_again(folder):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
-@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize("width", [1400, 1200, 500])
 def test_the_page_in_a_real_browser(folder, tmp_path, width):
     probe = """<script>addEventListener("load", () => {
       const images = [...document.images], root = document.documentElement;
       const wide = images.filter(i => i.getBoundingClientRect().right > innerWidth + 1);
       root.dataset.probe = [images.length, images.filter(i => i.naturalWidth > 40).length,
-        wide.length, root.scrollWidth - innerWidth, document.querySelectorAll("h2").length].join();
+        wide.length, root.scrollWidth - innerWidth, document.querySelectorAll("h2").length,
+        [...document.querySelectorAll("#classes .scroll")].filter(
+          t => t.scrollWidth > t.clientWidth + 1).length].join();
     });</script></body>"""
     page = tmp_path / "page.html"
     page.write_text((folder / "a/report.html").read_text().replace("</body>", probe))
@@ -133,11 +136,12 @@ def test_the_page_in_a_real_browser(folder, tmp_path, width):
         timeout=120,
     )
     found = re.search(r'data-probe="([-\d,]+)"', done.stdout)
-    images, loaded, wide, overflow, headings = map(int, found.group(1).split(","))
+    images, loaded, wide, overflow, headings, cut_off = map(int, found.group(1).split(","))
     assert images == loaded >= 10
     assert wide == 0
     assert overflow <= 0
     assert headings == 8
+    assert cut_off == 0 or width < 1200  # the table of classes
     shot = tmp_path / "shot.png"
     subprocess.run(
         [*common, f"--screenshot={shot}", page.as_uri()],

@@ -8,6 +8,11 @@ import pytest
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
+from models.lenet5 import LeNet5
+from models.minivgg import MiniVGG
+from models.resnet18 import ResNet18
+from models.resnet20 import ResNet20
+from tinygrad_cnn import viz
 from tinygrad_cnn.profiler import FLOPS, profile
 
 
@@ -76,3 +81,15 @@ def test_as_pytorch_counts():
     with profile() as p:
         run(tg, F)
     assert sum(e.flops or 0 for e in p.events if e.depth == 0) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("make", [LeNet5, MiniVGG, ResNet20, ResNet18], ids=lambda m: m.__name__)
+def test_profiler_drawings_and_summary_agree(make):
+    model, x = make(), tg.randn(2, 3, 32, 32)
+    with profile() as p:
+        model(x)
+    graph, table = viz.trace(model, x), viz.summary(model, x)
+    ours = [(n.name, n.flops) for n in graph.operations() if n.name in FLOPS]
+    assert ours == [(e.name, e.flops) for e in p.events if e.name in FLOPS]
+    assert table.flops == graph.total("flops")
+    assert sum(row.flops for row in table.layers if row.level == 0) == table.flops

@@ -435,3 +435,28 @@ def test_results_are_the_same(create_graph):
     with profile(with_stack=True):
         for got, want in zip(gradients(), expected, strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_waiting_for_data_is_seen(workers):
+    class Squares:
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            return tg.tensor([float(i)]).square()  # no operation of the program's own
+
+    loader = tg.data.DataLoader(Squares(), batch_size=2, num_workers=workers)
+    with profile() as p:
+        for batch in loader:
+            batch.exp()
+    kinds = [e.kind for e in p.events if e.kind == "load" or e.name == "exp"]
+    assert kinds == ["load", "operation"] * 3 + ["load"]
+    assert {e.name for e in p.events if e.kind == "operation"} == {"exp"}
+    rows = {row.name: row for row in p.key_averages()}
+    assert rows["(DataLoader)"].calls == 4
+    assert rows["(DataLoader)"].time > 0
+    with tg.viz.Recording() as recording:
+        for batch in loader:
+            batch.exp()
+    assert [n.name for n in recording.nodes if n.kind == "operation"] == ["exp"] * 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
+
 import pytest
 from clock import stand_still
 
@@ -34,6 +36,17 @@ def test_the_table(recorded):
     assert max(map(len, lines)) <= 120
     names = [line.split()[0] for line in lines if line]
     assert names.index("slow") < names.index("fast")
+
+
+def test_a_notebook_shows_it_as_a_table(recorded):
+    for shown in (recorded, recorded.table(), recorded.key_averages()):
+        text = shown._repr_html_()
+        rows = ElementTree.fromstring(text).findall(".//tr")
+        found = {row[0].text: [cell.text or "" for cell in row[1:]] for row in rows}
+        assert found["slow"][:5] == ["1", "5.000", "7.000", "12.000", "54.5%"]
+        assert found["operation"][0] == "calls"
+    assert isinstance(recorded.table(), str)
+    assert "no operation" in profile()._repr_html_()
 
 
 def test_sorting_and_limit(recorded):

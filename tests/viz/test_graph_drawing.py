@@ -12,9 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
+from models.lenet5 import LeNet5
+from models.minivgg import MiniVGG
+from models.resnet18 import ResNet18
+from models.resnet20 import ResNet20
 from tinygrad_cnn import nn
 from tinygrad_cnn.viz import Edge, Graph, ModuleCall, Node, trace
 from tinygrad_cnn.viz.graph.fold import fold
+from tinygrad_cnn.viz.graph.labels import item_rows
 from tinygrad_cnn.viz.graph.render import INSTALL, has_dot
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
@@ -158,6 +163,35 @@ def test_no_text_breaks_mermaid(text):
     for line, other in zip(lines, plain, strict=True):
         assert re.sub(r'"[^"]*"', "", line).split() == re.sub(r'"[^"]*"', "", other).split()
         assert not re.search(r"<(?!br>)", line.replace("-.->", "").replace("-->", ""))
+
+
+# ---- labels ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [LeNet5, MiniVGG, ResNet20, ResNet18], ids=lambda m: m.__name__)
+def test_labels_say_nothing_of_the_engine(make):
+    model, x = make(), tg.randn(2, 3, 32, 32, requires_grad=True)
+    with tg.viz.Recording(model, {"x": x}) as recording:
+        (g,) = tg.autograd.grad(model(x).logsumexp(1).sum(), x, create_graph=True)
+    graph = trace(model, x)
+    for found in (graph, graph.backward(), recording.graph(g)):
+        drawing = fold(found)
+        rows = [row.text for item in drawing.items for row in item_rows(drawing, item, "kind")]
+        inside = r"\b(fused|moments|width|isolate|flat|ungetitem|overwrite|sum_to|steps|computes)\b"
+        assert [text for text in rows if re.search(inside, text)] == []
+
+
+def test_a_pad_says_where_it_pads():
+    class Pads(nn.Module):
+        def forward(self, x):
+            y = tg.nn.functional.pad(x, (1, 1, 1, 1))
+            return tg.nn.functional.pad(y, (0, 0, 0, 0, 2, 3))
+
+    graph = trace(Pads(), (1, 2, 4, 4))
+    assert [n.params["padding"] for n in graph.operations()] == [
+        "1 on axes 2, 3",
+        "2 and 3 on axis 1",
+    ]
 
 
 # ---- always the same -----------------------------------------------------------------------

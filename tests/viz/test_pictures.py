@@ -139,6 +139,20 @@ def test_grad_cam_after_average_pooling_is_the_weighted_sum_of_maps(model):
         viz.grad_cam(nn.Linear(2, 2), x)
 
 
+def test_maps_are_titled_with_the_class_they_show(model):
+    model.eval()
+    x, classes = tg.rand(2, 3, 8, 8), ["ant", "bee", "cat", "dog", "elk"]
+    said = [classes[i] for i in model(x).argmax(1).tolist()]
+    for draw in (viz.saliency, viz.grad_cam):
+        plain = draw(model, x, classes=classes)
+        assert [t.get_text() for t in plain.axes[0].texts[:2]] == [f"predicted {s}" for s in said]
+        full = draw(model, x, classes=classes, labels=[1, 0], target=[3, 4])
+        assert [t.get_text() for t in full.axes[0].texts[:2]] == [
+            f"map of dog\npredicted {said[0]}\ntrue bee",
+            f"map of elk\npredicted {said[1]}\ntrue ant",
+        ]
+
+
 def test_gradient_flow_shows_weights_from_first_to_last(model):
     with pytest.raises(ValueError, match="call `backward` before"):
         viz.gradient_flow(model)

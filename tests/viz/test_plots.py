@@ -54,14 +54,34 @@ def test_compared_runs_lie_over_one_another(tmp_path):
     figure = viz.compare({"first": history, "second": blind}, tmp_path / "c.png")
     loss, accuracy, clock = figure.axes
     assert lines(loss) == {
-        "first": ([1, 2, 3, 4, 5], [row["val_loss"] for row in HISTORY]),
+        "first (validation)": ([1, 2, 3, 4, 5], [row["val_loss"] for row in HISTORY]),
         "second (training)": ([1, 2, 3], [row["train_loss"] for row in HISTORY[:3]]),
     }
-    assert lines(clock)["first"] == (
+    assert lines(clock)["first (validation)"] == (
         [0.5, 1.0, 1.5, 2.0, 2.5],
-        lines(accuracy)["first"][1],
+        lines(accuracy)["first (validation)"][1],
     )
-    assert [t.get_text() for t in figure.legends[0].texts] == ["first", "second (training)"]
+    assert [t.get_text() for t in figure.legends[0].texts] == [
+        "first (validation)",
+        "second (training)",
+    ]
+    assert [axes.get_title() for axes in figure.axes][:2] == ["Loss", "Accuracy"]
+    alike = viz.compare({"a": blind, "b": blind})
+    assert [axes.get_title() for axes in alike.axes][:2] == ["Training loss", "Training accuracy"]
+    assert [t.get_text() for t in alike.legends[0].texts] == ["a", "b"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7])
+def test_epochs_are_whole_numbers(epochs):
+    history = [{**HISTORY[0], "epoch": i + 1, "seconds": 1.0} for i in range(epochs)]
+    for figure in (viz.curves(history), viz.compare({"a": history})):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            if axes.get_xlabel() == "Epoch":
+                low, high = axes.get_xlim()
+                ticks = [t for t in axes.get_xticks() if low <= t <= high]
+                assert ticks
+                assert all(t == int(t) for t in ticks)
 
 
 def test_class_scores_and_reliability_show_their_numbers():

@@ -395,7 +395,10 @@ def accumulate(
         elif before is None:
             tensor._grad = _laid_out(owned.take(g))
         elif before._array.flags.writeable:
-            np.add(before._array, g._array, out=before._written_by("backward"))
+            # The writer says whether it was added to a gradient, or to zeros (`viz.diagnose`).
+            fresh = before.storage.writer in ("zero_", "fill_", "zero_grad")
+            by = "backward into zeros" if fresh else "backward"
+            np.add(before._array, g._array, out=before._written_by(by))
         else:
             tensor._grad = wrap(before._array + g._array)
     if type(node) is Leaf and node.post_hooks:

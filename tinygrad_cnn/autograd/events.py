@@ -1,8 +1,8 @@
 """Watching what runs: the one seam of the engine, for drawings and for the profiler.
 
-While nobody watches, an operation, a derivative rule, a walk, a module's call and an optimiser's
-step each pay for one look at an empty list. While a thread watches, each such call is handed to its
-observers, one after the other, the newest first; the last of them runs it.
+While nobody watches, an operation, a derivative rule, a walk, a module's call, an optimiser's step
+and a batch each pay for one look at an empty list. While a thread watches, each such call is handed
+to its observers, one after the other, the newest first; the last of them runs it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ class Call(NamedTuple):
     """A call that is about to be made: ``run(*args, **params)``.
 
     ``kind`` is ``"operation"`` (of an `Op` or a `Function`), ``"detach"``, ``"rule"`` (a pullback),
-    ``"walk"``, ``"module"``, ``"step"`` (of an optimiser) or ``"closure"`` (which that calls).
+    ``"walk"``, ``"module"``, ``"step"`` (of an optimiser), ``"closure"`` (which that calls) or
+    ``"load"`` (of a batch).
     """
 
     kind: str

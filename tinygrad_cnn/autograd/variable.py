@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.layout import channels_last, lay_in_rows
 from tinygrad_cnn.autograd.modes import enable_grad, is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
@@ -361,17 +362,21 @@ class Variable:
         if view is None or (node is None and view.base.node is None):
             self._set_node(node)
             return
-        base = view.base
+        if watching and observed(self._overwrite_base):
+            arguments = (view.base, result), {"steps": view.steps}
+            observe("operation", "overwrite", self._overwrite_base, *arguments)
+        else:
+            self._overwrite_base(view.base, result, steps=view.steps)
+        self.current_node()  # at once: a gradient that is to be retained is that of the new values
+
+    def _overwrite_base(self, base: Variable, result: Variable, *, steps: Any) -> Variable:
+        """Record that ``base``, of which this is a view, was written to, and return it."""
+        arrays, parents = (base._array, self._array), (base.node, result.node)
         whole = self.overwrite.record(
-            base._array,
-            (base, result),
-            (base._array, self._array),
-            (base.node, node),
-            {"steps": view.steps},
-            {},
+            base._array, (base, result), arrays, parents, {"steps": steps}, {}
         )
         base._set_node(whole.node)
-        self.current_node()  # at once: a gradient that is to be retained is that of the new values
+        return base
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.

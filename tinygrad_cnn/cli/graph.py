@@ -14,8 +14,8 @@ from tinygrad_cnn.notices import saying
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.run.model_files import build_model, plain_name, users_code
-from tinygrad_cnn.viz.graph import summary as make_summary
-from tinygrad_cnn.viz.graph import trace
+from tinygrad_cnn.viz import summary as make_summary
+from tinygrad_cnn.viz import trace
 from tinygrad_cnn.viz.graph.render import INSTALL
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
@@ -91,7 +91,7 @@ def _run(model: str, function: Callable[[], _Result]) -> _Result:
 @_DEPTH
 @click.option("--backward", is_flag=True, help="Draw the backward pass instead of the forward one.")
 @click.option("--color", type=click.Choice(list(COLORINGS)), default="kind", help="What it shows.")
-@click.option("--theme", type=click.Choice(list(THEMES)), default="light")
+@click.option("--theme", type=click.Choice(list(THEMES)), help="[light; a page: the system's]")
 @click.option("--columns", type=click.IntRange(min=1), help="Columns to wrap into.  [as needed]")
 @click.option("--parameters", is_flag=True, help="Draw parameters as nodes of their own.")
 @click.option("--no-repeats", is_flag=True, help="Draw equal modules in a row one by one.")
@@ -157,6 +157,5 @@ def summary(
     if out is None:
         click.echo(str(table))
     else:
-        page = f'<!DOCTYPE html>\n<meta charset="utf-8">\n{table.to_html()}\n'
-        out.write_text(page, encoding="utf-8")
+        out.write_text(table.to_page(), encoding="utf-8")
         click.echo(str(out))

@@ -6,11 +6,13 @@ import contextvars
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator as PythonGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.data.collate import collate_arrays, rebuild, to_tensors
 from tinygrad_cnn.data.dataset import Dataset, batch_transform, fetch, samples
 from tinygrad_cnn.data.keyed import SAMPLE_SEED, SampleRandom, end_sample, keys
@@ -21,6 +23,24 @@ from tinygrad_cnn.tensor import Tensor
 # Which random streams of an epoch: its order, the samples' transforms, what finishes them, and the
 # transforms of single images. (3 is the trainer's.)
 _ORDER, _SAMPLE, _FINISH, _SINGLE = 0, 1, 2, 4
+_END = object()
+Generated = PythonGenerator[Any, None, None]
+
+
+def _told(batches: Generated) -> Iterator[Any]:
+    """The batches; whoever watches is told of each one that is waited for."""
+    try:
+        while True:
+            if watching:
+                batch = observe("load", "DataLoader", next, (batches, _END), {})
+            else:
+                batch = next(batches, _END)
+            if batch is _END:
+                return
+            yield batch
+            del batch
+    finally:  # also when the consumer stops early
+        batches.close()
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
@@ -139,7 +159,7 @@ class DataLoader:
         True
         """
         batches = itertools.islice(self._index_batches(seed), start, None)
-        return self._threaded(seed, batches) if self.num_workers else self._plain(seed, batches)
+        return _told((self._threaded if self.num_workers else self._plain)(seed, batches))
 
     def _index_batches(self, seed: int) -> Iterator[Sequence[int]]:
         """Yield the indices of each batch."""
@@ -159,11 +179,11 @@ class DataLoader:
             start = number * self.batch_size
             yield order[start : start + self.batch_size].tolist()
 
-    def _plain(self, seed: int, batches: Iterator[Sequence[int]]) -> Iterator[Any]:
+    def _plain(self, seed: int, batches: Iterator[Sequence[int]]) -> Generated:
         for indices in batches:
             yield to_tensors(self._load(seed, indices))
 
-    def _threaded(self, seed: int, batches: Iterator[Sequence[int]]) -> Iterator[Any]:
+    def _threaded(self, seed: int, batches: Iterator[Sequence[int]]) -> Generated:
         pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="DataLoader")
         queue: deque[Future[Any]] = deque()
 

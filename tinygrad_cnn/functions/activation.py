@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import to
@@ -35,6 +36,9 @@ def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     if not inplace:
         return ops.relu(x)
     with x.changing():
+        if watching and observed(_relu_in_place):
+            written: Tensor = observe("operation", "relu", _relu_in_place, (x,), {})
+            return written
         return _relu_in_place(x)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.autograd.promotion import category
@@ -56,6 +57,13 @@ def write(x: Any, index: Any, value: Tensor, by: str) -> Tensor:
 
     As in PyTorch what was there has a gradient of zeros then.
     """
+    if watching and observed(_put):
+        written: Tensor = observe("operation", "put", _put, (x, value), {"index": index, "by": by})
+        return written
+    return _put(x, value, index=index, by=by)
+
+
+def _put(x: Any, value: Any, *, index: Any, by: str) -> Tensor:
     node, from_ = x.current_node(), value.current_node()
     x.check_writable(by, from_ is not None)
     written = value._array

@@ -18,10 +18,11 @@ from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
-_Count = Callable[[Sequence[Shape], Shape, Mapping[str, Any]], int | None]
+Params = Mapping[str, Any]
+_Count = Callable[[Sequence[Shape], Shape, Params], int | None]
 
 
-def _matmul(shapes: Sequence[Shape], out: Shape, params: Mapping[str, Any]) -> int:
+def _matmul(shapes: Sequence[Shape], out: Shape, params: Params) -> int:
     return 2 * prod(out) * (shapes[0][-1] if shapes[0] else 1)
 
 
@@ -30,7 +31,7 @@ def _conv(filters: Shape, pixels: Shape) -> int:
     return 2 * prod(pixels) * prod(filters[1:])
 
 
-def _einsum(shapes: Sequence[Shape], out: Shape, params: Mapping[str, Any]) -> int | None:
+def _einsum(shapes: Sequence[Shape], out: Shape, params: Params) -> int | None:
     """A product over all indices at once: one multiplication and one addition for each."""
     sides: dict[str, int] = {}
     terms = str(params.get("equation", "")).partition("->")[0].split(",")
@@ -41,7 +42,7 @@ def _einsum(shapes: Sequence[Shape], out: Shape, params: Mapping[str, Any]) -> i
     return len(shapes) * prod(sides.values())
 
 
-def _pool(shapes: Sequence[Shape], out: Shape, params: Mapping[str, Any]) -> int | None:
+def _pool(shapes: Sequence[Shape], out: Shape, params: Params) -> int | None:
     kernel = params.get("kernel_size", ())
     return prod(out) * prod(kernel) if isinstance(kernel, tuple) else None
 
@@ -74,9 +75,7 @@ _PER_INPUT = {  # what is done with each element that goes in
 }
 
 
-def flops(
-    name: str, shapes: Sequence[Shape], out: Shape | None, params: Mapping[str, Any]
-) -> int | None:
+def flops(name: str, shapes: Sequence[Shape], out: Shape | None, params: Params) -> int | None:
     """The floating-point operations of ``name`` on inputs of these ``shapes``; None if unknown.
 
     >>> flops("linear", [(64, 100), (10, 100), (10,)], (64, 10), {})

@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import sysconfig
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.nn.module.location import CALL_CODES, path_of
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.nn import Module
 
 
 class Line(NamedTuple):
@@ -36,9 +40,9 @@ class Labels:
     def __init__(self) -> None:
         self._roots: dict[int, str] = {}
         self._known: dict[tuple[int, ...], str] = {}
-        self._alive: list[Any] = []  # so that no other module gets the id of one that we know
+        self._alive: list[Module] = []  # so that no other module gets the id of one that we know
 
-    def of(self, modules: list[Any]) -> str:
+    def of(self, modules: list[Module]) -> str:
         """The label of the last one; the others are those it runs in, the outermost first."""
         key = tuple(map(id, modules))
         label = self._known.get(key)
@@ -50,7 +54,7 @@ class Labels:
             self._known[key] = label
         return label
 
-    def _root(self, module: Any) -> str:
+    def _root(self, module: Module) -> str:
         if id(module) not in self._roots:
             name = type(module).__name__
             same = sum(r.partition("#")[0] == name for r in self._roots.values())
@@ -83,7 +87,15 @@ def lines_above(frame: FrameType | None, outermost: int) -> tuple[Line, ...]:
     """The user's lines that are running in ``frame`` and its callers, up to the frame with the id
     ``outermost``, the innermost first.
     """
-    found: list[Line] = []
+    return tuple(_lines(frame, outermost))
+
+
+def line_above(frame: FrameType | None) -> Line | None:
+    """The innermost of the user's lines that are running in ``frame`` and its callers."""
+    return next(_lines(frame, 0), None)
+
+
+def _lines(frame: FrameType | None, outermost: int) -> Iterator[Line]:
     direct = True
     while frame is not None:
         code = frame.f_code
@@ -92,8 +104,7 @@ def lines_above(frame: FrameType | None, outermost: int) -> tuple[Line, ...]:
         elif code.co_name not in _COMPREHENSIONS and _is_users(code.co_filename):
             line = frame.f_lineno or code.co_firstlineno
             name = code.co_qualname.replace("<locals>.", "")
-            found.append(Line(code.co_filename, line, name, code.co_firstlineno, direct))
+            yield Line(code.co_filename, line, name, code.co_firstlineno, direct)
         if id(frame) == outermost:
             break
         frame = frame.f_back
-    return tuple(found)

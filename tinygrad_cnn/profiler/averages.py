@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tinygrad_cnn.instrument.tables import TextTable, aligned, html_table
 from tinygrad_cnn.profiler.events import Event
 
 NAME_WIDTH = 48  # characters; a longer name loses its beginning, as its end says more
@@ -66,8 +66,10 @@ class Averages(list[Row]):
         """Seconds outside of all operations."""
         return max(0.0, self.total - sum(row.time for row in self))
 
-    def table(self, sort_by: str = "time", row_limit: int | None = None) -> str:
+    def table(self, sort_by: str = "time", row_limit: int | None = None) -> TextTable:
         """Return the rows as text, sorted by a column, largest first, at most ``row_limit``.
+
+        A notebook shows it as a table.
 
         Columns to sort by: time, forward, backward, calls, mean, allocated, kept, flops, name.
 
@@ -82,13 +84,18 @@ class Averages(list[Row]):
                 f"table: `sort_by` is {sort_by!r}, expected one of {', '.join(_SORTS)}"
             )
         if not self:
-            return f"profile: no operation was recorded in {self.total * 1e3:.3f} ms"
+            found = TextTable(f"profile: no operation was recorded in {self.total * 1e3:.3f} ms")
+            found.html = found
+            return found
         rows = sorted(self, key=lambda row: getattr(row, key), reverse=key != "name")
         shown = rows if row_limit is None else rows[: max(row_limit, 0)]
         return render(self, shown, rows[len(shown) :])
 
     def __str__(self) -> str:
-        return self.table()
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().html
 
 
 def averages_of(events: Sequence[Event], depth: int, total: float, by: str) -> Averages:
@@ -119,8 +126,10 @@ def averages_of(events: Sequence[Event], depth: int, total: float, by: str) -> A
 
 
 def _name(event: Event, by: str) -> str:
-    if event.kind in ("walk", "optimizer"):
-        return f"({event.name})" if event.kind == "walk" else event.name
+    if event.kind in ("walk", "load"):
+        return f"({event.name})"
+    if event.kind == "optimizer":
+        return event.name
     if by == "op":
         return event.name
     if by == "module":
@@ -139,47 +148,41 @@ def _mib(nbytes: int) -> str:
     return f"{nbytes / (1 << 20):.2f}" if nbytes else ""
 
 
-def render(averages: Averages, rows: Sequence[Row], others: Sequence[Row]) -> str:
+def render(averages: Averages, rows: Sequence[Row], others: Sequence[Row]) -> TextTable:
     """The table: ``rows``, one line for all ``others``, the rest and the total."""
-    from rich import box  # here, to keep the package's import light
-    from rich.console import Console
-    from rich.table import Table
-
     total = averages.total or 1.0
     with_flops = any(row.flops for row in averages)
     with_steps = any(row.optimizer for row in averages)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    heads = {"op": "operation", "module": "module", "line": "line"}
-    table.add_column(heads[averages.by], no_wrap=True)
-    times = ["forward ms", "backward ms", *["optimiser ms"] * with_steps, "total ms", "share"]
-    for head in ("calls", *times, "mean ms", "new MiB", "kept MiB", *["GFLOP/s"] * with_flops):
-        first, _, unit = head.partition(" ")
-        table.add_column(f"{first}\n{unit}", justify="right", no_wrap=True)
+    head = [{"op": "operation"}.get(averages.by, averages.by), "calls", "forward ms", "backward ms"]
+    head += ["optimiser ms"] * with_steps + ["total ms", "share", "mean ms", "new MiB", "kept MiB"]
+    head += ["GFLOP/s"] * with_flops
 
-    def add(name: str, row: Row, count: str, time: float) -> None:
+    def cells(row: Row, count: int | str, time: float) -> list[str]:
+        name = row.name
         name = name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]
-        cells = [name, count, _ms(row.forward), _ms(row.backward)]
-        cells += [_ms(row.optimizer)] * with_steps
-        cells += [_ms(time), f"{time / total:.1%}", _ms(row.mean), _mib(row.allocated)]
-        cells += [_mib(row.kept)]
-        cells += [
-            f"{row.flops / row.time * 1e-9:.1f}" if row.flops and row.time else ""
-        ] * with_flops
-        table.add_row(*cells)
+        rate = f"{row.flops / row.time * 1e-9:.1f}" if row.flops and row.time else ""
+        return [
+            *(name, str(count), _ms(row.forward), _ms(row.backward)),
+            *[_ms(row.optimizer)] * with_steps,
+            *(_ms(time), f"{time / total:.1%}", _ms(row.mean), _mib(row.allocated)),
+            *(_mib(row.kept), *[rate] * with_flops),
+        ]
 
-    for row in rows:
-        add(row.name, row, str(row.calls), row.time)
+    body = [cells(row, row.calls, row.time) for row in rows]
     if others:
         rest = _sum(f"({len(others)} more)", others)
-        add(rest.name, rest, str(rest.calls), rest.time)
-    add("(outside of operations)", Row(""), "", averages.rest)
-    table.add_section()
+        body.append(cells(rest, rest.calls, rest.time))
+    body.append(cells(Row("(outside of operations)"), "", averages.rest))
     everything = _sum("total", averages)
     everything.calls = 0  # a mean over different things says nothing
-    add("total", everything, "", averages.total)
-    text = io.StringIO()
-    Console(file=text, width=250, color_system=None, legacy_windows=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+    last = cells(everything, "", averages.total)
+    parts = [name.partition(" ") for name in head]
+    units = [[first for first, _, _ in parts], [unit for _, _, unit in parts]]
+    lines = aligned([*units, *body, last], 1)
+    rule = "─" * max(map(len, lines))
+    found = TextTable("\n".join([*lines[:2], rule, *lines[2:-1], rule, lines[-1]]))
+    found.html = html_table(head, body, 1, totals=[last])
+    return found
 
 
 def _sum(name: str, rows: Iterable[Row]) -> Row:

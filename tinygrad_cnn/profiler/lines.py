@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import Leaf, grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.instrument.places import Line
+from tinygrad_cnn.instrument.running import reachable, tensors_in, unchanged
 from tinygrad_cnn.nn.module.core import Module
-from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.recording import profile
+from tinygrad_cnn.tensor import Tensor
 
 _LEAST_SHARE = 0.01  # of a line, for a part of it to be listed
 
@@ -89,7 +89,7 @@ class LineProfile:
         else:
             self._sourceless.add(event, share)
             self._sourceless.part(layer).add(event, share)
-        seen: set[Any] = set()  # a function that calls itself is not counted twice
+        seen: set[tuple[object, ...]] = set()  # a function that calls itself is not counted twice
         for line in event.lines:
             place, function = (line.file, line.line), (line.file, line.first, line.function)
             if place not in seen:
@@ -161,12 +161,12 @@ class LineProfile:
 
 
 def profile_lines(
-    function: Callable[..., Any],
-    *inputs: Any,
+    function: Callable[..., object],
+    *inputs: object,
     backward: bool = True,
     runs: int = 3,
     warmup: int = 1,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> LineProfile:
     """Run a model or function, and attribute forward and backward time to the lines of its source.
 
@@ -207,7 +207,7 @@ def profile_lines(
         raise ValueError(
             f"profile_lines: `runs` is {runs} and `warmup` {warmup}, expected ≥ 1 and ≥ 0"
         )
-    with _unchanged(function):
+    with unchanged(function) if isinstance(function, Module) else nullcontext():
         for _ in range(warmup):
             _run(function, inputs, kwargs, backward)
         with profile(with_stack=True) as recorded:
@@ -216,53 +216,25 @@ def profile_lines(
     return LineProfile(recorded.events, runs)
 
 
-def _run(function: Any, inputs: Any, kwargs: dict[str, Any], backward: bool) -> None:
-    outputs = [t for t in _tensors(function(*inputs, **kwargs)) if t.node is not None]
+def _run(
+    function: Callable[..., object],
+    inputs: tuple[object, ...],
+    kwargs: dict[str, object],
+    backward: bool,
+) -> None:
+    outputs = [t for t in tensors_in(function(*inputs, **kwargs)) if t.node is not None]
     leaves = _leaves(outputs) if backward else []
     if leaves:
         ones = [wrap(np.ones_like(t._array)) for t in outputs]
         grad(outputs, leaves, ones, allow_unused=True)
 
 
-def _tensors(value: Any) -> list[Variable]:
-    if isinstance(value, Variable):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for v in value for t in _tensors(v)] if isinstance(value, tuple | list) else []
-
-
-def _leaves(outputs: Sequence[Variable]) -> list[Variable]:
+def _leaves(outputs: Sequence[Tensor]) -> list[Variable]:
     """The tensors that collect gradients from these."""
-    seen: set[Any] = set()
-    stack: list[Any] = [t.current_node() for t in outputs]
-    found: list[Variable] = []
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, Leaf):
-            tensor = node.tensor()
-            if tensor is not None:
-                found.append(tensor)
-        else:
-            stack.extend(node.parents)
-    return found
-
-
-@contextmanager
-def _unchanged(function: Any) -> Iterator[None]:
-    """Put buffers (running statistics) and random generators back afterwards."""
-    buffers = list(function.buffers()) if isinstance(function, Module) else []
-    values = [b._array.copy() for b in buffers]
-    generator = get_rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(generator)
-        for buffer, value in zip(buffers, values, strict=True):
-            buffer._written_by("profile_lines")[...] = value
+    starts = [node for t in outputs if (node := t.current_node()) is not None]
+    nodes = reachable(starts, lambda node: [p for p in node.parents if p is not None])
+    leaves = sorted((n for n in nodes if isinstance(n, Leaf)), key=lambda leaf: leaf.time)
+    return [t for leaf in leaves if (t := leaf.tensor()) is not None]
 
 
 def _layer(event: Event) -> str:

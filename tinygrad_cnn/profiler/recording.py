@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tinygrad_cnn.autograd.events import unwatch, watch
+from tinygrad_cnn.instrument.tables import TextTable
 from tinygrad_cnn.nn.module.location import running_modules
 from tinygrad_cnn.profiler.averages import Averages, averages_of
 from tinygrad_cnn.profiler.events import Event
@@ -112,8 +113,11 @@ class profile:
             )
         return averages_of(self.events, self._depth, self.total, by)
 
-    def table(self, by: str = "op", sort: str = "time", limit: int | None = None) -> str:
-        """Return `key_averages` as text, sorted by a column, at most ``limit`` rows of it."""
+    def table(self, by: str = "op", sort: str = "time", limit: int | None = None) -> TextTable:
+        """Return `key_averages` as text, sorted by a column, at most ``limit`` rows of it.
+
+        A notebook shows it as a table.
+        """
         return self.key_averages(by).table(sort, limit)
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
@@ -127,7 +131,10 @@ class profile:
     save_chrome_trace = export_chrome_trace
 
     def __str__(self) -> str:
-        return self.table()
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().html
 
     def __repr__(self) -> str:
         count = sum(e.kind == "operation" and e.depth == self._depth for e in self.events)

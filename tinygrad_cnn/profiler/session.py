@@ -12,20 +12,25 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.events import Call
-from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart, _FunctionDerivative
+from tinygrad_cnn.autograd.function import OutputPart, _FunctionDerivative
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.variable import Variable, memory_of
 from tinygrad_cnn.instrument.flops import FLOPS, flops, joint_flops
-from tinygrad_cnn.instrument.places import Labels, lines_above
+from tinygrad_cnn.instrument.kept import kept_values, memories
+from tinygrad_cnn.instrument.places import Labels, Line, lines_above
 from tinygrad_cnn.kernels.memory import memory_allocated
+from tinygrad_cnn.nn import Module
 from tinygrad_cnn.profiler.events import Event
+from tinygrad_cnn.types import Array
 
+Go = Callable[..., Any]
 _NOBODY = -1
 _SPANS = {  # kind and phase of an event, by the kind of the call
     "walk": ("walk", "backward"),
     "step": ("optimizer", "optimizer"),
     "closure": ("closure", "forward"),
+    "load": ("load", "forward"),
 }
 
 
@@ -40,12 +45,12 @@ class Session:
         self.recordings: list[list[Event]] = []  # of the open profiles
         self.with_lines = 0  # how many of them want lines
         self.outermost = _NOBODY  # id of the frame in which the first of those was opened
-        self.modules: list[Any] = []  # the running ones
+        self.modules: list[Module] = []  # the running ones
         self.labels: tuple[str, ...] = ()  # and their names
         self._label = Labels()
         self._open: list[Event] = []
         self._forward: dict[int, Event] = {}  # by the time stamp of the node that was recorded
-        self._kept: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._kept: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
         self._zero = perf_counter_ns()
         self._lost = 0
 
@@ -61,7 +66,7 @@ class Session:
         last = self._open[-1]
         return last.depth + (last.kind in ("operation", "optimizer"))
 
-    def enter_modules(self, modules: list[Any]) -> None:
+    def enter_modules(self, modules: list[Module]) -> None:
         """Take over modules that were already running when the session began."""
         for module in modules:
             self.modules.append(module)
@@ -104,7 +109,7 @@ class Session:
 
     # ---- what is recorded ------------------------------------------------------------------
 
-    def observe(self, call: Call, go: Callable[[], Any]) -> Any:
+    def observe(self, call: Call, go: Go) -> Any:
         """Make the call with ``go`` and record it."""
         if call.kind == "operation":
             return self._operation(call, go)
@@ -116,7 +121,7 @@ class Session:
             return self._within(call, go)
         return go()
 
-    def _operation(self, call: Call, go: Callable[[], Any]) -> Any:
+    def _operation(self, call: Call, go: Go) -> Any:
         """The forward pass of an operation or of a `Function`."""
         since = perf_counter_ns()
         event = self._opened(call.name, "operation")
@@ -142,10 +147,10 @@ class Session:
             self._resume(since)
         return result
 
-    def _rule(self, call: Call, go: Callable[[], Any]) -> Any:
+    def _rule(self, call: Call, go: Go) -> Any:
         """The derivative rule of an operation or of a `Function`."""
         since = perf_counter_ns()
-        op: Any = getattr(call.run, "__self__", None)
+        op = getattr(call.run, "__self__", None)
         if not isinstance(op, Op | _FunctionDerivative):
             return go()
         node, g, wanted, recording = call.args
@@ -157,7 +162,7 @@ class Session:
             event.sequence = node.time
         sources = _memories([g])
         self._begin(event, since)
-        gradients: tuple[Any, ...] = ()
+        gradients: tuple[object, ...] = ()
         try:
             gradients = go()
             if not recording and getattr(op, "array_vjp", None) is not None:
@@ -169,8 +174,8 @@ class Session:
             self._resume(since)
         return gradients
 
-    def _within(self, call: Call, go: Callable[[], Any]) -> Any:
-        """A walk, an optimiser's step or the closure that one calls."""
+    def _within(self, call: Call, go: Go) -> Any:
+        """A walk, an optimiser's step, the closure that one calls, or the wait for a batch."""
         since = perf_counter_ns()
         kind, phase = _SPANS[call.kind]
         event = self._opened(call.name, kind, phase)
@@ -178,13 +183,13 @@ class Session:
             event.depth -= 1
         self._begin(event, since)
         try:
-            return go()
+            return go(blind=kind == "load")  # what workers do is not this thread's
         finally:
             since = self._end(event)
             self._done(event)
             self._resume(since)
 
-    def _module(self, call: Call, go: Callable[[], Any]) -> Any:
+    def _module(self, call: Call, go: Go) -> Any:
         """The call of a module."""
         since = perf_counter_ns()
         outside = self.labels
@@ -201,7 +206,7 @@ class Session:
 
     # ---- details ---------------------------------------------------------------------------
 
-    def _lines(self) -> tuple[Any, ...]:
+    def _lines(self) -> tuple[Line, ...]:
         if self._open and self._open[-1].kind == "operation":
             return self._open[-1].lines  # called by a rule: the line of the rule's operation
         return lines_above(sys._getframe(1), self.outermost)
@@ -210,49 +215,36 @@ class Session:
         """Remember whose node it is, and count what it keeps."""
         event.sequence = node.time
         self._forward[node.time] = event
-        for value in _held_by(node):
-            array = value._value if isinstance(value, SavedValue | Variable) else value
-            if not isinstance(array, np.ndarray):
-                continue
-            memory = memory_of(array)
-            if not isinstance(value, SavedValue):  # made by the forward pass for its rules
-                event.allocated += array.nbytes
-            elif type(value.node) is Leaf:  # a parameter lives anyway
-                continue
-            if self._kept.get(id(memory)) is not memory:
-                self._kept[id(memory)] = memory
-                event.kept += array.nbytes
+        for value in kept_values(node):
+            if isinstance(value, SavedValue) and type(value.node) is Leaf:
+                continue  # a parameter lives anyway
+            for memory in memories(value):
+                if not isinstance(value, SavedValue):  # made by the forward pass for its rules
+                    event.allocated += memory.nbytes
+                if self._kept.get(id(memory)) is not memory:
+                    self._kept[id(memory)] = memory
+                    event.kept += memory.nbytes
 
 
-def _node_of(outputs: tuple[Any, ...]) -> Any:
+def _node_of(outputs: tuple[object, ...]) -> Node | None:
     """The node of a call with these results; an output of a `Function` has one that is a part."""
     for t in outputs:
         if isinstance(t, Variable) and type(t.node) is Node:
             node = t.node
-            return node.parents[0] if isinstance(node.op, OutputPart) else node
+            if not isinstance(node.op, OutputPart):
+                return node
+            whole = node.parents[0]
+            return whole if isinstance(whole, Node) else None
     return None
 
 
-def _held_by(node: Node) -> list[Any]:
-    """Everything that a node keeps for its rule."""
-    held: list[Any] = []
-    for value in (node.saved or {}).values():
-        if isinstance(value, list):
-            held += value
-        elif isinstance(value, FunctionCtx):
-            held += [v for v, _ in value._saved or ()]
-        else:
-            held.append(value)
-    return held
-
-
-def _memories(tensors: Iterable[Any]) -> set[int]:
+def _memories(tensors: Iterable[object]) -> set[int]:
     """Which memory these tensors have, as numbers."""
     values = [t._value for t in tensors if isinstance(t, Variable)]
     return {id(memory_of(value)) for value in values if isinstance(value, np.ndarray)}
 
 
-def _new_bytes(results: Iterable[Any], sources: set[int]) -> int:
+def _new_bytes(results: Iterable[object], sources: set[int]) -> int:
     """Bytes of the results that share no memory with the sources or with each other.
 
     What is yet to be computed has none.

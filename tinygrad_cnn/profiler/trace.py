@@ -9,10 +9,10 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tinygrad_cnn.profiler.events import Event
 
+Record = dict[str, object]
 _TRACKS = {"forward": 1, "backward": 2, "optimizer": 3}
 _PROCESS = 1
 
@@ -23,9 +23,9 @@ def write_chrome_trace(path: str | os.PathLike[str], events: Sequence[Event], ze
     Path(path).write_text(json.dumps(trace), encoding="utf-8")
 
 
-def chrome_trace(events: Sequence[Event], zero: float) -> list[dict[str, Any]]:
+def chrome_trace(events: Sequence[Event], zero: float) -> list[Record]:
     """Return the records of the file, times in microseconds."""
-    out: list[dict[str, Any]] = [_named("process_name", 0, "tinygrad_cnn")]
+    out: list[Record] = [_named("process_name", 0, "tinygrad_cnn")]
     out += [_named("thread_name", tid, phase) for phase, tid in _TRACKS.items()]
     began: dict[int, Event] = {}
     for event in events:
@@ -51,13 +51,13 @@ def chrome_trace(events: Sequence[Event], zero: float) -> list[dict[str, Any]]:
     return out + _backward_modules(events, zero)
 
 
-def _named(what: str, tid: int, name: str) -> dict[str, Any]:
+def _named(what: str, tid: int, name: str) -> Record:
     return {"ph": "M", "name": what, "pid": _PROCESS, "tid": tid, "args": {"name": name}}
 
 
 def _slice(
     name: str, category: str, phase: str, start: float, duration: float, zero: float
-) -> dict[str, Any]:
+) -> Record:
     return {
         "ph": "X",
         "name": name,
@@ -69,8 +69,8 @@ def _slice(
     }
 
 
-def _details(event: Event) -> dict[str, Any]:
-    details: dict[str, Any] = {
+def _details(event: Event) -> Record:
+    details: Record = {
         "module": event.module,
         "input_shapes": [list(s) for s in event.input_shapes],
         "allocated": event.allocated,
@@ -82,20 +82,20 @@ def _details(event: Event) -> dict[str, Any]:
     return details
 
 
-def _arrow(forward: Event, backward: Event, zero: float) -> Iterable[dict[str, Any]]:
+def _arrow(forward: Event, backward: Event, zero: float) -> Iterable[Record]:
     common = {"name": "backward of", "cat": "gradient", "id": forward.sequence, "pid": _PROCESS}
     for event, kind in ((forward, "s"), (backward, "f")):
         where = {"ph": kind, "tid": _TRACKS[event.phase], "ts": (event.start - zero) * 1e6}
         yield common | where | ({"bp": "e"} if kind == "f" else {})
 
 
-def _backward_modules(events: Sequence[Event], zero: float) -> list[dict[str, Any]]:
+def _backward_modules(events: Sequence[Event], zero: float) -> list[Record]:
     """Slices for modules around the rules of their operations.
 
     In the backward pass no module is called: a slice goes from the first to the last of a run of
     rules with the same modules.
     """
-    out: list[dict[str, Any]] = []
+    out: list[Record] = []
     running: list[tuple[str, float]] = []  # label, start
     end = 0.0
 

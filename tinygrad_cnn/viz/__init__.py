@@ -3,23 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.viz.graph import (
-    Change,
-    Diagnosis,
-    Difference,
-    Edge,
-    Finding,
-    Gradient,
-    Graph,
-    Layer,
-    ModuleCall,
-    Node,
-    Recording,
-    Summary,
-    diagnose,
-    summary,
-    trace,
-)
+from tinygrad_cnn.viz.graph.data import Graph
+from tinygrad_cnn.viz.graph.difference import Change, Difference
+from tinygrad_cnn.viz.graph.doctor import Diagnosis, Finding, Gradient, diagnose
+from tinygrad_cnn.viz.graph.recording import Recording
+from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
+from tinygrad_cnn.viz.graph.table import Layer, Summary, summary
+from tinygrad_cnn.viz.graph.tracing import trace
 
 if TYPE_CHECKING:
     from tinygrad_cnn.viz.attribution import grad_cam, grad_cam_map, saliency, saliency_map

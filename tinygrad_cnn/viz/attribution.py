@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.autograd import grad
 from tinygrad_cnn.nn import Conv2d, Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.layers import evaluating, layer_output
 from tinygrad_cnn.viz.style import StrPath, grid_of, save, to_pixels
 
@@ -35,12 +35,18 @@ def saliency_map(model: Module, images: Tensor, target: Sequence[int] | None = N
     >>> bool(np.allclose(found.ravel(), abs(weights[1])))
     True
     """
+    return _saliency(model, images, target)[0]
+
+
+def _saliency(
+    model: Module, images: Tensor, target: Sequence[int] | None
+) -> tuple[Floats, list[int]]:
+    """The map, and the predicted classes."""
     x = images.detach().requires_grad_()
     with evaluating(model):
-        scores = _chosen(model(x), target)  # (n,)
-    (g,) = grad(scores.sum(), [x])  # all there is to it
-    found: Floats = np.abs(g.numpy()).max(axis=1)
-    return found
+        scores = model(x)
+    (g,) = grad(_chosen(scores, target).sum(), [x])  # all there is to it
+    return np.abs(g.numpy()).max(axis=1), _predicted(scores)
 
 
 def grad_cam_map(
@@ -65,6 +71,13 @@ def grad_cam_map(
     >>> grad_cam_map(model, tg.rand(2, 3, 8, 8)).shape
     (2, 8, 8)
     """
+    return _grad_cam(model, images, layer, target)[0]
+
+
+def _grad_cam(
+    model: Module, images: Tensor, layer: str | None, target: Sequence[int] | None
+) -> tuple[Floats, list[int]]:
+    """The map, and the predicted classes."""
     layer = last_convolution(model) if layer is None else layer
     scores, maps = layer_output(model, images.detach().requires_grad_(), layer)
     if maps.ndim != 4:
@@ -78,7 +91,7 @@ def grad_cam_map(
     heat = _enlarged(heat, images.shape[2], images.shape[3])
     largest = heat.max(axis=(1, 2), keepdims=True)
     scaled: Floats = np.divide(heat, largest, out=heat, where=largest > 0)
-    return scaled
+    return scaled, _predicted(scores)
 
 
 def saliency(
@@ -87,11 +100,16 @@ def saliency(
     path: StrPath | None = None,
     *,
     target: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
     titles: Sequence[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Figure:
     """`saliency_map` of up to eight images, below them; ``mean`` and ``std`` undo normalisation.
+
+    Above each image stands the class whose map it is: the predicted one, or that of ``target``.
+    ``classes`` are their names; with the true ``labels``, these are shown too.
 
     Examples
     --------
@@ -101,14 +119,15 @@ def saliency(
     >>> len(saliency(model, tg.rand(3, 3, 4, 4)).axes[0].images)
     6
     """
+    from matplotlib import colormaps
+
     images = images[:8]
-    heat = saliency_map(model, images, target)
+    heat, predicted = _saliency(model, images, target)
     # One bright pixel would leave all others black.
     top = np.maximum(np.quantile(heat, 0.995, axis=(1, 2), keepdims=True), 1e-30)
-    return save(
-        _below(to_pixels(images, mean, std), (heat / top).clip(0, 1), "magma", titles, "Saliency"),
-        path,
-    )
+    colors = colormaps["magma"]((heat / top).clip(0, 1))[..., :3]  # (n, h, w, 3)
+    titles = titles or _titles(predicted, target, labels, classes)
+    return save(_below(to_pixels(images, mean, std), colors, titles, "Saliency"), path)
 
 
 def grad_cam(
@@ -118,29 +137,52 @@ def grad_cam(
     *,
     layer: str | None = None,
     target: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
     titles: Sequence[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Figure:
-    """`grad_cam_map` of up to eight images, laid over them; ``mean`` and ``std`` as in `saliency`.
+    """`grad_cam_map` of up to eight images, laid over them; other arguments as in `saliency`.
 
     Examples
     --------
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
-    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
-    >>> len(grad_cam(model, tg.rand(2, 3, 8, 8)).axes[0].images)
-    4
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+    >>> figure = grad_cam(
+    ...     model, tg.rand(1, 3, 8, 8), target=[0], classes=["cat", "dog"], labels=[1]
+    ... )
+    >>> figure.axes[0].texts[0].get_text().splitlines()[::2]
+    ['map of cat', 'true dog']
     """
     from matplotlib import colormaps
 
     images = images[:8]
     layer = last_convolution(model) if layer is None else layer
-    heat = grad_cam_map(model, images, layer, target)
+    heat, predicted = _grad_cam(model, images, layer, target)
     pixels = to_pixels(images, mean, std)
-    colors = colormaps["viridis"](heat)[..., :3]  # (n, h, w, 3)
-    laid = 0.45 * pixels + 0.55 * colors
-    return save(_below(pixels, laid, None, titles, f"Grad-CAM at {layer}"), path)
+    laid = 0.45 * pixels + 0.55 * colormaps["viridis"](heat)[..., :3]  # (n, h, w, 3)
+    titles = titles or _titles(predicted, target, labels, classes)
+    return save(_below(pixels, laid, titles, f"Grad-CAM at {layer}"), path)
+
+
+def _titles(
+    predicted: Sequence[int],
+    target: Sequence[int] | None,
+    labels: Sequence[int] | None,
+    classes: Sequence[str] | None,
+) -> list[str]:
+    """What stands above each image: whose map it is, what was predicted, what is true."""
+    lines = [("map of", target), ("predicted", predicted), ("true", labels)]
+    given = [(word, [int(n) for n in numbers]) for word, numbers in lines if numbers is not None]
+    return [
+        "\n".join(
+            f"{word} {numbers[i] if classes is None else classes[numbers[i]]}"
+            for word, numbers in given
+        )
+        for i in range(len(predicted))
+    ]
 
 
 def last_convolution(model: Module) -> str:
@@ -157,11 +199,15 @@ def last_convolution(model: Module) -> str:
     return names[-1]
 
 
+def _predicted(scores: Tensor) -> list[int]:
+    found: list[int] = scores._array.argmax(axis=1).tolist()
+    return found
+
+
 def _chosen(scores: Tensor, target: Sequence[int] | None) -> Tensor:
     """The score (n,) of each image's class, out of (n, classes)."""
-    numbers = scores._array.argmax(axis=1) if target is None else np.asarray(target, np.int64)
-    chosen: Tensor = scores[np.arange(len(numbers)), numbers]
-    return chosen
+    numbers = np.asarray(_predicted(scores) if target is None else target, np.int64)
+    return scores[np.arange(len(numbers)), numbers]
 
 
 def _enlarged(maps: Floats, height: int, width: int) -> Floats:
@@ -177,17 +223,6 @@ def _enlarged(maps: Floats, height: int, width: int) -> Floats:
     return np.asarray(rows @ weights(maps.shape[2], width).T, np.float32)
 
 
-def _below(
-    pixels: NDArray[Any],
-    heat: NDArray[Any],
-    cmap: str | None,
-    titles: Sequence[str] | None,
-    name: str,
-) -> Figure:
+def _below(pixels: Array, heat: Array, titles: Sequence[str], name: str) -> Figure:
     """Images in the upper row, what was found in the lower one."""
-    if cmap is not None:
-        from matplotlib import colormaps
-
-        heat = colormaps[cmap](heat)[..., :3]  # (n, h, w, 3)
-    tiles = [*pixels, *heat]
-    return grid_of(tiles, len(pixels), titles=titles or (), heading=name)
+    return grid_of([*pixels, *heat], len(pixels), titles=titles, heading=name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -67,7 +66,7 @@ def layer_output(model: Module, images: Tensor, layer: str) -> tuple[Tensor, Ten
     if layer not in modules or not layer:
         known = ", ".join(name for name in modules if name)
         raise KeyError(f"no layer {layer!r}; there are {known}")
-    seen: list[Any] = []
+    seen: list[object] = []
     handle = modules[layer].register_forward_hook(lambda module, args, y: seen.append(y))
     try:
         with evaluating(model):

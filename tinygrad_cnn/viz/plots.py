@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 
 from tinygrad_cnn.viz.style import (
     PALETTE,
     QUIET,
     TRAIN,
     VALIDATION,
+    Floats,
+    Integers,
+    Look,
     StrPath,
     new_figure,
     plain_axes,
@@ -47,7 +48,7 @@ def curves(history: History, path: StrPath | None = None) -> Figure:
         accuracy = figure.add_subplot(grid[0, 1])
         _pair(accuracy, history, "accuracy")
         accuracy.set_title("Accuracy")
-        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
         _epochs_below(accuracy)
     else:
         loss.set_subplotspec(grid[0, :])
@@ -64,40 +65,41 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     """Curves of several runs over one another; saved to ``path``.
 
     ``runs`` has the rows of ``metrics.csv`` by name. Validation is drawn where it was measured,
-    otherwise training.
+    otherwise training; the titles say which, or the legend where runs differ in it.
 
     Examples
     --------
     >>> row = {"train_loss": 2.0, "train_accuracy": 0.3, "val_loss": 2.1, "val_accuracy": 0.3}
-    >>> figure = compare({"a": [{"epoch": 1, "lr": 0.1, "seconds": 2.0, **row}], "b": []})
+    >>> figure = compare({"a": [{"epoch": 1, "lr": 0.1, "seconds": 2.0, **row}]})
     >>> [axes.get_title() for axes in figure.axes]
-    ['Loss', 'Accuracy', 'Accuracy over time']
+    ['Validation loss', 'Validation accuracy', 'Validation accuracy over time']
     """
     figure = new_figure(12, 4)
     loss, accuracy, clock = figure.subplots(1, 3)
     dashes = ("-", "--", "-.", ":")
+    sets = {name: "val" if _points(rows, "val_loss")[0] else "train" for name, rows in runs.items()}
+    one = {"val": "Validation ", "train": "Training "}.get("".join(set(sets.values())), "")
     for i, (name, history) in enumerate(runs.items()):
-        style: dict[str, Any] = {
+        style: Look = {
             "color": PALETTE[i % len(PALETTE)],
             "linestyle": dashes[i // len(PALETTE) % len(dashes)],
             "marker": "osD^vP"[i % 6],
             "markersize": 3.5,
             "linewidth": 1.6,
         }
-        measured = "val" if _points(history, "val_loss")[0] else "train"
-        label = name if measured == "val" else f"{name} (training)"
+        measured = sets[name]
+        label = name if one else f"{name} ({'validation' if measured == 'val' else 'training'})"
         loss.plot(*_points(history, f"{measured}_loss"), label=label, **style)
         accuracy.plot(*_points(history, f"{measured}_accuracy"), label=label, **style)
         minutes = np.cumsum([float(row["seconds"] or 0) for row in history]) / 60
         values = [row[f"{measured}_accuracy"] for row in history]
         clock.plot(minutes, values, label=label, **style)
-    loss.set_title("Loss")
-    accuracy.set_title("Accuracy")
-    clock.set_title("Accuracy over time")
+    for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (clock, "accuracy over time")):
+        axes.set_title(f"{one}{title}".capitalize())
     for axes in (loss, accuracy):
         _epochs_below(axes)
     for axes in (accuracy, clock):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     plain_axes(clock)
     clock.set_xlabel("Minutes")
     clock.set_xlim(left=0)
@@ -108,9 +110,7 @@ def compare(runs: Mapping[str, History], path: StrPath | None = None) -> Figure:
     return save(figure, path)
 
 
-def confusion(
-    matrix: NDArray[np.integer[Any]], classes: Sequence[str], path: StrPath | None = None
-) -> Figure:
+def confusion(matrix: Integers, classes: Sequence[str], path: StrPath | None = None) -> Figure:
     """A confusion ``matrix`` (c, c), true classes down, predicted across; saved to ``path``.
 
     The colour is the share of the true class, the number the count of images.
@@ -150,8 +150,8 @@ def confusion(
 
 
 def class_scores(
-    precision: NDArray[np.floating[Any]],
-    recall: NDArray[np.floating[Any]],
+    precision: Floats,
+    recall: Floats,
     classes: Sequence[str],
     path: StrPath | None = None,
 ) -> Figure:
@@ -190,9 +190,9 @@ def class_scores(
 
 
 def reliability(
-    confidence: NDArray[np.floating[Any]],
-    accuracy: NDArray[np.floating[Any]],
-    counts: NDArray[np.integer[Any]],
+    confidence: Floats,
+    accuracy: Floats,
+    counts: Integers,
     path: StrPath | None = None,
 ) -> Figure:
     """Accuracy over confidence in bins (b,), and the number of images in each below.
@@ -240,7 +240,7 @@ def reliability(
 
 def _epochs_below(axes: Axes) -> None:
     axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     plain_axes(axes)
 
 

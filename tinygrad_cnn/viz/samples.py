@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from tinygrad_cnn.data.keyed import SampleRandom, keys
 from tinygrad_cnn.data.transforms import Transform, apply
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.style import StrPath, grid_of, save, to_pixels
 
 
 def show_augmentation(
-    images: Tensor | NDArray[Any],
+    images: Tensor | Array,
     transform: Transform,
     path: StrPath | None = None,
     *,
     rows: int = 3,
     seed: int = 0,
-    labels: NDArray[Any] | None = None,
+    labels: Array | None = None,
 ) -> Figure:
     """Up to ten ``images`` (n, c, h, w), and below them ``rows`` of what ``transform`` makes.
 
@@ -50,7 +49,7 @@ def show_augmentation(
 
 
 def image_grid(
-    images: Tensor | NDArray[Any],
+    images: Tensor | Array,
     titles: Sequence[str],
     path: StrPath | None = None,
     *,

@@ -10,7 +10,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,12 +19,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 
+Look = dict[str, Any]
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-TRAIN: Final[dict[str, Any]] = {"color": PALETTE[0], "marker": "o", "linestyle": "-"}
-VALIDATION: Final[dict[str, Any]] = {"color": PALETTE[1], "marker": "s", "linestyle": "--"}
+TRAIN: Final[Look] = {"color": PALETTE[0], "marker": "o", "linestyle": "-"}
+VALIDATION: Final[Look] = {"color": PALETTE[1], "marker": "s", "linestyle": "--"}
 QUIET: Final = "#666666"
 
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
 StrPath = str | os.PathLike[str]
 
 
@@ -37,7 +41,9 @@ class Picture(Figure):
         return out.getvalue()
 
 
-def new_figure(width: float, height: float, layout: Any = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """An empty figure of so many inches."""
     figure = Picture(figsize=(width, height), dpi=130, layout=layout)
     FigureCanvasAgg(figure)
@@ -45,7 +51,7 @@ def new_figure(width: float, height: float, layout: Any = "constrained") -> Figu
 
 
 def grid_of(
-    tiles: Sequence[NDArray[Any]],
+    tiles: Sequence[Array],
     columns: int,
     *,
     titles: Sequence[str] = (),
@@ -67,14 +73,19 @@ def grid_of(
     """
     gap, line, size = 0.08, 0.14, 8.0
     count = max(math.ceil(len(tiles) / columns), 1)
-    above = line * max((t.count("\n") + 1 for t in titles), default=0) + gap
+    titled = math.ceil(len(titles) / columns)  # rows with room for titles above them
+    above = line * max((t.count("\n") + 1 for t in titles), default=0)
     left, top = (0.3 if rows else gap), (0.25 + 0.16 * heading.count("\n") if heading else 0.0)
-    width, height = left + columns * (side + gap), top + count * (side + above) + gap
+    width, height = left + columns * (side + gap), top + count * (side + gap) + titled * above + gap
     figure = new_figure(max(width, 2.5), height, None)
+
+    def place(row: int) -> float:
+        return top + row * (side + gap) + min(row + 1, titled) * above + gap
+
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     for i, tile in enumerate(tiles):
-        x, y = left + i % columns * (side + gap), top + i // columns * (side + above) + above
+        x, y = left + i % columns * (side + gap), place(i // columns)
         shown = tile[..., 0] if tile.shape[-1] == 1 and tile.ndim == 3 else tile
         axes.imshow(
             shown,
@@ -86,10 +97,10 @@ def grid_of(
             aspect="auto",
         )
         if i < len(titles):
-            where: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": size}
+            where: Look = {"ha": "center", "va": "bottom", "fontsize": size}
             axes.text(x + side / 2, y - 0.03, titles[i], **where)
     for row, name in enumerate(rows):
-        y = top + row * (side + above) + above + side / 2
+        y = place(row) + side / 2
         axes.text(left / 2, y, name, ha="center", va="center", rotation=90, fontsize=size)
     if heading:
         axes.text(max(width, 2.5) / 2, 0.06, heading, ha="center", va="top", fontsize=size + 1)
@@ -120,7 +131,7 @@ def hide_ticks(axes: Axes) -> None:
 
 
 def to_pixels(
-    images: Tensor | NDArray[Any],
+    images: Tensor | Array,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> NDArray[np.float32]:
@@ -153,7 +164,7 @@ def to_pixels(
     return pixels.clip(0, 1)
 
 
-def mosaic(tiles: NDArray[Any], columns: int | None = None, gap: int = 1) -> NDArray[Any]:
+def mosaic(tiles: Array, columns: int | None = None, gap: int = 1) -> Array:
     """Tiles (n, h, w) or (n, h, w, c) in one picture, row by row, with nan between them.
 
     Examples

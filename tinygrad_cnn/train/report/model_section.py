@@ -3,7 +3,7 @@
 from tinygrad_cnn import viz
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.viz.graph.render import drawing_of, svg_of
+from tinygrad_cnn.viz.graph.render import Options, svg_of
 
 
 def model_summary(model: Module, images: Tensor) -> str:
@@ -11,6 +11,6 @@ def model_summary(model: Module, images: Tensor) -> str:
     return str(viz.summary(model, images).to_html())
 
 
-def model_graph(model: Module, images: Tensor) -> bytes:
+def model_graph(model: Module, images: Tensor, theme: str = "light") -> bytes:
     """The graph of the model's forward pass as SVG."""
-    return svg_of(drawing_of(viz.trace(model, images), depth=2)).encode()
+    return svg_of(Options(depth=2).drawing(viz.trace(model, images)), theme).encode()

@@ -9,46 +9,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-_STYLE = """
-:root { --ink: #1f2933; --quiet: #616e7c; --line: #e4e7eb; --accent: #0072b2; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #f5f7fa; color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 4px; }
-h2 { font-size: 1.2rem; margin: 0 0 4px; }
-p { margin: 4px 0 12px; max-width: 75ch; }
-.quiet { color: var(--quiet); }
-nav { margin: 10px 0 18px; font-size: .92rem; }
-nav a { color: var(--accent); text-decoration: none; margin-right: 14px; white-space: nowrap; }
-section { background: #fff; border: 1px solid var(--line); border-radius: 8px;
-  padding: 18px 20px; margin: 0 0 18px; }
-.cards { display: grid; gap: 10px; margin: 0 0 18px;
-  grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); }
-.card { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; }
-.card b { display: block; font-size: 1.3rem; font-weight: 600; overflow-wrap: anywhere; }
-.card span { color: var(--quiet); font-size: .85rem; }
-.pair { display: grid; gap: 12px 26px; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
-figure { margin: 10px 0; }
-figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
-figcaption { color: var(--quiet); font-size: .88rem; margin-top: 4px; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; margin: 6px 0 12px; }
-th, td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
-td { white-space: nowrap; }
-td.share { min-width: 110px; padding-left: 8px; background: linear-gradient(90deg,
-  color-mix(in srgb, var(--accent) 22%, transparent) var(--share), transparent var(--share))
-  no-repeat 0 50% / calc(100% - 12px) 70%; }
-table.wrap td { white-space: normal; overflow-wrap: anywhere; }
-pre { background: #f5f7fa; border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;
-  overflow-x: auto; font: .85rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin: 6px 0; }
-summary { cursor: pointer; color: var(--accent); }
-@media print { body { background: #fff; } section, .card { break-inside: avoid; } }
-"""
+from tinygrad_cnn.instrument.pages import document
 
 
 class Share(float):
@@ -117,18 +78,32 @@ class Page:
             "<tr>" + "".join(_cell("td", v, r) for v, r in zip(row, right, strict=True)) + "</tr>"
             for row in rows
         )
-        kind = ' class="wrap"' if wrap else ""
+        kind, around = (' class="wrap"', "scroll wrapped") if wrap else ("", "scroll")
         inner = f"<table{kind}><thead><tr>{head}</tr></thead>{body}</table>"
-        table = f'<div class="scroll">{inner}</div>'
+        table = f'<div class="{around}">{inner}</div>'
         if fold:
             table = f"<details><summary>{_text(fold)}</summary>{table}</details>"
         self.raw(table)
 
-    def picture(self, data: bytes, caption: str, alt: str) -> None:
-        """A PNG or SVG picture."""
-        kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
-        source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-        image = f'<img src="{source}" alt="{_text(alt)}">'
+    def picture(
+        self,
+        data: bytes,
+        caption: str,
+        alt: str,
+        *,
+        plot: bool = False,
+        dark: bytes | None = None,
+    ) -> None:
+        """A PNG or SVG picture.
+
+        On a dark page ``dark`` takes its place, if it is given, or the colours of a ``plot`` are
+        exchanged.
+        """
+        kind = ' class="plot"' if plot else ""
+        image = f'<img{kind} src="{_source(data)}" alt="{_text(alt)}">'
+        if dark is not None:
+            other = f'<source media="(prefers-color-scheme: dark)" srcset="{_source(dark)}">'
+            image = f"<picture>{other}{image}</picture>"
         note = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
         self.raw(f"<figure>{image}{note}</figure>")
 
@@ -151,13 +126,16 @@ class Page:
             f'<section id="{anchor}"><h2>{_text(title)}</h2>\n{"".join(parts)}</section>'
             for anchor, title, parts in self._sections
         )
-        return (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{_text(self._title)}</title><style>{_STYLE}</style></head>\n"
-            f'<body><main><h1>{_text(self._title)}</h1><p class="quiet">{_text(self._subtitle)}</p>'
-            f"{self._cards}<nav>{links}</nav>\n{sections}\n</main></body></html>\n"
+        return document(
+            self._title,
+            f'<h1>{_text(self._title)}</h1><p class="quiet">{_text(self._subtitle)}</p>'
+            f"{self._cards}<nav>{links}</nav>\n{sections}",
         )
+
+
+def _source(data: bytes) -> str:
+    kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def as_png(figure: Figure) -> bytes:

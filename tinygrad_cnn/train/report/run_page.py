@@ -21,8 +21,13 @@ from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
 from tinygrad_cnn.train.run.folder import RunFolder
+<<<<<<< HEAD
 from tinygrad_cnn.train.run.splits import Images, Splits
 from tinygrad_cnn.types import Array
+=======
+from tinygrad_cnn.train.run.splits import Splits
+from tinygrad_cnn.viz.graph.text import plural
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 from tinygrad_cnn.viz.layers import evaluating
 
 _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -45,7 +50,7 @@ def run_page(
     page = Page(
         f"{type(model).__name__} on {config.data_name}: {report.accuracy:.2%} of "
         f"{report.images:,} test images right",
-        f"{facts.get('parameters', 0):,} parameters, {len(history)} epochs, "
+        f"{facts.get('parameters', 0):,} parameters, {plural(len(history), 'epoch')}, "
         f"{len(splits.train):,} training images, seed {config.seed}",
     )
     page.cards(_cards(report, history, seconds))
@@ -78,7 +83,7 @@ def _learning(page: Page, history: Sequence[Row], curves: bytes) -> None:
     if not history:
         return
     page.section("learning", "How did it learn?")
-    page.picture(curves, "", "Loss, accuracy and learning rate by epoch")
+    page.picture(curves, "", "Loss, accuracy and learning rate by epoch", plot=True)
     names = [name for name in history[0] if any(row.get(name) is not None for row in history)]
     rows = [[_figure(row.get(name)) for name in names] for row in history]
     page.table([name.replace("_", " ") for name in names], rows, fold="All epochs")
@@ -102,15 +107,24 @@ def _classes(page: Page, report: Report, confusion: bytes) -> None:
     page.table(["class", "precision", "recall", "F1", "images", "taken for"], rows)
     page.paragraph(
         "Precision: of the images said to be of a class, how many are. Recall: of the images of a "
+<<<<<<< HEAD
         "class, how many are said to be."
     )
     page.picture(confusion, "", "Confusion matrix")
+=======
+        "class, how many are said to be.",
+        "Precision and recall of each class",
+        plot=True,
+    )
+    page.close_pair()
+    page.picture(confusion, "", "Confusion matrix", plot=True)
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
     found = report.calibration
     if found is not None:
         page.section("confidence", "Does it know what it does not know?")
         page.open_pair()
         drawn = viz.reliability(found.confidence, found.accuracy, found.counts)
-        page.picture(as_svg(drawn), "", "Accuracy over confidence")
+        page.picture(as_svg(drawn), "", "Accuracy over confidence", plot=True)
         page.raw("<div>")
         page.paragraph(
             f"Where it gives its prediction a probability, it is off by {found.error:.1%} on "
@@ -166,16 +180,16 @@ def _inside(page: Page, model: Module, splits: Splits) -> None:
     scale = {"mean": getattr(splits.test, "mean", None), "std": getattr(splits.test, "std", None)}
     chosen = _one_per_class(splits)
     images, labels = next(iter(splits.loader_of(chosen)))
-    titles = [splits.classes[int(label)] for label in labels.tolist()]
+    shown: dict[str, Any] = {**scale, "classes": splits.classes, "labels": labels.tolist()}
     _draw(
         page,
-        lambda: viz.grad_cam(model, images, titles=titles, **scale),
+        lambda: viz.grad_cam(model, images, **shown),
         "Grad-CAM: bright where the last feature maps speak for the predicted class.",
         "Grad-CAM",
     )
     _draw(
         page,
-        lambda: viz.saliency(model, images, titles=titles, **scale),
+        lambda: viz.saliency(model, images, **shown),
         "Saliency: bright where a pixel changes the predicted class's score the most.",
         "Saliency",
     )
@@ -213,8 +227,18 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     images, _ = next(iter(splits.loader_of([0])))
     with evaluating(model):
         table, graph = model_summary(model, images), model_graph(model, images)
+<<<<<<< HEAD
     page.raw(f'<div class="scroll">{table}</div>')
     page.picture(graph, "The graph of one forward pass.", "Model graph")
+=======
+        dark = model_graph(model, images, "dark")
+    if table is not None:
+        page.raw(f'<div class="scroll">{table}</div>')
+    else:
+        page.code(repr(model))
+    if graph is not None:
+        page.picture(graph, "The graph of one forward pass.", "Model graph", dark=dark)
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 
 
 def _repetition(page: Page, config: Config) -> None:
@@ -249,7 +273,7 @@ def _draw(
     except _NOT_DRAWN as error:
         page.paragraph(f"{alt}: not drawn ({' '.join(str(error).split())}).")
     else:
-        page.picture(data, caption, alt)
+        page.picture(data, caption, alt, plot=write is as_svg)
 
 
 def _raw(data: Images, indices: Sequence[int]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygrad_cnn.instrument.running import reachable
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Node
@@ -38,11 +39,12 @@ def cause_of(name: str, notes: Notes, loss: Tensor) -> Cause:
     readers: dict[int, list[int]] = {}
     for edge in notes.edges:
         readers.setdefault(edge.source, []).append(edge.target)
-    reached = _descendants(start, readers)
+    reached = reachable([start], lambda i: readers.get(i, ())) - {start}
     path = reached & notes.ancestors([end])
     if path:
         cuts = [notes.nodes[i] for i in sorted(path) if notes.nodes[i].cut]
-        if cuts and not _flows(start, end, path, readers, notes):
+        live = {i for i in path if notes.nodes[i].recorded}
+        if cuts and end not in reachable([start], lambda i: live.intersection(readers.get(i, ()))):
             return _at(cuts[0], _WORDS[cuts[0].cut], cuts[0].cut, notes)
         return Cause(
             "connected",
@@ -67,28 +69,3 @@ def cause_of(name: str, notes: Notes, loss: Tensor) -> Cause:
 def _at(node: Node, text: str, kind: str, notes: Notes) -> Cause:
     module = "" if node.call is None else notes.calls[node.call].path
     return Cause(kind, text.format(name=node.name, dtype=node.dtype), module, node.line)
-
-
-def _descendants(start: int, readers: dict[int, list[int]]) -> set[int]:
-    found: set[int] = set()
-    stack = [start]
-    while stack:
-        for reader in readers.get(stack.pop(), ()):
-            if reader not in found:
-                found.add(reader)
-                stack.append(reader)
-    return found
-
-
-def _flows(
-    start: int, end: int, path: set[int], readers: dict[int, list[int]], notes: Notes
-) -> bool:
-    """Whether a gradient can come from ``end`` to ``start`` along recorded operations."""
-    found: set[int] = set()
-    stack = [start]
-    while stack:
-        for reader in readers.get(stack.pop(), ()):
-            if reader in path and reader not in found and notes.nodes[reader].recorded:
-                found.add(reader)
-                stack.append(reader)
-    return end in found

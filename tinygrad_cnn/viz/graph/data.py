@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.viz.graph.difference import Difference
 
 
+Record = dict[str, Any]
+
+
 @dataclass(slots=True)
 class Graph:
     """Nodes, edges and module calls. Made by `trace`; see `Node`, `Edge` and `ModuleCall`.
@@ -122,7 +125,7 @@ class Graph:
         """The graph that `to_json` wrote."""
         data = json.loads(text)
 
-        def shaped(record: dict[str, Any]) -> dict[str, Any]:
+        def shaped(record: Record) -> Record:
             shape = record.get("shape")
             return {**record, "shape": None if shape is None else tuple(shape)}
 
@@ -133,9 +136,9 @@ class Graph:
 
     def to_dot(self, **options: Any) -> str:
         """The drawing in Graphviz's language; ``options`` are those of `render`."""
-        from tinygrad_cnn.viz.graph.render import to_dot
+        from tinygrad_cnn.viz.graph.render import Options
 
-        return to_dot(self, **options)
+        return Options(**options).dot(self)
 
     def to_mermaid(self, **options: Any) -> str:
         """The drawing as a Mermaid flowchart, which Markdown on GitHub shows.
@@ -143,8 +146,9 @@ class Graph:
         Takes ``depth``, ``repeats`` and ``parameters`` as `render`.
         """
         from tinygrad_cnn.viz.graph.mermaid import to_mermaid
+        from tinygrad_cnn.viz.graph.render import Options
 
-        return to_mermaid(self, **options)
+        return to_mermaid(self, Options(**options))
 
     def render(self, path: str | os.PathLike[str], **options: Any) -> str:
         """Draw into ``path``: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.html``.
@@ -162,7 +166,7 @@ class Graph:
             What the colour of an operation says: ``kind``, ``time``, ``backward``, ``memory``,
             ``flops``, ``gradient`` or ``zeros``.
         theme
-            ``light`` or ``dark``.
+            ``light`` or ``dark``. Without, pictures are light, and a page is as the system.
         columns
             Wrap a long graph into so many columns; None chooses.
 
@@ -178,9 +182,9 @@ class Graph:
         ValueError
             An option or the ending is not one of those above.
         """
-        from tinygrad_cnn.viz.graph.render import render
+        from tinygrad_cnn.viz.graph.render import Options, render
 
-        return render(self, path, **options)
+        return render(self, path, Options(**options))
 
     def diff(self, other: Graph) -> Difference:
         """What ``other`` has, lacks or has otherwise; see `Difference`."""
@@ -188,7 +192,7 @@ class Graph:
 
         return compare(self, other)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What Jupyter shows: the drawing, or the text without Graphviz."""
         from tinygrad_cnn.viz.graph.render import notebook
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
-from tinygrad_cnn.viz.graph.text import amount, byte_size, seconds, shape_text
+from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, shape_text
 
-_FIGURES = {
-    "forward_seconds": ("forward time", seconds),
-    "backward_seconds": ("backward time", seconds),
-    "gradient_norm": ("norm of the gradient", lambda v: f"{v:.3g}"),
-    "norm": ("norm", lambda v: f"{v:.3g}"),
-    "zeros": ("zeros", lambda v: f"{v:.0%}"),
-}
 _FACTOR = 1.5
 """A measured figure counts as changed from this factor on."""
 
@@ -85,7 +79,7 @@ class Difference:
         """Draw into a file; options as `Graph.render`."""
         return self.union.render(path, **{"repeats": False, **options})
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {**self.union._repr_mimebundle_(), "text/plain": str(self)}
 
 
@@ -182,7 +176,7 @@ def _details(a: Node, b: Node) -> tuple[str, ...]:
         out.append(f"gradient {a.cut or 'passes'} → {b.cut or 'passes'}")
     if (a.nan or a.inf) != (b.nan or b.inf) and None not in (a.nan, b.nan):
         out.append(f"finite {not (a.nan or a.inf)} → {not (b.nan or b.inf)}")
-    for name, (called, write) in _FIGURES.items():
+    for name, (called, write) in FIGURES.items():
         before, now = getattr(a, name), getattr(b, name)
         if before is not None and now is not None and _differs(before, now):
             out.append(f"{called} {write(before)} → {write(now)}")
@@ -212,7 +206,7 @@ def _differs(a: float, b: float) -> bool:
 
 
 def _totals(old: Graph, new: Graph) -> str:
-    def pair(noun: str, a: Any, b: Any, write: Any) -> str:
+    def pair(noun: str, a: int, b: int, write: Callable[[int], str]) -> str:
         return f"{noun} {write(a)} → {write(b)}" if a != b else f"{noun} {write(a)}"
 
     counts = [sum(1 for _ in g.operations()) for g in (old, new)]

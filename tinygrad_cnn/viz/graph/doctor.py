@@ -1,29 +1,31 @@
-"""`diagnose`: what is wrong with the gradients of a model, and why, in words."""
+"""`diagnose`: what is wrong with a model's training, and why, in words."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.instrument.running import unchanged
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
+from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.causes import cause_of
-from tinygrad_cnn.viz.graph.illness import first_not_finite, sick_rectifiers
+from tinygrad_cnn.viz.graph.illness import (
+    dead_rectifiers,
+    first_not_finite,
+    history,
+    out_of_the_ordinary,
+    silent_units,
+    softmax_before_loss,
+)
 from tinygrad_cnn.viz.graph.measures import norm_of
 from tinygrad_cnn.viz.graph.recording import Recording
-from tinygrad_cnn.viz.graph.tracing import unchanged
-
-_APART = 1e3
-"""A layer's ratio is out of the ordinary from this factor off the median on."""
-_TINY, _HUGE = 1e-8, 1e3
-_ZERO_SHARE = 0.1
+from tinygrad_cnn.viz.graph.trial import learning_rate
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Finding:
     Attributes
     ----------
     kind
-        ``no gradient``, ``frozen``, ``not finite``, ``dead``, ``vanishing`` or ``exploding``.
+        ``error`` (the loss could not be computed), ``labels`` (out of range), ``optimizer`` (it
+        holds other tensors), ``no gradient``, ``not finite``, ``learning rate`` (too high),
+        ``accumulated`` (a forgotten `zero_grad`), ``softmax`` (before cross-entropy), ``input``
+        (constant), ``dead``, ``vanishing``, ``exploding`` or ``frozen``.
     what
         The parameters or the module that it is about.
     why
@@ -81,6 +86,10 @@ class Diagnosis:
         """Whether nothing was found but parameters frozen on purpose."""
         return all(f.kind == "frozen" for f in self.findings)
 
+    def kinds(self) -> set[str]:
+        """The kinds of the findings."""
+        return {f.kind for f in self.findings}
+
     def __str__(self) -> str:
         lines = [str(f) for f in self.findings] or ["nothing wrong was found"]
         if self.hint:
@@ -99,26 +108,35 @@ class Diagnosis:
 
 
 def diagnose(
-    loss: Tensor,
+    loss: Tensor | None,
     model: Module,
     *,
     recording: Recording | None = None,
     rerun: Callable[[], Tensor] | None = None,
+    optimizer: Optimizer | None = None,
 ) -> Diagnosis:
     """What is wrong with the gradients that ``loss.backward()`` gave ``model``, and why.
 
-    How much is known depends on what was noted:
+    Call it after `backward` and before the optimiser's step. Each cause has one finding; what
+    follows from it is not told again. How much is known depends on what is given:
 
     * Always: which parameters have no gradient, and whether the loss was made from them (the graph
-      is read, which stays when `backward` has freed what it kept); gradients that are not finite,
-      that are exactly 0 for a filter or unit, or much smaller or larger than those of other
-      layers.
+      is read, which stays when `backward` has freed what it kept); gradients that were added to
+      older ones; a softmax before the cross-entropy; gradients that are not finite, that are
+      exactly 0 for many units, or much smaller or larger than those of other layers; weights out of
+      all proportion.
     * With ``recording``, a `Recording` of ``model`` in which ``loss`` was computed: why a parameter
       has no gradient, with the line: ``detach``, ``no_grad``, an integer dtype, a result that is
       not used, or no use at all. If it was made with ``health=True`` also: ReLUs that are 0
-      for the whole batch, and the first operation with NaN or Inf in its result or gradient.
+      for the whole batch, an input that is constant, and the first operation with NaN or Inf in
+      its result or gradient.
     * With ``rerun``, a function that computes the loss once more: the same, from running it inside
-      such a recording. Buffers, gradients and random numbers are left as they are.
+      such a recording. If it raises an error, for instance because a label is out of range, that is
+      the finding; ``loss`` may then be None.
+    * With ``optimizer``: whether it holds the model's parameters, and how far a step would move the
+      weights; with ``rerun`` too, what five steps do to the loss.
+
+    Parameters, buffers, gradients, random numbers and the optimiser's state are left as they are.
 
     Parameters
     ----------
@@ -145,36 +163,61 @@ def diagnose(
     >>> found.findings[0].what, found.findings[0].why
     (('0.weight', '0.bias'), 'detach() cuts its path to the loss')
     """
-    if not isinstance(loss, Tensor):
+    if not isinstance(loss, Tensor) and not (loss is None and rerun is not None):
         raise TypeError(f"diagnose: `loss` is a {type(loss).__name__}, expected a Tensor")
-    notes, final = recording, loss
-    if rerun is not None:
-        notes, final = _run_again(model, rerun)
     held = list(model.named_parameters())
     out = Diagnosis(gradients=[_gradient(name, p) for name, p in held])
+    notes, final = recording, loss
+    if rerun is not None:
+        try:
+            notes, final = _run_again(model, rerun)
+        except (ArithmeticError, IndexError, ValueError, RuntimeError) as error:
+            out.findings.append(_error(error))
+            return out
+    loss = final if loss is None else loss
+    assert loss is not None
+    assert final is not None
+    not_stepped = [] if optimizer is None else _not_stepped(held, optimizer)
+    out.findings += [f for f in not_stepped if f.kind == "optimizer"]
     if not loss.requires_grad:
         why = "the loss does not require gradients: everything it was made from is cut off"
         out.findings.append(Finding("no gradient", ("loss",), why))
-    if notes is not None:
-        out.findings += [
-            Finding("not finite", what, why, line) for what, why, line in first_not_finite(notes)
-        ]
-    out.findings += _not_finite(held)
+    finite = _not_finite(held, notes)
+    out.findings += finite
+    too_high = None
+    if optimizer is not None and not finite:
+        too_high = learning_rate(model, rerun if loss.requires_grad else None, optimizer)
+        if too_high is not None:
+            out.findings.append(Finding("learning rate", *too_high))
+    out.findings += _accumulated(held)
+    softmax = softmax_before_loss(loss, notes)
+    if softmax is not None:
+        out.findings.append(Finding("softmax", *softmax))
+    constant = [] if notes is None else notes.constant_inputs
+    out.findings += [Finding("input", (what,), why) for what, why in constant]
     missing = [(name, p) for name, p in held if p.requires_grad and p.grad is None]
     out.findings += _no_gradient(missing, loss, notes, final)
-    if notes is not None:
-        out.findings += [
-            Finding("dead", (what,), why, line) for what, why, line in sick_rectifiers(notes)
-        ]
-    out.findings += _zero_rows(held)
-    out.findings += _out_of_the_ordinary(out.gradients, dict(held))
+    if not finite and too_high is None and not constant:  # else they are what follows
+        dead = [] if notes is None else dead_rectifiers(notes)
+        dead = dead or silent_units(held)
+        out.findings += [Finding("dead", *told) for told in dead]
+        if not dead and softmax is None:
+            out.findings += [Finding(*told) for told in out_of_the_ordinary(model)]
     frozen = tuple(name for name, p in held if not p.requires_grad)
     if frozen:
         out.findings.append(Finding("frozen", frozen, "requires_grad is False"))
-    if notes is None and not out.healthy:
-        out.hint = (
-            "For the line and the reason, pass rerun=, a function that computes the loss once more."
-        )
+    out.findings += [f for f in not_stepped if f.kind == "frozen"]
+    if not out.healthy:
+        missing_arguments = [
+            f"{name}=, {what}"
+            for name, what, given in (
+                ("rerun", "a function that computes the loss once more", notes),
+                ("optimizer", "the optimiser that makes the steps", optimizer),
+            )
+            if given is None
+        ]
+        if missing_arguments:
+            out.hint = f"To know more, pass {'; and '.join(missing_arguments)}."
     return out
 
 
@@ -191,16 +234,57 @@ def _run_again(model: Module, rerun: Callable[[], Tensor]) -> tuple[Recording, T
     return notes, again
 
 
+def _error(error: Exception) -> Finding:
+    """What the loss could not be computed for."""
+    text = " ".join(str(error).split())
+    if isinstance(error, IndexError) and "`target` holds" in text:
+        return Finding("labels", ("`target`",), text)
+    return Finding("error", ("loss",), f"it could not be computed: {type(error).__name__}: {text}")
+
+
+Held = list[tuple[str, Parameter]]
+
+
+def _not_stepped(held: Held, optimizer: Optimizer) -> list[Finding]:
+    """Parameters that the optimiser does not hold: by mistake, if it holds others instead."""
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    strangers = len(stepped - {id(p) for _, p in held})
+    names = tuple(name for name, p in held if p.requires_grad and id(p) not in stepped)
+    if not names:
+        return []
+    if not strangers:
+        return [Finding("frozen", names, "the optimiser does not hold them")]
+    why = (
+        f"the optimiser does not hold them, but {strangers} tensors that are no parameters of this "
+        f"model: it was made for another model, or before these parameters were replaced"
+    )
+    return [Finding("optimizer", names, why)]
+
+
+def _accumulated(held: Held) -> list[Finding]:
+    """Gradients to which `backward` added a second time, with no `zero_grad` between."""
+    names = tuple(
+        name for name, p in held if p.grad is not None and p.grad.storage.writer == "backward"
+    )
+    if not names:
+        return []
+    why = (
+        "backward() added to gradients that were there already: zero_grad() was not called in "
+        "between. If several backward() calls are meant to go into one step, all is well"
+    )
+    return [Finding("accumulated", names, why)]
+
+
 def _gradient(name: str, p: Parameter) -> Gradient:
     return Gradient(name, norm_of(p._array), None if p.grad is None else norm_of(p.grad._array))
 
 
 def _no_gradient(
-    missing: list[tuple[str, Parameter]], loss: Tensor, notes: Recording | None, final: Tensor
+    missing: Held, loss: Tensor, notes: Recording | None, final: Tensor
 ) -> list[Finding]:
     """One finding for all parameters with the same reason."""
     groups: dict[tuple[str, str], list[str]] = {}
-    reached = _leaves(loss) if notes is None else set()
+    reached = history(loss) if notes is None else set()
     for name, p in missing:
         if notes is not None:
             cause = cause_of(name, notes, final)
@@ -218,76 +302,23 @@ def _no_gradient(
     return [Finding("no gradient", tuple(names), *key) for key, names in groups.items()]
 
 
-def _leaves(loss: Tensor) -> set[object]:
-    """The leaves from which ``loss`` was made."""
-    first = loss.current_node()
-    found: set[object] = set()
-    seen, stack = {first}, [first]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, autograd.Leaf):
-            found.add(node)
-        elif node is not None:
-            fresh = [p for p in node.parents if p is not None and p not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-    return found
-
-
-def _not_finite(held: list[tuple[str, Parameter]]) -> list[Finding]:
+def _not_finite(held: Held, notes: Recording | None) -> list[Finding]:
+    """The place where the first NaN or Inf is, as far as it is known."""
     values = tuple(name for name, p in held if not np.isfinite(p._array).all())
+    if values:
+        why = (
+            "the parameter itself holds NaN or Inf. Before it did, the learning rate was too high, "
+            "or a gradient was not finite"
+        )
+        return [Finding("not finite", values, why)]
+    if notes is not None:
+        found = first_not_finite(notes)
+        if found:
+            return [Finding("not finite", *told) for told in found]
     grads = tuple(
         name for name, p in held if p.grad is not None and not np.isfinite(p.grad._array).all()
     )
-    out = [Finding("not finite", values, "the parameter itself holds NaN or Inf")] if values else []
-    if grads:
-        out.append(Finding("not finite", grads, "the gradient holds NaN or Inf"))
-    return out
-
-
-def _zero_rows(held: list[tuple[str, Parameter]]) -> list[Finding]:
-    """Filters and units whose gradient is exactly 0: nothing they compute reaches the loss."""
-    out = []
-    for name, p in held:
-        if p.grad is None or p.grad.ndim < 2:
-            continue
-        units = p.shape[0]
-        dead = units - int(np.any(p.grad._array.reshape(units, -1), axis=1).sum())
-        if units and dead / units >= _ZERO_SHARE:
-            why = (
-                f"the gradient is exactly 0 for {dead} of {units} units: what comes "
-                f"behind them (a ReLU that is 0 for the whole batch, a mask) lets nothing through"
-            )
-            out.append(Finding("dead", (name,), why))
-    return out
-
-
-def _out_of_the_ordinary(gradients: list[Gradient], held: dict[str, Parameter]) -> list[Finding]:
-    """Weights (not biases or scales) whose ratio is far from the others'."""
-    ratios = {
-        g.name: r
-        for g in gradients
-        if held[g.name].ndim >= 2 and (r := g.ratio) is not None and math.isfinite(r)
-    }
-    known = [r for r in ratios.values() if r > 0]
-    if not known:
-        return []
-    median = statistics.median(known)
-    out = []
-    for name, ratio in ratios.items():
-        text = f"gradient / weight is {ratio:.1e}, the median of all layers {median:.1e}"
-        if 0 < ratio < max(median / _APART, _TINY):
-            out.append(Finding("vanishing", (name,), text))
-        elif ratio > min(median * _APART, _HUGE):
-            out.append(Finding("exploding", (name,), text))
-    (first, a), (last, b) = next(iter(ratios.items())), list(ratios.items())[-1]
-    if len(ratios) > 2 and a > 0 and b > 0 and not out:
-        step = (a / b) ** (1 / (len(ratios) - 1))
-        kind = "vanishing" if a / b < 1 / _APART else "exploding" if a / b > _APART else ""
-        if kind:
-            text = f"from {last} to {first} the ratio changes by {a / b:.1e}, {step:.2g} per layer"
-            out.append(Finding(kind, (f"{first} … {last}",), text))
-    return out
+    return [Finding("not finite", grads, "the gradient holds NaN or Inf")] if grads else []
 
 
 def _bar(ratio: float) -> str:

@@ -176,7 +176,7 @@ class _Folding:
         read = {e.source for i in theirs for e in self.sources[i]} - theirs - self.attached
         return bool(out) and out <= theirs and read <= mine and not mine & set(self.graph.outputs)
 
-    def _signature(self, call: int) -> Any:
+    def _signature(self, call: int) -> tuple[object, ...]:
         """Equal for calls that do the same to tensors of the same shapes."""
         nodes = self.graph.nodes
         members = self.inside[call]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
+<<<<<<< HEAD
 from tinygrad_cnn.viz.graph.data import Graph
+=======
+from tinygrad_cnn.viz.graph.data import Graph, Record
+from tinygrad_cnn.viz.graph.dot import Style, write_dot
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import (
     UNITS,
@@ -21,29 +27,31 @@ from tinygrad_cnn.viz.graph.labels import (
 )
 from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
+<<<<<<< HEAD
 from tinygrad_cnn.viz.graph.render import drawing_of, style_of, svg_of
+=======
+from tinygrad_cnn.viz.graph.render import Options, draw
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 from tinygrad_cnn.viz.graph.scale import Scale
-from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds
+from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
 _SCRIPTS = ("page.layout.js", "page.controls.js")
 
 
-def page(
-    graph: Graph,
-    *,
-    depth: int | None = None,
-    repeats: bool = True,
-    parameters: bool = False,
-    color: str = "kind",
-    theme: str = "light",
-    columns: int | None = None,
-) -> str:
+def page(graph: Graph, options: Options) -> str:
     """The text of the file. It is laid out unfolded; ``depth`` says what is folded at first."""
+<<<<<<< HEAD
     style_of(theme, color, columns)
     drawing = drawing_of(graph, None, repeats, parameters)
     svg = re.sub(r"<title>.*?</title>", "", svg_of(drawing), flags=re.DOTALL)
     data = script_json(json.dumps(_data(drawing, depth, color, theme)))
+=======
+    drawing = replace(options, depth=None).drawing(graph)
+    svg = draw(write_dot(drawing, Style("light", "kind", 1)), "svg").decode()
+    svg = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    data = script_json(json.dumps(_data(drawing, options.depth, options.color, options.theme)))
+>>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
     here = files(__package__)
     title = graph.title or "Computation graph"
     parts = {
@@ -118,7 +126,7 @@ def _theme_css() -> str:
     return "\n".join(rules)
 
 
-def _data(drawing: Drawing, depth: int | None, color: str, theme: str) -> dict[str, Any]:
+def _data(drawing: Drawing, depth: int | None, color: str, theme: str | None) -> Record:
     colorings = [
         name
         for name in COLORINGS
@@ -151,7 +159,7 @@ def _data(drawing: Drawing, depth: int | None, color: str, theme: str) -> dict[s
     }
 
 
-def _item(drawing: Drawing, item: Item, colorings: list[str], edges: list[Edge]) -> dict[str, Any]:
+def _item(drawing: Drawing, item: Item, colorings: list[str], edges: list[Edge]) -> Record:
     graph = drawing.graph
     node = graph.nodes[item.members[0]]
     title, name = heading(drawing, item)
@@ -195,16 +203,12 @@ def _facts(drawing: Drawing, item: Item, node: Node, edges: list[Edge]) -> list[
     facts += [
         ("FLOPs", None if node.flops is None else f"{node.flops:,}"),
         ("kept for backward", None if node.kept_bytes is None else byte_size(node.kept_bytes)),
-        ("forward time", _known(node.forward_seconds, seconds)),
-        ("backward time", _known(node.backward_seconds, seconds)),
-        ("norm", _known(node.norm, lambda v: f"{v:.4g}")),
-        ("norm of its gradient", _known(node.gradient_norm, lambda v: f"{v:.4g}")),
-        ("zeros", _known(node.zeros, lambda v: f"{v:.1%}")),
+        *((called, _known(getattr(node, n), write)) for n, (called, write) in FIGURES.items()),
         ("channels that are all 0", _known(node.dead, lambda v: f"{v:.1%}")),
         ("NaN", "yes" if node.nan else None),
         ("Inf", "yes" if node.inf else None),
         ("no gradient passes", node.cut or None),
-        ("fused", node.fused),
+        ("runs together", node.fused),
         ("called from", node.line or None),
     ]
     return [(name, value) for name, value in facts if value is not None]
@@ -214,7 +218,7 @@ def _known(value: float | None, write: Callable[[float], str]) -> str | None:
     return None if value is None else write(value)
 
 
-def _box(drawing: Drawing, box: Box, depth: int | None) -> dict[str, Any]:
+def _box(drawing: Drawing, box: Box, depth: int | None) -> Record:
     graph = drawing.graph
     call = graph.calls[box.call]
     name, kind = box_rows(drawing, box)
@@ -224,7 +228,7 @@ def _box(drawing: Drawing, box: Box, depth: int | None) -> dict[str, Any]:
     count = sum(graph.nodes[i].kind == "operation" for i in box.members)
     held = parameter_count(drawing, box.members)
     short = plural(count, "operation") + (f" · {amount(held)} parameters" if held else "")
-    sums: dict[str, tuple[Any, Callable[[Any], str]]] = {
+    sums: dict[str, tuple[float | None, Callable[[float], str]]] = {
         "FLOPs": (drawing.total(box.members, "flops"), lambda v: f"{v:,}"),
         "kept for backward": (drawing.total(box.members, "kept_bytes"), byte_size),
         "forward time": (drawing.total(box.members, "forward_seconds"), seconds),

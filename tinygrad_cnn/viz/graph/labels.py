@@ -5,16 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item, Link
-from tinygrad_cnn.viz.graph.records import Node
+from tinygrad_cnn.viz.graph.records import Node, Shape
 from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds, shape_text
 from tinygrad_cnn.viz.graph.theme import COLORINGS, family_of
 
 _LONGEST = 48
 _NARROW = 14
+_WORDS = {
+    "isolate": "identity",
+    "flat": "identity",
+    "getitem": "index",
+    "ungetitem": "index backward",
+    "put": "write",
+    "overwrite": "write into the base",
+    "sum_to": "sum",
+}
+"""What operations are called that users do not know by their names."""
 UNITS: dict[str, Callable[[float], str]] = {
     "time": seconds,
     "backward": seconds,
@@ -58,17 +67,23 @@ def heading(drawing: Drawing, item: Item) -> tuple[str, str]:
     node = graph.nodes[item.members[0]]
     if item.call is None:
         if node.kind == "operation":
-            return node.name, ""
+            return _title(node.name), ""
         named = node.name and node.kind in ("parameter", "buffer", "constant")
         return (node.name or node.kind), node.kind if named else ""
     return _call_heading(graph, item.call, item.count)
+
+
+def _title(operation: str) -> str:
+    """An operation's name, in words where its own is the engine's."""
+    bare = operation.removesuffix(" backward")
+    return _WORDS.get(bare, bare) + operation[len(bare) :]
 
 
 def _call_heading(graph: Graph, at: int, count: int) -> tuple[str, str]:
     call = graph.calls[at]
     name = call.path
     if call.number > 1:
-        name = f"{name} (call {call.number})".strip()
+        name = call.label if call.path else f"call {call.number}"
     title = call.kind + (" backward" if call.phase == "backward" else "")
     return title + (f" ×{count}" if count > 1 else ""), name
 
@@ -92,8 +107,6 @@ def item_rows(drawing: Drawing, item: Item, coloring: str) -> list[Row]:
     else:
         rows += [Row("detail", text) for text in _details(graph, item, node)]
         rows += [Row("parameter", text) for text in _joined(_attachments(graph, item))]
-        if node.fused:
-            rows.append(Row("detail", short(f"fused: {node.fused}")))
     if coloring != "kind":
         text = figure_text(drawing, item, coloring)
         if text:
@@ -117,7 +130,7 @@ def _details(graph: Graph, item: Item, node: Node) -> list[str]:
     if item.call is not None:
         kind = graph.calls[item.call].kind.lower()
         if bare.replace("_", "") not in kind and kind not in bare.replace("_", ""):
-            words.insert(0, bare)
+            words.insert(0, _title(bare))
     return _joined([short(w) for w in words])
 
 
@@ -135,15 +148,19 @@ def _joined(words: list[str], width: int = 34) -> list[str]:
 def _attachments(graph: Graph, item: Item) -> list[str]:
     """The parameters (or their gradients) that are shown in an item; buffers are not."""
     words = []
+    at = graph.nodes[item.members[0]].call if item.call is None else item.call
+    here = "" if at is None else graph.calls[at].path
     for node in (graph.nodes[i] for i in item.attached):
         if node.kind != "buffer":
-            name = node.name.removesuffix(".grad").rpartition(".")[2]
+            name = node.name.removesuffix(".grad")
+            owner, _, last = name.rpartition(".")
+            name = last if owner == here else name  # one that is shared says whose it is
             gradient = ".grad" if node.kind == "gradient" else ""
             words.append(f"{short(name)}{gradient} {tensor_text(node.shape, node.dtype)}")
     return words
 
 
-def tensor_text(shape: Any, dtype: str | None) -> str:
+def tensor_text(shape: Shape | None, dtype: str | None) -> str:
     kind = "" if dtype in (None, "float32") else f" {dtype}"
     return shape_text(shape) + kind
 

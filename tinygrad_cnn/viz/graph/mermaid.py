@@ -8,24 +8,22 @@ from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import box_rows, family, item_rows, link_text
 from tinygrad_cnn.viz.graph.quoting import mermaid_escaped
-from tinygrad_cnn.viz.graph.render import drawing_of
+from tinygrad_cnn.viz.graph.render import Options
 
 
-def to_mermaid(
-    graph: Graph, depth: int | None = None, repeats: bool = True, parameters: bool = False
-) -> str:
+def to_mermaid(graph: Graph, options: Options) -> str:
     """The text that `Graph.to_mermaid` returns.
 
     >>> import tinygrad_cnn as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
-    >>> print(to_mermaid(tg.viz.trace(x * 3)))
+    >>> print(tg.viz.trace(x * 3).to_mermaid())
     flowchart TD
       n0(["leaf<br>scalar"])
       n1["mul<br>b 3"]
       n0 -->|"scalar"| n1
     <BLANKLINE>
     """
-    drawing = drawing_of(graph, depth, repeats, parameters)
+    drawing = options.drawing(graph)
     lines = ["flowchart TD", *_nodes(drawing)]
     for link in drawing.links:
         arrow = "-.->" if link.backward else "-->"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from tinygrad_cnn import autograd
 from tinygrad_cnn.autograd import Leaf, Op
 from tinygrad_cnn.autograd.function import OutputPart
-from tinygrad_cnn.autograd.node import SavedValue
+from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.instrument.flops import flops
+from tinygrad_cnn.instrument.kept import is_freed, kept_values, memories
+from tinygrad_cnn.instrument.running import reachable
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Array
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node, Shape, numel
 from tinygrad_cnn.viz.graph.text import parameters_text
@@ -37,12 +38,11 @@ class Notes:
         self.calls: list[ModuleCall] = []
         self.title = "" if model is None else type(model).__name__
         self._by_time: dict[int, int] = {}  # an engine's node by its creation time: our node
-        self._by_tensor: dict[int, tuple[weakref.ref[Any], int]] = {}
+        # By tensor: its node in the engine when it was noted, and ours.
+        self._by_tensor: dict[int, tuple[weakref.ref[Tensor], int | None, int]] = {}
+        self._given: list[weakref.ref[Array]] = []  # memory that was an argument of adopted nodes
         self._made: dict[int, weakref.ref[autograd.Node]] = {}  # the engine's nodes of ours
-        self._labels: dict[int, tuple[weakref.ref[Any], str, str]] = {}
-        # Memory by the version that all views of it share: the user's own, and what was counted.
-        self._owned: dict[int, Any] = {}
-        self._kept: dict[int, Any] = {}
+        self._labels: dict[int, tuple[weakref.ref[Tensor], str, str]] = {}
         if model is not None:
             for name, parameter in model.named_parameters():
                 self._label(parameter, "parameter", name)
@@ -56,7 +56,7 @@ class Notes:
 
     # ---- the graph -------------------------------------------------------------------------
 
-    def graph(self, outputs: Any = None) -> Graph:
+    def graph(self, outputs: Tensor | Iterable[Tensor] | None = None) -> Graph:
         """What ``outputs`` (a tensor, or several) were made from; everything, if left out.
 
         Raises
@@ -86,37 +86,47 @@ class Notes:
         return part
 
     def refresh(self) -> None:
-        """Read again what the engine may have said of its nodes since: what ran fused."""
-        for at, reference in self._made.items():
-            node = reference()
-            if node is not None:
-                self.nodes[at].fused = getattr(node, "fused", None)
+        """Read what the engine's nodes hold by now: what is kept, and what ran together.
+
+        A node whose rule has run, and which has let go of everything, keeps its figures.
+        """
+        counted = {
+            id(memory)
+            for known, _, at in self._by_tensor.values()
+            if self.nodes[at].kind != "operation" and (tensor := known()) is not None
+            for memory in memories(tensor)
+        }
+        counted.update(id(memory) for ref in self._given if (memory := ref()) is not None)
+        for at, reference in sorted(self._made.items(), key=lambda item: item[0]):
+            made = reference()
+            if made is None:
+                continue
+            self.nodes[at].fused = made.fused
+            if is_freed(made):
+                continue
+            kept = {id(m): m.nbytes for value in kept_values(made) for m in memories(value)}
+            self.nodes[at].kept_bytes = sum(n for key, n in kept.items() if key not in counted)
+            counted.update(kept)
 
     def ancestors(self, ids: list[int]) -> set[int]:
         """The nodes from which one of ``ids`` can be reached, and these."""
         sources: dict[int, list[int]] = {}
         for edge in self.edges:
             sources.setdefault(edge.target, []).append(edge.source)
-        found, stack = set(ids), list(ids)
-        while stack:
-            for source in sources.get(stack.pop(), ()):
-                if source not in found:
-                    found.add(source)
-                    stack.append(source)
-        return found
+        return reachable(ids, lambda i: sources.get(i, ()))
 
     # ---- tensors ---------------------------------------------------------------------------
 
     def find(self, tensor: Tensor) -> int:
         """The node that made ``tensor``, noted now if it is new."""
         node = tensor.current_node()
+        known = self._by_tensor.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == _time(node):
+            return known[2]
         if isinstance(node, autograd.Node):
             if node.time not in self._by_time:
                 self._adopt(node, tensor.shape, str(tensor.dtype))
             return self._by_time[node.time]
-        known = self._by_tensor.get(id(tensor))
-        if known is not None and known[0]() is tensor:
-            return known[1]
         if node is not None and node.time in self._by_time:
             return self._by_time[node.time]
         label = self._labels.get(id(tensor))
@@ -127,17 +137,19 @@ class Notes:
             kind, name = "input", "leaf"
         return self.source(tensor, kind, name)
 
-    def source(self, tensor: Any, kind: str, name: str) -> int:
+    def source(self, tensor: Tensor | Array, kind: str, name: str) -> int:
         """A new node for a tensor (or array) that no operation made."""
         new = self.add(Node(0, kind, name, shape=tensor.shape, dtype=str(tensor.dtype)))
         if isinstance(tensor, Tensor):
             if kind == "constant" and tensor.shape == ():
                 new.params["value"] = f"{tensor.item():g}"
             new.recorded = tensor.node is not None
-            memory = _memory(tensor)
-            self._owned[id(memory)] = memory
             self.remember(tensor, new.id)
         return new.id
+
+    def node_of(self, operation: str) -> Node | None:
+        """The last operation of that name."""
+        return next((n for n in reversed(self.nodes) if n.name == operation), None)
 
     def add(self, node: Node) -> Node:
         """Put ``node`` behind all others."""
@@ -147,58 +159,17 @@ class Notes:
 
     def remember(self, tensor: Tensor, at: int) -> None:
         """Note that node ``at`` made ``tensor``."""
-        self._by_tensor[id(tensor)] = (weakref.ref(tensor), at)
+        self._by_tensor[id(tensor)] = (weakref.ref(tensor), _time(tensor.node), at)
         if tensor.node is not None:
             self._by_time[tensor.node.time] = at
-
-    def kept_bytes(self, at: int, node: autograd.Node, sources: list[int | None]) -> int | None:
-        """Bytes that the engine's ``node`` keeps and that nothing before it kept."""
-        saved = node.saved
-        if saved is None:
-            return None
-        if not isinstance(node.op, Op):
-            context = saved.get("ctx")
-            return (
-                None
-                if context is None
-                else sum(t.nbytes for t in context.saved_tensors if isinstance(t, Tensor))
-            )
-        total = 0
-        args = node.op.args
-        for name, value in saved.items():
-            if name == "y":
-                made = self.nodes[at]
-                total += self._count(value, _bytes(made.shape, made.dtype))
-            elif name in args:
-                first = args.index(name)
-                many = value if isinstance(value, list) else [value]
-                for slot, one in enumerate(many, first):
-                    source = sources[slot]
-                    if source is not None and self.nodes[source].kind == "operation":
-                        size = _bytes(node.shapes[slot], str(node.dtypes[slot]))
-                        total += self._count(one, size)
-            elif isinstance(value, np.ndarray):
-                total += value.nbytes
-        return total
-
-    def _count(self, value: Any, size: int) -> int:
-        """``size``, or 0 if the value's memory is the user's or was counted already."""
-        if not isinstance(value, SavedValue):
-            return 0
-        memory = _memory(value)
-        key = id(memory)
-        if key in self._owned or key in self._kept:
-            return 0
-        self._kept[key] = memory  # alive, so that its id stays its own
-        return size
 
     # ---- what was recorded before ------------------------------------------------------------
 
     def _adopt(self, newest: autograd.Node, shape: Shape, dtype: str) -> None:
         """Note ``newest`` and what it was made from, as far as the engine's nodes still tell."""
-        found: dict[int, Any] = {newest.time: newest}
+        found: dict[int, GraphNode] = {newest.time: newest}
         results: dict[int, tuple[Shape, str]] = {newest.time: (shape, dtype)}
-        stack: list[Any] = [newest]
+        stack = [newest]
         while stack:
             node = stack.pop()
             for i, parent in enumerate(node.parents):
@@ -208,16 +179,18 @@ class Notes:
                     results.setdefault(parent.time, (node.shapes[i], str(node.dtypes[i])))
                 if parent.time not in found and parent.time not in self._by_time:
                     found[parent.time] = parent
-                    stack.append(parent)
-        for moment in sorted(found):
-            node = found[moment]
-            if isinstance(node, Leaf):
-                self._adopt_leaf(node)
-            elif isinstance(node.op, OutputPart):  # one of a function's several results
-                at = self._by_time[moment] = self._by_time[node.parents[0].time]
+                    if isinstance(parent, autograd.Node):
+                        stack.append(parent)
+        for moment, made in sorted(found.items(), key=lambda item: item[0]):
+            if isinstance(made, Leaf):
+                self._adopt_leaf(made)
+            elif isinstance(made.op, OutputPart):  # one of a function's several results
+                whole = made.parents[0]
+                assert whole is not None
+                at = self._by_time[moment] = self._by_time[whole.time]
                 self.nodes[at].shape, self.nodes[at].dtype = results[moment]
             else:
-                self._adopt_operation(node, *results[moment])
+                self._adopt_operation(made, *results[moment])
 
     def _adopt_leaf(self, leaf: Leaf) -> None:
         tensor = leaf.tensor()
@@ -236,6 +209,9 @@ class Notes:
             elif node.dtypes[i] is not None:
                 constant = Node(0, "constant", "", shape=node.shapes[i], dtype=str(node.dtypes[i]))
                 sources.append(self.add(constant).id)
+                names = getattr(node.op, "args", ())
+                held = (node.saved or {}).get(names[i]) if i < len(names) else None
+                self._given += [weakref.ref(memory) for memory in memories(held)]
             else:
                 sources.append(None)
         op = node.op
@@ -254,14 +230,7 @@ class Notes:
         for i, source in enumerate(sources):
             if source is not None:
                 self.edges.append(Edge(source, new.id, i, node.shapes[i], str(node.dtypes[i])))
-        new.kept_bytes = self.kept_bytes(new.id, node, sources)
 
 
-def _memory(value: Any) -> Any:
-    """What has the memory of a tensor or of what a rule keeps: two that share it have one."""
-    storage = value.storage
-    return storage if storage.memory is None else storage.memory
-
-
-def _bytes(shape: Shape | None, dtype: str | None) -> int:
-    return numel(shape) * (np.dtype(dtype).itemsize if dtype else 0)
+def _time(node: autograd.Node | Leaf | None) -> int | None:
+    return None if node is None else node.time

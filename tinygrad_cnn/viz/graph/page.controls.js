@@ -237,7 +237,8 @@ byId("theme").addEventListener("click", () => {
   root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
 });
 
-root.dataset.theme = data.theme;
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+root.dataset.theme = data.theme || (dark ? "dark" : "light");
 layOut();
 paint();
 begin();

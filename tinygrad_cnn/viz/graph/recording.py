@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,17 +19,20 @@ from tinygrad_cnn.autograd.events import Call, unwatch, watch
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.hooks import Hooks, add_hook
 from tinygrad_cnn.instrument.flops import flops
-from tinygrad_cnn.nn.module.location import path_of
+from tinygrad_cnn.instrument.places import line_above
+from tinygrad_cnn.nn.module.location import path_of, running_modules
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.viz.graph.frames import Where, look
-from tinygrad_cnn.viz.graph.measures import compute, measure, norm_of
+from tinygrad_cnn.types import Array
+from tinygrad_cnn.viz.graph.measures import compute, constancy, measure, norm_of, silent_share
 from tinygrad_cnn.viz.graph.notes import Notes
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
 from tinygrad_cnn.viz.graph.text import parameters_text
+from tinygrad_cnn.viz.graph.text import place as place_text
 
 if TYPE_CHECKING:
     from tinygrad_cnn.nn import Module
 
+Go = Callable[..., Any]
 _LAYERS = "tinygrad_cnn.nn."
 
 
@@ -75,11 +79,14 @@ class Recording(Notes):
         self.timed, self.health = timed, health
         self._runs = False
         self._paths: dict[int, str] = {}
-        self._call_ids: dict[tuple[Any, ...], int] = {}
+        self._stack: list[_Running] = []
         self._counts: dict[int, int] = {}
-        self._alive: list[Any] = []  # modules, so that their ids stay theirs while we watch
+        self._alive: list[Module] = []  # so that their ids stay theirs while we watch
         self._handles: list[RemovableHandle] = []
-        self._gradient: tuple[int, float] | None = None  # whose rule runs, and since when
+        self._backward_calls: dict[int, int] = {}
+        self._rules: list[int | None] = []  # whose rules run, by place in `nodes`
+        self._walks = 0
+        self.constant_inputs: list[tuple[str, str]] = []  # of the model
         if model is not None:
             for path, module in model.named_modules():
                 self._paths[id(module)] = path
@@ -91,6 +98,8 @@ class Recording(Notes):
         if self._runs:
             raise RuntimeError("Recording: it is running already; make another one")
         self._runs = True
+        for module in running_modules():
+            self._enter(module)
         watch(self._observe)
         return self
 
@@ -102,78 +111,100 @@ class Recording(Notes):
     ) -> None:
         unwatch(self._observe)
         self._runs = False
-        self.finish()
         self.refresh()
         for handle in self._handles:
             handle.remove()
-        for held in (self._handles, self._alive, self._paths, self._counts, self._call_ids):
+        for held in (self._handles, self._alive, self._paths, self._counts, self._stack):
             held.clear()
-        self._owned.clear()
-        self._kept.clear()
 
-    # ---- one operation ---------------------------------------------------------------------
+    def _observe(self, call: Call, go: Go) -> Any:
+        if call.kind in ("operation", "detach"):
+            return self._operation(call, go)
+        if call.kind == "module":
+            module = call.run.__self__  # type: ignore[attr-defined]  # a bound method
+            if self.health and self._paths.get(id(module)) == "" and not self._stack:
+                self._look_at_inputs(call)
+            self._enter(module)
+            try:
+                return go()
+            finally:
+                self._stack.pop()
+        if call.kind == "walk":
+            self.refresh()  # before the walk frees what the nodes keep
+            self._walks += 1
+            try:
+                return go()
+            finally:
+                self._walks -= 1
+        if call.kind == "rule":
+            return self._rule(call, go)
+        return go(blind=call.kind == "load")
 
-    def _observe(self, call: Call, go: Callable[..., Any]) -> Any:
-        if call.kind not in ("operation", "detach"):
-            return go()
-        name, run, args, params = call[1:]
-        where = look(sys._getframe(1))
-        sources = [self._find(a) for a in args]
+    def _look_at_inputs(self, call: Call) -> None:
+        args, kwargs = call.args
+        named = {f"argument {i}": a for i, a in enumerate(args)} if len(args) > 1 else {}
+        named |= {"input": args[0]} if len(args) == 1 else {}
+        for name, value in {**named, **kwargs}.items():
+            why = constancy(value) if isinstance(value, Tensor) else ""
+            if why:
+                self.constant_inputs.append((f"{name} of {call.name}", why))
+
+    # ---- operations ------------------------------------------------------------------------
+
+    def _operation(self, call: Call, go: Go) -> Any:
+        sources = [self._find(a) for a in call.args]
+        base = _base(call.args)
+        before = None if base is None else self.find(base)
+        place = line_above(sys._getframe(1))
         if self.timed:
-            compute(args)
+            compute(call.args)
         started = time.perf_counter()
         out = go(blind=True)
         if self.timed:
             compute(out)
         elapsed = time.perf_counter() - started
-        node = self._note(name, run, args, params, where, sources)
-        node.forward_seconds = elapsed if self.timed else None
-        self._note_result(node, run, args, params, out, sources)
+        made = None
+        if call.name == "put" and out.node is None and call.params["index"] is Ellipsis:
+            made = sources[1] if call.args[1].shape == out.shape else None
+        if made is not None:  # the operation before it has made the values
+            node = self.nodes[made]
+            self.remember(out, made)
+        else:
+            line = "" if place is None else place_text(*place[:3])
+            node = self._note(call, sources, line)
+            node.forward_seconds = elapsed if self.timed else None
+            self._note_result(node, call, out)
+        if base is not None and before is not None and out is call.args[0] and out.node is None:
+            self._overwrite(base, before, node)
         return out
 
-    def _find(self, argument: Any) -> int | None:
+    def _find(self, argument: object) -> int | None:
         if isinstance(argument, Tensor):
             return self.find(argument)
         if isinstance(argument, np.ndarray):
             return self.source(argument, "constant", "")
         return None
 
-    def _note(
-        self,
-        name: str,
-        run: Any,
-        args: tuple[Any, ...],
-        params: dict[str, Any],
-        where: Where,
-        sources: list[int | None],
-    ) -> Node:
+    def _note(self, call: Call, sources: list[int | None], line: str) -> Node:
         """A new node for the call, with edges to what it read."""
-        names = run.args if isinstance(run, Op) else ()
-        defaults = run.defaults if isinstance(run, Op) else {}
+        op = call.run if isinstance(call.run, Op) else None
+        names = () if op is None else op.args
         numbers = {
             names[i] if i < len(names) else f"argument {i}": a
-            for i, a in enumerate(args)
+            for i, a in enumerate(call.args)
             if isinstance(a, (bool, int, float, str))
         }
-        node = Node(0, "operation", name, line=where.line)
-        node.phase = "backward" if where.backward else "forward"
-        node.params = parameters_text({**numbers, **params}, defaults)
-        node.call = self._call(where)
-        self.add(node)
-        for slot, (argument, source) in enumerate(zip(args, sources, strict=True)):
+        node = self.add(Node(0, "operation", call.name, line=line))
+        node.phase = "backward" if self._walks else "forward"
+        defaults = {} if op is None else op.defaults
+        node.params = parameters_text({**numbers, **call.params}, defaults)
+        node.call = self._current_call()
+        for slot, (argument, source) in enumerate(zip(call.args, sources, strict=True)):
             if source is not None:
                 self.edges.append(Edge(source, node.id, slot, argument.shape, str(argument.dtype)))
         return node
 
-    def _note_result(
-        self,
-        node: Node,
-        run: Any,
-        args: tuple[Any, ...],
-        params: dict[str, Any],
-        out: Any,
-        sources: list[int | None],
-    ) -> None:
+    def _note_result(self, node: Node, call: Call, out: Any) -> None:
         outputs = out if isinstance(out, (tuple, list)) else (out,)
         results = [t for t in outputs if isinstance(t, Tensor)]
         for t in results:
@@ -181,9 +212,9 @@ class Recording(Notes):
         if results:
             first = results[0]
             node.shape, node.dtype = first.shape, str(first.dtype)
-            shapes = [a.shape if isinstance(a, Tensor) else np.shape(a) for a in args]
+            shapes = [a.shape if isinstance(a, Tensor) else np.shape(a) for a in call.args]
+            node.flops = flops(node.name, shapes, node.shape, call.params)
             made = next((t.node for t in results if t.node is not None), None)
-            node.flops = flops(node.name, shapes, node.shape, params)
             node.recorded = made is not None
             if isinstance(made, autograd.Node):
                 if isinstance(made.op, OutputPart):  # of a Function, whose own node is behind it
@@ -191,13 +222,22 @@ class Recording(Notes):
                 assert isinstance(made, autograd.Node)
                 self._by_time[made.time] = node.id
                 self._made[node.id] = weakref.ref(made)
-                node.kept_bytes = self.kept_bytes(node.id, made, sources)
-                if self.timed or self.health:
-                    self._watch_gradient(made, node.id)
             if self.health:
                 measure(node, first)
-        if not node.recorded and any(isinstance(a, Tensor) and a.node is not None for a in args):
+                if node.name in ("linear", "conv2d"):
+                    node.silent = silent_share(call.args)
+        if not node.recorded and any(
+            isinstance(a, Tensor) and a.node is not None for a in call.args
+        ):
             node.cut = self._why_cut(node)
+
+    def _overwrite(self, base: Tensor, before: int, made: Node) -> None:
+        """Note that a view of ``base`` was changed by ``made``, and ``base`` with it."""
+        node = self.add(Node(0, "operation", "overwrite", made.call, made.phase, line=made.line))
+        node.shape, node.dtype, node.flops = base.shape, str(base.dtype), 0
+        self.edges.append(Edge(before, node.id, 0, node.shape, node.dtype))
+        self.edges.append(Edge(made.id, node.id, 1, made.shape, made.dtype))
+        self.remember(base, node.id)
 
     @staticmethod
     def _why_cut(node: Node) -> str:
@@ -209,39 +249,40 @@ class Recording(Notes):
 
     # ---- modules ---------------------------------------------------------------------------
 
-    def _call(self, where: Where) -> int | None:
-        """The innermost module call, noted with those around it."""
-        if where.backward:
-            at = None if where.rule is None else self._by_time.get(where.rule)
-            return None if at is None else self._backward_call(self.nodes[at].call)
-        parent: int | None = None
-        for depth, module in enumerate(where.modules):
-            number = self._number(module)
-            key = (id(module), number, parent)
-            if key not in self._call_ids:
-                path = self._paths.get(id(module))
-                if path is None:
-                    path = path_of(where.modules[: depth + 1])
-                    if self._paths and not depth:
-                        path = type(module).__name__  # not a part of the model
-                made = ModuleCall(0, path, type(module).__name__, number, parent, _settings(module))
-                made.layer = type(module).__module__.startswith(_LAYERS) and not module._modules
-                self._call_ids[key] = self._new_call(made)
-            parent = self._call_ids[key]
-        return parent
-
-    def _number(self, module: Module) -> int:
-        """Which call of ``module`` this is, of those in which an operation was seen."""
+    def _enter(self, module: Module) -> None:
         key = id(module)
         if key not in self._counts:
-            self._counts[key] = 1
             self._alive.append(module)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._stack.append(_Running(module, self._counts[key]))
 
-            def count(module: Module, args: Any) -> None:
-                self._counts[id(module)] += 1
-
-            self._handles.append(module.register_forward_pre_hook(count))
-        return self._counts[key]
+    def _current_call(self) -> int | None:
+        """The innermost module call. It is noted, with those around it, if it is new."""
+        if self._walks:
+            at = next((r for r in self._rules if r is not None), None)  # the outermost one
+            return None if at is None else self._backward_call(self.nodes[at].call)
+        parent: int | None = None
+        for depth, running in enumerate(self._stack):
+            if running.call is None:
+                module = running.module
+                path = self._paths.get(id(module))
+                if path is None:
+                    path = path_of([r.module for r in self._stack[: depth + 1]])
+                    if self._paths and not depth:
+                        path = type(module).__name__  # not a part of the model
+                made = ModuleCall(
+                    len(self.calls),
+                    path,
+                    type(module).__name__,
+                    running.number,
+                    parent,
+                    " ".join(module.extra_repr().split()),
+                    layer=type(module).__module__.startswith(_LAYERS) and not module._modules,
+                )
+                self.calls.append(made)
+                running.call = made.id
+            parent = running.call
+        return parent
 
     def _backward_call(self, call: int | None) -> int | None:
         """The box for the derivative rules of the operations of ``call``."""
@@ -251,61 +292,67 @@ class Recording(Notes):
             call = self.calls[call].parent
         parent: int | None = None
         for c in reversed(chain):
-            key = ("backward", c)
-            if key not in self._call_ids:
-                it = self.calls[c]
-                self._call_ids[key] = self._new_call(replace(it, parent=parent, phase="backward"))
-            parent = self._call_ids[key]
+            if c not in self._backward_calls:
+                new = replace(self.calls[c], id=len(self.calls), parent=parent, phase="backward")
+                self._backward_calls[c] = new.id
+                self.calls.append(new)
+            parent = self._backward_calls[c]
         return parent
-
-    def _new_call(self, call: ModuleCall) -> int:
-        call.id = len(self.calls)
-        self.calls.append(call)
-        return call.id
 
     # ---- gradients -------------------------------------------------------------------------
 
-    def _watch_gradient(self, made: autograd.Node | Leaf, at: int) -> None:
-        """Have the engine say when the gradient of a node's result is complete."""
+    def _rule(self, call: Call, go: Go) -> Any:
+        """A derivative rule: its time, and the norm of the gradient that it is given."""
+        engine_node, g = call.args[:2]
+        at = self._by_time.get(engine_node.time)
+        node = None if at is None else self.nodes[at]
+        if node is not None and self.health:
+            _measure_gradient(node, g)
+        if self.timed:
+            compute(g)
+        self._rules.append(at)
+        started = time.perf_counter()
+        try:
+            gradients = go()
+            if self.timed:
+                compute(gradients)
+        finally:
+            self._rules.pop()
+        if node is not None and self.timed:
+            elapsed = time.perf_counter() - started
+            node.backward_seconds = (node.backward_seconds or 0.0) + elapsed
+        return gradients
 
-        def arrived(g: Any) -> None:
-            if not self._runs:
-                return
-            self.finish()
-            if self.health and isinstance(g, Tensor):
-                norm = norm_of(g._array)
-                self.nodes[at].gradient_norm = norm
-                self.nodes[at].nan_gradient = not np.isfinite(norm)
-            self._gradient = (at, time.perf_counter())
-
-        if made.hooks is None:
-            made.hooks = Hooks()
-        handle = add_hook(made.hooks, arrived)
-        if isinstance(made, Leaf):  # it outlives the recording
-            self._handles.append(handle)
-
-    def finish(self) -> None:
-        """Say that the backward pass is over: the time of the last rule ends here."""
-        if self._gradient is not None and self.timed:
-            at, since = self._gradient
-            node = self.nodes[at]
-            elapsed = time.perf_counter() - since
-            if node.kind == "operation":
-                node.backward_seconds = (node.backward_seconds or 0.0) + elapsed
-        self._gradient = None
-
-    def source(self, tensor: Any, kind: str, name: str) -> int:
+    def source(self, tensor: Tensor | Array, kind: str, name: str) -> int:
         """A new node for a tensor that no operation made, watched if gradients flow to it."""
         at = super().source(tensor, kind, name)
         if self.health and isinstance(tensor, Tensor):
             measure(self.nodes[at], tensor)
-        if (self.timed or self.health) and isinstance(tensor, Tensor) and self._runs:
             leaf = tensor.node
-            if isinstance(leaf, Leaf):
-                self._watch_gradient(leaf, at)
+            if self._runs and isinstance(leaf, Leaf):  # it outlives the recording
+                if leaf.hooks is None:
+                    leaf.hooks = Hooks()
+                hook = functools.partial(_measure_gradient, self.nodes[at])
+                self._handles.append(add_hook(leaf.hooks, hook))
         return at
 
 
-def _settings(module: Module) -> str:
-    """What its ``repr`` says between the parentheses, in one line."""
-    return " ".join(module.extra_repr().split())
+@dataclass(slots=True)
+class _Running:
+    """A module whose call is in progress: the how many-th it is, and its place in ``calls``."""
+
+    module: Module
+    number: int
+    call: int | None = None
+
+
+def _measure_gradient(node: Node, g: object) -> None:
+    if isinstance(g, Tensor):
+        node.gradient_norm = norm_of(g._array)
+        node.nan_gradient = not np.isfinite(node.gradient_norm)
+
+
+def _base(args: tuple[object, ...]) -> Tensor | None:
+    """The tensor into whose memory the first argument looks, if it is a view."""
+    view = getattr(args[0], "view_of", None) if args else None
+    return None if view is None else view.base

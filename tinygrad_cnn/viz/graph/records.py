@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 Shape = tuple[int, ...]
@@ -9,12 +10,7 @@ Shape = tuple[int, ...]
 
 def numel(shape: Shape | None) -> int:
     """How many elements a shape has; 0 for an unknown one."""
-    if shape is None:
-        return 0
-    count = 1
-    for side in shape:
-        count *= side
-    return count
+    return 0 if shape is None else math.prod(shape)
 
 
 @dataclass(slots=True)
@@ -61,6 +57,9 @@ class Node:
     norm, zeros, dead
         Of the result, measured on request: its Euclidean norm, its fraction of zeros, and its
         fraction of channels (axis 1) that are 0 for every sample.
+    silent
+        Of a product with a bias: the fraction of channels whose bias is so negative that no input
+        as large as the largest of the batch can make them positive, measured on request.
     nan, inf
         Whether the result holds such values, measured on request.
     nan_gradient
@@ -92,6 +91,7 @@ class Node:
     norm: float | None = None
     zeros: float | None = None
     dead: float | None = None
+    silent: float | None = None
     nan: bool | None = None
     inf: bool | None = None
     nan_gradient: bool | None = None
@@ -151,3 +151,9 @@ class ModuleCall:
     def name(self) -> str:
         """The last part of its path; the class of the model itself."""
         return self.path.rpartition(".")[2] or self.kind
+
+    @property
+    def label(self) -> str:
+        """Its path (its class, for the model itself), and which call it is after the first."""
+        label = self.path or self.kind
+        return label if self.number == 1 else f"{label} (call {self.number})"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tinygrad_cnn.viz.graph.column import write_svg
 from tinygrad_cnn.viz.graph.data import Graph
@@ -23,22 +23,41 @@ INSTALL = (
 )
 
 
-def to_dot(
-    graph: Graph,
-    *,
-    depth: int | None = None,
-    repeats: bool = True,
-    parameters: bool = False,
-    color: str = "kind",
-    theme: str = "light",
-    columns: int | None = None,
-) -> str:
-    """The text that `Graph.to_dot` returns."""
-    drawing = fold(graph, _depth(depth), repeats, parameters)
-    return write_dot(drawing, style_of(theme, color, columns))
+@dataclass(frozen=True)
+class Options:
+    """The options of `Graph.render`, checked."""
+
+    depth: int | None = None
+    repeats: bool = True
+    parameters: bool = False
+    color: str = "kind"
+    theme: str | None = None
+    columns: int | None = None
+
+    def __post_init__(self) -> None:
+        wrong = ""
+        if self.depth is not None and (type(self.depth) is not int or self.depth < 0):
+            wrong = f"`depth` is {self.depth!r}, expected None or an integer from 0 on"
+        elif self.theme not in (None, *THEMES):
+            wrong = f"`theme` is {self.theme!r}, expected one of {', '.join(THEMES)}"
+        elif self.color not in COLORINGS:
+            wrong = f"`color` is {self.color!r}, expected one of {', '.join(COLORINGS)}"
+        elif self.columns is not None and (type(self.columns) is not int or self.columns < 1):
+            wrong = f"`columns` is {self.columns!r}, expected None or an integer from 1 on"
+        if wrong:
+            raise ValueError(f"render: {wrong}")
+
+    def drawing(self, graph: Graph) -> Drawing:
+        """What is to be drawn of ``graph``."""
+        return fold(graph, self.depth, self.repeats, self.parameters)
+
+    def dot(self, graph: Graph) -> str:
+        """The drawing in Graphviz's language."""
+        style = Style(self.theme or "light", self.color, self.columns)
+        return write_dot(self.drawing(graph), style)
 
 
-def render(graph: Graph, path: str | os.PathLike[str], **options: Any) -> str:
+def render(graph: Graph, path: str | os.PathLike[str], options: Options) -> str:
     """What `Graph.render` does."""
     place = Path(path)
     if place.suffix not in _ENDINGS:
@@ -48,22 +67,22 @@ def render(graph: Graph, path: str | os.PathLike[str], **options: Any) -> str:
     if place.suffix == ".html":
         from tinygrad_cnn.viz.graph.html import page
 
-        place.write_text(page(graph, **options), encoding="utf-8")
+        place.write_text(page(graph, options), encoding="utf-8")
         return str(place)
-    text = to_dot(graph, **options)
+    text = options.dot(graph)
     if place.suffix == ".dot":
         place.write_text(text, encoding="utf-8")
-        return str(place)
-    if not has_dot():
+    elif not has_dot():
         return _without_dot(place, text)
-    place.write_bytes(draw(text, place.suffix[1:]))
+    else:
+        place.write_bytes(draw(text, place.suffix[1:]))
     return str(place)
 
 
 def _without_dot(place: Path, text: str) -> str:
     other = place.with_suffix(".dot")
     other.write_text(text, encoding="utf-8")
-    warnings.warn(f"render: wrote {other} instead of {place.name}: {INSTALL}", stacklevel=4)
+    warnings.warn(f"render: wrote {other} instead of {place.name}: {INSTALL}", stacklevel=3)
     return str(other)
 
 
@@ -84,9 +103,9 @@ def draw(dot: str, format: str) -> bytes:
     return out
 
 
-def svg_of(drawing: Drawing) -> str:
+def svg_of(drawing: Drawing, theme: str = "light") -> str:
     """A drawing in one column as SVG: laid out by Graphviz or, without it, by `write_svg`."""
-    style = Style("light", "kind", 1)
+    style = Style(theme, "kind", 1)
     if not has_dot():
         return write_svg(drawing, style)
     svg = draw(write_dot(drawing, style), "svg").decode()
@@ -107,27 +126,3 @@ def notebook(graph: Graph) -> dict[str, str]:
         return found
     svg = draw(write_dot(drawing, Style(columns=None)), "svg").decode()
     return {**found, "image/svg+xml": svg[svg.index("<svg") :]}
-
-
-def drawing_of(
-    graph: Graph, depth: int | None = None, repeats: bool = True, parameters: bool = False
-) -> Drawing:
-    """`fold` with its arguments checked."""
-    return fold(graph, _depth(depth), repeats, parameters)
-
-
-def _depth(depth: int | None) -> int | None:
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
-        raise ValueError(f"render: `depth` is {depth!r}, expected None or an integer from 0 on")
-    return depth
-
-
-def style_of(theme: str, color: str, columns: int | None) -> Style:
-    """A `Style`, with its arguments checked."""
-    if theme not in THEMES:
-        raise ValueError(f"render: `theme` is {theme!r}, expected one of {', '.join(THEMES)}")
-    if color not in COLORINGS:
-        raise ValueError(f"render: `color` is {color!r}, expected one of {', '.join(COLORINGS)}")
-    if columns is not None and (not isinstance(columns, int) or columns < 1):
-        raise ValueError(f"render: `columns` is {columns!r}, expected None or an integer from 1 on")
-    return Style(theme, color, columns)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from tinygrad_cnn.instrument.pages import document
+from tinygrad_cnn.instrument.tables import aligned, html_table
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.quoting import html_escaped
 from tinygrad_cnn.viz.graph.records import Shape, numel
 from tinygrad_cnn.viz.graph.text import amount, byte_size, shape_text
 from tinygrad_cnn.viz.graph.tracing import trace
+
+_HEAD = ("layer", "class", "output", "parameters", "FLOPs", "kept")
+_LEFT = 3  # columns of words
 
 
 @dataclass
@@ -82,51 +86,31 @@ class Summary:
         return out
 
     def __str__(self) -> str:
-        head = ("layer", "class", "output", "parameters", "FLOPs", "kept")
-        rows = [head, *self._rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = []
-        for row in rows:
-            cells = [
-                text.ljust(width) if i < 3 else text.rjust(width)
-                for i, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+        lines = aligned([_HEAD, *self._rows()], _LEFT)
+        rule = "─" * max(map(len, lines))
         totals = [f"{name}: {value}" for name, value in self._totals()]
         return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *totals])
 
     __repr__ = __str__
 
     def to_html(self) -> str:
-        """The table as HTML, without any style of its own but the alignment."""
-        head = ("layer", "class", "output", "parameters", "FLOPs", "kept for backward")
-        body = []
-        for layer, row in zip(self.layers, self._rows(), strict=True):
-            cells = [
-                f'<td style="padding-left:{0.5 + 1.2 * layer.level:g}em">'
-                f"{html_escaped(layer.name)}</td>"
-            ]
-            for i, text in enumerate(row[1:], 1):
-                align = "right" if i > 2 else "left"
-                cells.append(f'<td style="text-align:{align}">{html_escaped(text)}</td>')
-            body.append(f"<tr>{''.join(cells)}</tr>")
-        heads = "".join(f"<th>{text}</th>" for text in head)
+        """The table as HTML, to be put into a page."""
         totals = "".join(
             f"<dt>{html_escaped(name)}</dt><dd>{html_escaped(value)}</dd>"
             for name, value in self._totals()
         )
-        return (
-            f"<table><caption>{html_escaped(self.title)}</caption>"
-            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-            f"<dl>{totals}</dl>"
-        )
+        table = html_table(_HEAD, self._rows(), _LEFT, caption=self.title)
+        return f"{table}<dl>{totals}</dl>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def to_page(self) -> str:
+        """The table as an HTML page of its own."""
+        return document(self.title, f'<section class="scroll">{self.to_html()}</section>')
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self.to_html()}
 
 
-def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
+def summary(model: Module, *inputs: object, depth: int | None = None) -> Summary:
     """The layers of ``model`` with output shapes, parameters, FLOPs and memory.
 
     The model is run once on ``inputs`` and left as it was; see `trace`, which also says what may
@@ -184,8 +168,7 @@ def _layers(graph: Graph, depth: int | None) -> list[Layer]:
         for level, call in enumerate(visible):
             if call not in row_of:
                 it = graph.calls[call]
-                name = it.path if it.number == 1 else f"{it.path} (call {it.number})"
-                row_of[call] = Layer(name, it.kind, level, None, 0, 0, 0, 0)
+                row_of[call] = Layer(it.label, it.kind, level, None, 0, 0, 0, 0)
                 layers.append(row_of[call])
         rows = [row_of[c] for c in visible]
         if bare and (depth is None or len(visible) < depth):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +23,7 @@ _NEUTRAL = {
 """What these parameters are when they change nothing."""
 _AXES = {"dim", "dims"}
 """Numbers of axes, not sizes."""
-_HIDDEN = {"statistics", "steps", "size"}
+_HIDDEN = {"statistics", "steps", "size", "by"}
 
 
 def shape_text(shape: Shape | None) -> str:
@@ -67,6 +66,16 @@ def seconds(value: float) -> str:
     return f"{_three(value * 1e3)} ms" if value >= 1e-3 else f"{_three(value * 1e6)} µs"
 
 
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "forward_seconds": ("forward time", seconds),
+    "backward_seconds": ("backward time", seconds),
+    "gradient_norm": ("norm of the gradient", lambda v: f"{v:.3g}"),
+    "norm": ("norm", lambda v: f"{v:.3g}"),
+    "zeros": ("zeros", lambda v: f"{v:.0%}"),
+}
+"""What is measured of a `Node`: its name for people, and how it is written."""
+
+
 def plural(count: int, noun: str) -> str:
     """``1 operation``, ``2 operations``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
@@ -85,7 +94,7 @@ def _three(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
-def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+def parameters_text(params: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, str]:
     """An operation's parameters as text, without those that change nothing.
 
     A parameter with named parts, as the geometry of a convolution, is shown as these.
@@ -96,7 +105,10 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
             continue
         if name in defaults and _same(value, defaults[name]):
             continue
-        text = _value(value)
+        if name == "width" and isinstance(value, tuple):  # of a pad: pairs, an axis each
+            name, text = "padding", _padding(value)
+        else:
+            text = _value(value)
         if name in _AXES and isinstance(value, (tuple, list)):
             text = ", ".join(map(_value, value))
         if name in _NEUTRAL and text == str(_NEUTRAL[name]):
@@ -107,16 +119,25 @@ def parameters_text(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> d
     return out
 
 
-def _parts(item: tuple[str, Any]) -> Iterable[tuple[str, Any]]:
+def _parts(item: tuple[str, object]) -> Iterable[tuple[str, object]]:
     parts = getattr(item[1], "_asdict", None)
     return [item] if parts is None else parts().items()
 
 
-def _same(a: Any, b: Any) -> bool:
+def _padding(width: Sequence[Sequence[int]]) -> str:
+    """Where a pad puts how much: ``0 and 16 on axis 1``."""
+    padded = {i: (a, b) for i, (a, b) in enumerate(width) if a or b}
+    if len(set(padded.values())) == 1 and all(a == b for a, b in padded.values()):
+        sides = f"{next(iter(padded.values()))[0]}"
+        return f"{sides} on axes {', '.join(map(str, padded))}"
+    return ", ".join(f"{a} and {b} on axis {i}" for i, (a, b) in padded.items())
+
+
+def _same(a: object, b: object) -> bool:
     return type(a) is type(b) and isinstance(a, (bool, int, float, str, tuple)) and a == b
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """``value`` as text that is the same in every run: no addresses, no contents of arrays."""
     if isinstance(value, float):
         return f"{value:g}"
@@ -153,4 +174,5 @@ def place(filename: str, number: int, function: str) -> str:
     """Where a line of code is, with the path as one would type it from here."""
     here = os.getcwd() + os.sep
     shown = filename.removeprefix(here) if filename.startswith(here) else os.path.basename(filename)
+    function = function.rpartition(".")[2]
     return f"{shown}:{number} in {function}" if function != "<module>" else f"{shown}:{number}"

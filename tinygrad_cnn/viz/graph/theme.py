@@ -55,65 +55,46 @@ class Theme:
     changes: dict[str, tuple[str, str]]
 
 
+_PLAIN = {  # on light and on dark paper
+    "paper": ("#ffffff", "#0f141a"),
+    "text": ("#1f2328", "#e8edf2"),
+    "muted": ("#57606a", "#a7b1bc"),
+    "edge": ("#6e7781", "#8a95a1"),
+    "parameter": ("#116329", "#7ee29a"),
+    "warning": ("#b3261e", "#ff8a80"),
+}
+_BOX = (("#f6f8fa", "#c4cbd3"), ("#171d25", "#3a444f"))  # fill and border
+_KINDS = {
+    "convolution": (("#ddf0ff", "#4f9fe0"), ("#12324d", "#4f9fe1")),
+    "product": (("#e9e4ff", "#8b6fd6"), ("#2c2450", "#9d84e8")),
+    "normalisation": (("#ddf6e2", "#4fae68"), ("#153823", "#4fae69")),
+    "activation": (("#fff4c2", "#c99a1e"), ("#40350f", "#c99a1f")),
+    "pooling": (("#ffe6d5", "#e2853f"), ("#472a13", "#e28540")),
+    "shape": (("#eceff2", "#939ca6"), ("#262d35", "#7b8794")),
+    "reduction": (("#ffe3ee", "#d2649a"), ("#45203a", "#d2649b")),
+    "elementwise": (("#dcf5f1", "#36a394"), ("#123b37", "#36a395")),
+    "module": (("#e8edf5", "#5f7899"), ("#222c3a", "#7f9cc0")),
+    "tensor": (("#fdfdfe", "#1f2329"), ("#10151b", "#e8edf3")),
+    "constant": (("#fdfdfd", "#a0a8b1"), ("#10151c", "#6f7a86")),
+    "parameter": (("#f1faf3", "#116330"), ("#10241a", "#7ee29b")),
+}
+_CHANGES = {
+    "added": (("#d9f5df", "#1a7f38"), ("#12381f", "#3fb960")),
+    "removed": (("#ffe1de", "#c9362c"), ("#4a1b1a", "#f0625a")),
+    "changed": (("#fff2c0", "#b58407"), ("#423509", "#d3a327")),
+    "": (("#f4f5f7", "#b4bbc3"), ("#1b2129", "#4a545f")),
+}
+_SCALES = (
+    ("#fffbf0", "#ffeec2", "#ffd98a", "#ffbb66", "#fb9453"),
+    ("#1c1f24", "#3a3020", "#60461f", "#84531a", "#9a5417"),
+)
 THEMES = {
-    "light": Theme(
-        paper="#ffffff",
-        text="#1f2328",
-        muted="#57606a",
-        edge="#6e7781",
-        parameter="#116329",
-        warning="#b3261e",
-        box=("#f6f8fa", "#c4cbd3"),
-        families={
-            "convolution": ("#ddf0ff", "#4f9fe0"),
-            "product": ("#e9e4ff", "#8b6fd6"),
-            "normalisation": ("#ddf6e2", "#4fae68"),
-            "activation": ("#fff4c2", "#c99a1e"),
-            "pooling": ("#ffe6d5", "#e2853f"),
-            "shape": ("#eceff2", "#939ca6"),
-            "reduction": ("#ffe3ee", "#d2649a"),
-            "elementwise": ("#dcf5f1", "#36a394"),
-            "module": ("#e8edf5", "#5f7899"),
-            "tensor": ("#fdfdfe", "#1f2329"),
-            "constant": ("#fdfdfd", "#a0a8b1"),
-            "parameter": ("#f1faf3", "#116330"),
-        },
-        scale=("#fffbf0", "#ffeec2", "#ffd98a", "#ffbb66", "#fb9453"),
-        changes={
-            "added": ("#d9f5df", "#1a7f38"),
-            "removed": ("#ffe1de", "#c9362c"),
-            "changed": ("#fff2c0", "#b58407"),
-            "": ("#f4f5f7", "#b4bbc3"),
-        },
-    ),
-    "dark": Theme(
-        paper="#0f141a",
-        text="#e8edf2",
-        muted="#a7b1bc",
-        edge="#8a95a1",
-        parameter="#7ee29a",
-        warning="#ff8a80",
-        box=("#171d25", "#3a444f"),
-        families={
-            "convolution": ("#12324d", "#4f9fe1"),
-            "product": ("#2c2450", "#9d84e8"),
-            "normalisation": ("#153823", "#4fae69"),
-            "activation": ("#40350f", "#c99a1f"),
-            "pooling": ("#472a13", "#e28540"),
-            "shape": ("#262d35", "#7b8794"),
-            "reduction": ("#45203a", "#d2649b"),
-            "elementwise": ("#123b37", "#36a395"),
-            "module": ("#222c3a", "#7f9cc0"),
-            "tensor": ("#10151b", "#e8edf3"),
-            "constant": ("#10151c", "#6f7a86"),
-            "parameter": ("#10241a", "#7ee29b"),
-        },
-        scale=("#1c1f24", "#3a3020", "#60461f", "#84531a", "#9a5417"),
-        changes={
-            "added": ("#12381f", "#3fb960"),
-            "removed": ("#4a1b1a", "#f0625a"),
-            "changed": ("#423509", "#d3a327"),
-            "": ("#1b2129", "#4a545f"),
-        },
-    ),
+    name: Theme(
+        **{role: colors[i] for role, colors in _PLAIN.items()},
+        box=_BOX[i],
+        families={kind: colors[i] for kind, colors in _KINDS.items()},
+        scale=_SCALES[i],
+        changes={change: colors[i] for change, colors in _CHANGES.items()},
+    )
+    for i, name in enumerate(("light", "dark"))
 }

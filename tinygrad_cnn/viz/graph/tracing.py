@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.instrument.running import tensors_in, unchanged
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.notes import Notes
@@ -21,8 +20,8 @@ _ROUNDS = 3
 
 
 def trace(
-    target: Any,
-    *inputs: Any,
+    target: object,
+    *inputs: object,
     model: Module | None = None,
     names: Mapping[str, Tensor] | None = None,
     loss: Callable[[Any], Tensor] | None = None,
@@ -90,8 +89,9 @@ def trace(
     for i, tensor in enumerate(given):
         called.setdefault("input" if len(given) == 1 else f"input {i}", tensor)
     with unchanged(target):
-        if timed:
-            _run(target, arguments, called, loss, True, False)
+        plain = None
+        if timed or health:  # to measure changes what the engine runs together, and keeps
+            plain = _run(target, arguments, called, loss, True, False)
         graphs = [
             _run(target, arguments, called, loss, backward or health, timed, health)
             for _ in range(_ROUNDS if timed else 1)
@@ -99,12 +99,15 @@ def trace(
     graph = graphs[-1]
     if timed:
         _take_medians(graph, graphs)
+    if plain is not None and len(plain.nodes) == len(graph.nodes):
+        for node, other in zip(graph.nodes, plain.nodes, strict=True):
+            node.kept_bytes, node.fused = other.kept_bytes, other.fused
     return graph.backward() if backward else graph
 
 
 def _run(
     model: Module,
-    arguments: list[Any],
+    arguments: list[object],
     names: Mapping[str, Tensor],
     loss: Callable[[Any], Tensor] | None,
     differentiate: bool,
@@ -128,7 +131,6 @@ def _run(
         if differentiate and live and wanted:
             ones = [t.new_ones(t.shape) for t in live]
             grad(live, wanted, ones, allow_unused=True)
-            recording.finish()
             graph = recording.graph(results)
     return graph
 
@@ -144,44 +146,8 @@ def _take_medians(graph: Graph, rounds: list[Graph]) -> None:
                 setattr(node, figure, statistics.median(known))
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and dicts, in their order."""
-    found: list[Tensor] = []
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Tensor):
-            found.append(item)
-        elif isinstance(item, Mapping):
-            stack.extend(reversed(list(item.values())))
-        elif isinstance(item, (tuple, list)):
-            stack.extend(reversed(item))
-    return found
-
-
-def _as_input(value: Any) -> Any:
+def _as_input(value: object) -> object:
     """A tensor of random numbers for a shape; anything else as it is."""
     if isinstance(value, tuple) and value and all(type(side) is int for side in value):
         return Tensor(np.random.default_rng(0).standard_normal(value, np.float32))
     return value
-
-
-@contextlib.contextmanager
-def unchanged(model: Module) -> Iterator[None]:
-    """Put buffers and random numbers back to what they were, whatever happens inside."""
-    state = default_generator.get_state()
-    before = [
-        (module, name, buffer, buffer._array.copy(), buffer.storage.version, buffer.storage.writer)
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        default_generator.set_state(state)
-        for module, name, buffer, values, version, writer in before:
-            if not np.array_equal(buffer._array, values, equal_nan=buffer._value.dtype.kind == "f"):
-                np.copyto(buffer._written_by("unchanged"), values)
-            buffer.storage.version, buffer.storage.writer = version, writer
-            module._buffers[name] = buffer
