@@ -48,6 +48,9 @@ th, td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); text-ali
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
 td { white-space: nowrap; }
+td.share { min-width: 110px; padding-left: 8px; background: linear-gradient(90deg,
+  color-mix(in srgb, var(--accent) 22%, transparent) var(--share), transparent var(--share))
+  no-repeat 0 50% / calc(100% - 12px) 70%; }
 table.wrap td { white-space: normal; overflow-wrap: anywhere; }
 pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px;
   padding: 10px 12px; overflow-x: auto; margin: 6px 0;

@@ -140,8 +140,8 @@ def confusion(matrix: Integers, classes: Sequence[str], path: StrPath | None = N
     for row, column in np.argwhere(matrix > 0):
         color = "white" if shares[row, column] > 0.5 else "black"
         number = f"{matrix[row, column]}"
-        where: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
-        axes.text(column, row, number, color=color, **where).set_in_layout(False)
+        cell = axes.text(column, row, number, color=color, ha="center", va="center", fontsize=8)
+        cell.set_in_layout(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     bar.set_label("Share of the true class")

@@ -21,13 +21,9 @@ from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.environment import command, environment
 from tinygrad_cnn.train.run.folder import RunFolder
-<<<<<<< HEAD
 from tinygrad_cnn.train.run.splits import Images, Splits
 from tinygrad_cnn.types import Array
-=======
-from tinygrad_cnn.train.run.splits import Splits
 from tinygrad_cnn.viz.graph.text import plural
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 from tinygrad_cnn.viz.layers import evaluating
 
 _NOT_DRAWN = (IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -107,18 +103,9 @@ def _classes(page: Page, report: Report, confusion: bytes) -> None:
     page.table(["class", "precision", "recall", "F1", "images", "taken for"], rows)
     page.paragraph(
         "Precision: of the images said to be of a class, how many are. Recall: of the images of a "
-<<<<<<< HEAD
         "class, how many are said to be."
     )
-    page.picture(confusion, "", "Confusion matrix")
-=======
-        "class, how many are said to be.",
-        "Precision and recall of each class",
-        plot=True,
-    )
-    page.close_pair()
     page.picture(confusion, "", "Confusion matrix", plot=True)
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
     found = report.calibration
     if found is not None:
         page.section("confidence", "Does it know what it does not know?")
@@ -180,7 +167,7 @@ def _inside(page: Page, model: Module, splits: Splits) -> None:
     scale = {"mean": getattr(splits.test, "mean", None), "std": getattr(splits.test, "std", None)}
     chosen = _one_per_class(splits)
     images, labels = next(iter(splits.loader_of(chosen)))
-    shown: dict[str, Any] = {**scale, "classes": splits.classes, "labels": labels.tolist()}
+    shown: dict[str, object] = {**scale, "classes": splits.classes, "labels": labels.tolist()}
     _draw(
         page,
         lambda: viz.grad_cam(model, images, **shown),
@@ -227,18 +214,9 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
     images, _ = next(iter(splits.loader_of([0])))
     with evaluating(model):
         table, graph = model_summary(model, images), model_graph(model, images)
-<<<<<<< HEAD
-    page.raw(f'<div class="scroll">{table}</div>')
-    page.picture(graph, "The graph of one forward pass.", "Model graph")
-=======
         dark = model_graph(model, images, "dark")
-    if table is not None:
-        page.raw(f'<div class="scroll">{table}</div>')
-    else:
-        page.code(repr(model))
-    if graph is not None:
-        page.picture(graph, "The graph of one forward pass.", "Model graph", dark=dark)
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
+    page.raw(f'<div class="scroll">{table}</div>')
+    page.picture(graph, "The graph of one forward pass.", "Model graph", dark)
 
 
 def _repetition(page: Page, config: Config) -> None:

@@ -294,11 +294,7 @@ class Writer:
         )
 
     def _outputs(self) -> Iterator[str]:
-<<<<<<< HEAD
-        """A small mark behind each node whose result was asked for and nobody reads."""
-=======
         """A small mark behind each node whose result was asked for."""
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
         t = self.theme
         fill, border = t.families["tensor"]
         for at, end in self.ends():
@@ -314,13 +310,11 @@ class Writer:
             yield self._edge(self.drawing.items[at].key, f"o{end}", f"eo{end}", text)
 
     def ends(self) -> Iterator[tuple[int, int]]:
-        """Places of items whose result was asked for and nobody reads, and its node."""
-        read = {link.source for link in self.drawing.links}
+        """Places of items whose result was asked for, and its node."""
         graph = self.drawing.graph
         at = {i: n for n, item in enumerate(self.drawing.items) for i in item.members}
         for end in graph.outputs:
-<<<<<<< HEAD
-            if end in at and at[end] not in read and graph.nodes[end].kind == "operation":
+            if end in at and graph.nodes[end].kind == "operation":
                 yield at[end], end
 
     def in_boxes(self) -> Iterator[tuple[int, Item]]:
@@ -338,21 +332,6 @@ class Writer:
         keys = [(*[(first[c], c) for c in chain], (i, -1)) for i, chain in enumerate(chains)]
         for i in sorted(range(len(keys)), key=keys.__getitem__):
             yield i, self.drawing.items[i]
-=======
-            node = graph.nodes[end]
-            if end in at and node.kind == "operation":
-                key = self.drawing.items[at[end]].key
-                column = self.column_of[at[end]]
-                mark = (
-                    f'  o{end} [id="o{end}" label=<<b>output</b>> fillcolor="{fill}" '
-                    f'color="{border}" penwidth=1.4]'
-                )
-                self._put(column, mark)
-                text = "" if self.scalar else tensor_text(node.shape, node.dtype)
-                if self.breaks:
-                    self._put(column, f"  lo{end} {self._word(text)}")
-                yield self._edge(key, f"o{end}", f"eo{end}", text)
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 
 
 def _in_order(

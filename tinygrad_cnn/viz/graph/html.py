@@ -9,12 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
-<<<<<<< HEAD
-from tinygrad_cnn.viz.graph.data import Graph
-=======
 from tinygrad_cnn.viz.graph.data import Graph, Record
-from tinygrad_cnn.viz.graph.dot import Style, write_dot
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import (
     UNITS,
@@ -27,11 +22,7 @@ from tinygrad_cnn.viz.graph.labels import (
 )
 from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
-<<<<<<< HEAD
-from tinygrad_cnn.viz.graph.render import drawing_of, style_of, svg_of
-=======
-from tinygrad_cnn.viz.graph.render import Options, draw
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
+from tinygrad_cnn.viz.graph.render import Options, svg_of
 from tinygrad_cnn.viz.graph.scale import Scale
 from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
@@ -41,17 +32,9 @@ _SCRIPTS = ("page.layout.js", "page.controls.js")
 
 def page(graph: Graph, options: Options) -> str:
     """The text of the file. It is laid out unfolded; ``depth`` says what is folded at first."""
-<<<<<<< HEAD
-    style_of(theme, color, columns)
-    drawing = drawing_of(graph, None, repeats, parameters)
-    svg = re.sub(r"<title>.*?</title>", "", svg_of(drawing), flags=re.DOTALL)
-    data = script_json(json.dumps(_data(drawing, depth, color, theme)))
-=======
     drawing = replace(options, depth=None).drawing(graph)
-    svg = draw(write_dot(drawing, Style("light", "kind", 1)), "svg").decode()
-    svg = re.sub(r"<title>.*?</title>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"<title>.*?</title>", "", svg_of(drawing), flags=re.DOTALL)
     data = script_json(json.dumps(_data(drawing, options.depth, options.color, options.theme)))
->>>>>>> 38f7b9796b505ae49d382924dec8dd8ea98f92f2
     here = files(__package__)
     title = graph.title or "Computation graph"
     parts = {
