@@ -475,6 +475,11 @@ class Tensor(InPlaceMethods):
     # ---- operators -------------------------------------------------------------------------
 
     __radd__: Operator  # said before, as operations are checked before this file
+    # Named first, for mypy: rules of operations use them before this file is read.
+    __mul__: Operator
+    __rmul__: Operator
+    __truediv__: Operator
+    __rtruediv__: Operator
     __add__, __radd__ = _operators(f.add)
     __sub__, __rsub__ = _operators(f.sub)
     __mul__, __rmul__ = _operators(f.mul)

@@ -167,16 +167,16 @@ def _inside(page: Page, model: Module, splits: Splits) -> None:
     scale = {"mean": getattr(splits.test, "mean", None), "std": getattr(splits.test, "std", None)}
     chosen = _one_per_class(splits)
     images, labels = next(iter(splits.loader_of(chosen)))
-    shown: dict[str, object] = {**scale, "classes": splits.classes, "labels": labels.tolist()}
+    classes, truth = splits.classes, labels.tolist()
     _draw(
         page,
-        lambda: viz.grad_cam(model, images, **shown),
+        lambda: viz.grad_cam(model, images, **scale, classes=classes, labels=truth),
         "Grad-CAM: bright where the last feature maps speak for the predicted class.",
         "Grad-CAM",
     )
     _draw(
         page,
-        lambda: viz.saliency(model, images, **shown),
+        lambda: viz.saliency(model, images, **scale, classes=classes, labels=truth),
         "Saliency: bright where a pixel changes the predicted class's score the most.",
         "Saliency",
     )
@@ -216,7 +216,7 @@ def _model(page: Page, model: Module, splits: Splits) -> None:
         table, graph = model_summary(model, images), model_graph(model, images)
         dark = model_graph(model, images, "dark")
     page.raw(f'<div class="scroll">{table}</div>')
-    page.picture(graph, "The graph of one forward pass.", "Model graph", dark)
+    page.picture(graph, "The graph of one forward pass.", "Model graph", dark=dark)
 
 
 def _repetition(page: Page, config: Config) -> None:

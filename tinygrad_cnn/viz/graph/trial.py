@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from tinygrad_cnn.autograd import grad
-from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.autograd.variable import Storage
 from tinygrad_cnn.instrument.running import unchanged
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer
