@@ -26,6 +26,8 @@ BY_HAND = {
     "max_pool2d": "input kernel_size stride padding dilation ceil_mode return_indices",
     "adaptive_avg_pool2d": "input output_size",
     "relu": "input inplace",
+    "rot90": "input k dims",
+    "searchsorted": "sorted_sequence input",
     "silu": "input inplace",
     "leaky_relu": "input negative_slope inplace",
     "softplus": "input beta threshold",

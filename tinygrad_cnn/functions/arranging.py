@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -28,10 +28,12 @@ from tinygrad_cnn.functions.shaping import (
     unsqueeze,
 )
 from tinygrad_cnn.ops import index as indexing
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import Array, TensorLike, Tensors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+Where: TypeAlias = "int | Sequence[int] | Tensor"
 
 
 # ---- parts ---------------------------------------------------------------------------------
@@ -39,9 +41,7 @@ if TYPE_CHECKING:
 
 @export(numpy=np.array_split)
 @numpy_names
-def tensor_split(
-    input: TensorLike, indices_or_sections: int | Sequence[int] | TensorLike, dim: int = 0
-) -> tuple[Tensor, ...]:
+def tensor_split(input: TensorLike, indices_or_sections: Where, dim: int = 0) -> tuple[Tensor, ...]:
     """``input`` in so many parts along ``dim``, of nearly one size, or cut before each index.
 
     >>> import tinygrad_cnn as tg
@@ -51,11 +51,11 @@ def tensor_split(
     return _parts("tensor_split", to_tensor(input), indices_or_sections, dim)
 
 
-def _parts(name: str, x: Tensor, where: Any, dim: int) -> tuple[Tensor, ...]:
+def _parts(name: str, x: Tensor, where: Where, dim: int) -> tuple[Tensor, ...]:
     if not x.ndim:
         raise AxisError(f"{name}: `input` has no dimensions to take apart")
     n = x.shape[axis(name, dim, x.ndim)]
-    given = where.tolist() if hasattr(where, "tolist") else where
+    given: Any = where if isinstance(where, (int, list, tuple)) else to_tensor(where).tolist()
     if isinstance(given, int):
         if given < 1:
             raise ArgumentError(f"{name}: {given} parts are asked for, expected at least 1")
@@ -67,7 +67,7 @@ def _parts(name: str, x: Tensor, where: Any, dim: int) -> tuple[Tensor, ...]:
     return tuple(indexing.getitem(x, index=(*lead, slice(a, max(a, b)))) for a, b in pairs)
 
 
-def _split_axis(name: str, x: TensorLike, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+def _split_axis(name: str, x: TensorLike, where: Where, dim: int, least: int) -> tuple[Tensor, ...]:
     x = to_tensor(x)
     if x.ndim < least:
         raise ShapeError(f"{name}: `input` has shape {x.shape}, expected at least {least} axes")
@@ -78,19 +78,19 @@ def _split_axis(name: str, x: TensorLike, where: Any, dim: int, least: int) -> t
 
 
 @export(numpy=np.hsplit)
-def hsplit(input: TensorLike, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the second axis (the only one of a vector), in equal parts."""
     return _split_axis("hsplit", input, indices_or_sections, 1, 1)
 
 
 @export(numpy=np.vsplit)
-def vsplit(input: TensorLike, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the first axis, in equal parts."""
     return _split_axis("vsplit", input, indices_or_sections, 0, 2)
 
 
 @export(numpy=np.dsplit)
-def dsplit(input: TensorLike, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the third axis, in equal parts."""
     return _split_axis("dsplit", input, indices_or_sections, 2, 3)
 
@@ -291,19 +291,19 @@ def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tenso
 
 
 @export(method=False)
-def atleast_1d(*tensors: Any) -> Any:
+def atleast_1d(*tensors: TensorLike) -> Any:
     """Tensors, or a list of them, with at least one axis."""
     return _at_least(tensors, lambda x: reshape(x, 1) if not x.ndim else x)
 
 
 @export(method=False)
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: TensorLike) -> Any:
     """Tensors, or a list of them, with at least two axes, new ones first."""
     return _at_least(tensors, lambda x: reshape(x, 1, -1) if x.ndim < 2 else x)
 
 
 @export(method=False)
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: TensorLike) -> Any:
     """Tensors, or a list of them, with at least three axes; a vector becomes (1, n, 1)."""
 
     def wide(x: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _at_least(tensors, wide)
 
 
-def _at_least(tensors: Any, wide: Any) -> Any:
+def _at_least(tensors: Any, wide: Callable[[Tensor], Tensor]) -> Any:
     if len(tensors) == 1 and not isinstance(tensors[0], (tuple, list)):
         return wide(to_tensor(tensors[0]))
     given = tensors[0] if len(tensors) == 1 else tensors
@@ -320,14 +320,14 @@ def _at_least(tensors: Any, wide: Any) -> Any:
 
 
 @export(method=False)
-def column_stack(tensors: Any) -> Tensor:
+def column_stack(tensors: Tensors) -> Tensor:
     """Vectors and numbers as columns, and matrices, side by side."""
     xs = several("column_stack", tensors)
     return cat([reshape(x, -1, 1) if x.ndim < 2 else x for x in xs], 1)
 
 
 @export(method=False)
-def dstack(tensors: Any) -> Tensor:
+def dstack(tensors: Tensors) -> Tensor:
     """Tensors one behind the other, along the third axis."""
     return cat(list(_at_least((several("dstack", tensors),), _deep)), 2)
 
@@ -337,7 +337,7 @@ def _deep(x: Tensor) -> Tensor:
 
 
 @export(method=False)
-def block_diag(*tensors: Any) -> Tensor:
+def block_diag(*tensors: TensorLike) -> Tensor:
     """A matrix with matrices (vectors are rows) along its diagonal.
 
     >>> import tinygrad_cnn as tg

@@ -22,7 +22,7 @@ from tinygrad_cnn.functions.convert import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -37,7 +37,7 @@ def make(name: str, array: Array, requires_grad: bool, device: DeviceLike = None
 
 
 @export(method=False)
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> bool:
     """Whether ``obj`` is a tensor."""
     return isinstance(obj, Variable)
 
@@ -147,8 +147,8 @@ def _of_size(
 
 @export(method=False)
 def zeros(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -159,8 +159,8 @@ def zeros(
 
 @export(method=False)
 def ones(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -171,8 +171,8 @@ def ones(
 
 @export(method=False)
 def empty(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,

@@ -219,11 +219,12 @@ def fmin(input: TensorLike, other: TensorLike) -> Tensor:
 def _better(than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
     first = than(a._array, b._array) | np.isnan(b._array)
-    return where(wrap(first), a, b)
+    result: Tensor = where(wrap(first), a, b)
+    return result
 
 
 @export(method=False, numpy=np.where)
-def where(condition: Any, input: Any = None, other: TensorLike | None = None) -> Any:
+def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``, broadcasting.
 
     With ``condition`` alone: the indices where it holds, as ``nonzero(as_tuple=True)``.
@@ -256,7 +257,9 @@ def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tenso
 
 
 @export("clip", inplace=True)
-def clamp(input: TensorLike, min: Any = None, max: Any = None) -> Tensor:
+def clamp(
+    input: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None
+) -> Tensor:
     """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
     x = to_tensor(input)
     if min is None and max is None:
@@ -275,7 +278,7 @@ def clamp(input: TensorLike, min: Any = None, max: Any = None) -> Tensor:
     return x
 
 
-def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
+def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
     limit = choice.raw(operand(bound))
     try:
@@ -286,13 +289,13 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
 
 
 @export(inplace=True)
-def clamp_min(input: TensorLike, min: Any) -> Tensor:
+def clamp_min(input: TensorLike, min: TensorLike) -> Tensor:
     """``input`` limited from below."""
     return clamp(input, min=min)
 
 
 @export(inplace=True)
-def clamp_max(input: TensorLike, max: Any) -> Tensor:
+def clamp_max(input: TensorLike, max: TensorLike) -> Tensor:
     """``input`` limited from above."""
     return clamp(input, max=max)
 

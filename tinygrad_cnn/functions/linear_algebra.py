@@ -83,13 +83,13 @@ def bmm(input: TensorLike, mat2: TensorLike) -> Tensor:
 
 
 @export()
-def mv(input: TensorLike, vec: Any) -> Tensor:
+def mv(input: TensorLike, vec: TensorLike) -> Tensor:
     """A matrix (n, k) times a vector (k,)."""
     return matmul(*_of_rank("mv", input=(input, 2), vec=(vec, 1)))
 
 
 @export()
-def dot(input: TensorLike, tensor: Any) -> Tensor:
+def dot(input: TensorLike, tensor: TensorLike) -> Tensor:
     """The inner product of two vectors."""
     return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 

@@ -354,7 +354,8 @@ def gumbel_softmax(
     if values.ndim:
         shape[dim] = -1
     chosen = (places.reshape(shape) == first).astype(values.dtype)
-    return wrap(chosen) - soft.detach() + soft
+    result: Tensor = wrap(chosen) - soft.detach() + soft
+    return result
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -207,7 +207,7 @@ def aminmax(input: TensorLike, *, dim: int | None = None, keepdim: bool = False)
 
 
 @export()
-def bincount(input: TensorLike, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(input: TensorLike, weights: TensorLike | None = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input)._array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):

@@ -66,7 +66,8 @@ def entr(input: TensorLike) -> Tensor:
     """``-x log(x)``; 0 at 0 and minus infinity below."""
     x = to_tensor(input)
     out = neg(ops.xlogy(x, x))
-    return where(wrap(x._array < 0), -math.inf, out)
+    result: Tensor = where(wrap(x._array < 0), -math.inf, out)
+    return result
 
 
 @export(inplace=True)
@@ -258,7 +259,7 @@ def _power_of_two(exponent: Array, like: Tensor) -> Tensor:
 
 
 def _constant(
-    name: str, compute: Callable[..., Array], kinds: str, input: Any, other: Any
+    name: str, compute: Callable[..., Array], kinds: str, input: Any, other: TensorLike
 ) -> Tensor:
     """An elementwise function of two tensors whose result has no derivative."""
     given = _two(name, input, other)
@@ -441,7 +442,7 @@ def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     return _floats("zeta", compute, input, other)
 
 
-def _floats(name: str, compute: Callable[..., Array], input: Any, other: Any) -> Tensor:
+def _floats(name: str, compute: Callable[..., Array], input: Any, other: TensorLike) -> Tensor:
     """`_constant` of numbers made floating."""
     given = _two(name, input, other)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
@@ -484,7 +485,9 @@ def _chebyshev(k: int, x: Array, now: Array, before: Array) -> Array:
     return 2 * x * now - before
 
 
-def _of_chebyshev(letter: str, first: Callable[[Array], Array], shifted: bool) -> Any:
+def _of_chebyshev(
+    letter: str, first: Callable[[Array], Array], shifted: bool
+) -> Callable[..., Tensor]:
     name = f"{'shifted_' if shifted else ''}chebyshev_polynomial_{letter}"
     says = f"{'Shifted ' if shifted else ''}Chebyshev polynomial {letter.upper()}"
     return _polynomial(name, says, first, _chebyshev, shifted)

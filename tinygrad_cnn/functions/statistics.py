@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor
-from tinygrad_cnn.functions.elementwise import lerp
+from tinygrad_cnn.functions.elementwise import lerp, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.ordering import ValuesIndices, sort
 from tinygrad_cnn.functions.reduction import not_empty
@@ -151,7 +151,8 @@ def _quantile(
     skips_nan: bool,
 ) -> Tensor:
     x = floating(name, to_tensor(input))
-    shares = to_tensor(q, x.dtype)._array
+    portion = to_tensor(q, x.dtype)
+    shares = portion._array
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(
             f"{name}: `interpolation` is {interpolation!r}, expected one of {_INTERPOLATIONS}"
@@ -178,9 +179,13 @@ def _quantile(
     out = indexing.gather(ranked, wrap(low.astype(np.int64)), dim=ranked.ndim - 1)
     if interpolation in ("linear", "midpoint"):
         high = np.ceil(rank).astype(np.int64)
-        weight = np.full(rank.shape, 0.5) if interpolation == "midpoint" else rank - low
         above = indexing.gather(ranked, wrap(high), dim=ranked.ndim - 1)
-        out = lerp(out, above, wrap(weight.astype(x.dtype)))
+        if interpolation == "midpoint":
+            out = lerp(out, above, 0.5)
+        else:  # which depends on q
+            slope = mul(reshape(portion, -1), wrap(last.astype(x.dtype)))
+            weight = wrap((rank - low).astype(x.dtype)) + slope - slope.detach()
+            out = lerp(out, above, weight)
     out = movedim(out, -1, 0)  # (q, ...)
     if keepdim:
         out = reshape(out, len(out), *kept)
@@ -229,7 +234,7 @@ def searchsorted(
         if order.shape != lines.shape or order.dtype.kind not in "iu":
             raise ShapeError(f"{name}: `sorter` has shape {order.shape}, expected {lines.shape}")
         lines = np.take_along_axis(lines, order, -1)
-    where = "right" if right or side == "right" else "left"
+    where: Literal["left", "right"] = "right" if right or side == "right" else "left"
     if lines.ndim == 1:
         out = np.searchsorted(lines, values, where)
     else:

@@ -210,18 +210,18 @@ def gaussian_nll_loss(
     tensor(2.5000)
     """
     name = "gaussian_nll_loss"
-    var = full_like(input, var) if isinstance(var, (int, float)) else var
-    if var.shape == input.shape[:-1] != input.shape:
-        var = var.unsqueeze(-1)
-    elif var.ndim != input.ndim or any(
-        v not in (1, n) for v, n in zip(var.shape, input.shape, strict=True)
+    spread = full_like(input, var) if isinstance(var, (int, float)) else var
+    if spread.shape == input.shape[:-1] != input.shape:
+        spread = spread.unsqueeze(-1)
+    elif spread.ndim != input.ndim or any(
+        v not in (1, n) for v, n in zip(spread.shape, input.shape, strict=True)
     ):
-        raise ShapeError(f"{name}: `var` has shape {var.shape}, expected {input.shape} as `input`")
-    if (var._array < 0).any():
-        raise ArgumentError(f"{name}: `var` holds {var._array.min()}, expected none below 0")
-    constant = var.detach()
-    var = var + (constant.clamp(min=eps) - constant)
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+        raise ShapeError(f"{name}: `var` has shape {spread.shape}, `input` {input.shape}")
+    if (spread._array < 0).any():
+        raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
+    constant = spread.detach()
+    spread = spread + (constant.clamp(min=eps) - constant)
+    loss = 0.5 * (spread.log() + (input - target) ** 2 / spread)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduce_loss(name, loss, reduction)

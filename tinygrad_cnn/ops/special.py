@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, sign, where, zeros_like
-from tinygrad_cnn.ops.elementwise import exp, exp2, log, log1p, square
+from tinygrad_cnn.ops.elementwise import exp, exp2, log, square
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def igammac(a: Array, b: Array) -> Array:
 def _over_x(values: Tensor, x: Tensor, at_zero: float) -> Tensor:
     """``values / x``, and ``at_zero``, its limit, where ``x`` is 0."""
     zero = wrap(x._array == 0)
-    return where(zero, at_zero, values / where(zero, 1.0, x))
+    return where(zero, at_zero, values / where(zero, at_zero, x))
 
 
 @op(
@@ -233,8 +233,8 @@ def i1e(x: Array) -> Array:
 
 def _copysign_rule(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
     values = raw(a)
-    dtype = y._value.dtype
-    return g * wrap((np.sign(values) * np.copysign(1.0, y._array)).astype(dtype))
+    turned = where(wrap(np.signbit(values) != np.signbit(y._array)), -g, g)
+    return where(wrap(np.equal(values, 0)), 0.0, turned)
 
 
 @op(
@@ -267,7 +267,7 @@ def logaddexp2(a: Array, b: Array) -> Array:
 
 def _xlogy_rule(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     flat = wrap(np.equal(raw(a), 0) & np.less_equal(raw(b), 0))
-    return where(flat, 0.0, g * log(where(flat, 1.0, b)))
+    return xlogy(where(flat, 0.0, g), b)
 
 
 @op(
@@ -286,7 +286,7 @@ def xlogy(a: Array, b: Array) -> Array:
 
 def _xlog1py_rule(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     flat = wrap(np.equal(raw(a), 0) & np.less_equal(raw(b), -1))
-    return where(flat, 0.0, g * log1p(where(flat, 0.0, b)))
+    return xlog1py(where(flat, 0.0, g), b)
 
 
 @op(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.elementwise import rsqrt
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 @op(
@@ -140,7 +143,7 @@ def hypot(a: Array, b: Array) -> Array:
     return np.hypot(a, b)
 
 
-def _square_distance(a: Any, b: Any) -> Any:
+def _square_distance(a: Tensor, b: Tensor) -> Tensor:
     """``a² + b²``, but 1 at the origin, where the angle's derivative is meant as 0."""
     square = a * a + b * b
     return where(wrap(square._array == 0), 1.0, square)
@@ -168,7 +171,7 @@ _SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(10,
 _NEAR = 0.5
 
 
-def _sinc_slope(x: Any) -> Any:
+def _sinc_slope(x: Tensor) -> Tensor:
     """``(cos(pi*x) - sinc(x)) / x``; near 0, where it cancels, by its series."""
     u = math.pi**2 * x * x
     series: Any = 0.0

@@ -16,7 +16,8 @@ def polygamma(x: float, n: int) -> float:
     series = math.factorial(n - 1) / x**n + math.factorial(n) / (2 * x ** (n + 1))
     for k, b in enumerate(bernoulli, 1):
         series += b * math.factorial(2 * k + n - 1) / (math.factorial(2 * k) * x ** (2 * k + n))
-    return total + (-1) ** (n + 1) * series
+    result: float = total + (-1) ** (n + 1) * series
+    return result
 
 
 def digamma(x: float) -> float:
