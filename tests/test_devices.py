@@ -201,3 +201,30 @@ def test_a_name_that_is_missing_is_said_to_be() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'divice'") as raised:
         tg.divice  # noqa: B018
     assert raised.value.obj is tg  # so that Python may say: did you mean 'device'?
+
+
+def test_dtypes_and_their_ranges_are_pytorchs() -> None:
+    torch = _torch()
+    names = "float16 half float32 float float64 double int8 int16 short int32 int int64 long uint8"
+    for name in (*names.split(), "bool", "uint16", "uint32", "uint64"):
+        ours, theirs = getattr(tg, name), getattr(torch, name)
+        assert str(ours) == str(theirs).removeprefix("torch.")
+        assert tg.zeros(1, dtype=ours).itemsize == theirs.itemsize
+        if name != "bool":
+            kind = "finfo" if ours.kind == "f" else "iinfo"
+            a, b = getattr(tg, kind)(ours), getattr(torch, kind)(theirs)
+            assert (a.bits, a.min, a.max) == (b.bits, b.min, b.max)
+            if kind == "finfo":
+                assert (a.eps, a.tiny, a.resolution) == (b.eps, b.tiny, b.resolution)
+    for name in ("pi", "e", "inf", "newaxis"):
+        assert getattr(tg, name) == getattr(torch, name)
+
+
+def test_memory_formats_are_taken() -> None:
+    x = tg.zeros(2, 3, 4, 4)
+    assert x.to(memory_format=tg.channels_last) is x
+    assert x.contiguous(memory_format=tg.contiguous_format) is x
+    assert x.is_contiguous()
+    assert not x.is_contiguous(memory_format=tg.channels_last)
+    y = tg.from_numpy(np.zeros((2, 4, 4, 3))).permute(0, 3, 1, 2)
+    assert y.is_contiguous(memory_format=tg.channels_last)

@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
+from tinygrad_cnn.autograd.events import unwatch, watch
 from tinygrad_cnn.optim import memory
 
 CASES = {
@@ -482,17 +483,34 @@ def test_step_hooks(kind):
         for handle in handles:
             handle.remove()
     names = ["before all", "before", "after", "after all"]
-    assert told == [(name, True, 1) for name in names]
+    assert told == [(name, True, 2) for name in names]  # the optimiser and the closure
     optimizer.step(closure)
     assert len(told) == 4
 
 
 def test_a_step_hook_may_change_the_arguments():
     optimizer = optim.SGD([tg.ones(1, requires_grad=True)], lr=0.1)
-    with optimizer.register_step_pre_hook(lambda o, args, kwargs: ((lambda: 7.0,), {})):
+    with optimizer.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 7.0), {})):
         assert optimizer.step() == 7.0
     with (
         optimizer.register_step_pre_hook(lambda o, args, kwargs: 3),
         pytest.raises(TypeError, match="SGD: a step hook returned 3"),
     ):
         optimizer.step()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_step_and_its_closure_are_told_of(by_name):
+    optimizer = optim.SGD([tg.ones(1, requires_grad=True)], lr=0.1)
+    told = []
+
+    def observer(call, go):
+        told.append((call.kind, call.name))
+        return go()
+
+    watch(observer)
+    try:
+        out = optimizer.step(closure=lambda: 3.0) if by_name else optimizer.step(lambda: 3.0)
+    finally:
+        unwatch(observer)
+    assert (out, told) == (3.0, [("step", "SGD.step"), ("closure", "closure")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,16 @@ from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.variable import Variable
+
+
+class memory_format(enum.Enum):  # PyTorch's name
+    """How PyTorch is to lay out a tensor. Kernels choose that here, and nobody can tell."""
+
+    contiguous_format = "contiguous_format"
+    preserve_format = "preserve_format"
+    channels_last = "channels_last"
+    channels_last_3d = "channels_last_3d"
+
 
 _CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 

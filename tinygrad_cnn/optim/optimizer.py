@@ -36,7 +36,7 @@ GivenState: TypeAlias = Mapping[str, Any]
 Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 Closure: TypeAlias = Callable[[], Any]
 StepHook: TypeAlias = Callable[..., Any]
-"""``hook(optimizer, args, kwargs)``, with the arguments of the step."""
+"""``hook(optimizer, args, kwargs)``; the first of the arguments is the optimiser."""
 
 
 class How(TypedDict, total=False):
@@ -77,6 +77,7 @@ def _hooked(
             return step(self, *args, **kwargs)
         if getattr(type(self).step, "__wrapped__", None) is not step:  # by way of super()
             return step(self, *args, **kwargs)
+        args = (self, *args)  # as PyTorch's hooks get them
         for hook in (*_before_all.values(), *self._before.values()):
             given = hook(self, args, kwargs)
             if given is not None:
@@ -86,7 +87,7 @@ def _hooked(
                         f"(args, kwargs)"
                     )
                 args, kwargs = given
-        out = self._observed(step, args, kwargs) if watching else step(self, *args, **kwargs)
+        out = self._observed(step, args, kwargs) if watching else step(*args, **kwargs)
         for hook in (*self._after.values(), *_after_all.values()):
             hook(self, args, kwargs)
         return out
@@ -258,14 +259,17 @@ class Optimizer:
 
     def _observed(self, step: StepHook, args: Args, kwargs: Group) -> object:
         """``step``, of which those who watch are told, and of the closure that it calls."""
-        if args and args[0] is not None:
-            args = (functools.partial(observe, "closure", "closure", args[0], (), {}), *args[1:])
-        return observe("step", f"{self._name()}.step", step, (self, *args), kwargs)
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is not None:
+            told = functools.partial(observe, "closure", "closure", closure, (), {})
+            args, kwargs = (args[0], told, *args[2:]), {**kwargs}
+            kwargs.pop("closure", None)
+        return observe("step", f"{self._name()}.step", step, args, kwargs)
 
     def register_step_pre_hook(self, hook: StepHook) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before every step.
 
-        It returns None, or ``(args, kwargs)`` for the step to get.
+        It returns None, or ``(args, kwargs)`` for the step to get; ``args[0]`` is the optimiser.
         """
         return add_hook(self._before, hook)
 
