@@ -269,7 +269,7 @@ def test_dtypes_change_in_place():
     for wrong in (tg.int64, "int8", object()):
         with pytest.raises(TypeError, match="a floating dtype is expected"):
             net.to(wrong)
-    with pytest.raises(ValueError, match="`device` is 'cuda' but there is only 'cpu'"):
+    with pytest.raises(ValueError, match="`device` is 'cuda', but tensors live on 'cpu' only"):
         net.to("cuda")
 
 

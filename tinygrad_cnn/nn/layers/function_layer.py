@@ -27,7 +27,8 @@ class FunctionLayer(Module):
 
     def _arguments(self) -> dict[str, Any]:
         """What the function is called with beside the tensors."""
-        return {name: getattr(self, name) for name in self.passed}
+        held = self.__dict__  # where all are but buffers
+        return {n: held[n] if n in held else getattr(self, n) for n in self.passed}
 
     def extra_repr(self) -> str:
         """Return the arguments."""
@@ -42,7 +43,7 @@ class UnaryLayer(FunctionLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function of the same name in `nn.functional`."""
-        out: Tensor = type(self).function(input, **self._arguments())
+        out: Tensor = self.function(input, **self._arguments())
         return out
 
 
@@ -51,7 +52,7 @@ class BinaryLayer(FunctionLayer):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Apply the function of the same name in `nn.functional`."""
-        out: Tensor = type(self).function(x1, x2, **self._arguments())
+        out: Tensor = self.function(x1, x2, **self._arguments())
         return out
 
 
