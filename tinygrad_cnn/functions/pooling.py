@@ -53,7 +53,7 @@ def _window(
 
 def _on_rows(window: dict[str, Ints]) -> dict[str, Ints]:
     """A window of signals as one of images of one row."""
-    return {k: (int(k != "padding"), *v) if len(v) == 1 else v for k, v in window.items()}
+    return {k: (int(k != "padding"), *v) for k, v in window.items()}
 
 
 def _result(out: Tensor, single: bool) -> Tensor:
@@ -79,7 +79,8 @@ def _max_pool(
     if n == 3:
         y, where = _max_pool3d(x, window, bool(ceil_mode), return_indices)
     else:
-        params: Params = {**_on_rows(window), "ceil_mode": bool(ceil_mode)}
+        params: Params = _on_rows(window) if n == 1 else window
+        params["ceil_mode"] = bool(ceil_mode)
         images = unsqueeze(x, 2) if n == 1 else x
         y, where = ops.max_pool2d(images, **params), None
         if return_indices:
@@ -455,7 +456,7 @@ def _avg_pool(
     x, single = with_batch(name, input, n)
     _averages(name, x)
     window = _window(name, n, kernel_size, stride, padding)
-    params: Params = _on_rows({k: v[-2:] for k, v in window.items()})
+    params: Params = _on_rows(window) if n == 1 else {k: v[-2:] for k, v in window.items()}
     params["ceil_mode"] = bool(ceil_mode)
     params["count_include_pad"] = bool(count_include_pad)
     params["divisor_override"] = divisor_override

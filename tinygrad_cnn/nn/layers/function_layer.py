@@ -43,8 +43,7 @@ class UnaryLayer(FunctionLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function of the same name in `nn.functional`."""
-        out: Tensor = self.function(input, **self._arguments())
-        return out
+        raise NotImplementedError  # `calls` writes it
 
 
 class BinaryLayer(FunctionLayer):
@@ -52,8 +51,21 @@ class BinaryLayer(FunctionLayer):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Apply the function of the same name in `nn.functional`."""
-        out: Tensor = self.function(x1, x2, **self._arguments())
-        return out
+        raise NotImplementedError  # `calls` writes it
+
+
+def _forward(cls: type[FunctionLayer], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that calls ``function``, with each argument by name: no loop when it runs."""
+    model = UnaryLayer.forward if issubclass(cls, UnaryLayer) else BinaryLayer.forward
+    tensors = ("input",) if issubclass(cls, UnaryLayer) else ("x1", "x2")
+    given = ", ".join((*tensors, *(f"{name}=self.{name}" for name in cls.passed)))
+    scope: dict[str, Any] = {"function": function}
+    exec(f"def forward(self, {', '.join(tensors)}):\n    return function({given})", scope)
+    made = scope["forward"]
+    made.__doc__, made.__annotations__ = model.__doc__, model.__annotations__
+    made.__qualname__, made.__module__ = f"{cls.__qualname__}.forward", cls.__module__
+    made.written = True
+    return made  # type: ignore[no-any-return]
 
 
 @dataclass_transform(eq_default=False)
@@ -73,10 +85,13 @@ def calls(
         for name in names:  # defaults stand in the signature; here they would hide buffers
             if name in cls.__dict__:
                 delattr(cls, name)
-        if function is not None:
-            cls.function = staticmethod(function)
         cls.shown = shown or cls.shown
         cls.passed = (*names, *also)
+        if function is not None:
+            cls.function = staticmethod(function)
+            before = cls.forward
+            if before in (UnaryLayer.forward, BinaryLayer.forward) or hasattr(before, "written"):
+                cls.forward = _forward(cls, function)  # type: ignore[method-assign]
         return cls
 
     return made
