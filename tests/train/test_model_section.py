@@ -42,7 +42,7 @@ def test_a_report_has_summary_and_graph(no_dot):
 
 def test_the_drawing_without_graphviz_has_the_same_parts(no_dot):
     graph = tg.viz.trace(Residual(), tg.zeros(1, 4))
-    drawing = render.drawing_of(graph)
+    drawing = render.Options().drawing(graph)
     found, space = groups(render.svg_of(drawing))
     for item in drawing.items:
         assert found[item.key].find(f"{space}path") is not None

@@ -444,8 +444,8 @@ def test_the_speed_is_that_after_the_first_batches(toy):
     assert row["images_per_second"] > 40  # which all five batches together cannot reach
 
 
-def test_schedule_is_text_and_scheduler_an_object():
-    model, data = make(), batches()
+def test_schedule_is_text_and_scheduler_an_object(toy):
+    model, data = make(), batches(toy(8, 0))
     scheduler = optim.lr_scheduler.StepLR(optim.SGD(model.parameters(), lr=0.1), 2)
     for given, message in (
         ({"scheduler": "onecycle"}, "`scheduler` is 'onecycle', .* text is schedule='onecycle'"),

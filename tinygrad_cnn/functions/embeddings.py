@@ -56,7 +56,7 @@ def embedding(
     padding_idx = _padding("embedding", padding_idx, weight)
     if max_norm is not None:
         _shorten(weight, index, max_norm, norm_type)
-    found = _rows(index.reshape(-1), weight, padding_idx, scale_grad_by_freq)
+    found = _rows(input.reshape(-1), weight, padding_idx, scale_grad_by_freq)
     return found.reshape(*index.shape, weight.shape[1])
 
 
@@ -113,7 +113,7 @@ def embedding_bag(
     if max_norm is not None:
         _shorten(weight, index, max_norm, norm_type)
     starts = _starts(me, index, offsets, include_last_offset)
-    bags, flat = len(starts) - 1, index.reshape(-1)
+    bags, flat = len(starts) - 1, input.reshape(-1)
     bag = np.repeat(np.arange(bags), np.diff(starts))
     factors = None
     if per_sample_weights is not None:
@@ -124,7 +124,7 @@ def embedding_bag(
             )
         factors = per_sample_weights.reshape(-1)
     if padding_idx is not None:
-        kept = np.flatnonzero(flat != padding_idx)
+        kept = np.flatnonzero(flat._array != padding_idx)
         flat, bag = flat[kept], bag[kept]
         factors = None if factors is None else factors[kept]
     rows = _rows(flat, weight, None, scale_grad_by_freq)
@@ -132,7 +132,7 @@ def embedding_bag(
         rows = rows * factors.unsqueeze(1)
     out = zeros((bags, weight.shape[1]), dtype=weight.dtype)
     if mode == "max":
-        if not flat.size:
+        if not flat.numel():
             return out
         filled, first = np.unique(bag, return_index=True)
         return index_add(out, 0, filled, gather(rows, 0, _largest(rows._array, bag, filled, first)))
@@ -156,11 +156,12 @@ class _ScaledGradient(Function):
         return mul(g, ctx.factor), None  # type: ignore[attr-defined]
 
 
-def _rows(index: Array, weight: Tensor, padding_idx: int | None, by_frequency: bool) -> Tensor:
-    """The rows (n, d) that ``index`` (n,) names."""
-    found = index_select(weight, 0, index)
+def _rows(flat: Tensor, weight: Tensor, padding_idx: int | None, by_frequency: bool) -> Tensor:
+    """The rows (n, d) that ``flat`` (n,) names."""
+    found = index_select(weight, 0, flat)
     if padding_idx is None and not by_frequency:
         return found
+    index = flat._array
     factor = np.ones(index.size, weight.dtype)
     if by_frequency:
         factor /= np.bincount(index, minlength=1)[index] if index.size else 1

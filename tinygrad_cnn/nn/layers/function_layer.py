@@ -60,7 +60,9 @@ def _forward(cls: type[FunctionLayer], function: Callable[..., Any]) -> Callable
     tensors = ("input",) if issubclass(cls, UnaryLayer) else ("x1", "x2")
     given = ", ".join((*tensors, *(f"{name}=self.{name}" for name in cls.passed)))
     scope: dict[str, Any] = {"function": function}
-    exec(f"def forward(self, {', '.join(tensors)}):\n    return function({given})", scope)
+    text = f"def forward(self, {', '.join(tensors)}): return function({given})"
+    lines = "\n" * _forward.__code__.co_firstlineno  # tracebacks show the line above
+    exec(compile(lines + text, __file__, "exec"), scope)
     made = scope["forward"]
     made.__doc__, made.__annotations__ = model.__doc__, model.__annotations__
     made.__qualname__, made.__module__ = f"{cls.__qualname__}.forward", cls.__module__
