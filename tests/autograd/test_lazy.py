@@ -272,12 +272,14 @@ def test_what_runs_sees_the_callers_context():
     assert seen == [(True, "jit", "ignore"), (False, "reference", "ignore")]
 
 
-def test_sums_that_come_with_a_gradient_are_those_of_the_normalisation(net, monkeypatch):
+def test_sums_that_come_with_a_gradient_are_those_of_the_normalisation(net, monkeypatch, request):
     """A 3x3 convolution right behind the ReLU takes them on its way."""
     from tinygrad_cnn.kernels.jit.conv import choose as conv_choice
     from tinygrad_cnn.kernels.jit.norm import batch_norm_backward as norm_backward
 
     monkeypatch.setattr(conv_choice, "PER_FILTER", 0)  # Winograd's algorithm for small images too
+    conv_choice.choose.cache_clear()  # what other tests have chosen, and then what this one has
+    request.addfinalizer(conv_choice.choose.cache_clear)
     conv, norm, x = net
     last = nn.Conv2d(C, C, 3, padding=1)
     weights = tg.randn(2, C, 6, 6)

@@ -62,7 +62,7 @@ class ToTensor:
     Examples
     --------
     >>> ToTensor()(np.full((4, 6, 3), 51, np.uint8)).shape
-    (3, 4, 6)
+    Size([3, 4, 6])
     """
 
     def __call__(self, image: Picture | NDArray[np.generic]) -> Tensor:

@@ -159,7 +159,7 @@ def multi_head_attention_forward(
     ...     x, x, x, 4, 2, tg.cat([eye, eye, eye]), None, None, None, False, 0.0, eye, None
     ... )
     >>> y.shape, weights
-    ((2, 1, 4), tensor([[[0.5000, 0.5000],
+    (Size([2, 1, 4]), tensor([[[0.5000, 0.5000],
              [0.5000, 0.5000]]]))
     """
     me = "multi_head_attention_forward"

@@ -214,7 +214,7 @@ def conv3d(
 
     >>> import tinygrad_cnn as tg
     >>> tg.nn.functional.conv3d(tg.ones(1, 2, 4, 5, 5), tg.ones(3, 2, 2, 3, 3)).shape
-    (1, 3, 3, 3, 3)
+    Size([1, 3, 3, 3, 3])
     """
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 

@@ -157,7 +157,7 @@ class CosineSimilarity(BinaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.CosineSimilarity()(tg.ones(1, 2), tg.tensor([[2.0, 2.0]]))
-    tensor([1.])
+    tensor([1.0000])
     """
 
     dim: int = 1
@@ -171,7 +171,7 @@ class PairwiseDistance(BinaryLayer):
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
     >>> nn.PairwiseDistance()(tg.zeros(1, 2), tg.tensor([[3.0, 4.0]]))
-    tensor([5.])
+    tensor([5.0000])
     """
 
     p: float = 2.0

@@ -545,7 +545,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     >>> layer = nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
     >>> output, loss = layer(tg.ones(3, 8), tg.tensor([0, 7, 19]))
     >>> output.shape, loss.shape, layer.log_prob(tg.ones(3, 8)).exp().sum(1).detach()
-    ((3,), (), tensor([1., 1., 1.]))
+    (Size([3]), Size([]), tensor([1.0000, 1.0000, 1.0000]))
     """
 
     def __init__(
