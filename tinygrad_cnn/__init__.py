@@ -144,7 +144,7 @@ __all__ = [
 # fmt: on
 # -- end --
 
-from tinygrad_cnn import data, nn, optim, viz  # isort: skip  (they use what stands above)
+from tinygrad_cnn import data, nn, optim  # isort: skip  (they use what stands above)
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)
@@ -175,12 +175,12 @@ e = _np.e
 newaxis = None
 
 if _typing.TYPE_CHECKING:
-    from tinygrad_cnn import profiler, train
+    from tinygrad_cnn import profiler, train, viz
 else:
 
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
-        if name in ("profiler", "train"):
+        if name in ("profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]

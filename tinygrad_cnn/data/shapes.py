@@ -7,7 +7,6 @@ import hashlib
 import math
 import os
 import platform
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data import rendering
@@ -186,6 +184,10 @@ def _kept_or_drawn(n: int, train: bool, seed: int, size: int) -> Bytes:
     numbers, shape = np.arange(n), (n, size, size, 3)
     if n < _KEPT:
         return render_shapes(numbers, train=train, seed=seed, size=size)
+    import tempfile  # with shutil and platformdirs they are loaded only where a file is kept
+
+    import platformdirs
+
     folder = platformdirs.user_cache_path("tinygrad_cnn", appauthor=False, opinion=False) / "shapes"
     name = f"{_sources()}-{'train' if train else 'test'}-{n}-{seed}-{size}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
