@@ -24,7 +24,7 @@ BEGIN, END = "# -- written by docs/make_exports.py --\n", "# -- end --\n"
 
 def families() -> list[str]:
     """The modules of functions/ that export something."""
-    says = re.compile(r"^@export\(|= unary\(", re.MULTILINE)
+    says = re.compile(r"^@export\(|= (unary|_in_place)\(", re.MULTILINE)
     return [p.stem for p in sorted(FUNCTIONS.glob("*.py")) if says.search(p.read_text("utf-8"))]
 
 

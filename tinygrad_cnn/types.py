@@ -82,3 +82,6 @@ DTypeLike: TypeAlias = "npt.DTypeLike | None"
 
 TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
 """What a function takes for a tensor: one, an array, a number, or nested lists of numbers."""
+
+Sizes: TypeAlias = "int | Sequence[int]"
+"""An integer, or one for each axis of space."""

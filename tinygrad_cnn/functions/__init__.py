@@ -11,14 +11,17 @@ from tinygrad_cnn.functions.compare import (
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
 )
 from tinygrad_cnn.functions.convolution import (
-    adaptive_avg_pool2d, avg_pool2d, conv1d, conv2d, conv_transpose1d, conv_transpose2d, max_pool2d,
+    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
 )
 from tinygrad_cnn.functions.creation import (
     arange, as_tensor, empty, empty_like, eye, from_dlpack, from_numpy, full, full_like,
     is_floating_point, is_tensor, linspace, logspace, numel, ones, ones_like, tensor, zeros,
     zeros_like,
 )
-from tinygrad_cnn.functions.distance import cosine_similarity, normalize, pairwise_distance
+from tinygrad_cnn.functions.ctc import ctc_loss
+from tinygrad_cnn.functions.distance import (
+    bilinear, cdist, cosine_similarity, normalize, pairwise_distance, pdist,
+)
 from tinygrad_cnn.functions.elementwise import (
     abs, acos, add, addcdiv, addcmul, asin, atan, atan2, ceil, clamp, clamp_max, clamp_min, clone,
     cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmod, frac, lerp, log, log10, log1p,
@@ -26,7 +29,10 @@ from tinygrad_cnn.functions.elementwise import (
     remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
     where,
 )
-from tinygrad_cnn.functions.image import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
+from tinygrad_cnn.functions.image import (
+    affine_grid, channel_shuffle, fold, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle,
+    unfold, upsample, upsample_bilinear, upsample_nearest,
+)
 from tinygrad_cnn.functions.indexing import (
     argwhere, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
     masked_scatter, masked_select, nonzero, one_hot, scatter, scatter_add, take_along_dim,
@@ -37,21 +43,35 @@ from tinygrad_cnn.functions.joining import (
 from tinygrad_cnn.functions.linear_algebra import (
     addmm, bmm, dot, einsum, linear, matmul, mm, mv, outer, tensordot,
 )
-from tinygrad_cnn.functions.lookup import embedding, group_norm
+from tinygrad_cnn.functions.lookup import embedding
 from tinygrad_cnn.functions.losses import (
-    binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss,
+    binary_cross_entropy_with_logits, cross_entropy, l1_loss, linear_cross_entropy, mse_loss,
+    nll_loss,
+)
+from tinygrad_cnn.functions.margin_losses import (
+    cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss, multi_margin_loss,
+    multilabel_margin_loss, multilabel_soft_margin_loss, soft_margin_loss, triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from tinygrad_cnn.functions.nn_activation import (
-    celu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, logsigmoid, mish, prelu, relu6, selu,
-    softmin, softshrink, softsign, tanhshrink, threshold,
+    celu, celu_, elu_, glu, gumbel_softmax, hardshrink, hardsigmoid, hardswish, hardtanh, hardtanh_,
+    leaky_relu_, logsigmoid, mish, prelu, relu6, relu_, rrelu, rrelu_, selu, selu_, softmin,
+    softshrink, softsign, tanhshrink, threshold, threshold_,
 )
 from tinygrad_cnn.functions.normalization import (
-    batch_norm, dropout, dropout1d, dropout2d, layer_norm,
+    alpha_dropout, batch_norm, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout,
+    group_norm, instance_norm, layer_norm, local_response_norm, rms_norm,
 )
 from tinygrad_cnn.functions.ordering import (
     aminmax, argmax, argmin, argsort, bincount, max, median, min, sort, topk, unique,
 )
 from tinygrad_cnn.functions.padding import diag, diagonal, pad, tril, triu
+from tinygrad_cnn.functions.pooling import (
+    adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d,
+    adaptive_max_pool2d, adaptive_max_pool3d, avg_pool1d, avg_pool2d, avg_pool3d,
+    fractional_max_pool2d, fractional_max_pool3d, lp_pool1d, lp_pool2d, lp_pool3d, max_pool1d,
+    max_pool2d, max_pool3d, max_unpool1d, max_unpool2d, max_unpool3d,
+)
 from tinygrad_cnn.functions.reduction import (
     all, amax, amin, any, count_nonzero, cumprod, cumsum, diff, logsumexp, mean, nanmean, nansum,
     norm, prod, std, std_mean, sum, var, var_mean,
@@ -65,7 +85,7 @@ from tinygrad_cnn.functions.shaping import (
     transpose, unflatten, unsqueeze,
 )
 from tinygrad_cnn.functions.weighted_losses import (
-    binary_cross_entropy, huber_loss, kl_div, smooth_l1_loss,
+    binary_cross_entropy, gaussian_nll_loss, huber_loss, kl_div, poisson_nll_loss, smooth_l1_loss,
 )
 
 absolute = abs
@@ -84,36 +104,48 @@ subtract = sub
 swapdims = swapaxes
 
 __all__ = [
-    "abs", "absolute", "acos", "adaptive_avg_pool2d", "add", "addcdiv", "addcmul", "addmm", "all",
-    "allclose", "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax",
-    "argmin", "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool2d",
-    "batch_norm", "bernoulli", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
-    "broadcast_tensors", "broadcast_to", "cat", "ceil", "celu", "chunk", "clamp", "clamp_max",
-    "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d", "conv_transpose1d",
-    "conv_transpose2d", "cos", "cosh", "cosine_similarity", "count_nonzero", "cross_entropy",
-    "cumprod", "cumsum", "diag", "diagonal", "diff", "div", "divide", "dot", "dropout", "dropout1d",
-    "dropout2d", "einsum", "elu", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp",
-    "exp2", "expand", "expand_as", "expm1", "eye", "flatten", "flip", "floor", "floor_divide",
-    "fmod", "fold", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge",
-    "gelu", "glu", "group_norm", "gt", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "hstack", "huber_loss", "index_add", "index_copy", "index_fill", "index_put", "index_select",
+    "abs", "absolute", "acos", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addcdiv",
+    "addcmul", "addmm", "affine_grid", "all", "allclose", "alpha_dropout", "amax", "amin",
+    "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort",
+    "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
+    "bitwise_xor", "bmm", "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "celu",
+    "celu_", "channel_shuffle", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
+    "concat", "concatenate", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cos", "cosh", "cosine_embedding_loss", "cosine_similarity",
+    "count_nonzero", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "diag", "diagonal", "diff",
+    "div", "divide", "dot", "dropout", "dropout1d", "dropout2d", "dropout3d", "einsum", "elu",
+    "elu_", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp", "exp2", "expand",
+    "expand_as", "expm1", "eye", "feature_alpha_dropout", "flatten", "flip", "floor",
+    "floor_divide", "fmod", "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d",
+    "from_dlpack", "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "ge", "gelu",
+    "glu", "grid_sample", "group_norm", "gt", "gumbel_softmax", "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "hstack", "huber_loss",
+    "index_add", "index_copy", "index_fill", "index_put", "index_select", "instance_norm",
     "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
-    "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linspace",
-    "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsigmoid", "logspace", "logsumexp", "lt", "masked_fill",
-    "masked_scatter", "masked_select", "matmul", "max", "max_pool2d", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
+    "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp", "linear",
+    "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2", "log10",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt",
+    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "max",
+    "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
+    "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim",
+    "mse_loss", "mul", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
     "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
     "negative", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones",
-    "ones_like", "outer", "pad", "pairwise_distance", "permute", "pixel_shuffle", "pixel_unshuffle",
-    "pow", "prelu", "prod", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
-    "ravel", "reciprocal", "relu", "relu6", "remainder", "repeat", "repeat_interleave", "reshape",
-    "reshape_as", "roll", "round", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu",
-    "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "smooth_l1_loss", "softmax", "softmin",
-    "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims", "t",
-    "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold", "tile", "to",
-    "topk", "transpose", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unfold",
-    "unique", "unsqueeze", "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "ones_like", "outer", "pad", "pairwise_distance", "pdist", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "pow", "prelu", "prod", "rand", "rand_like", "randint",
+    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "relu6", "relu_", "remainder",
+    "repeat", "repeat_interleave", "reshape", "reshape_as", "rms_norm", "roll", "round", "rrelu",
+    "rrelu_", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu", "selu_", "sigmoid",
+    "sign", "silu", "sin", "sinc", "sinh", "smooth_l1_loss", "soft_margin_loss", "softmax",
+    "softmin", "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims",
+    "t", "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold",
+    "threshold_", "tile", "to", "topk", "transpose", "tril", "triplet_margin_loss",
+    "triplet_margin_with_distance_loss", "triu", "true_divide", "trunc", "unbind", "unflatten",
+    "unfold", "unique", "unsqueeze", "upsample", "upsample_bilinear", "upsample_nearest", "var",
+    "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]

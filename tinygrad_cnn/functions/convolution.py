@@ -1,97 +1,185 @@
-"""Convolution and pooling, with PyTorch's arguments. Images are (n, c, h, w), or (c, h, w)."""
+"""Convolution of signals, images and volumes, written once for 1, 2 and 3 dimensions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import pad
-from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
+from tinygrad_cnn.functions.shaping import permute, reshape, squeeze, unsqueeze
 from tinygrad_cnn.ops import conv as ops
-from tinygrad_cnn.ops import pool as pooling
+from tinygrad_cnn.ops.resample import resample, spread
+from tinygrad_cnn.types import Array, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-Border = tuple[tuple[int, int], tuple[int, int]]
+Border = tuple[tuple[int, int], ...]
+Ints = tuple[int, ...]
+_FORMS = {
+    1: "(n, c, l) or (c, l)",
+    2: "(n, c, h, w) or (c, h, w)",
+    3: "(n, c, d, h, w) or without n",
+}
 
 
-def _border(
-    name: str,
-    padding: Any,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Border:
-    """``padding`` as ((top, bottom), (left, right))."""
+def _border(name: str, padding: Sizes | str, kernel: Ints, stride: Ints, dilation: Ints) -> Border:
+    """``padding`` as (before, after) for each axis."""
     if isinstance(padding, str):
         if padding == "valid":
-            return ((0, 0), (0, 0))
+            return ((0, 0),) * len(kernel)
         if padding != "same":
             raise ArgumentError(
                 f"{name}: `padding` is {padding!r}, expected 'same', 'valid' or integers"
             )
-        if stride != (1, 1):
-            raise ArgumentError(f"{name}: `padding` 'same' needs stride 1, not {stride}")
+        if max(stride) != 1:
+            shown = stride if len(stride) > 1 else stride[0]
+            raise ArgumentError(f"{name}: `padding` 'same' needs stride 1, not {shown}")
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        top, left = total[0] // 2, total[1] // 2
-        return ((top, total[0] - top), (left, total[1] - left))
-    ph, pw = pair(name, "padding", padding)
-    if ph < 0 or pw < 0:
+        return tuple([(t // 2, t - t // 2) for t in total])
+    sides = pair(name, "padding", padding, len(kernel))
+    if min(sides) < 0:
         raise ArgumentError(f"{name}: `padding` is {padding!r}, which must not be negative")
-    return ((ph, ph), (pw, pw))
+    return tuple([(p, p) for p in sides])
 
 
-def _images(name: str, x: Any, rank: int = 4) -> tuple[Tensor, bool]:
-    """``x`` with a batch axis, and whether it came without one."""
+def with_batch(name: str, x: TensorLike, n: int) -> tuple[Tensor, bool]:
+    """``x`` (n, c, …) with ``n`` axes of space, and whether it came without a batch axis."""
     x = to_tensor(x)
-    if x.ndim == rank - 1:
+    if x.ndim == n + 1:
         return unsqueeze(x, 0), True
-    if x.ndim != rank:
-        form = "(n, c, h, w) or (c, h, w)" if rank == 4 else "(n, c, l) or (c, l)"
-        raise ShapeError(f"{name}: `input` has shape {x.shape}, expected {form}")
+    if x.ndim != n + 2:
+        raise ShapeError(f"{name}: `input` has shape {x.shape}, expected {_FORMS[n]}")
     return x, False
 
 
-def _weights(name: str, x: Tensor, weight: Any, bias: Any, rank: int = 4) -> tuple[Tensor, Any]:
+def _weights(
+    name: str, x: Tensor, weight: TensorLike, bias: TensorLike | None
+) -> tuple[Tensor, Tensor | None]:
     weight = to_tensor(weight)
     bias = None if bias is None else to_tensor(bias)
-    if weight._value.ndim != rank:
-        raise ShapeError(f"{name}: `weight` has shape {weight.shape}, expected {rank} dimensions")
+    if weight._value.ndim != x._value.ndim:
+        raise ShapeError(f"{name}: `weight` has shape {weight.shape}, expected {x.ndim} dimensions")
     one_dtype(name, x, weight=weight, bias=bias)
     return weight, bias
 
 
+def _conv(
+    name: str,
+    n: int,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> Tensor:
+    x, single = with_batch(name, input, n)
+    w, bias = _weights(name, x, weight, bias)
+    strides, spacing = pair(name, "stride", stride, n), pair(name, "dilation", dilation, n)
+    border = _border(name, padding, w._value.shape[2:], strides, spacing)
+    if n == 1:  # images of one row
+        spec = kernels.conv_spec((1, *strides), ((0, 0), *border), (1, *spacing), groups)
+        out = own(squeeze(ops.conv2d(unsqueeze(x, 2), unsqueeze(w, 2), bias, spec=spec), 2))
+    else:
+        spec = kernels.conv_spec(strides[-2:], border[-2:], spacing[-2:], groups)
+        if n == 2:
+            out = ops.conv2d(x, w, bias, spec=spec)
+        else:
+            out = _conv3d(x, w, bias, spec, strides[0], border[0], spacing[0])
+    return own(squeeze(out, 0)) if single else out
+
+
+def window_places(size: int, k: int, stride: int, border: tuple[int, int], dilation: int) -> Array:
+    """The places that windows along an axis read (windows, k); beyond the ends in the border."""
+    count = (size + sum(border) - dilation * (k - 1) - 1) // stride + 1
+    return np.arange(max(count, 0))[:, None] * stride + np.arange(k) * dilation - border[0]
+
+
+def one_by_one(places: Array, size: int) -> dict[str, Array]:
+    """The parameters of `resample` that read ``places``, in order, and 0 where there is none."""
+    flat = places.reshape(-1, 1)
+    there = (flat >= 0) & (flat < size)
+    return {"index": np.where(there, flat, 0), "weight": there.astype(np.float64)}
+
+
+def _conv3d(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    spec: kernels.ConvSpec,
+    stride: int,
+    border: tuple[int, int],
+    dilation: int,
+) -> Tensor:
+    """Images whose channels are those of the kd frames that a filter sees."""
+    (n, c, d, *size), (f, cg, kd, *kernel) = x.shape, w.shape
+    places = window_places(d, kd, stride, border, dilation)
+    od = len(places)
+    if od < 1 or stride < 1 or dilation < 1:
+        raise ShapeError(
+            f"conv3d: filters of depth {kd} do not fit `input` {x.shape} with stride {stride}, "
+            f"padding {border} and dilation {dilation}"
+        )
+    frames = resample(x, dim=2, **one_by_one(places, d))  # (n, c, od kd, h, w)
+    frames = reshape(frames, n, c, od, kd, *size)
+    frames = permute(frames, 0, 2, 1, 3, 4, 5)  # (n, od, c, kd, h, w)
+    images = reshape(frames, n * od, c * kd, *size)
+    out = ops.conv2d(images, reshape(w, f, cg * kd, *kernel), bias, spec=spec)
+    out = reshape(out, n, od, *out.shape[1:])  # (n, od, f, oh, ow)
+    return own(permute(out, 0, 2, 1, 3, 4))  # (n, f, od, oh, ow)
+
+
+@export(method=False, nn=True)
+def conv1d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of signals (n, c, l) or (c, l) with filters (f, c / groups, k).
+
+    The arguments are those of `conv2d`.
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
 @export(method=False, nn=True)
 def conv2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation of images with filters.
 
     Parameters
     ----------
-    x
+    input
         (n, c, h, w) or (c, h, w).
     weight
         (f, c / groups, kh, kw).
     bias
         (f,) or None.
     stride, padding, dilation
-        An integer or one for height and one for width; ``padding`` also ``"same"`` or ``"valid"``.
+        An integer or one for each axis; ``padding`` also ``"same"`` or ``"valid"``.
 
     Returns
     -------
-    (n, f, oh, ow) with ``oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1``.
+    Tensor
+        (n, f, oh, ow) with ``oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1``.
 
     Raises
     ------
@@ -107,219 +195,166 @@ def conv2d(
     >>> tg.nn.functional.conv2d(x, tg.ones(2, 3, 3, 3), padding=1).shape
     Size([1, 2, 5, 5])
     """
-    x, single = _images("conv2d", input)
-    weight, bias = _weights("conv2d", x, weight, bias)
-    strides = pair("conv2d", "stride", stride)
-    spread = pair("conv2d", "dilation", dilation)
-    border = _border("conv2d", padding, weight._value.shape[2:], strides, spread)
-    spec = kernels.conv_spec(strides, border, spread, groups)
-    out = ops.conv2d(x, weight, bias, spec=spec)
-    return own(squeeze(out, 0)) if single else out
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 @export(method=False, nn=True)
-def conv1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+def conv3d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of signals (n, c, l) or (c, l) with filters (f, c / groups, k)."""
-    x, single = _images("conv1d", input, 3)
-    weight, bias = _weights("conv1d", x, weight, bias, 3)
-    (s,), (d,) = pair("conv1d", "stride", stride, 1), pair("conv1d", "dilation", dilation, 1)
-    if not isinstance(padding, str):
-        padding = (0, *pair("conv1d", "padding", padding, 1))
-    border = _border_1d(padding, weight._value.shape[2], s, d)
-    spec = kernels.conv_spec((1, s), border, (1, d), groups)
-    out = ops.conv2d(unsqueeze(x, 2), unsqueeze(weight, 2), bias, spec=spec)
-    out = own(squeeze(out, 2))
+    """Cross-correlation of volumes (n, c, d, h, w) with filters (f, c / groups, kd, kh, kw).
+
+    The arguments are those of `conv2d`.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.conv3d(tg.ones(1, 2, 4, 5, 5), tg.ones(3, 2, 2, 3, 3)).shape
+    (1, 3, 3, 3, 3)
+    """
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+# ---- transposed ----------------------------------------------------------------------------
+
+
+def _conv_transpose(
+    n: int,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    groups: int,
+    dilation: Sizes,
+) -> Tensor:
+    name = f"conv_transpose{n}d"
+    x, single = with_batch(name, input, n)
+    w, bias = _weights(name, x, weight, bias)
+    strides, spacing = pair(name, "stride", stride, n), pair(name, "dilation", dilation, n)
+    extra = pair(name, "output_padding", output_padding, n)
+    kernel = w._value.shape[2:]
+    if isinstance(padding, str):
+        raise TypeError(f"{name}: `padding` is {padding!r}, expected integers")
+    border = _border(name, padding, kernel, strides, spacing)
+    if x.shape[1] != w._value.shape[0]:
+        raise ShapeError(
+            f"{name}: `input` has {x.shape[1]} channels but `weight` expects {w._value.shape[0]} "
+            f"(x {x.shape}, weight {w.shape})"
+        )
+    for o, s, d in zip(extra, strides, spacing, strict=True):
+        if not 0 <= o < max(s, d):
+            raise ArgumentError(
+                f"{name}: `output_padding` is {output_padding!r}, which must be smaller "
+                f"than stride {strides} or dilation {spacing}"
+            )
+    f = w._value.shape[1] * groups
+    if bias is not None and bias._value.shape != (f,):
+        raise ShapeError(f"{name}: `bias` has shape {bias.shape}, expected ({f},)")
+    # What `output_padding` adds is cut off less at the far end; beyond the padding it is zeros.
+    far = [max(0, o - after) for o, (_, after) in zip(extra, border, strict=True)]
+    border = tuple([(b, max(0, a - o)) for o, (b, a) in zip(extra, border, strict=True)])
+    size = tuple([
+        (m - 1) * s - sum(p) + d * (k - 1) + 1
+        for m, s, p, d, k in zip(x.shape[2:], strides, border, spacing, kernel, strict=True)
+    ])  # fmt: skip
+    if min(size) < 1:
+        raise ShapeError(
+            f"{name}: the output would have size {size} (x {x.shape}, weight {w.shape}, padding "
+            f"{padding})"
+        )
+    if n == 1:  # images of one row
+        x, w = unsqueeze(x, 2), unsqueeze(w, 2)
+        strides, spacing, border = (1, *strides), (1, *spacing), ((0, 0), *border)
+    spec = kernels.conv_spec(strides[-2:], border[-2:], spacing[-2:], groups, "conv2d_input")
+    if n < 3:
+        out = ops.conv2d_input(x, w, size=(1, *size)[-2:], spec=spec)
+        out = own(squeeze(out, 2)) if n == 1 else out
+    else:
+        out = _conv_transpose3d(x, w, size, spec, strides[0], border[0], spacing[0])
+    if any(far):
+        out = pad(out, [v for o in reversed(far) for v in (0, o)])
+    if bias is not None:
+        out = out + reshape(bias, f, *(1,) * n)
     return own(squeeze(out, 0)) if single else out
 
 
-def _border_1d(padding: Any, k: int, stride: int, dilation: int) -> Border:
-    if padding == "same" and stride != 1:
-        raise ArgumentError(f"conv1d: `padding` 'same' needs stride 1, not {stride}")
-    return _border("conv1d", padding, (1, k), (1, 1), (1, dilation))
+def _conv_transpose3d(
+    x: Tensor,
+    w: Tensor,
+    size: Ints,
+    spec: kernels.ConvSpec,
+    stride: int,
+    border: tuple[int, int],
+    dilation: int,
+) -> Tensor:
+    """The adjoint of `_conv3d`, step by step backwards."""
+    (n, c, d, *hw), (_, fg, kd, *kernel) = x.shape, w.shape
+    f = fg * spec.groups
+    images = reshape(permute(x, 0, 2, 1, 3, 4), n * d, c, *hw)
+    out = ops.conv2d_input(images, reshape(w, c, fg * kd, *kernel), size=size[1:], spec=spec)
+    out = reshape(out, n, d, f, kd, *size[1:])
+    out = permute(out, 0, 2, 1, 3, 4, 5)  # (n, f, d, kd, h, w)
+    frames = reshape(out, n, f, d * kd, *size[1:])
+    places = window_places(size[0], kd, stride, border, dilation)
+    return spread(frames, dim=2, size=size[0], **one_by_one(places, size[0]))
+
+
+@export(method=False, nn=True)
+def conv_transpose1d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The adjoint of `conv1d`: signals (n, c, l), ``weight`` (c, f / groups, k)."""
+    return _conv_transpose(
+        1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 @export(method=False, nn=True)
 def conv_transpose2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: Sizes = 1,
 ) -> Tensor:
     """The adjoint of `conv2d`, which spreads every pixel over a kernel.
 
     ``input`` (n, c, h, w), ``weight`` (c, f / groups, kh, kw) → (n, f, oh, ow) with
     ``oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1``.
     """
-    x, single = _images("conv_transpose2d", input)
-    weight, bias = _weights("conv_transpose2d", x, weight, bias)
-    strides = pair("conv_transpose2d", "stride", stride)
-    spread = pair("conv_transpose2d", "dilation", dilation)
-    extra = pair("conv_transpose2d", "output_padding", output_padding)
-    kernel = weight._value.shape[2:]
-    if isinstance(padding, str):
-        raise TypeError(f"conv_transpose2d: `padding` is {padding!r}, expected integers")
-    border = _border("conv_transpose2d", padding, kernel, strides, spread)
-    if x.shape[1] != weight._value.shape[0]:
-        raise ShapeError(
-            f"conv_transpose2d: `input` has {x.shape[1]} channels but `weight` expects "
-            f"{weight._value.shape[0]} (x {x.shape}, weight {weight.shape})"
-        )
-    # What `output_padding` adds is cut off less at the far end; beyond the padding it is zeros.
-    far = tuple(max(0, o - after) for o, (_, after) in zip(extra, border, strict=True))
-    (top, bottom), (left, right) = border
-    border = ((top, max(0, bottom - extra[0])), (left, max(0, right - extra[1])))
-    for o, s, d in zip(extra, strides, spread, strict=True):
-        if not 0 <= o < max(s, d):
-            raise ArgumentError(
-                f"conv_transpose2d: `output_padding` is {output_padding!r}, which must be smaller "
-                f"than stride {strides} or dilation {spread}"
-            )
-    size = tuple(
-        (n - 1) * s - sum(p) + d * (k - 1) + 1
-        for n, s, p, d, k in zip(x.shape[2:], strides, border, spread, kernel, strict=True)
+    return _conv_transpose(
+        2, input, weight, bias, stride, padding, output_padding, groups, dilation
     )
-    if min(size) < 1:
-        raise ShapeError(
-            f"conv_transpose2d: the output would have size {size} (x {x.shape}, weight "
-            f"{weight.shape}, padding {padding})"
-        )
-    spec = kernels.conv_spec(strides, border, spread, groups, "conv2d_input")
-    out = ops.conv2d_input(x, weight, size=size, spec=spec)
-    if any(far):
-        out = pad(out, (0, far[1], 0, far[0]))
-    if bias is not None:
-        f = out._value.shape[1]
-        if bias._value.shape != (f,):
-            raise ShapeError(f"conv_transpose2d: `bias` has shape {bias.shape}, expected ({f},)")
-        out = out + reshape(bias, (f, 1, 1))
-    return own(squeeze(out, 0)) if single else out
 
 
 @export(method=False, nn=True)
-def conv_transpose1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+def conv_transpose3d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: Sizes = 1,
 ) -> Tensor:
-    """The adjoint of `conv1d`: signals (n, c, l), weight (c, f / groups, k)."""
-    x, single = _images("conv_transpose1d", input, 3)
-    weight, bias = _weights("conv_transpose1d", x, weight, bias, 3)
-    name = "conv_transpose1d"
-    out = conv_transpose2d(
-        unsqueeze(x, 2),
-        unsqueeze(weight, 2),
-        bias,
-        (1, *pair(name, "stride", stride, 1)),
-        (0, *pair(name, "padding", padding, 1)),
-        (0, *pair(name, "output_padding", output_padding, 1)),
-        groups,
-        (1, *pair(name, "dilation", dilation, 1)),
+    """The adjoint of `conv3d`: volumes (n, c, d, h, w), ``weight`` (c, f / groups, kd, kh, kw)."""
+    return _conv_transpose(
+        3, input, weight, bias, stride, padding, output_padding, groups, dilation
     )
-    out = own(squeeze(out, 2))
-    return own(squeeze(out, 0)) if single else out
-
-
-# ---- pooling -------------------------------------------------------------------------------
-
-
-@export(method=False, nn=True)
-def max_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Largest value of each window; the first of equal ones gets the gradient.
-
-    With ``return_indices`` also where it was, as ``row * w + column`` of the input plane.
-
-    >>> import tinygrad_cnn as tg
-    >>> x = tg.arange(16.0).reshape(1, 1, 4, 4)
-    >>> tg.nn.functional.max_pool2d(x, 2)
-    tensor([[[[ 5.,  7.],
-              [13., 15.]]]])
-    """
-    x, single = _images("max_pool2d", input)
-    kernel = pair("max_pool2d", "kernel_size", kernel_size)
-    params: dict[str, Any] = {
-        "kernel_size": kernel,
-        "stride": kernel
-        if stride is None or stride in ([], ())
-        else pair("max_pool2d", "stride", stride),
-        "padding": pair("max_pool2d", "padding", padding),
-        "dilation": pair("max_pool2d", "dilation", dilation),
-        "ceil_mode": bool(ceil_mode),
-    }
-    out = pooling.max_pool2d(x, **params)
-    result = own(squeeze(out, 0)) if single else out
-    if not return_indices:
-        return result
-    _, chosen = kernels.max_pool2d(x._array, **params)
-    where = kernels.max_pool2d_plane_index(chosen, size=x._array.shape[2:], **params)
-    return result, wrap(where[0] if single else where)
-
-
-def _averages(name: str, x: Tensor) -> None:
-    if x.dtype.kind != "f":
-        raise DtypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
-
-
-@export(method=False, nn=True)
-def avg_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """Mean of each window; zeros in the padding count unless ``count_include_pad`` is False."""
-    x, single = _images("avg_pool2d", input)
-    _averages("avg_pool2d", x)
-    kernel = pair("avg_pool2d", "kernel_size", kernel_size)
-    out = pooling.avg_pool2d(
-        x,
-        kernel_size=kernel,
-        stride=kernel
-        if stride is None or stride in ([], ())
-        else pair("avg_pool2d", "stride", stride),
-        padding=pair("avg_pool2d", "padding", padding),
-        ceil_mode=bool(ceil_mode),
-        count_include_pad=bool(count_include_pad),
-        divisor_override=divisor_override,
-    )
-    return own(squeeze(out, 0)) if single else out
-
-
-@export(method=False, nn=True)
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
-    """Means over a grid of ``output_size`` near-equal windows; None keeps a side."""
-    x, single = _images("adaptive_avg_pool2d", input)
-    _averages("adaptive_avg_pool2d", x)
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    sides = x.shape[2:] if len(given) == 2 else given
-    wanted = tuple(n if s is None else s for s, n in zip(given, sides, strict=True))
-    size = pair("adaptive_avg_pool2d", "output_size", wanted)
-    out = pooling.adaptive_avg_pool2d(x, output_size=size)
-    return own(squeeze(out, 0)) if single else out

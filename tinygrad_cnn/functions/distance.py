@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import broadcast_tensors
 
@@ -50,3 +54,59 @@ def pairwise_distance(
     """
     out: Tensor = (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
     return out
+
+
+@export(method=False, nn=True)
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """p-norm of the difference of every two rows of ``input`` (n, d) → (n (n - 1) / 2,).
+
+    >>> import tinygrad_cnn as tg
+    >>> pdist(tg.tensor([[0.0], [1.0], [3.0]]))
+    tensor([1., 3., 2.])
+    """
+    if input.ndim != 2:
+        raise ShapeError(f"pdist: `input` has shape {input.shape}, expected (n, d)")
+    first, second = np.triu_indices(len(input), 1)
+    apart = input.index_select(0, wrap(first)) - input.index_select(0, wrap(second))
+    return apart.norm(p, -1)
+
+
+@export(method=False)
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist"
+) -> Tensor:
+    """p-norm of the differences of all rows of ``x1`` (..., n, d) and ``x2`` (..., m, d).
+
+    ``compute_mode`` is taken, but the differences are always computed, which loses no digits.
+
+    >>> import tinygrad_cnn as tg
+    >>> cdist(tg.zeros(1, 2), tg.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ShapeError(
+            f"cdist: `x1` has shape {x1.shape} and `x2` {x2.shape}, expected (..., n, d) and "
+            f"(..., m, d)"
+        )
+    if p < 0:
+        raise ArgumentError(f"cdist: `p` is {p}, expected a number of at least 0")
+    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+
+
+@export(method=False, nn=True)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input1 @ weight[f] @ input2`` for each f: (..., a), (..., b), (f, a, b) → (..., f).
+
+    >>> import tinygrad_cnn as tg
+    >>> bilinear(tg.ones(2), tg.ones(3), tg.ones(1, 2, 3))
+    tensor([6.])
+    """
+    lead, (f, a, b) = input1.shape[:-1], weight.shape
+    if (*lead, a) != input1.shape or (*lead, b) != input2.shape:
+        raise ShapeError(
+            f"bilinear: inputs of shapes {input1.shape} and {input2.shape} do not fit `weight` "
+            f"{weight.shape}"
+        )
+    products = input1 @ weight.permute(1, 0, 2).reshape(a, f * b)  # (..., f b)
+    out = (products.reshape(*lead, f, b) * input2.unsqueeze(-2)).sum(-1)
+    return out if bias is None else out + bias

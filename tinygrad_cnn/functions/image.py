@@ -1,77 +1,427 @@
-"""Rearrangements of images: resizing, shuffling between pixels and channels, windows."""
+"""Resizing, sampling and rearranging signals, images and volumes."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.convert import own
-from tinygrad_cnn.functions.creation import from_numpy
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
+from tinygrad_cnn.functions.convolution import one_by_one, window_places
+from tinygrad_cnn.functions.elementwise import clone, where
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.padding import pad
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.functions.linear_algebra import matmul
+from tinygrad_cnn.functions.pooling import area_means
+from tinygrad_cnn.functions.shaping import permute, reshape, transpose, unsqueeze
+from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.ops.resample import resample, spread
+from tinygrad_cnn.types import Array, Sizes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+# ---- resizing ------------------------------------------------------------------------------
+
+_LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
 @export(top=False, method=False, nn=True)
 def interpolate(
     input: Tensor,
-    size: int | Sequence[int] | None = None,
+    size: Sizes | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
-    """Resize the axes after the second by taking, for each new pixel, the one it falls into.
+    """Resize the axes after the second.
 
-    Shapes: input (n, c, ...), result (n, c, *size). Give ``size`` or ``scale_factor``, one number
-    or one per axis. ``mode`` is "nearest"; others are not there yet.
+    Parameters
+    ----------
+    input
+        (n, c, ...), with 1 to 3 axes of space.
+    size, scale_factor
+        One of them: a number, or one for each axis.
+    mode
+        ``"nearest"`` (the pixel that a new one begins in), ``"nearest-exact"`` (that its centre
+        lies in), ``"area"`` (the mean of the pixels that it covers), ``"linear"``,
+        ``"bilinear"``, ``"trilinear"`` for 1, 2 and 3 axes, or ``"bicubic"`` (Keys, 1981).
+    align_corners
+        Whether the centres of the corners stay where they are, or the outer edges; for the linear
+        and cubic modes.
+    recompute_scale_factor
+        Whether the scale is computed anew from the sizes, which are whole numbers.
+    antialias
+        Widen the filters of ``"bilinear"`` and ``"bicubic"`` where the image becomes smaller.
+
+    Returns
+    -------
+    Tensor
+        (n, c, *size).
 
     Raises
     ------
     ValueError
-        Both or none of ``size`` and ``scale_factor`` are given, their number is wrong, ``mode`` is
-        not "nearest", ``input`` has fewer than 3 axes.
+        Arguments that do not go together, or not with the shape of ``input``.
 
+    Examples
+    --------
     >>> import tinygrad_cnn as tg
     >>> interpolate(tg.tensor([[[1.0, 2.0]]]), scale_factor=2)
     tensor([[[1., 1., 2., 2.]]])
+    >>> interpolate(tg.tensor([[[1.0, 2.0]]]), size=3, mode="linear", align_corners=True)
+    tensor([[[1.0000, 1.5000, 2.0000]]])
     """
-    if mode != "nearest":
-        raise ArgumentError(f"interpolate: `mode` is {mode!r} but 'nearest' is expected")
-    if input.ndim < 3:
-        raise ShapeError(
-            f"interpolate: `input` has shape {input.shape} but (n, c, ...) is expected"
-        )
+    x = to_tensor(input)
+    if not 3 <= x.ndim <= 5:
+        raise ShapeError(f"interpolate: `input` has shape {x.shape} but (n, c, ...) is expected")
     if (size is None) == (scale_factor is None):
         raise ArgumentError("interpolate: one of `size` and `scale_factor` is expected")
-    old = input.shape[2:]
+    _mode_fits(mode, x, align_corners, antialias)
+    old = x.shape[2:]
+    scales: list[float | None] = [None] * len(old)
     if size is not None:
-        sizes = _per_axis("size", size, len(old))
-        scales = [have / want for have, want in zip(old, sizes, strict=True)]
+        if recompute_scale_factor:
+            raise ArgumentError("interpolate: `recompute_scale_factor` needs `scale_factor`")
+        sizes = list(pair("interpolate", "size", size, len(old)))
     else:
         factors = _per_axis("scale_factor", scale_factor, len(old))
         sizes = [int(have * factor) for have, factor in zip(old, factors, strict=True)]
-        scales = [1.0 / factor for factor in factors]
-    out = input
-    for axis, (want, scale) in enumerate(zip(sizes, scales, strict=True), start=2):
-        # As PyTorch: positions are computed in float32.
-        source = np.floor(np.arange(want, dtype=np.float32) * np.float32(scale)).astype(np.int64)
-        out = out.index_select(axis, from_numpy(np.minimum(source, old[axis - 2] - 1)))
-    return out
+        if not recompute_scale_factor:
+            scales = [1.0 / factor for factor in factors]
+    if min(sizes) < 1:
+        raise ShapeError(f"interpolate: the result would have size {tuple(sizes)}")
+    corners = bool(align_corners)
+    for axis, (want, have, scale) in enumerate(zip(sizes, old, scales, strict=True), start=2):
+        if mode in ("nearest", "nearest-exact"):
+            index = _nearest(have, want, scale, 0.5 if mode == "nearest-exact" else 0.0)
+            if not np.array_equal(index, np.arange(have)):
+                x = indexing.index_select(x, index, dim=axis)
+            continue
+        if mode == "area":
+            taps = area_means(have, want)
+        elif antialias:
+            taps = _smooth_taps(have, want, scale, corners, mode == "bicubic")
+        else:
+            taps = _taps(have, want, scale, corners, mode == "bicubic")
+        x = resample(x, dim=axis, **taps)
+    return clone(x) if x is input else x
+
+
+def _mode_fits(mode: str, x: Tensor, align_corners: bool | None, antialias: bool) -> None:
+    modes = ("nearest", "nearest-exact", "area", "linear", "bilinear", "bicubic", "trilinear")
+    if mode not in modes:
+        raise ArgumentError(f"interpolate: `mode` is {mode!r} but one of {modes} is expected")
+    if mode.startswith("near") or mode == "area":
+        if align_corners is not None:
+            raise ArgumentError(f"interpolate: `align_corners` does not go with mode {mode!r}")
+    elif mode != _LINEAR[x.ndim] and (mode, x.ndim) != ("bicubic", 4):
+        raise ShapeError(f"interpolate: mode {mode!r} does not fit `input` of shape {x.shape}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ArgumentError(f"interpolate: `antialias` does not go with mode {mode!r}")
+    if x.dtype.kind != "f" and not mode.startswith("near"):
+        raise DtypeError(f"interpolate: `input` is {x.dtype}, expected a floating dtype")
+
+
+def _nearest(have: int, want: int, scale: float | None, shift: float) -> Array:
+    step = np.float32(have / want if scale is None else scale)  # PyTorch, too, counts in float32
+    source = np.floor((np.arange(want, dtype=np.float32) + np.float32(shift)) * step)
+    return np.minimum(source.astype(np.int64), have - 1)
+
+
+def _cubic(x: Array, a: float) -> Array:
+    """Keys' kernel at distances ``x``."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _source(have: int, want: int, scale: float | None, corners: bool) -> tuple[Array, float]:
+    """Where the new pixels' centres lie among the old ones, and the distance between them."""
+    if corners:
+        step = (have - 1) / (want - 1) if want > 1 else 0.0
+        return np.arange(want) * step, step
+    step = have / want if scale is None else scale
+    return (np.arange(want) + 0.5) * step - 0.5, step
+
+
+def _taps(
+    have: int, want: int, scale: float | None, corners: bool, cubic: bool
+) -> dict[str, Array]:
+    """The parameters of `resample` for linear or cubic interpolation along an axis."""
+    at, _ = _source(have, want, scale, corners)
+    if not cubic:
+        at = np.maximum(at, 0)
+    first = np.floor(at).astype(np.int64)[:, None]
+    offsets = np.arange(-1, 3) if cubic else np.arange(2)
+    distance = at[:, None] - (first + offsets)
+    weight = _cubic(distance, -0.75) if cubic else 1 - np.abs(distance)
+    return {"index": np.clip(first + offsets, 0, have - 1), "weight": weight}
+
+
+def _smooth_taps(
+    have: int, want: int, scale: float | None, corners: bool, cubic: bool
+) -> dict[str, Array]:
+    """The same with filters as wide as the distance between new pixels, if that is above 1."""
+    _, step = _source(have, want, scale, corners)
+    width = max(step, 1.0)
+    support = (2 if cubic else 1) * width
+    centre = (np.arange(want)[:, None] + 0.5) * step
+    low = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    high = np.minimum((centre + support + 0.5).astype(np.int64), have)
+    index = low + np.arange(int((high - low).max()))
+    distance = (index - centre + 0.5) / width
+    weight = _cubic(distance, -0.5) if cubic else np.maximum(0, 1 - np.abs(distance))
+    weight = np.where(index < high, weight, 0.0)
+    return {
+        "index": np.minimum(index, have - 1),
+        "weight": weight / weight.sum(1, keepdims=True),
+    }
+
+
+@export(top=False, method=False, nn=True)
+def upsample(
+    input: Tensor,
+    size: Sizes | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """`interpolate`, by its older name."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@export(top=False, method=False, nn=True)
+def upsample_nearest(
+    input: Tensor,
+    size: Sizes | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Tensor:
+    """`interpolate` in mode ``"nearest"``."""
+    return interpolate(input, size, scale_factor)
+
+
+@export(top=False, method=False, nn=True)
+def upsample_bilinear(
+    input: Tensor,
+    size: Sizes | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Tensor:
+    """`interpolate` in mode ``"bilinear"`` with corners aligned."""
+    return interpolate(input, size, scale_factor, "bilinear", True)
+
+
+# ---- sampling at any place -----------------------------------------------------------------
+
+
+@export(top=False, method=False, nn=True)
+def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """The places, for `grid_sample`, of pixels moved by affine maps.
+
+    ``theta`` (n, 2, 3) and ``size`` (n, c, h, w) give (n, h, w, 2); (n, 3, 4) and (n, c, d, h, w)
+    give (n, d, h, w, 3). Jaderberg et al., 2015.
+
+    >>> import tinygrad_cnn as tg
+    >>> affine_grid(tg.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2))
+    tensor([[[[-0.5000,  0.0000],
+              [ 0.5000,  0.0000]]]])
+    """
+    theta, n = to_tensor(theta), len(size) - 2
+    if n not in (2, 3) or theta.shape != (size[0], n, n + 1):
+        raise ShapeError(
+            f"affine_grid: `theta` has shape {theta.shape} and `size` is {tuple(size)}, expected "
+            f"(n, 2, 3) and (n, c, h, w), or (n, 3, 4) and (n, c, d, h, w)"
+        )
+    steps = []
+    for m in size[2:]:
+        line = np.linspace(-1, 1, m) if m > 1 else np.zeros(m)
+        steps.append(line if align_corners else line * ((m - 1) / m))
+    axes = np.meshgrid(*steps, indexing="ij")[::-1]  # x first
+    base = np.stack([*axes, np.ones(tuple(size[2:]))], -1).reshape(-1, n + 1)
+    grid = matmul(wrap(base.astype(theta.dtype)), transpose(theta, 1, 2))  # (n, points, n)
+    return own(reshape(grid, size[0], *size[2:], n))
+
+
+@export(top=False, method=False, nn=True)
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """The values of images or volumes at given places.
+
+    Parameters
+    ----------
+    input
+        (n, c, h, w) or (n, c, d, h, w).
+    grid
+        (n, oh, ow, 2) or (n, od, oh, ow, 3): x, y (and z) from -1 to 1.
+    mode
+        ``"bilinear"``, ``"nearest"``, or, for images, ``"bicubic"``.
+    padding_mode
+        What lies outside: ``"zeros"``, the ``"border"``, or the image in ``"reflection"``.
+    align_corners
+        Whether -1 and 1 are the centres of the corner pixels, or (by default) their outer edges.
+
+    Returns
+    -------
+    Tensor
+        (n, c, oh, ow) or (n, c, od, oh, ow).
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, or an unknown mode.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> image = tg.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+    >>> grid_sample(image, tg.zeros(1, 1, 1, 2))
+    tensor([[[[1.5000]]]])
+    """
+    x, grid = to_tensor(input), to_tensor(grid)
+    n = x.ndim - 2
+    modes = ("bilinear", "nearest", "bicubic")[: 3 if n == 2 else 2]
+    if mode not in modes:
+        raise ArgumentError(f"grid_sample: `mode` is {mode!r} but one of {modes} is expected")
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ArgumentError(
+            f"grid_sample: `padding_mode` is {padding_mode!r}, expected 'zeros', 'border' or "
+            f"'reflection'"
+        )
+    if n not in (2, 3) or grid.ndim != x.ndim or grid.shape[-1] != n or len(grid) != len(x):
+        raise ShapeError(
+            f"grid_sample: `input` has shape {x.shape} and `grid` {grid.shape}, expected "
+            f"(n, c, h, w) and (n, oh, ow, 2), or (n, c, d, h, w) and (n, od, oh, ow, 3)"
+        )
+    if not math.prod(x.shape[1:]):
+        raise ShapeError(f"grid_sample: `input` has shape {x.shape}, expected pixels")
+    one_dtype("grid_sample", x, grid=grid)
+    corners, out = bool(align_corners), grid.shape[1:-1]
+    flat = reshape(grid, len(x), math.prod(out), n)
+    places = [_unnormalised(flat[:, :, n - 1 - i], m, corners) for i, m in enumerate(x.shape[2:])]
+    lines = [
+        _line(at, m, mode, padding_mode, corners) for at, m in zip(places, x.shape[2:], strict=True)
+    ]
+    batch, c = x.shape[:2]
+    pixels = reshape(x, batch, c, math.prod(x.shape[2:]))
+    total: Any = 0.0
+    for combination in itertools.product(*lines):  # one pixel along each axis, with its weight
+        index = np.zeros((batch, math.prod(out)), np.int64)
+        weight: Any = 1.0
+        for (place, factor), m in zip(combination, x.shape[2:], strict=True):
+            index = index * m + place
+            weight = factor * weight
+        index = np.broadcast_to(index[:, None], (batch, c, index.shape[1]))
+        total = total + indexing.gather(pixels, wrap(index), dim=2) * unsqueeze(weight, 1)
+    return own(reshape(total, batch, c, *out))
+
+
+def _unnormalised(at: Tensor, size: int, corners: bool) -> Tensor:
+    """From -1 … 1 to pixels."""
+    return (at + 1) * ((size - 1) / 2) if corners else ((at + 1) * size - 1) * 0.5
+
+
+def _line(
+    at: Tensor, size: int, mode: str, padding: str, corners: bool
+) -> list[tuple[Array, Tensor]]:
+    """Pixels along one axis (places, as integers that exist) with their weights."""
+    if mode == "bicubic":  # each pixel is padded, not the place
+        first = np.floor(_finite(at._array))
+        t = at - wrap(first)
+        out = []
+        for k, weight in zip(range(-1, 3), _cubic_weights(t), strict=True):
+            near = _padded(wrap(first + k), size, padding, corners)
+            out.append(_existing(near._array, weight, size))
+        return out
+    at = _padded(at, size, padding, corners)
+    if mode == "nearest":
+        nearest = np.rint(_finite(at._array))
+        return [_existing(nearest, wrap(np.ones_like(nearest)), size)]
+    first = np.floor(_finite(at._array))
+    share = at - wrap(first)
+    return [_existing(first, 1 - share, size), _existing(first + 1, share, size)]
+
+
+def _finite(values: Array) -> Array:
+    return np.clip(np.nan_to_num(values, nan=-100.0), -(2.0**31), 2.0**31)
+
+
+def _existing(place: Array, weight: Tensor, size: int) -> tuple[Array, Tensor]:
+    """Places outside become place 0, with weight 0."""
+    there = (place >= 0) & (place < size)
+    if not there.all():
+        weight = where(wrap(there), weight, 0.0)
+    return np.where(there, place, 0).astype(np.int64), weight
+
+
+def _cubic_weights(t: Tensor) -> list[Tensor]:
+    a = -0.75
+
+    def near(x: Tensor) -> Tensor:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+
+    def far(x: Tensor) -> Tensor:
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+
+
+def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
+    """``at``, brought into the image as ``padding`` says; the derivative at its ends is 0."""
+    if padding == "zeros":
+        return at
+    if padding == "reflection":
+        low, span = (0.0, size - 1.0) if corners else (-0.5, float(size))
+        if not span:
+            return at * 0
+        at = at - low
+        at = at * wrap(np.where(at._array < 0, -1, 1).astype(at.dtype))
+        flips = np.floor(_finite(at._array) / span)
+        at = at - wrap((flips * span).astype(at.dtype))
+        at = where(wrap(flips % 2 == 0), at, span - at) + low
+    inside = (at._array > 0) & (at._array < size - 1)
+    return where(wrap(inside), at, wrap(np.clip(at._array, 0, size - 1)))
+
+
+# ---- pixels and channels -------------------------------------------------------------------
+
+
+@export(top=False, method=False, nn=True)
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """The channels of ``input`` (n, c, ...), one of each of ``groups`` groups in turn.
+
+    Zhang et al., 2017.
+
+    >>> import tinygrad_cnn as tg
+    >>> channel_shuffle(tg.arange(4.0).reshape(1, 4, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+    x = to_tensor(input)
+    _require_image("channel_shuffle", x)
+    n, c, *rest = x.shape
+    if groups < 1 or c % groups:
+        raise ShapeError(
+            f"channel_shuffle: `groups` is {groups} but must divide the {c} channels of `input` "
+            f"{x.shape}"
+        )
+    out = transpose(reshape(x, n, groups, c // groups, *rest), 1, 2)
+    return own(reshape(out, *x.shape), x)
 
 
 @export(top=False, method=False, nn=True)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Turn channels into pixels: (..., c * r * r, h, w) to (..., c, h * r, w * r).
-
-    Raises
-    ------
-    ValueError
-        The number of channels is no multiple of r², ``input`` has fewer than 3 axes.
+    """Channels become pixels: (..., c * r * r, h, w) to (..., c, h * r, w * r).
 
     >>> import tinygrad_cnn as tg
     >>> pixel_shuffle(tg.arange(4.0).reshape(4, 1, 1), 2)
@@ -95,12 +445,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 @export(top=False, method=False, nn=True)
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Turn pixels into channels: (..., c, h * r, w * r) to (..., c * r * r, h, w).
-
-    Raises
-    ------
-    ValueError
-        r does not divide height and width, ``input`` has fewer than 3 axes.
+    """Pixels become channels: (..., c, h * r, w * r) to (..., c * r * r, h, w).
 
     >>> import tinygrad_cnn as tg
     >>> pixel_unshuffle(tg.arange(4.0).reshape(1, 2, 2), 2).shape
@@ -124,19 +469,14 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 @export(top=False, method=False, nn=True)
 def unfold(
     input: Tensor,
-    kernel_size: int | Sequence[int],
-    dilation: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    stride: int | Sequence[int] = 1,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
 ) -> Tensor:
-    """Return all windows of an image as columns.
+    """All windows of an image, as columns.
 
-    Shapes: input (n, c, h, w) or (c, h, w), result (n, c * kh * kw, positions).
-
-    Raises
-    ------
-    ValueError
-        ``input`` has another number of axes, or the window does not fit.
+    ``input`` (n, c, h, w) or (c, h, w) → (n, c * kh * kw, positions).
 
     >>> import tinygrad_cnn as tg
     >>> unfold(tg.ones(2, 3, 5, 5), 3).shape
@@ -146,32 +486,27 @@ def unfold(
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
     if input.ndim != 4:
         raise ShapeError(f"unfold: `input` has shape {input.shape} but (n, c, h, w) is expected")
-    n, c = input.shape[:2]
-    rows, columns, py, px = _windows(
-        "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
-    )
-    padded = pad(input, [px, px, py, py]) if py or px else input
-    picked = padded[:, :, rows, columns]  # (n, c, kh * kw, positions)
-    return picked.reshape(n, c * rows.shape[0], rows.shape[1])
+    n, c, h, w = input.shape
+    rows, columns = _windows("unfold", (h, w), kernel_size, dilation, padding, stride)
+    (oh, kh), (ow, kw) = rows.shape, columns.shape
+    x = resample(input, dim=2, **one_by_one(rows.T, h))  # (n, c, kh oh, w)
+    x = resample(x, dim=3, **one_by_one(columns.T, w))
+    x = permute(reshape(x, n, c, kh, oh, kw, ow), 0, 1, 2, 4, 3, 5)
+    return own(reshape(x, n, c * kh * kw, oh * ow))
 
 
 @export(top=False, method=False, nn=True)
 def fold(
     input: Tensor,
-    output_size: int | Sequence[int],
-    kernel_size: int | Sequence[int],
-    dilation: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    stride: int | Sequence[int] = 1,
+    output_size: Sizes,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
 ) -> Tensor:
-    """Add columns up into images: the transpose of `unfold`.
+    """Columns added up into images: the adjoint of `unfold`.
 
-    Shapes: input (n, c * kh * kw, positions) or without n, result (n, c, *output_size).
-
-    Raises
-    ------
-    ValueError
-        ``input`` does not have the shape that `unfold` gives for these arguments.
+    ``input`` (n, c * kh * kw, positions), or without n, → (n, c, *output_size).
 
     >>> import tinygrad_cnn as tg
     >>> fold(tg.ones(1, 4, 4), (3, 3), 2)[0, 0]
@@ -182,47 +517,42 @@ def fold(
     if input.ndim == 2:
         whole = fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride)
         return whole.squeeze(0)
-    h, w = _pair("output_size", output_size)
-    rows, columns, py, px = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
-    taps, positions = rows.shape
-    if input.ndim != 3 or input.shape[1] % taps or input.shape[2] != positions:
+    h, w = pair("fold", "output_size", output_size)
+    rows, columns = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
+    (oh, kh), (ow, kw) = rows.shape, columns.shape
+    if input.ndim != 3 or input.shape[1] % (kh * kw) or input.shape[2] != oh * ow:
         raise ShapeError(
-            f"fold: `input` has shape {input.shape} but (n, c * {taps}, {positions}) is expected "
+            f"fold: `input` has shape {input.shape} but (n, c * {kh * kw}, {oh * ow}) is expected "
             f"for output_size {(h, w)}"
         )
-    n, c = input.shape[0], input.shape[1] // taps
-    height, width = h + 2 * py, w + 2 * px
-    flat = from_numpy((rows * width + columns).reshape(-1))  # (taps * positions,)
-    values = input.reshape(n * c, taps * positions)
-    index = flat.expand(n * c, taps * positions)
-    whole = input.new_zeros((n * c, height * width)).scatter_add(1, index, values)
-    return whole.reshape(n, c, height, width)[:, :, py : py + h, px : px + w]
+    n, c = input.shape[0], input.shape[1] // (kh * kw)
+    x = permute(reshape(input, n, c, kh, kw, oh, ow), 0, 1, 2, 4, 3, 5)
+    x = reshape(x, n, c, kh * oh, kw * ow)
+    x = spread(x, dim=3, size=w, **one_by_one(columns.T, w))
+    return spread(x, dim=2, size=h, **one_by_one(rows.T, h))
 
 
 def _windows(
-    name: str, size: tuple[int, int], kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[Array, Array, int, int]:
-    """Row and column, in the padded image, of every tap of every window: (kh * kw, positions)."""
-    (kh, kw), (dh, dw) = _pair("kernel_size", kernel_size), _pair("dilation", dilation)
-    (py, px), (sh, sw) = _pair("padding", padding), _pair("stride", stride)
-    oh = (size[0] + 2 * py - dh * (kh - 1) - 1) // sh + 1
-    ow = (size[1] + 2 * px - dw * (kw - 1) - 1) // sw + 1
-    if oh < 1 or ow < 1:
+    name: str,
+    size: tuple[int, int],
+    kernel_size: Sizes,
+    dilation: Sizes,
+    padding: Sizes,
+    stride: Sizes,
+) -> list[Array]:
+    """The rows (oh, kh) and the columns (ow, kw) of all windows."""
+    kernel, spacing = pair(name, "kernel_size", kernel_size), pair(name, "dilation", dilation)
+    border, strides = pair(name, "padding", padding), pair(name, "stride", stride)
+    out = [
+        window_places(m, k, s, (p, p), d)
+        for m, k, s, p, d in zip(size, kernel, strides, border, spacing, strict=True)
+    ]
+    if not all(len(places) for places in out):
         raise ShapeError(
-            f"{name}: a window of {(kh, kw)} with dilation {(dh, dw)} does not fit into an image "
-            f"of {size} with padding {(py, px)}"
+            f"{name}: a window of {kernel} with dilation {spacing} does not fit into an image "
+            f"of {size} with padding {border}"
         )
-    rows = np.arange(kh)[:, None] * dh + np.arange(oh) * sh  # (kh, oh)
-    columns = np.arange(kw)[:, None] * dw + np.arange(ow) * sw  # (kw, ow)
-    shape = (kh, kw, oh, ow)
-    rows = np.broadcast_to(rows[:, None, :, None], shape)
-    columns = np.broadcast_to(columns[None, :, None, :], shape)
-    return rows.reshape(kh * kw, oh * ow), columns.reshape(kh * kw, oh * ow), py, px
-
-
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    first, second = _per_axis(name, value, 2)
-    return first, second
+    return out
 
 
 def _per_axis(name: str, value: Any, n: int) -> list[Any]:

@@ -13,8 +13,9 @@ from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.linear_algebra import linear
 from tinygrad_cnn.functions.reduction import mean, sum
-from tinygrad_cnn.functions.shaping import broadcast_tensors
+from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
@@ -24,6 +25,21 @@ from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+
+def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """What the two older arguments mean; ``reduction`` if they are not given.
+
+    Called by a function that a user calls, to whose line the warning points.
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    averages = "mean" if size_average is None or size_average else "sum"
+    meant = averages if reduce is None or reduce else "none"
+    warnings.warn(
+        f"`size_average` and `reduce` are old names: use reduction={meant!r} instead", stacklevel=3
+    )
+    return meant
 
 
 def reduce_loss(name: str, loss: Tensor, reduction: str) -> Tensor:
@@ -111,8 +127,9 @@ def nll_loss(
     input: TensorLike,
     target: TensorLike,
     weight: TensorLike | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability of the right class.
@@ -128,6 +145,7 @@ def nll_loss(
     ignore_index
         Targets of this value count for nothing.
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     x, target = to_tensor(input), to_tensor(target)
     dim = _classes_last("nll_loss", x, target)
     c = x._value.shape[dim]
@@ -149,8 +167,9 @@ def cross_entropy(
     input: TensorLike,
     target: TensorLike,
     weight: TensorLike | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -180,6 +199,7 @@ def cross_entropy(
     >>> tg.nn.functional.cross_entropy(tg.zeros(2, 10), tg.tensor([3, 7]))
     tensor(2.3026)
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     name = "cross_entropy"
     x, target = to_tensor(input), to_tensor(target)
     if not 0 <= label_smoothing <= 1:
@@ -211,6 +231,43 @@ def cross_entropy(
     else:
         even = reduce_loss(name, even, reduction)
     return add(mul(hard, 1 - label_smoothing), mul(even, label_smoothing / c))
+
+
+@export(top=False, method=False, nn=True)
+def linear_cross_entropy(
+    input: TensorLike,
+    linear_weight: TensorLike,
+    target: TensorLike,
+    *,
+    linear_bias: TensorLike | None = None,
+    weight: TensorLike | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy` of ``linear(input, linear_weight, linear_bias)``.
+
+    Weights may have more axes, (c, ..., d), for scores (n, c, ...).
+
+    >>> import tinygrad_cnn as tg
+    >>> x, w = tg.ones(1, 2), tg.zeros(4, 2)
+    >>> tg.nn.functional.linear_cross_entropy(x, w, tg.tensor([3]))
+    tensor(1.3863)
+    """
+    x, w = to_tensor(input), to_tensor(linear_weight)
+    flat = linear(x, reshape(w, -1, w.shape[-1]))
+    scores = reshape(flat, *x.shape[:-1], *w.shape[:-1])
+    if linear_bias is not None:
+        scores = add(scores, linear_bias)
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(
+        scores,
+        target,
+        weight,
+        ignore_index=ignored,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
 
 
 def _one_pass(
@@ -307,7 +364,8 @@ def _weighed(name: str, loss: Tensor, weight: Any, input: TensorLike, reduction:
 def mse_loss(
     input: TensorLike,
     target: TensorLike,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     weight: TensorLike | None = None,
 ) -> Tensor:
@@ -319,6 +377,7 @@ def mse_loss(
     >>> tg.nn.functional.mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
     tensor(2.)
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     x, target = one_shape("mse_loss", input, target)
     return _weighed("mse_loss", square(sub(x, target)), weight, input, reduction)
 
@@ -327,7 +386,8 @@ def mse_loss(
 def l1_loss(
     input: TensorLike,
     target: TensorLike,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     weight: TensorLike | None = None,
 ) -> Tensor:
@@ -335,6 +395,7 @@ def l1_loss(
 
     Other shapes that broadcast give a warning.
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     x, target = one_shape("l1_loss", input, target)
     return _weighed("l1_loss", abs(sub(x, target)), weight, input, reduction)
 
@@ -344,7 +405,8 @@ def binary_cross_entropy_with_logits(
     input: TensorLike,
     target: TensorLike,
     weight: TensorLike | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
@@ -352,6 +414,7 @@ def binary_cross_entropy_with_logits(
 
     ``weight`` scales every loss, ``pos_weight`` the positive targets'; both broadcast.
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     name = "binary_cross_entropy_with_logits"
     x, target = same_shape(name, input, target)
     # -t log σ(x) - (1 - t) log(1 - σ(x)), by log σ(x) = -softplus(-x)

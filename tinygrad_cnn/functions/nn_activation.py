@@ -9,16 +9,22 @@ With ``inplace`` the result is written into ``input``, which is returned.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.activation import sigmoid, softmax, softplus
+from tinygrad_cnn.functions.activation import elu, leaky_relu, relu, sigmoid, softmax, softplus
 from tinygrad_cnn.functions.convert import floating, one_dtype
-from tinygrad_cnn.functions.elementwise import tanh, where
+from tinygrad_cnn.functions.elementwise import mul, tanh, where
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.inplace import assign
+from tinygrad_cnn.functions.inplace import assign, in_place
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops.choice import pieces
+from tinygrad_cnn.ops.random import numpy_generator
+from tinygrad_cnn.types import DTypeLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -226,14 +232,14 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 
 @export(top=False, method=False, nn=True)
-def softmin(input: Tensor, dim: int | None = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, dtype: DTypeLike = None) -> Tensor:
     """Softmax of the negated input along ``dim``.
 
     >>> import tinygrad_cnn as tg
     >>> softmin(tg.zeros(2), dim=0)
     tensor([0.5000, 0.5000])
     """
-    return softmax(-input, dim)
+    return softmax(-input, dim, dtype)
 
 
 @export(top=False, method=False, nn=True)
@@ -292,3 +298,74 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     x = pieces(input)
     out: Tensor = where(x > 0, x, weight * x)
     return out
+
+
+@export(top=False, method=False, nn=True)
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """``x`` above 0, else ``slope * x``, with random slopes in training.
+
+    They come from [lower, upper]; otherwise the slope is the mean of the two. Xu et al., 2015.
+
+    >>> import tinygrad_cnn as tg
+    >>> rrelu(tg.tensor([-4.0, 2.0]), 0.25, 0.75)
+    tensor([-2., 2.])
+    """
+    if not lower <= upper < math.inf:
+        raise ArgumentError(f"rrelu: `lower` is {lower} and `upper` {upper}, expected in order")
+    x = floating("rrelu", input)
+    if training:
+        slopes = numpy_generator(None).uniform(lower, upper, x.shape).astype(x.dtype)
+        below = wrap(np.where(x._array <= 0, slopes, x.dtype.type(1)))
+        out = mul(x, below)
+    else:
+        out = ops.leaky_relu(x, negative_slope=(lower + upper) / 2)
+    return assign(input, out, "rrelu_") if inplace else out
+
+
+@export(top=False, method=False, nn=True)
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """Random probabilities, near 0 and 1 for a small ``tau``, of classes along ``dim``.
+
+    With ``hard`` the result is one-hot, with the gradient of the soft one. Jang et al., 2016.
+    ``eps`` is not used.
+
+    >>> import tinygrad_cnn as tg
+    >>> float(gumbel_softmax(tg.zeros(3), hard=True).sum())
+    1.0
+    """
+    x = floating("gumbel_softmax", logits)
+    noise = numpy_generator(None).gumbel(size=x.shape).astype(x.dtype)
+    soft = softmax((x + wrap(noise)) / tau, dim)
+    if not hard:
+        return soft
+    values = soft._array
+    first = np.argmax(values, dim, keepdims=True) if values.ndim else np.asarray(0)
+    places = np.arange(values.shape[dim]) if values.ndim else np.asarray(0)
+    shape = [1] * values.ndim
+    if values.ndim:
+        shape[dim] = -1
+    chosen = (places.reshape(shape) == first).astype(values.dtype)
+    return wrap(chosen) - soft.detach() + soft
+
+
+def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``NAME_``, of the same arguments, which writes the result into the first of them."""
+    return export(top=False, method=False, nn=True)(in_place(function))
+
+
+celu_ = _in_place(celu)
+elu_ = _in_place(elu)
+hardtanh_ = _in_place(hardtanh)
+leaky_relu_ = _in_place(leaky_relu)
+relu_ = _in_place(relu)
+rrelu_ = _in_place(rrelu)
+selu_ = _in_place(selu)
+threshold_ = _in_place(threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,16 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.convert import floating, to_tensor
-from tinygrad_cnn.functions.elementwise import mul, rsqrt
+from tinygrad_cnn.functions.convert import floating, own, to_tensor
+from tinygrad_cnn.functions.elementwise import add, clone, div, mul, pow, rsqrt, square
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
-from tinygrad_cnn.functions.shaping import integers
+from tinygrad_cnn.functions.reduction import mean
+from tinygrad_cnn.functions.shaping import expand, integers, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.ops.resample import resample
 from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
@@ -114,6 +117,14 @@ def _move(running: Variable | None, seen: Array, momentum: float) -> None:
         values += momentum * seen
 
 
+def _last_axes(name: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """``normalized_shape`` as a tuple, which must be the shape of the last axes of ``x``."""
+    part = integers(name, (normalized_shape,))
+    if not part or x._value.shape[x._value.ndim - len(part) :] != part or len(part) > x._value.ndim:
+        raise ShapeError(f"{name}: `normalized_shape` is {part}, but `input` has shape {x.shape}")
+    return part
+
+
 @export(method=False, nn=True)
 def layer_norm(
     input: TensorLike,
@@ -127,17 +138,166 @@ def layer_norm(
     Ba, Kiros & Hinton, 2016.
     """
     x = floating("layer_norm", to_tensor(input))
-    part = integers("layer_norm", (normalized_shape,))
-    if not part or x._value.shape[x._value.ndim - len(part) :] != part or len(part) > x._value.ndim:
-        raise ShapeError(
-            f"layer_norm: `normalized_shape` is {part}, but `input` has shape {x.shape}"
-        )
+    part = _last_axes("layer_norm", x, normalized_shape)
     given = {"weight": weight, "bias": bias}
     tensors = {k: None if v is None else to_tensor(v) for k, v in given.items()}
     for argument, t in tensors.items():
         if t is not None and t._value.shape != part:
             raise ShapeError(f"layer_norm: `{argument}` has shape {t.shape}, expected {part}")
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
+
+
+@export(top=False, method=False, nn=True)
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``input`` (n, c, ...) normalised in each sample over groups of channels and all positions.
+
+    Wu & He, 2018. ``weight`` and ``bias`` are (c,).
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, ``num_groups`` does not divide c, or one value for each group.
+
+    >>> import tinygrad_cnn as tg
+    >>> group_norm(tg.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000, 1.0000, -1.0000, 1.0000]])
+    """
+    x = floating("group_norm", to_tensor(input))
+    if x.ndim < 2:
+        raise ShapeError(f"group_norm: `input` has shape {x.shape} but (n, c, ...) is expected")
+    n, c, *rest = x.shape
+    if num_groups < 1 or c % num_groups:
+        raise ShapeError(
+            f"group_norm: `num_groups` is {num_groups} but a divisor of the {c} channels is "
+            f"expected (input {x.shape})"
+        )
+    size = c // num_groups * math.prod(rest)
+    if n * size == 1:
+        raise ShapeError(
+            f"group_norm: `input` of shape {x.shape} has one value for each of {num_groups} "
+            f"groups, expected more"
+        )
+    weight = _channels("group_norm", "weight", weight, c)
+    bias = _channels("group_norm", "bias", bias, c)
+    if size:
+        groups = reshape(x, n, num_groups, size)
+        out = own(reshape(ops.layer_norm(groups, None, None, ndim=1, eps=eps), n, c, *rest))
+    else:
+        out = clone(x)
+    if weight is None and bias is None:
+        return out
+    scale = wrap(np.ones(c, x.dtype)) if weight is None else weight
+    return ops.channel_affine(out, scale, bias)
+
+
+@export(method=False, nn=True)
+def instance_norm(
+    input: TensorLike,
+    running_mean: TensorLike | None = None,
+    running_var: TensorLike | None = None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``input`` (n, c, ...) normalised in each sample and channel, over all positions.
+
+    With ``use_input_stats`` by their own mean and variance, whose means over the batch move the
+    running ones, if given; otherwise by the running ones. Ulyanov et al., 2016.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.instance_norm(tg.tensor([[[1.0, 3.0]]]))
+    tensor([[[-1.0000, 1.0000]]])
+    """
+    x = floating("instance_norm", to_tensor(input))
+    if x.ndim < 3:
+        raise ShapeError(f"instance_norm: `input` has shape {x.shape}, expected (n, c, ...)")
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    n, c, *rest = x.shape
+    if math.prod(rest) == 1:
+        raise ShapeError(
+            f"instance_norm: `input` of shape {x.shape} has one value for each channel, expected "
+            f"more"
+        )
+    running = [
+        _channels("instance_norm", "running_mean", running_mean, c),
+        _channels("instance_norm", "running_var", running_var, c),
+    ]
+    # A sample's channels are the channels of one sample.
+    repeated = [None if r is None else wrap(np.tile(r._array, n)) for r in running]
+    w, b = (
+        None if v is None else reshape(expand(v, n, c), n * c)
+        for v in (
+            _channels("instance_norm", "weight", weight, c),
+            _channels("instance_norm", "bias", bias, c),
+        )
+    )
+    images = reshape(x, 1, n * c, *rest)
+    y = batch_norm(images, *repeated, w, b, True, momentum, eps)
+    for r, moved in zip(running, repeated, strict=True):
+        if r is not None and n:
+            r._written_by("instance_norm")[...] = moved._array.reshape(n, c).mean(0)
+    return own(reshape(y, x.shape))
+
+
+@export(method=False, nn=True)
+def rms_norm(
+    input: TensorLike,
+    normalized_shape: int | Sequence[int],
+    weight: TensorLike | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """``input`` by the root of the mean of its squares over the last axes, times ``weight``.
+
+    ``eps`` is added to the mean; by default it is that of the dtype. Zhang & Sennrich, 2019.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.rms_norm(tg.tensor([3.0, 4.0]), 2)
+    tensor([0.8485, 1.1314])
+    """
+    x = floating("rms_norm", to_tensor(input))
+    part = _last_axes("rms_norm", x, normalized_shape)
+    if weight is not None and to_tensor(weight).shape != part:
+        raise ShapeError(f"rms_norm: `weight` has shape {np.shape(weight)}, expected {part}")
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    squares = mean(square(x), tuple(range(x.ndim - len(part), x.ndim)), keepdim=True)
+    y = mul(x, rsqrt(squares + eps))
+    return y if weight is None else mul(y, weight)
+
+
+@export(top=False, method=False, nn=True)
+def local_response_norm(
+    input: TensorLike, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """``input / (k + alpha * mean) ** beta``, the mean of squares over ``size`` channels around.
+
+    Channels beyond the first and last count as 0. Krizhevsky et al., 2012, section 3.3.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.nn.functional.local_response_norm(tg.ones(1, 1, 1), 2, alpha=6.0, beta=1.0)
+    tensor([[[0.2500]]])
+    """
+    x = floating("local_response_norm", to_tensor(input))
+    if x.ndim < 3 or size < 1:
+        raise ShapeError(
+            f"local_response_norm: `input` has shape {x.shape} and `size` is {size}, expected "
+            f"(n, c, ...) and at least 1"
+        )
+    if not x.numel():
+        return x
+    c = x.shape[1]
+    places = np.arange(c)[:, None] + np.arange(size) - size // 2
+    there = (places >= 0) & (places < c)
+    near = resample(square(x), index=np.where(there, places, 0), weight=there / size, dim=1)
+    return div(x, pow(near * alpha + k, beta))
 
 
 # ---- dropout -------------------------------------------------------------------------------
@@ -213,6 +373,74 @@ def dropout1d(
 ) -> Tensor:
     """``input`` (n, c, l) or (c, l) with whole channels set to 0 with probability ``p``."""
     return _channel_dropout("dropout1d", input, 1, p, training, inplace, generator)
+
+
+@export(method=False, nn=True)
+def dropout3d(
+    input: TensorLike,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """`dropout2d` of volumes (n, c, d, h, w) or (c, d, h, w)."""
+    return _channel_dropout("dropout3d", input, 3, p, training, inplace, generator)
+
+
+# What selu makes of minus infinity (Klambauer et al., 2017, eq. 14)
+_SELU_FLOOR = -1.7580993408473766
+
+
+def _alpha_drop(
+    name: str, x: Tensor, mask_shape: tuple[int, ...], p: float, inplace: bool, generator: Any
+) -> Tensor:
+    """Dropped values become selu's least one; scaled so that mean and variance stay."""
+    dtype = floating(name, x)._value.dtype
+    if p == 1:
+        y = mul(x, 0.0)
+        return assign(x, y, f"{name}_") if inplace else y
+    draws = numpy_generator(generator).random(mask_shape, dtype=np.float32)
+    scale = ((1 - p) * (1 + p * _SELU_FLOOR**2)) ** -0.5
+    kept = draws >= p
+    shift = scale * _SELU_FLOOR * (~kept - p)
+    y = add(mul(x, wrap((kept * scale).astype(dtype))), wrap(shift.astype(dtype)))
+    return assign(x, y, f"{name}_") if inplace else y
+
+
+@export(method=False, nn=True)
+def alpha_dropout(
+    input: TensorLike,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Dropout that keeps the mean 0 and variance 1 that `selu` gives (Klambauer et al., 2017)."""
+    x, p = to_tensor(input), _probability("alpha_dropout", p)
+    if not training or p == 0:
+        return x
+    return _alpha_drop("alpha_dropout", x, x.shape, p, inplace, generator)
+
+
+@export(method=False, nn=True)
+def feature_alpha_dropout(
+    input: TensorLike,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """`alpha_dropout` of whole channels of ``input`` (n, c, ...)."""
+    x, p = to_tensor(input), _probability("feature_alpha_dropout", p)
+    if not training or p == 0:
+        return x
+    if x.ndim < 2:
+        raise ShapeError(f"feature_alpha_dropout: `input` is {x.shape}, expected (n, c, ...)")
+    shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+    return _alpha_drop("feature_alpha_dropout", x, shape, p, inplace, generator)
 
 
 def _channel_dropout(

@@ -1,15 +1,23 @@
-"""Loss functions composed of simpler operations."""
+"""Losses of values and of probabilities."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype
+from tinygrad_cnn.functions.creation import full_like
 from tinygrad_cnn.functions.elementwise import where
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.losses import like_input, one_shape, reduce_loss, same_shape
+from tinygrad_cnn.functions.losses import (
+    legacy_reduction,
+    like_input,
+    one_shape,
+    reduce_loss,
+    same_shape,
+)
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -17,19 +25,20 @@ if TYPE_CHECKING:
 
 @export(top=False, method=False, nn=True)
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> Tensor:
     """``d² / (2 beta)`` where ``d = |input - target|`` is below ``beta``, else ``d - beta / 2``.
-
-    Raises
-    ------
-    ValueError
-        Shapes do not broadcast, ``beta`` is negative, ``reduction`` is unknown.
 
     >>> import tinygrad_cnn as tg
     >>> smooth_l1_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none")
     tensor([0.1250, 2.5000])
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: `beta` is {beta} but at least 0 is expected")
     input, target = one_shape("smooth_l1_loss", input, target)
@@ -51,11 +60,6 @@ def huber_loss(
 ) -> Tensor:
     """``d² / 2`` where ``d = |input - target|`` is at most ``delta``, else ``delta (d - delta/2)``.
 
-    Raises
-    ------
-    ValueError
-        Shapes do not broadcast, ``delta`` is not positive, ``reduction`` is unknown.
-
     >>> import tinygrad_cnn as tg
     >>> huber_loss(tg.tensor([0.5, 3.0]), tg.zeros(2), reduction="none", delta=2.0)
     tensor([0.1250, 4.0000])
@@ -72,23 +76,24 @@ def huber_loss(
 
 @export(top=False, method=False, nn=True)
 def kl_div(
-    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
 ) -> Tensor:
     """Kullback-Leibler divergence of ``input``, log-probabilities, from ``target``.
 
     ``target`` holds probabilities, or their logarithms with ``log_target``. ``reduction`` may also
     be "batchmean": the sum, divided by the size of the first axis.
 
-    Raises
-    ------
-    ValueError
-        Shapes do not broadcast, ``reduction`` is unknown.
-
     >>> import tinygrad_cnn as tg
     >>> p, q = tg.tensor([[0.5, 0.5]]), tg.tensor([[0.25, 0.75]])
     >>> kl_div(q.log(), p, reduction="batchmean")
     tensor(0.1438)
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     if reduction == "mean":
         warnings.warn(
             "kl_div: `reduction` 'mean' divides by the number of all values; 'batchmean', which "
@@ -108,7 +113,12 @@ def kl_div(
 
 @export(top=False, method=False, nn=True)
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """``-(target * log(input) + (1 - target) * log(1 - input))``, logarithms at least -100.
 
@@ -127,6 +137,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(tg.tensor([0.5, 0.25]), tg.tensor([1.0, 0.0]))
     tensor(0.4904)
     """
+    reduction = legacy_reduction(reduction, size_average, reduce)
     same_shape("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target=target)
     if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
@@ -139,6 +150,79 @@ def binary_cross_entropy(
     if weight is not None:
         loss = loss * weight
     return reduce_loss("binary_cross_entropy", loss, reduction)
+
+
+@export(top=False, method=False, nn=True)
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of counts ``target`` under Poisson distributions.
+
+    ``input`` holds their rates, or, with ``log_input``, the rates' logarithms. ``full`` adds
+    Stirling's approximation of ``log(target!)``, which does not depend on ``input``.
+
+    >>> import tinygrad_cnn as tg
+    >>> poisson_nll_loss(tg.zeros(2), tg.tensor([0.0, 3.0]))
+    tensor(1.)
+    """
+    reduction = legacy_reduction(reduction, size_average, reduce)
+    if log_input:
+        loss = input.exp() - target * input
+    else:
+        loss = input - target * (input + eps).log()
+    if full:
+        above = target > 1
+        n = where(above, target, 1.0)
+        stirling = n * n.log() - n + 0.5 * (2 * math.pi * n).log()
+        loss = loss + where(above, stirling, 0.0)
+    return reduce_loss("poisson_nll_loss", loss, reduction)
+
+
+@export(top=False, method=False, nn=True)
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of ``target`` under normal distributions.
+
+    Their means are ``input``; their variances ``var`` have its shape, or 1 for its last axis, or
+    are without it, and count as at least ``eps``, with the gradient that they had without that
+    bound. ``full`` adds the constant ``log(2π) / 2``.
+
+    Raises
+    ------
+    ValueError
+        ``var`` has another shape or a negative value, or ``reduction`` is unknown.
+
+    >>> import tinygrad_cnn as tg
+    >>> gaussian_nll_loss(tg.zeros(2), tg.tensor([1.0, 3.0]), tg.ones(2))
+    tensor(2.5000)
+    """
+    name = "gaussian_nll_loss"
+    var = full_like(input, var) if isinstance(var, (int, float)) else var
+    if var.shape == input.shape[:-1] != input.shape:
+        var = var.unsqueeze(-1)
+    elif var.shape not in (input.shape, (*input.shape[:-1], 1)):
+        raise ShapeError(f"{name}: `var` has shape {var.shape}, expected {input.shape} as `input`")
+    if (var._array < 0).any():
+        raise ArgumentError(f"{name}: `var` holds {var._array.min()}, expected none below 0")
+    constant = var.detach()
+    var = var + (constant.clamp(min=eps) - constant)
+    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return reduce_loss(name, loss, reduction)
 
 
 def _safe_log(x: Tensor) -> Tensor:

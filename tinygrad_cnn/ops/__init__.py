@@ -12,6 +12,7 @@ from tinygrad_cnn.ops import (
     pool,
     random,
     reduce,
+    resample,
     shape,
     trigonometry,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "pool",
     "random",
     "reduce",
+    "resample",
     "shape",
     "trigonometry",
 ]

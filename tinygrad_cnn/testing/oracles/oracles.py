@@ -270,6 +270,23 @@ def _index_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     return out
 
 
+def _resample(x: Array, *, index: Array, weight: Array, dim: int) -> Array:
+    lines = np.moveaxis(x, dim, 0)
+    rows = [
+        [w * lines[k] for k, w in zip(*row, strict=True)] for row in zip(index, weight, strict=True)
+    ]
+    return np.moveaxis(np.array([np.sum(row, 0) for row in rows]), 0, dim)
+
+
+def _spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
+    lines = np.moveaxis(x, dim, 0)
+    out = np.zeros((size, *lines.shape[1:]))
+    for line, places, factors in zip(lines, index, weight, strict=True):
+        for k, w in zip(places, factors, strict=True):
+            out[k] += w * line
+    return np.moveaxis(out, 0, dim)
+
+
 def _matmul(a: Array, b: Array) -> Array:
     return np.asarray((a[..., :, :, None] * b[..., None, :, :]).sum(-2))
 
@@ -351,6 +368,8 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "scatter_add": _scatter(adds=True),
     "index_select": _index_select,
     "index_add": _index_add,
+    "resample": _resample,
+    "spread": _spread,
     # products
     "matmul": _matmul,
     "linear": _linear,

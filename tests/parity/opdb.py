@@ -1,0 +1,234 @@
+"""PyTorch's own operator samples, run here and there: values, first and second derivatives."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import tinygrad_cnn as tg
+
+# Results of these are random: only shapes and dtypes are compared.
+RANDOM = {
+    "bernoulli", "cauchy", "empty", "empty_like", "empty_permuted", "empty_strided", "exponential",
+    "geometric", "log_normal", "multinomial", "new_empty", "new_empty_strided",
+    "nn.functional.alpha_dropout", "nn.functional.dropout", "nn.functional.dropout2d",
+    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout",
+    "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d", "normal",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform",
+}  # fmt: skip
+RTOL, ATOL = 1e-7, 1e-9
+
+
+@dataclass
+class Result:
+    """What the samples of one operator of PyTorch gave."""
+
+    name: str
+    missing: bool = False
+    agreed: int = 0
+    differ: list[str] = field(default_factory=list)
+
+    @property
+    def samples(self) -> int:
+        return self.agreed + len(self.differ)
+
+
+def ours(name: str) -> Callable[..., Any] | None:
+    """Our function of PyTorch's ``name``, or a method or property of `Tensor`."""
+    found: Any = tg
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is None or isinstance(found, type(tg.float32)) or not callable(found):
+        found = getattr(tg.Tensor, name, None)
+    if name == "nn.functional.embedding":  # whose samples begin with the weight
+        return lambda weight, index, **kwargs: tg.nn.functional.embedding(index, weight, **kwargs)
+    return found.fget if isinstance(found, property) else found
+
+
+def evenly(items: Sequence[Any], most: int | None) -> list[Any]:
+    """At most ``most`` of the items, the first and the last among them."""
+    if most is None or len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
+
+
+class Untranslatable(Exception):
+    """A sample has arguments of a kind that is PyTorch's alone."""
+
+
+def translated(value: Any, torch: Any) -> Any:
+    """An argument as ours: tensors by their values, dtypes by their names."""
+    if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.is_complex() or value.dtype == torch.bfloat16:
+            raise Untranslatable(f"{value.layout} {value.dtype}")
+        return tg.tensor(value.detach().numpy().copy(), requires_grad=value.requires_grad)
+    if isinstance(value, torch.dtype):
+        found = getattr(tg, str(value).removeprefix("torch."), None)
+        if found is None:
+            raise Untranslatable(value)
+        return found
+    if callable(value):
+        found = getattr(tg.nn.functional, getattr(value, "__name__", ""), None)
+        if found is None:
+            raise Untranslatable(value)
+        return found
+    if isinstance(value, torch.device):
+        return str(value)
+    if type(value) in (list, tuple):
+        return type(value)(translated(v, torch) for v in value)
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, dict):
+        return {k: translated(v, torch) for k, v in value.items()}
+    return value
+
+
+def leaves(value: Any, kind: type) -> Iterator[Any]:
+    """The tensors in a result or in arguments, in order."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from leaves(v, kind)
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from leaves(v, kind)
+
+
+def _differs(a: np.ndarray, b: np.ndarray) -> str | None:
+    if a.shape != b.shape:
+        return f"shape {a.shape}, PyTorch {b.shape}"
+    if a.dtype != b.dtype:
+        return f"dtype {a.dtype}, PyTorch {b.dtype}"
+    single = a.dtype in (np.float32, np.float16)
+    rtol, atol = (1e-3, 1e-5) if single else (RTOL, ATOL)
+    if a.dtype.kind != "f":
+        return None if np.array_equal(a, b) else f"values differ in {int((a != b).sum())} places"
+    if np.allclose(a, b, rtol, atol, equal_nan=True):
+        return None
+    with np.errstate(invalid="ignore"):
+        return f"values differ by {np.nanmax(np.abs(a - b)):.2g}"
+
+
+def _zero(a: Any, inputs: Sequence[Any]) -> Any:
+    """``a``, a constant, as a result that depends on the inputs: its derivatives are zeros."""
+    for x in inputs:
+        a = a + (x * 0).sum().to(a.dtype)
+    return a
+
+
+class _Run:
+    """One sample, here and in PyTorch."""
+
+    def __init__(self, torch: Any, info: Any, function: Callable[..., Any]) -> None:
+        self.torch, self.info, self.function = torch, info, function
+
+    def __call__(self, sample: Any) -> str | None:
+        torch = self.torch
+        theirs_in = (sample.input, tuple(sample.args), dict(sample.kwargs))
+        ours_in = tuple(translated(v, torch) for v in theirs_in)
+        theirs = self.info.op(theirs_in[0], *theirs_in[1], **theirs_in[2])
+        ours_out = self.function(ours_in[0], *ours_in[1], **ours_in[2])
+        t, o = self.outputs(theirs, ours_out)
+        if len(t) != len(o):
+            return f"{len(o)} results, PyTorch {len(t)}"
+        if self.info.name in RANDOM or (
+            sample.kwargs.get("training") and "rrelu" in self.info.name
+        ):
+            same = [tuple(a.shape) == tuple(b.shape) for a, b in zip(o, t, strict=True)]
+            return None if all(same) else "shapes differ"
+        for i, (a, b) in enumerate(zip(o, t, strict=True)):
+            if bad := _differs(a.detach().numpy(), b.detach().resolve_neg().numpy()):
+                return f"result {i}: {bad}"
+        return self.derivatives(theirs_in, ours_in, t, o)
+
+    def outputs(self, theirs: Any, ours_out: Any) -> tuple[list[Any], list[Any]]:
+        t = list(leaves(theirs, self.torch.Tensor))
+        o = list(leaves(ours_out, tg.Tensor))
+        if not t and not o:  # numbers, bools
+            as_is = [theirs] if not isinstance(theirs, (list, tuple)) else list(theirs)
+            mine = [ours_out] if not isinstance(ours_out, (list, tuple)) else list(ours_out)
+            return [self.torch.as_tensor(v) for v in as_is], [tg.tensor(v) for v in mine]
+        return t, o
+
+    def derivatives(self, theirs_in: Any, ours_in: Any, t: Any, o: Any) -> str | None:
+        torch = self.torch
+        t_in = [v for v in leaves(theirs_in, torch.Tensor) if v.requires_grad]
+        o_in = [v for v in leaves(ours_in, tg.Tensor) if v.requires_grad]
+        for order in (1, 2):
+            pairs = [(a, b) for a, b in zip(o, t, strict=True) if b.requires_grad]
+            pairs = [(a if a.requires_grad else _zero(a, o_in), b) for a, b in pairs]
+            if not pairs or not t_in:
+                return None
+            if order == 2 and not self.info.supports_gradgrad:
+                return None
+            rng = np.random.default_rng(order)
+            weights = [np.asarray(rng.uniform(-1, 1, tuple(b.shape)), a.dtype) for a, b in pairs]
+            twice = self.info.supports_gradgrad
+            try:
+                t_g = torch.autograd.grad(
+                    [b for _, b in pairs], t_in, [torch.from_numpy(w) for w in weights],
+                    allow_unused=True, create_graph=twice,
+                )  # fmt: skip
+            except RuntimeError as error:
+                if order == 2 and "not implemented" in str(error):
+                    return None  # PyTorch has no second derivative
+                raise
+            o_g = tg.autograd.grad(
+                [a for a, _ in pairs], o_in, [tg.tensor(w) for w in weights],
+                allow_unused=True, create_graph=twice,
+            )  # fmt: skip
+            t, o = [], []
+            for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
+                zero = np.zeros(tuple(t_in[i].shape))
+                mine = zero if a is None else a.detach().numpy()
+                other = zero if b is None else b.detach().clone().numpy()  # not a lazy zero
+                if bad := _differs(mine.astype(float), other.astype(float)):
+                    return f"order {order}, input {i}: {bad}"
+                if a is not None and b is not None:
+                    t, o = [*t, b], [*o, a]
+        return None
+
+
+def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
+    """The result of every operator that ``match`` takes, on at most ``most`` samples each."""
+    import torch
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    warnings.simplefilter("ignore")
+    for info in op_db:
+        if not match(info.name):
+            continue
+        label = f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name
+        out = Result(label)
+        function = ours(info.name)
+        kinds = info.supported_dtypes("cpu")
+        dtype = next((d for d in (torch.float64, torch.int64, torch.bool) if d in kinds), None)
+        if function is None or dtype is None:
+            out.missing = True
+            yield out
+            continue
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002  PyTorch's samples draw from it
+        torch.manual_seed(0)
+        wants = info.supports_autograd and dtype.is_floating_point
+        samples = list(info.sample_inputs("cpu", dtype, requires_grad=wants))
+        run = _Run(torch, info, function)
+        for sample in evenly(samples, most):
+            try:
+                bad = run(sample)
+            except Untranslatable:
+                continue
+            except Exception as error:  # whatever the operation raises is a difference
+                bad = f"{type(error).__name__}: {error}"
+            if bad is None:
+                out.agreed += 1
+            else:
+                said = sample.summary() if hasattr(sample, "summary") else ""
+                out.differ.append(f"{bad} | {said}")
+        yield out
