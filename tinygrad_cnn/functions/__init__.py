@@ -40,6 +40,14 @@ from tinygrad_cnn.functions.indexing import (
 from tinygrad_cnn.functions.joining import (
     cat, chunk, hstack, meshgrid, narrow, select, split, stack, unbind, vstack,
 )
+from tinygrad_cnn.functions.linalg_factorizations import householder_product, lu_unpack
+from tinygrad_cnn.functions.linalg_legacy import (
+    cholesky, cross, lu, lu_solve, pinverse, qr, svd, triangular_solve, vander,
+)
+from tinygrad_cnn.functions.linalg_norms import chain_matmul
+from tinygrad_cnn.functions.linalg_systems import (
+    cholesky_inverse, cholesky_solve, det, inv, logdet, matrix_exp, matrix_power, slogdet,
+)
 from tinygrad_cnn.functions.linear_algebra import (
     addmm, bmm, dot, einsum, linear, matmul, mm, mv, outer, tensordot,
 )
@@ -97,6 +105,8 @@ concatenate = cat
 clip = clamp
 divide = div
 true_divide = div
+orgqr = householder_product
+inverse = inv
 moveaxis = movedim
 multiply = mul
 negative = neg
@@ -112,40 +122,43 @@ __all__ = [
     "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
     "bitwise_xor", "bmm", "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "celu",
-    "celu_", "channel_shuffle", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
-    "concat", "concatenate", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cos", "cosh", "cosine_embedding_loss", "cosine_similarity",
-    "count_nonzero", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "diag", "diagonal", "diff",
-    "div", "divide", "dot", "dropout", "dropout1d", "dropout2d", "dropout3d", "einsum", "elu",
-    "elu_", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp", "exp2", "expand",
-    "expand_as", "expm1", "eye", "feature_alpha_dropout", "flatten", "flip", "floor",
-    "floor_divide", "fmod", "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d",
-    "from_dlpack", "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "ge", "gelu",
-    "glu", "grid_sample", "group_norm", "gt", "gumbel_softmax", "hardshrink", "hardsigmoid",
-    "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "hstack", "huber_loss",
-    "index_add", "index_copy", "index_fill", "index_put", "index_select", "instance_norm",
-    "interpolate", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf",
-    "isnan", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp", "linear",
+    "celu_", "chain_matmul", "channel_shuffle", "cholesky", "cholesky_inverse", "cholesky_solve",
+    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cos", "cosh",
+    "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cross", "cross_entropy",
+    "ctc_loss", "cumprod", "cumsum", "det", "diag", "diagonal", "diff", "div", "divide", "dot",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "einsum", "elu", "elu_", "embedding", "empty",
+    "empty_like", "eq", "equal", "erf", "exp", "exp2", "expand", "expand_as", "expm1", "eye",
+    "feature_alpha_dropout", "flatten", "flip", "floor", "floor_divide", "fmod", "fold", "frac",
+    "fractional_max_pool2d", "fractional_max_pool3d", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "gaussian_nll_loss", "ge", "gelu", "glu", "grid_sample", "group_norm",
+    "gt", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_",
+    "hinge_embedding_loss", "householder_product", "hstack", "huber_loss", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "instance_norm", "interpolate", "inv",
+    "inverse", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
+    "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp", "linear",
     "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2", "log10",
-    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt",
-    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "max",
-    "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
-    "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim",
-    "mse_loss", "mul", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
-    "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg",
-    "negative", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones",
-    "ones_like", "outer", "pad", "pairwise_distance", "pdist", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "poisson_nll_loss", "pow", "prelu", "prod", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "relu6", "relu_", "remainder",
-    "repeat", "repeat_interleave", "reshape", "reshape_as", "rms_norm", "roll", "round", "rrelu",
-    "rrelu_", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu", "selu_", "sigmoid",
-    "sign", "silu", "sin", "sinc", "sinh", "smooth_l1_loss", "soft_margin_loss", "softmax",
-    "softmin", "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze",
-    "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "swapaxes", "swapdims",
-    "t", "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold",
-    "threshold_", "tile", "to", "topk", "transpose", "tril", "triplet_margin_loss",
+    "log_softmax", "logaddexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu",
+    "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter",
+    "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "max_pool1d", "max_pool2d",
+    "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
+    "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "multinomial",
+    "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative",
+    "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones", "ones_like",
+    "orgqr", "outer", "pad", "pairwise_distance", "pdist", "permute", "pinverse", "pixel_shuffle",
+    "pixel_unshuffle", "poisson_nll_loss", "pow", "prelu", "prod", "qr", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "relu6", "relu_",
+    "remainder", "repeat", "repeat_interleave", "reshape", "reshape_as", "rms_norm", "roll",
+    "round", "rrelu", "rrelu_", "rsqrt", "rsub", "scatter", "scatter_add", "select", "selu",
+    "selu_", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "slogdet", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum",
+    "sum_to_size", "svd", "swapaxes", "swapdims", "t", "take_along_dim", "tan", "tanh",
+    "tanhshrink", "tensor", "tensordot", "threshold", "threshold_", "tile", "to", "topk",
+    "transpose", "triangular_solve", "tril", "triplet_margin_loss",
     "triplet_margin_with_distance_loss", "triu", "true_divide", "trunc", "unbind", "unflatten",
-    "unfold", "unique", "unsqueeze", "upsample", "upsample_bilinear", "upsample_nearest", "var",
-    "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "unfold", "unique", "unsqueeze", "upsample", "upsample_bilinear", "upsample_nearest", "vander",
+    "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]

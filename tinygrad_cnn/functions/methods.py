@@ -40,6 +40,9 @@ class Methods(Variable):
     bmm = f.bmm
     broadcast_to = f.broadcast_to
     ceil = f.ceil
+    cholesky = f.cholesky
+    cholesky_inverse = f.cholesky_inverse
+    cholesky_solve = f.cholesky_solve
     chunk = f.chunk
     clamp = clip = f.clamp
     clamp_max = f.clamp_max
@@ -48,8 +51,10 @@ class Methods(Variable):
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
+    cross = f.cross
     cumprod = f.cumprod
     cumsum = f.cumsum
+    det = f.det
     diag = f.diag
     diagonal = f.diagonal
     diff = f.diff
@@ -72,11 +77,13 @@ class Methods(Variable):
     gather = f.gather
     ge = f.ge
     gt = f.gt
+    householder_product = orgqr = f.householder_product
     index_add = f.index_add
     index_copy = f.index_copy
     index_fill = f.index_fill
     index_put = f.index_put
     index_select = f.index_select
+    inv = inverse = f.inv
     isclose = f.isclose
     isfinite = f.isfinite
     isinf = f.isinf
@@ -89,16 +96,20 @@ class Methods(Variable):
     log2 = f.log2
     log_softmax = f.log_softmax
     logaddexp = f.logaddexp
+    logdet = f.logdet
     logical_and = f.logical_and
     logical_not = f.logical_not
     logical_or = f.logical_or
     logical_xor = f.logical_xor
     logsumexp = f.logsumexp
     lt = f.lt
+    lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
     masked_select = f.masked_select
     matmul = f.matmul
+    matrix_exp = f.matrix_exp
+    matrix_power = f.matrix_power
     max = f.max
     maximum = f.maximum
     mean = f.mean
@@ -120,8 +131,10 @@ class Methods(Variable):
     norm = f.norm
     outer = f.outer
     permute = f.permute
+    pinverse = f.pinverse
     pow = f.pow
     prod = f.prod
+    qr = f.qr
     ravel = f.ravel
     reciprocal = f.reciprocal
     relu = f.relu
@@ -141,6 +154,7 @@ class Methods(Variable):
     sin = f.sin
     sinc = f.sinc
     sinh = f.sinh
+    slogdet = f.slogdet
     softmax = f.softmax
     sort = f.sort
     split = f.split
@@ -151,6 +165,7 @@ class Methods(Variable):
     sub = subtract = f.sub
     sum = f.sum
     sum_to_size = f.sum_to_size
+    svd = f.svd
     swapaxes = swapdims = f.swapaxes
     t = f.t
     take_along_dim = f.take_along_dim
@@ -160,6 +175,7 @@ class Methods(Variable):
     tile = f.tile
     topk = f.topk
     transpose = f.transpose
+    triangular_solve = f.triangular_solve
     tril = f.tril
     triu = f.triu
     trunc = f.trunc

@@ -1,0 +1,410 @@
+"""Factorizations of matrices. Each gives its factors as one array, whose parts are views.
+
+Batches of matrices lie along the last two axes.
+"""
+
+# A rule may name its own operation, whose type mypy does not know yet at that place.
+# mypy: disable-error-code="has-type"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.registry import op
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, LinAlgError
+from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.complex import conj, is_complex, real
+from tinygrad_cnn.ops.index import diagonal, gather
+from tinygrad_cnn.ops.linalg import _mT as mT
+from tinygrad_cnn.ops.linalg import matmul
+from tinygrad_cnn.ops.linear_systems import mH, solve, solve_triangular
+from tinygrad_cnn.ops.shape import cat, tril, triu
+from tinygrad_cnn.types import Array
+
+# ---- shared by the rules -------------------------------------------------------------------
+
+
+def column_scaled(x: Any, s: Any) -> Any:
+    """``x @ diag(s)``."""
+    return x * s.unsqueeze(-2)
+
+
+def _eye(x: Any) -> Any:
+    return wrap(np.eye(x._value.shape[-1], dtype=x._value.dtype))
+
+
+def _only_diagonal(s: Any) -> Any:
+    return s.unsqueeze(-1) * _eye(s)
+
+
+def _over(x: Any, e: Any) -> Any:
+    """``x / e``, where 0 / 0 is 0: a loss that a factor does not enter has no part in it."""
+    both = (x._array == 0) & (e._array == 0)
+    if not both.any():
+        return x / e
+    return x / where(wrap(both), wrap(np.ones((), e._value.dtype)), e)
+
+
+def _skew(x: Any) -> Any:
+    return x - mH(x)
+
+
+def _differences(s: Any) -> Any:
+    """``s[j] - s[i]``, and 1 where i = j."""
+    return s.unsqueeze(-2) - s.unsqueeze(-1) + _eye(s)
+
+
+def _check_gauge(name: str, phase: Array) -> None:
+    """Complex vectors are free up to a phase each, on which the loss must not depend."""
+    if not np.allclose(phase, 0, 1e-2, 1e-2):
+        raise ArgumentError(
+            f"{name}: the loss depends on the phases of complex vectors, which are free, so its "
+            f"derivative is not defined; use their sizes or products that do not depend on it"
+        )
+
+
+def _spread(draw: Draw, m: int, n: int) -> Array:
+    """Matrices (m, n) whose singular values lie apart."""
+    u, _, vh = np.linalg.svd(draw.array((*draw.shape(max_dims=1), m, n)), full_matrices=False)
+    return np.asarray((u * (1.3 + np.arange(min(m, n)))[::-1]) @ vh)
+
+
+# ---- Cholesky ------------------------------------------------------------------------------
+
+
+def _hermitian(x: Array, triangle: str) -> Array:
+    if triangle == "both":
+        return np.asarray((x + np.conj(np.swapaxes(x, -1, -2))) / 2)
+    return x if triangle == "lower" else np.conj(np.swapaxes(x, -1, -2))
+
+
+def _cholesky_rule(g: Any, y: Any) -> Any:
+    """I. Murray, "Differentiation of the Cholesky decomposition" (2016)."""
+    inner = tril(matmul(mH(y), g))
+    halved = inner - 0.5 * _only_diagonal(diagonal(inner))
+    inverse = solve_triangular(y, _eye(y), upper=False, unitriangular=False)
+    out = matmul(mH(inverse), matmul(halved, inverse))
+    return 0.5 * (out + mH(out))
+
+
+def _positive_samples(draw: Draw) -> Sample:
+    n = draw.integer(0, 3)
+    x = draw.array((*draw.shape(max_dims=1), n, n), -1.0, 1.0)
+    return Sample((x @ np.swapaxes(x, -1, -2) + np.eye(n),))
+
+
+def cholesky_info(x: Array) -> Array:
+    """The order of the first leading minor that is not positive, by matrix; 0 if all are."""
+    from scipy.linalg import get_lapack_funcs
+
+    (potrf,) = get_lapack_funcs(("potrf",), (x,))
+    info = np.zeros(x.shape[:-2], np.int32)
+    if x.size:
+        for at in np.ndindex(info.shape):
+            info[at] = potrf(x[at], lower=True)[1]
+    return info
+
+
+@op(
+    vjp=_cholesky_rule,
+    ignore_fp_errors=True,
+    samples=_positive_samples,
+    errors=(ErrorSample((-np.eye(2),), {}, RuntimeError, "is not positive definite"),),
+)
+def cholesky(x: Array, *, triangle: str = "both", check: bool = True) -> Array:
+    """Lower triangular L with ``L @ Lᴴ = x``; NaN, without ``check``, where there is none.
+
+    Of ``x`` the ``"lower"`` or ``"upper"`` triangle is read, or the mean of ``"both"``. As in
+    PyTorch, the gradient is that of both in any case.
+    """
+    x = _hermitian(x, triangle)
+    try:
+        return np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        info = cholesky_info(x)
+    if check:
+        at = tuple(int(i) for i in np.argwhere(info)[0])
+        place = f" {list(at)} of the batch" if at else ""
+        raise LinAlgError(
+            f"cholesky: the matrix{place} is not positive definite (the leading minor of order "
+            f"{info[at]} is not)"
+        )
+    out = np.full_like(x, np.nan)
+    out[info == 0] = np.linalg.cholesky(x[info == 0])
+    return out
+
+
+# ---- QR ------------------------------------------------------------------------------------
+
+
+def qr_parts(y: Any, m: int) -> tuple[Any, Any]:
+    """Q (..., m, k) and R (..., k, n) of the array that `qr` gives."""
+    return y[..., :m, :], mT(y[..., m:, :])
+
+
+def _qr_rule(g: Any, y: Any, shapes: Any, mode: str) -> Any:
+    """The gradient of a QR factorization.
+
+    S. F. Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions with
+    application in optimum experimental design" (2010). Of a wide matrix (X, Y) = Q (U, V) only X
+    is factorized: V is Qᴴ Y.
+    """
+    m, n = shapes[0][-2:]
+    if mode == "r":
+        raise ArgumentError("qr: the derivative of mode 'r' needs Q; use mode 'reduced'")
+    (q, r), (gq, gr) = qr_parts(y, m), qr_parts(g, m)
+    if q._value.shape[-1] > n:
+        raise ArgumentError(
+            "qr: the derivative of mode 'complete' is not defined for more rows than columns, as "
+            "the last columns of Q are free; use mode 'reduced'"
+        )
+    u, gu = r[..., :m], gr[..., :m]  # (..., k, k)
+    if m < n:
+        v, gv = r[..., m:], gr[..., m:]  # (..., k, n - k)
+        gq = gq + matmul(q, matmul(v, mH(gv)))
+    upper = triu(matmul(gu, mH(u)) - matmul(mH(q), gq))
+    both = upper + mH(upper)
+    both = both - 0.5 * _only_diagonal(diagonal(both))
+    out = mH(solve_triangular(u, mH(gq + matmul(q, both)), upper=True, unitriangular=False))
+    return cat(out, matmul(q, gv), dim=len(shapes[0]) - 1) if m < n else out
+
+
+def _qr_samples(draw: Draw) -> Sample:
+    m, n = draw.integer(1, 3), draw.integer(1, 3)
+    x = np.eye(m, n) * 2 + draw.array((*draw.shape(max_dims=1), m, n), -0.5, 0.5)
+    return Sample((x,), {"mode": draw.choice(("reduced", "complete")) if m <= n else "reduced"})
+
+
+@op(vjp=_qr_rule, ignore_fp_errors=True, samples=_qr_samples)
+def qr(x: Array, *, mode: str = "reduced") -> Array:
+    """``Q @ R = x`` with orthonormal columns of Q and R upper triangular.
+
+    Q (..., m, k) and below it the transpose of R (..., k, n): (..., m, n) → (..., m + n, k). In
+    mode "r" there are zeros for Q.
+    """
+    if mode == "r":
+        r = np.linalg.qr(x, mode)
+        q = np.zeros((*x.shape[:-1], r.shape[-2]), x.dtype)
+    else:
+        q, r = np.linalg.qr(x, mode)  # type: ignore[call-overload]
+    return np.concatenate([q, np.swapaxes(r, -1, -2)], -2)
+
+
+# ---- LU ------------------------------------------------------------------------------------
+
+
+def lu_parts(y: Any, n: int) -> tuple[Any, Any]:
+    """L (..., m, k) and U (..., k, n) of the array that `lu` gives."""
+    m = y._value.shape[-2]
+    k = min(m, n)
+    lower = tril(y[..., :k], diagonal=-1)
+    return lower + wrap(np.eye(m, k, dtype=y._value.dtype)), triu(y[..., :k, :n])
+
+
+def lu_numbers(y: Any, n: int) -> tuple[Array, Array]:
+    """Of the array that `lu` gives the order of the rows (..., m) and LAPACK's pivots (..., k)."""
+    k = min(y._value.shape[-2], n)
+    order, pivots = y._array[..., n].real, y._array[..., :k, n + 1].real
+    return order.astype(np.int64), pivots.astype(np.int32)
+
+
+def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
+    """The gradient of P L U = x.
+
+    F. de Hoog, R. Anderssen and M. Lukas, "Differentiation of matrix functionals using triangular
+    factorization" (2011), with L or U of any shape: what lies beyond the square part of a wide or
+    a high matrix is a product with the inverse of one factor.
+    """
+    m, n = shapes[0][-2:]
+    k = min(m, n)
+    lower, upper = lu_parts(y, n)
+    gl, gu = tril(g[..., :k], diagonal=-1), triu(g[..., :k, :n])
+    l1, u1 = lower[..., :k, :], upper[..., :k]
+    inner_l, inner_u = matmul(mH(l1), gl[..., :k, :]), matmul(gu[..., :k], mH(u1))
+    if n > k:
+        inner_l = inner_l - matmul(gu[..., k:], mH(upper[..., k:]))
+    if m > k:
+        inner_u = inner_u - matmul(mH(lower[..., k:, :]), gl[..., k:, :])
+    inner = tril(inner_l, diagonal=-1) + triu(inner_u)
+    last = len(shapes[0]) - 1
+
+    def left(x: Any) -> Any:  # L₁⁻ᴴ x
+        return solve_triangular(mH(l1), x, upper=True, unitriangular=True)
+
+    def right(x: Any) -> Any:  # x U₁⁻ᴴ
+        return mH(solve_triangular(u1, mH(x), upper=True, unitriangular=False))
+
+    out = right(left(inner))
+    if n > k:
+        out = cat(out, left(gu[..., k:]), dim=last)
+    if m > k:
+        out = cat(out, right(gl[..., k:, :]), dim=last - 1)
+    rows = np.argsort(lu_numbers(y, n)[0], -1)[..., None]  # back to the order of x
+    return gather(out, wrap(np.ascontiguousarray(np.broadcast_to(rows, shapes[0]))), dim=last - 1)
+
+
+def lu_info(y: Array, n: int) -> Array:
+    """Where, counted from 1, the first pivot is 0, by matrix; 0 if none is."""
+    pivots = np.diagonal(y[..., :n], axis1=-2, axis2=-1)
+    return np.where((pivots == 0).any(-1), (pivots == 0).argmax(-1) + 1 if pivots.size else 0, 0)
+
+
+@op(
+    vjp=_lu_rule,
+    ignore_fp_errors=True,
+    samples=lambda draw: Sample((_qr_samples(draw).args[0][..., ::-1, :].copy(),)),
+)
+def lu(x: Array, *, pivot: bool = True) -> Array:
+    """``P @ L @ U = x`` with L lower triangular of unit diagonal and U upper triangular.
+
+    (..., m, n) → (..., m, n + 2): L below and U on and above the diagonal, then a column with the
+    order of the rows, and one with LAPACK's pivots, counted from 1.
+    """
+    from scipy.linalg import get_lapack_funcs
+
+    (getrf,) = get_lapack_funcs(("getrf",), (x,))
+    m, n = x.shape[-2:]
+    out = np.zeros((*x.shape[:-1], n + 2), x.dtype)
+    out[..., n] = np.arange(m)
+    for at in np.ndindex(x.shape[:-2] if m and n else (0,)):
+        factors, swaps = (getrf(x[at])[:2]) if pivot else _without_pivots(x[at])
+        out[at][:, :n], out[at][:, n] = factors, order_of(swaps + 1, m)
+        out[at][: len(swaps), n + 1] = swaps + 1
+    return out
+
+
+def order_of(pivots: Array, m: int) -> Array:
+    """The order of m rows after LAPACK's exchanges ``pivots``, counted from 1: (..., k) → (..., m)."""
+    out = np.empty((*pivots.shape[:-1], m), np.int64)
+    for at in np.ndindex(pivots.shape[:-1]):
+        out[at] = np.arange(m)
+        for i, j in enumerate(pivots[at] - 1):
+            out[at][[i, j]] = out[at][[j, i]]
+    return out
+
+
+def _without_pivots(x: Array) -> tuple[Array, Array]:
+    x, k = x.copy(), min(x.shape)
+    for i in range(k):
+        x[i + 1 :, i] /= x[i, i]
+        x[i + 1 :, i + 1 :] -= np.outer(x[i + 1 :, i], x[i, i + 1 :])
+    return x, np.arange(k)
+
+
+# ---- singular values and eigenvalues -------------------------------------------------------
+
+
+def svd_parts(y: Any, m: int, n: int) -> tuple[Any, Any, Any]:
+    """U (..., m, k), S (..., k) and Vᴴ (..., k, n) of the array that `svd` gives."""
+    return y[..., :m, :], real(y[..., m, :]), mT(y[..., m + 1 :, :])
+
+
+def _svd_rule(g: Any, y: Any, shapes: Any) -> Any:
+    """J. Townsend, "Differentiating the singular value decomposition" (2016), and, for complex
+    matrices, Z.-Q. Wan and S.-X. Zhang, "Automatic differentiation for complex valued SVD" (2019).
+    """
+    m, n = shapes[0][-2:]
+    (u, s, vh), (gu, gs, gvh) = svd_parts(y, m, n), svd_parts(g, m, n)
+    k = s._value.shape[-1]
+    of_u, of_v = matmul(mH(u), gu), matmul(vh, mH(gvh))
+    skew_u, skew_v = _skew(of_u), _skew(of_v)
+    total = s.unsqueeze(-2) + s.unsqueeze(-1)
+    gap = _differences(s) * (total * (1.0 - _eye(s)) + _eye(s))  # s[j]² - s[i]², and 1 where i = j
+    inner = _over(column_scaled(skew_u, s) + s.unsqueeze(-1) * skew_v, gap) + _only_diagonal(gs)
+    if is_complex(y):
+        phase_u, phase_v = diagonal(skew_u), diagonal(skew_v)
+        _check_gauge("svd", (phase_u + phase_v)._array / 2)
+        inner = inner + _only_diagonal(_over(phase_u, 2.0 * s))
+    out = matmul(u, inner)
+    if m > k:
+        out = out + _over(gu - matmul(u, of_u), s.unsqueeze(-2))
+    out = matmul(out, vh)
+    if n > k:
+        out = out + matmul(u, _over(gvh - matmul(mH(of_v), vh), s.unsqueeze(-1)))
+    return out
+
+
+def _svd_samples(draw: Draw) -> Sample:
+    return Sample((_spread(draw, draw.integer(1, 3), draw.integer(1, 3)),))
+
+
+@op(vjp=_svd_rule, ignore_fp_errors=True, samples=_svd_samples)
+def svd(x: Array, *, given: Any = None) -> Array:
+    """``U @ diag(S) @ Vᴴ = x`` with orthonormal columns, S descending, or the factors ``given``.
+
+    U (..., m, k), below it S, and below that V (not conjugated): (..., m, n) → (..., m+1+n, k).
+    """
+    u, s, vh = np.linalg.svd(x, full_matrices=False) if given is None else given
+    return np.concatenate([u, s[..., None, :], np.swapaxes(vh, -1, -2)], -2)
+
+
+def eigh_parts(y: Any) -> tuple[Any, Any]:
+    """The eigenvalues (..., n) and vectors (..., n, n) of the array that `eigh` gives."""
+    return real(y[..., 0, :]), y[..., 1:, :]
+
+
+def _eigh_rule(g: Any, y: Any) -> Any:
+    """M. B. Giles, "Collected matrix derivative results" (2008), section 3.1."""
+    (values, vectors), (g_values, g_vectors) = eigh_parts(y), eigh_parts(g)
+    skew = _skew(matmul(mH(vectors), g_vectors))
+    if is_complex(y):
+        _check_gauge("eigh", diagonal(skew)._array / 2)
+    inner = _over(0.5 * skew, _differences(values)) + _only_diagonal(g_values)
+    return matmul(vectors, matmul(inner, mH(vectors)))
+
+
+def _eigh_samples(draw: Draw) -> Sample:
+    n = draw.integer(1, 3)
+    q, _ = np.linalg.qr(draw.array((*draw.shape(max_dims=1), n, n)))
+    x = (q * (np.arange(n) - 0.7)) @ np.swapaxes(q, -1, -2)
+    return Sample((np.asarray((x + np.swapaxes(x, -1, -2)) / 2),))
+
+
+@op(vjp=_eigh_rule, ignore_fp_errors=True, samples=_eigh_samples)
+def eigh(x: Array, *, triangle: str = "both") -> Array:
+    """The eigenvalues, ascending, of Hermitian matrices, and below them the eigenvectors.
+
+    (..., n, n) → (..., n + 1, n). For ``triangle`` see `cholesky`.
+    """
+    values, vectors = np.linalg.eigh(_hermitian(x, triangle))
+    return np.concatenate([values[..., None, :], vectors], -2, dtype=x.dtype)
+
+
+def eig_parts(y: Any) -> tuple[Any, Any]:
+    """The eigenvalues (..., n) and vectors (..., n, n) of the array that `eig` gives."""
+    return y[..., 0, :], y[..., 1:, :]
+
+
+def _eig_rule(g: Any, y: Any) -> Any:
+    """C. Boeddeker et al., "On the computation of complex-valued gradients with application to
+    statistically optimum beamforming" (2017), section 4.18, for vectors of length 1.
+    """
+    (values, vectors), (g_values, g_vectors) = eig_parts(y), eig_parts(g)
+    inner = matmul(mH(vectors), g_vectors)
+    on_diagonal = diagonal(inner)
+    _check_gauge("eig", on_diagonal._array.imag)
+    inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
+    inner = inner - _only_diagonal(diagonal(inner))  # of length 1: it does not change
+    inner = _over(inner, conj(_differences(values))) + _only_diagonal(g_values)
+    return solve(mH(vectors), matmul(inner, mH(vectors)))
+
+
+def _eig_samples(draw: Draw) -> Sample:
+    n = draw.integer(1, 3)
+    x = draw.array((*draw.shape(max_dims=1), n, n), -0.3, 0.3)
+    return Sample((x + np.diag(2.0 * np.arange(n) - 1.0),))
+
+
+@op(vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
+def eig(x: Array) -> Array:
+    """The complex eigenvalues of square matrices, and below them the eigenvectors.
+
+    (..., n, n) → (..., n + 1, n).
+    """
+    values, vectors = np.linalg.eig(x)
+    dtype = np.complex64 if x.dtype.itemsize == 4 or x.dtype == np.complex64 else np.complex128
+    return np.concatenate([values[..., None, :], vectors], -2, dtype=dtype)

@@ -1,0 +1,116 @@
+"""Functions of matrices: determinants, the exponential, the pseudo-inverse.
+
+Batches of matrices lie along the last two axes. Where nothing else is said, rules are those of
+M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation" (2008), with transposes conjugated for complex matrices.
+"""
+
+# A rule may name its own operation, whose type mypy does not know yet at that place.
+# mypy: disable-error-code="has-type"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.registry import op
+from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.complex import conj
+from tinygrad_cnn.ops.factorizations import column_scaled, svd, svd_parts
+from tinygrad_cnn.ops.linalg import matmul
+from tinygrad_cnn.ops.linear_systems import inv, mH, square_samples
+from tinygrad_cnn.ops.reduce import prod
+from tinygrad_cnn.ops.shape import cat
+from tinygrad_cnn.types import Array
+
+
+def all_but_one(s: Any) -> Any:
+    """For each element of the last axis the product of all others: (..., n) → (..., n)."""
+    n = s._value.shape[-1]
+    rows = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, s.unsqueeze(-2))  # (..., n, n)
+    return prod(rows, dim=(rows._value.ndim - 1,))
+
+
+def _det_rule(g: Any, x: Any, y: Any) -> Any:
+    if np.all(y._array):
+        return (g * conj(y)).unsqueeze(-1).unsqueeze(-1) * mH(inv(x))
+    # The matrix of cofactors by singular values, none of which is divided by. PyTorch has no
+    # formula either where two singular values are 0 and this is differentiated again.
+    u, s, vh = svd_parts(svd(x), *x._value.shape[-2:])
+    scale = (g * conj(det(u) * det(vh))).unsqueeze(-1)  # (..., 1)
+    return matmul(column_scaled(u, scale * all_but_one(s)), vh)
+
+
+@op(vjp=_det_rule, ignore_fp_errors=True, samples=square_samples)
+def det(x: Array) -> Array:
+    """Determinants: (..., n, n) → (...)."""
+    return np.asarray(np.linalg.det(x))
+
+
+@op(
+    vjp=lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * mH(inv(x, check=False)),
+    ignore_fp_errors=True,
+    samples=square_samples,
+)
+def log_det(x: Array) -> Array:
+    """Logarithms of determinants: of their sizes for real matrices, the complex one for others."""
+    sign, log_size = np.linalg.slogdet(x)
+    return np.asarray(log_size + 1j * np.angle(sign) if x.dtype.kind == "c" else log_size)
+
+
+def _exp_rule(g: Any, x: Any) -> Any:
+    """The block above the diagonal of exp([[xᴴ, g], [0, xᴴ]]).
+
+    A. H. Al-Mohy and N. J. Higham, "Computing the Fréchet derivative of the matrix exponential"
+    (2009).
+    """
+    n, last = x._value.shape[-1], x._value.ndim - 1
+    xh = mH(x)
+    top = cat(xh, g, dim=last)
+    bottom = cat(xh * 0.0, xh, dim=last)
+    return matrix_exp(cat(top, bottom, dim=last - 1))[..., :n, n:]
+
+
+@op(vjp=_exp_rule, ignore_fp_errors=True, samples=square_samples)
+def matrix_exp(x: Array) -> Array:
+    """The exponentials of matrices: (..., n, n) → (..., n, n)."""
+    from scipy.linalg import expm
+
+    return np.asarray(expm(x), x.dtype) if x.size else x.copy()
+
+
+def _pinv_rule(g: Any, x: Any, y: Any) -> Any:
+    """G. H. Golub and V. Pereyra, "The differentiation of pseudo-inverses" (1973).
+
+    With P the pseudo-inverse, dP = -P dA P + P Pᴴ dAᴴ (I - A P) + (I - P A) dAᴴ Pᴴ P.
+    """
+    yh, gh = mH(y), mH(g)
+    out = -matmul(yh, matmul(g, yh))
+    left = matmul(gh, matmul(y, yh))  # (m, n) of an x (m, n): gᴴ P Pᴴ
+    right = matmul(matmul(yh, y), gh)  # Pᴴ P gᴴ
+    out = out + left - matmul(x, matmul(y, left))
+    return out + right - matmul(matmul(right, y), x)
+
+
+def _pinv_samples(draw: Draw) -> Sample:
+    m, n = draw.integer(1, 3), draw.integer(1, 3)
+    x = np.eye(m, n) * 2 + draw.array((*draw.shape(max_dims=1), m, n), -0.5, 0.5)
+    return Sample((x, np.array(0.0), np.array(1e-15)))
+
+
+@op(vjp=(_pinv_rule, None, None), ignore_fp_errors=True, samples=_pinv_samples)
+def pinv(x: Array, atol: Array, rtol: Array) -> Array:
+    """Pseudo-inverses (Moore and Penrose): (..., m, n) → (..., n, m).
+
+    Singular values up to ``max(atol, rtol * the largest)`` count as 0.
+    """
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    largest = s.max(-1, initial=0.0)
+    cutoff = np.maximum(atol, rtol * largest)[..., None]
+    kept = s > cutoff
+    inverse = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
+    v = np.conj(np.swapaxes(vh, -1, -2)) * inverse[..., None, :]
+    return np.asarray(np.matmul(v, np.conj(np.swapaxes(u, -1, -2))), x.dtype)
