@@ -95,7 +95,7 @@ def cholesky(A: TensorLike, *, upper: bool = False) -> Tensor:
 
 def _cholesky(x: Tensor, upper: bool, check: bool) -> Tensor:
     lower: Tensor = ops.cholesky(x, triangle="upper" if upper else "lower", check=check)
-    return mH(lower) if upper else lower  # type: ignore[no-any-return]
+    return own(mH(lower)) if upper else lower
 
 
 def cholesky_ex(A: TensorLike, *, upper: bool = False, check_errors: bool = False) -> CholeskyInfo:
@@ -227,7 +227,7 @@ def svd(A: TensorLike, full_matrices: bool = True, *, driver: str | None = None)
     if not full_matrices or m == n:
         u, s, vh = ops.svd_parts(ops.svd(x), m, n)
         return SVD(own(u), own(s), own(vh))
-    whole = np.linalg.svd(x._array)
+    whole = ops.converged("svd", np.linalg.svd, x._array)
     given = (whole[0][..., :k], whole[1], whole[2][..., :k, :])
     u, s, vh = ops.svd_parts(ops.svd(x, given=given), m, n)
     if m > k:

@@ -90,7 +90,7 @@ def triangular_solve(
     transpose: bool = False,
     unitriangular: bool = False,
 ) -> TriangularSolution:
-    """``X`` with ``A @ X = b`` for triangular A, or its transpose: see `linalg.solve_triangular`."""
+    """``X`` with ``A @ X = b`` of triangles of A, or its transpose: `linalg.solve_triangular`."""
     a = matrices("triangular_solve", A, square=True)
     x = linalg_systems.solve_triangular(
         a.transpose(-1, -2) if transpose else a,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike) -> Tensor:
         wanted = np.dtype(dtype)
         if is_complex(out) and wanted.kind != "c":
             raise DtypeError(f"{name}: `dtype` is {wanted}, but the tensor is {out.dtype}")
+        if wanted.itemsize < out._value.dtype.itemsize:
+            raise DtypeError(f"{name}: `dtype` is {wanted}, narrower than the tensor's {out.dtype}")
         out = out.to(dtype)
     if out._value.dtype.kind not in "fc":
         raise DtypeError(f"{name}: got {out.dtype}, expected a floating or complex dtype")
@@ -95,7 +98,7 @@ def matrix_norm(
         if keepdim:
             for d in sorted((rows, columns)):
                 out = out.unsqueeze(d)
-        return out  # type: ignore[no-any-return]
+        return own(out)
     if ord not in (1, -1, math.inf, -math.inf):
         raise ArgumentError(
             f"matrix_norm: `ord` is {ord!r}, expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2"
@@ -157,8 +160,10 @@ def cond(A: TensorLike, p: Any = None) -> Tensor:
     if p not in ("fro", "nuc", 1, -1, math.inf, -math.inf):
         raise ArgumentError(f"cond: `p` is {p!r}, expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
     inverse, info = inv_ex(x)
-    out = matrix_norm(x, p) * matrix_norm(inverse, p)
-    return out.masked_fill(info != 0, math.inf) if info._array.any() else out
+    if not info._array.any():
+        return matrix_norm(x, p) * matrix_norm(inverse, p)
+    inverse = inverse.masked_fill((info != 0)[..., None, None], 0.0)
+    return (matrix_norm(x, p) * matrix_norm(inverse, p)).masked_fill(info != 0, math.inf)
 
 
 def multi_dot(tensors: Sequence[TensorLike]) -> Tensor:
@@ -176,7 +181,7 @@ def multi_dot(tensors: Sequence[TensorLike]) -> Tensor:
     row, column = xs[0]._value.ndim == 1, xs[-1]._value.ndim == 1
     xs[0] = xs[0].unsqueeze(0) if row else xs[0]
     xs[-1] = xs[-1].unsqueeze(1) if column else xs[-1]
-    for i, (a, b) in enumerate(zip(xs, xs[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(xs)):
         if a._value.shape[1] != b._value.shape[0]:
             raise ShapeError(
                 f"multi_dot: `tensors[{i}]` has shape {a.shape} and the next {b.shape}"
@@ -184,7 +189,7 @@ def multi_dot(tensors: Sequence[TensorLike]) -> Tensor:
     out = _product(xs, _cheapest([x._value.shape[0] for x in xs] + [xs[-1]._value.shape[1]]))
     if row:
         out = out.squeeze(0)
-    return out.squeeze(-1) if column else out
+    return own(out.squeeze(-1) if column else out)
 
 
 def _cheapest(sides: list[int]) -> dict[tuple[int, int], int]:
@@ -242,14 +247,14 @@ def diagonal(A: TensorLike, *, offset: int = 0, dim1: int = -2, dim2: int = -1) 
 def vander(x: TensorLike, *, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of vectors, side by side: (..., n) → (..., n, N), by default N = n."""
     v = to_tensor(x)
-    if not v._value.ndim:
-        raise ShapeError("vander: `x` is a number, expected a vector")
+    if not v._value.ndim and N is None:
+        raise ShapeError("vander: `x` is a number, expected a vector, or `N` beside it")
+    v = v if v._value.ndim else v.reshape(1)
     columns = v._value.shape[-1] if N is None else N
     if columns < 1:
         raise ArgumentError(f"vander: `N` is {columns}, expected at least 1")
-    ones = wrap(
-        np.ones((*v._value.shape, 1), np.int64 if v._value.dtype.kind in "biu" else v.dtype)
-    )
+    dtype = np.int64 if v._value.dtype.kind in "biu" else v._value.dtype
+    ones = wrap(np.ones((*v._value.shape, 1), dtype))
     powers = v.unsqueeze(-1).expand((*v._value.shape, columns - 1))
     return cat((ones, powers), -1).cumprod(-1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops import factorizations, linear_systems, matrix_functions
@@ -77,9 +77,8 @@ def same_dtypes(name: str, **tensors: Any) -> None:
     """Raise TypeError unless the tensors, by the names of arguments, are of one dtype."""
     dtypes = {n: x._value.dtype for n, x in tensors.items()}
     if len(set(dtypes.values())) > 1:
-        raise DtypeError(
-            f"{name}: dtypes differ: {', '.join(f'{n} {d}' for n, d in dtypes.items())}"
-        )
+        said = ", ".join(f"`{n}` is {d}" for n, d in dtypes.items())
+        raise DtypeError(f"{name}: {said}, expected one dtype")
 
 
 def _info(x: Tensor) -> Tensor:
@@ -152,7 +151,7 @@ def solve(A: TensorLike, B: TensorLike, *, left: bool = True) -> Tensor:
         out = linear_systems.solve(a, b)
     else:
         out = linear_systems.solve(a.transpose(-1, -2), b.transpose(-1, -2)).transpose(-1, -2)
-    return out.squeeze(-1) if vector else out  # type: ignore[no-any-return]
+    return own(out.squeeze(-1) if vector else out)
 
 
 def solve_ex(
@@ -184,17 +183,15 @@ def solve_triangular(
     ``unitriangular`` its diagonal is taken as ones. ``B`` is (..., n, k). A singular matrix gives
     infinities.
     """
-    a, b = (
-        matrices("solve_triangular", A, square=True),
-        matrices("solve_triangular", B, argument="B"),
-    )
+    a = matrices("solve_triangular", A, square=True)
+    b = matrices("solve_triangular", B, argument="B")
     same_dtypes("solve_triangular", A=a, B=b)
     kind = {"unitriangular": unitriangular}
     if left:
         out: Tensor = linear_systems.solve_triangular(a, b, upper=upper, **kind)
         return out
     a, b = a.transpose(-1, -2), b.transpose(-1, -2)
-    return linear_systems.solve_triangular(a, b, upper=not upper, **kind).transpose(-1, -2)
+    return own(linear_systems.solve_triangular(a, b, upper=not upper, **kind).transpose(-1, -2))
 
 
 @export()
@@ -261,14 +258,14 @@ def pinv(
     rcond
         An older name of ``rtol``.
     hermitian
-        The matrices are Hermitian; the result is the same.
+        The matrices are Hermitian: only their lower triangles are read.
     atol, rtol
         Singular values up to ``max(atol, rtol * the largest)`` count as 0. Default of ``rtol``:
         ``max(m, n)`` rounding units, or 0 where ``atol`` is above 0.
     """
     x = matrices("pinv", A, square=hermitian)
     atol, rtol = _cutoffs(x, atol, rcond if rtol is None else rtol, x._value.shape)
-    out: Tensor = matrix_functions.pinv(x, atol, rtol)
+    out: Tensor = matrix_functions.pinv(x, atol, rtol, hermitian=hermitian)
     return out
 
 
@@ -348,7 +345,7 @@ def lstsq(
         off = (matmul(a, solution) - b).abs()
         residuals = (off * off).sum(-2)
     return LeastSquares(
-        solution.squeeze(-1) if vector else solution,
+        own(solution.squeeze(-1)) if vector else solution,
         residuals,
         wrap(np.empty(0, np.int64) if driver == "gels" else rank),
         wrap(values) if driver in _DRIVERS[3:] else nothing,
@@ -367,7 +364,7 @@ def lu_solve(
     factors, b = matrices("lu_solve", LU, square=True), matrices("lu_solve", B, argument="B")
     same_dtypes("lu_solve", LU=factors, B=b)
     if not left:
-        return mH(lu_solve(factors, pivots, mH(b), adjoint=not adjoint))  # type: ignore[no-any-return]
+        return own(mH(lu_solve(factors, pivots, mH(b), adjoint=not adjoint)))
     order, _, _ = lu_unpack(factors, pivots)  # P with P L U = A
     if adjoint:
         half = solve_triangular(mH(factors), b, upper=False)
@@ -384,8 +381,13 @@ def cholesky_solve(B: TensorLike, L: TensorLike, upper: bool = False) -> Tensor:
     factor = matrices("cholesky_solve", L, square=True, argument="L")
     b = matrices("cholesky_solve", B, argument="B")
     same_dtypes("cholesky_solve", B=b, L=factor)
-    lower = mH(factor) if upper else factor
-    return solve_triangular(mH(lower), solve_triangular(lower, b, upper=False), upper=True)
+    lower: Any = mH(factor) if upper else factor
+    # as in PyTorch, the gradient of a factor is that of a whole matrix
+    half = linear_systems.solve_triangular(lower, b, upper=False, unitriangular=False, whole=True)
+    out: Tensor = linear_systems.solve_triangular(
+        mH(lower), half, upper=True, unitriangular=False, whole=True
+    )
+    return out
 
 
 @export()
@@ -411,7 +413,7 @@ def tensorinv(A: TensorLike, ind: int = 2) -> Tensor:
         raise ShapeError(
             f"tensorinv: `A` has shape {shape}, but the products of {first} and {rest} differ"
         )
-    return inv(x.reshape(n, n)).reshape((*rest, *first))
+    return own(inv(x.reshape(n, n)).reshape((*rest, *first)))
 
 
 def tensorsolve(A: TensorLike, B: TensorLike, dims: Any = None) -> Tensor:
@@ -426,7 +428,7 @@ def tensorsolve(A: TensorLike, B: TensorLike, dims: Any = None) -> Tensor:
             f"tensorsolve: `A` has shape {a.shape} and `B` {b.shape}, expected as many equations "
             f"as unknowns"
         )
-    return solve(a.reshape(n, n), b.reshape(n)).reshape(rest)
+    return own(solve(a.reshape(n, n), b.reshape(n)).reshape(rest))
 
 
 def matrix_rank(

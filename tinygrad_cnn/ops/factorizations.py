@@ -77,9 +77,7 @@ def _spread(draw: Draw, m: int, n: int) -> Array:
 
 
 def _hermitian(x: Array, triangle: str) -> Array:
-    if triangle == "both":
-        return np.asarray((x + np.conj(np.swapaxes(x, -1, -2))) / 2)
-    return x if triangle == "lower" else np.conj(np.swapaxes(x, -1, -2))
+    return np.asarray((x + np.conj(np.swapaxes(x, -1, -2))) / 2) if triangle == "both" else x
 
 
 def _cholesky_rule(g: Any, y: Any) -> Any:
@@ -122,6 +120,8 @@ def cholesky(x: Array, *, triangle: str = "both", check: bool = True) -> Array:
     PyTorch, the gradient is that of both in any case.
     """
     x = _hermitian(x, triangle)
+    if triangle == "upper":
+        x = np.conj(np.swapaxes(x, -1, -2))
     try:
         return np.linalg.cholesky(x)
     except np.linalg.LinAlgError:
@@ -278,7 +278,7 @@ def lu(x: Array, *, pivot: bool = True) -> Array:
 
 
 def order_of(pivots: Array, m: int) -> Array:
-    """The order of m rows after LAPACK's exchanges ``pivots``, counted from 1: (..., k) → (..., m)."""
+    """The order of m rows after exchanges ``pivots``, counted from 1: (..., k) → (..., m)."""
     out = np.empty((*pivots.shape[:-1], m), np.int64)
     for at in np.ndindex(pivots.shape[:-1]):
         out[at] = np.arange(m)
@@ -296,6 +296,15 @@ def _without_pivots(x: Array) -> tuple[Array, Array]:
 
 
 # ---- singular values and eigenvalues -------------------------------------------------------
+
+
+def converged(name: str, function: Any, x: Array, *args: Any) -> Any:
+    """``function(x, *args)`` of LAPACK, whose iterations end unless ``x`` is not finite."""
+    try:
+        return function(x, *args)
+    except np.linalg.LinAlgError:
+        what = "" if np.isfinite(x).all() else ": a matrix holds NaN or infinity"
+        raise LinAlgError(f"{name}: the iteration did not converge{what}") from None
 
 
 def svd_parts(y: Any, m: int, n: int) -> tuple[Any, Any, Any]:
@@ -338,7 +347,7 @@ def svd(x: Array, *, given: Any = None) -> Array:
 
     U (..., m, k), below it S, and below that V (not conjugated): (..., m, n) → (..., m+1+n, k).
     """
-    u, s, vh = np.linalg.svd(x, full_matrices=False) if given is None else given
+    u, s, vh = converged("svd", np.linalg.svd, x, False) if given is None else given
     return np.concatenate([u, s[..., None, :], np.swapaxes(vh, -1, -2)], -2)
 
 
@@ -370,7 +379,9 @@ def eigh(x: Array, *, triangle: str = "both") -> Array:
 
     (..., n, n) → (..., n + 1, n). For ``triangle`` see `cholesky`.
     """
-    values, vectors = np.linalg.eigh(_hermitian(x, triangle))
+    values, vectors = converged(
+        "eigh", np.linalg.eigh, _hermitian(x, triangle), "U" if triangle == "upper" else "L"
+    )
     return np.concatenate([values[..., None, :], vectors], -2, dtype=x.dtype)
 
 
@@ -405,6 +416,6 @@ def eig(x: Array) -> Array:
 
     (..., n, n) → (..., n + 1, n).
     """
-    values, vectors = np.linalg.eig(x)
+    values, vectors = converged("eig", np.linalg.eig, x)
     dtype = np.complex64 if x.dtype.itemsize == 4 or x.dtype == np.complex64 else np.complex128
     return np.concatenate([values[..., None, :], vectors], -2, dtype=dtype)

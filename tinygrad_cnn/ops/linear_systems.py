@@ -90,9 +90,10 @@ def _triangle(x: Any, upper: bool, unitriangular: bool) -> Any:
     return triu(x, diagonal=shift) if upper else tril(x, diagonal=-shift)
 
 
-def _triangular_rule(g: Any, a: Any, y: Any, upper: bool, unitriangular: bool) -> Any:
-    gb = solve_triangular(mH(a), g, upper=not upper, unitriangular=unitriangular)
-    return _triangle(-matmul(gb, mH(y)), upper, unitriangular)
+def _triangular_rule(g: Any, a: Any, y: Any, upper: bool, unitriangular: bool, whole: bool) -> Any:
+    gb = solve_triangular(mH(a), g, upper=not upper, unitriangular=unitriangular, whole=whole)
+    out = -matmul(gb, mH(y))
+    return out if whole else _triangle(out, upper, unitriangular)
 
 
 def _triangular_samples(draw: Draw) -> Sample:
@@ -103,8 +104,8 @@ def _triangular_samples(draw: Draw) -> Sample:
 @op(
     vjp=(
         _triangular_rule,
-        lambda g, a, upper, unitriangular: solve_triangular(
-            mH(a), g, upper=not upper, unitriangular=unitriangular
+        lambda g, a, upper, unitriangular, whole: solve_triangular(
+            mH(a), g, upper=not upper, unitriangular=unitriangular, whole=whole
         ),
     ),
     broadcasts=True,
@@ -120,10 +121,13 @@ def _triangular_samples(draw: Draw) -> Sample:
         ),
     ),
 )
-def solve_triangular(a: Array, b: Array, *, upper: bool, unitriangular: bool) -> Array:
+def solve_triangular(
+    a: Array, b: Array, *, upper: bool, unitriangular: bool, whole: bool = False
+) -> Array:
     """``x`` with ``a @ x = b``, where only one triangle of ``a`` is read; inf where it is singular.
 
-    With ``unitriangular`` the diagonal is taken as ones.
+    With ``unitriangular`` the diagonal is taken as ones. With ``whole`` the other triangle has a
+    gradient too: that of a matrix which happens to be 0 there.
     """
     from scipy.linalg import get_blas_funcs
 

@@ -102,11 +102,14 @@ def _pinv_samples(draw: Draw) -> Sample:
 
 
 @op(vjp=(_pinv_rule, None, None), ignore_fp_errors=True, samples=_pinv_samples)
-def pinv(x: Array, atol: Array, rtol: Array) -> Array:
+def pinv(x: Array, atol: Array, rtol: Array, *, hermitian: bool = False) -> Array:
     """Pseudo-inverses (Moore and Penrose): (..., m, n) → (..., n, m).
 
-    Singular values up to ``max(atol, rtol * the largest)`` count as 0.
+    Singular values up to ``max(atol, rtol * the largest)`` count as 0. Of
+    ``hermitian`` matrices only the lower triangle is read; as in PyTorch, the rule is the same.
     """
+    if hermitian:
+        x = np.tril(x) + np.conj(np.swapaxes(np.tril(x, -1), -1, -2))
     u, s, vh = np.linalg.svd(x, full_matrices=False)
     largest = s.max(-1, initial=0.0)
     cutoff = np.maximum(atol, rtol * largest)[..., None]

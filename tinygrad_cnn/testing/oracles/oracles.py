@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
+from tinygrad_cnn.testing.oracles.matrices import MATRIX_ORACLES
 from tinygrad_cnn.types import Array
 
 
@@ -377,6 +378,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     # losses
     "softmax_cross_entropy": _cross_entropy,
     **IMAGE_ORACLES,
+    **MATRIX_ORACLES,
 }
 """By name: a function of the operation's arguments and parameters that returns the result."""
 
