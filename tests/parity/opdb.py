@@ -64,9 +64,12 @@ class Untranslatable(Exception):
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.is_complex() or value.dtype == torch.bfloat16:
+        if value.layout != torch.strided or value.dtype == torch.bfloat16:
             raise Untranslatable(f"{value.layout} {value.dtype}")
-        return tg.tensor(value.detach().numpy().copy(), requires_grad=value.requires_grad)
+        return tg.tensor(
+            value.detach().resolve_conj().resolve_neg().numpy().copy(),
+            requires_grad=value.requires_grad,
+        )
     if isinstance(value, torch.dtype):
         found = getattr(tg, str(value).removeprefix("torch."), None)
         if found is None:
@@ -105,9 +108,9 @@ def _differs(a: np.ndarray, b: np.ndarray) -> str | None:
         return f"shape {a.shape}, PyTorch {b.shape}"
     if a.dtype != b.dtype:
         return f"dtype {a.dtype}, PyTorch {b.dtype}"
-    single = a.dtype in (np.float32, np.float16)
+    single = a.dtype in (np.float32, np.float16, np.complex64)
     rtol, atol = (1e-3, 1e-5) if single else (RTOL, ATOL)
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in "fc":
         return None if np.array_equal(a, b) else f"values differ in {int((a != b).sum())} places"
     if np.allclose(a, b, rtol, atol, equal_nan=True):
         return None
@@ -120,6 +123,13 @@ def _zero(a: Any, inputs: Sequence[Any]) -> Any:
     for x in inputs:
         a = a + (x * 0).sum().to(a.dtype)
     return a
+
+
+def _weights(rng: np.random.Generator, a: Any) -> np.ndarray:
+    out = rng.uniform(-1, 1, tuple(a.shape))
+    if a.dtype.kind == "c":
+        out = out + 1j * rng.uniform(-1, 1, tuple(a.shape))
+    return np.asarray(out, a.dtype)
 
 
 class _Run:
@@ -143,7 +153,7 @@ class _Run:
             same = [tuple(a.shape) == tuple(b.shape) for a, b in zip(o, t, strict=True)]
             return None if all(same) else "shapes differ"
         for i, (a, b) in enumerate(zip(o, t, strict=True)):
-            if bad := _differs(a.detach().numpy(), b.detach().resolve_neg().numpy()):
+            if bad := _differs(a.detach().numpy(), b.detach().resolve_conj().resolve_neg().numpy()):
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
@@ -168,7 +178,7 @@ class _Run:
             if order == 2 and not self.info.supports_gradgrad:
                 return None
             rng = np.random.default_rng(order)
-            weights = [np.asarray(rng.uniform(-1, 1, tuple(b.shape)), a.dtype) for a, b in pairs]
+            weights = [_weights(rng, a) for a, _ in pairs]
             twice = self.info.supports_gradgrad
             try:
                 t_g = torch.autograd.grad(
@@ -187,8 +197,10 @@ class _Run:
             for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
                 zero = np.zeros(tuple(t_in[i].shape))
                 mine = zero if a is None else a.detach().numpy()
-                other = zero if b is None else b.detach().clone().numpy()  # not a lazy zero
-                if bad := _differs(mine.astype(float), other.astype(float)):
+                # not a lazy zero
+                other = zero if b is None else b.detach().clone().resolve_conj().numpy()
+                wide = np.result_type(mine, other, float)
+                if bad := _differs(mine.astype(wide), other.astype(wide)):
                     return f"order {order}, input {i}: {bad}"
                 if a is not None and b is not None:
                     t, o = [*t, b], [*o, a]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def _apply(name: str, ufunc: Any, x: Any, other: TensorLike, kinds: str = "biuf") -> Tensor:
+def _apply(name: str, ufunc: Any, x: Any, other: TensorLike, kinds: str = "biufc") -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
         values.append(v._array if isinstance(v, Variable) else v)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
-_NUMBERS = (bool, int, float)
+_NUMBERS = (bool, int, float, complex)
 
 
 def array_of(data: Any, dtype: DTypeLike = None) -> Array:
@@ -46,13 +46,16 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
             raise ShapeError(
                 "tensor: `data` is not rectangular: some of its lists differ in length"
             ) from None
-        if dtype is None and source.dtype == np.float64 and not _is_numpys(_first(data)):
-            dtype = promotion.get_default_dtype()
-    if source.dtype.kind not in "biuf":
+        if dtype is None and not _is_numpys(_first(data)):
+            if source.dtype == np.float64:
+                dtype = promotion.get_default_dtype()
+            elif source.dtype == np.complex128:
+                dtype = promotion.complex_dtype(promotion.get_default_dtype())
+    if source.dtype.kind not in "biufc":
         kind = type(data).__name__
         raise DtypeError(
-            f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers or "
-            f"real floats"
+            f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers, "
+            f"floats or complex numbers"
         )
     wanted = dtype_of(source.dtype if dtype is None else dtype)
     return ignoring_fp_errors(np.array, (source,), {"dtype": wanted, "order": "K"})
@@ -80,10 +83,10 @@ def dtype_of(dtype: DTypeLike, name: str = "tensor") -> DType:
     if not is_dtype(dtype):
         raise DtypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
     wanted = np.dtype(dtype)
-    if wanted.kind not in "biuf" or wanted.itemsize > 8:
+    if wanted.kind not in "biufc" or wanted.itemsize > (16 if wanted.kind == "c" else 8):
         raise DtypeError(
             f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, float16, "
-            f"float32 and float64 are)"
+            f"float32, float64, complex64 and complex128 are)"
         )
     return wanted if wanted.isnative else wanted.newbyteorder("=")
 

@@ -21,7 +21,7 @@ from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.shaping import broadcast_tensors, roll
-from tinygrad_cnn.ops.complex import conj, is_complex
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import DTypeLike, TensorLike
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops import factorizations, linear_systems, matrix_functions
-from tinygrad_cnn.ops.complex import is_complex
+from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.linear_systems import mH
 from tinygrad_cnn.types import TensorLike
 

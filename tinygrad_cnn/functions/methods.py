@@ -18,11 +18,13 @@ class Methods(Variable):
     addcdiv = f.addcdiv
     addcmul = f.addcmul
     addmm = f.addmm
+    adjoint = f.adjoint
     all = f.all
     allclose = f.allclose
     amax = f.amax
     amin = f.amin
     aminmax = f.aminmax
+    angle = f.angle
     any = f.any
     argmax = f.argmax
     argmin = f.argmin
@@ -48,6 +50,8 @@ class Methods(Variable):
     clamp_max = f.clamp_max
     clamp_min = f.clamp_min
     clone = f.clone
+    conj = f.conj
+    conj_physical = f.conj_physical
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
@@ -84,10 +88,12 @@ class Methods(Variable):
     index_put = f.index_put
     index_select = f.index_select
     inv = inverse = f.inv
+    is_conj = f.is_conj
     isclose = f.isclose
     isfinite = f.isfinite
     isinf = f.isinf
     isnan = f.isnan
+    isreal = f.isreal
     le = f.le
     lerp = f.lerp
     log = f.log
@@ -143,12 +149,15 @@ class Methods(Variable):
     repeat_interleave = f.repeat_interleave
     reshape = f.reshape
     reshape_as = f.reshape_as
+    resolve_conj = f.resolve_conj
+    resolve_neg = f.resolve_neg
     roll = f.roll
     round = f.round
     rsqrt = f.rsqrt
     scatter = f.scatter
     scatter_add = f.scatter_add
     select = f.select
+    sgn = f.sgn
     sigmoid = f.sigmoid
     sign = f.sign
     sin = f.sin
@@ -213,6 +222,7 @@ class Methods(Variable):
     rsqrt_ = in_place(f.rsqrt)
     scatter_ = in_place(f.scatter)
     scatter_add_ = in_place(f.scatter_add)
+    sgn_ = in_place(f.sgn)
     sigmoid_ = in_place(f.sigmoid)
     sign_ = in_place(f.sign)
     sin_ = in_place(f.sin)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import Array
 
 HALF = float(np.finfo(np.float16).max)
@@ -42,6 +44,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, lambda g: g),
     broadcasts=True,
     promotes="common",
@@ -62,6 +65,7 @@ def add(a: Any, b: Any) -> Array | Lazy:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, lambda g: -g),
     broadcasts=True,
     promotes="common",
@@ -76,7 +80,8 @@ def sub(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g, b: g * b, lambda g, a: g * a),
+    complex="whole",
+    vjp=(lambda g, b: g * conj(b), lambda g, a: g * conj(a)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -92,7 +97,8 @@ def mul(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g, b: g / b, lambda g, a, b: -(g / b) * (a / b)),
+    complex="whole",
+    vjp=(lambda g, b: g / conj(b), lambda g, a, b: -(g / conj(b)) * conj(a / b)),
     broadcasts=True,
     promotes="float",
     ignore_fp_errors=True,
@@ -169,7 +175,7 @@ def fmod(a: Array, b: Array) -> Array:
     return np.fmod(a, b)
 
 
-@op(vjp=lambda g: -g, samples=unary(), oracle=lambda x: -x)
+@op(complex="parts", vjp=lambda g: -g, samples=unary(), oracle=lambda x: -x)
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
     if x.dtype.kind == "b":
@@ -177,7 +183,7 @@ def neg(x: Array) -> Array:
     return np.negative(x)
 
 
-@op(vjp=lambda g: g, samples=unary(), oracle=lambda x: x)
+@op(complex="parts", vjp=lambda g: g, samples=unary(), oracle=lambda x: x)
 def clone(x: Array) -> Array:
     """A copy of ``x`` with memory of its own, in the order of ``x`` unless that is stretched."""
     stretched = any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True))
@@ -185,6 +191,7 @@ def clone(x: Array) -> Array:
 
 
 @op(
+    complex="apart",
     vjp=lambda g, dtypes: cast(g, dtype=dtypes[0]),
     ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"dtype": np.dtype(np.float64)}),
@@ -192,14 +199,14 @@ def clone(x: Array) -> Array:
 )
 def cast(x: Array, *, dtype: Any) -> Array:
     """``x`` in another dtype."""
-    return x.astype(dtype)
+    return (x.real if x.dtype.kind == "c" and np.dtype(dtype).kind == "f" else x).astype(dtype)
 
 
 # ---- powers and roots ----------------------------------------------------------------------
 
 
 def _pow_base(g: Any, a: Any, b: Any) -> Any:
-    slope = g * b * pow(a, b - 1.0)
+    slope = g * conj(b * pow(a, b - 1.0))
     zero = np.equal(raw(b), 0)
     return where(wrap(zero), 0.0, slope) if np.any(zero) else slope
 
@@ -207,18 +214,21 @@ def _pow_base(g: Any, a: Any, b: Any) -> Any:
 def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
     x, n = raw(a), raw(b)
-    flat = wrap(np.equal(x, 0) & np.greater_equal(n, 0))
-    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
+    flat = wrap(np.equal(x, 0) & np.greater_equal(np.real(n), 0))
+    if is_complex(y) and not is_complex(a):  # log of a negative number
+        a = cast(a, dtype=y._value.dtype) if isinstance(a, Variable) else a + 0j
+    return where(flat, 0.0, g * conj(y * log(where(flat, 1.0, a))))
 
 
 @op(
+    complex="whole",
     vjp=(_pow_base, _pow_exponent),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
     samples=binary(0.3, 2.0),
     errors=NO_BROADCAST,
-    oracle=math.pow,
+    oracle=lambda a, b: a**b,
 )
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
@@ -250,42 +260,50 @@ def _pow_scalar_rule(g: Any, x: Any, exponent: float) -> Any:
     if exponent == 1:
         return g
     if exponent == 2:
-        return g * (2.0 * x)
-    return g * (exponent * pow_scalar(x, exponent=exponent - 1))
+        return g * conj(2.0 * x)
+    return g * conj(exponent * pow_scalar(x, exponent=exponent - 1))
 
 
 @op(
+    complex="whole",
     vjp=_pow_scalar_rule,
     ignore_fp_errors=True,
     samples=lambda draw: Sample(
         (draw.array(draw.shape(), 0.3, 2.0),),
         {"exponent": draw.choice((-2, -1, -0.5, 0, 0.5, 1, 1.7, 2, 3, 4, 5))},
     ),
-    oracle=lambda x, exponent: math.pow(x, exponent),
+    oracle=lambda x, exponent: x**exponent,
 )
 def pow_scalar(x: Array, *, exponent: float) -> Array:
     """Elementwise ``x ** exponent`` for one number ``exponent``."""
     if exponent == 0.5:
         return np.sqrt(x)
     if exponent == -1:
-        return np.reciprocal(x) if x.dtype.kind == "f" else np.power(x, exponent)
+        return np.reciprocal(x) if x.dtype.kind in "fc" else np.power(x, exponent)
     if 1 <= exponent <= 16 and exponent == int(exponent):
         return _whole_power(x, int(exponent))
     return np.power(x, exponent)
 
 
-@op(vjp=lambda g, x: g * (2.0 * x), ignore_fp_errors=True, samples=unary(), oracle=lambda x: x * x)
+@op(
+    complex="whole",
+    vjp=lambda g, x: g * conj(2.0 * x),
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=lambda x: x * x,
+)
 def square(x: Array) -> Array:
     """Elementwise ``x * x``; bools give int64."""
     return np.square(x, dtype=np.int64 if x.dtype.kind == "b" else None)
 
 
 @op(
-    vjp=lambda g, y: g / (2.0 * y),
+    complex="whole",
+    vjp=lambda g, y: g / conj(2.0 * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
-    oracle=math.sqrt,
+    oracle=cmath.sqrt,
 )
 def sqrt(x: Array) -> Array:
     """Elementwise square root; NaN below 0."""
@@ -293,7 +311,8 @@ def sqrt(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * (-0.5 * y * y * y),
+    complex="whole",
+    vjp=lambda g, y: g * conj(-0.5 * y * y * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
@@ -305,7 +324,8 @@ def rsqrt(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: -g * y * y,
+    complex="whole",
+    vjp=lambda g, y: -g * conj(y * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(away_from=0),
@@ -320,11 +340,12 @@ def reciprocal(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * y,
+    complex="whole",
+    vjp=lambda g, y: g * conj(y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.exp,
+    oracle=cmath.exp,
 )
 def exp(x: Array) -> Array:
     """Elementwise exponential ``e**x``."""
@@ -332,7 +353,8 @@ def exp(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * y * math.log(2),
+    complex="whole",
+    vjp=lambda g, y: g * conj(y) * math.log(2),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
@@ -344,11 +366,12 @@ def exp2(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * (y + 1.0),
+    complex="whole",
+    vjp=lambda g, y: g * conj(y + 1.0),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.expm1,
+    oracle=lambda x: cmath.exp(x) - 1,
 )
 def expm1(x: Array) -> Array:
     """Elementwise ``e**x - 1``, accurate near 0."""
@@ -356,11 +379,12 @@ def expm1(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / x,
+    complex="whole",
+    vjp=lambda g, x: g / conj(x),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log,
+    oracle=cmath.log,
 )
 def log(x: Array) -> Array:
     """Elementwise natural logarithm; -inf at 0, NaN below."""
@@ -368,11 +392,12 @@ def log(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x * math.log(2)),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x * math.log(2)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log2,
+    oracle=lambda x: cmath.log(x, 2),
 )
 def log2(x: Array) -> Array:
     """Elementwise logarithm to base 2."""
@@ -380,11 +405,12 @@ def log2(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x * math.log(10)),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x * math.log(10)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log10,
+    oracle=cmath.log10,
 )
 def log10(x: Array) -> Array:
     """Elementwise logarithm to base 10."""
@@ -392,11 +418,12 @@ def log10(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x + 1.0),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x + 1.0),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-0.6, 2.0),
-    oracle=math.log1p,
+    oracle=lambda x: cmath.log(1 + x),
 )
 def log1p(x: Array) -> Array:
     """Elementwise ``log(1 + x)``, accurate near 0."""

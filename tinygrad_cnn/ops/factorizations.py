@@ -17,7 +17,8 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.complex import conj, is_complex, real
+from tinygrad_cnn.ops.complex import real
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.index import diagonal, gather
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
@@ -92,7 +93,7 @@ def _cholesky_rule(g: Any, y: Any) -> Any:
 def _positive_samples(draw: Draw) -> Sample:
     n = draw.integer(0, 3)
     x = draw.array((*draw.shape(max_dims=1), n, n), -1.0, 1.0)
-    return Sample((x @ np.swapaxes(x, -1, -2) + np.eye(n),))
+    return Sample((x @ np.swapaxes(x, -1, -2) + 2 * np.eye(n),))
 
 
 def cholesky_info(x: Array) -> Array:
@@ -108,6 +109,7 @@ def cholesky_info(x: Array) -> Array:
 
 
 @op(
+    complex="whole",
     vjp=_cholesky_rule,
     ignore_fp_errors=True,
     samples=_positive_samples,
@@ -179,7 +181,7 @@ def _qr_samples(draw: Draw) -> Sample:
     return Sample((x,), {"mode": draw.choice(("reduced", "complete")) if m <= n else "reduced"})
 
 
-@op(vjp=_qr_rule, ignore_fp_errors=True, samples=_qr_samples)
+@op(complex="whole", vjp=_qr_rule, ignore_fp_errors=True, samples=_qr_samples)
 def qr(x: Array, *, mode: str = "reduced") -> Array:
     """``Q @ R = x`` with orthonormal columns of Q and R upper triangular.
 
@@ -254,6 +256,7 @@ def lu_info(y: Array, n: int) -> Array:
 
 
 @op(
+    complex="whole",
     vjp=_lu_rule,
     ignore_fp_errors=True,
     samples=lambda draw: Sample((_qr_samples(draw).args[0][..., ::-1, :].copy(),)),
@@ -341,7 +344,7 @@ def _svd_samples(draw: Draw) -> Sample:
     return Sample((_spread(draw, draw.integer(1, 3), draw.integer(1, 3)),))
 
 
-@op(vjp=_svd_rule, ignore_fp_errors=True, samples=_svd_samples)
+@op(complex="apart", vjp=_svd_rule, ignore_fp_errors=True, samples=_svd_samples)
 def svd(x: Array, *, given: Any = None) -> Array:
     """``U @ diag(S) @ Vᴴ = x`` with orthonormal columns, S descending, or the factors ``given``.
 
@@ -373,7 +376,7 @@ def _eigh_samples(draw: Draw) -> Sample:
     return Sample((np.asarray((x + np.swapaxes(x, -1, -2)) / 2),))
 
 
-@op(vjp=_eigh_rule, ignore_fp_errors=True, samples=_eigh_samples)
+@op(complex="apart", vjp=_eigh_rule, ignore_fp_errors=True, samples=_eigh_samples)
 def eigh(x: Array, *, triangle: str = "both") -> Array:
     """The eigenvalues, ascending, of Hermitian matrices, and below them the eigenvectors.
 
@@ -410,7 +413,7 @@ def _eig_samples(draw: Draw) -> Sample:
     return Sample((x + np.diag(2.0 * np.arange(n) - 1.0),))
 
 
-@op(vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
+@op(complex="apart", vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
 def eig(x: Array) -> Array:
     """The complex eigenvalues of square matrices, and below them the eigenvectors.
 

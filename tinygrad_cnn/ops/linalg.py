@@ -14,6 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 from tinygrad_cnn.types import Array
 
@@ -32,7 +33,8 @@ def _matmul_samples(draw: Draw) -> Sample:
 
 
 @op(
-    vjp=(lambda g, b: matmul(g, _mT(b)), lambda g, a: matmul(_mT(a), g)),
+    complex="whole",
+    vjp=(lambda g, b: matmul(g, _mT(conj(b))), lambda g, a: matmul(_mT(conj(a)), g)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -67,9 +69,10 @@ def _linear_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="whole",
     vjp=(
-        lambda g, w: matmul(g, w),
-        lambda g, x: matmul(_mT(g), x),
+        lambda g, w: matmul(g, conj(w)),
+        lambda g, x: matmul(_mT(g), conj(x)),
         _column_sum,
     ),
     array_vjp=_linear_gradients,
@@ -107,7 +110,7 @@ def _einsum_rule(g: Any, xs: Any, equation: str, shapes: Any, needs: Any) -> tup
             gradients.append(None)
             continue
         others = [t for j, t in enumerate(terms) if j != i]
-        arrays = [x for j, x in enumerate(xs) if j != i]
+        arrays = [conj(x) for j, x in enumerate(xs) if j != i]
         known = set(output).union(*others)
         reachable = "".join(c for c in term if c in known)
         part = einsum(g, *arrays, equation=f"{','.join([output, *others])}->{reachable}")
@@ -168,7 +171,13 @@ def _contract(a: Array, first: str, b: Array, second: str, kept: str) -> tuple[A
     return product.reshape([size[c] for c in out]), out
 
 
-@op(vjp=_einsum_rule, promotes="common", ignore_fp_errors=True, samples=_einsum_samples)
+@op(
+    complex="whole",
+    vjp=_einsum_rule,
+    promotes="common",
+    ignore_fp_errors=True,
+    samples=_einsum_samples,
+)
 def einsum(*xs: Array, equation: str) -> Array:
     """Sum of products by index, as ``numpy.einsum``.
 

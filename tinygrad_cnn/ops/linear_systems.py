@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import LinAlgError, ShapeError
-from tinygrad_cnn.ops.complex import conj
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.shape import tril, triu
@@ -66,6 +66,7 @@ def _check_system(name: str, a: Array, b: Array) -> None:
 
 
 @op(
+    complex="whole",
     vjp=(lambda g, a, y: -matmul(solve(mH(a), g), mH(y)), lambda g, a: solve(mH(a), g)),
     broadcasts=True,
     promotes="common",
@@ -102,6 +103,7 @@ def _triangular_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="whole",
     vjp=(
         _triangular_rule,
         lambda g, a, upper, unitriangular, whole: solve_triangular(
@@ -144,6 +146,7 @@ def solve_triangular(
 
 
 @op(
+    complex="whole",
     vjp=lambda g, y: -matmul(mH(y), matmul(g, mH(y))),
     ignore_fp_errors=True,
     samples=square_samples,

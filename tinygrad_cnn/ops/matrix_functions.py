@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.complex import conj
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.factorizations import column_scaled, svd, svd_parts
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.linear_systems import inv, mH, square_samples
@@ -44,13 +44,14 @@ def _det_rule(g: Any, x: Any, y: Any) -> Any:
     return matmul(column_scaled(u, scale * all_but_one(s)), vh)
 
 
-@op(vjp=_det_rule, ignore_fp_errors=True, samples=square_samples)
+@op(complex="whole", vjp=_det_rule, ignore_fp_errors=True, samples=square_samples)
 def det(x: Array) -> Array:
     """Determinants: (..., n, n) → (...)."""
     return np.asarray(np.linalg.det(x))
 
 
 @op(
+    complex="whole",
     vjp=lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * mH(inv(x, check=False)),
     ignore_fp_errors=True,
     samples=square_samples,
@@ -74,7 +75,7 @@ def _exp_rule(g: Any, x: Any) -> Any:
     return matrix_exp(cat(top, bottom, dim=last - 1))[..., :n, n:]
 
 
-@op(vjp=_exp_rule, ignore_fp_errors=True, samples=square_samples)
+@op(complex="whole", vjp=_exp_rule, ignore_fp_errors=True, samples=square_samples)
 def matrix_exp(x: Array) -> Array:
     """The exponentials of matrices: (..., n, n) → (..., n, n)."""
     from scipy.linalg import expm
@@ -101,7 +102,7 @@ def _pinv_samples(draw: Draw) -> Sample:
     return Sample((x, np.array(0.0), np.array(1e-15)))
 
 
-@op(vjp=(_pinv_rule, None, None), ignore_fp_errors=True, samples=_pinv_samples)
+@op(complex="whole", vjp=(_pinv_rule, None, None), ignore_fp_errors=True, samples=_pinv_samples)
 def pinv(x: Array, atol: Array, rtol: Array, *, hermitian: bool = False) -> Array:
     """Pseudo-inverses (Moore and Penrose): (..., m, n) → (..., n, m).
 

@@ -64,7 +64,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
     return samples
 
 
-@op(vjp=_spread, ignore_fp_errors=True, samples=_samples())
+@op(complex="parts", vjp=_spread, ignore_fp_errors=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
     return in_order(kernels.sum(x, dim, keepdim))
@@ -74,7 +74,7 @@ def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
     return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
-@op(vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
+@op(complex="parts", vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
@@ -189,6 +189,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
     ignore_fp_errors=True,
     samples=_samples(one_dim=True),

@@ -93,6 +93,7 @@ def _pinv(x: Array, atol: Array, rtol: Array, hermitian: bool = False) -> Array:
 
 def _cholesky(x: Array, triangle: str = "both", check: bool = True) -> Array:
     out = np.zeros(x.shape, x.dtype)
+    x = (x + x.conj().T) / 2
     for i in range(len(x)):
         for j in range(i + 1):
             rest = x[i, j] - sum(out[i, k] * np.conj(out[j, k]) for k in range(j))
@@ -122,7 +123,7 @@ def _lu(x: Array, pivot: bool = True) -> Array:
     (m, n), a = x.shape, x.copy()
     order, pivots = list(range(m)), np.zeros(m)
     for i in range(min(m, n)):
-        j = i + int(np.argmax([abs(z) for z in a[i:, i]])) if pivot else i
+        j = i + int(np.argmax([abs(z.real) + abs(z.imag) for z in a[i:, i]])) if pivot else i
         order[i], order[j], pivots[i] = order[j], order[i], j + 1
         a[[i, j]] = a[[j, i]]
         for r in range(i + 1, m):
@@ -193,6 +194,39 @@ def _eig(x: Array) -> Array:
     return np.concatenate([found[None], _along(vectors, lapack)])
 
 
+def _kernel(n: int, sign: int, norm: str, inverse: bool) -> Array:
+    at = np.arange(n)
+    divisor = {
+        "backward": n if inverse else 1,
+        "ortho": math.sqrt(n),
+        "forward": 1 if inverse else n,
+    }
+    return np.exp(sign * 2j * math.pi * np.outer(at, at) / n) / divisor[norm]
+
+
+def _dft(x: Array, *, dims: Any, inverse: bool, norm: str) -> Array:
+    """By the matrix of exponentials, axis by axis."""
+    out = x.astype(complex)
+    for d in dims:
+        kernel = _kernel(x.shape[d], 1 if inverse else -1, norm, inverse)
+        out = np.moveaxis(np.tensordot(kernel, out, (1, d)), 0, d)
+    return out
+
+
+def _real_dft(x: Array, *, dims: Any, inverse: bool, norm: str) -> Array:
+    whole = _dft(x, dims=dims, inverse=inverse, norm=norm)
+    return np.take(whole, range(x.shape[dims[-1]] // 2 + 1), dims[-1])
+
+
+def _half_dft(x: Array, *, dims: Any, n: int, inverse: bool, norm: str) -> Array:
+    """The real parts of sums in which what has a conjugate partner counts twice."""
+    *others, last = dims
+    x = np.moveaxis(_dft(x, dims=others, inverse=inverse, norm=norm), last, -1)
+    twice = np.array([1 if k in (0, n / 2) else 2 for k in range(n // 2 + 1)])
+    kernel = _kernel(n, 1 if inverse else -1, norm, inverse)[: n // 2 + 1]
+    return np.moveaxis(((x * twice) @ kernel).real, -1, last)
+
+
 MATRIX_ORACLES: dict[str, Callable[..., Any]] = {
     "solve": _solve,
     "solve_triangular": _solve_triangular,
@@ -207,4 +241,7 @@ MATRIX_ORACLES: dict[str, Callable[..., Any]] = {
     "svd": _each(_svd),
     "eigh": _each(_eigh),
     "eig": _each(_eig),
+    "dft": _dft,
+    "real_dft": _real_dft,
+    "half_dft": _half_dft,
 }

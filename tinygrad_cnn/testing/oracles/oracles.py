@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,30 @@ def _each(function: Callable[..., float]) -> Callable[..., Array]:
 
     def on_arrays(*arrays: Array, **params: Any) -> Array:
         whole = np.broadcast_arrays(*arrays)
-        out = np.empty(whole[0].shape)
+        out = np.empty(whole[0].shape, np.complex128)
         for at in np.ndindex(out.shape):
             out[at] = function(*[a[at].item() for a in whole], **params)
-        return out
+        return out if _any_complex(arrays) else out.real
+
+    return on_arrays
+
+
+def _any_complex(arrays: Iterable[Any]) -> bool:
+    return any(np.iscomplexobj(a) for a in arrays)
+
+
+def _by_parts(oracle: Callable[..., Any]) -> Callable[..., Any]:
+    """An oracle of real numbers, of complex ones by their parts: the operation is affine."""
+
+    def on_arrays(*arrays: Any, **params: Any) -> Any:
+        if not _any_complex(arrays):
+            return oracle(*arrays, **params)
+        split = [isinstance(a, np.ndarray) and a.dtype.kind in "fc" for a in arrays]
+        parts = [
+            oracle(*[part(a) if s else a for a, s in zip(arrays, split, strict=True)], **params)
+            for part in (np.real, np.imag, lambda a: a.real * 0.0)
+        ]
+        return np.asarray(parts[0]) + 1j * (np.asarray(parts[1]) - parts[2])
 
     return on_arrays
 
@@ -301,7 +321,7 @@ def _einsum(*xs: Array, equation: str) -> Array:
     inputs, output = equation.split("->")
     terms = inputs.split(",")
     size = {c: n for t, x in zip(terms, xs, strict=True) for c, n in zip(t, x.shape, strict=True)}
-    out = np.zeros([size[c] for c in output])
+    out = np.zeros([size[c] for c in output], np.result_type(*xs))
     for values in itertools.product(*(range(n) for n in size.values())):
         at = dict(zip(size, values, strict=True))
         factors = [x[tuple(at[c] for c in t)].item() for t, x in zip(terms, xs, strict=True)]
@@ -385,4 +405,5 @@ ORACLES: dict[str, Callable[..., Any]] = {
 
 def oracle_of(op: Op) -> Callable[..., Any] | None:
     """The oracle of a record: its own, on every element, or the one of that name above."""
-    return ORACLES.get(op.name) if op.oracle is None else _each(op.oracle)
+    found = ORACLES.get(op.name) if op.oracle is None else _each(op.oracle)
+    return _by_parts(found) if op.complex == "parts" and found is not None else found
