@@ -207,8 +207,14 @@ class _Run:
         return None
 
 
-def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
-    """The result of every operator that ``match`` takes, on at most ``most`` samples each."""
+def results(
+    match: Callable[[str], bool], most: int | None, use_complex: bool = False
+) -> Iterator[Result]:
+    """The result of every operator that ``match`` takes, on at most ``most`` samples each.
+
+    Samples are of float64 or, where there are none, of complex numbers, integers or bools; with
+    ``use_complex`` complex ones come first.
+    """
     import torch
     from torch.testing._internal.common_methods_invocations import op_db
 
@@ -220,7 +226,11 @@ def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
         out = Result(label)
         function = ours(info.name)
         kinds = info.supported_dtypes("cpu")
-        dtype = next((d for d in (torch.float64, torch.int64, torch.bool) if d in kinds), None)
+        order = (torch.float64, torch.complex128, torch.int64, torch.bool)
+        order = (torch.complex128,) if use_complex else order
+        dtype = next((d for d in order if d in kinds), None)
+        if use_complex and dtype is None:
+            continue
         if function is None or dtype is None:
             out.missing = True
             yield out
@@ -228,7 +238,7 @@ def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002  PyTorch's samples draw from it
         torch.manual_seed(0)
-        wants = info.supports_autograd and dtype.is_floating_point
+        wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
         samples = list(info.sample_inputs("cpu", dtype, requires_grad=wants))
         run = _Run(torch, info, function)
         for sample in evenly(samples, most):

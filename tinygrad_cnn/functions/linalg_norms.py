@@ -16,7 +16,7 @@ from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
 from tinygrad_cnn.functions.elementwise import mul
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.joining import cat
+from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices
 from tinygrad_cnn.functions.linear_algebra import matmul
@@ -254,9 +254,10 @@ def vander(x: TensorLike, *, N: int | None = None) -> Tensor:
     if columns < 1:
         raise ArgumentError(f"vander: `N` is {columns}, expected at least 1")
     dtype = np.int64 if v._value.dtype.kind in "biu" else v._value.dtype
-    ones = wrap(np.ones((*v._value.shape, 1), dtype))
-    powers = v.unsqueeze(-1).expand((*v._value.shape, columns - 1))
-    return cat((ones, powers), -1).cumprod(-1)
+    powers = [wrap(np.ones(v._value.shape, dtype))]
+    for _ in range(columns - 1):
+        powers.append(mul(powers[-1], v))
+    return stack(powers, -1)
 
 
 def vecdot(x: TensorLike, y: TensorLike, *, dim: int = -1) -> Tensor:

@@ -17,7 +17,7 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.complex import real
+from tinygrad_cnn.ops.complex import imag_part, real
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.index import diagonal, gather
 from tinygrad_cnn.ops.linalg import _mT as mT
@@ -393,15 +393,21 @@ def eig_parts(y: Any) -> tuple[Any, Any]:
     return y[..., 0, :], y[..., 1:, :]
 
 
-def _eig_rule(g: Any, y: Any) -> Any:
+def _eig_rule(g: Any, y: Any, phases: str) -> Any:
     """C. Boeddeker et al., "On the computation of complex-valued gradients with application to
     statistically optimum beamforming" (2017), section 4.18, for vectors of length 1.
     """
     (values, vectors), (g_values, g_vectors) = eig_parts(y), eig_parts(g)
     inner = matmul(mH(vectors), g_vectors)
     on_diagonal = diagonal(inner)
-    _check_gauge("eig", on_diagonal._array.imag)
     inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
+    if phases == "free":
+        _check_gauge("eig", on_diagonal._array.imag)
+    else:  # LAPACK's, whose largest component is real: it turns with all others against it
+        at = np.abs(vectors._array).argmax(-2)[..., None]  # (..., n, 1)
+        rows = wrap(np.ascontiguousarray(np.broadcast_to(at, vectors._value.shape)))
+        rows = gather(vectors, rows, dim=vectors._value.ndim - 2)  # those of the largest
+        inner = inner - column_scaled(mH(rows), 1j * imag_part(on_diagonal) / diagonal(rows))
     inner = inner - _only_diagonal(diagonal(inner))  # of length 1: it does not change
     inner = _over(inner, conj(_differences(values))) + _only_diagonal(g_values)
     return solve(mH(vectors), matmul(inner, mH(vectors)))
@@ -410,14 +416,15 @@ def _eig_rule(g: Any, y: Any) -> Any:
 def _eig_samples(draw: Draw) -> Sample:
     n = draw.integer(1, 3)
     x = draw.array((*draw.shape(max_dims=1), n, n), -0.3, 0.3)
-    return Sample((x + np.diag(2.0 * np.arange(n) - 1.0),))
+    return Sample((x + np.diag(2.0 * np.arange(n) - 1.0),), {"phases": "lapack"})
 
 
 @op(complex="apart", vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
-def eig(x: Array) -> Array:
+def eig(x: Array, *, phases: str = "free") -> Array:
     """The complex eigenvalues of square matrices, and below them the eigenvectors.
 
-    (..., n, n) → (..., n + 1, n).
+    (..., n, n) → (..., n + 1, n). The rule refuses gradients that depend on the vectors' phases,
+    if these are "free", or gives those of the phases that "lapack" chooses.
     """
     values, vectors = converged("eig", np.linalg.eig, x)
     dtype = np.complex64 if x.dtype.itemsize == 4 or x.dtype == np.complex64 else np.complex128

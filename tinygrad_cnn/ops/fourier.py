@@ -81,7 +81,7 @@ def _real_samples(draw: Draw) -> Sample:
 
 @op(complex="apart", vjp=_real_rule, ignore_fp_errors=True, samples=_real_samples)
 def real_dft(x: Array, *, dims: Dims, inverse: bool, norm: str) -> Array:
-    """The transform of real numbers: of the last of ``dims`` only the first ``n // 2 + 1`` values."""
+    """The transform of real numbers; of the last of ``dims`` the first ``n // 2 + 1`` values."""
     if x.dtype.kind == "c":
         raise ShapeError(f"real_dft: `x` is {x.dtype}, expected real numbers")
     out = np.fft.rfftn(x, axes=dims, norm=_OTHER[norm] if inverse else norm)

@@ -59,7 +59,7 @@ def _column_sum(g: Any) -> Any:
 
 def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
     wanted = (needs[0], needs[1], len(needs) > 2 and needs[2])  # without a bias there are two
-    return kernels.linear_backward(g, x, w, wanted)[: len(needs)]
+    return kernels.linear_backward(g, conj(x), conj(w), wanted)[: len(needs)]
 
 
 def _linear_samples(draw: Draw) -> Sample:

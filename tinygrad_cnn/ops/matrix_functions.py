@@ -110,7 +110,8 @@ def pinv(x: Array, atol: Array, rtol: Array, *, hermitian: bool = False) -> Arra
     ``hermitian`` matrices only the lower triangle is read; as in PyTorch, the rule is the same.
     """
     if hermitian:
-        x = np.tril(x) + np.conj(np.swapaxes(np.tril(x, -1), -1, -2))
+        below = np.tril(x, -1)
+        x = below + np.conj(np.swapaxes(below, -1, -2)) + x.real * np.eye(x.shape[-1])
     u, s, vh = np.linalg.svd(x, full_matrices=False)
     largest = s.max(-1, initial=0.0)
     cutoff = np.maximum(atol, rtol * largest)[..., None]

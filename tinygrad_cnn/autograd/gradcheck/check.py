@@ -36,8 +36,8 @@ def gradcheck(
     """Whether the gradients of ``func(*inputs)`` are right at this point.
 
     As `torch.autograd.gradcheck`, but the numerical derivative comes with a bound on its error
-    (Richardson extrapolation), so no tolerance has to be guessed. Of complex inputs the real and the
-    imaginary parts are changed.
+    (Richardson extrapolation), so no tolerance has to be guessed. Of complex inputs both the real
+    and the imaginary parts are changed.
 
     Parameters
     ----------

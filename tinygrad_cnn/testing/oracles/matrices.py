@@ -174,7 +174,7 @@ def _svd(x: Array, given: Any = None) -> Array:
     return _as(x, np.concatenate([x @ v / s, s[None], v.conj()]))
 
 
-def _eig(x: Array) -> Array:
+def _eig(x: Array, phases: str = "free") -> Array:
     """Zeros of the characteristic polynomial, of two or three distinct ones; inverse iteration."""
     values, lapack = np.linalg.eig(x)
     found = np.array(values, complex)
@@ -241,6 +241,8 @@ MATRIX_ORACLES: dict[str, Callable[..., Any]] = {
     "svd": _each(_svd),
     "eigh": _each(_eigh),
     "eig": _each(_eig),
+    "as_parts": lambda x: np.stack([x.real, x.imag], -1),
+    "from_parts": lambda x: x[..., 0] + 1j * x[..., 1],
     "dft": _dft,
     "real_dft": _real_dft,
     "half_dft": _half_dft,

@@ -28,7 +28,7 @@ def _each(function: Callable[..., float]) -> Callable[..., Array]:
         out = np.empty(whole[0].shape, np.complex128)
         for at in np.ndindex(out.shape):
             out[at] = function(*[a[at].item() for a in whole], **params)
-        return out if _any_complex(arrays) else out.real
+        return out if out.imag.any() else out.real
 
     return on_arrays
 
