@@ -37,6 +37,9 @@ CASES = [
         ).split()
     ],
     unary("cumsum", lambda m, z: z.cumsum(0)),
+    unary("cumprod", lambda m, z: z.cumprod(0)),
+    unary("prod with a zero", lambda m, z: (z * m.tensor([0.0, 1, 1])).prod(1)),
+    unary("norm", lambda m, z: m.norm(z, 3)),
     unary("cube", lambda m, z: z**3),
     unary("power", lambda m, z: z**-1.5),
     unary("complex power", lambda m, z: z ** (0.5 + 1j)),

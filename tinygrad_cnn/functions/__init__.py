@@ -44,13 +44,14 @@ from tinygrad_cnn.functions.indexing import (
 from tinygrad_cnn.functions.joining import (
     cat, chunk, hstack, meshgrid, narrow, select, split, stack, unbind, vstack,
 )
-from tinygrad_cnn.functions.linalg_factorizations import householder_product, lu_unpack
+from tinygrad_cnn.functions.linalg_factorizations import lu_unpack
 from tinygrad_cnn.functions.linalg_legacy import (
-    cholesky, cross, lu, lu_solve, pinverse, qr, svd, triangular_solve, vander,
+    cholesky, cross, det, inverse, lu, lu_solve, matrix_power, orgqr, pinverse, qr, slogdet, svd,
+    triangular_solve, vander,
 )
 from tinygrad_cnn.functions.linalg_norms import chain_matmul
 from tinygrad_cnn.functions.linalg_systems import (
-    cholesky_inverse, cholesky_solve, det, inv, logdet, matrix_exp, matrix_power, slogdet,
+    cholesky_inverse, cholesky_solve, logdet, matrix_exp,
 )
 from tinygrad_cnn.functions.linear_algebra import (
     addmm, bmm, dot, einsum, linear, matmul, mm, mv, outer, tensordot,
@@ -109,8 +110,6 @@ concatenate = cat
 clip = clamp
 divide = div
 true_divide = div
-orgqr = householder_product
-inverse = inv
 moveaxis = movedim
 multiply = mul
 negative = neg
@@ -138,14 +137,14 @@ __all__ = [
     "fractional_max_pool3d", "from_dlpack", "from_numpy", "full", "full_like", "gather",
     "gaussian_nll_loss", "ge", "gelu", "glu", "grid_sample", "group_norm", "gt", "gumbel_softmax",
     "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss",
-    "householder_product", "hstack", "huber_loss", "imag", "index_add", "index_copy", "index_fill",
-    "index_put", "index_select", "instance_norm", "interpolate", "inv", "inverse", "is_complex",
-    "is_conj", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
-    "isreal", "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp",
-    "linear", "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2",
-    "log10", "log_softmax", "logaddexp", "logdet", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d",
-    "lt", "lu", "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter",
+    "hstack", "huber_loss", "imag", "index_add", "index_copy", "index_fill", "index_put",
+    "index_select", "instance_norm", "interpolate", "inverse", "is_complex", "is_conj",
+    "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isreal",
+    "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp", "linear",
+    "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2", "log10",
+    "log_softmax", "logaddexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu",
+    "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter",
     "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "max_pool1d", "max_pool2d",
     "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",

@@ -58,6 +58,8 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
             f"floats or complex numbers"
         )
     wanted = dtype_of(source.dtype if dtype is None else dtype)
+    if source.dtype.kind == "c" != wanted.kind and not isinstance(data, Variable):
+        raise DtypeError(f"tensor: `data` is complex, which does not fit into {wanted}")
     return ignoring_fp_errors(np.array, (source,), {"dtype": wanted, "order": "K"})
 
 

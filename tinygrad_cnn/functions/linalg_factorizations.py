@@ -291,7 +291,6 @@ def eigvals(A: TensorLike) -> Tensor:
     return eig(matrices("eigvals", A, square=True)).eigenvalues
 
 
-@export("orgqr")
 def householder_product(A: TensorLike, tau: TensorLike) -> Tensor:
     """The first n columns of ``H₁ H₂ ... Hₖ`` with ``Hᵢ = I - tauᵢ vᵢ vᵢᴴ``.
 

@@ -35,6 +35,36 @@ class TriangularSolution(NamedTuple):
 
 
 @export()
+def inverse(input: TensorLike) -> Tensor:
+    """The inverses of square matrices, as `linalg.inv`."""
+    return linalg_systems.inv(input)
+
+
+@export()
+def det(input: TensorLike) -> Tensor:
+    """The determinants of square matrices, as `linalg.det`."""
+    return linalg_systems.det(input)
+
+
+@export()
+def slogdet(input: TensorLike) -> linalg_systems.SignLogAbsDet:
+    """Sign and logarithm of the size of determinants, as `linalg.slogdet`."""
+    return linalg_systems.slogdet(input)
+
+
+@export()
+def matrix_power(input: TensorLike, n: int) -> Tensor:
+    """Square matrices to an integer power, as `linalg.matrix_power`."""
+    return linalg_systems.matrix_power(input, n)
+
+
+@export()
+def orgqr(input: TensorLike, tau: TensorLike) -> Tensor:
+    """Products of Householder's reflections, as `linalg.householder_product`."""
+    return linalg.householder_product(input, tau)
+
+
+@export()
 def cholesky(input: TensorLike, upper: bool = False) -> Tensor:
     """The Cholesky factor of positive definite matrices, as `linalg.cholesky`."""
     return linalg.cholesky(input, upper=upper)

@@ -88,7 +88,6 @@ def _info(x: Tensor) -> Tensor:
     return wrap(np.asarray(factorizations.lu_info(factors, n), np.int32))
 
 
-@export("inverse")
 def inv(A: TensorLike) -> Tensor:
     """The inverses of square matrices (..., n, n).
 
@@ -194,14 +193,12 @@ def solve_triangular(
     return own(linear_systems.solve_triangular(a, b, upper=not upper, **kind).transpose(-1, -2))
 
 
-@export()
 def det(A: TensorLike) -> Tensor:
     """The determinants of square matrices: (..., n, n) → (...)."""
     out: Tensor = matrix_functions.det(matrices("det", A, square=True))
     return out
 
 
-@export()
 def slogdet(A: TensorLike) -> SignLogAbsDet:
     """Sign (or phase) and logarithm of the size of determinants, which cannot overflow.
 
@@ -276,7 +273,6 @@ def matrix_exp(A: TensorLike) -> Tensor:
     return out
 
 
-@export()
 def matrix_power(A: TensorLike, n: int) -> Tensor:
     """Square matrices to an integer power; of the inverses where ``n`` is negative."""
     x = to_tensor(A)

@@ -81,13 +81,12 @@ class Methods(Variable):
     gather = f.gather
     ge = f.ge
     gt = f.gt
-    householder_product = orgqr = f.householder_product
     index_add = f.index_add
     index_copy = f.index_copy
     index_fill = f.index_fill
     index_put = f.index_put
     index_select = f.index_select
-    inv = inverse = f.inv
+    inverse = f.inverse
     is_conj = f.is_conj
     isclose = f.isclose
     isfinite = f.isfinite
@@ -135,6 +134,7 @@ class Methods(Variable):
     neg = negative = f.neg
     nonzero = f.nonzero
     norm = f.norm
+    orgqr = f.orgqr
     outer = f.outer
     permute = f.permute
     pinverse = f.pinverse

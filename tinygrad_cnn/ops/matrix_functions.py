@@ -34,17 +34,30 @@ def all_but_one(s: Any) -> Any:
     return prod(rows, dim=(rows._value.ndim - 1,))
 
 
+def _is_exact(x: Array, inverse: Array) -> bool:
+    """Whether inverses of matrices have correct digits, by their condition in the 1-norm."""
+    sizes = [np.abs(a).sum(-2).max(-1, initial=0.0) for a in (x, inverse)]
+    return bool(np.all(sizes[0] * sizes[1] < 1e-2 / np.finfo(x.dtype).eps))
+
+
 def _det_rule(g: Any, x: Any, y: Any) -> Any:
-    if np.all(y._array):
-        return (g * conj(y)).unsqueeze(-1).unsqueeze(-1) * mH(inv(x))
-    # The matrix of cofactors by singular values, none of which is divided by. PyTorch has no
-    # formula either where two singular values are 0 and this is differentiated again.
+    inverse = inv(x, check=False)
+    if _is_exact(x._array, inverse._array):
+        return (g * conj(y)).unsqueeze(-1).unsqueeze(-1) * mH(inverse)
+    # The matrix of cofactors by singular values, none of which is divided by.
     u, s, vh = svd_parts(svd(x), *x._value.shape[-2:])
     scale = (g * conj(det(u) * det(vh))).unsqueeze(-1)  # (..., 1)
     return matmul(column_scaled(u, scale * all_but_one(s)), vh)
 
 
-@op(complex="whole", vjp=_det_rule, ignore_fp_errors=True, samples=square_samples)
+def _det_samples(draw: Draw) -> Sample:
+    (x,) = square_samples(draw).args
+    if x.shape[-1] > 1 and draw.choice((False, False, True)):  # of rank n - 1
+        x[..., -1, :] = -2 * x[..., 0, :]
+    return Sample((x,))
+
+
+@op(complex="whole", vjp=_det_rule, ignore_fp_errors=True, samples=_det_samples)
 def det(x: Array) -> Array:
     """Determinants: (..., n, n) → (...)."""
     return np.asarray(np.linalg.det(x))
@@ -75,7 +88,12 @@ def _exp_rule(g: Any, x: Any) -> Any:
     return matrix_exp(cat(top, bottom, dim=last - 1))[..., :n, n:]
 
 
-@op(complex="whole", vjp=_exp_rule, ignore_fp_errors=True, samples=square_samples)
+def _exp_samples(draw: Draw) -> Sample:
+    n = draw.integer(0, 3)
+    return Sample((draw.array((*draw.shape(max_dims=1), n, n), -1.0, 1.0),))
+
+
+@op(complex="whole", vjp=_exp_rule, ignore_fp_errors=True, samples=_exp_samples)
 def matrix_exp(x: Array) -> Array:
     """The exponentials of matrices: (..., n, n) → (..., n, n)."""
     from scipy.linalg import expm
@@ -111,7 +129,11 @@ def pinv(x: Array, atol: Array, rtol: Array, *, hermitian: bool = False) -> Arra
     """
     if hermitian:
         below = np.tril(x, -1)
-        x = below + np.conj(np.swapaxes(below, -1, -2)) + x.real * np.eye(x.shape[-1])
+        x = (
+            below
+            + np.conj(np.swapaxes(below, -1, -2))
+            + x.real * np.eye(x.shape[-1], dtype=x.real.dtype)
+        )
     u, s, vh = np.linalg.svd(x, full_matrices=False)
     largest = s.max(-1, initial=0.0)
     cutoff = np.maximum(atol, rtol * largest)[..., None]

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 from tinygrad_cnn.types import Array
@@ -84,7 +85,7 @@ def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) ->
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
     if np.all(x._array != 0):
-        return g * _spread(y, shapes, dim, keepdim) / x
+        return g * conj(_spread(y, shapes, dim, keepdim) / x)
     # Products of all others, by brute force: n copies of the n reduced elements, each with the
     # element itself replaced by 1. Exact at zeros, to any order.
     rest = [i for i in range(len(shape)) if i not in dim]
@@ -94,7 +95,7 @@ def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) ->
     others = prod(copies, dim=(len(rest) + 1,))  # (rest..., n)
     back = others.reshape((*(shape[i] for i in rest), *(shape[i] for i in dim)))
     inverse = np.argsort([*rest, *dim])
-    return g * back.permute(tuple(int(i) for i in inverse))
+    return g * conj(back.permute(tuple(int(i) for i in inverse)))
 
 
 def _prod_samples(draw: Draw) -> Sample:
@@ -105,7 +106,7 @@ def _prod_samples(draw: Draw) -> Sample:
     return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
 
 
-@op(vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
+@op(complex="whole", vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
     inner = np.int64 if x.dtype.kind in "biu" else accumulation_dtype(x)
@@ -201,7 +202,7 @@ def cumsum(x: Array, *, dim: int) -> Array:
 
 def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
     if np.all(x._array != 0):
-        return flip(cumsum(flip(g * y, dims=(dim,)), dim=dim), dims=(dim,)) / x
+        return flip(cumsum(flip(g * conj(y), dims=(dim,)), dim=dim), dims=(dim,)) / conj(x)
     # as in _prod_rule, for each of the n products: the other factors, with ones from its end on
     n, last = shapes[0][dim], len(shapes[0]) - 1
     front = x.transpose(dim, last)  # (..., n)
@@ -223,7 +224,7 @@ def _cumprod_samples(draw: Draw) -> Sample:
     return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
 
 
-@op(vjp=_cumprod_rule, ignore_fp_errors=True, samples=_cumprod_samples)
+@op(complex="whole", vjp=_cumprod_rule, ignore_fp_errors=True, samples=_cumprod_samples)
 def cumprod(x: Array, *, dim: int) -> Array:
     """Running product along the axis ``dim``; integers and bools give int64."""
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)

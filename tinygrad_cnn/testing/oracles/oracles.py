@@ -58,7 +58,7 @@ def _along(function: Callable[[list[float]], list[float]]) -> Callable[..., Arra
 
     def on_array(x: Array, *, dim: int) -> Array:
         lines = np.moveaxis(x, dim, -1)
-        out = np.empty(lines.shape)
+        out = np.empty(lines.shape, np.result_type(x, np.float64))
         for at in np.ndindex(lines.shape[:-1]):
             out[at] = function(lines[at].tolist())
         return np.moveaxis(out, -1, dim)
@@ -72,7 +72,7 @@ def _over(function: Callable[..., float]) -> Callable[..., Array]:
     def on_array(x: Array, *, dim: Any, keepdim: bool, **params: Any) -> Array:
         rest = [i for i in range(x.ndim) if i not in dim]
         front = x.transpose(*rest, *dim)
-        out = np.empty([x.shape[i] for i in rest])
+        out = np.empty([x.shape[i] for i in rest], np.result_type(x, np.float64))
         for at in np.ndindex(out.shape):
             out[at] = function(front[at].ravel().tolist(), **params)
         return (
