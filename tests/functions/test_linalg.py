@@ -87,6 +87,7 @@ CASES = [
     case("qr tall", lambda m, x: m.qr(x), TALL),
     case("qr r", lambda m, x: m.linalg.qr(x.detach(), "r"), TALL),
     case("qr unknown", lambda m, x: m.linalg.qr(x, "full"), TALL),
+    case("qr r without a derivative", lambda m, x: m.linalg.qr(x, "r").R.sum().backward(), TALL),
     case("qr complete without a derivative", lambda m, x: m.linalg.qr(x, "complete").Q.sum().backward(), TALL),
     case("svdvals", lambda m, x: m.linalg.svdvals(x), WIDE),
     case("svdvals of equals", lambda m, x: m.linalg.svdvals(x).sum(), np.eye(3)),

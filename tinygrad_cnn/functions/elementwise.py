@@ -62,7 +62,7 @@ def _times(name: str, a: Any, b: Any, alpha: Any) -> Any:
     if alpha == 1:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
-    if dtype.kind != "f" and isinstance(alpha, float):
+    if dtype.kind not in "fc" and isinstance(alpha, float):
         raise DtypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
     scaled = b * alpha if isinstance(b, (bool, int, float)) else ops.mul(b, alpha)
     return to(scaled, dtype) if dtype.kind == "b" else scaled

@@ -14,7 +14,7 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import padding, reduction
 from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
-from tinygrad_cnn.functions.elementwise import mul
+from tinygrad_cnn.functions.elementwise import mul, sub
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linalg_factorizations import svdvals
@@ -149,21 +149,24 @@ def cond(A: TensorLike, p: Any = None) -> Tensor:
     For 2 and -2 the ratio of singular values; for the others ``norm(A) * norm(inv(A))``, infinite
     where a matrix is singular.
     """
-    x = matrices("cond", A)
+    x: Any = matrices("cond", A)
+    out: Tensor
     if p is None or p in (2, -2):
         values = svdvals(x)
         if not values._value.shape[-1]:
             raise ShapeError(f"cond: `A` has shape {x.shape}: it has no singular values")
         first, last = values[..., 0], values[..., -1]
-        return last / first if p == -2 else first / last
+        out = last / first if p == -2 else first / last
+        return out
     x = matrices("cond", x, square=True)
     if p not in ("fro", "nuc", 1, -1, math.inf, -math.inf):
         raise ArgumentError(f"cond: `p` is {p!r}, expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
     inverse, info = inv_ex(x)
-    if not info._array.any():
-        return matrix_norm(x, p) * matrix_norm(inverse, p)
-    inverse = inverse.masked_fill((info != 0)[..., None, None], 0.0)
-    return (matrix_norm(x, p) * matrix_norm(inverse, p)).masked_fill(info != 0, math.inf)
+    singular = info != 0
+    if info._array.any():
+        inverse = inverse.masked_fill(singular[..., None, None], 0.0)
+    out = mul(matrix_norm(x, p), matrix_norm(inverse, p))
+    return out.masked_fill(singular, math.inf) if info._array.any() else out
 
 
 def multi_dot(tensors: Sequence[TensorLike]) -> Tensor:
@@ -236,7 +239,7 @@ def cross(input: TensorLike, other: TensorLike, *, dim: int = -1) -> Tensor:
             f"cross: shapes {a.shape} and {b.shape}, expected 3 elements along axis {d}"
         )
     a, b = broadcast_tensors(a, b)
-    return mul(roll(a, -1, d), roll(b, -2, d)) - mul(roll(a, -2, d), roll(b, -1, d))
+    return sub(mul(roll(a, -1, d), roll(b, -2, d)), mul(roll(a, -2, d), roll(b, -1, d)))
 
 
 def diagonal(A: TensorLike, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -223,7 +223,8 @@ def logdet(input: TensorLike) -> Tensor:
     """The logarithm of determinants; NaN where one is negative, -inf where it is 0."""
     sign, log_size = slogdet(matrices("logdet", input, square=True))
     if is_complex(sign):
-        return log_size + sign.log()
+        out: Tensor = log_size + sign.log()
+        return out
     return log_size.masked_fill(sign < 0, float("nan"))
 
 
@@ -293,7 +294,7 @@ def matrix_power(A: TensorLike, n: int) -> Tensor:
             out = x if out is None else matmul(out, x)
         times >>= 1
         if not times:
-            return out.clone() if out is x and n == 1 else out  # type: ignore[no-any-return]
+            return out.clone() if out is x and n == 1 else out
         x = matmul(x, x)
 
 

@@ -31,7 +31,7 @@ from tinygrad_cnn.types import Array
 
 def column_scaled(x: Any, s: Any) -> Any:
     """``x @ diag(s)``."""
-    return x * s.unsqueeze(-2)
+    return x * s[..., None, :]
 
 
 def _eye(x: Any) -> Any:
@@ -39,7 +39,7 @@ def _eye(x: Any) -> Any:
 
 
 def _only_diagonal(s: Any) -> Any:
-    return s.unsqueeze(-1) * _eye(s)
+    return s[..., None] * _eye(s)
 
 
 def _over(x: Any, e: Any) -> Any:
@@ -56,7 +56,7 @@ def _skew(x: Any) -> Any:
 
 def _differences(s: Any) -> Any:
     """``s[j] - s[i]``, and 1 where i = j."""
-    return s.unsqueeze(-2) - s.unsqueeze(-1) + _eye(s)
+    return s[..., None, :] - s[..., None] + _eye(s)
 
 
 def _check_gauge(name: str, phase: Array) -> None:
@@ -189,7 +189,7 @@ def qr(x: Array, *, mode: str = "reduced") -> Array:
     mode "r" there are zeros for Q.
     """
     if mode == "r":
-        r = np.linalg.qr(x, mode)
+        r = np.linalg.qr(x, "r")
         q = np.zeros((*x.shape[:-1], r.shape[-2]), x.dtype)
     else:
         q, r = np.linalg.qr(x, mode)  # type: ignore[call-overload]
@@ -324,19 +324,19 @@ def _svd_rule(g: Any, y: Any, shapes: Any) -> Any:
     k = s._value.shape[-1]
     of_u, of_v = matmul(mH(u), gu), matmul(vh, mH(gvh))
     skew_u, skew_v = _skew(of_u), _skew(of_v)
-    total = s.unsqueeze(-2) + s.unsqueeze(-1)
+    total = s[..., None, :] + s[..., None]
     gap = _differences(s) * (total * (1.0 - _eye(s)) + _eye(s))  # s[j]² - s[i]², and 1 where i = j
-    inner = _over(column_scaled(skew_u, s) + s.unsqueeze(-1) * skew_v, gap) + _only_diagonal(gs)
+    inner = _over(column_scaled(skew_u, s) + s[..., None] * skew_v, gap) + _only_diagonal(gs)
     if is_complex(y):
         phase_u, phase_v = diagonal(skew_u), diagonal(skew_v)
         _check_gauge("svd", (phase_u + phase_v)._array / 2)
         inner = inner + _only_diagonal(_over(phase_u, 2.0 * s))
     out = matmul(u, inner)
     if m > k:
-        out = out + _over(gu - matmul(u, of_u), s.unsqueeze(-2))
+        out = out + _over(gu - matmul(u, of_u), s[..., None, :])
     out = matmul(out, vh)
     if n > k:
-        out = out + matmul(u, _over(gvh - matmul(mH(of_v), vh), s.unsqueeze(-1)))
+        out = out + matmul(u, _over(gvh - matmul(mH(of_v), vh), s[..., None]))
     return out
 
 

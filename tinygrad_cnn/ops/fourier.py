@@ -48,7 +48,7 @@ def _full_samples(draw: Draw) -> Sample:
     ignore_fp_errors=True,
     samples=_full_samples,
 )
-def dft(x: Array, *, dims: Dims, inverse: bool, norm: str) -> Array:
+def dft(x: Array, *, dims: Dims, inverse: bool, norm: Any) -> Array:
     """The transform of complex numbers along ``dims``, with exp(+i...) for ``inverse``.
 
     ``norm`` is that of NumPy's function for the direction: "backward" divides the inverse one.
@@ -80,7 +80,7 @@ def _real_samples(draw: Draw) -> Sample:
 
 
 @op(complex="apart", vjp=_real_rule, ignore_fp_errors=True, samples=_real_samples)
-def real_dft(x: Array, *, dims: Dims, inverse: bool, norm: str) -> Array:
+def real_dft(x: Array, *, dims: Dims, inverse: bool, norm: Any) -> Array:
     """The transform of real numbers; of the last of ``dims`` the first ``n // 2 + 1`` values."""
     if x.dtype.kind == "c":
         raise ShapeError(f"real_dft: `x` is {x.dtype}, expected real numbers")
@@ -103,7 +103,7 @@ def _half_samples(draw: Draw) -> Sample:
 
 
 @op(complex="apart", vjp=_half_rule, ignore_fp_errors=True, samples=_half_samples)
-def half_dft(x: Array, *, dims: Dims, n: int, inverse: bool, norm: str) -> Array:
+def half_dft(x: Array, *, dims: Dims, n: int, inverse: bool, norm: Any) -> Array:
     """The real transform, n values along the last of ``dims``, of ``n // 2 + 1`` complex ones.
 
     The others are taken as their conjugates.

@@ -163,3 +163,9 @@ def inv(x: Array, *, check: bool = True) -> Array:
     out = np.full_like(x, np.nan)
     out[regular] = np.linalg.inv(x[regular])
     return out
+
+
+def has_digits(x: Array, inverse: Array) -> bool:
+    """Whether inverses of matrices have correct digits, by their condition in the 1-norm."""
+    sizes = [np.abs(a).sum(-2).max(-1, initial=0.0) for a in (x, inverse)]
+    return bool(np.all(sizes[0] * sizes[1] < 1e-2 / np.finfo(x.dtype).eps))

@@ -146,7 +146,9 @@ def subject_of(
     if op is not None:
         called, call = op.name, op
         if samples is None:
-            samples = complex_too(op.samples) if op.complex in ("parts", "whole") else op.samples
+            samples = op.samples
+            if samples is not None and op.complex in ("parts", "whole"):
+                samples = complex_too(samples)
         errors = op.errors if errors is None else errors
         broadcasts = op.broadcasts if broadcasts is None else broadcasts
         view = op.view if view is None else view

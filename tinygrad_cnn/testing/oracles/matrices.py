@@ -201,7 +201,8 @@ def _kernel(n: int, sign: int, norm: str, inverse: bool) -> Array:
         "ortho": math.sqrt(n),
         "forward": 1 if inverse else n,
     }
-    return np.exp(sign * 2j * math.pi * np.outer(at, at) / n) / divisor[norm]
+    kernel: Array = np.exp(sign * 2j * math.pi * np.outer(at, at) / n) / divisor[norm]
+    return kernel
 
 
 def _dft(x: Array, *, dims: Any, inverse: bool, norm: str) -> Array:
