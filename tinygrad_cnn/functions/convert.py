@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -219,7 +219,7 @@ def several(name: str, tensors: Tensors) -> list[Tensor]:
     return [to_tensor(x) for x in tensors]
 
 
-def axis(name: str, dim: Any, ndim: int) -> int:
+def axis(name: str, dim: SupportsIndex, ndim: int) -> int:
     """``dim`` as a number from 0 to ndim - 1 (a 0-d tensor counts as having one axis).
 
     Raises
@@ -250,7 +250,7 @@ def axes(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
         if len(set(out)) != len(out):
             raise ShapeError(f"{name}: `dim` is {dim}, which names an axis twice")
         return tuple(out) if ndim else ()
-    one = axis(name, dim, ndim)
+    one = axis(name, dim, ndim)  # type: ignore[arg-type]  # or TypeError
     return (one,) if ndim else ()
 
 

@@ -56,7 +56,7 @@ def numel(input: TensorLike) -> int:
 
 @export(method=False)
 def tensor(
-    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: object = None
+    data: TensorLike, dtype: DTypeLike = None, *, requires_grad: bool = False, device: object = None
 ) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
@@ -82,7 +82,7 @@ def tensor(
 
 
 @export(method=False)
-def as_tensor(data: Any, dtype: DTypeLike = None, device: object = None) -> Tensor:
+def as_tensor(data: TensorLike, dtype: DTypeLike = None, device: object = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     only_cpu("as_tensor", device)
     if isinstance(data, Variable):
@@ -183,8 +183,8 @@ def empty(
 
 @export(method=False)
 def full(
-    size: Any,
-    fill_value: Any,
+    size: Sizes,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
@@ -249,7 +249,7 @@ def empty_like(
 @export(method=False)
 def full_like(
     input: TensorLike,
-    fill_value: Any,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,

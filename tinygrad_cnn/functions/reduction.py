@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -208,7 +208,7 @@ def count_nonzero(input: TensorLike, dim: Dims = None) -> Tensor:
 @numpy_names
 def norm(
     input: TensorLike,
-    p: Any = "fro",
+    p: float | str | None = "fro",
     dim: Dims = None,
     keepdim: bool = False,
     *,

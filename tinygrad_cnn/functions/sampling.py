@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _draw(
-    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Any, method: str
+    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Generator | None, method: str
 ) -> Array:
     wanted = dtype_of(dtype, name)
     if wanted.kind != "f":
@@ -126,8 +126,8 @@ def randperm(n: int, *, dtype: DTypeLike = np.int64, generator: Generator | None
 
 @export(method=False, inplace=True)
 def normal(
-    mean: Any = 0.0,
-    std: Any = 1.0,
+    mean: TensorLike = 0.0,
+    std: TensorLike = 1.0,
     size: Sizes | None = None,
     *,
     generator: Generator | None = None,
