@@ -66,7 +66,7 @@ def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
     if dtype.kind != "f" and isinstance(factor, float):
-        raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for operands of {dtype}")
+        raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for {dtype}")
     scaled = b * factor if isinstance(b, (bool, int, float)) else ops.mul(b, factor)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
 
