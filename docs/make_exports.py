@@ -24,7 +24,7 @@ BEGIN, END = "# -- written by docs/make_exports.py --\n", "# -- end --\n"
 
 def families() -> list[str]:
     """The modules of functions/ that export something."""
-    says = re.compile(r"^@export\(|= (unary|_in_place)\(", re.MULTILINE)
+    says = re.compile(r"^@export\(|= (unary|_in_place|_of_)\(", re.MULTILINE)
     return [p.stem for p in sorted(FUNCTIONS.glob("*.py")) if says.search(p.read_text("utf-8"))]
 
 
@@ -87,7 +87,8 @@ def files() -> dict[Path, str]:
     )
     for e in exports:
         if e.method:
-            text += f"    {' = '.join(e.names)} = f.{e.names[0]}\n"
+            names = [e.method] if isinstance(e.method, str) else e.names
+            text += f"    {' = '.join(names)} = f.{e.names[0]}\n"
     text += "\n"
     for e in exports:
         if e.inplace:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from tinygrad_cnn.kernels.lazy import Lazy
     from tinygrad_cnn.tensor import Tensor
 
 _item: Any = tuple.__getitem__
@@ -85,3 +86,22 @@ TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
 
 Sizes: TypeAlias = "int | Sequence[int]"
 """An integer, or one for each axis of space."""
+
+Shape: TypeAlias = tuple[int, ...]
+Shapes: TypeAlias = tuple[Shape, ...]
+"""The shapes of all inputs of an operation, as rules get them."""
+
+Params: TypeAlias = dict[str, Any]
+"""The parameters of an operation by name, whatever their types."""
+
+Gradients: TypeAlias = "tuple[Array | Lazy | None, ...]"
+"""What a rule on arrays returns: a gradient for each input, or None."""
+
+Dims: TypeAlias = "int | Sequence[int] | None"
+"""An axis, several, or None for all."""
+
+Tensors: TypeAlias = "Sequence[TensorLike] | Tensor | Array"
+"""Several tensors, or the slices of one."""
+
+OutputSize: TypeAlias = "int | Sequence[int | None] | None"
+"""A size, or one for each axis of space, where None keeps that of the input."""

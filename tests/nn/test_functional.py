@@ -113,7 +113,7 @@ def test_embedding_of_any_shape():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda x: F.interpolate(x, size=2, mode="bilinear"), "`mode` is 'bilinear'"),
+        (lambda x: F.interpolate(x, size=2, mode="cubic"), "`mode` is 'cubic'"),
         (lambda x: F.interpolate(x), "one of `size` and `scale_factor`"),
         (lambda x: F.interpolate(x, size=2, scale_factor=2), "one of `size`"),
         (lambda x: F.interpolate(x, size=(2, 2, 2)), "`size` is"),

@@ -48,6 +48,12 @@ def ours(name: str) -> Callable[..., Any] | None:
         found = getattr(tg.Tensor, name, None)
     if name == "nn.functional.embedding":  # whose samples begin with the weight
         return lambda weight, index, **kwargs: tg.nn.functional.embedding(index, weight, **kwargs)
+    if name == "where":
+        return lambda input, condition, other: tg.where(condition, input, other)
+    if name == "einsum":
+        return lambda operands, equation: tg.einsum(equation, *operands)
+    if name.endswith("polygamma"):
+        return lambda x, n, **kwargs: tg.polygamma(n, x, **kwargs)
     return found.fget if isinstance(found, property) else found
 
 

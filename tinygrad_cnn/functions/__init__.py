@@ -6,6 +6,11 @@
 from tinygrad_cnn.functions.activation import (
     elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus,
 )
+from tinygrad_cnn.functions.arranging import (
+    as_strided, atleast_1d, atleast_2d, atleast_3d, block_diag, column_stack, cross, diag_embed,
+    diagflat, dsplit, dstack, fliplr, flipud, hsplit, kron, rot90, tensor_split, trace, unfold_axis,
+    vsplit,
+)
 from tinygrad_cnn.functions.compare import (
     allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose,
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
@@ -27,11 +32,11 @@ from tinygrad_cnn.functions.distance import (
     bilinear, cdist, cosine_similarity, normalize, pairwise_distance, pdist,
 )
 from tinygrad_cnn.functions.elementwise import (
-    abs, acos, add, addcdiv, addcmul, asin, atan, atan2, ceil, clamp, clamp_max, clamp_min, clone,
-    cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmod, frac, lerp, log, log10, log1p,
-    log2, logaddexp, masked_fill, maximum, minimum, mul, nan_to_num, neg, pow, reciprocal,
-    remainder, round, rsqrt, rsub, sign, sin, sinc, sinh, sqrt, square, sub, tan, tanh, to, trunc,
-    where,
+    abs, acos, acosh, add, addcdiv, addcmul, asin, asinh, atan, atan2, atanh, ceil, clamp,
+    clamp_max, clamp_min, clone, cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmax,
+    fmin, fmod, frac, hypot, lerp, log, log10, log1p, log2, logaddexp, masked_fill, maximum,
+    minimum, mul, nan_to_num, neg, pow, reciprocal, remainder, round, rsqrt, rsub, sign, sin, sinc,
+    sinh, sqrt, square, sub, tan, tanh, to, trunc, where,
 )
 from tinygrad_cnn.functions.image import (
     affine_grid, channel_shuffle, fold, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle,
@@ -46,7 +51,7 @@ from tinygrad_cnn.functions.joining import (
 )
 from tinygrad_cnn.functions.linalg_factorizations import lu_unpack
 from tinygrad_cnn.functions.linalg_legacy import (
-    cholesky, cross, det, inverse, lu, lu_solve, matrix_power, orgqr, pinverse, qr, slogdet, svd,
+    cholesky, det, inverse, lu, lu_solve, matrix_power, orgqr, pinverse, qr, slogdet, svd,
     triangular_solve, vander,
 )
 from tinygrad_cnn.functions.linalg_norms import chain_matmul
@@ -92,10 +97,29 @@ from tinygrad_cnn.functions.reduction import (
 from tinygrad_cnn.functions.sampling import (
     bernoulli, multinomial, normal, rand, rand_like, randint, randn, randn_like, randperm,
 )
+from tinygrad_cnn.functions.scattering import (
+    diagonal_scatter, index_reduce, put, scatter_reduce, select_scatter, slice_scatter, take,
+)
 from tinygrad_cnn.functions.shaping import (
     broadcast_tensors, broadcast_to, expand, expand_as, flatten, flip, movedim, permute, ravel,
     repeat, repeat_interleave, reshape, reshape_as, roll, squeeze, sum_to_size, swapaxes, t, tile,
     transpose, unflatten, unsqueeze,
+)
+from tinygrad_cnn.functions.special import (
+    airy_ai, bessel_j0, bessel_j1, bessel_y0, bessel_y1, bitwise_left_shift, bitwise_right_shift,
+    chebyshev_polynomial_t, chebyshev_polynomial_u, chebyshev_polynomial_v, chebyshev_polynomial_w,
+    copysign, cummax, cummin, deg2rad, digamma, entr, erfc, erfcx, erfinv, float_power, frexp, gcd,
+    heaviside, hermite_polynomial_h, hermite_polynomial_he, i0, i0e, i1, i1e, igamma, igammac,
+    isneginf, isposinf, laguerre_polynomial_l, lcm, ldexp, legendre_polynomial_p, lgamma, log_ndtr,
+    logaddexp2, logcumsumexp, logit, modified_bessel_i0, modified_bessel_i1, modified_bessel_k0,
+    modified_bessel_k1, mvlgamma, ndtr, ndtri, nextafter, polygamma, positive, rad2deg,
+    scaled_modified_bessel_k0, scaled_modified_bessel_k1, shifted_chebyshev_polynomial_t,
+    shifted_chebyshev_polynomial_u, shifted_chebyshev_polynomial_v, shifted_chebyshev_polynomial_w,
+    signbit, spherical_bessel_j0, xlog1py, xlogy, zeta,
+)
+from tinygrad_cnn.functions.statistics import (
+    bucketize, histc, histogram, kthvalue, mode, msort, nanmedian, nanquantile, quantile,
+    searchsorted, unique_consecutive,
 )
 from tinygrad_cnn.functions.weighted_losses import (
     binary_cross_entropy, gaussian_nll_loss, huber_loss, kl_div, poisson_nll_loss, smooth_l1_loss,
@@ -103,8 +127,12 @@ from tinygrad_cnn.functions.weighted_losses import (
 
 absolute = abs
 arccos = acos
+arccosh = acosh
 arcsin = asin
+arcsinh = asinh
 arctan = atan
+arctan2 = atan2
+arctanh = atanh
 concat = cat
 concatenate = cat
 clip = clamp
@@ -117,52 +145,70 @@ subtract = sub
 swapdims = swapaxes
 
 __all__ = [
-    "abs", "absolute", "acos", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
-    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addcdiv",
-    "addcmul", "addmm", "adjoint", "affine_grid", "all", "allclose", "alpha_dropout", "amax",
-    "amin", "aminmax", "angle", "any", "arange", "arccos", "arcsin", "arctan", "argmax", "argmin",
-    "argsort", "argwhere", "as_tensor", "asin", "atan", "atan2", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "bmm", "broadcast_tensors", "broadcast_to", "cat", "cdist", "ceil", "celu",
-    "celu_", "chain_matmul", "channel_shuffle", "cholesky", "cholesky_inverse", "cholesky_solve",
-    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "complex", "concat", "concatenate",
-    "conj", "conj_physical", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cos", "cosh", "cosine_embedding_loss", "cosine_similarity",
-    "count_nonzero", "cross", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "det", "diag",
-    "diagonal", "diff", "div", "divide", "dot", "dropout", "dropout1d", "dropout2d", "dropout3d",
-    "einsum", "elu", "elu_", "embedding", "empty", "empty_like", "eq", "equal", "erf", "exp",
-    "exp2", "expand", "expand_as", "expm1", "eye", "feature_alpha_dropout", "flatten", "flip",
-    "floor", "floor_divide", "fmod", "fold", "frac", "fractional_max_pool2d",
-    "fractional_max_pool3d", "from_dlpack", "from_numpy", "full", "full_like", "gather",
-    "gaussian_nll_loss", "ge", "gelu", "glu", "grid_sample", "group_norm", "gt", "gumbel_softmax",
-    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss",
-    "hstack", "huber_loss", "imag", "index_add", "index_copy", "index_fill", "index_put",
-    "index_select", "instance_norm", "interpolate", "inverse", "is_complex", "is_conj",
-    "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isreal",
-    "kl_div", "l1_loss", "layer_norm", "le", "leaky_relu", "leaky_relu_", "lerp", "linear",
-    "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2", "log10",
-    "log_softmax", "logaddexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu",
-    "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter",
-    "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "max_pool1d", "max_pool2d",
-    "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mish", "mm", "moveaxis", "movedim", "mse_loss", "mul",
-    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "multinomial",
-    "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative",
-    "nll_loss", "nonzero", "norm", "normal", "normalize", "numel", "one_hot", "ones", "ones_like",
-    "orgqr", "outer", "pad", "pairwise_distance", "pdist", "permute", "pinverse", "pixel_shuffle",
-    "pixel_unshuffle", "poisson_nll_loss", "polar", "pow", "prelu", "prod", "qr", "rand",
+    "abs", "absolute", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "add", "addcdiv", "addcmul", "addmm", "adjoint", "affine_grid", "airy_ai", "all", "allclose",
+    "alpha_dropout", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arccosh",
+    "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort", "argwhere",
+    "as_strided", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d",
+    "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bernoulli",
+    "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
+    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm",
+    "broadcast_tensors", "broadcast_to", "bucketize", "cat", "cdist", "ceil", "celu", "celu_",
+    "chain_matmul", "channel_shuffle", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
+    "chebyshev_polynomial_v", "chebyshev_polynomial_w", "cholesky", "cholesky_inverse",
+    "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack",
+    "complex", "concat", "concatenate", "conj", "conj_physical", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign", "cos", "cosh",
+    "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cross", "cross_entropy",
+    "ctc_loss", "cummax", "cummin", "cumprod", "cumsum", "deg2rad", "det", "diag", "diag_embed",
+    "diagflat", "diagonal", "diagonal_scatter", "diff", "digamma", "div", "divide", "dot",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "dsplit", "dstack", "einsum", "elu", "elu_",
+    "embedding", "empty", "empty_like", "entr", "eq", "equal", "erf", "erfc", "erfcx", "erfinv",
+    "exp", "exp2", "expand", "expand_as", "expm1", "eye", "feature_alpha_dropout", "flatten",
+    "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
+    "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack",
+    "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "glu",
+    "grid_sample", "group_norm", "gt", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "hardtanh_", "heaviside", "hermite_polynomial_h", "hermite_polynomial_he",
+    "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "huber_loss", "hypot", "i0",
+    "i0e", "i1", "i1e", "igamma", "igammac", "imag", "index_add", "index_copy", "index_fill",
+    "index_put", "index_reduce", "index_select", "instance_norm", "interpolate", "inverse",
+    "is_complex", "is_conj", "is_floating_point", "is_tensor", "isclose", "isfinite", "isin",
+    "isinf", "isnan", "isneginf", "isposinf", "isreal", "kl_div", "kron", "kthvalue", "l1_loss",
+    "laguerre_polynomial_l", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "leaky_relu_",
+    "legendre_polynomial_p", "lerp", "lgamma", "linear", "linear_cross_entropy", "linspace",
+    "local_response_norm", "log", "log1p", "log2", "log10", "log_ndtr", "log_softmax", "logaddexp",
+    "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logit", "logsigmoid", "logspace", "logsumexp", "lp_pool1d", "lp_pool2d",
+    "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill",
+    "masked_scatter", "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "max_pool1d",
+    "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean",
+    "median", "meshgrid", "min", "minimum", "mish", "mm", "mode", "modified_bessel_i0",
+    "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1", "moveaxis", "movedim",
+    "mse_loss", "msort", "mul", "multi_margin_loss", "multilabel_margin_loss",
+    "multilabel_soft_margin_loss", "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num",
+    "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "ndtr", "ndtri", "ne", "neg",
+    "negative", "nextafter", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel",
+    "one_hot", "ones", "ones_like", "orgqr", "outer", "pad", "pairwise_distance", "pdist",
+    "permute", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "polar",
+    "polygamma", "positive", "pow", "prelu", "prod", "put", "qr", "quantile", "rad2deg", "rand",
     "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal",
     "relu", "relu6", "relu_", "remainder", "repeat", "repeat_interleave", "reshape", "reshape_as",
-    "resolve_conj", "resolve_neg", "rms_norm", "roll", "round", "rrelu", "rrelu_", "rsqrt", "rsub",
-    "scatter", "scatter_add", "select", "selu", "selu_", "sgn", "sigmoid", "sign", "silu", "sin",
-    "sinc", "sinh", "slogdet", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
-    "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t",
-    "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensordot", "threshold", "threshold_",
-    "tile", "to", "topk", "transpose", "triangular_solve", "tril", "triplet_margin_loss",
+    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "rrelu", "rrelu_", "rsqrt",
+    "rsub", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "scatter", "scatter_add",
+    "scatter_reduce", "searchsorted", "select", "select_scatter", "selu", "selu_", "sgn",
+    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sigmoid", "sign",
+    "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort",
+    "spherical_bessel_j0", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub",
+    "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t", "take", "take_along_dim",
+    "tan", "tanh", "tanhshrink", "tensor", "tensor_split", "tensordot", "threshold", "threshold_",
+    "tile", "to", "topk", "trace", "transpose", "triangular_solve", "tril", "triplet_margin_loss",
     "triplet_margin_with_distance_loss", "triu", "true_divide", "trunc", "unbind", "unflatten",
-    "unfold", "unique", "unsqueeze", "upsample", "upsample_bilinear", "upsample_nearest", "vander",
-    "var", "var_mean", "view_as_complex", "view_as_real", "vstack", "where", "zeros", "zeros_like",
+    "unfold", "unfold_axis", "unique", "unique_consecutive", "unsqueeze", "upsample",
+    "upsample_bilinear", "upsample_nearest", "vander", "var", "var_mean", "view_as_complex",
+    "view_as_real", "vsplit", "vstack", "where", "xlog1py", "xlogy", "zeros", "zeros_like", "zeta",
 ]

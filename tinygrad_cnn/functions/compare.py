@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def _apply(name: str, ufunc: Any, x: Any, other: TensorLike, kinds: str = "biuf") -> Tensor:
+def _apply(
+    name: str, ufunc: np.ufunc, x: TensorLike, other: TensorLike, kinds: str = "biuf"
+) -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
         values.append(v._array if isinstance(v, Variable) else v)

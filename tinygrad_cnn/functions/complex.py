@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, to_tensor, unary
-from tinygrad_cnn.functions.elementwise import cos, mul, sin
+from tinygrad_cnn.functions.elementwise import cos, mul, sign, sin
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import transpose
 from tinygrad_cnn.ops import complex as ops
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 angle = unary(ops.angle, numpy=np.angle)
-sgn = unary(ops.sgn, inplace=True)
+
+
+@export(inplace=True)
+def sgn(input: TensorLike) -> Tensor:
+    """``input / abs(input)``, 0 at 0: of real numbers the sign."""
+    x = to_tensor(input)
+    out: Tensor = ops.sgn(x) if conjugate.is_complex(x) else sign(x)
+    return out
 
 
 @export(method=False)

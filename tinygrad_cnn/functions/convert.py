@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, Dims, DType, DTypeLike, Sizes, TensorLike, Tensors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -116,7 +116,7 @@ def _first(data: Any) -> Any:
     return data
 
 
-def _is_numpys(value: Any) -> bool:
+def _is_numpys(value: object) -> bool:
     return isinstance(value, (np.ndarray, np.generic))
 
 
@@ -164,7 +164,7 @@ def shared(array: Array) -> Tensor:
     return out
 
 
-def operand(x: Any) -> Any:
+def operand(x: TensorLike) -> Any:
     """``x`` as an operation takes it: a tensor, an array, or a Python number.
 
     As in PyTorch, a NumPy scalar is a number: its dtype does not count.
@@ -217,14 +217,14 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
             )
 
 
-def several(name: str, tensors: Any) -> list[Tensor]:
+def several(name: str, tensors: Tensors) -> list[Tensor]:
     """The tensors of a list or tuple (or the slices of one tensor)."""
     if not isinstance(tensors, (list, tuple, Variable, np.ndarray)):
         raise TypeError(f"{name}: `tensors` is {tensors!r}, expected a list or tuple of tensors")
-    return [to_tensor(x) for x in tensors]  # type: ignore[union-attr]  # a Tensor can be iterated
+    return [to_tensor(x) for x in tensors]
 
 
-def axis(name: str, dim: Any, ndim: int) -> int:
+def axis(name: str, dim: SupportsIndex, ndim: int) -> int:
     """``dim`` as a number from 0 to ndim - 1 (a 0-d tensor counts as having one axis).
 
     Raises
@@ -244,7 +244,7 @@ def axis(name: str, dim: Any, ndim: int) -> int:
     return d % n
 
 
-def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+def axes(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """``dim`` (an integer, several, or None for all) as a sorted tuple of axes."""
     if dim is None:
         return tuple(range(ndim))
@@ -255,18 +255,18 @@ def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
         if len(set(out)) != len(out):
             raise ShapeError(f"{name}: `dim` is {dim}, which names an axis twice")
         return tuple(out) if ndim else ()
-    one = axis(name, dim, ndim)
+    one = axis(name, dim, ndim)  # type: ignore[arg-type]  # or TypeError
     return (one,) if ndim else ()
 
 
-def size_of(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+def size_of(name: str, size: tuple[Sizes, ...], named: Sizes | None = None) -> tuple[int, ...]:
     """The shape that ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))`` means."""
     if named is not None and not size:
         size = (named,)
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
-        shape = tuple(operator.index(n) for n in size)
+        shape = tuple(operator.index(n) for n in size)  # type: ignore[arg-type]  # or TypeError
     except TypeError:
         raise TypeError(f"{name}: `size` is {size!r}, expected integers") from None
     if any(n < 0 for n in shape):

@@ -22,7 +22,7 @@ from tinygrad_cnn.functions.convert import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.types import Array, DType, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -37,7 +37,7 @@ def make(name: str, array: Array, requires_grad: bool, device: DeviceLike = None
 
 
 @export(method=False)
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> bool:
     """Whether ``obj`` is a tensor."""
     return isinstance(obj, Variable)
 
@@ -56,7 +56,11 @@ def numel(input: TensorLike) -> int:
 
 @export(method=False)
 def tensor(
-    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: DeviceLike = None
+    data: TensorLike,
+    dtype: DTypeLike = None,
+    *,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
 ) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
@@ -82,7 +86,7 @@ def tensor(
 
 
 @export(method=False)
-def as_tensor(data: Any, dtype: DTypeLike = None, device: DeviceLike = None) -> Tensor:
+def as_tensor(data: TensorLike, dtype: DTypeLike = None, device: DeviceLike = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     check_device(device, "as_tensor")
     if isinstance(data, Variable):
@@ -147,8 +151,8 @@ def _of_size(
 
 @export(method=False)
 def zeros(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -159,8 +163,8 @@ def zeros(
 
 @export(method=False)
 def ones(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -171,8 +175,8 @@ def ones(
 
 @export(method=False)
 def empty(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -183,8 +187,8 @@ def empty(
 
 @export(method=False)
 def full(
-    size: Any,
-    fill_value: Any,
+    size: Sizes,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
@@ -249,7 +253,7 @@ def empty_like(
 @export(method=False)
 def full_like(
     input: TensorLike,
-    fill_value: Any,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,

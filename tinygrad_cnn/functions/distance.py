@@ -68,7 +68,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(f"pdist: `input` has shape {input.shape}, expected (n, d)")
     first, second = np.triu_indices(len(input), 1)
     apart = input.index_select(0, wrap(first)) - input.index_select(0, wrap(second))
-    return apart.norm(p, -1)
+    result: Tensor = apart.norm(p, -1)
+    return result
 
 
 @export(method=False)
@@ -90,7 +91,8 @@ def cdist(
         )
     if p < 0:
         raise ArgumentError(f"cdist: `p` is {p}, expected a number of at least 0")
-    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+    result: Tensor = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+    return result
 
 
 @export(method=False, nn=True)
@@ -109,4 +111,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     products = input1 @ weight.permute(1, 0, 2).reshape(a, f * b)  # (..., f b)
     out = (products.reshape(*lead, f, b) * input2.unsqueeze(-2)).sum(-1)
-    return out if bias is None else out + bias
+    result: Tensor = out if bias is None else out + bias
+    return result

@@ -21,30 +21,33 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 abs = unary(choice.abs, "absolute", inplace=True, numpy=(np.absolute, np.fabs))
-acos = unary(trig.acos, "arccos", numpy=np.arccos)
-asin = unary(trig.asin, "arcsin", numpy=np.arcsin)
-atan = unary(trig.atan, "arctan", numpy=np.arctan)
+acos = unary(trig.acos, "arccos", inplace=True, numpy=np.arccos)
+acosh = unary(trig.acosh, "arccosh", inplace=True, numpy=np.arccosh)
+asin = unary(trig.asin, "arcsin", inplace=True, numpy=np.arcsin)
+asinh = unary(trig.asinh, "arcsinh", inplace=True, numpy=np.arcsinh)
+atan = unary(trig.atan, "arctan", inplace=True, numpy=np.arctan)
+atanh = unary(trig.atanh, "arctanh", inplace=True, numpy=np.arctanh)
 clone = unary(ops.clone, numpy=(np.positive, np.copy))
 cos = unary(trig.cos, inplace=True, numpy=np.cos)
-cosh = unary(trig.cosh, numpy=np.cosh)
-erf = unary(ops.erf)
+cosh = unary(trig.cosh, inplace=True, numpy=np.cosh)
+erf = unary(ops.erf, inplace=True)
 exp = unary(ops.exp, inplace=True, numpy=np.exp)
-exp2 = unary(ops.exp2, numpy=np.exp2)
-expm1 = unary(ops.expm1, numpy=np.expm1)
+exp2 = unary(ops.exp2, inplace=True, numpy=np.exp2)
+expm1 = unary(ops.expm1, inplace=True, numpy=np.expm1)
 log = unary(ops.log, inplace=True, numpy=np.log)
-log1p = unary(ops.log1p, numpy=np.log1p)
-log2 = unary(ops.log2, numpy=np.log2)
-log10 = unary(ops.log10, numpy=np.log10)
+log1p = unary(ops.log1p, inplace=True, numpy=np.log1p)
+log2 = unary(ops.log2, inplace=True, numpy=np.log2)
+log10 = unary(ops.log10, inplace=True, numpy=np.log10)
 neg = unary(ops.neg, "negative", inplace=True, numpy=np.negative)
 reciprocal = unary(ops.reciprocal, inplace=True, numpy=np.reciprocal)
 rsqrt = unary(ops.rsqrt, inplace=True)
 sign = unary(choice.sign, inplace=True, numpy=np.sign)
 sin = unary(trig.sin, inplace=True, numpy=np.sin)
 sinc = unary(trig.sinc, inplace=True, numpy=np.sinc)
-sinh = unary(trig.sinh, numpy=np.sinh)
+sinh = unary(trig.sinh, inplace=True, numpy=np.sinh)
 sqrt = unary(ops.sqrt, inplace=True, numpy=np.sqrt)
 square = unary(ops.square, inplace=True, numpy=np.square)
-tan = unary(trig.tan, numpy=np.tan)
+tan = unary(trig.tan, inplace=True, numpy=np.tan)
 tanh = unary(trig.tanh, inplace=True, nn=True, numpy=np.tanh)
 
 
@@ -56,15 +59,15 @@ def _two(x: TensorLike, other: TensorLike) -> tuple[Any, Any]:
     return a, b
 
 
-def _times(name: str, a: Any, b: Any, alpha: Any) -> Any:
+def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
     """``b * alpha``, where a sum with ``a`` is to have the dtype that it has without alpha."""
-    alpha = operand(alpha)
-    if alpha == 1:
+    factor = operand(alpha)
+    if factor == 1:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
-    if dtype.kind not in "fc" and isinstance(alpha, float):
-        raise DtypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
-    scaled = b * alpha if isinstance(b, (bool, int, float)) else ops.mul(b, alpha)
+    if dtype.kind not in "fc" and isinstance(factor, float):
+        raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for {dtype}")
+    scaled = b * factor if isinstance(b, (bool, int, float, complex)) else ops.mul(b, factor)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
 
 
@@ -145,7 +148,7 @@ def remainder(input: TensorLike, other: TensorLike) -> Tensor:
     return ops.remainder(*_two(input, other))
 
 
-@export(numpy=np.fmod)
+@export(inplace=True, numpy=np.fmod)
 def fmod(input: TensorLike, other: TensorLike) -> Tensor:
     """``input - other * trunc(input / other)``, with the sign of ``input``."""
     return ops.fmod(*_two(input, other))
@@ -172,10 +175,21 @@ def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
     return ops.pow(*_two(input, exponent))
 
 
-@export(numpy=np.arctan2)
+@export("arctan2", inplace=True, numpy=np.arctan2)
 def atan2(input: TensorLike, other: TensorLike) -> Tensor:
     """Angle in radians of the points (``other``, ``input``)."""
     return trig.atan2(*_two(input, other))
+
+
+@export(inplace=True, numpy=np.hypot)
+def hypot(input: TensorLike, other: TensorLike) -> Tensor:
+    """``sqrt(input² + other²)``, without overflow.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.hypot(tg.tensor(3.0), tg.tensor(4.0))
+    tensor(5.)
+    """
+    return trig.hypot(*_two(input, other))
 
 
 @export(numpy=np.maximum)
@@ -190,8 +204,27 @@ def minimum(input: TensorLike, other: TensorLike) -> Tensor:
     return choice.minimum(*_two(input, other))
 
 
+@export(numpy=np.fmax)
+def fmax(input: TensorLike, other: TensorLike) -> Tensor:
+    """Elementwise larger value, or the one that is not NaN; of equal ones the first."""
+    return _better(np.greater_equal, input, other)
+
+
+@export(numpy=np.fmin)
+def fmin(input: TensorLike, other: TensorLike) -> Tensor:
+    """Elementwise smaller value, or the one that is not NaN; of equal ones the first."""
+    return _better(np.less_equal, input, other)
+
+
+def _better(than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
+    a, b = to_tensor(input), to_tensor(other)
+    first = than(a._array, b._array) | np.isnan(b._array)
+    result: Tensor = where(wrap(first), a, b)
+    return result
+
+
 @export(method=False, numpy=np.where)
-def where(condition: Any, input: Any = None, other: TensorLike | None = None) -> Any:
+def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``, broadcasting.
 
     With ``condition`` alone: the indices where it holds, as ``nonzero(as_tuple=True)``.
@@ -224,7 +257,9 @@ def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tenso
 
 
 @export("clip", inplace=True)
-def clamp(input: TensorLike, min: Any = None, max: Any = None) -> Tensor:
+def clamp(
+    input: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None
+) -> Tensor:
     """``input`` limited from below by ``min`` and from above by ``max`` (numbers or tensors)."""
     x = to_tensor(input)
     if min is None and max is None:
@@ -243,7 +278,7 @@ def clamp(input: TensorLike, min: Any = None, max: Any = None) -> Tensor:
     return x
 
 
-def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
+def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
     limit = choice.raw(operand(bound))
     try:
@@ -254,13 +289,13 @@ def _beyond(than: Any, x: Tensor, bound: Any) -> Tensor:
 
 
 @export(inplace=True)
-def clamp_min(input: TensorLike, min: Any) -> Tensor:
+def clamp_min(input: TensorLike, min: TensorLike) -> Tensor:
     """``input`` limited from below."""
     return clamp(input, min=min)
 
 
 @export(inplace=True)
-def clamp_max(input: TensorLike, max: Any) -> Tensor:
+def clamp_max(input: TensorLike, max: TensorLike) -> Tensor:
     """``input`` limited from above."""
     return clamp(input, max=max)
 
@@ -283,7 +318,7 @@ def trunc(input: TensorLike) -> Tensor:
     return choice.step(to_tensor(input), kind="trunc")
 
 
-@export()
+@export(inplace=True)
 def frac(input: TensorLike) -> Tensor:
     """``input - trunc(input)``."""
     return sub(input, trunc(input))
@@ -301,7 +336,7 @@ def lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
     return add(input, mul(sub(end, input), weight))
 
 
-@export()
+@export(inplace=True)
 def addcmul(
     input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
 ) -> Tensor:
@@ -309,7 +344,7 @@ def addcmul(
     return add(input, mul(tensor1, tensor2), alpha=value)
 
 
-@export()
+@export(inplace=True)
 def addcdiv(
     input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
 ) -> Tensor:

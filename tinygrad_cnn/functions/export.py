@@ -21,7 +21,7 @@ class Export:
     function: Callable[..., Any]
     aliases: tuple[str, ...]
     top: bool
-    method: bool
+    method: bool | str
     inplace: bool
     nn: bool
     numpy: tuple[Any, ...]
@@ -38,7 +38,7 @@ EXPORTS: dict[str, Export] = {}
 def export(
     *aliases: str,
     top: bool = True,
-    method: bool = True,
+    method: bool | str = True,
     inplace: bool = False,
     nn: bool = False,
     numpy: Any = (),
@@ -50,7 +50,8 @@ def export(
     aliases
         Other names, in the same places.
     top, method, nn
-        In `tinygrad_cnn`; as a method of `Tensor`; in `tinygrad_cnn.nn.functional`.
+        In `tinygrad_cnn`; as a method of `Tensor`, which may have another name; in
+        `tinygrad_cnn.nn.functional`.
     inplace
         As a method ``NAME_``, too, that writes the result into the tensor.
     numpy

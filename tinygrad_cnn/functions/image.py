@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.convolution import one_by_one, window_places
-from tinygrad_cnn.functions.elementwise import clone, where
+from tinygrad_cnn.functions.elementwise import clone, mul, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
@@ -89,7 +90,7 @@ def interpolate(
     if size is not None:
         if recompute_scale_factor:
             raise ArgumentError("interpolate: `recompute_scale_factor` needs `scale_factor`")
-        sizes = list(pair("interpolate", "size", size, len(old)))
+        sizes = [operator.index(n) for n in _per_axis("size", size, len(old))]
     else:
         factors = _per_axis("scale_factor", scale_factor, len(old))
         sizes = [int(have * factor) for have, factor in zip(old, factors, strict=True)]
@@ -132,7 +133,8 @@ def _mode_fits(mode: str, x: Tensor, align_corners: bool | None, antialias: bool
 def _nearest(have: int, want: int, scale: float | None, shift: float) -> Array:
     step = np.float32(have / want if scale is None else scale)  # PyTorch, too, counts in float32
     source = np.floor((np.arange(want, dtype=np.float32) + np.float32(shift)) * step)
-    return np.minimum(source.astype(np.int64), have - 1)
+    result: Array = np.minimum(source.astype(np.int64), have - 1)
+    return result
 
 
 def _cubic(x: Array, a: float) -> Array:
@@ -329,7 +331,8 @@ def grid_sample(
 
 def _unnormalised(at: Tensor, size: int, corners: bool) -> Tensor:
     """From -1 … 1 to pixels."""
-    return (at + 1) * ((size - 1) / 2) if corners else ((at + 1) * size - 1) * 0.5
+    result: Tensor = (at + 1) * ((size - 1) / 2) if corners else ((at + 1) * size - 1) * 0.5
+    return result
 
 
 def _line(
@@ -354,7 +357,8 @@ def _line(
 
 
 def _finite(values: Array) -> Array:
-    return np.clip(np.nan_to_num(values, nan=-100.0), -(2.0**31), 2.0**31)
+    result: Array = np.clip(np.nan_to_num(values, nan=-100.0), -(2.0**31), 2.0**31)
+    return result
 
 
 def _existing(place: Array, weight: Tensor, size: int) -> tuple[Array, Tensor]:
@@ -369,10 +373,12 @@ def _cubic_weights(t: Tensor) -> list[Tensor]:
     a = -0.75
 
     def near(x: Tensor) -> Tensor:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
+        result: Tensor = ((a + 2) * x - (a + 3)) * x * x + 1
+        return result
 
     def far(x: Tensor) -> Tensor:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        result: Tensor = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return result
 
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
@@ -384,14 +390,15 @@ def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
     if padding == "reflection":
         low, span = (0.0, size - 1.0) if corners else (-0.5, float(size))
         if not span:
-            return at * 0
+            return mul(at, 0)
         at = at - low
         at = at * wrap(np.where(at._array < 0, -1, 1).astype(at.dtype))
         flips = np.floor(_finite(at._array) / span)
         at = at - wrap((flips * span).astype(at.dtype))
         at = where(wrap(flips % 2 == 0), at, span - at) + low
     inside = (at._array > 0) & (at._array < size - 1)
-    return where(wrap(inside), at, wrap(np.clip(at._array, 0, size - 1)))
+    result: Tensor = where(wrap(inside), at, wrap(np.clip(at._array, 0, size - 1)))
+    return result
 
 
 # ---- pixels and channels -------------------------------------------------------------------
@@ -558,7 +565,7 @@ def _windows(
 def _per_axis(name: str, value: Any, n: int) -> list[Any]:
     values = list(value) if isinstance(value, tuple | list) else [value] * n
     if len(values) != n:
-        raise ArgumentError(f"`{name}` is {value} but one number or {n} are expected")
+        raise ArgumentError(f"interpolate: `{name}` is {value} but one number or {n} are expected")
     return values
 
 

@@ -113,7 +113,7 @@ def gather(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
 
 @export()
 @numpy_names
-def take_along_dim(input: TensorLike, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: TensorLike, indices: TensorLike, dim: int | None = None) -> Tensor:
     """`gather` with ``indices`` broadcast against ``input`` (flattened if ``dim`` is None)."""
     x, indices = to_tensor(input), _index_tensor("take_along_dim", indices)
     if dim is None:
@@ -174,7 +174,12 @@ def scatter_add(input: TensorLike, dim: int, index: TensorLike, src: TensorLike)
 @export(inplace=True)
 @numpy_names
 def scatter(
-    input: TensorLike, dim: int, index: TensorLike, src: Any = None, *, value: float | None = None
+    input: TensorLike,
+    dim: int,
+    index: TensorLike,
+    src: TensorLike | None = None,
+    *,
+    value: float | None = None,
 ) -> Tensor:
     """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
     x, index = to_tensor(input), _index_tensor("scatter", index)
@@ -250,7 +255,7 @@ def nonzero(input: TensorLike, *, as_tuple: bool = False) -> Any:
 
 
 @export(method=False, nn=True)
-def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
     """Class numbers (...) as rows of one 1 among zeros (..., num_classes), int64.
 
     >>> import tinygrad_cnn as tg
@@ -349,7 +354,7 @@ def argwhere(input: TensorLike) -> Tensor:
 
 
 @export(method=False)
-def isin(elements: Any, test_elements: Any) -> Tensor:
+def isin(elements: TensorLike, test_elements: TensorLike) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
     found = np.isin(to_tensor(elements)._array, to_tensor(test_elements)._array)
     return wrap(found)

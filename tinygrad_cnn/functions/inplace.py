@@ -13,12 +13,13 @@ from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.storage import Storage
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as ops
+from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def assign(x: Any, result: Any, by: str) -> Tensor:
+def assign(x: Any, result: Tensor, by: str) -> Tensor:
     """Write ``result`` into ``x`` and return ``x``, which now has the history of ``result``.
 
     Raises
@@ -50,7 +51,7 @@ def assign(x: Any, result: Any, by: str) -> Tensor:
     return written
 
 
-def write(x: Any, index: Any, value: Any, by: str) -> Tensor:
+def write(x: Any, index: Any, value: Tensor, by: str) -> Tensor:
     """Write ``value``, which broadcasts to it, to ``x[index]`` (an index of NumPy's); return ``x``.
 
     As in PyTorch what was there has a gradient of zeros then.
@@ -68,7 +69,7 @@ def write(x: Any, index: Any, value: Any, by: str) -> Tensor:
     return changed
 
 
-def fill_(x: Any, value: Any) -> Tensor:
+def fill_(x: Any, value: TensorLike) -> Tensor:
     """Write one number everywhere into ``x`` and return ``x``."""
     number = to(value, x._value.dtype)
     if number._value.ndim:
@@ -81,7 +82,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method that writes what ``function`` returns into its first argument."""
     name = f"{function.__name__}_"
 
-    def method(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with self.changing():
             return assign(self, function(self, *args, **kwargs), name)
 

@@ -29,14 +29,19 @@ class InPlaceMethods(Methods):
     __slots__ = ()
 
     def _update(
-        self, by: str, result: Callable[..., Any], ufunc: Any, other: TensorLike, alpha: Any = 1
+        self,
+        by: str,
+        result: Callable[..., Any],
+        ufunc: np.ufunc,
+        other: TensorLike,
+        alpha: float = 1,
     ) -> Tensor:
         """``self = result(self, other)`` in its own memory; without a pass if unrecorded."""
         with self.changing():
             return self._updated(by, result, ufunc, other, alpha)
 
     def _updated(
-        self, by: str, result: Callable[..., Any], ufunc: Any, other: TensorLike, alpha: Any
+        self, by: str, result: Callable[..., Any], ufunc: np.ufunc, other: TensorLike, alpha: float
     ) -> Tensor:
         b = operand(other)
         b = to_tensor(b) if isinstance(b, np.ndarray) else b
@@ -106,7 +111,7 @@ class InPlaceMethods(Methods):
         """``self += value * tensor1 / tensor2``."""
         return self.add_(f.div(tensor1, tensor2), alpha=value)
 
-    def copy_(self, src: Any) -> Tensor:
+    def copy_(self, src: TensorLike) -> Tensor:
         """Write ``src``, broadcast and cast, into this tensor."""
         source = f.to(src, self._value.dtype)
         if not broadcasts(source.shape, self.shape):
@@ -116,7 +121,7 @@ class InPlaceMethods(Methods):
         with self.changing():
             return inplace.write(self, ..., source, "copy_")
 
-    def fill_(self, value: Any) -> Tensor:
+    def fill_(self, value: TensorLike) -> Tensor:
         """Write one number everywhere."""
         return inplace.fill_(self, value)
 

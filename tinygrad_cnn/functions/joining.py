@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
-from tinygrad_cnn.types import TensorLike
+from tinygrad_cnn.types import Sizes, TensorLike, Tensors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @export("concat", "concatenate", method=False)
 @numpy_names
-def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+def cat(tensors: Tensors, dim: int = 0) -> Tensor:
     """Tensors one after another along ``dim``; their other sides must agree.
 
     >>> import tinygrad_cnn as tg
@@ -60,7 +59,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 
 @export(method=False)
 @numpy_names
-def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+def stack(tensors: Tensors, dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis ``dim``."""
     xs = several("stack", tensors)
     if not xs:
@@ -75,7 +74,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 
 
 @export(method=False, numpy=np.hstack)
-def hstack(tensors: Sequence[Any]) -> Tensor:
+def hstack(tensors: Tensors) -> Tensor:
     """Tensors side by side: along the second axis, vectors along the first."""
     xs = several("hstack", tensors)
     xs = [reshape(x, 1) if not x._value.ndim else x for x in xs]
@@ -85,7 +84,7 @@ def hstack(tensors: Sequence[Any]) -> Tensor:
 
 
 @export(method=False, numpy=np.vstack)
-def vstack(tensors: Sequence[Any]) -> Tensor:
+def vstack(tensors: Tensors) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)
     return cat([reshape(x, 1, -1) if x._value.ndim < 2 else x for x in xs], 0)
@@ -122,7 +121,7 @@ def select(input: TensorLike, dim: int, index: int) -> Tensor:
 
 
 @export()
-def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: TensorLike, split_size_or_sections: Sizes, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along ``dim``: of one size (the last may be smaller) or of given sizes."""
     x = to_tensor(tensor)
     if not x._value.ndim:
@@ -180,7 +179,7 @@ def unbind(input: TensorLike, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @export(method=False)
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: TensorLike, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinate grids from vectors; ``indexing`` is ``"ij"`` or ``"xy"``."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])

@@ -9,7 +9,6 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.functions import linalg_factorizations as linalg
 from tinygrad_cnn.functions import linalg_norms, linalg_systems
-from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linalg_systems import matrices
 from tinygrad_cnn.ops.linear_systems import mH
@@ -129,15 +128,6 @@ def triangular_solve(
         unitriangular=unitriangular,
     )
     return TriangularSolution(x, a.clone())
-
-
-@export()
-def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tensor:
-    """The vector product along ``dim``, by default the first axis with three elements."""
-    x = to_tensor(input)
-    if dim is None:
-        dim = next((i for i, n in enumerate(x._value.shape) if n == 3), -1)
-    return linalg_norms.cross(x, other, dim=dim)
 
 
 @export(method=False)

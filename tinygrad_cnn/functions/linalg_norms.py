@@ -11,16 +11,15 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions import padding, reduction
+from tinygrad_cnn.functions import arranging, padding, reduction
 from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
-from tinygrad_cnn.functions.elementwise import mul, sub
+from tinygrad_cnn.functions.elementwise import mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices
 from tinygrad_cnn.functions.linear_algebra import matmul
-from tinygrad_cnn.functions.shaping import broadcast_tensors, roll
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import DTypeLike, TensorLike
 
@@ -238,8 +237,7 @@ def cross(input: TensorLike, other: TensorLike, *, dim: int = -1) -> Tensor:
         raise ShapeError(
             f"cross: shapes {a.shape} and {b.shape}, expected 3 elements along axis {d}"
         )
-    a, b = broadcast_tensors(a, b)
-    return sub(mul(roll(a, -1, d), roll(b, -2, d)), mul(roll(a, -2, d), roll(b, -1, d)))
+    return arranging.cross(a, b, d)
 
 
 def diagonal(A: TensorLike, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
     return dim
 
 
-def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, Any]:
+def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array, Array | None]:
     """Class numbers fit for indexing, and where they count (None if everywhere)."""
     labels = target._array
     if labels.dtype.kind not in "iu":
@@ -87,7 +87,7 @@ def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Any, 
     return labels.astype(np.int64, copy=False), counts
 
 
-def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
+def _class_weight(name: str, weight: TensorLike | None, x: Tensor, c: int) -> Tensor | None:
     if weight is None:
         return None
     weight = to_tensor(weight)
@@ -99,7 +99,12 @@ def _class_weight(name: str, weight: Any, x: Tensor, c: int) -> Tensor | None:
 
 
 def _weigh(
-    name: str, picked: Tensor, weights: Any, counts: Any, reduction: str, dtype: DTypeLike
+    name: str,
+    picked: Tensor,
+    weights: Array | None,
+    counts: Array | None,
+    reduction: str,
+    dtype: DTypeLike,
 ) -> Tensor:
     """Reduce one loss for each target, with class weights and ignored targets."""
     if weights is None and counts is None:
@@ -115,7 +120,7 @@ def _weigh(
 
 
 @ignore_fp_errors
-def _over(loss: Tensor, total: Any) -> Tensor:
+def _over(loss: Tensor, total: float) -> Tensor:
     """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
     dtype = loss._value.dtype
     wide = to(loss, np.float32) if dtype == np.float16 else loss
@@ -244,10 +249,12 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: object = None,
 ) -> Tensor:
     """`cross_entropy` of ``linear(input, linear_weight, linear_bias)``.
 
-    Weights may have more axes, (c, ..., d), for scores (n, c, ...).
+    Weights may have more axes, (c, ..., d), for scores (n, c, ...). ``options``, by which PyTorch
+    trades time for memory, change nothing.
 
     >>> import tinygrad_cnn as tg
     >>> x, w = tg.ones(1, 2), tg.zeros(4, 2)
@@ -295,7 +302,7 @@ def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:
 def _soft_cross_entropy(
     logp: Tensor,
     target: Tensor,
-    weight: Any,
+    weight: Tensor | None,
     dim: int,
     reduction: str,
     label_smoothing: float,
@@ -350,7 +357,9 @@ def like_input(name: str, weight: TensorLike, input: TensorLike) -> Tensor:
     return w
 
 
-def _weighed(name: str, loss: Tensor, weight: Any, input: TensorLike, reduction: str) -> Tensor:
+def _weighed(
+    name: str, loss: Tensor, weight: TensorLike | None, input: TensorLike, reduction: str
+) -> Tensor:
     """``loss``, each element times its weight, if given; the mean is by the sum of the weights."""
     if weight is None:
         return reduce_loss(name, loss, reduction)
@@ -408,7 +417,7 @@ def binary_cross_entropy_with_logits(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
-    pos_weight: Any = None,
+    pos_weight: TensorLike | None = None,
 ) -> Tensor:
     """Sigmoid and cross-entropy of yes-or-no targets (0 to 1, same shape), in one.
 

@@ -14,6 +14,7 @@ class Methods(Variable):
 
     abs = absolute = f.abs
     acos = arccos = f.acos
+    acosh = arccosh = f.acosh
     add = f.add
     addcdiv = f.addcdiv
     addcmul = f.addcmul
@@ -30,14 +31,19 @@ class Methods(Variable):
     argmin = f.argmin
     argsort = f.argsort
     argwhere = f.argwhere
+    as_strided = f.as_strided
     asin = arcsin = f.asin
+    asinh = arcsinh = f.asinh
     atan = arctan = f.atan
-    atan2 = f.atan2
+    atan2 = arctan2 = f.atan2
+    atanh = arctanh = f.atanh
     bernoulli = f.bernoulli
     bincount = f.bincount
     bitwise_and = f.bitwise_and
+    bitwise_left_shift = f.bitwise_left_shift
     bitwise_not = f.bitwise_not
     bitwise_or = f.bitwise_or
+    bitwise_right_shift = f.bitwise_right_shift
     bitwise_xor = f.bitwise_xor
     bmm = f.bmm
     broadcast_to = f.broadcast_to
@@ -52,21 +58,32 @@ class Methods(Variable):
     clone = f.clone
     conj = f.conj
     conj_physical = f.conj_physical
+    copysign = f.copysign
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
     cross = f.cross
+    cummax = f.cummax
+    cummin = f.cummin
     cumprod = f.cumprod
     cumsum = f.cumsum
+    deg2rad = f.deg2rad
     det = f.det
     diag = f.diag
+    diag_embed = f.diag_embed
+    diagflat = f.diagflat
     diagonal = f.diagonal
+    diagonal_scatter = f.diagonal_scatter
     diff = f.diff
+    digamma = f.digamma
     div = divide = true_divide = f.div
     dot = f.dot
+    dsplit = f.dsplit
     eq = f.eq
     equal = f.equal
     erf = f.erf
+    erfc = f.erfc
+    erfinv = f.erfinv
     exp = f.exp
     exp2 = f.exp2
     expand = f.expand
@@ -74,17 +91,33 @@ class Methods(Variable):
     expm1 = f.expm1
     flatten = f.flatten
     flip = f.flip
+    fliplr = f.fliplr
+    flipud = f.flipud
+    float_power = f.float_power
     floor = f.floor
     floor_divide = f.floor_divide
+    fmax = f.fmax
+    fmin = f.fmin
     fmod = f.fmod
     frac = f.frac
+    frexp = f.frexp
     gather = f.gather
+    gcd = f.gcd
     ge = f.ge
     gt = f.gt
+    heaviside = f.heaviside
+    histc = f.histc
+    histogram = f.histogram
+    hsplit = f.hsplit
+    hypot = f.hypot
+    i0 = f.i0
+    igamma = f.igamma
+    igammac = f.igammac
     index_add = f.index_add
     index_copy = f.index_copy
     index_fill = f.index_fill
     index_put = f.index_put
+    index_reduce = f.index_reduce
     index_select = f.index_select
     inverse = f.inverse
     is_conj = f.is_conj
@@ -92,20 +125,30 @@ class Methods(Variable):
     isfinite = f.isfinite
     isinf = f.isinf
     isnan = f.isnan
+    isneginf = f.isneginf
+    isposinf = f.isposinf
     isreal = f.isreal
+    kron = f.kron
+    kthvalue = f.kthvalue
+    lcm = f.lcm
+    ldexp = f.ldexp
     le = f.le
     lerp = f.lerp
+    lgamma = f.lgamma
     log = f.log
     log10 = f.log10
     log1p = f.log1p
     log2 = f.log2
     log_softmax = f.log_softmax
     logaddexp = f.logaddexp
+    logaddexp2 = f.logaddexp2
+    logcumsumexp = f.logcumsumexp
     logdet = f.logdet
     logical_and = f.logical_and
     logical_not = f.logical_not
     logical_or = f.logical_or
     logical_xor = f.logical_xor
+    logit = f.logit
     logsumexp = f.logsumexp
     lt = f.lt
     lu_solve = f.lu_solve
@@ -122,25 +165,36 @@ class Methods(Variable):
     min = f.min
     minimum = f.minimum
     mm = f.mm
+    mode = f.mode
     movedim = moveaxis = f.movedim
+    msort = f.msort
     mul = multiply = f.mul
     multinomial = f.multinomial
     mv = f.mv
+    mvlgamma = f.mvlgamma
     nan_to_num = f.nan_to_num
     nanmean = f.nanmean
+    nanmedian = f.nanmedian
+    nanquantile = f.nanquantile
     nansum = f.nansum
     narrow = f.narrow
     ne = f.ne
     neg = negative = f.neg
+    nextafter = f.nextafter
     nonzero = f.nonzero
     norm = f.norm
     orgqr = f.orgqr
     outer = f.outer
     permute = f.permute
     pinverse = f.pinverse
+    polygamma = f.polygamma
+    positive = f.positive
     pow = f.pow
     prod = f.prod
+    put = f.put
     qr = f.qr
+    quantile = f.quantile
+    rad2deg = f.rad2deg
     ravel = f.ravel
     reciprocal = f.reciprocal
     relu = f.relu
@@ -152,17 +206,22 @@ class Methods(Variable):
     resolve_conj = f.resolve_conj
     resolve_neg = f.resolve_neg
     roll = f.roll
+    rot90 = f.rot90
     round = f.round
     rsqrt = f.rsqrt
     scatter = f.scatter
     scatter_add = f.scatter_add
+    scatter_reduce = f.scatter_reduce
     select = f.select
+    select_scatter = f.select_scatter
     sgn = f.sgn
     sigmoid = f.sigmoid
     sign = f.sign
+    signbit = f.signbit
     sin = f.sin
     sinc = f.sinc
     sinh = f.sinh
+    slice_scatter = f.slice_scatter
     slogdet = f.slogdet
     softmax = f.softmax
     sort = f.sort
@@ -177,12 +236,15 @@ class Methods(Variable):
     svd = f.svd
     swapaxes = swapdims = f.swapaxes
     t = f.t
+    take = f.take
     take_along_dim = f.take_along_dim
     tan = f.tan
     tanh = f.tanh
+    tensor_split = f.tensor_split
     tensordot = f.tensordot
     tile = f.tile
     topk = f.topk
+    trace = f.trace
     transpose = f.transpose
     triangular_solve = f.triangular_solve
     tril = f.tril
@@ -190,31 +252,77 @@ class Methods(Variable):
     trunc = f.trunc
     unbind = f.unbind
     unflatten = f.unflatten
+    unfold = f.unfold_axis
     unique = f.unique
+    unique_consecutive = f.unique_consecutive
     unsqueeze = f.unsqueeze
     var = f.var
+    vsplit = f.vsplit
+    xlogy = f.xlogy
 
     abs_ = absolute_ = in_place(f.abs)
+    acos_ = arccos_ = in_place(f.acos)
+    acosh_ = arccosh_ = in_place(f.acosh)
+    addcdiv_ = in_place(f.addcdiv)
+    addcmul_ = in_place(f.addcmul)
+    asin_ = arcsin_ = in_place(f.asin)
+    asinh_ = arcsinh_ = in_place(f.asinh)
+    atan_ = arctan_ = in_place(f.atan)
+    atan2_ = arctan2_ = in_place(f.atan2)
+    atanh_ = arctanh_ = in_place(f.atanh)
+    bitwise_left_shift_ = in_place(f.bitwise_left_shift)
+    bitwise_right_shift_ = in_place(f.bitwise_right_shift)
     ceil_ = in_place(f.ceil)
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
     clamp_min_ = in_place(f.clamp_min)
+    copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
+    cosh_ = in_place(f.cosh)
+    deg2rad_ = in_place(f.deg2rad)
+    digamma_ = in_place(f.digamma)
+    erf_ = in_place(f.erf)
+    erfc_ = in_place(f.erfc)
+    erfinv_ = in_place(f.erfinv)
     exp_ = in_place(f.exp)
+    exp2_ = in_place(f.exp2)
+    expm1_ = in_place(f.expm1)
+    float_power_ = in_place(f.float_power)
     floor_ = in_place(f.floor)
     floor_divide_ = in_place(f.floor_divide)
+    fmod_ = in_place(f.fmod)
+    frac_ = in_place(f.frac)
+    gcd_ = in_place(f.gcd)
+    heaviside_ = in_place(f.heaviside)
+    hypot_ = in_place(f.hypot)
+    i0_ = in_place(f.i0)
+    igamma_ = in_place(f.igamma)
+    igammac_ = in_place(f.igammac)
     index_add_ = in_place(f.index_add)
     index_copy_ = in_place(f.index_copy)
     index_fill_ = in_place(f.index_fill)
     index_put_ = in_place(f.index_put)
+    index_reduce_ = in_place(f.index_reduce)
+    lcm_ = in_place(f.lcm)
+    ldexp_ = in_place(f.ldexp)
     lerp_ = in_place(f.lerp)
+    lgamma_ = in_place(f.lgamma)
     log_ = in_place(f.log)
+    log10_ = in_place(f.log10)
+    log1p_ = in_place(f.log1p)
+    log2_ = in_place(f.log2)
+    logit_ = in_place(f.logit)
     masked_fill_ = in_place(f.masked_fill)
     masked_scatter_ = in_place(f.masked_scatter)
+    mvlgamma_ = in_place(f.mvlgamma)
     nan_to_num_ = in_place(f.nan_to_num)
     neg_ = negative_ = in_place(f.neg)
+    nextafter_ = in_place(f.nextafter)
     normal_ = in_place(f.normal)
+    polygamma_ = in_place(f.polygamma)
     pow_ = in_place(f.pow)
+    put_ = in_place(f.put)
+    rad2deg_ = in_place(f.rad2deg)
     reciprocal_ = in_place(f.reciprocal)
     relu_ = in_place(f.relu)
     remainder_ = in_place(f.remainder)
@@ -222,12 +330,16 @@ class Methods(Variable):
     rsqrt_ = in_place(f.rsqrt)
     scatter_ = in_place(f.scatter)
     scatter_add_ = in_place(f.scatter_add)
+    scatter_reduce_ = in_place(f.scatter_reduce)
     sgn_ = in_place(f.sgn)
     sigmoid_ = in_place(f.sigmoid)
     sign_ = in_place(f.sign)
     sin_ = in_place(f.sin)
     sinc_ = in_place(f.sinc)
+    sinh_ = in_place(f.sinh)
     sqrt_ = in_place(f.sqrt)
     square_ = in_place(f.square)
+    tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
     trunc_ = in_place(f.trunc)
+    xlogy_ = in_place(f.xlogy)

@@ -8,9 +8,10 @@ With ``inplace`` the result is written into ``input``, which is returned.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -353,12 +354,21 @@ def gumbel_softmax(
     if values.ndim:
         shape[dim] = -1
     chosen = (places.reshape(shape) == first).astype(values.dtype)
-    return wrap(chosen) - soft.detach() + soft
+    result: Tensor = wrap(chosen) - soft.detach() + soft
+    return result
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``NAME_``, of the same arguments, which writes the result into the first of them."""
-    return export(top=False, method=False, nn=True)(in_place(function))
+    method, signature = in_place(function), inspect.signature(function)
+
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return method(input, *args, **kwargs)
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    shown = [p for name, p in signature.parameters.items() if name != "inplace"]
+    call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return export(top=False, method=False, nn=True)(call)
 
 
 celu_ = _in_place(celu)

@@ -231,8 +231,8 @@ def instance_norm(
         _channels("instance_norm", "running_mean", running_mean, c),
         _channels("instance_norm", "running_var", running_var, c),
     ]
+    moved = [None if r is None else wrap(np.tile(r._array, n)) for r in running]
     # A sample's channels are the channels of one sample.
-    repeated = [None if r is None else wrap(np.tile(r._array, n)) for r in running]
     w, b = (
         None if v is None else reshape(expand(v, n, c), n * c)
         for v in (
@@ -241,10 +241,10 @@ def instance_norm(
         )
     )
     images = reshape(x, 1, n * c, *rest)
-    y = batch_norm(images, *repeated, w, b, True, momentum, eps)
-    for r, moved in zip(running, repeated, strict=True):
-        if r is not None and n:
-            r._written_by("instance_norm")[...] = moved._array.reshape(n, c).mean(0)
+    y = batch_norm(images, moved[0], moved[1], w, b, True, momentum, eps)
+    for r, every in zip(running, moved, strict=True):
+        if r is not None and every is not None and n:
+            r._written_by("instance_norm")[...] = every._array.reshape(n, c).mean(0)
     return own(reshape(y, x.shape))
 
 
@@ -393,7 +393,12 @@ _SELU_FLOOR = -1.7580993408473766
 
 
 def _alpha_drop(
-    name: str, x: Tensor, mask_shape: tuple[int, ...], p: float, inplace: bool, generator: Any
+    name: str,
+    x: Tensor,
+    mask_shape: tuple[int, ...],
+    p: float,
+    inplace: bool,
+    generator: Generator | None,
 ) -> Tensor:
     """Dropped values become selu's least one; scaled so that mean and variance stay."""
     dtype = floating(name, x)._value.dtype

@@ -207,7 +207,7 @@ def aminmax(input: TensorLike, *, dim: int | None = None, keepdim: bool = False)
 
 
 @export()
-def bincount(input: TensorLike, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(input: TensorLike, weights: TensorLike | None = None, minlength: int = 0) -> Tensor:
     """How often 0, 1, 2, … occur in a vector of integers, or the sums of their ``weights``."""
     x = to_tensor(input)._array
     if x.ndim != 1 or x.dtype.kind not in "iu" or (x.size and x.min() < 0):
@@ -229,13 +229,20 @@ def unique(
     sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
-    """The values that occur, in order; where each went, and how often each occurs, on request."""
+    """The values, or slices along ``dim``, that occur, in order.
+
+    On request also where each went, and how often each occurs.
+    """
     x = to_tensor(input)._array
-    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    d = None if dim is None or not x.ndim else axis("unique", dim, x.ndim)
+    values, inverse, counts = np.unique(
+        x, return_inverse=True, return_counts=True, axis=d, equal_nan=d is None
+    )
     out = [wrap(values)]
     if return_inverse:
-        out.append(wrap(inverse.reshape(x.shape)))
+        out.append(wrap(inverse.reshape(x.shape if dim is None else -1)))
     if return_counts:
         out.append(wrap(counts))
     return out[0] if len(out) == 1 else tuple(out)

@@ -22,7 +22,7 @@ from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import pool as ops
 from tinygrad_cnn.ops.random import numpy_generator
 from tinygrad_cnn.ops.resample import resample
-from tinygrad_cnn.types import Array, Sizes, TensorLike
+from tinygrad_cnn.types import Array, OutputSize, Params, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -79,7 +79,7 @@ def _max_pool(
     if n == 3:
         y, where = _max_pool3d(x, window, bool(ceil_mode), return_indices)
     else:
-        params: dict[str, Any] = {**_on_rows(window), "ceil_mode": bool(ceil_mode)}
+        params: Params = {**_on_rows(window), "ceil_mode": bool(ceil_mode)}
         images = unsqueeze(x, 2) if n == 1 else x
         y, where = ops.max_pool2d(images, **params), None
         if return_indices:
@@ -93,7 +93,7 @@ def _max_pool(
     return y, wrap(where[0] if single else where)
 
 
-def _plane_index(x: Tensor, params: dict[str, Any]) -> Array:
+def _plane_index(x: Tensor, params: Params) -> Array:
     """Where each maximum is, as ``row * w + column``."""
     _, chosen = kernels.max_pool2d(x._array, **params)
     return kernels.max_pool2d_plane_index(chosen, size=x._array.shape[2:], **params)
@@ -104,8 +104,8 @@ def _max_pool3d(
 ) -> tuple[Tensor, Array | None]:
     """Of each frame, then along the frames."""
     n, c, d, h, w = x.shape
-    within: dict[str, Any] = {k: v[1:] for k, v in window.items()}
-    along: dict[str, Any] = {k: (v[0], int(k != "padding")) for k, v in window.items()}
+    within: Params = {k: v[1:] for k, v in window.items()}
+    along: Params = {k: (v[0], int(k != "padding")) for k, v in window.items()}
     within["ceil_mode"] = along["ceil_mode"] = ceil_mode
     frames = reshape(x, n, c * d, h, w)
     best = ops.max_pool2d(frames, **within)
@@ -194,7 +194,7 @@ def _strongest(x: Tensor, windows: Iterable[tuple[Array, ...]], out: Ints) -> Ar
     return np.stack(found, -1).reshape(*x.shape[:2], *out)
 
 
-def _output_size(name: str, output_size: Any, x: Tensor) -> Ints:
+def _output_size(name: str, output_size: OutputSize, x: Tensor) -> Ints:
     sides = x.shape[2:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sides)
     if len(given) == len(sides):
@@ -210,7 +210,9 @@ def _shares(size: int, out: int) -> list[Array]:
     return [np.arange(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
 
 
-def _adaptive_max_pool(n: int, input: TensorLike, output_size: Any, return_indices: bool) -> Any:
+def _adaptive_max_pool(
+    n: int, input: TensorLike, output_size: OutputSize, return_indices: bool
+) -> Any:
     name = f"adaptive_max_pool{n}d"
     x, single = with_batch(name, input, n)
     size = _output_size(name, output_size, x)
@@ -225,13 +227,17 @@ def _adaptive_max_pool(n: int, input: TensorLike, output_size: Any, return_indic
 
 
 @export(method=False, nn=True)
-def adaptive_max_pool1d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
+) -> Any:
     """Maxima of ``output_size`` near-equal windows of signals; see `adaptive_max_pool2d`."""
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
 @export(method=False, nn=True)
-def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
+) -> Any:
     """Maxima of a grid of ``output_size`` near-equal windows; None keeps a side.
 
     With ``return_indices`` also where they were, counted along the flattened axes of space.
@@ -245,7 +251,9 @@ def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: boo
 
 
 @export(method=False, nn=True)
-def adaptive_max_pool3d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(
+    input: TensorLike, output_size: OutputSize, return_indices: bool = False
+) -> Any:
     """Maxima of ``output_size`` near-equal windows of volumes; see `adaptive_max_pool2d`."""
     return _adaptive_max_pool(3, input, output_size, return_indices)
 
@@ -266,8 +274,8 @@ def _fractional_max_pool(
     n: int,
     input: TensorLike,
     kernel_size: Sizes,
-    output_size: Any,
-    output_ratio: Any,
+    output_size: OutputSize,
+    output_ratio: float | Sequence[float] | None,
     return_indices: bool,
     random_samples: TensorLike | None,
 ) -> Any:
@@ -309,8 +317,8 @@ def _fractional_max_pool(
 def fractional_max_pool2d(
     input: TensorLike,
     kernel_size: Sizes,
-    output_size: Any = None,
-    output_ratio: Any = None,
+    output_size: OutputSize = None,
+    output_ratio: float | Sequence[float] | None = None,
     return_indices: bool = False,
     _random_samples: TensorLike | None = None,
 ) -> Any:
@@ -327,8 +335,8 @@ def fractional_max_pool2d(
 def fractional_max_pool3d(
     input: TensorLike,
     kernel_size: Sizes,
-    output_size: Any = None,
-    output_ratio: Any = None,
+    output_size: OutputSize = None,
+    output_ratio: float | Sequence[float] | None = None,
     return_indices: bool = False,
     _random_samples: TensorLike | None = None,
 ) -> Any:
@@ -447,7 +455,7 @@ def _avg_pool(
     x, single = with_batch(name, input, n)
     _averages(name, x)
     window = _window(name, n, kernel_size, stride, padding)
-    params: dict[str, Any] = _on_rows({k: v[-2:] for k, v in window.items()})
+    params: Params = _on_rows({k: v[-2:] for k, v in window.items()})
     params["ceil_mode"] = bool(ceil_mode)
     params["count_include_pad"] = bool(count_include_pad)
     params["divisor_override"] = divisor_override
@@ -542,7 +550,7 @@ def area_means(size: int, out: int) -> dict[str, Array]:
     return {"index": index, "weight": weight}
 
 
-def _adaptive_avg_pool(n: int, input: TensorLike, output_size: Any) -> Tensor:
+def _adaptive_avg_pool(n: int, input: TensorLike, output_size: OutputSize) -> Tensor:
     name = f"adaptive_avg_pool{n}d"
     x, single = with_batch(name, input, n)
     _averages(name, x)
@@ -562,19 +570,19 @@ def _adaptive_avg_pool(n: int, input: TensorLike, output_size: Any) -> Tensor:
 
 
 @export(method=False, nn=True)
-def adaptive_avg_pool1d(input: TensorLike, output_size: Any) -> Tensor:
+def adaptive_avg_pool1d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Means of ``output_size`` near-equal windows of signals (n, c, l) or (c, l)."""
     return _adaptive_avg_pool(1, input, output_size)
 
 
 @export(method=False, nn=True)
-def adaptive_avg_pool2d(input: TensorLike, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Means over a grid of ``output_size`` near-equal windows; None keeps a side."""
     return _adaptive_avg_pool(2, input, output_size)
 
 
 @export(method=False, nn=True)
-def adaptive_avg_pool3d(input: TensorLike, output_size: Any) -> Tensor:
+def adaptive_avg_pool3d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """Means over a grid of ``output_size`` near-equal windows of volumes (n, c, d, h, w)."""
     return _adaptive_avg_pool(3, input, output_size)
 

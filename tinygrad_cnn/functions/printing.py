@@ -111,7 +111,7 @@ def _edges(values: Array) -> Array:
     return values
 
 
-def _vector(values: Any, indent: int, short: bool, form: _Format) -> str:
+def _vector(values: Array, indent: int, short: bool, form: _Format) -> str:
     per_line = max(1, (_options.linewidth - indent) // (form.width + 2))
     n, edge = len(values), _options.edgeitems
     if short and n > 2 * edge:

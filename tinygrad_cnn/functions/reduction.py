@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.index import getitem
-from tinygrad_cnn.types import DTypeLike, TensorLike
+from tinygrad_cnn.types import Dims, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @export(numpy=np.sum)
 @numpy_names
 def sum(
-    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+    input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """Sum over ``dim``; integers and bools give int64.
 
@@ -45,7 +45,7 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike = None) -> Tensor:
 @export(numpy=np.mean)
 @numpy_names
 def mean(
-    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+    input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """Mean over ``dim`` of a floating or complex tensor."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
@@ -57,7 +57,7 @@ def mean(
 @export(numpy=np.prod)
 @numpy_names
 def prod(
-    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+    input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """Product over ``dim``; integers and bools give int64."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
@@ -81,7 +81,7 @@ def _correction(unbiased: bool | None, correction: float | None) -> float:
 @numpy_names
 def var(
     input: TensorLike,
-    dim: Any = None,
+    dim: Dims = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
@@ -104,7 +104,7 @@ def var(
 @numpy_names
 def std(
     input: TensorLike,
-    dim: Any = None,
+    dim: Dims = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
@@ -122,7 +122,7 @@ def std(
 @numpy_names
 def var_mean(
     input: TensorLike,
-    dim: Any = None,
+    dim: Dims = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
@@ -138,7 +138,7 @@ def var_mean(
 @numpy_names
 def std_mean(
     input: TensorLike,
-    dim: Any = None,
+    dim: Dims = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
@@ -161,7 +161,7 @@ def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
 
 @export(numpy=(np.amax, np.max))
 @numpy_names
-def amax(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amax(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Largest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
     dims = axes("amax", dim, x._value.ndim)
@@ -171,7 +171,7 @@ def amax(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=(np.amin, np.min))
 @numpy_names
-def amin(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amin(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Smallest value over ``dim``; equal ones share the gradient."""
     x = to_tensor(input)
     dims = axes("amin", dim, x._value.ndim)
@@ -181,7 +181,7 @@ def amin(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=np.any)
 @numpy_names
-def any(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
+def any(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
     x = to_tensor(input)
     return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
@@ -189,7 +189,7 @@ def any(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export(numpy=np.all)
 @numpy_names
-def all(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
+def all(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
     x = to_tensor(input)
     return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
@@ -197,7 +197,7 @@ def all(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 @export()
 @numpy_names
-def count_nonzero(input: TensorLike, dim: Any = None) -> Tensor:
+def count_nonzero(input: TensorLike, dim: Dims = None) -> Tensor:
     """How many values are not 0."""
     x = to_tensor(input)
     return wrap(
@@ -211,8 +211,8 @@ def count_nonzero(input: TensorLike, dim: Any = None) -> Tensor:
 @numpy_names
 def norm(
     input: TensorLike,
-    p: Any = "fro",
-    dim: Any = None,
+    p: float | str | None = "fro",
+    dim: Dims = None,
     keepdim: bool = False,
     *,
     dtype: DTypeLike = None,
@@ -267,7 +267,7 @@ def norm(
 
 @export()
 @numpy_names
-def logsumexp(input: TensorLike, dim: Any = None, keepdim: bool = False) -> Tensor:
+def logsumexp(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
     x = to_tensor(input)
     return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
@@ -296,7 +296,7 @@ def cumprod(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
 @export()
 @numpy_names
 def nansum(
-    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+    input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """`sum` of what is not NaN."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
@@ -306,7 +306,7 @@ def nansum(
 @export()
 @numpy_names
 def nanmean(
-    input: TensorLike, dim: Any = None, keepdim: bool = False, *, dtype: DTypeLike = None
+    input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)

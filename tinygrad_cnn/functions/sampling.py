@@ -15,14 +15,14 @@ from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import Array, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
 def _draw(
-    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Any, method: str
+    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Generator | None, method: str
 ) -> Array:
     wanted = dtype_of(dtype, name)
     if wanted.kind == "c":  # normal numbers of variance 1, halved between the parts
@@ -39,8 +39,8 @@ def _draw(
 
 @export(method=False)
 def rand(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -57,8 +57,8 @@ def rand(
 
 @export(method=False)
 def randn(
-    *sizes: Any,
-    size: Any = None,
+    *sizes: Sizes,
+    size: Sizes | None = None,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
@@ -111,7 +111,7 @@ def randn_like(
 def randint(
     low: Any = 0,
     high: Any = None,
-    size: Any = None,
+    size: Sizes | None = None,
     *,
     dtype: DTypeLike = np.int64,
     requires_grad: bool = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import Array, Dims, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NO_COPY = np.lib.NumpyVersion(np.__version__) >= "2.1.0"  # `reshape` can be asked for a view
 
 
-def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+def integers(name: str, size: tuple[Sizes, ...], named: Sizes | None = None) -> tuple[int, ...]:
     """The integers that a call such as ``f(x, 2, 3)``, ``f(x, (2, 3))`` or ``f(x, shape=(2, 3))``
     means.
     """
@@ -33,7 +33,7 @@ def integers(name: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, 
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
-        return tuple(map(operator.index, size))
+        return tuple(map(operator.index, size))  # type: ignore[arg-type]  # or TypeError
     except TypeError:
         raise TypeError(f"{name}: got {size!r}, expected integers") from None
 
@@ -51,7 +51,7 @@ def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @export()
-def reshape(input: TensorLike, *sizes: Any, shape: Any = None) -> Tensor:
+def reshape(input: TensorLike, *sizes: Sizes, shape: Sizes | None = None) -> Tensor:
     """``input`` in another shape, one side of which may be -1; shares memory where it can.
 
     >>> import tinygrad_cnn as tg
@@ -65,7 +65,7 @@ def reshape(input: TensorLike, *sizes: Any, shape: Any = None) -> Tensor:
     return ops.reshape(x, shape=wanted)
 
 
-def view(input: TensorLike, *sizes: Any, shape: Any = None) -> Tensor:
+def view(input: TensorLike, *sizes: Sizes, shape: Sizes | None = None) -> Tensor:
     """``input`` in another shape, in the same memory.
 
     Raises
@@ -151,7 +151,7 @@ def unflatten(input: TensorLike, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 @export()
-def permute(input: TensorLike, *order: Any, dims: Any = None) -> Tensor:
+def permute(input: TensorLike, *order: Sizes, dims: Sizes | None = None) -> Tensor:
     """``input`` with its axes in another order: ``permute(x, 2, 0, 1)`` or ``(x, (2, 0, 1))``."""
     x = to_tensor(input)
     given = integers("permute", order, dims)
@@ -191,7 +191,7 @@ def t(input: TensorLike) -> Tensor:
 
 
 @export("moveaxis", numpy=np.moveaxis)
-def movedim(input: TensorLike, source: TensorLike, destination: Any) -> Tensor:
+def movedim(input: TensorLike, source: Sizes, destination: Sizes) -> Tensor:
     """``input`` with the axes ``source`` moved to ``destination``."""
     x = to_tensor(input)
     n = x._value.ndim
@@ -209,7 +209,7 @@ def movedim(input: TensorLike, source: TensorLike, destination: Any) -> Tensor:
 
 @export()
 @numpy_names
-def squeeze(input: TensorLike, dim: Any = None) -> Tensor:
+def squeeze(input: TensorLike, dim: Dims = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
     x = to_tensor(input)
     chosen = set(axes("squeeze", dim, x._value.ndim)) if dim != () else set()
@@ -227,7 +227,7 @@ def unsqueeze(input: TensorLike, dim: int) -> Tensor:
 
 
 @export()
-def expand(input: TensorLike, *shape: Any) -> Tensor:
+def expand(input: TensorLike, *shape: Sizes) -> Tensor:
     """``input`` stretched to ``shape`` without taking memory; -1 keeps a side."""
     x = to_tensor(input)
     wanted = integers("expand", shape)
@@ -257,7 +257,7 @@ def expand_as(input: TensorLike, other: TensorLike) -> Tensor:
 
 
 @export(method=False)
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: TensorLike) -> tuple[Tensor, ...]:
     """All tensors stretched to their common shape."""
     xs = [to_tensor(x) for x in tensors]
     shapes = [x._value.shape for x in xs]
@@ -269,7 +269,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 @export()
-def sum_to_size(input: TensorLike, *size: Any) -> Tensor:
+def sum_to_size(input: TensorLike, *size: Sizes) -> Tensor:
     """``input`` summed down to ``size``, the reverse of broadcasting."""
     x = to_tensor(input)
     shape = integers("sum_to_size", size)
@@ -280,7 +280,7 @@ def sum_to_size(input: TensorLike, *size: Any) -> Tensor:
 
 
 @export()
-def repeat(input: TensorLike, *repeats: Any) -> Tensor:
+def repeat(input: TensorLike, *repeats: Sizes) -> Tensor:
     """``input`` laid side by side, ``repeats[i]`` times along axis i (new axes come first)."""
     x = to_tensor(input)
     times = integers("repeat", repeats)
@@ -300,7 +300,7 @@ def repeat(input: TensorLike, *repeats: Any) -> Tensor:
 
 
 @export()
-def tile(input: TensorLike, *dims: Any) -> Tensor:
+def tile(input: TensorLike, *dims: Sizes) -> Tensor:
     """`repeat` with missing numbers taken as 1."""
     x = to_tensor(input)
     times = integers("tile", dims)
@@ -309,7 +309,7 @@ def tile(input: TensorLike, *dims: Any) -> Tensor:
 
 @export()
 @numpy_names
-def repeat_interleave(input: TensorLike, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: TensorLike, repeats: TensorLike, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)
     d = axis("repeat_interleave", 0 if dim is None else dim, x._value.ndim)
@@ -328,7 +328,7 @@ def repeat_interleave(input: TensorLike, repeats: Any, dim: int | None = None) -
 
 
 @export()
-def flip(input: TensorLike, *axes_: Any, dims: Any = None) -> Tensor:
+def flip(input: TensorLike, *axes_: Sizes, dims: Sizes | None = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
     given = integers("flip", axes_, dims)
@@ -336,7 +336,7 @@ def flip(input: TensorLike, *axes_: Any, dims: Any = None) -> Tensor:
 
 
 @export()
-def roll(input: TensorLike, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: TensorLike, shifts: Sizes, dims: Sizes | None = None) -> Tensor:
     """``input`` shifted along ``dims`` (flattened meanwhile if None); what leaves enters again."""
     x = to_tensor(input)
     by = integers("roll", (shifts,))

@@ -210,16 +210,16 @@ def gaussian_nll_loss(
     tensor(2.5000)
     """
     name = "gaussian_nll_loss"
-    var = full_like(input, var) if isinstance(var, (int, float)) else var
-    if var.shape == input.shape[:-1] != input.shape:
-        var = var.unsqueeze(-1)
-    elif var.shape not in (input.shape, (*input.shape[:-1], 1)):
-        raise ShapeError(f"{name}: `var` has shape {var.shape}, expected {input.shape} as `input`")
-    if (var._array < 0).any():
-        raise ArgumentError(f"{name}: `var` holds {var._array.min()}, expected none below 0")
-    constant = var.detach()
-    var = var + (constant.clamp(min=eps) - constant)
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    spread = full_like(input, var) if isinstance(var, (int, float)) else var
+    if spread.shape == input.shape[:-1] != input.shape:
+        spread = spread.unsqueeze(-1)
+    elif spread.shape not in (input.shape, (*input.shape[:-1], 1)):
+        raise ShapeError(f"{name}: `var` has shape {spread.shape}, `input` {input.shape}")
+    if (spread._array < 0).any():
+        raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
+    constant = spread.detach()
+    spread = spread + (constant.clamp(min=eps) - constant)
+    loss = 0.5 * (spread.log() + (input - target) ** 2 / spread)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduce_loss(name, loss, reduction)

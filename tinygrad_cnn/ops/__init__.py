@@ -20,6 +20,7 @@ from tinygrad_cnn.ops import (
     reduce,
     resample,
     shape,
+    special,
     trigonometry,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "reduce",
     "resample",
     "shape",
+    "special",
     "trigonometry",
 ]

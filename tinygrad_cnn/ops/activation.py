@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 def _relu_backward_samples(draw: Draw) -> Sample:
@@ -66,7 +69,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     return kernels.leaky_relu(x, negative_slope)
 
 
-def _elu_rule(g: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
+def _elu_rule(g: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
     positive = wrap(~(x._array <= 0))  # and NaN, as in PyTorch
     # Of values that are not negative, zeros, whose second derivative is 0 as in PyTorch.
     below = where(wrap(x._array >= 0), 0.0, x * input_scale)
@@ -112,9 +115,10 @@ def sigmoid(x: Array) -> Array:
     return _sigmoid(x)
 
 
-def _silu_rule(g: Any, x: Any) -> Any:
+def _silu_rule(g: Tensor, x: Tensor) -> Tensor:
     s = sigmoid(x)
-    return g * (s * (1.0 + x * (1.0 - s)))
+    result: Tensor = g * (s * (1.0 + x * (1.0 - s)))
+    return result
 
 
 @op(vjp=_silu_rule, ignore_fp_errors=True, samples=unary(-4, 4))
@@ -127,15 +131,18 @@ _CUBIC = 0.044715
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
+def _gelu_rule(g: Tensor, x: Tensor, approximate: str) -> Tensor:
     if approximate == "tanh":
         if x._value.dtype == np.float16:  # whose range the cube leaves
             x = x.to(np.float32)
         t = tanh(_ROOT_2_OVER_PI * (x + _CUBIC * x * square(x)))
         inner = _ROOT_2_OVER_PI * (1.0 + 3 * _CUBIC * square(x))
-        return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner)
-    density = exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))
-    return g * (0.5 * (1.0 + erf(x * math.sqrt(0.5))) + x * density)
+        slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - square(t)) * inner
+    else:
+        density = exp(-0.5 * square(x)) * (1 / math.sqrt(2 * math.pi))
+        slope = 0.5 * (1.0 + erf(x * math.sqrt(0.5))) + x * density
+    result: Tensor = g * slope
+    return result
 
 
 @op(
@@ -158,7 +165,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
     return np.asarray(0.5 * x * (1 + erf.forward(x * math.sqrt(0.5))), dtype=x.dtype)
 
 
-def _softplus_rule(g: Any, x: Any, beta: float, threshold: float) -> Any:
+def _softplus_rule(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
     return where(wrap(x._array * beta > threshold), g, g * sigmoid(x * beta))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,13 +17,16 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.types import Array
 
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
 
 def raw(x: Any) -> Any:
     """The array of a tensor; a number as it is."""
     return getattr(x, "array", x)
 
 
-def zeros_like(g: Any) -> Any:
+def zeros_like(g: Tensor) -> Tensor:
     """Zeros of the shape and dtype of ``g``, as a constant."""
     return wrap(np.zeros_like(g._array))
 
@@ -82,7 +85,7 @@ def round(x: Array, *, decimals: int = 0) -> Array:
     return x.copy() if x.dtype.kind == "b" else np.round(x, decimals)
 
 
-def _share(a: Any, b: Any) -> Any:
+def _share(a: Tensor, b: Tensor) -> Tensor:
     """1 where a > b, ½ where they are equal, 0 where a < b; 1 where either is NaN, as PyTorch."""
     x, y = raw(a), raw(b)
     dtype = x.dtype if isinstance(x, np.ndarray) else y.dtype
@@ -143,7 +146,7 @@ def where(condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
 
-def _clamp_rule(g: Any, x: Any, min: float | None, max: float | None) -> Any:
+def _clamp_rule(g: Tensor, x: Tensor, min: float | None, max: float | None) -> Tensor:
     inside = np.ones(x._value.shape, np.bool_)
     if min is not None:
         inside &= x._array >= min

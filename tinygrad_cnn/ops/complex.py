@@ -49,7 +49,7 @@ def real(x: Any) -> Any:
 
 @op(
     complex="apart",
-    vjp=(lambda g: real_part(g), lambda g: imag_part(g)),
+    vjp=(lambda g: g, lambda g: imag_part(g)),  # the walk takes the real part of a real input's
     broadcasts=True,
     promotes="common",
     samples=binary(),
@@ -96,8 +96,6 @@ def from_parts(x: Array) -> Array:
 
 def _sgn_rule(g: Any, x: Any, y: Any) -> Any:
     """Along the direction of ``x`` nothing changes, across it by the inverse size."""
-    if not is_complex(x):
-        return zeros_like(g)
     zero = wrap(x._array == 0)
     size = where(zero, 1.0, abs(x))
     return where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)
@@ -111,7 +109,7 @@ def _sgn_rule(g: Any, x: Any, y: Any) -> Any:
     oracle=lambda x: x / cmath.polar(x)[0],
 )
 def sgn(x: Array) -> Array:
-    """Elementwise ``x / abs(x)``, 0 at 0."""
+    """Elementwise ``x / abs(x)``, 0 at 0, of complex numbers."""
     size = np.abs(x)
     return np.asarray(x / np.where(size == 0, 1, size), x.dtype)
 

@@ -10,8 +10,6 @@ convolution is a cross-correlation: the kernel is not flipped.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygrad_cnn import kernels
@@ -21,8 +19,8 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.ops.norm import channel_sum
+from tinygrad_cnn.types import Array, Gradients, Shape, Shapes
 
-Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
 _PLAIN = {"spec": ConvSpec()}
@@ -50,12 +48,19 @@ def _conv2d_samples(draw: Draw) -> Sample:
     return Sample((draw.array(x), draw.array(w), bias), {"spec": spec})
 
 
-def _output(x: Any, w: Any, spec: ConvSpec) -> tuple[int, ...]:
+def _output(x: Shape, w: Shape, spec: ConvSpec) -> tuple[int, ...]:
     """The shape of the result."""
-    return (x[0], w[0], *spec.output_size(x[2:], w[2:]))
+    return (x[0], w[0], *spec.output_size((x[2], x[3]), (w[2], w[3])))
 
 
-def _conv2d_joint(g: Any, x: Any, w: Array, shapes: Any, spec: ConvSpec, needs: Any) -> Any:
+def _conv2d_joint(
+    g: Array | Lazy,
+    x: Array | Lazy,
+    w: Array,
+    shapes: Shapes,
+    spec: ConvSpec,
+    needs: tuple[bool, ...],
+) -> Gradients:
     gx = gw = gbias = None
     if needs[0]:
         gx = kernels.conv2d_input(g, w, size=shapes[0][2:], spec=spec, relu_input=x)

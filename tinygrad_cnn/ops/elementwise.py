@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 HALF = float(np.finfo(np.float16).max)
 LARGE = 1 << 13  # numbers: below, to ask who should add them costs more than the answer can save
@@ -205,13 +208,13 @@ def cast(x: Array, *, dtype: Any) -> Array:
 # ---- powers and roots ----------------------------------------------------------------------
 
 
-def _pow_base(g: Any, a: Any, b: Any) -> Any:
+def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     slope = g * conj(b * pow(a, b - 1.0))
     zero = np.equal(raw(b), 0)
     return where(wrap(zero), 0.0, slope) if np.any(zero) else slope
 
 
-def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
+def _pow_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
     x, n = raw(a), raw(b)
     flat = wrap(np.equal(x, 0) & np.greater_equal(np.real(n), 0))
@@ -254,14 +257,14 @@ def _whole_power(x: Array, n: int) -> Array:
         base = base * base
 
 
-def _pow_scalar_rule(g: Any, x: Any, exponent: float) -> Any:
+def _pow_scalar_rule(g: Tensor, x: Tensor, exponent: float) -> Tensor:
     if exponent == 0:
         return zeros_like(g)
     if exponent == 1:
         return g
-    if exponent == 2:
-        return g * conj(2.0 * x)
-    return g * conj(exponent * pow_scalar(x, exponent=exponent - 1))
+    below = x if exponent == 2 else pow_scalar(x, exponent=exponent - 1)
+    result: Tensor = g * conj(exponent * below)
+    return result
 
 
 @op(
@@ -444,8 +447,9 @@ def logaddexp(a: Array, b: Array) -> Array:
     return np.logaddexp(a, b)
 
 
-def _erf_rule(g: Any, x: Any) -> Any:
-    return g * (2.0 / math.sqrt(math.pi) * exp(-square(x)))
+def _erf_rule(g: Tensor, x: Tensor) -> Tensor:
+    result: Tensor = g * (2.0 / math.sqrt(math.pi) * exp(-square(x)))
+    return result
 
 
 @op(vjp=_erf_rule, promotes="float", samples=unary(), oracle=math.erf)

@@ -210,8 +210,11 @@ def lu_parts(y: Any, n: int) -> tuple[Any, Any]:
 def lu_numbers(y: Any, n: int) -> tuple[Array, Array]:
     """Of the array that `lu` gives the order of the rows (..., m) and LAPACK's pivots (..., k)."""
     k = min(y._value.shape[-2], n)
-    order, pivots = y._array[..., n].real, y._array[..., :k, n + 1].real
-    return order.astype(np.int64), pivots.astype(np.int32)
+    return _order(y, n), y._array[..., :k, n + 1].real.astype(np.int32)
+
+
+def _order(y: Any, n: int) -> Array:
+    return np.asarray(y._array[..., n].real, np.int64)
 
 
 def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
@@ -224,7 +227,7 @@ def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
     m, n = shapes[0][-2:]
     k = min(m, n)
     lower, upper = lu_parts(y, n)
-    gl, gu = tril(g[..., :k], diagonal=-1), triu(g[..., :k, :n])
+    gl, gu = g[..., :k], g[..., :k, :n]  # of which the other triangles are not used below
     l1, u1 = lower[..., :k, :], upper[..., :k]
     inner_l, inner_u = matmul(mH(l1), gl[..., :k, :]), matmul(gu[..., :k], mH(u1))
     if n > k:
@@ -245,8 +248,8 @@ def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
         out = cat(out, left(gu[..., k:]), dim=last)
     if m > k:
         out = cat(out, right(gl[..., k:, :]), dim=last - 1)
-    rows = np.argsort(lu_numbers(y, n)[0], -1)[..., None]  # back to the order of x
-    return gather(out, wrap(np.ascontiguousarray(np.broadcast_to(rows, shapes[0]))), dim=last - 1)
+    rows = np.argsort(_order(y, n), -1)[..., None]  # back to the order of x
+    return gather(out, wrap(np.broadcast_to(rows, shapes[0])), dim=last - 1)
 
 
 def lu_info(y: Array, n: int) -> Array:
@@ -259,7 +262,7 @@ def lu_info(y: Array, n: int) -> Array:
     complex="whole",
     vjp=_lu_rule,
     ignore_fp_errors=True,
-    samples=lambda draw: Sample((_qr_samples(draw).args[0][..., ::-1, :].copy(),)),
+    samples=lambda draw: Sample((np.roll(_qr_samples(draw).args[0], 1, -2),)),
 )
 def lu(x: Array, *, pivot: bool = True) -> Array:
     """``P @ L @ U = x`` with L lower triangular of unit diagonal and U upper triangular.
@@ -405,7 +408,7 @@ def _eig_rule(g: Any, y: Any, phases: str) -> Any:
         _check_gauge("eig", on_diagonal._array.imag)
     else:  # LAPACK's, whose largest component is real: it turns with all others against it
         at = np.abs(vectors._array).argmax(-2)[..., None]  # (..., n, 1)
-        rows = wrap(np.ascontiguousarray(np.broadcast_to(at, vectors._value.shape)))
+        rows = wrap(np.broadcast_to(at, vectors._value.shape))
         rows = gather(vectors, rows, dim=vectors._value.ndim - 2)  # those of the largest
         inner = inner - column_scaled(mH(rows), 1j * imag_part(on_diagonal) / diagonal(rows))
     inner = inner - _only_diagonal(diagonal(inner))  # of length 1: it does not change

@@ -18,7 +18,6 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.errors import ShapeError
-from tinygrad_cnn.ops.complex import real
 from tinygrad_cnn.ops.shape import pad
 from tinygrad_cnn.types import Array
 
@@ -66,12 +65,15 @@ def _weighted(g: Any, dim: int, n: int, factor: float) -> Any:
 
 
 def _real_rule(g: Any, shapes: Any, dims: Dims, inverse: bool, norm: str) -> Any:
-    """The real part of the transform of the half that is there; zeros stand for the other."""
+    """The transform of the half that is there, with zeros for the other.
+
+    The walk takes its real part, as the input is real.
+    """
     last, n = dims[-1], shapes[0][dims[-1]]
     width = [(0, 0)] * len(shapes[0])
     width[last] = (0, n - g._value.shape[last])
     whole = pad(g, width=tuple(width))
-    return real(dft(whole, dims=dims, inverse=not inverse, norm=_OTHER[norm]))
+    return dft(whole, dims=dims, inverse=not inverse, norm=_OTHER[norm])
 
 
 def _real_samples(draw: Draw) -> Sample:

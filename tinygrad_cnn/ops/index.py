@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Params, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 def is_basic(index: Any) -> bool:
@@ -102,7 +105,7 @@ def _winners(index: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     return place[index] == number
 
 
-def _put_value_rule(g: Any, index: Any, shapes: Any) -> Any:
+def _put_value_rule(g: Tensor, index: Any, shapes: Shapes) -> Tensor:
     part = getitem(g, index=index)
     if not is_basic(index):
         part = part * wrap(_winners(index, shapes[0], part._value.shape).astype(g._value.dtype))
@@ -145,7 +148,7 @@ def _replay_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"steps": ((getitem, {"index": slice(n // 2, n)}),)})
 
 
-def _zeros(shape: tuple[int, ...], like: Any) -> Any:
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return wrap(np.zeros(shape, like._value.dtype))
 
 
@@ -188,7 +191,7 @@ def _diagonal_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"offset": draw.integer(-2, 2)})
 
 
-def _diagonal_rule(g: Any, shapes: Any, params: dict[str, Any]) -> Any:
+def _diagonal_rule(g: Tensor, shapes: Shapes, params: Params) -> Tensor:
     return overwrite(_zeros(shapes[0], g), g, steps=((diagonal, params),))
 
 
@@ -225,7 +228,7 @@ def _gather_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape), index), {"dim": dim})
 
 
-def _gather_rule(g: Any, index: Any, dim: int, shapes: Any) -> Any:
+def _gather_rule(g: Tensor, index: Tensor, dim: int, shapes: Shapes) -> Tensor:
     return scatter_add(_zeros(shapes[0], g), index, g, dim=dim)
 
 
@@ -253,10 +256,11 @@ def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     return out
 
 
-def _scatter_source_rule(g: Any, index: Any, dim: int) -> Any:
+def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
     part = gather(g, index, dim=dim)
     stays = _winners(_mesh(index._array, dim), g._value.shape, index._value.shape)
-    return part * wrap(stays.astype(g._value.dtype))
+    result: Tensor = part * wrap(stays.astype(g._value.dtype))
+    return result
 
 
 @op(

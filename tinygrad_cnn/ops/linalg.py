@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.shape import expand, permute, reshape
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Gradients, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 FEW_TERMS = 1 << 10  # of a sum that `einsum` leaves to NumPy, which may add them one by one
 
 
-def _mT(x: Any) -> Any:  # PyTorch's name for the matrix transpose
+def _mT(x: Tensor) -> Tensor:  # PyTorch's name for the matrix transpose
     n = x._value.ndim
     return permute(x, dims=(*range(n - 2), n - 1, n - 2))
 
@@ -53,11 +56,11 @@ def matmul(a: Array, b: Array) -> Array:
     return kernels.matmul(a, b)
 
 
-def _column_sum(g: Any) -> Any:
+def _column_sum(g: Tensor) -> Tensor:
     return g.sum_to_size(g._value.shape[1:])
 
 
-def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> Gradients:
     wanted = (needs[0], needs[1], len(needs) > 2 and needs[2])  # without a bias there are two
     return kernels.linear_backward(g, conj(x), conj(w), wanted)[: len(needs)]
 
@@ -101,7 +104,9 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     return kernels.linear(x, w, bias)
 
 
-def _einsum_rule(g: Any, xs: Any, equation: str, shapes: Any, needs: Any) -> tuple[Any, ...]:
+def _einsum_rule(
+    g: Tensor, xs: list[Tensor], equation: str, shapes: Shapes, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
     inputs, output = equation.split("->")
     terms = inputs.split(",")
     gradients: list[Any] = []

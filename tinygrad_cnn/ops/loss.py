@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,15 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.index import gather
 from tinygrad_cnn.ops.reduce import log_softmax, shifted, sum
 from tinygrad_cnn.ops.shape import reshape
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Gradients
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
-def _reference(x: Any, labels: Any, counts: Any, *, smoothing: float, factor: float | None) -> Any:
+def _reference(
+    x: Tensor, labels: Tensor, counts: Tensor | None, *, smoothing: float, factor: float | None
+) -> Tensor:
     logp = log_softmax(x, dim=1)
     at = gather(logp, reshape(labels, shape=(-1, 1)), dim=1)
     loss = reshape(at, shape=(-1,)) * (smoothing - 1)
@@ -25,7 +30,8 @@ def _reference(x: Any, labels: Any, counts: Any, *, smoothing: float, factor: fl
         loss = loss - sum(logp, dim=(1,)) * (smoothing / x._value.shape[1])
     if counts is not None:
         loss = where(counts, loss, 0.0)
-    return loss if factor is None else sum(loss, dim=(0,)) * factor
+    result: Tensor = loss if factor is None else sum(loss, dim=(0,)) * factor
+    return result
 
 
 def _backward(
@@ -36,7 +42,7 @@ def _backward(
     logp: Array,
     smoothing: float,
     factor: float | None,
-) -> tuple[Any, ...]:
+) -> Gradients:
     n, c = x.shape
     gx = np.exp(logp)  # softmax minus the target's probabilities
     if smoothing:

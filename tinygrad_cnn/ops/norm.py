@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from tinygrad_cnn.kernels.lazy import Lazy, realize, scale_shift, stays_lazy
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Gradients, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
-def _per_channel(v: Any, ndim: int) -> Any:
+def _per_channel(v: Tensor, ndim: int) -> Tensor:
     """``v`` (c,) as (c, 1, 1), to broadcast against (n, c, h, w)."""
     return reshape(v, shape=(v.shape[0], *(1,) * (ndim - 2)))
 
@@ -30,7 +33,7 @@ def _channel_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),))
 
 
-def _channel_sum_rule(g: Any, shapes: Any) -> Any:
+def _channel_sum_rule(g: Tensor, shapes: Shapes) -> Tensor:
     return expand(_per_channel(g, len(shapes[0])), shape=shapes[0])
 
 
@@ -72,21 +75,28 @@ def channel_affine(x: Array | Lazy, scale: Array, shift: Array | None = None) ->
 
 
 def _batch_norm_reference(
-    x: Any, weight: Any, bias: Any, *, eps: float, statistics: Any = None
-) -> Any:
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    eps: float,
+    statistics: list[Array] | None = None,
+) -> Tensor:
     ndim = x.ndim
     dim = (0, *range(2, ndim))
     centred = x - mean(x, dim=dim, keepdim=True)
     y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
     if weight is not None:
         y = y * _per_channel(weight, ndim)
-    return y if bias is None else y + _per_channel(bias, ndim)
+    result: Tensor = y if bias is None else y + _per_channel(bias, ndim)
+    return result
 
 
 def _batch_norm_backward(
-    g: Array | Lazy, x: Array | Lazy, weight: Any, mean: Array, invstd: Array
-) -> Any:
-    return kernels.batch_norm_backward(g, x, weight, mean, invstd)
+    g: Array | Lazy, x: Array | Lazy, weight: Array | None, mean: Array, invstd: Array
+) -> Gradients:
+    result: Gradients = kernels.batch_norm_backward(g, x, weight, mean, invstd)
+    return result
 
 
 def _batch_norm_samples(draw: Draw) -> Sample:
@@ -136,18 +146,21 @@ def batch_norm(
 # ---- layer norm ----------------------------------------------------------------------------
 
 
-def _layer_norm_reference(x: Any, weight: Any, bias: Any, *, ndim: int, eps: float) -> Any:
+def _layer_norm_reference(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *, ndim: int, eps: float
+) -> Tensor:
     dim = tuple(range(x._value.ndim - ndim, x._value.ndim))
     centred = x - mean(x, dim=dim, keepdim=True)
     y = centred * rsqrt(mean(square(centred), dim=dim, keepdim=True) + eps)
     if weight is not None:
         y = y * weight
-    return y if bias is None else y + bias
+    result: Tensor = y if bias is None else y + bias
+    return result
 
 
 def _layer_norm_backward(
-    g: Array, x: Array, weight: Any, mean: Array, invstd: Array, ndim: int
-) -> Any:
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, ndim: int
+) -> Gradients:
     return kernels.layer_norm_backward(g, x, weight, mean, invstd, ndim=ndim)
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,15 @@ from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, unpool
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Params, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 Pair = tuple[int, int]
 
 
-def _window(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
+def _window(draw: Draw) -> tuple[tuple[int, ...], Params]:
     kernel = (draw.integer(1, 3), draw.integer(1, 3))
     dilation = (draw.integer(1, 2), draw.integer(1, 2))
     padding = (draw.integer(0, kernel[0] // 2), draw.integer(0, kernel[1] // 2))
@@ -42,11 +45,11 @@ def _max_pool2d_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(shape),), params)
 
 
-def _choice_rule(g: Any, index: Any, shapes: Any, params: dict[str, Any]) -> Any:
+def _choice_rule(g: Tensor, index: Tensor, shapes: Shapes, params: Params) -> Tensor:
     return max_pool2d_scatter(g, index, size=shapes[0][2:], **params)
 
 
-def _without_size(params: dict[str, Any]) -> dict[str, Any]:
+def _without_size(params: Params) -> Params:
     return {k: v for k, v in params.items() if k != "size"}
 
 
@@ -91,7 +94,7 @@ def max_pool2d(
     return Saved(y, index=index)
 
 
-def _chosen(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
+def _chosen(draw: Draw) -> tuple[Array, Array, Params]:
     shape, params = _window(draw)
     x = draw.distinct(shape)
     return x, kernels.max_pool2d(x, **params)[1], params
@@ -167,7 +170,7 @@ def max_pool2d_scatter(
 # ---- averages ------------------------------------------------------------------------------
 
 
-def _average_window(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
+def _average_window(draw: Draw) -> tuple[tuple[int, ...], Params]:
     shape, params = _window(draw)
     del params["dilation"]
     params["count_include_pad"] = draw.choice((True, False))

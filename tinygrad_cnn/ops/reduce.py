@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 Dims = tuple[int, ...]
 
@@ -39,7 +42,7 @@ def _count(shape: tuple[int, ...], dim: Dims) -> int:
     return math.prod(shape[i] for i in dim)
 
 
-def _spread(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _spread(g: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     """``g``, the gradient of a reduced result, in the shape of what was reduced."""
     shape = shapes[0]
     return expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)
@@ -71,7 +74,7 @@ def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return in_order(kernels.sum(x, dim, keepdim))
 
 
-def _mean_rule(g: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _mean_rule(g: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
@@ -81,7 +84,7 @@ def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
 
 
-def _prod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
     if np.all(x._array != 0):
@@ -114,7 +117,9 @@ def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return found.astype(x.dtype, copy=False) if x.dtype.kind == "f" else found
 
 
-def _var_rule(g: Any, x: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
+def _var_rule(
+    g: Tensor, x: Tensor, shapes: Shapes, dim: Dims, correction: float, keepdim: bool
+) -> Tensor:
     n = max(_count(shapes[0], dim) - correction, 0)
     return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * (
         x - mean(x, dim=dim, keepdim=True)
@@ -139,8 +144,8 @@ def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 
 
 def _std_rule(
-    g: Any, x: Any, y: Any, shapes: Any, dim: Dims, correction: float, keepdim: bool
-) -> Any:
+    g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, correction: float, keepdim: bool
+) -> Tensor:
     flat = wrap(y._array == 0)
     half = where(flat, 0.0, g) / (2.0 * where(flat, 1.0, y))
     return _var_rule(half, x, shapes, dim, correction, keepdim)
@@ -157,7 +162,9 @@ def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
     return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.dtype)
 
 
-def _extreme_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _extreme_rule(
+    g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
+) -> Tensor:
     extreme = y._array.reshape(_kept(shapes[0], dim))
     hit = x._array == extreme
     hit |= np.isnan(x._array) & np.isnan(extreme)
@@ -177,7 +184,9 @@ def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return np.asarray(_smallest(x, dim, keepdims=keepdim))
 
 
-def _norm2_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _norm2_rule(
+    g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
+) -> Tensor:
     at_zero = wrap(y._array == 0)
     unit = where(at_zero, 0.0, g) / where(at_zero, 1.0, y)
     return _spread(unit, shapes, dim, keepdim) * x
@@ -200,7 +209,7 @@ def cumsum(x: Array, *, dim: int) -> Array:
     return kernels.cumsum(x, dim)
 
 
-def _cumprod_rule(g: Any, x: Any, y: Any, shapes: Any, dim: int) -> Any:
+def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     if np.all(x._array != 0):
         return flip(cumsum(flip(g * conj(y), dims=(dim,)), dim=dim), dims=(dim,)) / conj(x)
     # as in _prod_rule, for each of the n products: the other factors, with ones from its end on
@@ -230,6 +239,28 @@ def cumprod(x: Array, *, dim: int) -> Array:
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
+def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
+    # The shares exp(x_i - y_j), i <= j, are at most 1: nothing overflows, in memory of n² numbers.
+    n, last = shapes[0][dim], len(shapes[0]) - 1
+    x, y, g = (v.transpose(dim, last) for v in (x, y, g))
+    lead = x._value.shape[:-1]
+    y = y.reshape((*lead, 1, n))
+    used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array)  # (..., i, j)
+    share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y, -math.inf))
+    return sum(share * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
+
+
+@op(
+    vjp=_logcumsumexp_rule,
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=_samples(one_dim=True),
+)
+def logcumsumexp(x: Array, *, dim: int) -> Array:
+    """Running ``log(sum(exp(x)))`` along the axis ``dim``, without overflow."""
+    return np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype)
+
+
 # ---- softmax -------------------------------------------------------------------------------
 
 
@@ -239,7 +270,9 @@ def shifted(x: Array, dim: int) -> Array:
     return np.asarray(x - _largest(x, dim, keepdims=True, initial=-np.inf))
 
 
-def _logsumexp_rule(g: Any, x: Any, y: Any, shapes: Any, dim: Dims, keepdim: bool) -> Any:
+def _logsumexp_rule(
+    g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
+) -> Tensor:
     y = _spread(where(wrap(np.isneginf(y._array)), 0.0, y), shapes, dim, keepdim)
     return _spread(g, shapes, dim, keepdim) * exp(x - y)
 
@@ -255,7 +288,7 @@ def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])
 
 
-def _softmax_rule(g: Any, y: Any, dim: int) -> Any:
+def _softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     return y * (g - sum(g * y, dim=(dim,), keepdim=True))
 
 
@@ -268,7 +301,7 @@ def softmax(x: Array, *, dim: int) -> Array:
     return z.astype(x.dtype, copy=False)
 
 
-def _log_softmax_rule(g: Any, y: Any, dim: int) -> Any:
+def _log_softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     return g - exp(y) * sum(g, dim=(dim,), keepdim=True)
 
 

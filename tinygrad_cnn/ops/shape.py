@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import in_order
 from tinygrad_cnn.kernels.reference.layout import new_array
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Shapes
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 def _reshape_samples(draw: Draw) -> Sample:
@@ -129,7 +132,9 @@ def roll(x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Array:
     return np.roll(x, shifts, dims)
 
 
-def _cat_rule(g: Any, shapes: Any, needs: Any, dim: int) -> tuple[Any, ...]:
+def _cat_rule(
+    g: Tensor, shapes: Shapes, needs: tuple[bool, ...], dim: int
+) -> tuple[Tensor | None, ...]:
     out: list[Any] = []
     start = 0
     for shape, need in zip(shapes, needs, strict=True):
@@ -161,7 +166,7 @@ def _pad_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"width": width, "value": draw.choice((0.0, 1.5))})
 
 
-def _pad_rule(g: Any, width: Any, shapes: Any) -> Any:
+def _pad_rule(g: Tensor, width: tuple[tuple[int, int], ...], shapes: Shapes) -> Tensor:
     return g[tuple(slice(b, b + n) for (b, _), n in zip(width, shapes[0], strict=True))]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import rsqrt
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 @op(
@@ -95,7 +98,57 @@ def atan(x: Array) -> Array:
     return np.arctan(x)
 
 
-def _square_distance(a: Any, b: Any) -> Any:
+@op(
+    vjp=lambda g, x: g * rsqrt(1.0 + x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=math.asinh,
+)
+def asinh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic sine."""
+    return np.arcsinh(x)
+
+
+@op(
+    vjp=lambda g, x: g * rsqrt(x * x - 1.0),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(1.3, 3.0),
+    oracle=math.acosh,
+)
+def acosh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic cosine; NaN below 1."""
+    return np.arccosh(x)
+
+
+@op(
+    vjp=lambda g, x: g / (1.0 - x * x),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=unary(-0.8, 0.8),
+    oracle=math.atanh,
+)
+def atanh(x: Array) -> Array:
+    """Elementwise inverse hyperbolic tangent; infinite at -1 and 1."""
+    return np.arctanh(x)
+
+
+@op(
+    vjp=(lambda g, a, y: g * (a / y), lambda g, b, y: g * (b / y)),
+    broadcasts=True,
+    promotes="common",
+    ignore_fp_errors=True,
+    samples=binary(distinct=True),
+    errors=NO_BROADCAST,
+    oracle=math.hypot,
+)
+def hypot(a: Array, b: Array) -> Array:
+    """Elementwise ``sqrt(a² + b²)``, without overflow."""
+    return np.hypot(a, b)
+
+
+def _square_distance(a: Tensor, b: Tensor) -> Tensor:
     """``a² + b²``, but 1 at the origin, where the angle's derivative is meant as 0."""
     square = a * a + b * b
     return where(wrap(square._array == 0), 1.0, square)
@@ -123,7 +176,7 @@ _SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(10,
 _NEAR = 0.5
 
 
-def _sinc_slope(x: Any) -> Any:
+def _sinc_slope(x: Tensor) -> Tensor:
     """``(cos(pi*x) - sinc(x)) / x``; near 0, where it cancels, by its series."""
     u = math.pi**2 * x * x
     series: Any = 0.0

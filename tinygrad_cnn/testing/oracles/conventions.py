@@ -39,6 +39,41 @@ _WINDOW: dict[str, Any] = {
 }
 
 CONVENTIONS: dict[str, tuple[Convention, ...]] = {
+    "copysign": (
+        Convention(
+            "0 at 0, for the second argument everywhere",
+            ([0.0, 2.0, -2.0], [-1.0, -1.0, 0.0]),
+            [3.0, 5.0, 7.0],
+            ([0.0, -5.0, -7.0], [0.0, 0.0, 0.0]),
+        ),
+    ),
+    "i1": (Convention("½ at 0", ([0.0],), [3.0], ([1.5],), smooth=True),),
+    "i1e": (Convention("½ at 0", ([0.0],), [3.0], ([1.5],), smooth=True),),
+    "xlogy": (
+        Convention(
+            "0 at 0 times the logarithm of what has none",
+            ([0.0, 0.0, 1.0], [-1.0, 0.5, -1.0]),
+            [3.0, 5.0, 7.0],
+            ([0.0, 5.0 * np.log(0.5), nan], [0.0, 0.0, -7.0]),
+        ),
+    ),
+    "xlog1py": (
+        Convention(
+            "0 at 0 times the logarithm of what has none",
+            ([0.0, 0.0, 1.0, 0.0], [-1.5, -0.5, -2.0, 0.5]),
+            [3.0, 5.0, 7.0, 9.0],
+            ([0.0, 5.0 * np.log(0.5), nan, 9.0 * np.log(1.5)], [0.0, 0.0, -7.0, 0.0]),
+        ),
+    ),
+    "logcumsumexp": (
+        Convention(
+            "0 where nothing but minus infinity is summed",
+            ([-inf, 1.0],),
+            [3.0, 5.0],
+            ([0.0, 5.0],),
+            {"dim": 0},
+        ),
+    ),
     "abs": (Convention("0 at 0", ([0.0, -1.0, 2.0],), [3.0, 5.0, 7.0], ([0.0, -5.0, 7.0],)),),
     "relu": (Convention("0 at 0", ([0.0, -1.0, 2.0],), [3.0, 5.0, 7.0], ([0.0, 0.0, 7.0],)),),
     "leaky_relu": (

@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
 from tinygrad_cnn.testing.oracles.matrices import MATRIX_ORACLES
+from tinygrad_cnn.testing.oracles.special import SPECIAL_ORACLES
 from tinygrad_cnn.types import Array
 
 
@@ -364,6 +365,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "logsumexp": _over(_logsumexp),
     "cumsum": _along(lambda v: list(itertools.accumulate(v))),
     "cumprod": _along(lambda v: list(itertools.accumulate(v, lambda a, b: a * b))),
+    "logcumsumexp": _along(lambda v: [_logsumexp(v[: k + 1]) for k in range(len(v))]),
     "softmax": _along(_softmax),
     "log_softmax": _along(_log_softmax),
     # shapes
@@ -399,6 +401,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "softmax_cross_entropy": _cross_entropy,
     **IMAGE_ORACLES,
     **MATRIX_ORACLES,
+    **{name: _each(function) for name, function in SPECIAL_ORACLES.items()},
 }
 """By name: a function of the operation's arguments and parameters that returns the result."""
 

@@ -1,0 +1,274 @@
+"""Writing parts into a copy of a tensor, and reductions of what is written to one place."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
+from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
+from tinygrad_cnn.functions.elementwise import add, div, mul, to, where
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.indexing import gather, index_put, scatter_add
+from tinygrad_cnn.functions.joining import select
+from tinygrad_cnn.functions.padding import diagonal
+from tinygrad_cnn.functions.shaping import expand, permute, reshape
+from tinygrad_cnn.ops import index as ops
+from tinygrad_cnn.types import Array, TensorLike
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+
+def _places(name: str, index: TensorLike, n: int) -> Array:
+    """Integers that may count from the end, as places from 0 to n - 1."""
+    places = to_tensor(index)._array
+    if places.dtype.kind not in "iu":
+        raise DtypeError(f"{name}: `index` has dtype {places.dtype}, expected integers")
+    if places.size and not -n <= places.min() <= places.max() < n:
+        bad = places.min() if places.min() < -n else places.max()
+        raise PositionError(f"{name}: `index` holds {bad}, expected {-n} to {n - 1}")
+    return places % n if n else places
+
+
+@export()
+def take(input: TensorLike, index: TensorLike) -> Tensor:
+    """The elements of ``input``, flattened, that ``index`` names, in the shape of ``index``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.take(tg.tensor([[4, 5], [6, 7]]), tg.tensor([0, -1]))
+    tensor([4, 7])
+    """
+    x = to_tensor(input)
+    return own(ops.getitem(reshape(x, -1), index=_places("take", index, x.numel())))
+
+
+@export(inplace=True)
+def put(
+    input: TensorLike, index: TensorLike, source: TensorLike, accumulate: bool = False
+) -> Tensor:
+    """A copy of ``input`` with ``source`` at the places ``index`` of the flattened tensor.
+
+    With ``accumulate`` it is added to what is there.
+    """
+    x, values = to_tensor(input), to_tensor(source)
+    places = _places("put", index, x.numel()).reshape(-1)
+    if values.dtype != x.dtype:
+        raise DtypeError(f"put: `source` is {values.dtype}, expected {x.dtype} as `input`")
+    if values.numel() != places.size:
+        raise ShapeError(
+            f"put: `source` has {values.numel()} elements, expected {places.size} as `index`"
+        )
+    flat = index_put(reshape(x, -1), (places,), reshape(values, -1), accumulate)
+    return own(reshape(flat, x.shape))
+
+
+def _put(name: str, x: Tensor, index: Any, src: TensorLike) -> Tensor:
+    source = to(src, x.dtype)
+    shape = np.shape(x._array[index])
+    if source.shape != shape:
+        raise ShapeError(f"{name}: `src` has shape {source.shape}, expected {shape}")
+    return ops.put(x, source, index=index)
+
+
+@export()
+@numpy_names
+def select_scatter(input: TensorLike, src: TensorLike, dim: int, index: int) -> Tensor:
+    """A copy of ``input`` with ``src`` as its slice number ``index`` along ``dim``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.select_scatter(tg.zeros(2, 2), tg.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    x = to_tensor(input)
+    select(x, dim, index)  # raises where there is none
+    lead = (slice(None),) * axis("select_scatter", dim, x.ndim)
+    return _put("select_scatter", x, (*lead, operator.index(index)), src)
+
+
+@export()
+@numpy_names
+def slice_scatter(
+    input: TensorLike,
+    src: TensorLike,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """A copy of ``input`` with ``src`` as its slices ``start:end:step`` along ``dim``."""
+    x = to_tensor(input)
+    if step < 1:
+        raise ArgumentError(f"slice_scatter: `step` is {step}, expected at least 1")
+    lead = (slice(None),) * axis("slice_scatter", dim, x.ndim)
+    return _put("slice_scatter", x, (*lead, slice(start, end, step)), src)
+
+
+@export()
+def diagonal_scatter(
+    input: TensorLike, src: TensorLike, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """A copy of ``input`` with ``src`` as its `diagonal`."""
+    x = to_tensor(input)
+    shown = diagonal(x, offset, dim1, dim2)  # raises where there is none
+    source = to(src, x.dtype)
+    if source.shape != shown.shape:
+        raise ShapeError(
+            f"diagonal_scatter: `src` has shape {source.shape}, expected {shown.shape}"
+        )
+    a, b = axis("diagonal_scatter", dim1, x.ndim), axis("diagonal_scatter", dim2, x.ndim)
+    order = (*(d for d in range(x.ndim) if d not in (a, b)), a, b)
+    moved = ops.overwrite(permute(x, order), source, steps=((ops.diagonal, {"offset": offset}),))
+    return own(permute(moved, *np.argsort(order).tolist()))
+
+
+# ---- reductions ----------------------------------------------------------------------------
+
+
+@export(inplace=True)
+@numpy_names
+def scatter_reduce(
+    input: TensorLike,
+    dim: int,
+    index: TensorLike,
+    src: TensorLike,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """What `scatter` writes to one place, reduced by ``"sum"``, ``"prod"``, ``"mean"``, …
+
+    ``reduce`` may also be ``"amax"`` or ``"amin"``, where equal values share the gradient. What
+    was there counts too, unless ``include_self`` is False.
+
+    >>> import tinygrad_cnn as tg
+    >>> index, src = tg.tensor([0, 0, 1]), tg.tensor([1.0, 2.0, 3.0])
+    >>> tg.scatter_reduce(tg.ones(3), 0, index, src, "sum")
+    tensor([4., 4., 1.])
+    """
+    return _reduced("scatter_reduce", to_tensor(input), dim, index, src, reduce, include_self)
+
+
+@export(inplace=True)
+@numpy_names
+def index_reduce(
+    input: TensorLike,
+    dim: int,
+    index: TensorLike,
+    source: TensorLike,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """What `index_copy` writes to one slice, reduced by ``"prod"``, ``"mean"``, ``"amax"``, …"""
+    x, values, places = to_tensor(input), to_tensor(source), to_tensor(index)
+    if not x.ndim:
+        x, values = reshape(x, 1), reshape(values, -1)
+        whole = index_reduce(x, 0, places, values, reduce, include_self=include_self)
+        return own(reshape(whole, ()))
+    d = axis("index_reduce", dim, x.ndim)
+    shape = (*x.shape[:d], places.numel(), *x.shape[d + 1 :])
+    if values.shape != shape:
+        raise ShapeError(f"index_reduce: `source` has shape {values.shape}, expected {shape}")
+    line = reshape(places, *(1,) * d, -1, *(1,) * (x.ndim - d - 1))
+    wide = wrap(np.ascontiguousarray(expand(line, shape)._array))
+    return _reduced("index_reduce", x, d, wide, values, reduce, include_self)
+
+
+def _reduced(
+    name: str,
+    x: Tensor,
+    dim: int,
+    index: TensorLike,
+    src: TensorLike,
+    reduce: str,
+    include_self: bool,
+) -> Tensor:
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise ArgumentError(
+            f"{name}: `reduce` is {reduce!r}, expected 'sum', 'prod', 'mean', 'amax' or 'amin'"
+        )
+    places, values = to_tensor(index), to_tensor(src)
+    if not x.ndim:
+        lines = reshape(x, 1), 0, reshape(places, -1), reshape(values, -1)
+        return own(reshape(_reduced(name, *lines, reduce, include_self), ()))
+    d = axis(name, dim, x.ndim)
+    ones = wrap(np.ones(places.shape, np.int64))
+    hits = scatter_add(wrap(np.zeros(x.shape, np.int64)), d, places, ones)._array  # checks shapes
+    if values.dtype != x.dtype:
+        raise DtypeError(f"{name}: `src` is {values.dtype}, expected {x.dtype} as `input`")
+    if values.shape != places.shape:
+        values = ops.getitem(values, index=tuple(slice(n) for n in places.shape))
+    hit = wrap(hits > 0)
+    if reduce in ("amax", "amin"):
+        return _extreme(x, d, places, values, reduce, hits > 0, include_self)
+    if not include_self:
+        x = where(hit, to(1 if reduce == "prod" else 0, x.dtype), x)
+    if reduce == "prod":
+        return _product(x, d, places, values)
+    total = scatter_add(x, d, places, values)
+    if reduce == "sum":
+        return total
+    counts = np.maximum(hits + include_self, 1).astype(x.dtype)
+    if x.dtype.kind == "f":
+        return div(total, wrap(counts))
+    return wrap(total._array // counts)
+
+
+def _product(x: Tensor, d: int, index: Tensor, src: Tensor) -> Tensor:
+    """``x`` times each first value written to a place, times each second one, …"""
+    mesh = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    mesh[d] = index._array
+    flat = np.broadcast_to(
+        np.ravel_multi_index(tuple(mesh), x.shape) if index.numel() else 0, index.shape
+    ).reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    rank = np.empty(flat.size, np.int64)  # of a value among those written to the same place
+    rank[order] = np.arange(flat.size) - np.searchsorted(ordered, ordered)
+    out, values = reshape(x, -1), reshape(src, -1)
+    for k in range(int(rank.max(initial=-1)) + 1):
+        now = np.flatnonzero(rank == k)
+        ones = wrap(np.ones(out.shape, x.dtype))
+        out = mul(out, ops.put(ones, ops.getitem(values, index=now), index=flat[now]))
+    return own(reshape(out, x.shape), x)
+
+
+def _extreme(
+    x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str, hit: Array, include_self: bool
+) -> Tensor:
+    choose = np.maximum if reduce == "amax" else np.minimum
+    worst: Any = -math.inf if reduce == "amax" else math.inf
+    if x.dtype.kind in "iu":
+        worst = np.iinfo(x.dtype).min if reduce == "amax" else np.iinfo(x.dtype).max
+    elif x.dtype.kind == "b":
+        worst = reduce == "amin"
+    own_counts = np.ones(x.shape, np.bool_) if include_self else ~hit
+    best = np.where(own_counts, x._array, np.asarray(worst, x.dtype))
+    mesh: list[Array] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    mesh[d] = index._array
+    choose.at(best, tuple(mesh), src._array)
+    out = wrap(best)
+    if x.dtype.kind != "f":
+        return out
+    # Constants but for the gradient, which those that are equal to the result share.
+    mine = own_counts & (x._array == best)
+    theirs = src._array == gather(out, d, index)._array
+    zero = wrap(np.zeros(x.shape, np.int64))
+    counts = mine + scatter_add(zero, d, index, wrap(theirs.astype(np.int64)))._array
+    share = wrap((1 / np.maximum(counts, 1)).astype(x.dtype))
+    changes = add(
+        mul(where(wrap(mine), x - x.detach(), 0.0), share),
+        scatter_add(
+            wrap(np.zeros(x.shape, x.dtype)),
+            d,
+            index,
+            mul(where(wrap(theirs), src - src.detach(), 0.0), gather(share, d, index)),
+        ),
+    )
+    return add(out, where(wrap(np.isfinite(best)), changes, 0.0))

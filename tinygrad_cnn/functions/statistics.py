@@ -1,0 +1,364 @@
+"""Order statistics, histograms, searching in order, and what occurs how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor
+from tinygrad_cnn.functions.elementwise import lerp, mul
+from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.ordering import ValuesIndices, sort
+from tinygrad_cnn.functions.reduction import not_empty
+from tinygrad_cnn.functions.shaping import movedim, reshape
+from tinygrad_cnn.ops import index as indexing
+from tinygrad_cnn.types import Array, TensorLike
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
+
+
+# ---- order statistics ----------------------------------------------------------------------
+
+
+def _line(name: str, x: Tensor, dim: int) -> int:
+    d = axis(name, dim, x.ndim)
+    not_empty(name, x, (d,) if x.ndim else ())
+    return d
+
+
+def _found(x: Tensor, index: Array, d: int, keepdim: bool) -> ValuesIndices:
+    """The values at ``index``, which has size 1 along ``d``."""
+    values = indexing.gather(x, wrap(index), dim=d)
+    if keepdim:
+        return ValuesIndices(values, wrap(index))
+    shape = x.shape[:d] + x.shape[d + 1 :]
+    return ValuesIndices(own(reshape(values, shape)), wrap(index.reshape(shape)))
+
+
+@export()
+@numpy_names
+def kthvalue(input: TensorLike, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+    """The ``k``-th smallest value along ``dim``, counted from 1, and where it is.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.kthvalue(tg.tensor([3, 1, 2]), 2).values
+    tensor(2)
+    """
+    x = to_tensor(input)
+    d = _line("kthvalue", x, dim)
+    n = x.shape[d] if x.ndim else 1
+    if not 1 <= k <= n:
+        raise ArgumentError(f"kthvalue: `k` is {k}, expected 1 to {n}")
+    if not x.ndim:
+        return sort(x)
+    order = np.argsort(x._array, axis=d, kind="stable")
+    return _found(x, np.take(order, [k - 1], axis=d), d, keepdim)
+
+
+@export()
+@numpy_names
+def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+    """The most frequent value along ``dim``, the least of them, and where it is last.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.mode(tg.tensor([2, 1, 2, 3]))
+    ValuesIndices(values=tensor(2), indices=tensor(2))
+    """
+    x = to_tensor(input)
+    d = _line("mode", x, dim)
+    if not x.ndim:
+        return sort(x)
+    lines = np.moveaxis(x._array, d, -1)
+    order = np.argsort(lines, axis=-1, kind="stable")
+    ranked = np.take_along_axis(lines, order, -1)
+    n = lines.shape[-1]
+    fresh = np.ones(lines.shape, np.bool_)
+    fresh[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
+    begin = np.maximum.accumulate(np.where(fresh, np.arange(n), 0), axis=-1)
+    run = np.arange(n) - begin + 1  # how often the value has come up to here
+    index = np.take_along_axis(order, np.argmax(run, -1)[..., None], -1)
+    return _found(x, np.moveaxis(index, -1, d), d, keepdim)
+
+
+@export()
+@numpy_names
+def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Any:
+    """`median` of what is not NaN; along one axis its index too."""
+    x = to_tensor(input)
+    if dim is None:
+        return nanmedian(reshape(x, -1), 0).values if x.numel() else x.median()
+    d = _line("nanmedian", x, dim)
+    if not x.ndim:
+        return sort(x)
+    order = np.argsort(x._array, axis=d, kind="stable")  # NaN comes last
+    count = np.sum(~np.isnan(x._array), axis=d, keepdims=True)
+    index = np.take_along_axis(order, np.maximum(count - 1, 0) // 2, d)
+    return _found(x, index, d, keepdim)
+
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+@export()
+@numpy_names
+def quantile(
+    input: TensorLike,
+    q: TensorLike,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """The values below which the shares ``q`` of all values along ``dim`` lie.
+
+    ``q`` is a number or a vector; a vector's results come along a new first axis. Between two
+    values ``interpolation`` decides: ``"linear"``, ``"lower"``, ``"higher"``, ``"midpoint"`` or
+    ``"nearest"``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.quantile(tg.tensor([0.0, 1.0, 2.0]), 0.75)
+    tensor(1.5000)
+    """
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, skips_nan=False)
+
+
+@export()
+@numpy_names
+def nanquantile(
+    input: TensorLike,
+    q: TensorLike,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """`quantile` of what is not NaN."""
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, skips_nan=True)
+
+
+def _quantile(
+    name: str,
+    input: TensorLike,
+    q: TensorLike,
+    dim: int | None,
+    keepdim: bool,
+    interpolation: str,
+    skips_nan: bool,
+) -> Tensor:
+    x = floating(name, to_tensor(input))
+    portion = to_tensor(q, x.dtype)
+    shares = portion._array
+    if interpolation not in _INTERPOLATIONS:
+        raise ArgumentError(
+            f"{name}: `interpolation` is {interpolation!r}, expected one of {_INTERPOLATIONS}"
+        )
+    if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
+        raise ArgumentError(f"{name}: `q` is {q!r}, expected a number or a vector, 0 to 1")
+    kept = list(x.shape)
+    if dim is None or not x.ndim:
+        kept, lines = [1] * x.ndim, reshape(x, -1)
+    else:
+        d = axis(name, dim, x.ndim)
+        kept[d], lines = 1, movedim(x, d, -1)
+    not_empty(name, lines, (lines.ndim - 1,))
+    ranked = sort(lines, -1).values  # (..., n), NaN last
+    missing = np.isnan(lines._array).sum(-1, keepdims=True)
+    n = lines.shape[-1]
+    last = np.maximum(n - missing - 1, 0) if skips_nan else np.full(missing.shape, n - 1)
+    rank = shares.reshape(-1) * last  # (..., q)
+    if not skips_nan:
+        rank = np.where(missing > 0, n - 1, rank)  # where NaN stands
+    if interpolation == "nearest":
+        rank = np.rint(rank)
+    low = np.floor(rank) if interpolation != "higher" else np.ceil(rank)
+    out = indexing.gather(ranked, wrap(low.astype(np.int64)), dim=ranked.ndim - 1)
+    if interpolation in ("linear", "midpoint"):
+        high = np.ceil(rank).astype(np.int64)
+        above = indexing.gather(ranked, wrap(high), dim=ranked.ndim - 1)
+        if interpolation == "midpoint":
+            out = lerp(out, above, 0.5)
+        else:  # which depends on q
+            slope = mul(reshape(portion, -1), wrap(last.astype(x.dtype)))
+            weight = wrap((rank - low).astype(x.dtype)) + slope - slope.detach()
+            out = lerp(out, above, weight)
+    out = movedim(out, -1, 0)  # (q, ...)
+    if keepdim:
+        out = reshape(out, len(out), *kept)
+    return own(out) if shares.ndim else own(reshape(out, out.shape[1:]))
+
+
+@export()
+def msort(input: TensorLike) -> Tensor:
+    """``input`` in order along its first axis."""
+    return sort(input, 0).values
+
+
+# ---- searching -----------------------------------------------------------------------------
+
+
+@export(method=False)
+def searchsorted(
+    sorted_sequence: TensorLike,
+    input: TensorLike,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: TensorLike | None = None,
+) -> Tensor:
+    """Where values would be put into sequences, the last axes, such that these stay in order.
+
+    ``right`` (or ``side="right"``) means behind equal values. ``sorter`` says in what order the
+    elements of a sequence that is not sorted would be.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.searchsorted(tg.tensor([1, 3, 5]), tg.tensor([3, 6]))
+    tensor([1, 3])
+    """
+    name = "searchsorted"
+    lines, values = to_tensor(sorted_sequence)._array, to_tensor(input)._array
+    if side not in (None, "left", "right") or (side == "left" and right):
+        raise ArgumentError(f"{name}: `side` is {side!r} and `right` {right}, which do not fit")
+    if not lines.ndim or (lines.ndim > 1 and lines.shape[:-1] != values.shape[:-1]):
+        raise ShapeError(
+            f"{name}: `sorted_sequence` has shape {lines.shape} and `input` {values.shape}, "
+            f"expected a vector or all axes but the last alike"
+        )
+    if sorter is not None:
+        order = to_tensor(sorter)._array
+        if order.shape != lines.shape or order.dtype.kind not in "iu":
+            raise ShapeError(f"{name}: `sorter` has shape {order.shape}, expected {lines.shape}")
+        lines = np.take_along_axis(lines, order, -1)
+    where: Literal["left", "right"] = "right" if right or side == "right" else "left"
+    if lines.ndim == 1:
+        out = np.searchsorted(lines, values, where)
+    else:
+        out = np.empty(values.shape, np.int64)
+        for at in np.ndindex(lines.shape[:-1]):
+            out[at] = np.searchsorted(lines[at], values[at], where)
+    return wrap(np.asarray(out, np.int32 if out_int32 else np.int64))
+
+
+@export(method=False)
+def bucketize(
+    input: TensorLike, boundaries: TensorLike, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """The number of the bucket, between sorted ``boundaries``, that each value falls into.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.bucketize(tg.tensor([0, 2, 9]), tg.tensor([1, 2, 3]))
+    tensor([0, 1, 3])
+    """
+    bounds = to_tensor(boundaries)
+    if bounds.ndim != 1:
+        raise ShapeError(f"bucketize: `boundaries` has shape {bounds.shape}, expected a vector")
+    return searchsorted(bounds, input, out_int32=out_int32, right=right)
+
+
+# ---- histograms ----------------------------------------------------------------------------
+
+
+class Histogram(NamedTuple):
+    """What `histogram` returns."""
+
+    hist: Tensor
+    bin_edges: Tensor
+
+
+def _edges(name: str, values: Array, bins: int, low: float, high: float) -> Array:
+    if bins < 1 or low > high:
+        raise ArgumentError(
+            f"{name}: `bins` is {bins} and the range {low} to {high}, expected at least 1 and a "
+            f"range"
+        )
+    if low == high and values.size:
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - (1 if name == "histc" else 0.5), high + (1 if name == "histc" else 0.5)
+    if not np.isfinite([low, high]).all():
+        raise ArgumentError(f"{name}: the range is {low} to {high}, expected finite numbers")
+    return np.linspace(low, high, bins + 1)
+
+
+@export()
+def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many values lie in each of ``bins`` parts of one size of [min, max].
+
+    If both are 0 they are the least and the largest value.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.histc(tg.tensor([1.0, 2.0, 1.0]), 2)
+    tensor([2., 1.])
+    """
+    x = to_tensor(input)
+    edges = _edges("histc", x._array, bins, min, max)
+    counts, _ = np.histogram(x._array, bins, (edges[0], edges[-1]))
+    return wrap(counts.astype(x.dtype))
+
+
+@export()
+def histogram(
+    input: TensorLike,
+    bins: int | TensorLike,
+    *,
+    range: Sequence[float] | None = None,
+    weight: TensorLike | None = None,
+    density: bool = False,
+) -> Histogram:
+    """How many values lie between edges, or their weights' sums, and the edges.
+
+    ``bins`` is a number of parts of ``range`` or the edges themselves. With ``density`` the
+    result's integral is 1.
+    """
+    x = floating("histogram", to_tensor(input))
+    values = x._array.reshape(-1)
+    if isinstance(bins, int):
+        low, high = (0.0, 0.0) if range is None else range
+        edges = _edges("histogram", values, bins, low, high)
+    else:
+        edges = to_tensor(bins)._array
+    given = None if weight is None else to_tensor(weight)._array.reshape(-1)
+    if given is not None and given.shape != values.shape:
+        raise ShapeError(f"histogram: `weight` has {given.size} values, expected {values.size}")
+    counts, _ = np.histogram(values, edges, weights=given, density=density)
+    return Histogram(wrap(counts.astype(x.dtype)), wrap(edges.astype(x.dtype)))
+
+
+# ---- what occurs ---------------------------------------------------------------------------
+
+
+@export()
+@numpy_names
+def unique_consecutive(
+    input: TensorLike,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """``input`` without elements, or slices along ``dim``, that equal the one before.
+
+    On request also where each went, and how many there were.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.unique_consecutive(tg.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    x = to_tensor(input)._array
+    d = 0 if dim is None else axis("unique_consecutive", dim, x.ndim)
+    lines = x.reshape(-1) if dim is None or not x.ndim else np.moveaxis(x, d, 0)
+    rows = lines.reshape(len(lines), lines[:1].size)
+    fresh = np.ones(len(lines), np.bool_)
+    fresh[1:] = (rows[1:] != rows[:-1]).any(1)
+    picked = lines[fresh]
+    out = [wrap(picked.copy() if dim is None else np.moveaxis(picked, 0, d).copy())]
+    inverse = np.cumsum(fresh) - 1
+    if return_inverse:
+        out.append(wrap(inverse.reshape(x.shape) if dim is None else inverse))
+    if return_counts:
+        out.append(wrap(np.bincount(inverse, minlength=len(picked))))
+    return out[0] if len(out) == 1 else tuple(out)
