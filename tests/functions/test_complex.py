@@ -60,6 +60,7 @@ CASES = [
     binary("product", lambda m, z, w: z * w),
     binary("quotient", lambda m, z, w: z / w),
     binary("power of both", lambda m, z, w: z**w),
+    case("real numbers to a complex power", lambda m, x: parts(m, x ** (0.5 + 1j)), X),
     binary("matrix product", lambda m, z, w: z @ w),
     binary("einsum", lambda m, z, w: m.einsum("ij,kj->ik", z, w)),
     binary("linear", lambda m, z, w: m.nn.functional.linear(z, w)),
@@ -162,6 +163,13 @@ def test_gradcheck_finds_a_missing_conjugate():
     assert not gradcheck(Square.apply, (z,), raise_exception=False)
     with pytest.raises(RuntimeError, match="the gradient of inputs"):
         gradcheck(Square.apply, (z,))
+
+
+@pytest.mark.parametrize("function", [tg.abs, tg.angle, lambda z: tg.sgn(z).abs()])
+def test_gradients_at_zero_are_zeros(function):
+    z = tg.zeros(2, dtype=tg.complex128, requires_grad=True)
+    function(z).sum().backward()
+    assert z.grad.tolist() == [0, 0]
 
 
 def test_dtypes():

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
@@ -217,10 +217,19 @@ def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _pow_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
     x, n = raw(a), raw(b)
-    flat = wrap(np.equal(x, 0) & np.greater_equal(np.real(n), 0))
-    if is_complex(y) and not is_complex(a):  # log of a negative number
-        a = cast(a, dtype=y._value.dtype) if isinstance(a, Variable) else a + 0j
-    return where(flat, 0.0, g * conj(y * log(where(flat, 1.0, a))))
+    flat = wrap(np.equal(x, 0) & np.greater_equal(n, 0))
+    base = where(flat, 1.0, a)
+    if is_complex(y):
+        base = base + 0j  # of a negative number too there is a logarithm
+    return where(flat, 0.0, g * conj(y * log(base)))
+
+
+def _pow_samples(draw: Draw) -> Sample:
+    shape, small = draw.broadcast_shapes()
+    a, b = draw.array(shape, 0.3, 2.0), draw.array(small, 0.3, 2.0)
+    if draw.choice((False, False, True)):
+        return Sample((-a, b + 1j * draw.array(small, 0.1, 0.4)))
+    return Sample((a, b))
 
 
 @op(
@@ -229,7 +238,7 @@ def _pow_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
-    samples=binary(0.3, 2.0),
+    samples=_pow_samples,
     errors=NO_BROADCAST,
     oracle=lambda a, b: a**b,
 )

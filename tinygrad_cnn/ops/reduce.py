@@ -105,6 +105,7 @@ def _prod_samples(draw: Draw) -> Sample:
     shape = draw.shape()
     x = draw.distinct(shape)
     if x.size and draw.choice((False, True)):
+        x = x + 1j * draw.array(shape, -0.4, 0.4) if draw.choice((False, False, True)) else x
         x.flat[0] = 0.0
     return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
 
@@ -229,6 +230,7 @@ def _cumprod_samples(draw: Draw) -> Sample:
     shape = draw.shape(min_dims=1)
     x = draw.distinct(shape)
     if x.size and draw.choice((False, True)):
+        x = x + 1j * draw.array(shape, -0.4, 0.4) if draw.choice((False, False, True)) else x
         x.flat[0] = 0.0
     return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
 

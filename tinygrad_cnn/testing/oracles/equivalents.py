@@ -18,7 +18,8 @@ _SPREAD = (
     "_spread: `expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)` → "
     "`g if keepdim else reshape(g, shape=_kept(shape, dim))`"
 )
-_PRODUCT = "`g * _spread(y, shapes, dim, keepdim)`"
+_QUOTIENT = "`_spread(y, shapes, dim, keepdim) / x`"
+_PRODUCT = "`g * conj(_spread(y, shapes, dim, keepdim) / x)`"
 
 EQUIVALENT: dict[str, str] = {
     **{
@@ -61,18 +62,25 @@ EQUIVALENT: dict[str, str] = {
     **{
         f"cumprod: _prod_rule: {change}": _ZERO_BRANCH
         for change in (
-            f"{_PRODUCT[:-1]} / x` → {_PRODUCT}",
-            f"{_PRODUCT[:-1]} / x` → `x`",
-            f"{_PRODUCT[:-1]} / x` → {_PRODUCT[:-1]} * x`",
-            f"{_PRODUCT[:-1]} / x` → `x / (g * _spread(y, shapes, dim, keepdim))`",
             f"{_PRODUCT} → `g`",
-            f"{_PRODUCT} → `_spread(y, shapes, dim, keepdim)`",
-            f"{_PRODUCT} → `g / _spread(y, shapes, dim, keepdim)`",
+            f"{_PRODUCT} → `conj({_QUOTIENT[1:-1]})`",
+            f"{_PRODUCT} → `g / conj({_QUOTIENT[1:-1]})`",
+            f"`conj({_QUOTIENT[1:-1]})` → {_QUOTIENT}",
+            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim)`",
+            f"{_QUOTIENT} → `x`",
+            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim) * x`",
+            f"{_QUOTIENT} → `x / _spread(y, shapes, dim, keepdim)`",
             "`_spread(y, shapes, dim, keepdim)` → `_spread(shapes, y, dim, keepdim)`",
             "`_spread(y, shapes, dim, keepdim)` → `y`",
         )
     },
+    "det: _det_rule: `has_digits(x._array, inverse._array)` → "
+    "`has_digits(inverse._array, x._array)`": "it is symmetric",
     "elu: _elu_rule: `0.0` → `1`": _NOT_READ,
+    "half_dft: _weighted: `1` → `2` (3)": _UNKNOWN_LENGTH,
+    "lu: _lu_rule: `True` → `False` (2)": "the diagonal, which is then read, is of ones",
+    "sgn: _sgn_rule: `1.0` → `2.0`": _NOT_READ,
+    "angle: _angle_rule: `1.0` → `2.0`": _NOT_READ,
     "floor_divide: sums over broadcast axes left out": "its gradients are all 0",
     **{
         f"linear: _mT: {change}": _TWO_AXES
@@ -99,8 +107,8 @@ EQUIVALENT: dict[str, str] = {
         )
     },
     "permute: _inverse: `0` → `1`": _OVERWRITTEN,
-    "pow: _pow_exponent: `where(flat, 0.0, g * y * log(where(flat, 1.0, a)))` → "
-    "`where(0.0, flat, g * y * log(where(flat, 1.0, a)))`": "log(1) is 0 there already",
+    "pow: _pow_exponent: `where(flat, 0.0, g * conj(y * log(base)))` → "
+    "`where(0.0, flat, g * conj(y * log(base)))`": "log(1) is 0 there already",
     "pow: _pow_exponent: `1.0` → `2.0`": _NOT_READ,
     "put: is_basic: `any((isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts))` → "
     "`(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)`": (
@@ -127,7 +135,22 @@ EQUIVALENT: dict[str, str] = {
 }
 """By mutant's name (operation and change): why it is no mistake."""
 
+_NO_REAL = "samples are complex; the gradient at real numbers is compared with PyTorch's"
+_NO_ZERO = "samples are not 0; the gradient there is in tests/functions/test_complex.py"
+_SGN = "where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)"
+_ANGLE = "where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))"
+
 ELSEWHERE: dict[str, str] = {
+    **{
+        f"{name}: {change}": _NO_ZERO
+        for name, rule in (("sgn: _sgn_rule", _SGN), ("angle: _angle_rule", _ANGLE))
+        for change in (
+            f"`{rule}` → `{rule.replace('where(zero, 0.0', 'where(0.0, zero', 1)}`",
+            "`0.0` → `1`",
+            "`0` → `1`",
+        )
+    },
+    "angle: _angle_rule: `zeros_like(g)` → `g`": _NO_REAL,
     "conv2d: _conv2d_joint: `realize(g)` → `g`": _LAZY,
     "elu: _elu_rule: `0` → `1` (2)": "a second derivative at a kink, see tests/nn/test_limits.py",
     "gelu: _gelu_rule: `x.to(np.float32)` → `np.float32`": "samples are not float16",
