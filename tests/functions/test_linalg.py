@@ -258,3 +258,41 @@ def test_both_orders(function):
     x = tg.tensor(SQUARE, requires_grad=True)
     assert gradcheck(function, (x,))
     assert gradgradcheck(function, (x,))
+
+
+def test_losses_that_depend_on_phases_have_no_derivative():
+    """Complex vectors are free up to a phase: PyTorch refuses these, too."""
+    z = tg.tensor(SQUARE + 1j * floats(3, 3, seed=1), requires_grad=True)
+    hermitian = z @ z.mH
+    for vectors in (
+        tg.linalg.svd(z).U,
+        tg.linalg.eigh(hermitian).eigenvectors,
+        tg.linalg.eig(z).eigenvectors,
+    ):
+        with pytest.raises(RuntimeError, match="the loss depends on the phases"):
+            (vectors.real.sum() + vectors.imag.sum()).backward(retain_graph=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: tg.linalg.svd(z, False).U.abs(),
+        lambda z: tg.linalg.svdvals(z),
+        lambda z: tg.linalg.svd(z[:, :2], False).Vh.abs(),
+        lambda z: tg.linalg.eigh(z @ z.mH).eigenvectors.abs(),
+        lambda z: tg.linalg.eigvalsh(z + z.mH),
+        lambda z: tg.linalg.eigvals(z),
+        lambda z: tg.linalg.eig(z).eigenvectors.abs(),
+        lambda z: tg.linalg.cholesky(z @ z.mH),
+        lambda z: tg.linalg.qr(z).R.abs(),
+        lambda z: tg.linalg.slogdet(z).sign,
+        lambda z: tg.linalg.pinv(z[:, :2]),
+        lambda z: tg.linalg.lu(z).U,
+        lambda z: tg.linalg.matrix_norm(z, "nuc"),
+        lambda z: tg.linalg.vector_norm(z, 3),
+    ],
+)
+def test_both_orders_of_complex_matrices(function):
+    z = tg.tensor(SQUARE + 1j * floats(3, 3, seed=1), requires_grad=True)
+    assert gradcheck(function, (z,))
+    assert gradgradcheck(function, (z,))

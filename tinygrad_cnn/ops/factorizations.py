@@ -16,13 +16,12 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
-from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.complex import imag_part, real
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.index import diagonal, gather
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
-from tinygrad_cnn.ops.linear_systems import mH, solve, solve_triangular
+from tinygrad_cnn.ops.linear_systems import check_phases, mH, over, solve, solve_triangular
 from tinygrad_cnn.ops.shape import cat, tril, triu
 from tinygrad_cnn.types import Array
 
@@ -42,14 +41,6 @@ def _only_diagonal(s: Any) -> Any:
     return s[..., None] * _eye(s)
 
 
-def _over(x: Any, e: Any) -> Any:
-    """``x / e``, where 0 / 0 is 0: a loss that a factor does not enter has no part in it."""
-    both = (x._array == 0) & (e._array == 0)
-    if not both.any():
-        return x / e
-    return x / where(wrap(both), wrap(np.ones((), e._value.dtype)), e)
-
-
 def _skew(x: Any) -> Any:
     return x - mH(x)
 
@@ -57,15 +48,6 @@ def _skew(x: Any) -> Any:
 def _differences(s: Any) -> Any:
     """``s[j] - s[i]``, and 1 where i = j."""
     return s[..., None, :] - s[..., None] + _eye(s)
-
-
-def _check_gauge(name: str, phase: Array) -> None:
-    """Complex vectors are free up to a phase each, on which the loss must not depend."""
-    if not np.allclose(phase, 0, 1e-2, 1e-2):
-        raise ArgumentError(
-            f"{name}: the loss depends on the phases of complex vectors, which are free, so its "
-            f"derivative is not defined; use their sizes or products that do not depend on it"
-        )
 
 
 def _spread(draw: Draw, m: int, n: int) -> Array:
@@ -329,17 +311,16 @@ def _svd_rule(g: Any, y: Any, shapes: Any) -> Any:
     skew_u, skew_v = _skew(of_u), _skew(of_v)
     total = s[..., None, :] + s[..., None]
     gap = _differences(s) * (total * (1.0 - _eye(s)) + _eye(s))  # s[j]² - s[i]², and 1 where i = j
-    inner = _over(column_scaled(skew_u, s) + s[..., None] * skew_v, gap) + _only_diagonal(gs)
+    inner = over(column_scaled(skew_u, s) + s[..., None] * skew_v, gap) + _only_diagonal(gs)
+    check_phases("svd", skew_u + skew_v)
     if is_complex(y):
-        phase_u, phase_v = diagonal(skew_u), diagonal(skew_v)
-        _check_gauge("svd", (phase_u + phase_v)._array / 2)
-        inner = inner + _only_diagonal(_over(phase_u, 2.0 * s))
+        inner = inner + _only_diagonal(over(diagonal(skew_u), 2.0 * s))
     out = matmul(u, inner)
     if m > k:
-        out = out + _over(gu - matmul(u, of_u), s[..., None, :])
+        out = out + over(gu - matmul(u, of_u), s[..., None, :])
     out = matmul(out, vh)
     if n > k:
-        out = out + matmul(u, _over(gvh - matmul(mH(of_v), vh), s[..., None]))
+        out = out + matmul(u, over(gvh - matmul(mH(of_v), vh), s[..., None]))
     return out
 
 
@@ -366,9 +347,8 @@ def _eigh_rule(g: Any, y: Any) -> Any:
     """M. B. Giles, "Collected matrix derivative results" (2008), section 3.1."""
     (values, vectors), (g_values, g_vectors) = eigh_parts(y), eigh_parts(g)
     skew = _skew(matmul(mH(vectors), g_vectors))
-    if is_complex(y):
-        _check_gauge("eigh", diagonal(skew)._array / 2)
-    inner = _over(0.5 * skew, _differences(values)) + _only_diagonal(g_values)
+    check_phases("eigh", skew)
+    inner = over(0.5 * skew, _differences(values)) + _only_diagonal(g_values)
     return matmul(vectors, matmul(inner, mH(vectors)))
 
 
@@ -403,16 +383,16 @@ def _eig_rule(g: Any, y: Any, phases: str) -> Any:
     (values, vectors), (g_values, g_vectors) = eig_parts(y), eig_parts(g)
     inner = matmul(mH(vectors), g_vectors)
     on_diagonal = diagonal(inner)
-    inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
     if phases == "free":
-        _check_gauge("eig", on_diagonal._array.imag)
-    else:  # LAPACK's, whose largest component is real: it turns with all others against it
+        check_phases("eig", _skew(inner))
+    inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
+    if phases == "lapack":  # that of the largest component stays real
         at = np.abs(vectors._array).argmax(-2)[..., None]  # (..., n, 1)
         rows = wrap(np.broadcast_to(at, vectors._value.shape))
         rows = gather(vectors, rows, dim=vectors._value.ndim - 2)  # those of the largest
         inner = inner - column_scaled(mH(rows), 1j * imag_part(on_diagonal) / diagonal(rows))
     inner = inner - _only_diagonal(diagonal(inner))  # of length 1: it does not change
-    inner = _over(inner, conj(_differences(values))) + _only_diagonal(g_values)
+    inner = over(inner, conj(_differences(values))) + _only_diagonal(g_values)
     return solve(mH(vectors), matmul(inner, mH(vectors)))
 
 

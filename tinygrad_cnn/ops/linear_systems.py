@@ -15,7 +15,9 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.errors import LinAlgError, ShapeError
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError, LinAlgError, ShapeError
+from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
@@ -169,3 +171,27 @@ def has_digits(x: Array, inverse: Array) -> bool:
     """Whether inverses of matrices have correct digits, by their condition in the 1-norm."""
     sizes = [np.abs(a).sum(-2).max(-1, initial=0.0) for a in (x, inverse)]
     return bool(np.all(sizes[0] * sizes[1] < 1e-2 / np.finfo(x.dtype).eps))
+
+
+# ---- for the rules of factorizations -------------------------------------------------------
+
+
+def over(x: Any, e: Any) -> Any:
+    """``x / e``, where 0 / 0 is 0: a loss that a factor does not enter has no part in it."""
+    both = (x._array == 0) & (e._array == 0)
+    if not both.any():
+        return x / e
+    return x / where(wrap(both), wrap(np.ones((), e._value.dtype)), e)
+
+
+def check_phases(name: str, skew: Any) -> None:
+    """Raise an error unless ``skew``, what a loss changes by as vectors turn, is 0 on its diagonal.
+
+    Complex vectors are free up to a phase each, on which a loss must not depend.
+    """
+    phases = np.diagonal(skew._array, axis1=-2, axis2=-1)
+    if not np.allclose(phases / 2, 0, 1e-2, 1e-2):
+        raise ArgumentError(
+            f"{name}: the loss depends on the phases of complex vectors, which are free, so its "
+            f"derivative is not defined; use their sizes or products that do not depend on it"
+        )
