@@ -16,12 +16,14 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
+from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.complex import imag_part, real
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.index import diagonal, gather
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.linear_systems import check_phases, mH, over, solve, solve_triangular
+from tinygrad_cnn.ops.reduce import prod
 from tinygrad_cnn.ops.shape import cat, tril, triu
 from tinygrad_cnn.types import Array
 
@@ -412,3 +414,23 @@ def eig(x: Array, *, phases: str = "free") -> Array:
     values, vectors = converged("eig", np.linalg.eig, x)
     dtype = np.complex64 if x.dtype.itemsize == 4 or x.dtype == np.complex64 else np.complex128
     return np.concatenate([values[..., None, :], vectors], -2, dtype=dtype)
+
+
+# ---- cofactors -----------------------------------------------------------------------------
+
+
+def all_but_one(s: Any) -> Any:
+    """For each element of the last axis the product of all others: (..., n) → (..., n)."""
+    n = s._value.shape[-1]
+    rows = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, s[..., None, :])  # (..., n, n)
+    return prod(rows, dim=(rows._value.ndim - 1,))
+
+
+def cofactors(x: Any, det: Any) -> Any:
+    """The conjugate matrices of cofactors, by singular values, none of which is divided by.
+
+    Where two of them are 0, so are all cofactors; as in PyTorch, their derivatives are NaN there.
+    """
+    u, s, vh = svd_parts(svd(x), *x._value.shape[-2:])
+    scale = conj(det(u) * det(vh))[..., None]  # (..., 1)
+    return matmul(column_scaled(u, scale * all_but_one(s)), vh)

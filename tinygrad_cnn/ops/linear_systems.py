@@ -167,6 +167,13 @@ def inv(x: Array, *, check: bool = True) -> Array:
     return out
 
 
+def lost_direction(x: Array) -> tuple[Array, Array]:
+    """Vectors u, v (..., n, 1), for which ``x + u vᴴ`` has an inverse if ``x`` is of rank n - 1."""
+    u, s, vh = np.linalg.svd(x)
+    largest = np.where(s[..., :1] == 0, 1, s[..., :1])[..., None].astype(s.dtype)
+    return u[..., -1:] * largest, np.conj(vh[..., -1, :])[..., None]
+
+
 def has_digits(x: Array, inverse: Array) -> bool:
     """Whether inverses of matrices have correct digits, by their condition in the 1-norm."""
     sizes = [np.abs(a).sum(-2).max(-1, initial=0.0) for a in (x, inverse)]

@@ -17,31 +17,29 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
-from tinygrad_cnn.ops.factorizations import column_scaled, svd, svd_parts
+from tinygrad_cnn.ops.factorizations import cofactors
 from tinygrad_cnn.ops.linalg import matmul
-from tinygrad_cnn.ops.linear_systems import has_digits, inv, mH, square_samples
-from tinygrad_cnn.ops.reduce import prod
+from tinygrad_cnn.ops.linear_systems import has_digits, inv, lost_direction, mH, square_samples
 from tinygrad_cnn.ops.shape import cat
 from tinygrad_cnn.types import Array
 
 
-def all_but_one(s: Any) -> Any:
-    """For each element of the last axis the product of all others: (..., n) → (..., n)."""
-    n = s._value.shape[-1]
-    rows = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, s[..., None, :])  # (..., n, n)
-    return prod(rows, dim=(rows._value.ndim - 1,))
-
-
 def _det_rule(g: Any, x: Any, y: Any) -> Any:
+    g = g[..., None, None]
     inverse = inv(x, check=False)
     if has_digits(x._array, inverse._array):
-        return (g * conj(y))[..., None, None] * mH(inverse)
-    # The matrix of cofactors by singular values, none of which is divided by.
-    u, s, vh = svd_parts(svd(x), *x._value.shape[-2:])
-    scale = (g * conj(det(u) * det(vh)))[..., None]  # (..., 1)
-    return matmul(column_scaled(u, scale * all_but_one(s)), vh)
+        return g * conj(y)[..., None, None] * mH(inverse)
+    # Beside M = x + u vᴴ, which has an inverse: det(x) = det(M) (1 - vᴴ M⁻¹ u).
+    u, v = map(wrap, lost_direction(x._array))
+    whole = x + matmul(u, mH(v))
+    inverse = inv(whole, check=False)
+    if not has_digits(whole._array, inverse._array):  # the rank is n - 2 or less
+        return g * cofactors(x, det)
+    left, right = matmul(mH(inverse), v), matmul(inverse, u)  # (..., n, 1)
+    rest = 1.0 - matmul(mH(v), right)  # (..., 1, 1)
+    scale = conj(det(whole))[..., None, None]
+    return g * scale * (conj(rest) * mH(inverse) + matmul(left, mH(right)))
 
 
 def _det_samples(draw: Draw) -> Sample:
