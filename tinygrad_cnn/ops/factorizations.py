@@ -314,7 +314,7 @@ def _svd_rule(g: Any, y: Any, shapes: Any) -> Any:
     total = s[..., None, :] + s[..., None]
     gap = _differences(s) * (total * (1.0 - _eye(s)) + _eye(s))  # s[j]² - s[i]², and 1 where i = j
     inner = over(column_scaled(skew_u, s) + s[..., None] * skew_v, gap) + _only_diagonal(gs)
-    check_phases("svd", skew_u + skew_v)
+    check_phases("svd", of_u + of_v)
     if is_complex(y):
         inner = inner + _only_diagonal(over(diagonal(skew_u), 2.0 * s))
     out = matmul(u, inner)
@@ -348,8 +348,9 @@ def eigh_parts(y: Any) -> tuple[Any, Any]:
 def _eigh_rule(g: Any, y: Any) -> Any:
     """M. B. Giles, "Collected matrix derivative results" (2008), section 3.1."""
     (values, vectors), (g_values, g_vectors) = eigh_parts(y), eigh_parts(g)
-    skew = _skew(matmul(mH(vectors), g_vectors))
-    check_phases("eigh", skew)
+    inner = matmul(mH(vectors), g_vectors)
+    check_phases("eigh", inner)
+    skew = _skew(inner)
     inner = over(0.5 * skew, _differences(values)) + _only_diagonal(g_values)
     return matmul(vectors, matmul(inner, mH(vectors)))
 
@@ -386,14 +387,13 @@ def _eig_rule(g: Any, y: Any, phases: str) -> Any:
     inner = matmul(mH(vectors), g_vectors)
     on_diagonal = diagonal(inner)
     if phases == "free":
-        check_phases("eig", _skew(inner))
+        check_phases("eig", inner)
     inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
     if phases == "lapack":  # that of the largest component stays real
         at = np.abs(vectors._array).argmax(-2)[..., None]  # (..., n, 1)
         rows = wrap(np.broadcast_to(at, vectors._value.shape))
         rows = gather(vectors, rows, dim=vectors._value.ndim - 2)  # those of the largest
         inner = inner - column_scaled(mH(rows), 1j * imag_part(on_diagonal) / diagonal(rows))
-    inner = inner - _only_diagonal(diagonal(inner))  # of length 1: it does not change
     inner = over(inner, conj(_differences(values))) + _only_diagonal(g_values)
     return solve(mH(vectors), matmul(inner, mH(vectors)))
 
@@ -404,7 +404,7 @@ def _eig_samples(draw: Draw) -> Sample:
     return Sample((x + np.diag(2.0 * np.arange(n) - 1.0),), {"phases": "lapack"})
 
 
-@op(complex="apart", vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
+@op(complex="whole", vjp=_eig_rule, ignore_fp_errors=True, samples=_eig_samples)
 def eig(x: Array, *, phases: str = "free") -> Array:
     """The complex eigenvalues of square matrices, and below them the eigenvectors.
 

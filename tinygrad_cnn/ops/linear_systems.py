@@ -191,13 +191,11 @@ def over(x: Any, e: Any) -> Any:
     return x / where(wrap(both), wrap(np.ones((), e._value.dtype)), e)
 
 
-def check_phases(name: str, skew: Any) -> None:
-    """Raise an error unless ``skew``, what a loss changes by as vectors turn, is 0 on its diagonal.
-
-    Complex vectors are free up to a phase each, on which a loss must not depend.
+def check_phases(name: str, inner: Any) -> None:
+    """Raise an error unless ``inner``, the products of vectors with their gradients, has a real
+    diagonal: complex vectors are free up to a phase each, on which a loss must not depend.
     """
-    phases = np.diagonal(skew._array, axis1=-2, axis2=-1)
-    if not np.allclose(phases / 2, 0, 1e-2, 1e-2):
+    if not np.allclose(np.diagonal(inner._array, axis1=-2, axis2=-1).imag, 0, 1e-2, 1e-2):
         raise ArgumentError(
             f"{name}: the loss depends on the phases of complex vectors, which are free, so its "
             f"derivative is not defined; use their sizes or products that do not depend on it"

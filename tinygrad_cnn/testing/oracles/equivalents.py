@@ -154,12 +154,22 @@ ELSEWHERE: dict[str, str] = {
     "conv2d: _conv2d_joint: `realize(g)` → `g`": _LAZY,
     "elu: _elu_rule: `0` → `1` (2)": "a second derivative at a kink, see tests/nn/test_limits.py",
     "gelu: _gelu_rule: `x.to(np.float32)` → `np.float32`": "samples are not float16",
+    "eigh: eigh_parts: `real(y[..., 0, :])` → `y[..., 0, :]`": "samples are real",
+    **{
+        f"eigh: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → `{changed}`": (
+            "what is divided by it is 0 for real samples, and over() makes 0 of 0 / 0"
+        )
+        for changed in (
+            "s[..., None, :] - s[..., None]",
+            "s[..., None, :] - s[..., None] - _eye(s)",
+        )
+    },
     "log_det: vjp: `False` → `True`": "no sample is singular; then the gradient is not finite",
     **{
         f"{name}: _{name}_rule: `check_phases('{name}', {skew})` → {changed}": (
             "samples are real; the error is in tests/functions/test_linalg.py"
         )
-        for name, skew in (("eigh", "skew"), ("svd", "skew_u + skew_v"))
+        for name, skew in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u + of_v"))
         for changed in (f"`check_phases({skew}, '{name}')`", f"`'{name}'`")
     },
     **{
