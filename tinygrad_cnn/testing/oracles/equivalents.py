@@ -76,6 +76,11 @@ EQUIVALENT: dict[str, str] = {
     },
     "det: _det_rule: `has_digits(x._array, inverse._array)` → "
     "`has_digits(inverse._array, x._array)`": "it is symmetric",
+    "eig: _eig_rule: `np.abs(vectors._array)` → `vectors._array`": (
+        "LAPACK makes the largest component of a complex vector positive"
+    ),
+    "eig: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → "
+    "`s[..., None, :] - s[..., None] - _eye(s)`": "what is divided there is 0",
     "elu: _elu_rule: `0.0` → `1`": _NOT_READ,
     "half_dft: _weighted: `1` → `2` (3)": _UNKNOWN_LENGTH,
     "lu: _lu_rule: `True` → `False` (2)": "the diagonal, which is then read, is of ones",
