@@ -15,6 +15,7 @@ from tinygrad_cnn.autograd import (
     set_grad_enabled,
 )
 from tinygrad_cnn.autograd.devices import device
+from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
@@ -98,43 +99,44 @@ __all__ = [
     "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "bool", "broadcast_tensors",
     "broadcast_to", "bucketize", "cat", "cdist", "cdouble", "ceil", "cfloat", "chain_matmul",
-    "cholesky", "cholesky_inverse", "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min",
-    "clip", "clone", "column_stack", "complex", "complex64", "complex128", "concat", "concatenate",
-    "conj", "conj_physical", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "copysign", "cos", "cosh", "cosine_embedding_loss", "count_nonzero",
-    "cross", "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin", "cumprod", "cumsum", "data",
-    "default_generator", "deg2rad", "det", "device", "diag", "diag_embed", "diagflat", "diagonal",
-    "diagonal_scatter", "diff", "digamma", "div", "divide", "dot", "double", "dropout", "dropout1d",
-    "dropout2d", "dropout3d", "dsplit", "dstack", "einsum", "elu", "empty", "empty_like",
-    "enable_grad", "eq", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand", "expand_as",
-    "expm1", "eye", "feature_alpha_dropout", "fft", "flatten", "flip", "fliplr", "flipud", "float",
-    "float16", "float32", "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
-    "frac", "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy",
-    "full", "full_like", "func", "gather", "gcd", "ge", "gelu", "get_default_dtype",
-    "get_num_threads", "get_rng_state", "gt", "half", "heaviside", "hinge_embedding_loss", "histc",
-    "histogram", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "imag", "index_add",
-    "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inf",
-    "inference_mode", "initial_seed", "instance_norm", "int", "int8", "int16", "int32", "int64",
-    "inverse", "is_complex", "is_conj", "is_floating_point", "is_grad_enabled", "is_tensor",
-    "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron",
-    "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "lerp", "lgamma",
-    "linalg", "linear", "linspace", "load", "log", "log1p", "log2", "log10", "log_softmax",
-    "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logit", "logspace", "logsumexp", "long", "lp_pool1d", "lp_pool2d", "lp_pool3d",
-    "lt", "lu", "lu_solve", "lu_unpack", "manual_seed", "margin_ranking_loss", "masked_fill",
-    "masked_scatter", "masked_select", "matmul", "matrix_exp", "matrix_power", "max",
-    "max_memory_allocated", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
-    "max_unpool2d", "max_unpool3d", "maximum", "mean", "median", "memory_allocated", "memory_stats",
-    "meshgrid", "min", "minimum", "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul",
-    "multinomial", "multiply", "mv", "mvlgamma", "nan", "nan_to_num", "nanmean", "nanmedian",
-    "nanquantile", "nansum", "narrow", "ne", "neg", "negative", "nextafter", "nll_loss", "nn",
-    "no_grad", "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "optim",
-    "orgqr", "outer", "pad", "pdist", "permute", "pi", "pinverse", "polar", "polygamma", "positive",
-    "pow", "prod", "profiler", "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "remainder", "repeat",
-    "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as", "resolve_conj",
-    "resolve_neg", "rms_norm", "roll", "rot90", "round", "rsqrt", "rsub", "save", "scatter",
-    "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter",
+    "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk",
+    "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "complex", "complex64",
+    "complex128", "concat", "concatenate", "conj", "conj_physical", "contiguous_format", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign",
+    "cos", "cosh", "cosine_embedding_loss", "count_nonzero", "cross", "cross_entropy", "ctc_loss",
+    "cuda", "cummax", "cummin", "cumprod", "cumsum", "data", "default_generator", "deg2rad", "det",
+    "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "digamma",
+    "div", "divide", "dot", "double", "dropout", "dropout1d", "dropout2d", "dropout3d", "dsplit",
+    "dstack", "e", "einsum", "elu", "empty", "empty_like", "enable_grad", "eq", "equal", "erf",
+    "erfc", "erfinv", "exp", "exp2", "expand", "expand_as", "expm1", "eye", "feature_alpha_dropout",
+    "fft", "finfo", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64",
+    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "fractional_max_pool2d",
+    "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full", "full_like", "func",
+    "gather", "gcd", "ge", "gelu", "get_default_dtype", "get_num_threads", "get_rng_state", "gt",
+    "half", "heaviside", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "hypot",
+    "i0", "igamma", "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill",
+    "index_put", "index_reduce", "index_select", "inf", "inference_mode", "initial_seed",
+    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_complex", "is_conj",
+    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "l1_loss", "layer_norm", "lcm",
+    "ldexp", "le", "leaky_relu", "lerp", "lgamma", "linalg", "linear", "linspace", "load", "log",
+    "log1p", "log2", "log10", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp",
+    "long", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack",
+    "manual_seed", "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select",
+    "matmul", "matrix_exp", "matrix_power", "max", "max_memory_allocated", "max_pool1d",
+    "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean",
+    "median", "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum",
+    "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply",
+    "mv", "mvlgamma", "nan", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "narrow", "ne", "neg", "negative", "newaxis", "nextafter", "nll_loss", "nn", "no_grad",
+    "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "optim", "orgqr", "outer",
+    "pad", "pdist", "permute", "pi", "pinverse", "polar", "polygamma", "positive", "pow",
+    "preserve_format", "prod", "profiler", "put", "qr", "quantile", "rad2deg", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu",
+    "remainder", "repeat", "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as",
+    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "rsqrt", "rsub", "save",
+    "scatter", "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter",
     "set_conv_algorithm", "set_default_dtype", "set_grad_enabled", "set_kernels", "set_num_threads",
     "set_printoptions", "set_rng_state", "sgn", "short", "sigmoid", "sign", "signbit", "silu",
     "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "softplus", "sort", "special",
@@ -142,9 +144,9 @@ __all__ = [
     "sum_to_size", "svd", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh",
     "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose",
     "triangular_solve", "tril", "triplet_margin_loss", "triu", "true_divide", "trunc", "uint8",
-    "unbind", "unflatten", "unique", "unique_consecutive", "unsqueeze", "vander", "var", "var_mean",
-    "view_as_complex", "view_as_real", "viz", "vsplit", "vstack", "where", "xlogy", "zeros",
-    "zeros_like",
+    "uint16", "uint32", "uint64", "unbind", "unflatten", "unique", "unique_consecutive",
+    "unsqueeze", "vander", "var", "var_mean", "view_as_complex", "view_as_real", "viz", "vsplit",
+    "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]
 # isort: on
 # fmt: on
@@ -163,11 +165,24 @@ int16 = short = _np.dtype(_np.int16)
 int32 = int = _np.dtype(_np.int32)
 int64 = long = _np.dtype(_np.int64)
 uint8 = _np.dtype(_np.uint8)
+uint16 = _np.dtype(_np.uint16)
+uint32 = _np.dtype(_np.uint32)
+uint64 = _np.dtype(_np.uint64)
 bool = _np.dtype(_np.bool_)
+
+finfo = _np.finfo  # ranges of dtypes
+iinfo = _np.iinfo
+
+contiguous_format = memory_format.contiguous_format
+preserve_format = memory_format.preserve_format
+channels_last = memory_format.channels_last
+channels_last_3d = memory_format.channels_last_3d
 
 inf = _np.inf
 nan = _np.nan
 pi = _np.pi
+e = _np.e
+newaxis = None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cnn import profiler, train

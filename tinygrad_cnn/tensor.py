@@ -16,10 +16,10 @@ from tinygrad_cnn.autograd.backward import backward
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.layout import channels_last, memory_format
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.storage import Storage
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing
 from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, to_tensor
@@ -251,8 +251,12 @@ class Tensor(InPlaceMethods):
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
         return steps if dim is None else steps[axis("stride", dim, self.ndim)]
 
-    def is_contiguous(self) -> bool:
-        """Whether its elements lie in memory in row-major order."""
+    def is_contiguous(
+        self, memory_format: memory_format = memory_format.contiguous_format
+    ) -> builtins.bool:
+        """Whether its elements lie in memory in row-major order, or as images channels last."""
+        if memory_format.name.startswith("channels_last"):
+            return channels_last(self._array)
         return self._array.flags.c_contiguous
 
     def is_floating_point(self) -> bool:
@@ -507,6 +511,7 @@ class Tensor(InPlaceMethods):
 
     # ---- operators -------------------------------------------------------------------------
 
+    __radd__: Operator  # said before, as operations are checked before this file
     __add__, __radd__ = _operators(f.add)
     __sub__, __rsub__ = _operators(f.sub)
     __mul__, __rmul__ = _operators(f.mul)
@@ -547,10 +552,10 @@ class Tensor(InPlaceMethods):
         *args: Variable | DeviceLike | DTypeLike,
         device: DeviceLike = None,
         dtype: DTypeLike = None,
-        other: Variable | None = None,
+        tensor: Variable | None = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
-        memory_format: object = None,
+        memory_format: memory_format | None = None,
     ) -> Tensor:
         """Another dtype: ``to(tg.float64)``, ``to("cpu", tg.float64)``, ``to(other_tensor)``.
 
@@ -565,7 +570,7 @@ class Tensor(InPlaceMethods):
         TypeError
             Something is no dtype, or there are too many arguments.
         """
-        rest = list(args) if other is None else [other, *args]
+        rest = list(args) if tensor is None else [tensor, *args]
         if rest and isinstance(rest[0], Variable):
             dtype = to_tensor(rest.pop(0)).dtype
         else:
@@ -615,7 +620,7 @@ class Tensor(InPlaceMethods):
     byte = _cast(np.uint8, "As uint8.")
     bool = _cast(np.bool_, "As bool: whether it is not 0.")
 
-    def contiguous(self, *, memory_format: Any = None) -> Tensor:
+    def contiguous(self, *, memory_format: memory_format | None = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
         self.in_rows()
         if self._array.flags.c_contiguous or memory_format is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 import numpy as np
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tinygrad_cnn.kernels.lazy import Lazy
     from tinygrad_cnn.tensor import Tensor
 
-_item: Any = tuple.__getitem__
-_new: Any = tuple.__new__  # for sides that are known to be integers
+_item: Callable[[tuple[int, ...], Any], Any] = tuple.__getitem__
+_new = tuple.__new__  # for sides that are known to be integers
 
 
 class Size(tuple[int, ...]):
@@ -55,10 +55,11 @@ class Size(tuple[int, ...]):
     @overload
     def __getitem__(self, key: slice) -> Size: ...
     def __getitem__(self, key: SupportsIndex | slice) -> int | Size:
-        found = _item(self, key)
-        return _new(Size, found) if type(key) is slice else found
+        found: Any = _item(self, key)
+        size: int | Size = _new(Size, found) if type(key) is slice else found
+        return size
 
-    def __add__(self, other: object) -> Size:  # type: ignore[override]  # of integers only
+    def __add__(self, other: object) -> Size:
         return Size((*self, *other)) if isinstance(other, tuple) else NotImplemented
 
     def __radd__(self, other: object) -> Size:
@@ -78,6 +79,13 @@ class Size(tuple[int, ...]):
 
 Array: TypeAlias = np.ndarray[Any, Any]
 DType: TypeAlias = np.dtype[Any]
+AnyFunction: TypeAlias = Callable[..., Any]
+Args: TypeAlias = tuple[Any, ...]
+"""Arguments by position: tensors, arrays, numbers, None for one that is left out."""
+
+Params: TypeAlias = dict[str, Any]
+"""Arguments by keyword, which no gradient goes to."""
+
 DTypeLike: TypeAlias = "npt.DTypeLike | None"
 """What a user may write for a dtype; None for the default one."""
 

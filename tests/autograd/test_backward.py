@@ -211,3 +211,11 @@ def test_graph_can_be_read() -> None:
     assert x.grad_fn is None
     assert x.is_leaf
     assert not y.is_leaf
+
+
+def test_only_inputs_is_taken_and_deprecated() -> None:
+    x = tg.tensor(3.0, requires_grad=True)
+    (g,) = tg.autograd.grad(x * x, x, None, None, False, True)
+    assert g.item() == 6.0
+    with pytest.warns(FutureWarning, match="grad: `only_inputs` is False"):
+        tg.autograd.grad(x * x, x, only_inputs=False)

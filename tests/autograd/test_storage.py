@@ -15,7 +15,7 @@ import pytest
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
-from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.autograd.variable import Storage
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy, load
 

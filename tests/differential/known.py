@@ -1,4 +1,4 @@
-"""Differences that stay (docs/pytorch.md), by what their smallest program has."""
+"""Differences that stay (docs/differences.md), by what their smallest program has."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
+from tinygrad_cnn.autograd.events import unwatch, watch
 from tinygrad_cnn.optim import memory
 
 CASES = {
@@ -53,6 +54,20 @@ CASES = {
     ),
 }
 every_case = pytest.mark.parametrize(("kind", "options"), CASES.values(), ids=CASES.keys())
+# Those that are held to PyTorch in test_optim_db.py, and to no formula here.
+FURTHER = {
+    "adadelta": (optim.Adadelta, {"eps": 1e-3}),
+    "adagrad": (optim.Adagrad, {"lr": 0.05, "lr_decay": 0.01}),
+    "adamax": (optim.Adamax, {"lr": 0.01}),
+    "nadam": (optim.NAdam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    "radam": (optim.RAdam, {"lr": 0.01}),
+    "rprop": (optim.Rprop, {"lr": 0.01}),
+    "asgd": (optim.ASGD, {"lr": 0.05, "t0": 2}),
+    "adafactor": (optim.Adafactor, {"lr": 0.01}),
+}
+every_kind = pytest.mark.parametrize(
+    ("kind", "options"), [*CASES.values(), *FURTHER.values()], ids=[*CASES, *FURTHER]
+)
 
 
 def formula(kind, options, x, grads):
@@ -143,7 +158,7 @@ def test_steps_are_pytorchs(kind, options, dtype):
     assert mine["state"].get(0, {}).keys() == its["state"].get(0, {}).keys()
 
 
-@every_case
+@every_kind
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_run_that_diverges_shows_it_without_warnings(kind, options, dtype):
     x = tg.ones(5, dtype=dtype, requires_grad=True)
@@ -154,7 +169,7 @@ def test_a_run_that_diverges_shows_it_without_warnings(kind, options, dtype):
     assert math.isnan(x.detach()[1].item())
 
 
-@every_case
+@every_kind
 @pytest.mark.parametrize("layout", ["big", "transposed", "strided gradient", "0-d", "empty"])
 def test_memory_layouts(kind, options, layout, monkeypatch):
     monkeypatch.setattr(memory, "BLOCK", 7)  # several pieces
@@ -175,7 +190,7 @@ def test_memory_layouts(kind, options, layout, monkeypatch):
     np.testing.assert_allclose(odd.detach().numpy(), plain.detach().numpy(), rtol=1e-12)
 
 
-@every_case
+@every_kind
 @pytest.mark.parametrize("via", ["live", "json"])
 def test_resuming_changes_nothing(kind, options, via):
     rng = np.random.default_rng(3)
@@ -264,7 +279,7 @@ def test_groups_and_their_options():
     sgd.step()
     assert b.bias.item() == pytest.approx(-0.1)
     assert (a.weight == before).all()  # no gradient, no change
-    assert "Parameter Group 1\n    dampening: 0\n    lr: 0.1" in repr(sgd)
+    assert "Parameter Group 1\n    dampening: 0\n    differentiable: False" in repr(sgd)
 
 
 def test_named_parameters():
@@ -310,6 +325,16 @@ def test_bad_parameters(params, error, text):
         (optim.Adam, {"betas": 0.9}, "two numbers"),
         (optim.AdamW, {"eps": -1}, "AdamW: `eps`"),
         (optim.RMSprop, {"alpha": -1}, "RMSprop: `alpha`"),
+        (optim.Adadelta, {"rho": 1.1}, "Adadelta: `rho` is 1.1 but at most 1"),
+        (optim.Adagrad, {"lr_decay": -0.5}, "Adagrad: `lr_decay` is -0.5"),
+        (optim.Adamax, {"betas": (0.0, 1.0)}, r"Adamax: `betas\[1\]` is 1.0"),
+        (optim.NAdam, {"momentum_decay": -0.2}, "NAdam: `momentum_decay`"),
+        (optim.RAdam, {"weight_decay": -1}, "RAdam: `weight_decay`"),
+        (optim.Rprop, {"etas": (1.0, 0.5)}, "Rprop: `etas` are"),
+        (optim.ASGD, {"weight_decay": -0.5}, "ASGD: `weight_decay`"),
+        (optim.Adafactor, {"eps": (-1e-30, 1e-3)}, "Adafactor: `eps`"),
+        (optim.Adafactor, {"d": 0.0}, "Adafactor: `d` is 0.0"),
+        (optim.Adafactor, {"beta2_decay": 0.8}, "Adafactor: `beta2_decay` is 0.8"),
     ],
 )
 def test_bad_options(kind, options, text):
@@ -365,7 +390,7 @@ def test_numpy_numbers_do_not_lift_float32():
     np.testing.assert_allclose(w.detach().numpy(), 0.9, rtol=1e-6)
 
 
-@every_case
+@every_kind
 def test_a_bowl_is_descended(kind, options):
     if options.get("maximize"):
         options = options | {"maximize": False}
@@ -392,3 +417,100 @@ def test_own_optimisers_need_only_a_formula():
     assert w.item() == 1.5
     with pytest.raises(NotImplementedError, match="define `update` or `step`"):
         optim.Optimizer([w], {}).step()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: optim.Muon([x]), ValueError, r"Muon: parameter 0 has shape \(2,\)"),
+        (lambda: optim.Muon([w2], adjust_lr_fn="x"), ValueError, "`adjust_lr_fn` is 'x'"),
+        (lambda: optim.Muon([w2], ns_steps=100), ValueError, "less than 100 `ns_steps`"),
+        (lambda: optim.LBFGS([x], line_search_fn="x"), ValueError, "`line_search_fn` is 'x'"),
+        (lambda: optim.LBFGS([{"params": [x]}, {"params": [w2]}]), ValueError, "several groups"),
+        (lambda: optim.LBFGS([x]).step(), TypeError, "needs a `closure`"),
+        (lambda: optim.SGD([x], capturable=True), TypeError, "unexpected arguments capturable"),
+        (lambda: optim.Adam([x], fused=True, foreach=True), RuntimeError, "`fused` is True"),
+    ],
+)
+def test_bad_arguments_of_their_own(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+w2 = tg.ones(2, 2, requires_grad=True)
+
+
+def test_muons_directions_are_orthogonal():
+    rng = np.random.default_rng(5)
+    for shape, adjust in (((6, 3), None), ((3, 6), "match_rms_adamw")):
+        w = tg.zeros(shape, dtype=tg.float64, requires_grad=True)
+        w.grad = tg.tensor(rng.standard_normal(shape))
+        optim.Muon([w], lr=1.0, weight_decay=0.0, ns_steps=12, adjust_lr_fn=adjust).step()
+        rate = math.sqrt(2) if adjust is None else 0.2 * math.sqrt(6)
+        sizes = np.linalg.svd(w.detach().numpy() / rate, compute_uv=False)
+        assert ((sizes > 0.6) & (sizes < 1.3)).all()  # the coefficients do not reach 1
+
+
+class Nested(optim.SGD):
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.LBFGS, Nested])
+def test_step_hooks(kind):
+    w = tg.ones(2, requires_grad=True)
+    optimizer = kind([w], lr=0.1)
+    told = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    def note(name):
+        return lambda o, args, kwargs: told.append((name, o is optimizer, len(args)))
+
+    handles = [
+        optimizer.register_step_pre_hook(note("before")),
+        optimizer.register_step_post_hook(note("after")),
+        optim.optimizer.register_optimizer_step_pre_hook(note("before all")),
+        optim.optimizer.register_optimizer_step_post_hook(note("after all")),
+    ]
+    try:
+        optimizer.step(closure)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = ["before all", "before", "after", "after all"]
+    assert told == [(name, True, 2) for name in names]  # the optimiser and the closure
+    optimizer.step(closure)
+    assert len(told) == 4
+
+
+def test_a_step_hook_may_change_the_arguments():
+    optimizer = optim.SGD([tg.ones(1, requires_grad=True)], lr=0.1)
+    with optimizer.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 7.0), {})):
+        assert optimizer.step() == 7.0
+    with (
+        optimizer.register_step_pre_hook(lambda o, args, kwargs: 3),
+        pytest.raises(TypeError, match="SGD: a step hook returned 3"),
+    ):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_step_and_its_closure_are_told_of(by_name):
+    optimizer = optim.SGD([tg.ones(1, requires_grad=True)], lr=0.1)
+    told = []
+
+    def observer(call, go):
+        told.append((call.kind, call.name))
+        return go()
+
+    watch(observer)
+    try:
+        out = optimizer.step(closure=lambda: 3.0) if by_name else optimizer.step(lambda: 3.0)
+    finally:
+        unwatch(observer)
+    assert (out, told) == (3.0, [("step", "SGD.step"), ("closure", "closure")])

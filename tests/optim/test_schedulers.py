@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from tinygrad_cnn import optim
 from tinygrad_cnn.optim import lr_scheduler
 
 STEPS = 120
+
+
+def swa(s):
+    """The module of weight averages beside that of schedules."""
+    return import_module(s.__name__.replace("lr_scheduler", "swa_utils"))
 
 
 def sequence(opt, s):
@@ -53,6 +59,21 @@ CASES = {
         opt, max_lr=0.7, total_steps=STEPS, cycle_momentum=False, div_factor=10.0
     ),
     "sequence": sequence,
+    "multiplicative": lambda opt, s: s.MultiplicativeLR(opt, lambda n: 0.9 + 0.1 / n),
+    "cyclic": lambda opt, s: s.CyclicLR(opt, 0.01, [0.5, 0.1], 7, 4),
+    "cyclic-halved": lambda opt, s: s.CyclicLR(opt, 0.01, 0.5, 6, mode="triangular2"),
+    "cyclic-less": lambda opt, s: s.CyclicLR(
+        opt, 0.01, 0.5, 9, mode="exp_range", gamma=0.99, cycle_momentum=False
+    ),
+    "cyclic-own": lambda opt, s: s.CyclicLR(
+        opt, 0.1, 0.5, 9, scale_fn=lambda n: 1 / (1 + n), scale_mode="iterations"
+    ),
+    "chained": lambda opt, s: s.ChainedScheduler(
+        [s.LinearLR(opt, 0.1, total_iters=9), s.ExponentialLR(opt, 0.97), s.StepLR(opt, 30)]
+    ),
+    "average": lambda opt, s: swa(s).SWALR(opt, [0.05, 0.2], anneal_epochs=30),
+    "average-line": lambda opt, s: swa(s).SWALR(opt, 0.05, 20, anneal_strategy="linear"),
+    "average-at-once": lambda opt, s: swa(s).SWALR(opt, 0.05, anneal_epochs=0),
 }
 every_case = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
 
@@ -325,6 +346,12 @@ s = lr_scheduler
         (lambda o: s.ReduceLROnPlateau(o, mode="up"), ValueError, "`mode` is 'up'"),
         (lambda o: s.ReduceLROnPlateau(o, min_lr=[1.0]), ValueError, "`min_lr` has 1 values"),
         (lambda o: s.SequentialLR(o, [], []), ValueError, "is empty"),
+        (lambda o: s.ChainedScheduler([]), TypeError, "`optimizer` is a NoneType"),
+        (lambda o: s.CyclicLR(o, 0.1, 1.0, mode="x"), ValueError, "CyclicLR: `mode` is 'x'"),
+        (lambda o: s.CyclicLR(o, [0.1], 1.0), ValueError, "CyclicLR: `base_lr` has 1 values"),
+        (lambda o: swa(s).SWALR(o, 0.1, -1), ValueError, "`anneal_epochs` is -1"),
+        (lambda o: swa(s).SWALR(o, 0.1, 1, "x"), ValueError, "`anneal_strategy` is 'x'"),
+        (lambda o: s.CosineAnnealingWarmRestarts(o, 3).step(-1.0), ValueError, "`epoch` is -1.0"),
         (lambda o: s.SequentialLR(o, [s.StepLR(o, 1)], [1]), ValueError, "1 milestones for 1"),
         (
             lambda o: s.SequentialLR(o, [s.ReduceLROnPlateau(o)], []),
@@ -361,3 +388,35 @@ def test_another_schedules_state_is_refused():
     state["_schedulers"] = state["_schedulers"][:1]
     with pytest.raises(ValueError, match="1 schedules in the state but 3"):
         sequential.load_state_dict(state)
+
+
+PLACES = [3, 10, 7.25, None, 41, 0, None, 119.5]
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"sequence", "chained", "multiplicative"}))
+def test_going_to_an_epoch_is_pytorchs(name):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
+    )
+    found = []
+    for module, schedules in ((None, lr_scheduler), (torch, torch.optim.lr_scheduler)):
+        optimizer = make_optimizer("SGD", module)
+        schedule = CASES[name](optimizer, schedules)
+        optimizer.step()
+        rates = []
+        for place in PLACES:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                schedule.step(place)
+            rates.append([float(lr) for lr in schedule.get_last_lr()])
+        found.append(rates)
+    assert np.allclose(*found, rtol=1e-12)
+
+
+def test_going_to_an_epoch_is_deprecated():
+    optimizer = make_optimizer()
+    schedule = s.StepLR(optimizer, 2)
+    optimizer.step()
+    with pytest.warns(UserWarning, match=r"StepLR: step\(epoch\) is deprecated"):
+        schedule.step(4)
+    assert schedule.get_last_lr() == [0.5 * 0.1**2, 0.03 * 0.1**2]

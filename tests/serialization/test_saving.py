@@ -243,3 +243,23 @@ def test_text_is_written_as_utf8_under_the_users_umask(tmp_path):
     (tmp_path / "plain").write_text("x")
     assert (tmp_path / "a").read_bytes() == "naïve".encode()
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (lambda t, p: t.save({"a": t.ones(2)}, p), "file of torch.save: .*torch.load"),
+        (
+            lambda t, p: t.save({"a": t.ones(2)}, p, _use_new_zipfile_serialization=False),
+            "of before version 1.6",
+        ),
+    ],
+)
+def test_a_file_of_pytorch_is_named(write, text, tmp_path):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
+    )
+    path = tmp_path / "model.pt2"
+    write(torch, path)
+    with pytest.raises(SerializationError, match=f"(?s){text}"):
+        tg.load(path)

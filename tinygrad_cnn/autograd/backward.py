@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import heapq
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from itertools import repeat
 from operator import is_not
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.storage import depend
-from tinygrad_cnn.autograd.variable import Variable, in_order, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, depend, in_order, memory_of, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
 from tinygrad_cnn.kernels.threads import with_fresh_stack
+from tinygrad_cnn.types import Args
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 _NONE = repeat(None)
 MOST_NESTED = 20  # walks inside walks on one thread's stack
@@ -63,24 +66,23 @@ def backward(
         A tensor does not require gradients, a gradient is missing, of the wrong shape, or the
         graph was already used and freed.
     """
-    roots = roots_of("backward", as_list(tensors), as_list_or_none(grad_tensors))
+    roots = roots_of("backward", as_list(tensors), grad_tensors)
     targets = None
     if inputs is not None:
         targets = targets_of("backward", as_list(inputs))
         if not targets:
             raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
-    keep = create_graph if retain_graph is None else retain_graph
     owned = Ownership(roots)
 
-    def arrive(leaf: Leaf, g: Any) -> None:
+    def arrive(leaf: Leaf, g: Tensor) -> None:
         accumulate(leaf.tensor(), leaf, g, owned, create_graph)
 
     if targets is None:
-        _walk(roots, None, keep, create_graph, arrive)
+        _walk(roots, None, retain_graph, create_graph, arrive)
         return
-    found = _walk(roots, targets, keep, create_graph)
+    found = _walk(roots, targets, retain_graph, create_graph)
     with set_grad_enabled(create_graph):
-        for t in as_list(inputs):
+        for t in as_list(inputs):  # type: ignore[arg-type]  # it is not None here
             at = t.current_node()
             if at in found:
                 accumulate(t, at, found.pop(at), owned, create_graph)
@@ -95,7 +97,7 @@ def grad(
     only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
-) -> tuple[Any, ...]:
+) -> Args:
     """The gradients of ``outputs`` with respect to ``inputs``; touches no ``.grad``.
 
     Only the rules on paths from inputs to outputs run.
@@ -134,12 +136,11 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = as_list(inputs)
-    roots = roots_of("grad", as_list(outputs), as_list_or_none(grad_outputs))
+    roots = roots_of("grad", as_list(outputs), grad_outputs)
     targets = targets_of("grad", wanted)
-    keep = create_graph if retain_graph is None else retain_graph
-    found = _walk(roots, targets, keep, create_graph)
+    found = _walk(roots, targets, retain_graph, create_graph)
     owned = Ownership(roots)
-    out: list[Any] = []
+    out: list[Tensor | None] = []
     for i, t in enumerate(wanted):
         node = t.current_node()
         assert node is not None
@@ -164,18 +165,19 @@ def grad(
 
 
 def _walk(
-    roots: dict[GraphNode, Any],
+    roots: dict[GraphNode, Tensor],
     targets: set[GraphNode] | None,
-    retain_graph: bool,
+    retain_graph: bool | None,
     create_graph: bool,
-    arrive: Callable[[Leaf, Any], None] | None = None,
-) -> dict[GraphNode, Any]:
+    arrive: Callable[[Leaf, Tensor], None] | None = None,
+) -> dict[GraphNode, Tensor]:
     """The gradients of ``targets`` by node; ``arrive(leaf, g)`` gets those of all leaves.
 
     Where a rule starts a walk whose rules start another, Python's stack is not the limit: every so
     many of them go on in a fresh thread.
     """
-    args = (roots, targets, retain_graph, create_graph, arrive)
+    keep = create_graph if retain_graph is None else retain_graph
+    args = (roots, targets, keep, create_graph, arrive)
     visit = functools.partial(within, recording, create_graph, _visit, args, {})
     depth = _depth.get()
     if depth % MOST_NESTED == MOST_NESTED - 1:
@@ -187,20 +189,20 @@ def _walk(
 
 @ignore_fp_errors
 def _visit(
-    roots: dict[GraphNode, Any],
+    roots: dict[GraphNode, Tensor],
     targets: set[GraphNode] | None,
     retain_graph: bool,
     create_graph: bool,
-    arrive: Callable[[Leaf, Any], None] | None,
-) -> dict[GraphNode, Any]:
+    arrive: Callable[[Leaf, Tensor], None] | None,
+) -> dict[GraphNode, Tensor]:
     useful = None if targets is None else _paths_to(targets, roots)
     pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
     queue: list[int] = []
-    for root, g in roots.items():
-        pending[root.time] = [root, g]
+    for root, start in roots.items():
+        pending[root.time] = [root, start]
         queue.append(-root.time)
     heapq.heapify(queue)
-    found: dict[GraphNode, Any] = {}
+    found: dict[GraphNode, Tensor] = {}
     # Sums that this walk itself allocated, and may therefore add to in place.
     sums: set[int] = set()
     anomaly = is_anomaly_enabled()
@@ -282,17 +284,18 @@ def _free(node: Node) -> None:
             return
 
 
-def _total(a: Any, b: Any) -> Any:
+def _total(a: Tensor, b: Tensor) -> Tensor:
     """The sum of two gradients; lazy, if their reader may have more to compute with it."""
     if isinstance(a, Variable) and isinstance(b, Variable):
         found = lazy.add_gradients(a._operand(), b._operand())
         if found is not None:
             depend(found, "add", (a, b))
             return wrap(found)
-    return a + b
+    total: Tensor = a + b
+    return total
 
 
-def _fit(node: Node, i: int, gx: Any) -> Any:
+def _fit(node: Node, i: int, gx: Tensor) -> Tensor:
     """The gradient in its input's shape and dtype."""
     if not isinstance(gx, Variable):
         return gx  # parts of a multi-output function's gradient, which has no one shape
@@ -304,13 +307,13 @@ def _fit(node: Node, i: int, gx: Any) -> Any:
                 f"{node.op.name}: its rule {i} gave a gradient of shape {known.shape} for an "
                 f"input of shape {shape}"
             )
-        gx = gx.sum_to_size(shape)  # type: ignore[attr-defined]  # an operation of Tensor
+        gx = gx.sum_to_size(shape)
     if known.dtype != node.dtypes[i]:
         gx = gx.to(node.dtypes[i])
     return gx
 
 
-def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[GraphNode]:
+def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Tensor]) -> set[GraphNode]:
     """The nodes from which some target can be reached (targets included)."""
     seen: set[GraphNode] = set(roots)
     stack: list[GraphNode] = list(roots)
@@ -330,10 +333,10 @@ def _paths_to(targets: set[GraphNode], roots: dict[GraphNode, Any]) -> set[Graph
     return useful
 
 
-def _run_hooks(node: GraphNode, g: Any) -> Any:
+def _run_hooks(node: GraphNode, g: Tensor) -> Tensor:
     assert node.hooks is not None
     for hook in tuple(node.hooks.values()):
-        new = hook(g)
+        new: Tensor | None = hook(g)
         if new is None:
             continue
         if not isinstance(new, Variable) or new._value.shape != g._value.shape:
@@ -346,15 +349,15 @@ def _run_hooks(node: GraphNode, g: Any) -> Any:
     return g
 
 
-def _retain(node: Node, g: Any) -> None:
+def _retain(node: Node, g: Tensor) -> None:
     assert node.retain is not None
     tensor = node.retain()
     if tensor is not None:
-        kept: Any = wrap(g._array.copy()) if g.node is None else g
+        kept = wrap(g._array.copy()) if g.node is None else g
         tensor._grad = kept if tensor._grad is None else tensor._grad + kept
 
 
-def _check_finite(node: Node, i: int, gx: Any) -> None:
+def _check_finite(node: Node, i: int, gx: Tensor) -> None:
     if isinstance(gx, Variable) and np.isnan(gx._array).any():
         where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
         raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")
@@ -366,10 +369,10 @@ def _check_finite(node: Node, i: int, gx: Any) -> None:
 class Ownership:
     """Sees to it that no two gradients handed out share memory with each other or with a root."""
 
-    def __init__(self, roots: dict[GraphNode, Any]) -> None:
+    def __init__(self, roots: dict[GraphNode, Tensor]) -> None:
         self.taken = {id(memory_of(g._array)) for g in roots.values() if isinstance(g, Variable)}
 
-    def take(self, g: Any) -> Any:
+    def take(self, g: Tensor) -> Tensor:
         """``g``, copied if its memory is not its own alone."""
         array = g._array
         memory = memory_of(array)
@@ -380,13 +383,13 @@ class Ownership:
 
 
 def accumulate(
-    tensor: Variable | None, node: GraphNode | None, g: Any, owned: Ownership, create_graph: bool
+    tensor: Variable | None, node: GraphNode | None, g: Tensor, owned: Ownership, create_graph: bool
 ) -> None:
     """Add ``g`` to the tensor's ``.grad``."""
     if tensor is None:  # nobody is left who could read it
         return
     if tensor.current_node() is not None:  # it still wants its gradient
-        before: Any = tensor._grad
+        before: Tensor | None = tensor._grad  # type: ignore[assignment]  # so is every Variable
         if create_graph:
             tensor._grad = g * 1 if before is None else before + g  # memory of its own
         elif before is None:
@@ -400,7 +403,7 @@ def accumulate(
             hook(tensor)
 
 
-def _laid_out(g: Any) -> Any:
+def _laid_out(g: Tensor) -> Tensor:
     """``g``, row by row unless it lies as images do between kernels."""
     array = g._value
     if type(array) is not np.ndarray or (ordered := in_order(array)) is array:
@@ -408,25 +411,23 @@ def _laid_out(g: Any) -> Any:
     return wrap(ordered)
 
 
-def as_list(value: Any) -> list[Variable]:
-    """One tensor, or several, as a list."""
-    return [value] if isinstance(value, Variable) else list(value)
-
-
-def as_list_or_none(value: Any) -> list[Variable | None] | None:
-    """The same for gradients, which may be left out."""
-    return None if value is None else [value] if isinstance(value, Variable) else list(value)
+def as_list(value: Variable | Iterable[Variable | None]) -> list[Tensor]:
+    """One tensor, or several, as a list; Nones stay."""
+    found = [value] if isinstance(value, Variable) else list(value)
+    return found  # type: ignore[return-value]  # every Variable is a Tensor
 
 
 def roots_of(
-    name: str, outputs: list[Variable], gradients: list[Variable | None] | None
-) -> dict[GraphNode, Any]:
+    name: str,
+    outputs: list[Tensor],
+    given: Variable | Sequence[Variable | None] | None,
+) -> dict[GraphNode, Tensor]:
     """The gradient to start from at each output's node."""
-    if gradients is None:
-        gradients = [None] * len(outputs)
+    gradients = as_list([None] * len(outputs) if given is None else given)
     if len(gradients) != len(outputs):
         raise RuntimeError(f"{name}: {len(gradients)} gradients given for {len(outputs)} outputs")
-    roots: dict[GraphNode, Any] = {}
+    roots: dict[GraphNode, Tensor] = {}
+    g: Tensor | None
     for i, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
         node = out.current_node()
         if node is None:
@@ -454,12 +455,12 @@ def roots_of(
                 f"{name}: gradient {i} has shape {g._value.shape} but its output {out._value.shape}"
             )
         if g._value.dtype != out._value.dtype:
-            g = cast(Any, g).to(out._value.dtype)  # an operation of Tensor
+            g = g.to(out._value.dtype)
         roots[node] = roots[node] + g if node in roots else g
     return roots
 
 
-def targets_of(name: str, inputs: list[Variable]) -> set[GraphNode]:
+def targets_of(name: str, inputs: Sequence[Variable]) -> set[GraphNode]:
     """The nodes at which gradients are wanted."""
     nodes: set[GraphNode] = set()
     for i, t in enumerate(inputs):

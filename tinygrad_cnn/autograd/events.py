@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from tinygrad_cnn.types import AnyFunction, Args, Params
+
 
 class Call(NamedTuple):
     """A call that is about to be made: ``run(*args, **params)``.
@@ -21,22 +23,22 @@ class Call(NamedTuple):
 
     kind: str
     name: str
-    run: Callable[..., Any]
-    args: tuple[Any, ...]
-    params: dict[str, Any]
+    run: AnyFunction
+    args: Args
+    params: Params
 
 
-Observer = Callable[[Call, Callable[..., Any]], Any]
+Observer = Callable[[Call, AnyFunction], Any]
 """``observer(call, go)`` returns ``go()``, which makes the call, and notes what it likes.
 
 With ``go(blind=True)`` it is not told of what runs inside. Its own work is not observed.
 """
 
-watching: list[Any] = []
+watching: list[Observer] = []
 """Not empty while some thread watches: all that the hot path asks."""
 
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("tinygrad_cnn.observers", default=())
-_told: ContextVar[Any] = ContextVar("tinygrad_cnn.told", default=None)
+_told: ContextVar[object] = ContextVar("tinygrad_cnn.told", default=None)
 
 
 def watch(observer: Observer) -> None:
@@ -51,7 +53,7 @@ def unwatch(observer: Observer) -> None:
     _observers.set(tuple([o for o in _observers.get() if o != observer]))
 
 
-def observed(run: Any) -> bool:
+def observed(run: object) -> bool:
     """Whether a call of ``run`` is to be handed to `observe`: not if that makes it itself."""
     if _told.get() == run:
         _told.set(None)
@@ -59,9 +61,7 @@ def observed(run: Any) -> bool:
     return bool(_observers.get())
 
 
-def observe(
-    kind: str, name: str, run: Callable[..., Any], args: tuple[Any, ...], params: dict[str, Any]
-) -> Any:
+def observe(kind: str, name: str, run: AnyFunction, args: Args, params: Params) -> Any:
     """Return ``run(*args, **params)``, of which all observers are told."""
     observers = _observers.get()
     return _hand_on(Call(kind, name, run, args, params), observers, observers)

@@ -10,8 +10,12 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
-from tinygrad_cnn.autograd.node import Node, SavedValue
+from tinygrad_cnn.autograd.node import Gradients, Node, Parents, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.types import AnyFunction, Args, DType
+
+Blank = tuple[tuple[int, ...], DType]
+"""The shape and dtype of an output."""
 
 
 class FunctionCtx:
@@ -19,20 +23,20 @@ class FunctionCtx:
 
     def __init__(self) -> None:
         self.needs_input_grad: tuple[bool, ...] = ()
-        self._to_save: tuple[Any, ...] = ()
+        self._to_save: Args = ()
         self._saved: list[Any] | None = []
-        self._non_differentiable: tuple[Any, ...] = ()
-        self._dirty: tuple[Any, ...] = ()
+        self._non_differentiable: Args = ()
+        self._dirty: Args = ()
         self._materialize = True
         self._name = ""
         self._node: Callable[[], Node | None] = lambda: None
 
-    def save_for_backward(self, *tensors: Any) -> None:
+    def save_for_backward(self, *tensors: Variable | None) -> None:
         """Keep inputs, outputs or other tensors (or None) for the backward pass."""
         self._to_save = tensors
 
     @property
-    def saved_tensors(self) -> tuple[Any, ...]:
+    def saved_tensors(self) -> Args:
         """What was saved; inputs and outputs still know where they came from."""
         if self._saved is None:
             raise RuntimeError(
@@ -49,11 +53,11 @@ class FunctionCtx:
             out.append(wrap(value._value, node, value.storage))
         return tuple(out)
 
-    def mark_non_differentiable(self, *tensors: Any) -> None:
+    def mark_non_differentiable(self, *tensors: Variable) -> None:
         """Say which outputs have no gradient."""
         self._non_differentiable = tensors
 
-    def mark_dirty(self, *tensors: Any) -> None:
+    def mark_dirty(self, *tensors: Variable) -> None:
         """Say which inputs ``forward`` changed in place and returned."""
         self._dirty = tensors
 
@@ -146,10 +150,10 @@ class Function:
         return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
 
 
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+def once_differentiable(backward: AnyFunction) -> AnyFunction:
     """Decorate a `Function.backward` that cannot itself be differentiated: it runs unrecorded."""
 
-    def run(ctx: Any, *gradients: Any) -> Any:
+    def run(ctx: FunctionCtx, *gradients: Variable | None) -> Any:
         with no_grad():
             found = backward(ctx, *gradients)
         parents = tuple([g.current_node() for g in gradients if isinstance(g, Variable)])
@@ -175,7 +179,7 @@ class _Once:
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
+    ) -> Gradients:
         raise RuntimeError(
             f"{self.name}: its backward is marked once_differentiable, so it has no second "
             f"derivative"
@@ -183,7 +187,7 @@ class _Once:
 
 
 def _seal(
-    ctx: FunctionCtx, inputs: list[Any], parents: tuple[Any, ...], outputs: list[Any]
+    ctx: FunctionCtx, inputs: list[Variable | None], parents: Parents, outputs: list[Any]
 ) -> None:
     """Turn the tensors to save into arrays and nodes: a node that held tensors would be a cycle."""
     sealed: list[Any] = []
@@ -203,8 +207,8 @@ def _seal(
 def _record(
     cls: type[Function],
     ctx: FunctionCtx,
-    inputs: list[Any],
-    parents: tuple[Any, ...],
+    inputs: list[Variable | None],
+    parents: Parents,
     outputs: list[Any],
 ) -> list[Any]:
     shapes = tuple([() if t is None else t._value.shape for t in inputs])
@@ -232,7 +236,7 @@ def _record(
     return recorded
 
 
-def _blank(out: Any) -> tuple[tuple[int, ...], Any] | None:
+def _blank(out: object) -> Blank | None:
     return (out._value.shape, out._value.dtype) if isinstance(out, Variable) else None
 
 
@@ -262,8 +266,8 @@ class OutputPart:
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
-        return (_Parts({self.i: g}),)
+    ) -> Gradients:
+        return (_Parts({self.i: g}),)  # type: ignore[return-value]  # no tensor
 
 
 class _FunctionDerivative:
@@ -271,13 +275,11 @@ class _FunctionDerivative:
 
     broadcasts = False
 
-    def __init__(self, cls: type[Function], outputs: list[Any]) -> None:
+    def __init__(self, cls: type[Function], outputs: list[Blank | None]) -> None:
         self.cls, self.outputs = cls, outputs
         self.name = cls.__name__
 
-    def pullback(
-        self, node: Node, g: Any, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
+    def pullback(self, node: Node, g: Any, wanted: tuple[bool, ...], recording: bool) -> Gradients:
         assert node.saved is not None
         ctx = node.saved["ctx"]
         parts = []

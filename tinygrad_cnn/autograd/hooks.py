@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, MutableMapping
-from types import TracebackType
 from typing import Any, Self
+
+from tinygrad_cnn.types import AnyFunction
 
 _next_id = itertools.count().__next__
 
 
-class Hooks(dict[int, Callable[..., Any]]):
+class Hooks(dict[int, AnyFunction]):
     """Functions by number, in order of registration (a dict that weak references can point to)."""
 
     __slots__ = ("__weakref__",)
@@ -43,16 +44,11 @@ class RemovableHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.remove()
 
 
-def add_hook(hooks: Hooks, function: Callable[..., Any]) -> RemovableHandle:
+def add_hook(hooks: Hooks, function: AnyFunction) -> RemovableHandle:
     """Register ``function`` and return the handle that removes it."""
     handle = RemovableHandle(hooks)
     hooks[handle.id] = function

@@ -10,12 +10,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 from tinygrad_cnn.kernels.fp_errors import within
+from tinygrad_cnn.types import AnyFunction
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=AnyFunction)
 
 recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
 _anomaly: ContextVar[bool] = ContextVar("tinygrad_cnn.anomaly", default=False)
@@ -45,12 +45,7 @@ class _Mode:
         self.variable.set(self._value)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.variable.set(self._before.pop())
 
     def __call__(self, function: _F) -> _F:
@@ -111,7 +106,7 @@ class _Immediate(_Mode):
 
     def __call__(self, function: _F) -> _F:
         """As a decorator it changes nothing outside the call."""
-        self.__exit__(None, None, None)
+        self.__exit__()
         return super().__call__(function)
 
 

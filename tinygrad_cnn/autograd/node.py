@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
-from tinygrad_cnn.kernels.lazy import realize
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.types import Args, Array, Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tinygrad_cnn.autograd.hooks import Hooks
-    from tinygrad_cnn.autograd.storage import Storage
-    from tinygrad_cnn.autograd.variable import Variable
+    from tinygrad_cnn.autograd.variable import Storage, Variable
+    from tinygrad_cnn.tensor import Tensor
 
 clock = itertools.count(1).__next__
 """Creation time: an operation's node is always newer than the nodes of its inputs."""
@@ -40,16 +40,17 @@ class SavedValue:
 
     __slots__ = ("_value", "node", "seen", "storage")
 
-    def __init__(self, value: Any, node: GraphNode | None, storage: Storage) -> None:
+    def __init__(self, value: Array | Lazy, node: GraphNode | None, storage: Storage) -> None:
         self._value = value
         self.node = node
         self.storage = storage
         self.seen = storage.version
 
     @property
-    def _array(self) -> Any:
+    def _array(self) -> Array:
         """The values, realized."""
-        return realize(self._value)
+        array: Array = realize(self._value)
+        return array
 
     def check(self, op: str, name: str) -> None:
         """Raise RuntimeError if the values were changed in place since they were saved."""
@@ -74,7 +75,7 @@ class Derivative(Protocol):
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
+    ) -> Gradients:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
         ...
 
@@ -100,11 +101,11 @@ class Node:
     def __init__(
         self,
         op: Derivative,
-        parents: tuple[GraphNode | None, ...],
+        parents: Parents,
         shapes: tuple[tuple[int, ...], ...],
-        dtypes: tuple[Any, ...],
-        params: dict[str, Any],
-        saved: dict[str, Any],
+        dtypes: Args,
+        params: Params,
+        saved: Params,
     ) -> None:
         self.op = op
         self.time = clock()
@@ -112,7 +113,7 @@ class Node:
         self.shapes = shapes
         self.dtypes = dtypes
         self.params = params
-        self.saved: dict[str, Any] | None = saved
+        self.saved: Params | None = saved
         self.hooks: Hooks | None = None
         self.retain: weakref.ref[Variable] | None = None
         self.trace: str | None = None
@@ -157,3 +158,6 @@ class Leaf:
 
 
 GraphNode = Node | Leaf
+Parents: TypeAlias = tuple[GraphNode | None, ...]
+Gradients: TypeAlias = "tuple[Tensor | None, ...]"
+"""Those of the inputs; None where there is none, or it is not wanted."""

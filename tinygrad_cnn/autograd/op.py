@@ -15,13 +15,13 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
-from tinygrad_cnn.autograd.node import Node, Saved, SavedValue
+from tinygrad_cnn.autograd.node import Gradients, GraphNode, Node, Parents, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
-from tinygrad_cnn.autograd.storage import depend, operand
-from tinygrad_cnn.autograd.variable import Variable, View, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, View, depend, memory_of, operand, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.types import AnyFunction, Args, Array, DType, Params
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -38,7 +38,7 @@ class Rule:
 
     __slots__ = ("function", "names")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: AnyFunction) -> None:
         self.function = function
         self.names = tuple(inspect.signature(function).parameters)[1:]  # the first is always `g`
 
@@ -51,22 +51,22 @@ class Op:
 
     def __init__(
         self,
-        forward: Callable[..., Any],
-        vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None,
+        forward: AnyFunction,
+        vjp: AnyFunction | tuple[AnyFunction | None, ...] | None,
         *,
-        array_vjp: Callable[..., Any] | None = None,
-        fused: Callable[..., Any] | None = None,
-        reference: Callable[..., Any] | None = None,
+        array_vjp: AnyFunction | None = None,
+        fused: AnyFunction | None = None,
+        reference: AnyFunction | None = None,
         broadcasts: bool = False,
         promotes: str = "",
         ignore_fp_errors: bool = False,
         view: bool = False,
-        piecewise: bool | Callable[[dict[str, Any]], bool] = False,
+        piecewise: bool | Callable[[Params], bool] = False,
         lazy: tuple[str, ...] = (),
-        samples: Callable[..., Any] | None = None,
-        oracle: Callable[..., Any] | None = None,
+        samples: AnyFunction | None = None,
+        oracle: AnyFunction | None = None,
         complex: str = "",
-        errors: tuple[Any, ...] = (),
+        errors: Args = (),
     ) -> None:
         functools.update_wrapper(self, forward)
         self.name: str = forward.__name__
@@ -140,7 +140,7 @@ class Op:
                 if isinstance(value, np.generic):  # a number, which widens no array
                     params[name] = value.item()
         arrays: list[Any] = []
-        parents: list[Any] = []
+        parents: list[GraphNode | None] = []
         result: Any
         lazy_args = self.lazy_args
         for a in args:
@@ -199,14 +199,14 @@ class Op:
     def record(
         self,
         result: Any,
-        args: Sequence[Any],
-        arrays: Sequence[Any],
-        parents: tuple[Any, ...],
-        params: dict[str, Any],
-        residuals: dict[str, Any] | None = None,
+        args: Sequence[object],
+        arrays: Sequence[object],
+        parents: Parents,
+        params: Params,
+        residuals: Params | None = None,
     ) -> Tensor:
         """A tensor around ``result`` with a node that says how it came to be."""
-        saved: dict[str, Any] = {}
+        saved: Params = {}
         for i, name, users in self.kept:
             if users and not _any_lives(users, parents):
                 continue
@@ -228,14 +228,14 @@ class Op:
             saved["y"] = SavedValue(out._value, None, out.storage)
         return out
 
-    def _promoted(self, args: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
+    def _promoted(self, args: Args, arrays: list[Any]) -> Args:
         """The arguments in one dtype, as PyTorch promotes them."""
         common = promotion.common_dtype([x for x in arrays if x is not None])
         if self.promotes == "float" and common.kind not in "fc":
             common = promotion.get_default_dtype()
         return tuple(None if a is None else _cast(a, common) for a in args)
 
-    def _track_view(self, out: Any, source: Any, params: dict[str, Any]) -> None:
+    def _track_view(self, out: Tensor, source: object, params: Params) -> None:
         """Let ``out`` share its source's version, and know how to be replayed from its base."""
         if not isinstance(source, Variable):
             return
@@ -256,7 +256,7 @@ class Op:
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
+    ) -> Gradients:
         """Gradients for the inputs that are ``wanted``, in the order of the arguments."""
         if self.array_vjp is not None and not recording:
             return self._on_arrays(node, g, wanted)
@@ -279,14 +279,14 @@ class Op:
             out.append(rule.function(g, *[have[n] for n in rule.names]))
         return self._depending(node, tuple(out)) if recording else tuple(out)
 
-    def _depending(self, node: Node, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _depending(self, node: Node, gradients: Args) -> Args:
         """The gradients, which are recorded, made to depend on all inputs where they should."""
         flat = self.piecewise
         if not (flat(node.params) if callable(flat) else flat):
             return gradients
         return tuple([None if gx is None else flat_in_inputs(gx, node) for gx in gradients])
 
-    def _on_arrays(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    def _on_arrays(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> Args:
         """The gradients by the rule on raw arrays."""
         assert self.array_vjp is not None
         saved = node.saved
@@ -340,14 +340,12 @@ class Op:
             return node.params[name]
         return self.defaults.get(name)  # an optional array that was left out is None
 
-    def _restore(self, saved: SavedValue, name: str, node: Node) -> Any:
+    def _restore(self, saved: SavedValue, name: str, node: Node) -> Tensor:
         if saved.seen != saved.storage.version:
             saved.fail(self.name, name)
         return wrap(saved._value, node if name == "y" else saved.node, saved.storage)
 
-    def _through_reference(
-        self, node: Node, g: Variable, wanted: tuple[bool, ...]
-    ) -> tuple[Any, ...]:
+    def _through_reference(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> Args:
         """The gradients by differentiating the reference, which can be differentiated again."""
         assert self.reference is not None
         inputs = [self._fetch(n, node, wanted) for n in self.args[: len(node.parents)]]
@@ -374,21 +372,21 @@ class _Isolate:
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
-        return (g,)
+    ) -> Gradients:
+        return (g,)  # type: ignore[return-value]  # every Variable is a Tensor
 
 
 _isolate = _Isolate()
 
 
-def isolate(tensor: Variable) -> Any:
+def isolate(tensor: Variable) -> Tensor:
     """``tensor`` behind a new node, so that a walk can stop there."""
     value = tensor._value
     node = Node(_isolate, (tensor.current_node(),), (value.shape,), (value.dtype,), {}, {})
     return wrap(value, node, tensor.storage)
 
 
-def _one_float_dtype(arrays: list[Any]) -> bool:
+def _one_float_dtype(arrays: list[object]) -> bool:
     """Whether NumPy computes these as PyTorch does: floats of one dtype and Python numbers.
 
     Complex numbers are floats here.
@@ -421,7 +419,7 @@ def _any_wanted(users: tuple[int, ...], wanted: tuple[bool, ...]) -> bool:
     return False
 
 
-def _fused(out: Any, arrays: list[Any], lazy_args: tuple[int, ...]) -> str | None:
+def _fused(out: object, arrays: Sequence[Any], lazy_args: tuple[int, ...]) -> str | None:
     """What is computed together with an operation, in words."""
     if type(out) is Lazy:
         return "computed by what reads it"
@@ -432,7 +430,7 @@ def _fused(out: Any, arrays: list[Any], lazy_args: tuple[int, ...]) -> str | Non
     return f"computes {', '.join(names)} of its input" if names else None
 
 
-def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
+def _any_lives(users: tuple[int, ...], parents: Parents) -> bool:
     """Whether one of the inputs ``users`` wants a gradient."""
     for u in users:
         if u < len(parents) and parents[u] is not None:
@@ -440,16 +438,17 @@ def _any_lives(users: tuple[int, ...], parents: tuple[Any, ...]) -> bool:
     return False
 
 
-def _keep(arg: Any, parent: Any) -> Any:
+def _keep(arg: object, parent: GraphNode | None) -> object:
     """What a node keeps of an input for its rules."""
     if isinstance(arg, Variable):
         return arg.kept(parent)
     return wrap(arg) if isinstance(arg, (np.ndarray, np.generic)) else arg
 
 
-def _cast(value: Any, dtype: Any) -> Any:
+def _cast(value: Any, dtype: DType) -> Tensor | Array:
     if isinstance(value, Variable):
-        return value if value._value.dtype == dtype else value.to(dtype)  # type: ignore[attr-defined]
+        same = value._value.dtype == dtype
+        return value if same else value.to(dtype)  # type: ignore[attr-defined,return-value]
     if isinstance(value, np.ndarray):
         return value.astype(dtype, copy=False)
     return np.asarray(value).astype(dtype)  # wraps around as PyTorch does

@@ -6,12 +6,15 @@ error. PyTorch gives zeros there, and so does this.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.autograd.node import Node
+from tinygrad_cnn.autograd.node import Gradients, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 class _Flat:
@@ -22,19 +25,19 @@ class _Flat:
 
     def pullback(
         self, node: Node, g: Variable, wanted: tuple[bool, ...], recording: bool
-    ) -> tuple[Any, ...]:
+    ) -> Gradients:
         """``g``, and zeros for all inputs that want a gradient."""
         zeros = [
             wrap(np.zeros(shape, dtype)) if want else None
             for shape, dtype, want in zip(node.shapes, node.dtypes, wanted, strict=True)
         ]
-        return (g, *zeros[1:])
+        return (g, *zeros[1:])  # type: ignore[arg-type]  # every Variable is a Tensor
 
 
 _FLAT = _Flat()
 
 
-def flat_in_inputs(g: Variable, node: Node) -> Any:
+def flat_in_inputs(g: Variable, node: Node) -> Tensor:
     """``g``, a gradient that ``node``'s rule made, recorded as a function of its inputs too."""
     shapes = (g._value.shape, *node.shapes)
     dtypes = (g._value.dtype, *node.dtypes)

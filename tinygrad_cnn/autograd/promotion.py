@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import DtypeError
-from tinygrad_cnn.types import DType
+from tinygrad_cnn.types import DType, DTypeLike
 
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
 _FLOAT, _COMPLEX = 2, 3
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(np.bool_)
-_default_float = np.dtype(np.float32)
+_default_float: DType = np.dtype(np.float32)
 
 
 def get_default_dtype() -> DType:
@@ -26,7 +26,7 @@ def get_default_dtype() -> DType:
     return _default_float
 
 
-def set_default_dtype(dtype: Any) -> None:
+def set_default_dtype(dtype: DTypeLike) -> None:
     """Make ``dtype`` (a floating one) the dtype of tensors made from Python floats.
 
     Raises

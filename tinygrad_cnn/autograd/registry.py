@@ -23,14 +23,15 @@ from typing import Any
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.types import AnyFunction
 
 REGISTRY: dict[str, Op] = {}
 """Every operation by name: the source of the op table, of the property tests, of the benchmarks."""
 
 
 def op(
-    *, vjp: Callable[..., Any] | tuple[Callable[..., Any] | None, ...] | None = None, **options: Any
-) -> Callable[[Callable[..., Any]], Op]:
+    *, vjp: AnyFunction | tuple[AnyFunction | None, ...] | None = None, **options: Any
+) -> Callable[[AnyFunction], Op]:
     """Make a differentiable operation of a function on arrays, and register it.
 
     Parameters
@@ -91,7 +92,7 @@ def op(
     tensor(12.)
     """
 
-    def decorate(forward: Callable[..., Any]) -> Op:
+    def decorate(forward: AnyFunction) -> Op:
         record = Op(forward, vjp, **options)
         if record.name in REGISTRY:
             raise ArgumentError(f"op: `{record.name}` is already registered")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Args, Array, Params
 
 
 class Draw(Protocol):
@@ -52,8 +52,8 @@ class Draw(Protocol):
 class Sample:
     """Valid arguments of an operation: arrays by position, parameters by keyword."""
 
-    args: tuple[Any, ...]
-    params: dict[str, Any] = field(default_factory=dict)
+    args: Args
+    params: Params = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # arithmetic on a 0-d array gives a NumPy scalar; operations take arrays
@@ -65,8 +65,8 @@ class Sample:
 class ErrorSample:
     """Arguments that an operation must refuse, with the exception and a part of its message."""
 
-    args: tuple[Any, ...]
-    params: dict[str, Any]
+    args: Args
+    params: Params
     error: type[Exception]
     match: str
 

@@ -1,26 +1,125 @@
-"""The engine's view of a tensor: an array, the node that made it, and who shares its memory."""
+"""The engine's view of a tensor: an array, the node that made it, and who shares its memory.
+
+A result may be lazy: to be computed from the memory of other tensors later (`kernels.lazy`). So
+that nobody can tell, every write to that memory, from wherever, goes through `Storage.written`, and
+whoever hands the memory itself to somebody who may write without telling calls `Storage.expose`:
+both compute first what waits. From memory that was exposed once, nothing waits to be computed.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.autograd.layout import channels_last, lay_in_rows
 from tinygrad_cnn.autograd.modes import enable_grad, is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
-from tinygrad_cnn.autograd.storage import Storage, operand
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.types import Array, DType, Size
+from tinygrad_cnn.types import Array, DType, Params, Size
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
     from tinygrad_cnn.tensor import Tensor
 
+T = TypeVar("T")
+_MANY = 8  # references from which on those that are gone are looked for
 _size = tuple.__new__  # not ``Size()``, which checks the sides
+
+
+class Storage:
+    """Shared by a tensor, its views, what is detached from it, and what nodes keep of it.
+
+    Attributes
+    ----------
+    version
+        How often the memory was changed in place.
+    writer
+        What did so last.
+    exposed
+        Whether somebody else may write to the memory: the public ``.array``, ``.numpy()``, the
+        owner of an array that a user gave.
+    stats
+        ``(array, what a kernel found out about its numbers)`` while nobody has written since.
+    memory
+        The storage whose memory this is, if versions are counted apart (``.data``); else None.
+    """
+
+    # Of the class, as most storages keep them all their life, and one is made for every result.
+    version = 0
+    writer = ""
+    exposed = False
+    stats: tuple[Any, Params] | None = None
+    memory: Storage | None = None
+    dependents: list[weakref.ref[Lazy]] | None = None
+    sharers: list[weakref.ref[Variable]] | None = None
+
+    def with_own_version(self) -> Storage:
+        """A storage of the same memory whose versions are counted apart."""
+        new = Storage()
+        new.memory = self if self.memory is None else self.memory
+        return new
+
+    def waits(self, lazy: Lazy) -> None:
+        """Remember that ``lazy`` is yet to be computed from this memory."""
+        root = self if self.memory is None else self.memory
+        root.dependents = _appended(root.dependents, lazy)
+
+    def shared_by(self, tensor: Variable, other: Variable) -> None:
+        """Remember that both tensors have this memory."""
+        root = self if self.memory is None else self.memory
+        if root.sharers is None:
+            root.sharers = [weakref.ref(tensor)]
+        root.sharers = _appended(root.sharers, other)
+
+    def tensors(self) -> list[Variable]:
+        """All tensors that are known to share this memory; none if it is a single one's."""
+        root = self if self.memory is None else self.memory
+        return [t for ref in root.sharers or () if (t := ref()) is not None]
+
+    def settle(self) -> None:
+        """Compute all that waits to read this memory, and forget what was known of its numbers."""
+        root = self if self.memory is None else self.memory
+        root.stats = None
+        waiting = root.dependents
+        if waiting is not None:
+            root.dependents = None
+            while waiting:  # the latest first: what it stands for may be all that is ever read
+                lazy = waiting.pop()()
+                if lazy is not None:
+                    lazy.realize()
+
+    def expose(self) -> None:
+        """Say that somebody who tells nobody may write from now on."""
+        root = self if self.memory is None else self.memory
+        root.exposed = True
+        self.settle()
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether somebody else may write to the memory."""
+        return self.exposed if self.memory is None else self.memory.exposed
+
+    def written(self, by: str) -> None:
+        """Say that the numbers are about to be changed in place, and by what."""
+        if self.dependents or self.stats or self.memory:
+            self.settle()
+        self.version += 1
+        self.writer = by
+
+
+def _appended(refs: list[weakref.ref[T]] | None, new: T) -> list[weakref.ref[T]]:
+    """The list with a reference to ``new``; without those that are gone, if it has grown long."""
+    if refs is None:
+        return [weakref.ref(new)]
+    if len(refs) >= _MANY:
+        refs = [ref for ref in refs if ref() is not None]
+    refs.append(weakref.ref(new))
+    return refs
 
 
 class View:
@@ -37,7 +136,7 @@ class View:
     def __init__(
         self,
         base: Variable,
-        steps: tuple[tuple[Op, dict[str, Any]], ...],
+        steps: tuple[tuple[Op, Params], ...],
         tracked: bool,
     ) -> None:
         self.base = base
@@ -153,43 +252,13 @@ class Variable:
         if self._saved is not None:
             self._saved._value, self._saved.storage = self._value, storage
 
-    def _operand(self) -> Any:
+    def _operand(self) -> Array | Lazy:
         """The values for an operation that can wait for them (`storage.operand`)."""
         return operand(self._value, self.storage)
 
     def in_rows(self) -> None:
-        """Have the memory row by row, as PyTorch's results lie; kernels leave images channels last.
-
-        All tensors that share it have it in common then as before, and so have rules that keep it.
-        """
-        base = self if self.view_of is None else self.view_of.base
-        old = self._array if base is self else base._array
-        if self.storage.is_exposed or (old.flags.c_contiguous and self._array.flags.c_contiguous):
-            return
-        known = self.storage.tensors()  # the one that others were made from comes first
-        first = [] if base is self and known else [base]
-        tensors = {id(t): t for t in (*first, *known, self)}.values()
-        arrays = [t._value for t in tensors if type(t._value) is np.ndarray]
-        plain = [a for a in arrays if 0 not in a.strides or a.flags.c_contiguous]
-        whole = max(plain, key=lambda a: a.nbytes, default=None)
-        if whole is None or len(arrays) < len(tensors):
-            return
-        if not channels_last(whole) or whole.flags.c_contiguous:
-            return
-        new = np.ascontiguousarray(whole)
-        changes = []
-        for t, array in zip(tensors, arrays, strict=True):
-            values = new if array is whole else _moved(array, whole, new)
-            if values is None:  # it looks into this memory in a way that the new order has not
-                return
-            changes.append((t, values))
-        for t, values in changes:
-            t._value = values
-            if t._saved is not None:
-                t._saved._value = values
-            made = t.node.saved if type(t.node) is Node else None
-            if made and type(made.get("y")) is SavedValue and made["y"].storage is t.storage:
-                made["y"]._value = values
+        """Have the memory row by row (`layout.lay_in_rows`)."""
+        lay_in_rows(self)
 
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
@@ -332,10 +401,9 @@ class Variable:
 
 
 _new = object.__new__
-_CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
 
-def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = None) -> Tensor:
+def wrap(value: object, node: GraphNode | None = None, storage: Storage | None = None) -> Tensor:
     """A tensor around ``value`` (an array or a `Lazy`, not copied), made by ``node``.
 
     ``storage`` is that of the tensor whose memory it shares; without, the memory is its own.
@@ -357,44 +425,32 @@ def wrap(value: Any, node: GraphNode | None = None, storage: Storage | None = No
     return out
 
 
-def channels_last(array: Array) -> bool:
-    """Whether these are images whose channels lie together in memory."""
-    order = _CHANNELS_LAST.get(array.ndim)
-    return order is not None and array.transpose(order).flags.c_contiguous
-
-
-def _moved(view: Array, old: Array, new: Array) -> Array | None:
-    """The part of ``new`` that ``view`` is of ``old``, the same images but channels last in memory;
-    None if no strides give it.
+def operand(value: Array | Lazy, storage: Storage) -> Array | Lazy:
+    """A tensor's value for an operation that can wait for it: a `Lazy`, or the array where no
+    result may wait to be computed from it.
     """
-    item = old.itemsize
-    start, rest = divmod(_address(view) - _address(old), item)
-    if view.dtype != old.dtype or rest or not view.size:
-        return None
-    where = np.moveaxis(np.arange(old.size).reshape(old.shape), 1, -1).ravel()
-    places = where[_line(view.shape, start, [s // item for s in view.strides])]
-    first = int(places.flat[0])
-    steps = [int(np.moveaxis(places, d, 0)[1:2].flat[0] - first) if n > 1 else 0
-             for d, n in enumerate(view.shape)]  # fmt: skip
-    if not np.array_equal(_line(view.shape, first, steps), places):
-        return None
-    strides = [s * item for s in steps]
-    out: Array = np.ndarray(view.shape, view.dtype, new, first * item, strides)
-    out.flags.writeable = view.flags.writeable
-    return out
+    if type(value) is Lazy or value.ndim != 4:
+        return value
+    if storage.exposed if storage.memory is None else storage.memory.exposed:
+        return value
+    lazy = Lazy(("load", value), value)
+    stats = storage.stats
+    if stats is not None and stats[0] is value:
+        lazy.stats = stats[1]
+    return lazy
 
 
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def depend(lazy: Lazy, name: str, operands: Iterable[Variable | SavedValue]) -> None:
+    """Let ``lazy``, made by the operation ``name`` from ``operands``, wait for a reader.
 
-
-def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> Array:
-    """``start + i*steps[0] + j*steps[1] + ...`` at all places (i, j, ...) of ``shape``."""
-    out = np.full((), start)
-    for n, step in zip(shape, steps, strict=True):
-        out = out[..., None] + np.arange(n) * step
-    return out
+    Operands have a `Storage` as ``storage`` and an array or a `Lazy` as ``_value``.
+    """
+    names: tuple[str, ...] = (name,)
+    for x in operands:  # what these wait for themselves computes them first, before it changes
+        x.storage.waits(lazy)
+        if type(x._value) is Lazy:
+            names = x._value.names + names
+    lazy.names = names
 
 
 def in_order(array: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -12,13 +11,12 @@ from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.func.transforms import ArgNums, Traced, grad, jvp, select, vjp
-from tinygrad_cnn.func.tree import flatten
+from tinygrad_cnn.func.tree import Tree, flatten
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import AnyFunction
 
 
-def jacobian(
-    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def jacobian(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
     """All first derivatives of ``func``, as a function of the same arguments.
 
     As `torch.func.jacrev`: for a result of shape ``s`` and an argument of shape ``t`` a tensor of
@@ -33,7 +31,7 @@ def jacobian(
             [2., 5.]])
     """
 
-    def derivative(*args: Any, **kwargs: Any) -> Any:
+    def derivative(*args: Tree, **kwargs: Any) -> Tree:
         chosen, put = select("jacobian", args, argnums)
         traced = Traced("jacobian", lambda *a: func(*a, **kwargs), put, has_aux, chosen)
         create_graph = is_grad_enabled() and traced.recorded
@@ -70,7 +68,7 @@ def _stacked(rows: list[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor
     return f.stack(rows).reshape(whole)  # (elements of the result, ...) → (*shape, ...)
 
 
-def hessian(func: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def hessian(func: AnyFunction, argnums: ArgNums = 0) -> AnyFunction:
     """All second derivatives of ``func``: the `jacobian` of its jacobian.
 
     Examples
@@ -84,12 +82,12 @@ def hessian(func: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any
 
 
 def hvp(
-    func: Callable[..., Any],
-    primals: Any,
-    tangents: Any,
+    func: AnyFunction,
+    primals: Tree,
+    tangents: Tree,
     *,
     mode: Literal["reverse", "forward"] = "reverse",
-) -> tuple[Any, Any]:
+) -> tuple[Tree, Tree]:
     """``func(*primals)`` and its Hessian's product with ``tangents``; the Hessian is never formed.
 
     Parameters

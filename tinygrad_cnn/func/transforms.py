@@ -18,10 +18,12 @@ from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.autograd.op import isolate
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.func.tree import flatten, tensors, transform
+from tinygrad_cnn.func.tree import Tree, flatten, tensors, transform
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import AnyFunction, Args
 
 ArgNums = int | tuple[int, ...]
+Put = Callable[[Sequence[Tensor]], Args]
 
 
 class Traced:
@@ -42,17 +44,17 @@ class Traced:
     def __init__(
         self,
         name: str,
-        function: Callable[..., Any],
-        arguments: Callable[[Sequence[Any]], Any],
+        function: AnyFunction,
+        arguments: Put,
         has_aux: bool,
-        wanted: Any,
+        wanted: Tree,
     ) -> None:
         outside = is_grad_enabled()
         tensors(name, "an argument to be differentiated", wanted)
         with enable_grad():
             self.inputs = [_fresh(t) for t in flatten(wanted)[0]]
             value = function(*arguments(self.inputs))
-        self.aux: Any = None
+        self.aux: Tree = None
         if has_aux:
             if not (isinstance(value, tuple) and len(value) == 2):
                 raise TypeError(f"{name}: with has_aux=True the function must return (value, aux)")
@@ -83,7 +85,7 @@ class Traced:
         )
         return list(found)
 
-    def result(self) -> Any:
+    def result(self) -> Tree:
         """The function's value, cut off from the private inputs unless it is recorded."""
         return self.value if self.recorded else transform(_plain, self.value)
 
@@ -91,18 +93,18 @@ class Traced:
 def _fresh(t: Tensor) -> Tensor:
     """A tensor of the same values whose gradient is its own; connected to ``t`` if that is live."""
     if t.current_node() is not None:
-        return isolate(t)  # type: ignore[no-any-return]  # operations are typed Any
+        return isolate(t)
     new: Tensor = wrap(t._array, storage=t.storage)  # a change in place is noticed
     t.storage.shared_by(t, new)
     new.want_gradient(True)
     return new
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _reaches_outside(outputs: Sequence[Tensor], own: set[Any]) -> bool:
+def _reaches_outside(outputs: Sequence[Tensor], own: set[GraphNode | None]) -> bool:
     """Whether a result depends on a leaf that is not one of ``own``."""
     seen: set[GraphNode] = set()
     stack: list[GraphNode] = [n for n in (y.current_node() for y in outputs) if n is not None]
@@ -117,9 +119,7 @@ def _reaches_outside(outputs: Sequence[Tensor], own: set[Any]) -> bool:
     return False
 
 
-def select(
-    name: str, args: tuple[Any, ...], argnums: ArgNums
-) -> tuple[Any, Callable[[Sequence[Any]], tuple[Any, ...]]]:
+def select(name: str, args: Args, argnums: ArgNums) -> tuple[Tree, Put]:
     """The arguments ``argnums``, and the function that puts others in their places."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in numbers:
@@ -133,7 +133,7 @@ def select(
     chosen = args[places[0]] if isinstance(argnums, int) else tuple(args[p] for p in places)
     _, build = flatten(chosen)
 
-    def put(values: Sequence[Any]) -> tuple[Any, ...]:
+    def put(values: Sequence[Tensor]) -> Args:
         new = build(values)
         every = list(args)
         for place, part in zip(places, (new,) if isinstance(argnums, int) else new, strict=True):
@@ -143,9 +143,7 @@ def select(
     return chosen, put
 
 
-def value_and_grad(
-    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def value_and_grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
     """A function that returns ``(func(...), its gradient)``; see `grad`.
 
     With ``has_aux`` it returns ``((value, aux), gradient)``.
@@ -157,7 +155,7 @@ def value_and_grad(
     (tensor(8.), tensor(12.))
     """
 
-    def derivative(*args: Any, **kwargs: Any) -> Any:
+    def derivative(*args: Tree, **kwargs: Any) -> Tree:
         chosen, put = select("value_and_grad", args, argnums)
         traced = Traced("value_and_grad", lambda *a: func(*a, **kwargs), put, has_aux, chosen)
         if not isinstance(traced.value, Tensor) or traced.value._value.size != 1:
@@ -176,9 +174,7 @@ def value_and_grad(
     return derivative
 
 
-def grad(
-    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
     """The gradient of ``func``, as a function of the same arguments.
 
     Parameters
@@ -205,14 +201,14 @@ def grad(
     tensor(48.)
     """
 
-    def derivative(*args: Any, **kwargs: Any) -> Any:
+    def derivative(*args: Tree, **kwargs: Any) -> Tree:
         value, gradient = value_and_grad(func, argnums, has_aux)(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
     return derivative
 
 
-def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def vjp(func: AnyFunction, *primals: Tree, has_aux: bool = False) -> Args:
     """``func(*primals)`` and the function from a cotangent to the gradients of ``primals``.
 
     The cotangent has the structure and shapes of the result. The gradient is that of the one
@@ -230,7 +226,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     _, build = flatten(primals)
     traced = Traced("vjp", func, build, has_aux, primals)
 
-    def pullback(*cotangents: Any) -> Any:
+    def pullback(*cotangents: Tree) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         us = _matching("vjp", "the cotangent", given, traced.outputs)
         live = is_grad_enabled() and any(u.current_node() is not None for u in us)
@@ -244,9 +240,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     return (out, pullback, traced.aux) if has_aux else (out, pullback)
 
 
-def jvp(
-    func: Callable[..., Any], primals: Any, tangents: Any, *, has_aux: bool = False
-) -> tuple[Any, ...]:
+def jvp(func: AnyFunction, primals: Tree, tangents: Tree, *, has_aux: bool = False) -> Args:
     """``func(*primals)`` and its directional derivative along ``tangents``.
 
     By differentiating twice in reverse: the gradient is linear in the cotangent, and the slope of
@@ -287,7 +281,7 @@ def jvp(
     return (out, slope, traced.aux) if has_aux else (out, slope)
 
 
-def _matching(name: str, what: str, tree: Any, like: Sequence[Tensor]) -> list[Tensor]:
+def _matching(name: str, what: str, tree: Tree, like: Sequence[Tensor]) -> list[Tensor]:
     """The tensors of ``tree``; ValueError unless they have the shapes of ``like``."""
     given = tensors(name, what, tree)
     shapes, expected = [tuple(t.shape) for t in given], [tuple(t.shape) for t in like]

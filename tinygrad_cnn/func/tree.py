@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.tensor import Tensor
 
+Tree: TypeAlias = Any
+"""Tensors in nested tuples, lists and dicts."""
 
-def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
+
+def flatten(tree: Tree) -> tuple[list[Any], Callable[[Iterable[Any]], Tree]]:
     """The leaves of ``tree``, and the function that puts as many values in their places."""
     leaves: list[Any] = []
 
@@ -30,13 +33,13 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     return leaves, lambda values: build(iter(values))
 
 
-def transform(function: Callable[[Any], Any], tree: Any) -> Any:
+def transform(function: Callable[[Any], object], tree: Tree) -> Tree:
     """``tree`` with ``function`` of each leaf in its place."""
     leaves, build = flatten(tree)
     return build([function(leaf) for leaf in leaves])
 
 
-def tensors(name: str, what: str, tree: Any) -> list[Tensor]:
+def tensors(name: str, what: str, tree: Tree) -> list[Tensor]:
     """The leaves of ``tree``; TypeError unless all are floating tensors."""
     leaves, _ = flatten(tree)
     for leaf in leaves:

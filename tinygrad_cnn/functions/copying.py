@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from tinygrad_cnn.autograd.storage import Storage
-from tinygrad_cnn.autograd.variable import Variable, memory_of
+from tinygrad_cnn.autograd.variable import Storage, Variable, memory_of
 from tinygrad_cnn.types import Array, DType, Params
 
 Layout = tuple[DType, tuple[int, ...], tuple[int, ...], int]

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.autograd.promotion import category
-from tinygrad_cnn.autograd.storage import Storage
+from tinygrad_cnn.autograd.variable import Storage
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import TensorLike

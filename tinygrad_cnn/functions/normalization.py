@@ -81,7 +81,7 @@ def batch_norm(
             scale = scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
         return ops.channel_affine(x, scale, shift)
-    n = x.numel() // c if c else 0
+    n = x._value.size // c if c else 0
     if n == 1:
         raise ShapeError(
             f"batch_norm: `input` of shape {shape} has one value for each channel, expected more "

@@ -17,7 +17,7 @@ An expression has one of these forms; operands x, g, a, b and y are `Lazy` too:
 ============================================= ======================================================
 
 All are float32 images (n, c, h, w). What an expression is computed from must not change meanwhile:
-whoever keeps one sees to that (`tinygrad_cnn.autograd.storage`).
+whoever keeps one sees to that (`tinygrad_cnn.autograd.variable`).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Generator:
         if seed is None:
             self.seed()
         else:
-            self.manual_seed(seed)
+            self.manual_seed(seed)  # type: ignore[arg-type]  # which says what it expects
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to ``seed`` (an integer; negative ones count from 2⁶⁴)."""

@@ -1,6 +1,6 @@
 """Optimisers and learning-rate schedules."""
 
-from tinygrad_cnn.optim import lr_scheduler, swa_utils
+from tinygrad_cnn.optim import lr_scheduler, optimizer, swa_utils
 from tinygrad_cnn.optim.adam import Adam, AdamW
 from tinygrad_cnn.optim.adam_family import Adamax, NAdam, RAdam
 from tinygrad_cnn.optim.adaptive import Adadelta, Adagrad, Rprop
@@ -29,5 +29,6 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "optimizer",
     "swa_utils",
 ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
 from tinygrad_cnn.tensor import Tensor
@@ -45,6 +44,7 @@ class Adam(Optimizer):
     tensor([ 0.9000, -0.9000])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay")
     decoupled: ClassVar[bool] = False
     accepts = (*Optimizer.accepts, "fused")
 
@@ -73,12 +73,6 @@ class Adam(Optimizer):
             },
             how,
         )
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        me = self._name()
-        at_least_zero(me, group, "lr", "eps", "weight_decay")
-        check_betas(me, group)
 
     def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""
@@ -152,7 +146,7 @@ class Adam(Optimizer):
                 _next_step(state, by)
         return done
 
-    def _decayed(self, w: Any, g: Any, decay: float, maximize: bool) -> Any:
+    def _decayed(self, w: Array, g: Array, decay: float, maximize: bool) -> Array:
         """The gradient (negated to maximise) plus weight decay, in scratch of its own."""
         out = self._scratch.like(w, 1)
         np.multiply(w, decay, out=out)

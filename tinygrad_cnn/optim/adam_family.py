@@ -7,7 +7,6 @@ from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.optimizer import Group, How, Params, new_step
 from tinygrad_cnn.types import Array
@@ -42,6 +41,7 @@ class Adamax(FormulaOptimizer):
     tensor([ 0.9000, -0.9000])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay")
     kept = ("exp_avg", "exp_inf")
 
     def __init__(
@@ -57,11 +57,6 @@ class Adamax(FormulaOptimizer):
     ) -> None:
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, options | {"maximize": maximize}, how)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("Adamax", group, "lr", "eps", "weight_decay")
-        check_betas("Adamax", group)
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""
@@ -107,6 +102,7 @@ class NAdam(FormulaOptimizer):
     tensor([0.8944])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay", "momentum_decay")
     kept = ("exp_avg", "exp_avg_sq")
 
     def __init__(
@@ -132,11 +128,6 @@ class NAdam(FormulaOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, options, how)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("NAdam", group, "lr", "eps", "weight_decay", "momentum_decay")
-        check_betas("NAdam", group)
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """Averages of nothing, and an empty product."""
@@ -195,6 +186,7 @@ class RAdam(FormulaOptimizer):
     tensor([0.8000])
     """
 
+    not_negative = ("lr", "betas", "eps", "weight_decay")
     kept = ("exp_avg", "exp_avg_sq")
 
     def __init__(
@@ -218,11 +210,6 @@ class RAdam(FormulaOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, options, how)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("RAdam", group, "lr", "eps", "weight_decay")
-        check_betas("RAdam", group)
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""

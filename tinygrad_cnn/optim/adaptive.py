@@ -6,7 +6,6 @@ from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer
 from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
@@ -42,6 +41,7 @@ class Adadelta(FormulaOptimizer):
     tensor([0.1056])
     """
 
+    not_negative = ("lr", "rho", "eps", "weight_decay")
     kept = ("square_avg", "acc_delta")
 
     def __init__(
@@ -60,7 +60,7 @@ class Adadelta(FormulaOptimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("Adadelta", group, "lr", "rho", "eps", "weight_decay")
+        super().check_options(group)
         if group["rho"] > 1:
             raise ValueError(f"Adadelta: `rho` is {group['rho']} but at most 1 is expected")
 
@@ -105,6 +105,7 @@ class Adagrad(FormulaOptimizer):
     tensor([0.5000, 4.5000])
     """
 
+    not_negative = ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
     accepts = ("foreach", "differentiable", "fused")
 
     def __init__(
@@ -135,11 +136,6 @@ class Adagrad(FormulaOptimizer):
         group = self.param_groups[-1]
         for param in group["params"]:
             self.state[param] = self.begin(param._array, group)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        names = ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
-        at_least_zero("Adagrad", group, *names)
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """The sum before the first step."""
@@ -184,6 +180,8 @@ class Rprop(FormulaOptimizer):
     tensor([ 0.5000, -4.5000])
     """
 
+    not_negative = ("lr",)
+
     def __init__(
         self,
         params: Params,
@@ -199,7 +197,7 @@ class Rprop(FormulaOptimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("Rprop", group, "lr")
+        super().check_options(group)
         low, high = group["etas"]
         if not 0 < low < 1 < high:
             raise ValueError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tinygrad_cnn.optim.optimizer import Group
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.optim.optimizer import Group
 
 
 def at_least_zero(owner: str, group: Group, *names: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,7 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.optim.checks import at_least_zero
-from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params
+from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params, State
 from tinygrad_cnn.types import Array
 
 _VECTORS = ("d", "prev_flat_grad")
@@ -54,6 +54,7 @@ class LBFGS(Optimizer):
     (362.0, True)
     """
 
+    not_negative = ("lr", "tolerance_grad", "tolerance_change")
     other_shapes = frozenset(_VECTORS)
 
     def __init__(
@@ -86,7 +87,7 @@ class LBFGS(Optimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("LBFGS", group, "lr", "tolerance_grad", "tolerance_change")
+        super().check_options(group)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise ValueError(
                 f"LBFGS: `line_search_fn` is {group['line_search_fn']!r} but None or "
@@ -196,7 +197,7 @@ class _Memory:
         self.t = self.loss = 0.0
 
     @classmethod
-    def of(cls, state: dict[str, Any], size: int) -> _Memory:
+    def of(cls, state: State, size: int) -> _Memory:
         """What an optimiser's state holds."""
         self = cls(size)
         if "d" in state:
@@ -207,7 +208,7 @@ class _Memory:
             self.d, self.last_g = _arrays([state["d"], state["prev_flat_grad"]])
         return self
 
-    def keep(self, state: dict[str, Any]) -> None:
+    def keep(self, state: State) -> None:
         """Write it to an optimiser's state."""
         state["d"], state["prev_flat_grad"] = from_numpy(self.d), from_numpy(self.last_g)
         state["old_dirs"] = [from_numpy(y) for y in self.changes]
@@ -223,8 +224,7 @@ class _Memory:
         ys = float(y @ s)
         if ys > 1e-10:
             if len(self.changes) == self.size:
-                for held in (self.changes, self.moves, self.weights):
-                    held.pop(0)  # type: ignore[attr-defined]  # lists of two kinds
+                del self.changes[0], self.moves[0], self.weights[0]
             self.changes.append(y)
             self.moves.append(s)
             self.weights.append(1.0 / ys)
@@ -289,7 +289,7 @@ def _strong_wolfe(
     stuck = False
     while rounds < most and abs(ends[1].t - ends[0].t) * largest >= 1e-9:
         left, right = sorted((ends[0].t, ends[1].t))
-        t = _lowest(*ends, left, right)
+        t = _lowest(ends[0], ends[1], left, right)
         margin = 0.1 * (right - left)
         if min(right - t, t - left) >= margin:
             stuck = False
@@ -319,6 +319,6 @@ def _lowest(a: _Point, b: _Point, least: float, most: float) -> float:
     if square < 0:
         return (least + most) / 2
     left, right = (a, b) if a.t <= b.t else (b, a)
-    root = square**0.5
+    root = math.sqrt(square)
     part = (right.slope + root - lean) / (right.slope - left.slope + 2 * root)
     return min(max(right.t - (right.t - left.t) * part, least), most)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, State
 from tinygrad_cnn.tensor import Tensor
@@ -40,6 +39,8 @@ class Lion(Optimizer):
     tensor([ 0.9000, -4.9000])
     """
 
+    not_negative = ("lr", "betas", "weight_decay")
+
     def __init__(
         self,
         params: Params,
@@ -52,11 +53,6 @@ class Lion(Optimizer):
         super().__init__(
             params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}
         )
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("Lion", group, "lr", "weight_decay")
-        check_betas("Lion", group)
 
     def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param`` in place."""

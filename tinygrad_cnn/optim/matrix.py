@@ -7,7 +7,6 @@ from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
@@ -47,6 +46,7 @@ class Adafactor(FormulaOptimizer):
     tensor([0.9000, 0.9000])
     """
 
+    not_negative = ("lr", "weight_decay")
     accepts = ("foreach",)
     other_shapes = frozenset(["row_var", "col_var"])
 
@@ -74,7 +74,7 @@ class Adafactor(FormulaOptimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("Adafactor", group, "lr", "weight_decay")
+        super().check_options(group)
         if group["beta2_decay"] > 0:
             raise ValueError(
                 f"Adafactor: `beta2_decay` is {group['beta2_decay']} but at most 0 is expected"
@@ -97,6 +97,8 @@ class Adafactor(FormulaOptimizer):
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""
+        if not w.size:
+            return
         least, least_rms = group["eps"]
         least = float(np.finfo(w.dtype).eps) if least is None else float(least)
         lr, t = float(group["lr"]), float(held["step"])
@@ -153,6 +155,7 @@ class Muon(FormulaOptimizer):
             [0.0000, 0.8892]])
     """
 
+    not_negative = ("lr", "weight_decay", "momentum")
     kept = ("momentum_buffer",)
     counts = False
     decoupled = True
@@ -182,8 +185,8 @@ class Muon(FormulaOptimizer):
         super().__init__(params, options)
 
     def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range, or a parameter is no matrix."""
-        at_least_zero("Muon", group, "lr", "weight_decay", "momentum")
+        """Raise ValueError if an option is out of range."""
+        super().check_options(group)
         if group["adjust_lr_fn"] not in (None, "original", "match_rms_adamw"):
             raise ValueError(
                 f"Muon: `adjust_lr_fn` is {group['adjust_lr_fn']!r} but 'original' or "

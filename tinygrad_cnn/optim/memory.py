@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 #: Values per piece. An update reads each array several times: a piece of this size is still in the
 #: cache at the second time, which about halves the time for parameters of a million values.
@@ -19,7 +18,7 @@ class Scratch(threading.local):
     """Memory for intermediate results, one piece per dtype and thread, used again and again."""
 
     def __init__(self) -> None:
-        self._held: dict[Any, Array] = {}
+        self._held: dict[tuple[DType, int], Array] = {}
 
     def like(self, array: Array, slot: int = 0) -> Array:
         """Return memory of the array's shape and dtype; the next call for the slot reuses it."""

@@ -18,9 +18,10 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Args, Array
 
 Group: TypeAlias = dict[str, Any]
 """Parameters under "params", and their options."""
@@ -28,10 +29,14 @@ Group: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
 """What is remembered about a parameter: tensors, mostly."""
 
+StateDict: TypeAlias = dict[str, Any]
+GivenState: TypeAlias = Mapping[str, Any]
+"""What ``state_dict`` returns, and what ``load_state_dict`` takes: it may come from a file."""
+
 Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 Closure: TypeAlias = Callable[[], Any]
 StepHook: TypeAlias = Callable[..., Any]
-"""``hook(optimizer, args, kwargs)``, with the arguments of the step."""
+"""``hook(optimizer, args, kwargs)``; the first of the arguments is the optimiser."""
 
 
 class How(TypedDict, total=False):
@@ -72,6 +77,7 @@ def _hooked(
             return step(self, *args, **kwargs)
         if getattr(type(self).step, "__wrapped__", None) is not step:  # by way of super()
             return step(self, *args, **kwargs)
+        args = (self, *args)  # as PyTorch's hooks get them
         for hook in (*_before_all.values(), *self._before.values()):
             given = hook(self, args, kwargs)
             if given is not None:
@@ -81,12 +87,12 @@ def _hooked(
                         f"(args, kwargs)"
                     )
                 args, kwargs = given
-        out = self._observed(step, args, kwargs) if watching else step(self, *args, **kwargs)
+        out = self._observed(step, args, kwargs) if watching else step(*args, **kwargs)
         for hook in (*self._after.values(), *_after_all.values()):
             hook(self, args, kwargs)
         return out
 
-    return call
+    return call  # type: ignore[return-value]  # the same signature
 
 
 class Optimizer:
@@ -115,12 +121,15 @@ class Optimizer:
     accepts: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
     """The names of `How` that PyTorch's optimiser of this name has."""
 
+    not_negative: ClassVar[tuple[str, ...]] = ()
+    """Options that must be numbers of at least 0; and "betas", two of them below 1."""
+
     other_shapes: ClassVar[frozenset[str]] = frozenset()
     """Names of state that has not the parameter's shape."""
 
     _scratch: ClassVar[Scratch] = Scratch()
 
-    def __init__(self, params: Params, defaults: dict[str, Any], how: How | None = None) -> None:
+    def __init__(self, params: Params, defaults: Group, how: How | None = None) -> None:
         self.defaults = defaults if how is None else defaults | self._how(how)
         self.param_groups: list[Group] = []
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
@@ -159,7 +168,7 @@ class Optimizer:
         plain: dict[str, bool | None] = {
             name: None if name in ("foreach", "fused") else False for name in self.accepts
         }
-        return plain | how  # type: ignore[operator]  # a TypedDict is a dict
+        return plain | {name: how[name] for name in how}  # type: ignore[literal-required]
 
     def _name(self) -> str:
         return type(self).__name__
@@ -227,7 +236,10 @@ class Optimizer:
         self.param_groups.append(group)
 
     def check_options(self, group: Group) -> None:
-        """Raise if a group's options are out of range; subclasses define it."""
+        """Raise ValueError if a group's options are out of range; subclasses look at others too."""
+        at_least_zero(self._name(), group, *(n for n in self.not_negative if n != "betas"))
+        if "betas" in self.not_negative:
+            check_betas(self._name(), group)
 
     # -- gradients and steps ------------------------------------------------------------------
 
@@ -240,21 +252,24 @@ class Optimizer:
                 elif param.grad is not None:
                     param.grad._written_by("zero_grad").fill(0)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in vars(cls):
             cls.step = _hooked(cls.step)  # type: ignore[method-assign]
 
-    def _observed(self, step: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    def _observed(self, step: StepHook, args: Args, kwargs: Group) -> object:
         """``step``, of which those who watch are told, and of the closure that it calls."""
-        if args and args[0] is not None:
-            args = (functools.partial(observe, "closure", "closure", args[0], (), {}), *args[1:])
-        return observe("step", f"{self._name()}.step", step, (self, *args), kwargs)
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is not None:
+            told = functools.partial(observe, "closure", "closure", closure, (), {})
+            args, kwargs = (args[0], told, *args[2:]), {**kwargs}
+            kwargs.pop("closure", None)
+        return observe("step", f"{self._name()}.step", step, args, kwargs)
 
     def register_step_pre_hook(self, hook: StepHook) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before every step.
 
-        It returns None, or ``(args, kwargs)`` for the step to get.
+        It returns None, or ``(args, kwargs)`` for the step to get; ``args[0]`` is the optimiser.
         """
         return add_hook(self._before, hook)
 
@@ -303,7 +318,7 @@ class Optimizer:
 
     # -- state --------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return state and options in PyTorch's layout, parameters numbered in order.
 
         ``{"state": {number: {name: tensor}}, "param_groups": [{..., "params": [number, ...]}]}``;
@@ -325,7 +340,7 @@ class Optimizer:
         state = {number[id(param)]: dict(held) for param, held in self.state.items() if held}
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over copies of the state and options that `state_dict` returned.
 
         Tensors may come as arrays, and numbers of parameters as strings (as JSON has them).
@@ -388,7 +403,7 @@ def new_step() -> Tensor:
     return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
-def _require_order(name: str, params: Any) -> None:
+def _require_order(name: str, params: object) -> None:
     if isinstance(params, set | frozenset):
         raise TypeError(
             f"{name}: `params` is a set, whose order changes from run to run; use a list"
@@ -401,7 +416,7 @@ def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
     return [param for _, param in params], [str(label) for label, _ in params]
 
 
-def _copied(name: str, value: Any, param: Tensor) -> Any:
+def _copied(name: str, value: object, param: Tensor) -> object:
     """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
     if isinstance(value, Tensor):
         value = value._array

@@ -6,7 +6,6 @@ from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
@@ -40,6 +39,8 @@ class RMSprop(FormulaOptimizer):
     tensor([0.8000])
     """
 
+    not_negative = ("lr", "alpha", "eps", "weight_decay", "momentum")
+
     def __init__(
         self,
         params: Params,
@@ -63,10 +64,6 @@ class RMSprop(FormulaOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, options, how)
-
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("RMSprop", group, "lr", "alpha", "eps", "weight_decay", "momentum")
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """Zeros for what the options ask for."""

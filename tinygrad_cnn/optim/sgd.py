@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.checks import at_least_zero
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.memory import blocks
 from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
@@ -46,6 +45,7 @@ class SGD(Optimizer):
     tensor([0.1300])
     """
 
+    not_negative = ("lr", "momentum", "weight_decay")
     accepts = ("foreach", "differentiable", "fused")
 
     def __init__(
@@ -75,7 +75,7 @@ class SGD(Optimizer):
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
-        at_least_zero("SGD", group, "lr", "momentum", "weight_decay")
+        super().check_options(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 f"SGD: `nesterov` needs momentum > 0 and dampening = 0 but they are "
@@ -175,6 +175,8 @@ class ASGD(FormulaOptimizer):
     tensor([0.8000])
     """
 
+    not_negative = ("lr", "weight_decay")
+
     def __init__(
         self,
         params: Params,
@@ -197,10 +199,6 @@ class ASGD(FormulaOptimizer):
         }
         super().__init__(params, options, how)
 
-    def check_options(self, group: Group) -> None:
-        """Raise ValueError if an option is out of range."""
-        at_least_zero("ASGD", group, "lr", "weight_decay")
-
     def first_state(self, w: Array, group: Group) -> Arrays:
         """The first rate, and no average yet."""
         number = new_step().dtype
@@ -221,7 +219,7 @@ class ASGD(FormulaOptimizer):
         held["mu"][...] = 1.0 / max(1.0, t - float(group["t0"]))
 
 
-def _decayed(w: Any, g: Any, s: Any, decay: float, maximize: bool) -> Any:
+def _decayed(w: Array, g: Array, s: Array, decay: float, maximize: bool) -> Array:
     """The gradient (negated to maximise) plus weight decay: ``g`` itself or in scratch ``s``."""
     if decay:
         np.multiply(w, decay, out=s)

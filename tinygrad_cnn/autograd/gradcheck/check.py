@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,12 @@ from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import AnyFunction, Array
 
 
 def gradcheck(
-    func: Callable[..., Any],
-    inputs: Any,
+    func: AnyFunction,
+    inputs: Variable | Sequence[object],
     *,
     eps: float | None = None,
     atol: float = 0.0,
@@ -105,9 +105,9 @@ def gradcheck(
 
 
 def gradgradcheck(
-    func: Callable[..., Any],
-    inputs: Any,
-    grad_outputs: Any = None,
+    func: AnyFunction,
+    inputs: Variable | Sequence[object],
+    grad_outputs: Variable | Sequence[Variable] | None = None,
     *,
     eps: float | None = None,
     atol: float = 0.0,
@@ -162,7 +162,7 @@ def gradgradcheck(
 
 
 def _same_again(
-    function: Callable[..., Any], xs: list[Array], labels: list[str], name: str, tolerance: float
+    function: AnyFunction, xs: list[Array], labels: list[str], name: str, tolerance: float
 ) -> Finding:
     """Whether two runs give the same gradients."""
     runs = []
@@ -187,7 +187,7 @@ def _same_again(
     return Finding(PASS)
 
 
-def _inputs(name: str, inputs: Any) -> list[Any]:
+def _inputs(name: str, inputs: object) -> list[Any]:
     given = list(as_tuple(inputs))
     for i, t in enumerate(given):
         if _live(t) and t._value.dtype.itemsize < 4:
@@ -195,5 +195,5 @@ def _inputs(name: str, inputs: Any) -> list[Any]:
     return given
 
 
-def _live(t: Any) -> bool:
+def _live(t: object) -> bool:
     return isinstance(t, Variable) and t.current_node() is not None

@@ -25,7 +25,7 @@ from tinygrad_cnn.autograd.gradcheck.numerical import (
 )
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import AnyFunction, Args, Array
 
 PASS, FAIL, CANNOT_DECIDE = "pass", "fail", "cannot decide"
 
@@ -58,13 +58,13 @@ class Finding:
 
 
 def judge(
-    function: Callable[..., Any],
+    function: AnyFunction,
     xs: Sequence[Array],
     rng: np.random.Generator,
     *,
     name: str = "function",
     labels: Sequence[str] | None = None,
-    on_arrays: Callable[..., Any] | None = None,
+    on_arrays: AnyFunction | None = None,
     step: float | None = None,
     rtol: float = 0.0,
     atol: float = 0.0,
@@ -214,9 +214,7 @@ def _element_by_element(
     return Finding(CANNOT_DECIDE, doubtful) if doubtful else None
 
 
-def second_order(
-    function: Callable[..., Any], count: int, rng: np.random.Generator
-) -> Callable[..., Any]:
+def second_order(function: AnyFunction, count: int, rng: np.random.Generator) -> AnyFunction:
     """The slope of ``function`` along a random direction, as a function of inputs and cotangent.
 
     It takes ``count`` inputs and then one cotangent for each output, and returns one number. Its
@@ -261,7 +259,7 @@ def second_order(
     return directional
 
 
-def as_tuple(value: Any) -> tuple[Any, ...]:
+def as_tuple(value: object) -> Args:
     """One value, or several, as a tuple."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 

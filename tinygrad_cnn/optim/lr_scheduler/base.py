@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class LRScheduler:
@@ -132,7 +131,7 @@ class LRScheduler:
             )
         return values
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser: numbers, strings and lists, ready for JSON.
 
         >>> import tinygrad_cnn as tg
@@ -143,7 +142,7 @@ class LRScheduler:
         """
         return copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "optimizer"})
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned. The optimiser's state is loaded apart.
 
         Raises
@@ -160,7 +159,7 @@ def _never_stepped(optimizer: Optimizer) -> bool:
     return type(optimizer).step is Optimizer.step and optimizer.step_count == 0
 
 
-def _require_keys(scheduler: LRScheduler, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _require_keys(scheduler: LRScheduler, own: GivenState, given: GivenState) -> None:
     if own.keys() != given.keys():
         missing = sorted(own.keys() - given.keys()) or "none"
         unexpected = sorted(given.keys() - own.keys()) or "none"

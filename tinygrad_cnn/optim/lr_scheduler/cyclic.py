@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Group, Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Group, Optimizer, StateDict
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -292,9 +292,9 @@ class CyclicLR(_WithMomentum):
     (default: as many). The height of the cycles stays ("triangular"), is halved with every cycle
     ("triangular2"), is ``gamma ** step`` of the first ("exp_range"), or is what ``scale_fn``
     returns for the number of the cycle (``scale_mode`` "cycle") or of the step ("iterations").
-    Meanwhile, with ``cycle_momentum``, momentum (or Adam's beta1) goes from ``max_momentum`` to ``base_momentum``
-    and back. Rates and momenta are numbers or one per group. ``scale_fn`` is no part of
-    `state_dict`. Source: Smith, "Cyclical learning rates", 2015.
+    Meanwhile, with ``cycle_momentum``, momentum (or Adam's beta1) goes from ``max_momentum`` to
+    ``base_momentum`` and back. Rates and momenta are numbers or one per group. ``scale_fn`` is no
+    part of `state_dict`. Source: Smith, "Cyclical learning rates", 2015.
 
     Raises
     ------
@@ -368,13 +368,14 @@ class CyclicLR(_WithMomentum):
         place = 1.0 + self.last_epoch / self.total_size - cycle
         up = place <= self.step_ratio
         height = place / self.step_ratio if up else (place - 1) / (self.step_ratio - 1)
-        height *= self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        scale = self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
             for group, low, high in zip(
                 self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
             ):
-                self._set_momentum(group, high - (high - low) * height)
-        return [low + (top - low) * height for low, top in zip(lowest, self.max_lrs, strict=True)]
+                self._set_momentum(group, high - (high - low) * height * scale)
+        tops = zip(lowest, self.max_lrs, strict=True)
+        return [low + (top - low) * height * scale for low, top in tops]
 
     def _scale(self, x: float) -> float:
         if self.scale_fn is not None:
@@ -383,7 +384,7 @@ class CyclicLR(_WithMomentum):
             return float(self.gamma**x)
         return 1.0 if self.mode == "triangular" else 1.0 / 2.0 ** (x - 1)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser and ``scale_fn``."""
         function, self.scale_fn = self.scale_fn, None
         try:
@@ -391,7 +392,7 @@ class CyclicLR(_WithMomentum):
         finally:
             self.scale_fn = function
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned; ``scale_fn`` stays."""
         function = self.scale_fn
         super().load_state_dict(state_dict)

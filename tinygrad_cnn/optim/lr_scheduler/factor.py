@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class StepLR(LRScheduler):
@@ -294,7 +293,7 @@ class LambdaLR(LRScheduler):
             for lr, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
         ]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser and the functions."""
         functions = self.lr_lambdas
         try:
@@ -305,7 +304,7 @@ class LambdaLR(LRScheduler):
         found["lr_lambdas"] = [dict(vars(f)) if _is_object(f) else None for f in functions]
         return found
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned; the functions stay."""
         functions = self.lr_lambdas
         super().load_state_dict(state_dict)

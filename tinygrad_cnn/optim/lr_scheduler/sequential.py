@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler, _require_keys
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class _Several(LRScheduler):
@@ -30,13 +29,13 @@ class _Several(LRScheduler):
                 raise ValueError(f"{me}: schedule {i} belongs to another optimiser")
         self._schedulers = list(schedulers)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return everything but the optimiser: numbers, strings and lists, ready for JSON."""
         apart = ("optimizer", "_schedulers", "base_lrs")
         own = {k: copy.deepcopy(v) for k, v in vars(self).items() if k not in apart}
         return own | {"_schedulers": [schedule.state_dict() for schedule in self._schedulers]}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned.
 
         Raises
