@@ -99,9 +99,6 @@ Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = tuple[Shape, ...]
 """The shapes of all inputs of an operation, as rules get them."""
 
-Params: TypeAlias = dict[str, Any]
-"""The parameters of an operation by name, whatever their types."""
-
 Gradients: TypeAlias = "tuple[Array | Lazy | None, ...]"
 """What a rule on arrays returns: a gradient for each input, or None."""
 

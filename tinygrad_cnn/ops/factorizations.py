@@ -18,11 +18,18 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.complex import imag_part, real
-from tinygrad_cnn.ops.conjugate import conj, is_complex
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.index import diagonal, gather
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
-from tinygrad_cnn.ops.linear_systems import check_phases, mH, over, solve, solve_triangular
+from tinygrad_cnn.ops.linear_systems import (
+    check_phases,
+    mH,
+    over,
+    phase_term,
+    solve,
+    solve_triangular,
+)
 from tinygrad_cnn.ops.reduce import prod
 from tinygrad_cnn.ops.shape import cat, tril, triu
 from tinygrad_cnn.types import Array
@@ -173,7 +180,7 @@ def qr(x: Array, *, mode: str = "reduced") -> Array:
     mode "r" there are zeros for Q.
     """
     if mode == "r":
-        r = np.linalg.qr(x, "r")
+        r: Any = np.linalg.qr(x, "r")
         q = np.zeros((*x.shape[:-1], r.shape[-2]), x.dtype)
     else:
         q, r = np.linalg.qr(x, mode)  # type: ignore[call-overload]
@@ -311,12 +318,10 @@ def _svd_rule(g: Any, y: Any, shapes: Any) -> Any:
     k = s._value.shape[-1]
     of_u, of_v = matmul(mH(u), gu), matmul(vh, mH(gvh))
     skew_u, skew_v = _skew(of_u), _skew(of_v)
-    total = s[..., None, :] + s[..., None]
-    gap = _differences(s) * (total * (1.0 - _eye(s)) + _eye(s))  # s[j]² - s[i]², and 1 where i = j
+    gap = _differences(s) * (s[..., None, :] + s[..., None])  # s[j]² - s[i]², not 0 where i = j
     inner = over(column_scaled(skew_u, s) + s[..., None] * skew_v, gap) + _only_diagonal(gs)
-    check_phases("svd", of_u + of_v)
-    if is_complex(y):
-        inner = inner + _only_diagonal(over(diagonal(skew_u), 2.0 * s))
+    check_phases("svd", of_u, of_v)
+    inner = inner + phase_term(skew_u, s)
     out = matmul(u, inner)
     if m > k:
         out = out + over(gu - matmul(u, of_u), s[..., None, :])

@@ -22,7 +22,7 @@ from tinygrad_cnn.ops.shape import pad
 from tinygrad_cnn.types import Array
 
 Dims = tuple[int, ...]
-_OTHER = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+_OTHER: dict[str, Any] = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 def _draw_dims(draw: Draw, first: int = 1) -> tuple[tuple[int, ...], Dims]:

@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError, ShapeError
 from tinygrad_cnn.ops.choice import where
-from tinygrad_cnn.ops.conjugate import conj
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.linalg import _mT as mT
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.shape import tril, triu
@@ -191,11 +191,20 @@ def over(x: Any, e: Any) -> Any:
     return x / where(wrap(both), wrap(np.ones((), e._value.dtype)), e)
 
 
-def check_phases(name: str, inner: Any) -> None:
+def phase_term(skew: Any, s: Any) -> Any:
+    """What phases of complex singular vectors, ``skew`` on its diagonal, add along the values."""
+    if not is_complex(skew):
+        return 0.0
+    eye = wrap(np.eye(s._value.shape[-1], dtype=s._value.dtype))
+    return over(skew * eye, 2.0 * s[..., None])
+
+
+def check_phases(name: str, *inner: Any) -> None:
     """Raise an error unless ``inner``, the products of vectors with their gradients, has a real
-    diagonal: complex vectors are free up to a phase each, on which a loss must not depend.
+    diagonal in sum: complex vectors are free up to phases, on which a loss must not depend.
     """
-    if not np.allclose(np.diagonal(inner._array, axis1=-2, axis2=-1).imag, 0, 1e-2, 1e-2):
+    phases = sum(np.diagonal(x._array, axis1=-2, axis2=-1).imag for x in inner)
+    if not np.allclose(phases, 0, 1e-2, 1e-2):
         raise ArgumentError(
             f"{name}: the loss depends on the phases of complex vectors, which are free, so its "
             f"derivative is not defined; use their sizes or products that do not depend on it"

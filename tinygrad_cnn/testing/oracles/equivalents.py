@@ -140,6 +140,7 @@ EQUIVALENT: dict[str, str] = {
 }
 """By mutant's name (operation and change): why it is no mistake."""
 
+_REAL_SAMPLES = "samples are real; complex ones are in tests/functions/test_linalg.py"
 _NO_REAL = "samples are complex; the gradient at real numbers is compared with PyTorch's"
 _NO_ZERO = "samples are not 0; the gradient there is in tests/functions/test_complex.py"
 _SGN = "where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)"
@@ -159,11 +160,12 @@ ELSEWHERE: dict[str, str] = {
     "conv2d: _conv2d_joint: `realize(g)` → `g`": _LAZY,
     "elu: _elu_rule: `0` → `1` (2)": "a second derivative at a kink, see tests/nn/test_limits.py",
     "gelu: _gelu_rule: `x.to(np.float32)` → `np.float32`": "samples are not float16",
-    "eigh: eigh_parts: `real(y[..., 0, :])` → `y[..., 0, :]`": "samples are real",
+    "eigh: eigh_parts: `real(y[..., 0, :])` → `y[..., 0, :]`": _REAL_SAMPLES,
     **{
-        f"eigh: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → `{changed}`": (
+        f"{name}: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → `{changed}`": (
             "what is divided by it is 0 for real samples, and over() makes 0 of 0 / 0"
         )
+        for name in ("eigh", "svd")
         for changed in (
             "s[..., None, :] - s[..., None]",
             "s[..., None, :] - s[..., None] - _eye(s)",
@@ -171,12 +173,25 @@ ELSEWHERE: dict[str, str] = {
     },
     "log_det: vjp: `False` → `True`": "no sample is singular; then the gradient is not finite",
     **{
-        f"{name}: _{name}_rule: `check_phases('{name}', {skew})` → {changed}": (
-            "samples are real; the error is in tests/functions/test_linalg.py"
-        )
-        for name, skew in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u + of_v"))
-        for changed in (f"`check_phases({skew}, '{name}')`", f"`'{name}'`")
+        f"{name}: _{name}_rule: {change}": _REAL_SAMPLES
+        for name, inner in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u, of_v"))
+        for change in (f"`check_phases('{name}', {inner})` → `'{name}'`",)
     },
+    **{
+        f"{name}: _{name}_rule: `check_phases('{name}', inner)` → `check_phases(inner, '{name}')`": (
+            _REAL_SAMPLES
+        )
+        for name in ("eig", "eigh")
+    },
+    **{
+        f"svd: _svd_rule: {change}": _REAL_SAMPLES
+        for change in (
+            "`inner + phase_term(skew_u, s)` → `inner`",
+            "`inner + phase_term(skew_u, s)` → `inner - phase_term(skew_u, s)`",
+            "`phase_term(skew_u, s)` → `phase_term(s, skew_u)`",
+        )
+    },
+    "svd: svd_parts: `real(y[..., m, :])` → `y[..., m, :]`": _REAL_SAMPLES,
     **{
         f'qr: _qr_rule: `ArgumentError("{text}")` → `"{text}"`': (
             "samples have derivatives; the errors are in tests/functions/test_linalg.py"
