@@ -31,3 +31,7 @@ class PositionError(IndexError, RuntimeError):
 
 class AxisError(ShapeError, PositionError):
     """A tensor has too few axes for the operation."""
+
+
+class LinAlgError(ArgumentError):
+    """A matrix has no inverse, or no factorization of the kind that is asked for."""

@@ -29,7 +29,7 @@ from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
 from tinygrad_cnn.types import Array, DTypeLike, Size, TensorLike
 
-_OPERANDS = (Variable, int, float, np.ndarray, np.generic, list)
+_OPERANDS = (Variable, int, float, complex, np.ndarray, np.generic, list)
 Operator = Callable[[Any, Any], Any]
 
 
@@ -196,9 +196,9 @@ class Tensor(InPlaceMethods):
     @data.setter
     def data(self, value: Any) -> None:
         new = to_tensor(value)
-        if self.node is not None and new.dtype.kind != "f":
+        if self.node is not None and new.dtype.kind not in "fc":
             raise DtypeError(
-                f"data: got dtype {new.dtype}, but a tensor with gradients is floating"
+                f"data: got dtype {new.dtype}, but a tensor with gradients is floating or complex"
             )
         self._set_data(new)
         if type(self.node) is Leaf:
@@ -262,6 +262,40 @@ class Tensor(InPlaceMethods):
     def is_floating_point(self) -> bool:
         """Whether its dtype is floating."""
         return self._value.dtype.kind == "f"
+
+    def is_complex(self) -> builtins.bool:
+        """Whether its dtype is complex."""
+        return self._value.dtype.kind == "c"
+
+    @property
+    def real(self) -> Tensor:
+        """The real part, in the same memory; may be set."""
+        return f.real(self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        f.real(self).copy_(to_tensor(value))
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary part, in the same memory; may be set."""
+        return f.imag(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        f.imag(self).copy_(to_tensor(value))
+
+    @property
+    def H(self) -> Tensor:
+        """The conjugate transpose of a matrix."""
+        if self._value.ndim not in (0, 2):
+            raise ShapeError(f"H: shape is {self.shape}, expected two axes; see mH for batches")
+        return f.conj(f.transpose(self, 0, 1) if self._value.ndim else self)
+
+    @property
+    def mH(self) -> Tensor:
+        """The conjugate transposes of matrices."""
+        return f.adjoint(self)
 
     def data_ptr(self) -> int:
         """The address of its first element."""
@@ -327,6 +361,9 @@ class Tensor(InPlaceMethods):
 
     def __int__(self) -> builtins.int:
         return builtins.int(self.item())
+
+    def __complex__(self) -> builtins.complex:
+        return builtins.complex(self.item())
 
     def __float__(self) -> builtins.float:
         return builtins.float(self.item())

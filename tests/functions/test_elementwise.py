@@ -378,8 +378,8 @@ def test_bad_operands_say_what_they_are() -> None:
         tg.exp({})
     with pytest.raises(ValueError, match=r"add: shapes \(3,\) and \(2,\) do not broadcast"):
         t + tg.ones(2)
-    with pytest.raises(TypeError, match="complex"):
-        tg.mul(t, np.array(1j))
+    with pytest.raises(TypeError, match="complex256"):
+        tg.mul(t, np.array(1j, np.clongdouble))
 
 
 def test_numbers_keep_all_their_digits_beside_float64() -> None:
@@ -426,7 +426,6 @@ def test_numbers_keep_all_their_digits_beside_float64() -> None:
         (lambda x: tg.nn.functional.layer_norm(x, 3.0), TypeError, "layer_norm: got"),
         (lambda x: tg.isclose(x, tg.ones(4)), ValueError, "isclose: shapes"),
         (lambda x: tg.eq(x, tg.ones(4)), ValueError, "eq: shapes"),
-        (lambda x: tg.zeros_like(x, dtype=np.complex64), TypeError, "complex64"),
         (lambda x: tg.full_like(x, 1j), TypeError, "complex"),
         (lambda x: tg.zeros(2, dtype="abc"), TypeError, "zeros: `dtype` is 'abc'"),
         (lambda x: tg.eye(2.5), TypeError, "eye: "),

@@ -24,7 +24,13 @@ CRYPTIC = (
 UNIMPLEMENTED = re.compile(
     "not implemented for|not supported for|does not support|[Bb]ool(ean)? .*not supported"
 )
-TOLERANCE = {"float64": (1e-10, 1e-12), "float32": (2e-5, 2e-6), "float16": (2e-2, 1e-2)}
+TOLERANCE = {
+    "float64": (1e-10, 1e-12),
+    "complex128": (1e-10, 1e-12),
+    "float32": (2e-5, 2e-6),
+    "complex64": (2e-5, 2e-6),
+    "float16": (2e-2, 1e-2),
+}
 
 
 def require_torch() -> Any:
@@ -55,7 +61,9 @@ def dtype_name(value: Any) -> str:
 
 
 def array(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().numpy() if hasattr(value, "detach") else value)
+    if hasattr(value, "detach"):  # a copy: some of PyTorch's are computed when they are read
+        value = value.detach().resolve_neg().resolve_conj().clone().numpy()
+    return np.asarray(value)
 
 
 def _flat(result: Any) -> list[Any]:
@@ -69,7 +77,7 @@ def _run(module: Any, call: Callable[..., Any], inputs: tuple[Any, ...]) -> tupl
     for value in inputs:
         if isinstance(value, np.ndarray):
             value = module.tensor(value.copy(order="K"))
-            if value.is_floating_point():
+            if value.is_floating_point() or value.is_complex():
                 value.requires_grad_()
                 leaves.append(value)
         args.append(value)

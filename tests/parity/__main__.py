@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="all samples of each operator")
     parser.add_argument("--exact", action="store_true", help="names are whole, not prefixes")
     parser.add_argument("--most", type=int, default=6, help="samples of an operator (6)")
+    parser.add_argument("--complex", action="store_true", help="samples of complex numbers")
     given = parser.parse_args()
     names = tuple(given.names)
 
@@ -25,7 +26,7 @@ def main() -> int:
         return not names or (name in names if given.exact else name.startswith(names))
 
     missing, differ, whole, samples, agreed = [], [], 0, 0, 0
-    for result in results(match, None if given.all else given.most):
+    for result in results(match, None if given.all else given.most, given.complex):
         if result.missing:
             missing.append(result.name)
             continue

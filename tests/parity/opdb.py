@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,9 +48,21 @@ def ours(name: str) -> Callable[..., Any] | None:
         found = getattr(tg.Tensor, name, None)
     if name == "nn.functional.embedding":  # whose samples begin with the weight
         return lambda weight, index, **kwargs: tg.nn.functional.embedding(index, weight, **kwargs)
+    if name == "where":
+        return lambda input, condition, other: tg.where(condition, input, other)
+    if name == "einsum":
+        return lambda operands, equation: tg.einsum(equation, *operands)
     if name.endswith("polygamma"):
         return lambda x, n, **kwargs: tg.polygamma(n, x, **kwargs)
     return found.fget if isinstance(found, property) else found
+
+
+def with_ours(op: Any) -> Callable[..., Any] | None:
+    """The function of PyTorch's tests that calls it, made to call ours; None for PyTorch's own."""
+    if not isinstance(op, types.FunctionType) or "testing" not in op.__module__:
+        return None
+    known = {**op.__globals__, "torch": tg}
+    return types.FunctionType(op.__code__, known, None, op.__defaults__, op.__closure__)
 
 
 def evenly(items: Sequence[Any], most: int | None) -> list[Any]:
@@ -66,9 +79,12 @@ class Untranslatable(Exception):
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.is_complex() or value.dtype == torch.bfloat16:
+        if value.layout != torch.strided or value.dtype == torch.bfloat16:
             raise Untranslatable(f"{value.layout} {value.dtype}")
-        return tg.tensor(value.detach().numpy().copy(), requires_grad=value.requires_grad)
+        return tg.tensor(
+            value.detach().resolve_conj().resolve_neg().numpy().copy(),
+            requires_grad=value.requires_grad,
+        )
     if isinstance(value, torch.dtype):
         found = getattr(tg, str(value).removeprefix("torch."), None)
         if found is None:
@@ -107,9 +123,9 @@ def _differs(a: np.ndarray, b: np.ndarray) -> str | None:
         return f"shape {a.shape}, PyTorch {b.shape}"
     if a.dtype != b.dtype:
         return f"dtype {a.dtype}, PyTorch {b.dtype}"
-    single = a.dtype in (np.float32, np.float16)
+    single = a.dtype in (np.float32, np.float16, np.complex64)
     rtol, atol = (1e-3, 1e-5) if single else (RTOL, ATOL)
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in "fc":
         return None if np.array_equal(a, b) else f"values differ in {int((a != b).sum())} places"
     if np.allclose(a, b, rtol, atol, equal_nan=True):
         return None
@@ -122,6 +138,13 @@ def _zero(a: Any, inputs: Sequence[Any]) -> Any:
     for x in inputs:
         a = a + (x * 0).sum().to(a.dtype)
     return a
+
+
+def _weights(rng: np.random.Generator, a: Any) -> np.ndarray:
+    out = rng.uniform(-1, 1, tuple(a.shape))
+    if a.dtype.kind == "c":
+        out = out + 1j * rng.uniform(-1, 1, tuple(a.shape))
+    return np.asarray(out, a.dtype)
 
 
 class _Run:
@@ -145,7 +168,7 @@ class _Run:
             same = [tuple(a.shape) == tuple(b.shape) for a, b in zip(o, t, strict=True)]
             return None if all(same) else "shapes differ"
         for i, (a, b) in enumerate(zip(o, t, strict=True)):
-            if bad := _differs(a.detach().numpy(), b.detach().resolve_neg().numpy()):
+            if bad := _differs(a.detach().numpy(), b.detach().resolve_conj().resolve_neg().numpy()):
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
@@ -170,7 +193,7 @@ class _Run:
             if order == 2 and not self.info.supports_gradgrad:
                 return None
             rng = np.random.default_rng(order)
-            weights = [np.asarray(rng.uniform(-1, 1, tuple(b.shape)), a.dtype) for a, b in pairs]
+            weights = [_weights(rng, a) for a, _ in pairs]
             twice = self.info.supports_gradgrad
             try:
                 t_g = torch.autograd.grad(
@@ -189,16 +212,24 @@ class _Run:
             for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
                 zero = np.zeros(tuple(t_in[i].shape))
                 mine = zero if a is None else a.detach().numpy()
-                other = zero if b is None else b.detach().clone().numpy()  # not a lazy zero
-                if bad := _differs(mine.astype(float), other.astype(float)):
+                # not a lazy zero
+                other = zero if b is None else b.detach().clone().resolve_conj().numpy()
+                wide = np.result_type(mine, other, float)
+                if bad := _differs(mine.astype(wide), other.astype(wide)):
                     return f"order {order}, input {i}: {bad}"
                 if a is not None and b is not None:
                     t, o = [*t, b], [*o, a]
         return None
 
 
-def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
-    """The result of every operator that ``match`` takes, on at most ``most`` samples each."""
+def results(
+    match: Callable[[str], bool], most: int | None, use_complex: bool = False
+) -> Iterator[Result]:
+    """The result of every operator that ``match`` takes, on at most ``most`` samples each.
+
+    Samples are of float64 or, where there are none, of complex numbers, integers or bools; with
+    ``use_complex`` complex ones come first.
+    """
     import torch
     from torch.testing._internal.common_methods_invocations import op_db
 
@@ -208,9 +239,13 @@ def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
             continue
         label = f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name
         out = Result(label)
-        function = ours(info.name)
+        function = with_ours(info.op) or ours(info.name)
         kinds = info.supported_dtypes("cpu")
-        dtype = next((d for d in (torch.float64, torch.int64, torch.bool) if d in kinds), None)
+        order = (torch.float64, torch.complex128, torch.int64, torch.bool)
+        order = (torch.complex128,) if use_complex else order
+        dtype = next((d for d in order if d in kinds), None)
+        if use_complex and dtype is None:
+            continue
         if function is None or dtype is None:
             out.missing = True
             yield out
@@ -218,7 +253,7 @@ def results(match: Callable[[str], bool], most: int | None) -> Iterator[Result]:
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002  PyTorch's samples draw from it
         torch.manual_seed(0)
-        wants = info.supports_autograd and dtype.is_floating_point
+        wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
         samples = list(info.sample_inputs("cpu", dtype, requires_grad=wants))
         run = _Run(torch, info, function)
         for sample in evenly(samples, most):

@@ -445,6 +445,11 @@ def roots_of(
                     f"{name}: output {i} has shape {out._value.shape}; its gradient can only be "
                     f"left out for a single number, pass one of that shape"
                 )
+            if out._value.dtype.kind == "c":
+                raise RuntimeError(
+                    f"{name}: output {i} is {out._value.dtype}; its gradient can only be left out "
+                    f"for a real number, such as its real part or abs()"
+                )
             g = wrap(np.ones_like(out._array))
         elif not isinstance(g, Variable):
             raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")

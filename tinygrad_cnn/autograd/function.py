@@ -221,7 +221,7 @@ def _record(
         constant = (
             not isinstance(out, Variable)
             or any(out is t for t in ctx._non_differentiable)
-            or out._value.dtype.kind != "f"
+            or out._value.dtype.kind not in "fc"
         )
         if constant:
             recorded.append(out)

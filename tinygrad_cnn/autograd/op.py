@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Gradients, GraphNode, Node, Parents, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
 from tinygrad_cnn.autograd.variable import Variable, View, depend, memory_of, operand, wrap
-from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.types import AnyFunction, Args, Array, DType, Params
@@ -64,7 +64,8 @@ class Op:
         piecewise: bool | Callable[[Params], bool] = False,
         lazy: tuple[str, ...] = (),
         samples: AnyFunction | None = None,
-        oracle: Callable[..., float] | None = None,
+        oracle: AnyFunction | None = None,
+        complex: str = "",
         errors: Args = (),
     ) -> None:
         functools.update_wrapper(self, forward)
@@ -74,6 +75,7 @@ class Op:
         self.ignore_fp_errors = ignore_fp_errors
         self.piecewise = piecewise  # linear in pieces: second derivatives are zeros
         self.samples, self.errors, self.oracle = samples, errors, oracle
+        self.complex = complex  # whether, and how, complex arrays are supported
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
         self.variadic = any(p.kind is _ARRAYS for p in signature)
@@ -167,11 +169,17 @@ class Op:
                 shapes = " and ".join(str(np.shape(a)) for a in arrays)
                 raise ShapeError(f"{self.name}: shapes {shapes} do not broadcast") from None
             raise
+        except TypeError:
+            if any(np.iscomplexobj(a) for a in arrays if type(a) is not Lazy):
+                raise self._not_for_complex() from None
+            raise
         residuals = None
         if type(result) is Saved:
             result, residuals = result.out, result.residuals
+        if result.dtype.kind == "c" and not self.complex:
+            raise self._not_for_complex()
         live = any(parents)
-        if live and is_recording() and result.dtype.kind == "f":
+        if live and is_recording() and result.dtype.kind in "fc":
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
@@ -184,6 +192,9 @@ class Op:
         if self.view:
             self._track_view(out, args[0], params)
         return out
+
+    def _not_for_complex(self) -> DtypeError:
+        return DtypeError(f"{self.name}: it is not implemented for complex numbers")
 
     def record(
         self,
@@ -220,7 +231,7 @@ class Op:
     def _promoted(self, args: Args, arrays: list[Any]) -> Args:
         """The arguments in one dtype, as PyTorch promotes them."""
         common = promotion.common_dtype([x for x in arrays if x is not None])
-        if self.promotes == "float" and common.kind != "f":
+        if self.promotes == "float" and common.kind not in "fc":
             common = promotion.get_default_dtype()
         return tuple(None if a is None else _cast(a, common) for a in args)
 
@@ -376,13 +387,16 @@ def isolate(tensor: Variable) -> Tensor:
 
 
 def _one_float_dtype(arrays: list[object]) -> bool:
-    """Whether NumPy computes these as PyTorch does: floats of one dtype and Python numbers."""
+    """Whether NumPy computes these as PyTorch does: floats of one dtype and Python numbers.
+
+    Complex numbers are floats here.
+    """
     first = None
     for a in arrays:
         if type(a) is np.ndarray:
             dtype = a.dtype
             if first is None:
-                if dtype.kind != "f":
+                if dtype.kind not in "fc":
                     return False
                 first = dtype
             elif dtype is not first and dtype != first:

@@ -2,7 +2,7 @@
 
 They differ from NumPy's: an integer never widens a float (``int64 + float32`` is float32), and a
 0-d tensor, like a Python number, only decides the dtype if it is of a higher category
-(bool < integer < float) than all tensors with dimensions.
+(bool < integer < float < complex) than all tensors with dimensions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.types import DType, DTypeLike
 
-_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+_FLOAT, _COMPLEX = 2, 3
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(np.bool_)
 _default_float: DType = np.dtype(np.float32)
@@ -43,21 +44,30 @@ def set_default_dtype(dtype: DTypeLike) -> None:
 
 
 def category(dtype: DType, name: str = "tensor") -> int:
-    """0 for bool, 1 for integers, 2 for floats; TypeError for what tensors cannot hold."""
+    """0 for bool, 1 for integers, 2 for floats, 3 for complex; TypeError for others."""
     try:
         return _CATEGORY[dtype.kind]
     except KeyError:
         raise DtypeError(
-            f"{name}: dtype {dtype} is not supported (bool, integers and float16 to float64 are)"
+            f"{name}: dtype {dtype} is not supported (bool, integers, float16 to "
+            f"float64, complex64 and complex128 are)"
         ) from None
 
 
+def complex_dtype(dtype: DType) -> DType:
+    """The complex dtype of numbers whose parts are of a floating ``dtype``."""
+    return np.promote_types(dtype, np.complex64)
+
+
 def _widest(dtypes: list[DType]) -> DType:
-    """The common dtype of equals: the widest of the highest category present."""
+    """The common dtype of equals: the widest of the highest category present.
+
+    Parts of complex numbers are as wide as the floats beside them.
+    """
     top = max(category(d) for d in dtypes)
     out: DType | None = None
     for d in dtypes:
-        if category(d) == top:
+        if category(d) == top or (top == _COMPLEX and category(d) == _FLOAT):
             out = d if out is None else np.promote_types(out, d)
     assert out is not None
     return out
@@ -66,7 +76,7 @@ def _widest(dtypes: list[DType]) -> DType:
 def common_dtype(values: list[Any]) -> DType:
     """The dtype in which arrays and Python numbers are computed together.
 
-    ``values`` are arrays (anything with ``dtype`` and ``ndim``) and Python bools, ints and floats.
+    ``values`` are arrays (anything with ``dtype`` and ``ndim``) and Python's numbers.
     """
     with_dims: list[DType] = []
     zero_dim: list[DType] = []
@@ -79,6 +89,8 @@ def common_dtype(values: list[Any]) -> DType:
             numbers.append(_BOOL)
         elif isinstance(v, int):
             numbers.append(_INT64)
+        elif isinstance(v, complex):
+            numbers.append(complex_dtype(_default_float))
         else:
             numbers.append(_default_float)
     out: DType | None = None
@@ -86,6 +98,7 @@ def common_dtype(values: list[Any]) -> DType:
         if group:
             dtype = _widest(group)
             if out is None or category(dtype) > category(out):
-                out = dtype
+                both = out is not None and category(out) == _FLOAT  # and this one is complex
+                out = complex_dtype(out) if out is not None and both else dtype
     assert out is not None, "common_dtype needs at least one value"
     return out

@@ -69,6 +69,11 @@ def op(
     oracle
         The result for one element, computed in another way, of Python numbers and the parameters;
         what is not elementwise has its oracle in `tinygrad_cnn.testing.oracles`.
+    complex
+        "" for operations on real arrays, which refuse complex ones. Others are certified on complex
+        arrays too: "parts" if the operation works on real and imaginary parts alike (is affine),
+        so that its oracle can, "whole" if the oracle takes complex numbers. "apart" is for those
+        whose samples are complex as they are, or that are tested elsewhere.
     errors
         `ErrorSample` records: arguments that must be refused, and how.
 

@@ -389,10 +389,10 @@ class Variable:
         """
         node = self.current_node()
         if wanted:
-            if self._value.dtype.kind != "f":
+            if self._value.dtype.kind not in "fc":
                 raise RuntimeError(
-                    f"requires_grad: dtype is {self._value.dtype} but only floating tensors can "
-                    f"require gradients"
+                    f"requires_grad: dtype is {self._value.dtype} but only floating and complex "
+                    f"tensors can require gradients"
                 )
             if node is None:
                 self.node = Leaf(self)

@@ -44,13 +44,13 @@ def _apply(
 @export(numpy=np.equal)
 def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input == other``."""
-    return _apply("eq", np.equal, input, other)
+    return _apply("eq", np.equal, input, other, "biufc")
 
 
 @export(numpy=np.not_equal)
 def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input != other``."""
-    return _apply("ne", np.not_equal, input, other)
+    return _apply("ne", np.not_equal, input, other, "biufc")
 
 
 @export(numpy=np.less)
@@ -80,19 +80,19 @@ def ge(input: TensorLike, other: TensorLike) -> Tensor:
 @export(numpy=np.logical_and)
 def logical_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether both are true (not 0)."""
-    return _apply("logical_and", np.logical_and, input, other)
+    return _apply("logical_and", np.logical_and, input, other, "biufc")
 
 
 @export(numpy=np.logical_or)
 def logical_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether either is true (not 0)."""
-    return _apply("logical_or", np.logical_or, input, other)
+    return _apply("logical_or", np.logical_or, input, other, "biufc")
 
 
 @export(numpy=np.logical_xor)
 def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether exactly one is true (not 0)."""
-    return _apply("logical_xor", np.logical_xor, input, other)
+    return _apply("logical_xor", np.logical_xor, input, other, "biufc")
 
 
 @export(numpy=np.logical_not)

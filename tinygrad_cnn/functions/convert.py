@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
-_NUMBERS = (bool, int, float)
+_NUMBERS = (bool, int, float, complex)
 
 
 def array_of(data: Any, dtype: DTypeLike = None) -> Array:
@@ -46,15 +46,20 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
             raise ShapeError(
                 "tensor: `data` is not rectangular: some of its lists differ in length"
             ) from None
-        if dtype is None and source.dtype == np.float64 and not _is_numpys(_first(data)):
-            dtype = promotion.get_default_dtype()
-    if source.dtype.kind not in "biuf":
+        if dtype is None and not _is_numpys(_first(data)):
+            if source.dtype == np.float64:
+                dtype = promotion.get_default_dtype()
+            elif source.dtype == np.complex128:
+                dtype = promotion.complex_dtype(promotion.get_default_dtype())
+    if source.dtype.kind not in "biufc":
         kind = type(data).__name__
         raise DtypeError(
-            f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers or "
-            f"real floats"
+            f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers, "
+            f"floats or complex numbers"
         )
     wanted = dtype_of(source.dtype if dtype is None else dtype)
+    if source.dtype.kind == "c" != wanted.kind and not isinstance(data, Variable):
+        raise DtypeError(f"tensor: `data` is complex, which does not fit into {wanted}")
     return ignoring_fp_errors(np.array, (source,), {"dtype": wanted, "order": "K"})
 
 
@@ -80,10 +85,10 @@ def dtype_of(dtype: DTypeLike, name: str = "tensor") -> DType:
     if not is_dtype(dtype):
         raise DtypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
     wanted = np.dtype(dtype)
-    if wanted.kind not in "biuf" or wanted.itemsize > 8:
+    if wanted.kind not in "biufc" or wanted.itemsize > (16 if wanted.kind == "c" else 8):
         raise DtypeError(
             f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, float16, "
-            f"float32 and float64 are)"
+            f"float32, float64, complex64 and complex128 are)"
         )
     return wanted if wanted.isnative else wanted.newbyteorder("=")
 
@@ -219,7 +224,7 @@ def several(name: str, tensors: Tensors) -> list[Tensor]:
     return [to_tensor(x) for x in tensors]
 
 
-def axis(name: str, dim: Any, ndim: int) -> int:
+def axis(name: str, dim: SupportsIndex, ndim: int) -> int:
     """``dim`` as a number from 0 to ndim - 1 (a 0-d tensor counts as having one axis).
 
     Raises
@@ -250,7 +255,7 @@ def axes(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
         if len(set(out)) != len(out):
             raise ShapeError(f"{name}: `dim` is {dim}, which names an axis twice")
         return tuple(out) if ndim else ()
-    one = axis(name, dim, ndim)
+    one = axis(name, dim, ndim)  # type: ignore[arg-type]  # or TypeError
     return (one,) if ndim else ()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.variable import Storage, Variable, memory_of
-from tinygrad_cnn.types import Array, DType
+from tinygrad_cnn.types import Array, DType, Params
 
 Layout = tuple[DType, tuple[int, ...], tuple[int, ...], int]
 """Dtype, shape, strides and offset (both in bytes) of an array in its memory."""
@@ -94,7 +94,7 @@ def leaf(kind: Any, array: Array, storage: Storage, wanted: bool) -> Any:
     return out
 
 
-def attributes(tensor: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def attributes(tensor: Any) -> tuple[Params, Params] | None:
     """What users hung on a tensor, in its ``__dict__`` and in slots of its class, as pickle's
     state; None if there is nothing.
     """

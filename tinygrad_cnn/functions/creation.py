@@ -56,7 +56,11 @@ def numel(input: TensorLike) -> int:
 
 @export(method=False)
 def tensor(
-    data: Any, dtype: DTypeLike = None, *, requires_grad: bool = False, device: DeviceLike = None
+    data: TensorLike,
+    dtype: DTypeLike = None,
+    *,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
 ) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays.
 
@@ -82,7 +86,7 @@ def tensor(
 
 
 @export(method=False)
-def as_tensor(data: Any, dtype: DTypeLike = None, device: DeviceLike = None) -> Tensor:
+def as_tensor(data: TensorLike, dtype: DTypeLike = None, device: DeviceLike = None) -> Tensor:
     """``data`` as a tensor, sharing memory (and, of a tensor, the graph) where that is possible."""
     check_device(device, "as_tensor")
     if isinstance(data, Variable):
@@ -183,8 +187,8 @@ def empty(
 
 @export(method=False)
 def full(
-    size: Any,
-    fill_value: Any,
+    size: Sizes,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,
@@ -249,7 +253,7 @@ def empty_like(
 @export(method=False)
 def full_like(
     input: TensorLike,
-    fill_value: Any,
+    fill_value: TensorLike,
     *,
     dtype: DTypeLike = None,
     requires_grad: bool = False,

@@ -59,15 +59,15 @@ def _two(x: TensorLike, other: TensorLike) -> tuple[Any, Any]:
     return a, b
 
 
-def _times(name: str, a: Any, b: Any, alpha: Any) -> Any:
+def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
     """``b * alpha``, where a sum with ``a`` is to have the dtype that it has without alpha."""
-    alpha = operand(alpha)
-    if alpha == 1:
+    factor = operand(alpha)
+    if factor == 1:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
-    if dtype.kind != "f" and isinstance(alpha, float):
-        raise DtypeError(f"{name}: `alpha` is {alpha}, expected an integer for operands of {dtype}")
-    scaled = b * alpha if isinstance(b, (bool, int, float)) else ops.mul(b, alpha)
+    if dtype.kind not in "fc" and isinstance(factor, float):
+        raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for {dtype}")
+    scaled = b * factor if isinstance(b, (bool, int, float, complex)) else ops.mul(b, factor)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
 
 

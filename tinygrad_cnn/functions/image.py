@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def interpolate(
     if size is not None:
         if recompute_scale_factor:
             raise ArgumentError("interpolate: `recompute_scale_factor` needs `scale_factor`")
-        sizes = list(pair("interpolate", "size", size, len(old)))
+        sizes = [operator.index(n) for n in _per_axis("size", size, len(old))]
     else:
         factors = _per_axis("scale_factor", scale_factor, len(old))
         sizes = [int(have * factor) for have, factor in zip(old, factors, strict=True)]
@@ -564,7 +565,7 @@ def _windows(
 def _per_axis(name: str, value: Any, n: int) -> list[Any]:
     values = list(value) if isinstance(value, tuple | list) else [value] * n
     if len(values) != n:
-        raise ArgumentError(f"`{name}` is {value} but one number or {n} are expected")
+        raise ArgumentError(f"interpolate: `{name}` is {value} but one number or {n} are expected")
     return values
 
 

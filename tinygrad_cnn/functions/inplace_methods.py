@@ -53,7 +53,12 @@ class InPlaceMethods(Methods):
         )
         array = b._array if isinstance(b, Variable) else b
         same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
-        if live or not same or self._value.dtype.kind != "f" or isinstance(b, builtins.bool):
+        if (
+            live
+            or not same
+            or self._value.dtype.kind not in "fc"
+            or isinstance(b, (builtins.bool, complex))
+        ):
             return inplace.assign(self, result(self, b), by)
         self.check_writable(by, False)
         if not broadcasts(np.shape(array), self.shape):

@@ -55,7 +55,7 @@ def matmul(input: TensorLike, other: TensorLike) -> Tensor:
     return out
 
 
-def _of_rank(name: str, **tensors: tuple[Any, int]) -> list[Tensor]:
+def _of_rank(name: str, **tensors: tuple[TensorLike, int]) -> list[Tensor]:
     out = []
     for argument, (value, rank) in tensors.items():
         x = to_tensor(value)
@@ -131,7 +131,7 @@ def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None
 
 
 @export()
-def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
+def tensordot(a: TensorLike, b: TensorLike, dims: Any = 2) -> Tensor:
     """Products of ``a`` and ``b`` summed over axes: the last and first ``dims``, or two lists."""
     a, b = to_tensor(a), to_tensor(b)
     if isinstance(dims, int):

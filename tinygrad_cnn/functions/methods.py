@@ -19,11 +19,13 @@ class Methods(Variable):
     addcdiv = f.addcdiv
     addcmul = f.addcmul
     addmm = f.addmm
+    adjoint = f.adjoint
     all = f.all
     allclose = f.allclose
     amax = f.amax
     amin = f.amin
     aminmax = f.aminmax
+    angle = f.angle
     any = f.any
     argmax = f.argmax
     argmin = f.argmin
@@ -46,11 +48,16 @@ class Methods(Variable):
     bmm = f.bmm
     broadcast_to = f.broadcast_to
     ceil = f.ceil
+    cholesky = f.cholesky
+    cholesky_inverse = f.cholesky_inverse
+    cholesky_solve = f.cholesky_solve
     chunk = f.chunk
     clamp = clip = f.clamp
     clamp_max = f.clamp_max
     clamp_min = f.clamp_min
     clone = f.clone
+    conj = f.conj
+    conj_physical = f.conj_physical
     copysign = f.copysign
     cos = f.cos
     cosh = f.cosh
@@ -61,6 +68,7 @@ class Methods(Variable):
     cumprod = f.cumprod
     cumsum = f.cumsum
     deg2rad = f.deg2rad
+    det = f.det
     diag = f.diag
     diag_embed = f.diag_embed
     diagflat = f.diagflat
@@ -111,6 +119,8 @@ class Methods(Variable):
     index_put = f.index_put
     index_reduce = f.index_reduce
     index_select = f.index_select
+    inverse = f.inverse
+    is_conj = f.is_conj
     isclose = f.isclose
     isfinite = f.isfinite
     isinf = f.isinf
@@ -133,6 +143,7 @@ class Methods(Variable):
     logaddexp = f.logaddexp
     logaddexp2 = f.logaddexp2
     logcumsumexp = f.logcumsumexp
+    logdet = f.logdet
     logical_and = f.logical_and
     logical_not = f.logical_not
     logical_or = f.logical_or
@@ -140,10 +151,13 @@ class Methods(Variable):
     logit = f.logit
     logsumexp = f.logsumexp
     lt = f.lt
+    lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
     masked_select = f.masked_select
     matmul = f.matmul
+    matrix_exp = f.matrix_exp
+    matrix_power = f.matrix_power
     max = f.max
     maximum = f.maximum
     mean = f.mean
@@ -169,13 +183,16 @@ class Methods(Variable):
     nextafter = f.nextafter
     nonzero = f.nonzero
     norm = f.norm
+    orgqr = f.orgqr
     outer = f.outer
     permute = f.permute
+    pinverse = f.pinverse
     polygamma = f.polygamma
     positive = f.positive
     pow = f.pow
     prod = f.prod
     put = f.put
+    qr = f.qr
     quantile = f.quantile
     rad2deg = f.rad2deg
     ravel = f.ravel
@@ -186,6 +203,8 @@ class Methods(Variable):
     repeat_interleave = f.repeat_interleave
     reshape = f.reshape
     reshape_as = f.reshape_as
+    resolve_conj = f.resolve_conj
+    resolve_neg = f.resolve_neg
     roll = f.roll
     rot90 = f.rot90
     round = f.round
@@ -203,6 +222,7 @@ class Methods(Variable):
     sinc = f.sinc
     sinh = f.sinh
     slice_scatter = f.slice_scatter
+    slogdet = f.slogdet
     softmax = f.softmax
     sort = f.sort
     split = f.split
@@ -213,6 +233,7 @@ class Methods(Variable):
     sub = subtract = f.sub
     sum = f.sum
     sum_to_size = f.sum_to_size
+    svd = f.svd
     swapaxes = swapdims = f.swapaxes
     t = f.t
     take = f.take
@@ -225,6 +246,7 @@ class Methods(Variable):
     topk = f.topk
     trace = f.trace
     transpose = f.transpose
+    triangular_solve = f.triangular_solve
     tril = f.tril
     triu = f.triu
     trunc = f.trunc

@@ -393,7 +393,12 @@ _SELU_FLOOR = -1.7580993408473766
 
 
 def _alpha_drop(
-    name: str, x: Tensor, mask_shape: tuple[int, ...], p: float, inplace: bool, generator: Any
+    name: str,
+    x: Tensor,
+    mask_shape: tuple[int, ...],
+    p: float,
+    inplace: bool,
+    generator: Generator | None,
 ) -> Tensor:
     """Dropped values become selu's least one; scaled so that mean and variance stay."""
     dtype = floating(name, x)._value.dtype

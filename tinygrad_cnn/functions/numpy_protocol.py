@@ -11,6 +11,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.export import EXPORTS
+from tinygrad_cnn.types import Dims, Params, TensorLike
 
 # NumPy's functions that have the arguments of ours.
 _SAME = {theirs: e.function for e in EXPORTS.values() for theirs in e.numpy}
@@ -19,13 +20,13 @@ _SAME = {theirs: e.function for e in EXPORTS.values() for theirs in e.numpy}
 def _population(spread: Callable[..., Any]) -> Callable[..., Any]:
     """NumPy's var and std divide by n unless told otherwise."""
 
-    def call(x: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    def call(x: TensorLike, axis: Dims = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return spread(x, axis, keepdim=keepdims, correction=ddof)
 
     return call
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm(x: Any, ord: float | str | None = None, axis: Dims = None, keepdims: bool = False) -> Any:
     ndim = x.ndim if axis is None else len(np.atleast_1d(axis))
     if ord is not None and ndim > 1:
         raise ArgumentError("np.linalg.norm: `ord` is for vectors here; leave it out for matrices")
@@ -97,7 +98,7 @@ def _wrap(value: Any) -> Any:
     return value
 
 
-def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: Params) -> Any:
     """``Tensor.__array_ufunc__``."""
     known = _SAME.get(ufunc)
     if known is not None and method == "__call__" and not kwargs:
@@ -115,7 +116,7 @@ def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     return out[0] if len(out) == 1 else out
 
 
-def apply_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def apply_function(function: Any, args: tuple[Any, ...], kwargs: Params) -> Any:
     """``Tensor.__array_function__``."""
     known = _FUNCTIONS.get(function)
     if known is not None:

@@ -64,6 +64,10 @@ class _Format:
     def __init__(self, values: Array) -> None:
         self.kind = values.dtype.kind
         self.whole, self.scientific, self.width = True, False, 1
+        if self.kind == "c":
+            self.parts = _Format(values.real), _Format(values.imag)
+            self.width = self.parts[0].width + self.parts[1].width + 2
+            return
         if self.kind != "f":
             self.width = max((len(str(v)) for v in values.ravel().tolist()), default=1)
             return
@@ -81,7 +85,11 @@ class _Format:
         self.width = max((len(self(v)) for v in finite.tolist()), default=1)
 
     def __call__(self, value: Any) -> str:
-        if self.kind != "f":
+        if self.kind == "c":
+            real, imag = self.parts[0](value.real), self.parts[1](value.imag)
+            sign = "" if imag.lstrip().startswith("-") else "+"
+            return f"{real}{sign}{imag.lstrip()}j"
+        elif self.kind != "f":
             text = str(value)
         elif not math.isfinite(value):
             text = str(value)
@@ -103,7 +111,7 @@ def _edges(values: Array) -> Array:
     return values
 
 
-def _vector(values: Any, indent: int, short: bool, form: _Format) -> str:
+def _vector(values: Array, indent: int, short: bool, form: _Format) -> str:
     per_line = max(1, (_options.linewidth - indent) // (form.width + 2))
     n, edge = len(values), _options.edgeitems
     if short and n > 2 * edge:
@@ -147,7 +155,8 @@ def format_tensor(
         with np.errstate(all="ignore"):
             form = _Format(_edges(array) if short else array)
         body = _nested(array, len(name) + 1, short, form)
-    usual = (promotion.get_default_dtype(), np.dtype(np.int64), np.dtype(np.bool_))
+    default = promotion.get_default_dtype()
+    usual = (default, np.dtype(np.int64), np.dtype(np.bool_), promotion.complex_dtype(default))
     if array.dtype not in usual or (array.size == 0 and array.dtype != usual[0]):
         notes.append(f"dtype={array.dtype}")
     if made_by is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, whe
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import reduce as ops
+from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.index import getitem
 from tinygrad_cnn.types import Dims, DTypeLike, TensorLike
 
@@ -46,8 +47,10 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike = None) -> Tensor:
 def mean(
     input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
-    """Mean over ``dim`` of a floating tensor."""
-    x = _floating("mean", input, dtype)
+    """Mean over ``dim`` of a floating or complex tensor."""
+    x = to_tensor(input) if dtype is None else to(input, dtype)
+    if not is_complex(x):
+        floating("mean", x)
     return ops.mean(x, dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
 
 
@@ -208,13 +211,15 @@ def count_nonzero(input: TensorLike, dim: Dims = None) -> Tensor:
 @numpy_names
 def norm(
     input: TensorLike,
-    p: Any = "fro",
+    p: float | str | None = "fro",
     dim: Dims = None,
     keepdim: bool = False,
     *,
     dtype: DTypeLike = None,
 ) -> Tensor:
     """Vector norm ``sum(|x|**p)**(1/p)`` over ``dim``; ``p`` may be inf, -inf, 0 or ``"fro"`` (2).
+
+    With ``"nuc"`` it is the sum of singular values of matrices, by default of the last two axes.
 
     The derivative at 0 is 0. With a negative ``p`` the norm is 0 where any value is.
 
@@ -225,7 +230,12 @@ def norm(
     >>> y, x.grad
     (tensor(49., grad_fn=<where>), tensor([ 0.0000,  2.3333, -1.7500]))
     """
-    x = _floating("norm", input, dtype)
+    if p == "nuc":
+        from tinygrad_cnn.functions.linalg_norms import matrix_norm  # which needs this file
+
+        return matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    x = to_tensor(input)
+    x = _floating("norm", abs(x) if is_complex(x) else x, dtype)
     dims = axes("norm", dim, x._value.ndim)
     if p in ("fro", None) or p == 2:
         return ops.norm2(x, dim=dims, keepdim=keepdim)

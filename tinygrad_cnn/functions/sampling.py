@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 
 
 def _draw(
-    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Any, method: str
+    name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Generator | None, method: str
 ) -> Array:
     wanted = dtype_of(dtype, name)
+    if wanted.kind == "c":  # normal numbers of variance 1, halved between the parts
+        part = np.float32 if wanted == np.complex64 else np.float64
+        pairs = _draw(name, (*shape, 2), part, generator, method)
+        scale = math.sqrt(0.5) if "normal" in method else 1
+        return np.asarray(np.multiply(pairs, scale, dtype=part).view(wanted)[..., 0])
     if wanted.kind != "f":
-        raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating dtype")
+        raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating or complex dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
     sample = getattr(numpy_generator(generator), method)
     return np.asarray(sample(shape, dtype=fine), dtype=wanted)

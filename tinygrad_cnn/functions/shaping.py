@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -309,7 +309,7 @@ def tile(input: TensorLike, *dims: Sizes) -> Tensor:
 
 @export()
 @numpy_names
-def repeat_interleave(input: TensorLike, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: TensorLike, repeats: TensorLike, dim: int | None = None) -> Tensor:
     """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
     x = ravel(input) if dim is None else to_tensor(input)
     d = axis("repeat_interleave", 0 if dim is None else dim, x._value.ndim)

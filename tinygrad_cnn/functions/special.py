@@ -259,7 +259,7 @@ def _power_of_two(exponent: Array, like: Tensor) -> Tensor:
 
 
 def _constant(
-    name: str, compute: Callable[..., Array], kinds: str, input: Any, other: TensorLike
+    name: str, compute: Callable[..., Array], kinds: str, input: TensorLike, other: TensorLike
 ) -> Tensor:
     """An elementwise function of two tensors whose result has no derivative."""
     given = _two(name, input, other)
@@ -342,18 +342,6 @@ def isposinf(input: TensorLike) -> Tensor:
 def isneginf(input: TensorLike) -> Tensor:
     """Whether values are minus infinity."""
     return wrap(np.equal(to_tensor(input)._array, -np.inf))
-
-
-@export()
-def isreal(input: TensorLike) -> Tensor:
-    """Whether values are real: all are."""
-    return wrap(np.ones(to_tensor(input).shape, np.bool_))
-
-
-@export(inplace=True)
-def sgn(input: TensorLike) -> Tensor:
-    """`sign`, by the name that complex numbers share."""
-    return to_tensor(input).sign()
 
 
 @export()
@@ -442,7 +430,9 @@ def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     return _floats("zeta", compute, input, other)
 
 
-def _floats(name: str, compute: Callable[..., Array], input: Any, other: TensorLike) -> Tensor:
+def _floats(
+    name: str, compute: Callable[..., Array], input: TensorLike, other: TensorLike
+) -> Tensor:
     """`_constant` of numbers made floating."""
     given = _two(name, input, other)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ def _sign(x: Array) -> Array:
     return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
 
 
-@op(
-    vjp=lambda g, x: g * wrap(_sign(x._array)),
-    piecewise=True,
-    samples=unary(away_from=0),
-    oracle=math.fabs,
-)
+def _abs_rule(g: Any, x: Any) -> Any:
+    if is_complex(x):
+        from tinygrad_cnn.ops.complex import sgn  # made of operations that need this file
+
+        return g * sgn(x)
+    return g * wrap(_sign(x._array))
+
+
+@op(complex="whole", vjp=_abs_rule, piecewise=True, samples=unary(away_from=0), oracle=builtins.abs)
 def abs(x: Array) -> Array:
     """Elementwise absolute value; the derivative at 0 is 0."""
     return np.abs(x)
@@ -114,7 +118,9 @@ def minimum(a: Array, b: Array) -> Array:
     return np.minimum(a, b)
 
 
-@op(vjp=lambda g: g, view=True, piecewise=True, samples=unary(), oracle=lambda x: x)
+@op(
+    complex="parts", vjp=lambda g: g, view=True, piecewise=True, samples=unary(), oracle=lambda x: x
+)
 def pieces(x: Array) -> Array:
     """``x`` itself, at the beginning of a composition that is linear in pieces."""
     return x.view()
@@ -126,6 +132,7 @@ def _where_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(
         None,
         lambda g, condition: where(condition, g, 0.0),

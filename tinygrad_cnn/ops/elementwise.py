@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, lambda g: g),
     broadcasts=True,
     promotes="common",
@@ -65,6 +68,7 @@ def add(a: Any, b: Any) -> Array | Lazy:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, lambda g: -g),
     broadcasts=True,
     promotes="common",
@@ -79,7 +83,8 @@ def sub(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g, b: g * b, lambda g, a: g * a),
+    complex="whole",
+    vjp=(lambda g, b: g * conj(b), lambda g, a: g * conj(a)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -95,7 +100,8 @@ def mul(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g, b: g / b, lambda g, a, b: -(g / b) * (a / b)),
+    complex="whole",
+    vjp=(lambda g, b: g / conj(b), lambda g, a, b: -(g / conj(b)) * conj(a / b)),
     broadcasts=True,
     promotes="float",
     ignore_fp_errors=True,
@@ -172,7 +178,7 @@ def fmod(a: Array, b: Array) -> Array:
     return np.fmod(a, b)
 
 
-@op(vjp=lambda g: -g, samples=unary(), oracle=lambda x: -x)
+@op(complex="parts", vjp=lambda g: -g, samples=unary(), oracle=lambda x: -x)
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
     if x.dtype.kind == "b":
@@ -180,7 +186,7 @@ def neg(x: Array) -> Array:
     return np.negative(x)
 
 
-@op(vjp=lambda g: g, samples=unary(), oracle=lambda x: x)
+@op(complex="parts", vjp=lambda g: g, samples=unary(), oracle=lambda x: x)
 def clone(x: Array) -> Array:
     """A copy of ``x`` with memory of its own, in the order of ``x`` unless that is stretched."""
     stretched = any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True))
@@ -188,6 +194,7 @@ def clone(x: Array) -> Array:
 
 
 @op(
+    complex="apart",
     vjp=lambda g, dtypes: cast(g, dtype=dtypes[0]),
     ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"dtype": np.dtype(np.float64)}),
@@ -195,14 +202,14 @@ def clone(x: Array) -> Array:
 )
 def cast(x: Array, *, dtype: Any) -> Array:
     """``x`` in another dtype."""
-    return x.astype(dtype)
+    return (x.real if x.dtype.kind == "c" and np.dtype(dtype).kind == "f" else x).astype(dtype)
 
 
 # ---- powers and roots ----------------------------------------------------------------------
 
 
 def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    slope = g * b * pow(a, b - 1.0)
+    slope = g * conj(b * pow(a, b - 1.0))
     zero = np.equal(raw(b), 0)
     return where(wrap(zero), 0.0, slope) if np.any(zero) else slope
 
@@ -211,17 +218,29 @@ def _pow_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
     x, n = raw(a), raw(b)
     flat = wrap(np.equal(x, 0) & np.greater_equal(n, 0))
-    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
+    base = where(flat, 1.0, a)
+    if is_complex(y):
+        base = base + 0j  # of a negative number too there is a logarithm
+    return where(flat, 0.0, g * conj(y * log(base)))
+
+
+def _pow_samples(draw: Draw) -> Sample:
+    shape, small = draw.broadcast_shapes()
+    a, b = draw.array(shape, 0.3, 2.0), draw.array(small, 0.3, 2.0)
+    if draw.choice((False, False, True)):
+        return Sample((-a, b + 1j * draw.array(small, 0.1, 0.4)))
+    return Sample((a, b))
 
 
 @op(
+    complex="whole",
     vjp=(_pow_base, _pow_exponent),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
-    samples=binary(0.3, 2.0),
+    samples=_pow_samples,
     errors=NO_BROADCAST,
-    oracle=math.pow,
+    oracle=lambda a, b: a**b,
 )
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
@@ -253,42 +272,50 @@ def _pow_scalar_rule(g: Tensor, x: Tensor, exponent: float) -> Tensor:
     if exponent == 1:
         return g
     below = x if exponent == 2 else pow_scalar(x, exponent=exponent - 1)
-    result: Tensor = g * (exponent * below)
+    result: Tensor = g * conj(exponent * below)
     return result
 
 
 @op(
+    complex="whole",
     vjp=_pow_scalar_rule,
     ignore_fp_errors=True,
     samples=lambda draw: Sample(
         (draw.array(draw.shape(), 0.3, 2.0),),
         {"exponent": draw.choice((-2, -1, -0.5, 0, 0.5, 1, 1.7, 2, 3, 4, 5))},
     ),
-    oracle=lambda x, exponent: math.pow(x, exponent),
+    oracle=lambda x, exponent: x**exponent,
 )
 def pow_scalar(x: Array, *, exponent: float) -> Array:
     """Elementwise ``x ** exponent`` for one number ``exponent``."""
     if exponent == 0.5:
         return np.sqrt(x)
     if exponent == -1:
-        return np.reciprocal(x) if x.dtype.kind == "f" else np.power(x, exponent)
+        return np.reciprocal(x) if x.dtype.kind in "fc" else np.power(x, exponent)
     if 1 <= exponent <= 16 and exponent == int(exponent):
         return _whole_power(x, int(exponent))
     return np.power(x, exponent)
 
 
-@op(vjp=lambda g, x: g * (2.0 * x), ignore_fp_errors=True, samples=unary(), oracle=lambda x: x * x)
+@op(
+    complex="whole",
+    vjp=lambda g, x: g * conj(2.0 * x),
+    ignore_fp_errors=True,
+    samples=unary(),
+    oracle=lambda x: x * x,
+)
 def square(x: Array) -> Array:
     """Elementwise ``x * x``; bools give int64."""
     return np.square(x, dtype=np.int64 if x.dtype.kind == "b" else None)
 
 
 @op(
-    vjp=lambda g, y: g / (2.0 * y),
+    complex="whole",
+    vjp=lambda g, y: g / conj(2.0 * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
-    oracle=math.sqrt,
+    oracle=cmath.sqrt,
 )
 def sqrt(x: Array) -> Array:
     """Elementwise square root; NaN below 0."""
@@ -296,7 +323,8 @@ def sqrt(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * (-0.5 * y * y * y),
+    complex="whole",
+    vjp=lambda g, y: g * conj(-0.5 * y * y * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
@@ -308,7 +336,8 @@ def rsqrt(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: -g * y * y,
+    complex="whole",
+    vjp=lambda g, y: -g * conj(y * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(away_from=0),
@@ -323,11 +352,12 @@ def reciprocal(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * y,
+    complex="whole",
+    vjp=lambda g, y: g * conj(y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.exp,
+    oracle=cmath.exp,
 )
 def exp(x: Array) -> Array:
     """Elementwise exponential ``e**x``."""
@@ -335,7 +365,8 @@ def exp(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * y * math.log(2),
+    complex="whole",
+    vjp=lambda g, y: g * conj(y) * math.log(2),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
@@ -347,11 +378,12 @@ def exp2(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * (y + 1.0),
+    complex="whole",
+    vjp=lambda g, y: g * conj(y + 1.0),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.expm1,
+    oracle=lambda x: cmath.exp(x) - 1,
 )
 def expm1(x: Array) -> Array:
     """Elementwise ``e**x - 1``, accurate near 0."""
@@ -359,11 +391,12 @@ def expm1(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / x,
+    complex="whole",
+    vjp=lambda g, x: g / conj(x),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log,
+    oracle=cmath.log,
 )
 def log(x: Array) -> Array:
     """Elementwise natural logarithm; -inf at 0, NaN below."""
@@ -371,11 +404,12 @@ def log(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x * math.log(2)),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x * math.log(2)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log2,
+    oracle=lambda x: cmath.log(x, 2),
 )
 def log2(x: Array) -> Array:
     """Elementwise logarithm to base 2."""
@@ -383,11 +417,12 @@ def log2(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x * math.log(10)),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x * math.log(10)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
-    oracle=math.log10,
+    oracle=cmath.log10,
 )
 def log10(x: Array) -> Array:
     """Elementwise logarithm to base 10."""
@@ -395,11 +430,12 @@ def log10(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (x + 1.0),
+    complex="whole",
+    vjp=lambda g, x: g / conj(x + 1.0),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-0.6, 2.0),
-    oracle=math.log1p,
+    oracle=lambda x: cmath.log(1 + x),
 )
 def log1p(x: Array) -> Array:
     """Elementwise ``log(1 + x)``, accurate near 0."""

@@ -35,6 +35,7 @@ def _getitem_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, index, shapes: ungetitem(g, index=index, shape=shapes[0]),
     view=True,
     samples=_getitem_samples,
@@ -72,7 +73,12 @@ def _evenly(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[
     return tuple(r.start for r in ranges), tuple(r.step for r in ranges)
 
 
-@op(vjp=lambda g, index: getitem(g, index=index), ignore_fp_errors=True, samples=_ungetitem_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, index: getitem(g, index=index),
+    ignore_fp_errors=True,
+    samples=_ungetitem_samples,
+)
 def ungetitem(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``x`` added at ``index``; repeated places add up."""
     places = _evenly(index, shape)
@@ -115,6 +121,7 @@ def _put_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g, index: put(g, 0.0, index=index), _put_value_rule),
     broadcasts=True,
     samples=_put_samples,
@@ -146,6 +153,7 @@ def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, steps, shapes: overwrite(_zeros(shapes[0], g), g, steps=steps),
     samples=_replay_samples,
 )
@@ -161,6 +169,7 @@ def _overwrite_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(
         lambda g, steps, shapes: overwrite(g, _zeros(shapes[1], g), steps=steps),
         lambda g, steps: replay(g, steps=steps),
@@ -186,7 +195,7 @@ def _diagonal_rule(g: Tensor, shapes: Shapes, params: Params) -> Tensor:
     return overwrite(_zeros(shapes[0], g), g, steps=((diagonal, params),))
 
 
-@op(vjp=_diagonal_rule, view=True, samples=_diagonal_samples)
+@op(complex="parts", vjp=_diagonal_rule, view=True, samples=_diagonal_samples)
 def diagonal(x: Array, *, offset: int = 0) -> Array:
     """The diagonal of the last two axes, ``offset`` columns to the right → (..., n)."""
     rows, columns = x.shape[-2:]
@@ -223,7 +232,7 @@ def _gather_rule(g: Tensor, index: Tensor, dim: int, shapes: Shapes) -> Tensor:
     return scatter_add(_zeros(shapes[0], g), index, g, dim=dim)
 
 
-@op(vjp=(_gather_rule, None), samples=_gather_samples)
+@op(complex="parts", vjp=(_gather_rule, None), samples=_gather_samples)
 def gather(x: Array, index: Array, *, dim: int) -> Array:
     """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``."""
     return np.asarray(x[_mesh(index, dim)])
@@ -235,6 +244,7 @@ def _scatter_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, None, lambda g, index, dim: gather(g, index, dim=dim)),
     ignore_fp_errors=True,
     samples=_scatter_samples,
@@ -254,6 +264,7 @@ def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
 
 
 @op(
+    complex="parts",
     vjp=(
         lambda g, index, dim, shapes: scatter(g, index, _zeros(shapes[1], g), dim=dim),
         None,
@@ -276,6 +287,7 @@ def _select_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(
         lambda g, index, dim, shapes: index_add(_zeros(shapes[0], g), index, g, dim=dim),
         None,
@@ -295,6 +307,7 @@ def _index_add_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=(lambda g: g, None, lambda g, index, dim: index_select(g, index, dim=dim)),
     ignore_fp_errors=True,
     samples=_index_add_samples,

@@ -14,6 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 from tinygrad_cnn.types import Array, Gradients, Shapes
 
@@ -35,7 +36,8 @@ def _matmul_samples(draw: Draw) -> Sample:
 
 
 @op(
-    vjp=(lambda g, b: matmul(g, _mT(b)), lambda g, a: matmul(_mT(a), g)),
+    complex="whole",
+    vjp=(lambda g, b: matmul(g, _mT(conj(b))), lambda g, a: matmul(_mT(conj(a)), g)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -60,7 +62,7 @@ def _column_sum(g: Tensor) -> Tensor:
 
 def _linear_gradients(g: Array, x: Array, w: Array, needs: tuple[bool, ...]) -> Gradients:
     wanted = (needs[0], needs[1], len(needs) > 2 and needs[2])  # without a bias there are two
-    return kernels.linear_backward(g, x, w, wanted)[: len(needs)]
+    return kernels.linear_backward(g, conj(x), conj(w), wanted)[: len(needs)]
 
 
 def _linear_samples(draw: Draw) -> Sample:
@@ -70,9 +72,10 @@ def _linear_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="whole",
     vjp=(
-        lambda g, w: matmul(g, w),
-        lambda g, x: matmul(_mT(g), x),
+        lambda g, w: matmul(g, conj(w)),
+        lambda g, x: matmul(_mT(g), conj(x)),
         _column_sum,
     ),
     array_vjp=_linear_gradients,
@@ -112,7 +115,7 @@ def _einsum_rule(
             gradients.append(None)
             continue
         others = [t for j, t in enumerate(terms) if j != i]
-        arrays = [x for j, x in enumerate(xs) if j != i]
+        arrays = [conj(x) for j, x in enumerate(xs) if j != i]
         known = set(output).union(*others)
         reachable = "".join(c for c in term if c in known)
         part = einsum(g, *arrays, equation=f"{','.join([output, *others])}->{reachable}")
@@ -173,7 +176,13 @@ def _contract(a: Array, first: str, b: Array, second: str, kept: str) -> tuple[A
     return product.reshape([size[c] for c in out]), out
 
 
-@op(vjp=_einsum_rule, promotes="common", ignore_fp_errors=True, samples=_einsum_samples)
+@op(
+    complex="whole",
+    vjp=_einsum_rule,
+    promotes="common",
+    ignore_fp_errors=True,
+    samples=_einsum_samples,
+)
 def einsum(*xs: Array, equation: str) -> Array:
     """Sum of products by index, as ``numpy.einsum``.
 

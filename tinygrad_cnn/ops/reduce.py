@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 from tinygrad_cnn.types import Array, Shapes
@@ -67,7 +68,7 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
     return samples
 
 
-@op(vjp=_spread, ignore_fp_errors=True, samples=_samples())
+@op(complex="parts", vjp=_spread, ignore_fp_errors=True, samples=_samples())
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
     return in_order(kernels.sum(x, dim, keepdim))
@@ -77,7 +78,7 @@ def _mean_rule(g: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
-@op(vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
+@op(complex="parts", vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
@@ -87,7 +88,7 @@ def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepd
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
     if np.all(x._array != 0):
-        return g * _spread(y, shapes, dim, keepdim) / x
+        return g * conj(_spread(y, shapes, dim, keepdim) / x)
     # Products of all others, by brute force: n copies of the n reduced elements, each with the
     # element itself replaced by 1. Exact at zeros, to any order.
     rest = [i for i in range(len(shape)) if i not in dim]
@@ -97,18 +98,19 @@ def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepd
     others = prod(copies, dim=(len(rest) + 1,))  # (rest..., n)
     back = others.reshape((*(shape[i] for i in rest), *(shape[i] for i in dim)))
     inverse = np.argsort([*rest, *dim])
-    return g * back.permute(tuple(int(i) for i in inverse))
+    return g * conj(back.permute(tuple(int(i) for i in inverse)))
 
 
 def _prod_samples(draw: Draw) -> Sample:
     shape = draw.shape()
     x = draw.distinct(shape)
     if x.size and draw.choice((False, True)):
+        x = x + 1j * draw.array(shape, -0.4, 0.4) if draw.choice((False, False, True)) else x
         x.flat[0] = 0.0
     return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
 
 
-@op(vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
+@op(complex="whole", vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
     inner = np.int64 if x.dtype.kind in "biu" else accumulation_dtype(x)
@@ -198,6 +200,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
     ignore_fp_errors=True,
     samples=_samples(one_dim=True),
@@ -209,7 +212,7 @@ def cumsum(x: Array, *, dim: int) -> Array:
 
 def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     if np.all(x._array != 0):
-        return flip(cumsum(flip(g * y, dims=(dim,)), dim=dim), dims=(dim,)) / x
+        return flip(cumsum(flip(g * conj(y), dims=(dim,)), dim=dim), dims=(dim,)) / conj(x)
     # as in _prod_rule, for each of the n products: the other factors, with ones from its end on
     n, last = shapes[0][dim], len(shapes[0]) - 1
     front = x.transpose(dim, last)  # (..., n)
@@ -227,11 +230,12 @@ def _cumprod_samples(draw: Draw) -> Sample:
     shape = draw.shape(min_dims=1)
     x = draw.distinct(shape)
     if x.size and draw.choice((False, True)):
+        x = x + 1j * draw.array(shape, -0.4, 0.4) if draw.choice((False, False, True)) else x
         x.flat[0] = 0.0
     return Sample((x,), {"dim": draw.integer(0, len(shape) - 1)})
 
 
-@op(vjp=_cumprod_rule, ignore_fp_errors=True, samples=_cumprod_samples)
+@op(complex="whole", vjp=_cumprod_rule, ignore_fp_errors=True, samples=_cumprod_samples)
 def cumprod(x: Array, *, dim: int) -> Array:
     """Running product along the axis ``dim``; integers and bools give int64."""
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)

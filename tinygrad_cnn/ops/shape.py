@@ -29,6 +29,7 @@ def _reshape_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, shapes: reshape(g, shape=shapes[0]),
     view=True,
     samples=_reshape_samples,
@@ -52,7 +53,12 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
-@op(vjp=lambda g, dims: permute(g, dims=_inverse(dims)), view=True, samples=_permute_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, dims: permute(g, dims=_inverse(dims)),
+    view=True,
+    samples=_permute_samples,
+)
 def permute(x: Array, *, dims: tuple[int, ...]) -> Array:
     """``x`` with its axes in the order ``dims``."""
     return x.transpose(dims)
@@ -64,7 +70,12 @@ def _expand_samples(draw: Draw) -> Sample:
     return Sample((draw.array(small),), {"shape": shape})
 
 
-@op(vjp=lambda g, shapes: sum_to(g, shape=shapes[0]), view=True, samples=_expand_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, shapes: sum_to(g, shape=shapes[0]),
+    view=True,
+    samples=_expand_samples,
+)
 def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` stretched to ``shape`` by NumPy's broadcasting; takes no memory."""
     lead = len(shape) - x.ndim
@@ -79,7 +90,10 @@ def _sum_to_samples(draw: Draw) -> Sample:
 
 
 @op(
-    vjp=lambda g, shapes: expand(g, shape=shapes[0]), ignore_fp_errors=True, samples=_sum_to_samples
+    complex="parts",
+    vjp=lambda g, shapes: expand(g, shape=shapes[0]),
+    ignore_fp_errors=True,
+    samples=_sum_to_samples,
 )
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` summed over the axes that broadcasting ``shape`` to ``x.shape`` adds or stretches."""
@@ -96,7 +110,7 @@ def _dims_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"dims": tuple(range(n))})
 
 
-@op(vjp=lambda g, dims: flip(g, dims=dims), samples=_dims_samples)
+@op(complex="parts", vjp=lambda g, dims: flip(g, dims=dims), samples=_dims_samples)
 def flip(x: Array, *, dims: tuple[int, ...]) -> Array:
     """``x`` reversed along ``dims``."""
     return np.flip(x, dims).copy()
@@ -109,6 +123,7 @@ def _roll_samples(draw: Draw) -> Sample:
 
 
 @op(
+    complex="parts",
     vjp=lambda g, shifts, dims: roll(g, shifts=tuple(-s for s in shifts), dims=dims),
     samples=_roll_samples,
 )
@@ -138,7 +153,7 @@ def _cat_samples(draw: Draw) -> Sample:
     return Sample(tuple(parts), {"dim": dim})
 
 
-@op(vjp=_cat_rule, samples=_cat_samples)
+@op(complex="parts", vjp=_cat_rule, samples=_cat_samples)
 def cat(*xs: Array, dim: int) -> Array:
     """The arrays one after another along ``dim`` (not negative), all of one dtype."""
     out = in_order(np.concatenate(xs, dim))
@@ -155,7 +170,7 @@ def _pad_rule(g: Tensor, width: tuple[tuple[int, int], ...], shapes: Shapes) -> 
     return g[tuple(slice(b, b + n) for (b, _), n in zip(width, shapes[0], strict=True))]
 
 
-@op(vjp=_pad_rule, samples=_pad_samples)
+@op(complex="parts", vjp=_pad_rule, samples=_pad_samples)
 def pad(x: Array, *, width: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
     """``x`` with ``width[i] = (before, after)`` elements of ``value`` added along each axis."""
     shape = tuple(n + b + a for n, (b, a) in zip(x.shape, width, strict=True))
@@ -178,13 +193,13 @@ def _triangle_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"diagonal": draw.integer(-2, 2)})
 
 
-@op(vjp=lambda g, diagonal: tril(g, diagonal=diagonal), samples=_triangle_samples)
+@op(complex="parts", vjp=lambda g, diagonal: tril(g, diagonal=diagonal), samples=_triangle_samples)
 def tril(x: Array, *, diagonal: int = 0) -> Array:
     """The last two axes' lower triangle, up to ``diagonal``; zeros elsewhere."""
     return np.tril(x, diagonal)
 
 
-@op(vjp=lambda g, diagonal: triu(g, diagonal=diagonal), samples=_triangle_samples)
+@op(complex="parts", vjp=lambda g, diagonal: triu(g, diagonal=diagonal), samples=_triangle_samples)
 def triu(x: Array, *, diagonal: int = 0) -> Array:
     """The last two axes' upper triangle, from ``diagonal``; zeros elsewhere."""
     return np.triu(x, diagonal)

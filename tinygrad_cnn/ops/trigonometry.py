@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import rsqrt
 from tinygrad_cnn.types import Array
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 
 
 @op(
-    vjp=lambda g, x: g * cos(x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(cos(x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.sin,
+    oracle=cmath.sin,
 )
 def sin(x: Array) -> Array:
     """Elementwise sine of an angle in radians."""
@@ -34,11 +37,12 @@ def sin(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: -g * sin(x),
+    complex="whole",
+    vjp=lambda g, x: -g * conj(sin(x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.cos,
+    oracle=cmath.cos,
 )
 def cos(x: Array) -> Array:
     """Elementwise cosine of an angle in radians."""
@@ -46,11 +50,12 @@ def cos(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, y: g * (1.0 + y * y),
+    complex="whole",
+    vjp=lambda g, y: g * conj(1.0 + y * y),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-1.2, 1.2),
-    oracle=math.tan,
+    oracle=cmath.tan,
 )
 def tan(x: Array) -> Array:
     """Elementwise tangent of an angle in radians."""
@@ -196,11 +201,12 @@ def sinc(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g * cosh(x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(cosh(x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.sinh,
+    oracle=cmath.sinh,
 )
 def sinh(x: Array) -> Array:
     """Elementwise hyperbolic sine."""
@@ -208,18 +214,25 @@ def sinh(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g * sinh(x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(sinh(x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.cosh,
+    oracle=cmath.cosh,
 )
 def cosh(x: Array) -> Array:
     """Elementwise hyperbolic cosine."""
     return np.cosh(x)
 
 
-@op(vjp=lambda g, y: g * (1.0 - y * y), promotes="float", samples=unary(), oracle=math.tanh)
+@op(
+    complex="whole",
+    vjp=lambda g, y: g * conj(1.0 - y * y),
+    promotes="float",
+    samples=unary(),
+    oracle=cmath.tanh,
+)
 def tanh(x: Array) -> Array:
     """Elementwise hyperbolic tangent."""
     return np.tanh(x)

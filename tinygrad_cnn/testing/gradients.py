@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
     judge,
     second_order,
 )
+from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.tensor import Tensor
@@ -46,7 +47,7 @@ def check_gradients(
     function
         Takes tensors, returns one or several.
     inputs
-        Float64 arrays or tensors.
+        Float64 or complex128 arrays or tensors.
     seed
         Of the cotangents and directions.
     params
@@ -71,12 +72,16 @@ def check_gradients(
     >>> check_gradients(lambda x: abs(x), np.array([1.0, 0.0]), raises=False).verdict
     'cannot decide'
     """
-    xs = [np.array(getattr(x, "array", x), np.float64) for x in inputs]
+    xs = [_in_double(getattr(x, "array", x)) for x in inputs]
     called = name if name is not None else getattr(function, "__name__", "function")
     found = find_gradients(function, xs, range(1, order + 1), seed, called, params or {})
     if raises:
         found.raise_unless_passed(_reproduction(function, xs, order, seed, params or {}))
     return found
+
+
+def _in_double(x: Any) -> Array:
+    return np.array(x, np.complex128 if np.iscomplexobj(x) else np.float64)
 
 
 def find_gradients(
@@ -119,7 +124,7 @@ def find_gradients(
         with no_grad():
             outputs = level(*[f.tensor(x) for x in inputs])
         several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        cotangents = [np.asarray(rng.standard_normal(y.shape)) for y in several]
+        cotangents = [normal(rng, y.shape, y.dtype) for y in several]
         level = second_order(level, len(inputs), rng)
         on_arrays = None
         inputs = [*inputs, *cotangents]
@@ -151,7 +156,7 @@ def check_adjoint(
     >>> import numpy as np
     >>> check_adjoint(lambda x: x.cumsum(0) * 3, np.array([1.0, -2.0, 4.0]))
     """
-    x = np.asarray(x, np.float64)
+    x = _in_double(x)
     found = adjoint_error(forward, x, seed)
     if found:
         raise GradientError(f"{name}: {found}")
@@ -162,11 +167,11 @@ def adjoint_error(forward: Callable[[Tensor], Tensor], x: Array, seed: int = 0) 
     rng = np.random.default_rng(seed)
     leaf = f.tensor(x, requires_grad=True)
     y = forward(leaf)
-    u = np.asarray(rng.standard_normal(y.shape))
+    u = normal(rng, y.shape, y.dtype)
     g = np.zeros_like(x)
     if y.requires_grad:
         g = grad(y, leaf, f.tensor(u), materialize_grads=True)[0]._array
-    left, right = float(np.vdot(y._array, u)), float(np.vdot(x, g))
+    left, right = float(np.vdot(y._array, u).real), float(np.vdot(x, g).real)
     scale = float(np.abs(y._array * u).sum()) + float(np.abs(x * g).sum())
     if abs(left - right) <= 1e-13 * max(scale, 1.0):
         return ""

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
     judge,
     second_order,
 )
+from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
@@ -35,7 +36,8 @@ def gradcheck(
     """Whether the gradients of ``func(*inputs)`` are right at this point.
 
     As `torch.autograd.gradcheck`, but the numerical derivative comes with a bound on its error
-    (Richardson extrapolation), so no tolerance has to be guessed.
+    (Richardson extrapolation), so no tolerance has to be guessed. Of complex inputs both the real
+    and the imaginary parts are changed.
 
     Parameters
     ----------
@@ -130,9 +132,7 @@ def gradgradcheck(
     if grad_outputs is None:
         with no_grad():
             outputs = as_tuple(func(*given))
-        cotangents = [
-            wrap(np.asarray(rng.standard_normal(y._value.shape), y._value.dtype)) for y in outputs
-        ]
+        cotangents = [wrap(normal(rng, y._value.shape, y._value.dtype)) for y in outputs]
     else:
         cotangents = [wrap(np.array(u._array)) for u in as_tuple(grad_outputs)]
     for u in cotangents:

@@ -6,6 +6,7 @@ inaccurate to tell), never a guess hidden in a tolerance.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.backward import grad
-from tinygrad_cnn.autograd.gradcheck.numerical import Along, Slope, complex_slope, slope, steady
+from tinygrad_cnn.autograd.gradcheck.numerical import (
+    Along,
+    Slope,
+    complex_slope,
+    inner_terms,
+    normal,
+    slope,
+    steady,
+)
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.types import AnyFunction, Args, Array
@@ -86,7 +95,9 @@ def judge(
         t.want_gradient(True)
     with enable_grad():
         outputs = as_tuple(function(*leaves))
-    us = [np.asarray(rng.standard_normal(y._value.shape), y._value.dtype) for y in outputs]
+    us = [normal(rng, y._value.shape, y._value.dtype) for y in outputs]
+    if any(np.iscomplexobj(a) for a in (*xs, *us)):
+        on_arrays = None  # the complex step is for functions of real numbers
     live = [(y, u) for y, u in zip(outputs, us, strict=True) if y.current_node() is not None]
     plain = recorded = [wrap(np.zeros_like(x)) for x in xs]
     if live:
@@ -126,7 +137,7 @@ def judge(
             found = slope(at, step)
             if on_arrays is not None:
                 found = complex_slope(Along(complex_values, xs, direction, us), found)
-            terms = [v * g for v, g in zip(direction, gradients, strict=True)]
+            terms = [inner_terms(v, g) for v, g in zip(direction, gradients, strict=True)]
             got = float(sum(t.sum() for t in terms))
             size = float(sum(np.abs(t).sum() for t in terms))
         unit = max((float(np.finfo(x.dtype).eps) for x in xs), default=0.0)
@@ -146,7 +157,7 @@ def judge(
         useless = found.bound > _USELESS * max(size, abs(found.value), 1e-4)
         return (CANNOT_DECIDE if useless else PASS), got, found, bound
 
-    whole = [np.asarray(rng.standard_normal(x.shape), x.dtype) for x in xs]
+    whole = [normal(rng, x.shape, x.dtype) for x in xs]
     verdict, got, found, bound = compare(whole)
     if verdict == PASS:
         return Finding(PASS)
@@ -175,12 +186,14 @@ def _element_by_element(
         numbers = np.arange(x.size)
         if x.size > _ELEMENTS:
             numbers = np.sort(rng.choice(x.size, _ELEMENTS, replace=False))
-        for n in numbers:
+        units = (1.0, 1j) if np.iscomplexobj(x) else (1.0,)
+        for n, unit in itertools.product(numbers, units):
             at = tuple(int(k) for k in np.unravel_index(n, x.shape))
             one = [np.zeros_like(z) for z in xs]
-            one[i][at] = 1.0
+            one[i][at] = unit
             verdict, got, found, bound = compare(one)
             where = f"{name}: the gradient of {labels[i]} (shape {x.shape}) at {list(at)}"
+            where += " (imaginary part)" if unit == 1j else ""
             if verdict == FAIL:
                 off = abs(got - found.value)
                 if worst is None or not off <= worst[0]:
@@ -221,16 +234,14 @@ def second_order(function: AnyFunction, count: int, rng: np.random.Generator) ->
                     fresh.want_gradient(True)
                 inner.append(fresh)
             if not direction:
-                direction.extend(
-                    np.asarray(rng.standard_normal(t._value.shape), t._value.dtype) for t in inner
-                )
+                direction.extend(normal(rng, t._value.shape, t._value.dtype) for t in inner)
             outputs = as_tuple(function(*inner))
             pairs = [
                 (y, u)
                 for y, u in zip(outputs, cotangents, strict=True)
                 if y.current_node() is not None
             ]
-            total = sum((u.sum() for u in cotangents), start=wrap(np.zeros(()))) * 0.0
+            total = sum((u.sum().abs() for u in cotangents), start=wrap(np.zeros(()))) * 0.0
             if not pairs:
                 return total
             gradients = grad(
@@ -241,7 +252,8 @@ def second_order(function: AnyFunction, count: int, rng: np.random.Generator) ->
                 materialize_grads=True,
             )
             for g, v in zip(gradients, direction, strict=True):
-                total = total + (g * wrap(v)).sum()
+                term = (g * wrap(np.conj(v))).sum()
+                total = total + (term.real if np.iscomplexobj(v) else term)
             return total
 
     return directional

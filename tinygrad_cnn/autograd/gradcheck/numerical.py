@@ -43,6 +43,19 @@ class Slope:
     method: str = "Richardson"
 
 
+def inner_terms(u: Array, y: Array) -> Array:
+    """The terms of ``<u, y>``: for complex numbers the real parts of ``conj(u) * y``."""
+    return (np.conj(u) * y).real if np.iscomplexobj(u) or np.iscomplexobj(y) else u * y
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Normal random numbers, of a complex ``dtype`` in both parts."""
+    out = np.asarray(rng.standard_normal(shape))
+    if np.dtype(dtype).kind == "c":
+        out = out + 1j * np.asarray(rng.standard_normal(shape))
+    return np.asarray(out, dtype)
+
+
 class Along:
     """``t`` → ``<us, function(xs + t direction)>``, the sum of its terms' sizes, one rounding unit.
 
@@ -70,12 +83,12 @@ class Along:
         ]
         total, size, unit = 0.0, 0.0, float(np.finfo(np.float64).eps)
         for u, y in zip(self.us, self.function(*moved), strict=True):
-            terms = u * y
+            terms = inner_terms(u, y) if real else u * y
             total += terms.sum()
             size += float(np.abs(terms.real).sum())
             if not real:
                 size += float(np.abs(terms.imag).sum() / abs(t))
-            if y.dtype.kind == "f":
+            if y.dtype.kind in "fc":
                 unit = max(unit, float(np.finfo(y.dtype).eps))
         return total, size, unit
 

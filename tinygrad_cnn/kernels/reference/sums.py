@@ -11,7 +11,7 @@ of Higham 1993, "The accuracy of floating point summation", section 3; docs/accu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -159,6 +159,8 @@ def sum(
     array([3.3554432e+07, 3.3554432e+07], dtype=float32)
     """
     dtype = x.dtype
+    if dtype.kind == "c":
+        return _by_parts(lambda part: sum(part, axes, keepdims, divisor), x)
     if dtype.kind != "f":
         return np.asarray(_add(x, axes, np.int64, None, keepdims))
     total = _total(x, axes, keepdims)
@@ -241,6 +243,8 @@ def cumsum(x: Array, axis: int) -> Array:
            [3., 3.]], dtype=float32)
     """
     n, dtype = x.shape[axis], x.dtype
+    if dtype.kind == "c":
+        return _by_parts(lambda part: cumsum(part, axis), x)
     if dtype.kind != "f":
         return np.add.accumulate(x, axis, np.int64)
     if dtype.char == "e":
@@ -260,6 +264,14 @@ def cumsum(x: Array, axis: int) -> Array:
     ends = np.add.accumulate(found[(*here, slice(None), -1)], axis, _WIDE).astype(dtype)
     found[(*here, slice(1, None))] += ends[(*here, slice(-1), None)]
     out[rest] += ends[(*here, slice(-1, None))]
+    return out
+
+
+def _by_parts(function: Callable[[Array], Array], x: Array) -> Array:
+    """Return what a function that adds makes of complex numbers: of both parts apart."""
+    real = function(x.real)
+    out = np.empty(real.shape, x.dtype)
+    out.real, out.imag = real, function(x.imag)
     return out
 
 

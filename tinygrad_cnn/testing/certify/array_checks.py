@@ -30,11 +30,7 @@ from tinygrad_cnn.types import Array
 
 
 def _in_layout(layout: str, seed: int, y: Tensor) -> Array:
-    return laid_out(cotangent(y.shape, seed), layout)
-
-
-def _in_precision(dtype: Any, seed: int, y: Tensor) -> Array:
-    return cotangent(y.shape, seed).astype(dtype)
+    return laid_out(cotangent(y.shape, seed, y.dtype), layout)
 
 
 def layouts(subject: Subject, sample: Sample, seed: int) -> str:
@@ -60,9 +56,14 @@ def layouts(subject: Subject, sample: Sample, seed: int) -> str:
     return PASS
 
 
+def _like(a: Array, dtype: Any) -> Any:
+    """The floating ``dtype``, or the complex one of such parts, as ``a`` is."""
+    return np.result_type(dtype, np.complex64) if a.dtype.kind == "c" else np.dtype(dtype)
+
+
 def _in_dtype(sample: Sample, dtype: Any) -> tuple[list[Any], Params]:
     args = [
-        np.array(a, dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+        np.array(a, _like(a, dtype)) if isinstance(a, np.ndarray) and a.dtype.kind in "fc" else a
         for a in sample.args
     ]
     params = dict(sample.params)
@@ -79,12 +80,12 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
     exact = None
     for dtype in (np.float64, np.float32):
         args, params = _in_dtype(sample, dtype)
-        y, gradients = run(subject, args, params, functools.partial(_in_precision, dtype, seed))
+        y, gradients = run(subject, args, params, lambda y: cotangent(y.shape, seed, y.dtype))
         for what, a in (
             ("result", y._array),
             *((f"gradient {i}", g) for i, g in enumerate(gradients)),
         ):
-            if a.dtype != dtype:
+            if a.dtype != _like(a, dtype):
                 raise Wrong(f"from {np.dtype(dtype)} inputs the {what} is {a.dtype}")
         for i, g in zip(where, gradients, strict=True):
             if g.shape != args[i].shape:
@@ -99,9 +100,7 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
             strict=True,
         ):
             size = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
-            require_close(
-                f"in float32 the {what}", a.astype(np.float64), b, 1e-3, 1e-3 * size + 1e-5
-            )
+            require_close(f"in float32 the {what}", a.astype(b.dtype), b, 1e-3, 1e-3 * size + 1e-5)
     return PASS
 
 
@@ -134,7 +133,7 @@ def _mutation(subject: Subject, args: list[Any], params: Params, seed: int) -> N
             if not np.array_equal(g._array, k, equal_nan=True):
                 raise Wrong(f"a second walk changed gradient {i}, returned by the first, in place")
     for i, (a, b) in enumerate(zip(args, before, strict=True)):
-        if isinstance(a, np.ndarray) and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+        if isinstance(a, np.ndarray) and not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
             raise Wrong(f"argument {i} was changed in place")
     if not np.array_equal(u, given):
         raise Wrong("the gradient of the result was changed in place")
@@ -176,7 +175,7 @@ def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
     y = subject(every, sample.params)
     if not y.requires_grad:
         return PASS
-    u = cotangent(y.shape, seed)
+    u = cotangent(y.shape, seed, y.dtype)
     together = grad(y, leaves, wrap(u), materialize_grads=True)
     for i, expected in zip(where, together, strict=True):
         args = list(sample.args)
@@ -201,7 +200,7 @@ def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
 
 def determinism(subject: Subject, sample: Sample, seed: int) -> str:
     """Two runs are equal bit for bit."""
-    u = lambda y: cotangent(y.shape, seed)
+    u = lambda y: cotangent(y.shape, seed, y.dtype)
     runs = []
     for _ in range(2):
         y, gradients = run(subject, sample.args, sample.params, u)

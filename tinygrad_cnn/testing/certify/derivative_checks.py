@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.gradcheck.compare import FAIL, PASS
+from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.samples import Sample
 from tinygrad_cnn.autograd.variable import wrap
@@ -49,7 +50,7 @@ def _gradients(subject: Subject, sample: Sample, seed: int, order: int) -> str:
 
     found = find_gradients(
         lambda *ts: subject(filled(ts), sample.params),
-        [np.array(sample.args[i], np.float64) for i in where],
+        [np.array(sample.args[i]) for i in where],
         (order,),
         seed,
         subject.name,
@@ -103,13 +104,13 @@ def _offset_if_linear(alone: Callable[[Any], Tensor], x: Array, seed: int) -> Ar
     rng = np.random.default_rng(seed + 1)
 
     def at(v: Array) -> Array:
-        return alone(wrap(np.asarray(v, np.float64)))._array
+        return alone(wrap(np.asarray(v, x.dtype)))._array
 
     try:
         with no_grad(), np.errstate(all="ignore"):
             zero, ahead = at(np.zeros_like(x)), at(x)
             for a, b in ((0.37, -1.73), (-2.41, 0.59), (1.3, 5.9)):
-                v = np.asarray(rng.standard_normal(x.shape))
+                v = normal(rng, x.shape, x.dtype)
                 there = at(v)
                 straight = a * (ahead - zero) + b * (there - zero) + zero
                 size = np.max(np.abs(ahead) + np.abs(there) + np.abs(zero), initial=0.0)
@@ -124,7 +125,7 @@ def broadcasting(subject: Subject, sample: Sample, seed: int) -> str:
     """Gradients of inputs that broadcast are those of inputs broadcast beforehand, summed back."""
     if not subject.broadcasts:
         return NOT_APPLICABLE
-    u = lambda y: cotangent(y.shape, seed)
+    u = lambda y: cotangent(y.shape, seed, y.dtype)
     y, gradients = run(subject, sample.args, sample.params, u)
     where = subject.differentiable(sample.args)
     for i, g in zip(where, gradients, strict=True):
@@ -151,12 +152,12 @@ def broadcasting(subject: Subject, sample: Sample, seed: int) -> str:
 
 def _numbers(subject: Subject, sample: Sample, seed: int) -> None:
     """A Python number in place of one input must do as well as an array of it."""
-    u = lambda y: cotangent(y.shape, seed)
+    u = lambda y: cotangent(y.shape, seed, y.dtype)
     where = subject.differentiable(sample.args)
     for i in where if len(where) > 1 else ():
         if not sample.args[i].size:
             continue
-        number = float(sample.args[i].flat[0])
+        number = sample.args[i].flat[0].item()
         args = list(sample.args)
         args[i] = number
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.backward import grad
+from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.subject import Subject
@@ -33,7 +34,7 @@ def leaves_of(subject: Subject, args: Arguments) -> tuple[list[Any], list[Tensor
 
 def cotangent(shape: Shape, seed: int, dtype: Any = np.float64) -> Array:
     """Normal random numbers: the gradient of a result."""
-    return np.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+    return normal(np.random.default_rng(seed), shape, dtype)
 
 
 def run(
@@ -53,7 +54,7 @@ def require_close(what: str, got: Array, expected: Array, rtol: float, atol: flo
     if got.shape != expected.shape:
         raise Wrong(f"{what} has shape {got.shape}, expected {expected.shape}")
     if not np.allclose(got, expected, rtol=rtol, atol=atol, equal_nan=True):
-        off = np.abs(np.subtract(got, expected, dtype=np.float64))
+        off = np.abs(np.subtract(got, expected, dtype=np.result_type(got, expected, np.float64)))
         at = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), off.shape)
         place = [int(k) for k in at]
         raise Wrong(f"{what} at {place} is {got[at]:.12g}, expected {expected[at]:.12g}")

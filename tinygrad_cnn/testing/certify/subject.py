@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.autograd.function import Function
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.registry import REGISTRY
-from tinygrad_cnn.autograd.samples import ErrorSample, Sample
+from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.gradients import imports_for, literal
@@ -52,7 +52,8 @@ class Subject:
 
     def differentiable(self, args: Arguments) -> list[int]:
         """The positions of the arguments that can have gradients."""
-        found = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        arrays = [(i, a) for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+        found = [i for i, a in arrays if a.dtype.kind in "fc"]
         op = self.op
         if op is None or op.fused is not None or op.variadic:
             return found
@@ -89,6 +90,23 @@ class Subject:
             f"certify({name}, samples=[sample], checks=[{check!r}], seed={seed})"
             f".raise_unless_certified()"
         )
+
+
+def complex_too(samples: Callable[..., Any]) -> Callable[..., Any]:
+    """Samples whose floating arrays are complex now and then: small imaginary parts are added."""
+
+    def draw_some(draw: Draw) -> Sample:
+        sample = as_sample(samples(draw))
+        if not draw.choice((False, False, True)):
+            return sample
+        floating = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in sample.args]
+        args = [
+            a + 1j * draw.array(a.shape, -0.4, 0.4) if there else a
+            for a, there in zip(sample.args, floating, strict=True)
+        ]
+        return Sample(tuple(args), sample.params)
+
+    return draw_some
 
 
 def as_sample(value: Any) -> Sample:
@@ -128,7 +146,10 @@ def subject_of(
     registered = op is not None and op.name in REGISTRY
     if op is not None:
         called, call = op.name, op
-        samples = op.samples if samples is None else samples
+        if samples is None:
+            samples = op.samples
+            if samples is not None and op.complex in ("parts", "whole"):
+                samples = complex_too(samples)
         errors = op.errors if errors is None else errors
         broadcasts = op.broadcasts if broadcasts is None else broadcasts
         view = op.view if view is None else view

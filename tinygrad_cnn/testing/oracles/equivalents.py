@@ -18,7 +18,8 @@ _SPREAD = (
     "_spread: `expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)` → "
     "`g if keepdim else reshape(g, shape=_kept(shape, dim))`"
 )
-_PRODUCT = "`g * _spread(y, shapes, dim, keepdim)`"
+_QUOTIENT = "`_spread(y, shapes, dim, keepdim) / x`"
+_PRODUCT = "`g * conj(_spread(y, shapes, dim, keepdim) / x)`"
 
 EQUIVALENT: dict[str, str] = {
     **{
@@ -61,18 +62,30 @@ EQUIVALENT: dict[str, str] = {
     **{
         f"cumprod: _prod_rule: {change}": _ZERO_BRANCH
         for change in (
-            f"{_PRODUCT[:-1]} / x` → {_PRODUCT}",
-            f"{_PRODUCT[:-1]} / x` → `x`",
-            f"{_PRODUCT[:-1]} / x` → {_PRODUCT[:-1]} * x`",
-            f"{_PRODUCT[:-1]} / x` → `x / (g * _spread(y, shapes, dim, keepdim))`",
             f"{_PRODUCT} → `g`",
-            f"{_PRODUCT} → `_spread(y, shapes, dim, keepdim)`",
-            f"{_PRODUCT} → `g / _spread(y, shapes, dim, keepdim)`",
+            f"{_PRODUCT} → `conj({_QUOTIENT[1:-1]})`",
+            f"{_PRODUCT} → `g / conj({_QUOTIENT[1:-1]})`",
+            f"`conj({_QUOTIENT[1:-1]})` → {_QUOTIENT}",
+            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim)`",
+            f"{_QUOTIENT} → `x`",
+            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim) * x`",
+            f"{_QUOTIENT} → `x / _spread(y, shapes, dim, keepdim)`",
             "`_spread(y, shapes, dim, keepdim)` → `_spread(shapes, y, dim, keepdim)`",
             "`_spread(y, shapes, dim, keepdim)` → `y`",
         )
     },
+    "det: _det_rule: `has_digits(x._array, inverse._array)` → "
+    "`has_digits(inverse._array, x._array)`": "it is symmetric",
+    "eig: _eig_rule: `np.abs(vectors._array)` → `vectors._array`": (
+        "LAPACK makes the largest component of a complex vector positive"
+    ),
+    "eig: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → "
+    "`s[..., None, :] - s[..., None] - _eye(s)`": "what is divided there is 0",
     "elu: _elu_rule: `0.0` → `1`": _NOT_READ,
+    "half_dft: _weighted: `1` → `2` (3)": _UNKNOWN_LENGTH,
+    "lu: _lu_rule: `True` → `False` (2)": "the diagonal, which is then read, is of ones",
+    "sgn: _sgn_rule: `1.0` → `2.0`": _NOT_READ,
+    "angle: _angle_rule: `1.0` → `2.0`": _NOT_READ,
     "floor_divide: sums over broadcast axes left out": "its gradients are all 0",
     **{
         f"linear: _mT: {change}": _TWO_AXES
@@ -99,8 +112,8 @@ EQUIVALENT: dict[str, str] = {
         )
     },
     "permute: _inverse: `0` → `1`": _OVERWRITTEN,
-    "pow: _pow_exponent: `where(flat, 0.0, g * y * log(where(flat, 1.0, a)))` → "
-    "`where(0.0, flat, g * y * log(where(flat, 1.0, a)))`": "log(1) is 0 there already",
+    "pow: _pow_exponent: `where(flat, 0.0, g * conj(y * log(base)))` → "
+    "`where(0.0, flat, g * conj(y * log(base)))`": "log(1) is 0 there already",
     "pow: _pow_exponent: `1.0` → `2.0`": _NOT_READ,
     "put: is_basic: `any((isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts))` → "
     "`(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)`": (
@@ -127,10 +140,68 @@ EQUIVALENT: dict[str, str] = {
 }
 """By mutant's name (operation and change): why it is no mistake."""
 
+_REAL_SAMPLES = "samples are real; complex ones are in tests/functions/test_linalg.py"
+_NO_REAL = "samples are complex; the gradient at real numbers is compared with PyTorch's"
+_NO_ZERO = "samples are not 0; the gradient there is in tests/functions/test_complex.py"
+_SGN = "where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)"
+_ANGLE = "where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))"
+
 ELSEWHERE: dict[str, str] = {
+    **{
+        f"{name}: {change}": _NO_ZERO
+        for name, rule in (("sgn: _sgn_rule", _SGN), ("angle: _angle_rule", _ANGLE))
+        for change in (
+            f"`{rule}` → `{rule.replace('where(zero, 0.0', 'where(0.0, zero', 1)}`",
+            "`0.0` → `1`",
+            "`0` → `1`",
+        )
+    },
+    "angle: _angle_rule: `zeros_like(g)` → `g`": _NO_REAL,
     "conv2d: _conv2d_joint: `realize(g)` → `g`": _LAZY,
     "elu: _elu_rule: `0` → `1` (2)": "a second derivative at a kink, see tests/nn/test_limits.py",
     "gelu: _gelu_rule: `x.to(np.float32)` → `np.float32`": "samples are not float16",
+    "eigh: eigh_parts: `real(y[..., 0, :])` → `y[..., 0, :]`": _REAL_SAMPLES,
+    **{
+        f"{name}: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → `{changed}`": (
+            "what is divided by it is 0 for real samples, and over() makes 0 of 0 / 0"
+        )
+        for name in ("eigh", "svd")
+        for changed in (
+            "s[..., None, :] - s[..., None]",
+            "s[..., None, :] - s[..., None] - _eye(s)",
+        )
+    },
+    "log_det: vjp: `False` → `True`": "no sample is singular; then the gradient is not finite",
+    **{
+        f"{name}: _{name}_rule: {change}": _REAL_SAMPLES
+        for name, inner in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u, of_v"))
+        for change in (f"`check_phases('{name}', {inner})` → `'{name}'`",)
+    },
+    **{
+        f"{name}: _{name}_rule: `check_phases('{name}', inner)` → `check_phases(inner, '{name}')`": (
+            _REAL_SAMPLES
+        )
+        for name in ("eig", "eigh")
+    },
+    **{
+        f"svd: _svd_rule: {change}": _REAL_SAMPLES
+        for change in (
+            "`inner + phase_term(skew_u, s)` → `inner`",
+            "`inner + phase_term(skew_u, s)` → `inner - phase_term(skew_u, s)`",
+            "`phase_term(skew_u, s)` → `phase_term(s, skew_u)`",
+        )
+    },
+    "svd: svd_parts: `real(y[..., m, :])` → `y[..., m, :]`": _REAL_SAMPLES,
+    **{
+        f'qr: _qr_rule: `ArgumentError("{text}")` → `"{text}"`': (
+            "samples have derivatives; the errors are in tests/functions/test_linalg.py"
+        )
+        for text in (
+            "qr: the derivative of mode 'r' needs Q; use mode 'reduced'",
+            "qr: the derivative of mode 'complete' is not defined for more rows than columns, as "
+            "the last columns of Q are free; use mode 'reduced'",
+        )
+    },
     "softmax_cross_entropy: _backward: `float(g)` → `g`": "it makes a difference in float16 only",
 }
 """By mutant's name: why certification, which draws plain arrays, cannot reach it."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.testing.oracles.images import IMAGE_ORACLES
+from tinygrad_cnn.testing.oracles.matrices import MATRIX_ORACLES
 from tinygrad_cnn.testing.oracles.sequences import SEQUENCE_ORACLES
 from tinygrad_cnn.testing.oracles.special import SPECIAL_ORACLES
 from tinygrad_cnn.testing.types import AnyCallable, Params, Shape
@@ -29,10 +30,30 @@ def _each(function: Callable[..., float]) -> Callable[..., Array]:
 
     def on_arrays(*arrays: Array, **params: Any) -> Array:
         whole = np.broadcast_arrays(*arrays)
-        out = np.empty(whole[0].shape)
+        out = np.empty(whole[0].shape, np.complex128)
         for at in np.ndindex(out.shape):
             out[at] = function(*[a[at].item() for a in whole], **params)
-        return out
+        return out if out.imag.any() else out.real
+
+    return on_arrays
+
+
+def _any_complex(arrays: Iterable[Any]) -> bool:
+    return any(np.iscomplexobj(a) for a in arrays)
+
+
+def _by_parts(oracle: Callable[..., Any]) -> Callable[..., Any]:
+    """An oracle of real numbers, of complex ones by their parts: the operation is affine."""
+
+    def on_arrays(*arrays: Any, **params: Any) -> Any:
+        if not _any_complex(arrays):
+            return oracle(*arrays, **params)
+        split = [isinstance(a, np.ndarray) and a.dtype.kind in "fc" for a in arrays]
+        parts = [
+            oracle(*[part(a) if s else a for a, s in zip(arrays, split, strict=True)], **params)
+            for part in (np.real, np.imag, lambda a: a.real * 0.0)
+        ]
+        return np.asarray(parts[0]) + 1j * (np.asarray(parts[1]) - parts[2])
 
     return on_arrays
 
@@ -42,7 +63,7 @@ def _along(function: Callable[[list[float]], list[float]]) -> Callable[..., Arra
 
     def on_array(x: Array, *, dim: int) -> Array:
         lines = np.moveaxis(x, dim, -1)
-        out = np.empty(lines.shape)
+        out = np.empty(lines.shape, np.result_type(x, np.float64))
         for at in np.ndindex(lines.shape[:-1]):
             out[at] = function(lines[at].tolist())
         return np.moveaxis(out, -1, dim)
@@ -56,7 +77,7 @@ def _over(function: Callable[..., float]) -> Callable[..., Array]:
     def on_array(x: Array, *, dim: tuple[int, ...], keepdim: bool, **params: Any) -> Array:
         rest = [i for i in range(x.ndim) if i not in dim]
         front = x.transpose(*rest, *dim)
-        out = np.empty([x.shape[i] for i in rest])
+        out = np.empty([x.shape[i] for i in rest], np.result_type(x, np.float64))
         for at in np.ndindex(out.shape):
             out[at] = function(front[at].ravel().tolist(), **params)
         return (
@@ -305,7 +326,7 @@ def _einsum(*xs: Array, equation: str) -> Array:
     inputs, output = equation.split("->")
     terms = inputs.split(",")
     size = {c: n for t, x in zip(terms, xs, strict=True) for c, n in zip(t, x.shape, strict=True)}
-    out = np.zeros([size[c] for c in output])
+    out = np.zeros([size[c] for c in output], np.result_type(*xs))
     for values in itertools.product(*(range(n) for n in size.values())):
         at = dict(zip(size, values, strict=True))
         factors = [x[tuple(at[c] for c in t)].item() for t, x in zip(terms, xs, strict=True)]
@@ -383,6 +404,7 @@ ORACLES: dict[str, AnyCallable] = {
     "softmax_cross_entropy": _cross_entropy,
     **IMAGE_ORACLES,
     **SEQUENCE_ORACLES,
+    **MATRIX_ORACLES,
     **{name: _each(function) for name, function in SPECIAL_ORACLES.items()},
 }
 """By name: a function of the operation's arguments and parameters that returns the result."""
@@ -390,4 +412,5 @@ ORACLES: dict[str, AnyCallable] = {
 
 def oracle_of(op: Op) -> AnyCallable | None:
     """The oracle of a record: its own, on every element, or the one of that name above."""
-    return ORACLES.get(op.name) if op.oracle is None else _each(op.oracle)
+    found = ORACLES.get(op.name) if op.oracle is None else _each(op.oracle)
+    return _by_parts(found) if op.complex == "parts" and found is not None else found
