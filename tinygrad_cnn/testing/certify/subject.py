@@ -92,7 +92,7 @@ class Subject:
         )
 
 
-def complex_too(samples: Callable[..., Any]) -> Callable[..., Any]:
+def complex_too(samples: AnyCallable) -> AnyCallable:
     """Samples whose floating arrays are complex now and then: small imaginary parts are added."""
 
     def draw_some(draw: Draw) -> Sample:
