@@ -178,9 +178,9 @@ ELSEWHERE: dict[str, str] = {
         for change in (f"`check_phases('{name}', {inner})` → `'{name}'`",)
     },
     **{
-        f"{name}: _{name}_rule: `{call}('{name}', inner)` → `{call}(inner, '{name}')`": _REAL_SAMPLES
+        f"{name}: _{name}_rule: `check_phases({given})` → `check_phases({changed})`": _REAL_SAMPLES
         for name in ("eig", "eigh")
-        for call in ("check_phases",)
+        for given, changed in ((f"'{name}', inner", f"inner, '{name}'"),)
     },
     **{
         f"svd: _svd_rule: {change}": _REAL_SAMPLES
