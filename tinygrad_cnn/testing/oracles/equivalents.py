@@ -115,6 +115,7 @@ EQUIVALENT: dict[str, str] = {
     "pow: _pow_exponent: `where(flat, 0.0, g * conj(y * log(base)))` → "
     "`where(0.0, flat, g * conj(y * log(base)))`": "log(1) is 0 there already",
     "pow: _pow_exponent: `1.0` → `2.0`": _NOT_READ,
+    "pow: _pow_exponent: `base + 0j` → `base - 0j`": "0 is 0 with either sign",
     "put: is_basic: `any((isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts))` → "
     "`(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)`": (
         "basic indices are then multiplied by a mask of ones"
@@ -173,15 +174,14 @@ ELSEWHERE: dict[str, str] = {
     },
     "log_det: vjp: `False` → `True`": "no sample is singular; then the gradient is not finite",
     **{
-        f"{name}: _{name}_rule: {change}": _REAL_SAMPLES
-        for name, inner in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u, of_v"))
-        for change in (f"`check_phases('{name}', {inner})` → `'{name}'`",)
-    },
-    **{
-        f"{name}: _{name}_rule: `check_phases('{name}', inner)` → `check_phases(inner, '{name}')`": (
-            _REAL_SAMPLES
+        f"{name}: _{name}_rule: `check_phases('{name}', {inner})` → `{changed}`": _REAL_SAMPLES
+        for name, inner, changed in (
+            ("eig", "inner", "'eig'"),
+            ("eig", "inner", "check_phases(inner, 'eig')"),
+            ("eigh", "inner", "'eigh'"),
+            ("eigh", "inner", "check_phases(inner, 'eigh')"),
+            ("svd", "of_u, of_v", "'svd'"),
         )
-        for name in ("eig", "eigh")
     },
     **{
         f"svd: _svd_rule: {change}": _REAL_SAMPLES
