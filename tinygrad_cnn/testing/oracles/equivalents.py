@@ -74,8 +74,11 @@ EQUIVALENT: dict[str, str] = {
             "`_spread(y, shapes, dim, keepdim)` → `y`",
         )
     },
-    "det: _det_rule: `has_digits(x._array, inverse._array)` → "
-    "`has_digits(inverse._array, x._array)`": "it is symmetric",
+    **{
+        f"det: _det_rule: `has_digits({x}._array, inverse._array)` → "
+        f"`has_digits(inverse._array, {x}._array)`": "it is symmetric"
+        for x in ("x", "whole")
+    },
     "eig: _eig_rule: `np.abs(vectors._array)` → `vectors._array`": (
         "LAPACK makes the largest component of a complex vector positive"
     ),
@@ -148,6 +151,19 @@ _SGN = "where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)"
 _ANGLE = "where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))"
 
 ELSEWHERE: dict[str, str] = {
+    **{
+        f"det: _det_rule: {change}": (
+            "samples have rank n - 1 or n; others are in tests/functions/test_linalg.py"
+        )
+        for change in (
+            "`g * cofactors(x, det)` → `g`",
+            "`g * cofactors(x, det)` → `cofactors(x, det)`",
+            "`g * cofactors(x, det)` → `g / cofactors(x, det)`",
+            "`cofactors(x, det)` → `cofactors(det, x)`",
+            "`cofactors(x, det)` → `x`",
+            "`False` → `True` (2)",
+        )
+    },
     **{
         f"{name}: {change}": _NO_ZERO
         for name, rule in (("sgn: _sgn_rule", _SGN), ("angle: _angle_rule", _ANGLE))
