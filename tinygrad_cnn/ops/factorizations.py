@@ -205,7 +205,8 @@ def lu_numbers(y: Any, n: int) -> tuple[Array, Array]:
 
 
 def _order(y: Any, n: int) -> Array:
-    return np.asarray(y._array[..., n].real, np.int64)
+    order: Array = y._array[..., n].real.astype(np.int64)
+    return order
 
 
 def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:

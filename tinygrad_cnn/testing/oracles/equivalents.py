@@ -74,8 +74,11 @@ EQUIVALENT: dict[str, str] = {
             "`_spread(y, shapes, dim, keepdim)` → `y`",
         )
     },
-    "det: _det_rule: `has_digits(x._array, inverse._array)` → "
-    "`has_digits(inverse._array, x._array)`": "it is symmetric",
+    **{
+        f"det: _det_rule: `has_digits({x}._array, inverse._array)` → "
+        f"`has_digits(inverse._array, {x}._array)`": "it is symmetric"
+        for x in ("x", "whole")
+    },
     "eig: _eig_rule: `np.abs(vectors._array)` → `vectors._array`": (
         "LAPACK makes the largest component of a complex vector positive"
     ),
@@ -115,6 +118,7 @@ EQUIVALENT: dict[str, str] = {
     "pow: _pow_exponent: `where(flat, 0.0, g * conj(y * log(base)))` → "
     "`where(0.0, flat, g * conj(y * log(base)))`": "log(1) is 0 there already",
     "pow: _pow_exponent: `1.0` → `2.0`": _NOT_READ,
+    "pow: _pow_exponent: `base + 0j` → `base - 0j`": "0 is 0 with either sign",
     "put: is_basic: `any((isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts))` → "
     "`(isinstance(p, (np.ndarray, list, bool, np.bool_)) for p in parts)`": (
         "basic indices are then multiplied by a mask of ones"
@@ -148,6 +152,19 @@ _ANGLE = "where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))"
 
 ELSEWHERE: dict[str, str] = {
     **{
+        f"det: _det_rule: {change}": (
+            "samples have rank n - 1 or n; others are in tests/functions/test_linalg.py"
+        )
+        for change in (
+            "`g * cofactors(x, det)` → `g`",
+            "`g * cofactors(x, det)` → `cofactors(x, det)`",
+            "`g * cofactors(x, det)` → `g / cofactors(x, det)`",
+            "`cofactors(x, det)` → `cofactors(det, x)`",
+            "`cofactors(x, det)` → `x`",
+            "`False` → `True` (2)",
+        )
+    },
+    **{
         f"{name}: {change}": _NO_ZERO
         for name, rule in (("sgn: _sgn_rule", _SGN), ("angle: _angle_rule", _ANGLE))
         for change in (
@@ -173,14 +190,14 @@ ELSEWHERE: dict[str, str] = {
     },
     "log_det: vjp: `False` → `True`": "no sample is singular; then the gradient is not finite",
     **{
-        f"{name}: _{name}_rule: {change}": _REAL_SAMPLES
-        for name, inner in (("eig", "inner"), ("eigh", "inner"), ("svd", "of_u, of_v"))
-        for change in (f"`check_phases('{name}', {inner})` → `'{name}'`",)
-    },
-    **{
-        f"{name}: _{name}_rule: `check_phases({given})` → `check_phases({changed})`": _REAL_SAMPLES
-        for name in ("eig", "eigh")
-        for given, changed in ((f"'{name}', inner", f"inner, '{name}'"),)
+        f"{name}: _{name}_rule: `check_phases('{name}', {inner})` → `{changed}`": _REAL_SAMPLES
+        for name, inner, changed in (
+            ("eig", "inner", "'eig'"),
+            ("eig", "inner", "check_phases(inner, 'eig')"),
+            ("eigh", "inner", "'eigh'"),
+            ("eigh", "inner", "check_phases(inner, 'eigh')"),
+            ("svd", "of_u, of_v", "'svd'"),
+        )
     },
     **{
         f"svd: _svd_rule: {change}": _REAL_SAMPLES
