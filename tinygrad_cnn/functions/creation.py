@@ -372,3 +372,98 @@ def eye(
     """The (n, m) matrix with ones on its diagonal."""
     size_of("eye", (n,) if m is None else (n, m))
     return make("eye", np.eye(n, m, dtype=dtype_of(dtype, "eye")), requires_grad, device)
+
+
+def _triangle(
+    name: str, find: Callable[..., Any], row: int, col: int, offset: int, dtype: DTypeLike
+) -> Array:
+    row, col = size_of(name, (row, col))
+    return np.stack(find(row, offset, col)).astype(dtype_of(dtype, name))
+
+
+@export(method=False)
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: DTypeLike = np.int64,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Where the lower triangle of a (row, col) matrix is, row by row: indices (2, count).
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    places = _triangle("tril_indices", np.tril_indices, row, col, offset, dtype)
+    return make("tril_indices", places, False, device)
+
+
+@export(method=False)
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: DTypeLike = np.int64,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Where the upper triangle of a (row, col) matrix is, row by row: indices (2, count)."""
+    places = _triangle("triu_indices", np.triu_indices, row, col, offset, dtype)
+    return make("triu_indices", places, False, device)
+
+
+@export(method=False)
+def scalar_tensor(
+    s: float,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """A number as a tensor without dimensions, of the default dtype."""
+    return full((), s, dtype=dtype_of(dtype), requires_grad=requires_grad, device=device)
+
+
+@export(method=False)
+def empty_strided(
+    size: Sizes,
+    stride: Sizes,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """What the memory holds, in a shape whose elements lie ``stride`` apart along each axis."""
+    sides, steps = size_of("empty_strided", (size,)), size_of("empty_strided", (stride,))
+    if len(sides) != len(steps):
+        raise ArgumentError(
+            f"empty_strided: `size` is {sides} and `stride` {steps}, expected as many numbers"
+        )
+    kind = dtype_of(dtype, "empty_strided")
+    reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
+    memory = np.empty(reach, kind)
+    out = np.ndarray(sides, kind, memory.data, 0, tuple(s * kind.itemsize for s in steps))
+    return make("empty_strided", out, requires_grad, device)
+
+
+@export(method=False)
+def empty_permuted(
+    size: Sizes,
+    physical_layout: Sizes,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """What the memory holds, in a shape whose axes lie in memory in the order that is given."""
+    sides = size_of("empty_permuted", (size,))
+    order = size_of("empty_permuted", (physical_layout,))
+    if sorted(order) != list(range(len(sides))):
+        raise ArgumentError(
+            f"empty_permuted: `physical_layout` is {order}, expected all axes of `size` {sides}"
+        )
+    dense = np.empty([sides[d] for d in order], dtype_of(dtype, "empty_permuted"))
+    return make("empty_permuted", dense.transpose(np.argsort(order)), requires_grad, device)

@@ -162,3 +162,45 @@ class InPlaceMethods(Methods):
         """Fill with 1 with probability ``p``, else 0."""
         rng = numpy_generator(generator)
         return self._sample("bernoulli_", rng.random(self._value.shape) < p)
+
+    def _positive(self, by: str, name: str, value: builtins.float, at_most: builtins.float) -> None:
+        if not 0 < value <= at_most:
+            raise ArgumentError(f"{by}: `{name}` is {value}, expected more than 0 up to {at_most}")
+
+    def cauchy_(
+        self,
+        median: builtins.float = 0.0,
+        sigma: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random numbers of the Cauchy distribution around ``median``."""
+        self._positive("cauchy_", "sigma", sigma, np.inf)
+        drawn = numpy_generator(generator).standard_cauchy(self._value.shape)
+        return self._sample("cauchy_", np.asarray(median + sigma * drawn))
+
+    def exponential_(
+        self, lambd: builtins.float = 1.0, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Fill with random numbers of the exponential distribution of mean ``1 / lambd``."""
+        self._positive("exponential_", "lambd", lambd, np.inf)
+        drawn = numpy_generator(generator).exponential(1 / lambd, self._value.shape)
+        return self._sample("exponential_", np.asarray(drawn))
+
+    def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
+        """Fill with how many trials it takes until one that has the probability ``p`` succeeds."""
+        self._positive("geometric_", "p", p, 1)
+        drawn = numpy_generator(generator).geometric(p, self._value.shape)
+        return self._sample("geometric_", np.asarray(drawn))
+
+    def log_normal_(
+        self,
+        mean: builtins.float = 1.0,
+        std: builtins.float = 2.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random numbers whose logarithm is normal, of this mean and deviation."""
+        self._positive("log_normal_", "std", std, np.inf)
+        drawn = numpy_generator(generator).lognormal(mean, std, self._value.shape)
+        return self._sample("log_normal_", np.asarray(drawn))

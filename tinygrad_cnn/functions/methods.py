@@ -16,9 +16,12 @@ class Methods(Variable):
     acos = arccos = f.acos
     acosh = arccosh = f.acosh
     add = f.add
+    addbmm = f.addbmm
     addcdiv = f.addcdiv
     addcmul = f.addcmul
     addmm = f.addmm
+    addmv = f.addmv
+    addr = f.addr
     adjoint = f.adjoint
     all = f.all
     allclose = f.allclose
@@ -32,11 +35,13 @@ class Methods(Variable):
     argsort = f.argsort
     argwhere = f.argwhere
     as_strided = f.as_strided
+    as_strided_scatter = f.as_strided_scatter
     asin = arcsin = f.asin
     asinh = arcsinh = f.asinh
     atan = arctan = f.atan
     atan2 = arctan2 = f.atan2
     atanh = arctanh = f.atanh
+    baddbmm = f.baddbmm
     bernoulli = f.bernoulli
     bincount = f.bincount
     bitwise_and = f.bitwise_and
@@ -56,12 +61,15 @@ class Methods(Variable):
     clamp_max = f.clamp_max
     clamp_min = f.clamp_min
     clone = f.clone
+    combinations = f.combinations
     conj = f.conj
     conj_physical = f.conj_physical
     copysign = f.copysign
+    corrcoef = f.corrcoef
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
+    cov = f.cov
     cross = f.cross
     cummax = f.cummax
     cummin = f.cummin
@@ -76,6 +84,7 @@ class Methods(Variable):
     diagonal_scatter = f.diagonal_scatter
     diff = f.diff
     digamma = f.digamma
+    dist = f.dist
     div = divide = true_divide = f.div
     dot = f.dot
     dsplit = f.dsplit
@@ -89,6 +98,7 @@ class Methods(Variable):
     expand = f.expand
     expand_as = f.expand_as
     expm1 = f.expm1
+    fill = f.fill
     flatten = f.flatten
     flip = f.flip
     fliplr = f.fliplr
@@ -119,6 +129,7 @@ class Methods(Variable):
     index_put = f.index_put
     index_reduce = f.index_reduce
     index_select = f.index_select
+    inner = f.inner
     inverse = f.inverse
     is_conj = f.is_conj
     isclose = f.isclose
@@ -178,10 +189,12 @@ class Methods(Variable):
     nanquantile = f.nanquantile
     nansum = f.nansum
     narrow = f.narrow
+    narrow_copy = f.narrow_copy
     ne = f.ne
     neg = negative = f.neg
     nextafter = f.nextafter
     nonzero = f.nonzero
+    nonzero_static = f.nonzero_static
     norm = f.norm
     orgqr = f.orgqr
     outer = f.outer
@@ -199,6 +212,7 @@ class Methods(Variable):
     reciprocal = f.reciprocal
     relu = f.relu
     remainder = f.remainder
+    renorm = f.renorm
     repeat = f.repeat
     repeat_interleave = f.repeat_interleave
     reshape = f.reshape
@@ -226,6 +240,7 @@ class Methods(Variable):
     softmax = f.softmax
     sort = f.sort
     split = f.split
+    split_with_sizes = f.split_with_sizes
     sqrt = f.sqrt
     square = f.square
     squeeze = f.squeeze
@@ -255,21 +270,29 @@ class Methods(Variable):
     unfold = f.unfold_axis
     unique = f.unique
     unique_consecutive = f.unique_consecutive
+    unsafe_chunk = f.unsafe_chunk
+    unsafe_split = f.unsafe_split
     unsqueeze = f.unsqueeze
     var = f.var
+    vdot = f.vdot
     vsplit = f.vsplit
     xlogy = f.xlogy
 
     abs_ = absolute_ = in_place(f.abs)
     acos_ = arccos_ = in_place(f.acos)
     acosh_ = arccosh_ = in_place(f.acosh)
+    addbmm_ = in_place(f.addbmm)
     addcdiv_ = in_place(f.addcdiv)
     addcmul_ = in_place(f.addcmul)
+    addmm_ = in_place(f.addmm)
+    addmv_ = in_place(f.addmv)
+    addr_ = in_place(f.addr)
     asin_ = arcsin_ = in_place(f.asin)
     asinh_ = arcsinh_ = in_place(f.asinh)
     atan_ = arctan_ = in_place(f.atan)
     atan2_ = arctan2_ = in_place(f.atan2)
     atanh_ = arctanh_ = in_place(f.atanh)
+    baddbmm_ = in_place(f.baddbmm)
     bitwise_left_shift_ = in_place(f.bitwise_left_shift)
     bitwise_right_shift_ = in_place(f.bitwise_right_shift)
     ceil_ = in_place(f.ceil)
@@ -326,6 +349,7 @@ class Methods(Variable):
     reciprocal_ = in_place(f.reciprocal)
     relu_ = in_place(f.relu)
     remainder_ = in_place(f.remainder)
+    renorm_ = in_place(f.renorm)
     round_ = in_place(f.round)
     rsqrt_ = in_place(f.rsqrt)
     scatter_ = in_place(f.scatter)

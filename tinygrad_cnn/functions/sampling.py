@@ -134,6 +134,26 @@ def randint(
 
 
 @export(method=False)
+def randint_like(
+    input: TensorLike,
+    low: Any = 0,
+    high: Any = None,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """`randint` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
+    low, high = (0, low) if high is None else (low, high)
+    return randint(
+        int(low), int(high), x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad,
+        device=device, generator=generator,
+    )  # fmt: skip
+
+
+@export(method=False)
 def randperm(
     n: int,
     *,
