@@ -88,7 +88,7 @@ def trapezoid(
 @export(method=False)
 @numpy_names
 def gradient(
-    input: TensorLike, *, spacing: Any = 1, dim: Dims = None, edge_order: int = 1
+    input: TensorLike, *, spacing: Any = None, dim: Dims = None, edge_order: int = 1
 ) -> list[Tensor]:
     """Derivatives of a sampled function along each of ``dim``, by central differences.
 
@@ -97,7 +97,7 @@ def gradient(
     input
         The samples.
     spacing
-        Their distance, or one for each axis, or for each axis a vector of their places.
+        Their distance (1), or one for each axis, or for each axis a vector of their places.
     dim
         The axes; by default all.
     edge_order
@@ -118,7 +118,7 @@ def gradient(
             f"gradient: `edge_order` is {edge_order} and `spacing` {spacing!r}, expected 1 or 2 "
             f"and one distance or {len(dims)} of them"
         )
-    gaps: Sequence[Any] = spacing if several else [spacing] * len(dims)
+    gaps: Sequence[Any] = spacing if several else [1 if spacing is None else spacing] * len(dims)
     return [
         _slope(x, axis("gradient", d, x.ndim), gap, edge_order)
         for d, gap in zip(dims, gaps, strict=True)
@@ -132,7 +132,7 @@ def _slope(x: Tensor, d: int, gap: Any, order: int) -> Tensor:
             f"gradient: `input` has shape {x.shape}, expected more than {order} samples along axis "
             f"{d}"
         )
-    places = to_tensor(gap)
+    places = to_tensor(gap, np.float64)
     h = np.diff(places._array) if places.ndim else np.full(n - 1, places.item())
     if h.shape != (n - 1,):
         raise ShapeError(

@@ -20,6 +20,7 @@ from tinygrad_cnn.functions.convert import (
     size_of,
     to_tensor,
 )
+from tinygrad_cnn.functions.copying import view_on
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
@@ -444,8 +445,8 @@ def empty_strided(
         )
     kind = dtype_of(dtype, "empty_strided")
     reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
-    memory = np.empty(reach, kind)
-    out = np.ndarray(sides, kind, memory.data, 0, tuple(s * kind.itemsize for s in steps))
+    bytes_apart = tuple(s * kind.itemsize for s in steps)
+    out = view_on(np.empty(reach, kind), (kind, sides, bytes_apart, 0))
     return make("empty_strided", out, requires_grad, device)
 
 

@@ -329,7 +329,7 @@ def diff(
 ) -> Tensor:
     """Differences of neighbours along ``dim``, taken ``n`` times.
 
-    ``prepend`` and ``append`` are joined to ``input`` before.
+    ``prepend`` and ``append`` are joined to ``input`` before; where ``n`` is 0 nothing happens.
     """
     x = to_tensor(input)
     d = axis("diff", dim, x._value.ndim)
@@ -337,7 +337,7 @@ def diff(
         raise ShapeError("diff: `input` has no dimensions, so its values have no neighbours")
     if n < 0:
         raise ArgumentError(f"diff: `n` is {n}, which must not be negative")
-    if prepend is not None or append is not None:
+    if n and (prepend is not None or append is not None):
         from tinygrad_cnn.functions.joining import cat  # which needs this file
 
         x = cat([v for v in (prepend, x, append) if v is not None], d)
