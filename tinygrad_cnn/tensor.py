@@ -232,6 +232,8 @@ class Tensor(InPlaceMethods):
         shape = self.shape
         return shape if dim is None else shape[axis("size", dim, self.ndim)]
 
+    ndimension = dim
+
     def numel(self) -> int:
         """How many elements it has."""
         return self._value.size
@@ -266,6 +268,18 @@ class Tensor(InPlaceMethods):
     def is_complex(self) -> builtins.bool:
         """Whether its dtype is complex."""
         return self._value.dtype.kind == "c"
+
+    def is_signed(self) -> builtins.bool:
+        """Whether its dtype has negative numbers."""
+        return self._value.dtype.kind not in "bu"
+
+    def is_nonzero(self) -> builtins.bool:
+        """Whether its one element is not 0."""
+        return builtins.bool(self)
+
+    def is_same_size(self, other: Variable) -> builtins.bool:
+        """Whether ``other`` has the same shape."""
+        return self._value.shape == other._value.shape
 
     @property
     def real(self) -> Tensor:

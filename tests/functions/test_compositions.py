@@ -173,3 +173,52 @@ def test_memory_lies_as_it_was_asked_to() -> None:
     assert tg.empty_permuted((2, 3, 4), (0, 2, 1)).stride() == (12, 1, 3)
     with pytest.raises(RuntimeError):
         tg.empty_strided((2, 2), (0, 1)).fill_(1)
+
+
+@pytest.mark.parametrize("name", ["zeros_like", "ones_like", "empty_like", "full_like", "clone"])
+def test_memory_formats(name: str) -> None:
+    x = tg.tensor(A).t()
+    more = (1,) if name == "full_like" else ()
+    call = getattr(tg, name)
+    assert call(x, *more, memory_format=tg.preserve_format).stride() == x.stride()
+    assert call(x, *more, memory_format=tg.contiguous_format).is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["rand_like", "randn_like"])
+def test_draws_take_a_memory_format(name: str) -> None:
+    assert getattr(tg, name)(tg.tensor(A), memory_format=tg.preserve_format).shape == A.shape
+
+
+def test_random_integers_in_place() -> None:
+    x = tg.zeros(1000, dtype=tg.float64)
+    assert set(x.random_(2, 5).tolist()) == {2.0, 3.0, 4.0}
+    assert set(x.random_(2).tolist()) == {0.0, 1.0}
+    assert x.random_().max().item() > 2**50
+    small = tg.zeros(2000, dtype=tg.int8).random_()
+    assert (small.min().item(), small.max().item()) == (0, 127)
+    with pytest.raises(ValueError, match="random_: there is no integer from 5 up to"):
+        x.random_(5, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("eq", (B,)), ("not_equal", (0,)), ("less", (0,)), ("le", (B,)), ("greater", (B,)),
+        ("ge", (0,)), ("logical_not", ()), ("logical_xor", (B,)), ("cumsum", (1,)),
+        ("cumprod", (0,)), ("tril", ()), ("triu", (1,)), ("fix", ()), ("addmv", (A.T, W)),
+    ],
+)  # fmt: skip
+def test_in_place(name: str, args: tuple[Any, ...]) -> None:
+    x = tg.tensor(A if name != "addmv" else V)
+    args = tuple(tg.tensor(a) if isinstance(a, np.ndarray) else a for a in args)
+    expected = getattr(x, name)(*args).numpy()
+    assert getattr(x, f"{name}_")(*args) is x
+    assert np.array_equal(x.numpy(), expected)
+
+
+def test_what_tensors_say_of_themselves() -> None:
+    assert tg.tensor(A).is_signed()
+    assert not tg.tensor(COUNTS.astype(np.uint8)).is_signed()
+    assert tg.tensor(2.0).is_nonzero()
+    assert tg.tensor(A).is_same_size(tg.tensor(B))
+    assert tg.tensor(A).ndimension() == 2

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
+from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
@@ -210,9 +211,12 @@ def _like(
     dtype: DTypeLike,
     requires_grad: bool,
     device: DeviceLike,
+    memory_format: memory_format | None,
 ) -> Tensor:
     wanted = None if dtype is None else dtype_of(dtype, name)
-    return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
+    order = order_of(memory_format)
+    made = fill(to_tensor(input)._array, dtype=wanted, order=order)
+    return make(name, made, requires_grad, device)
 
 
 @export(method=False)
@@ -222,9 +226,10 @@ def zeros_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
+    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -234,9 +239,10 @@ def ones_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
+    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -246,9 +252,10 @@ def empty_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
+    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -259,11 +266,12 @@ def full_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
     like = to_tensor(input)._array
     wanted = like.dtype if dtype is None else dtype_of(dtype, "full_like")
-    full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
+    full = np.full_like(like, array_of(fill_value, wanted), wanted, order_of(memory_format))
     return make("full_like", full, requires_grad, device)
 
 

@@ -204,3 +204,27 @@ class InPlaceMethods(Methods):
         self._positive("log_normal_", "std", std, np.inf)
         drawn = numpy_generator(generator).lognormal(mean, std, self._value.shape)
         return self._sample("log_normal_", np.asarray(drawn))
+
+    def random_(
+        self,
+        from_: builtins.int = 0,
+        to: builtins.int | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random integers from ``from_`` up to but without ``to``.
+
+        With one number, ``random_(10)``, from 0 up to it; with none, all that the dtype holds.
+        """
+        kind = self._value.dtype
+        if to is None and from_:
+            from_, to = 0, from_
+        if to is None and kind.kind == "f":
+            to = 2 ** (np.finfo(kind).nmant + 1) + 1
+        last = (
+            builtins.int(np.iinfo(kind).max) if to is None and kind.kind in "iu" else (to or 2) - 1
+        )
+        if last < from_:
+            raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
+        drawn = numpy_generator(generator).integers(from_, last, self._value.shape, endpoint=True)
+        return self._sample("random_", np.asarray(drawn))

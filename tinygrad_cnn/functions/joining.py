@@ -84,7 +84,7 @@ def hstack(tensors: Tensors) -> Tensor:
     return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
-@export(method=False, numpy=np.vstack)
+@export("row_stack", method=False, numpy=np.vstack)
 def vstack(tensors: Tensors) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)

@@ -96,7 +96,7 @@ def dot(input: TensorLike, tensor: TensorLike) -> Tensor:
     return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 
 
-@export()
+@export("ger")
 def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     """The matrix of all products of two vectors' elements."""
     a, b = _of_rank("outer", input=(input, 1), vec2=(vec2, 1))

@@ -113,8 +113,8 @@ class Methods(Variable):
     frexp = f.frexp
     gather = f.gather
     gcd = f.gcd
-    ge = f.ge
-    gt = f.gt
+    ge = greater_equal = f.ge
+    gt = greater = f.gt
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -143,7 +143,7 @@ class Methods(Variable):
     kthvalue = f.kthvalue
     lcm = f.lcm
     ldexp = f.ldexp
-    le = f.le
+    le = less_equal = f.le
     lerp = f.lerp
     lgamma = f.lgamma
     log = f.log
@@ -161,7 +161,7 @@ class Methods(Variable):
     logical_xor = f.logical_xor
     logit = f.logit
     logsumexp = f.logsumexp
-    lt = f.lt
+    lt = less = f.lt
     lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
@@ -190,14 +190,14 @@ class Methods(Variable):
     nansum = f.nansum
     narrow = f.narrow
     narrow_copy = f.narrow_copy
-    ne = f.ne
+    ne = not_equal = f.ne
     neg = negative = f.neg
     nextafter = f.nextafter
     nonzero = f.nonzero
     nonzero_static = f.nonzero_static
     norm = f.norm
     orgqr = f.orgqr
-    outer = f.outer
+    outer = ger = f.outer
     permute = f.permute
     pinverse = f.pinverse
     polygamma = f.polygamma
@@ -264,7 +264,7 @@ class Methods(Variable):
     triangular_solve = f.triangular_solve
     tril = f.tril
     triu = f.triu
-    trunc = f.trunc
+    trunc = fix = f.trunc
     unbind = f.unbind
     unflatten = f.unflatten
     unfold = f.unfold_axis
@@ -293,8 +293,12 @@ class Methods(Variable):
     atan2_ = arctan2_ = in_place(f.atan2)
     atanh_ = arctanh_ = in_place(f.atanh)
     baddbmm_ = in_place(f.baddbmm)
+    bitwise_and_ = in_place(f.bitwise_and)
     bitwise_left_shift_ = in_place(f.bitwise_left_shift)
+    bitwise_not_ = in_place(f.bitwise_not)
+    bitwise_or_ = in_place(f.bitwise_or)
     bitwise_right_shift_ = in_place(f.bitwise_right_shift)
+    bitwise_xor_ = in_place(f.bitwise_xor)
     ceil_ = in_place(f.ceil)
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
@@ -302,8 +306,11 @@ class Methods(Variable):
     copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
     cosh_ = in_place(f.cosh)
+    cumprod_ = in_place(f.cumprod)
+    cumsum_ = in_place(f.cumsum)
     deg2rad_ = in_place(f.deg2rad)
     digamma_ = in_place(f.digamma)
+    eq_ = in_place(f.eq)
     erf_ = in_place(f.erf)
     erfc_ = in_place(f.erfc)
     erfinv_ = in_place(f.erfinv)
@@ -316,6 +323,8 @@ class Methods(Variable):
     fmod_ = in_place(f.fmod)
     frac_ = in_place(f.frac)
     gcd_ = in_place(f.gcd)
+    ge_ = greater_equal_ = in_place(f.ge)
+    gt_ = greater_ = in_place(f.gt)
     heaviside_ = in_place(f.heaviside)
     hypot_ = in_place(f.hypot)
     i0_ = in_place(f.i0)
@@ -328,17 +337,24 @@ class Methods(Variable):
     index_reduce_ = in_place(f.index_reduce)
     lcm_ = in_place(f.lcm)
     ldexp_ = in_place(f.ldexp)
+    le_ = less_equal_ = in_place(f.le)
     lerp_ = in_place(f.lerp)
     lgamma_ = in_place(f.lgamma)
     log_ = in_place(f.log)
     log10_ = in_place(f.log10)
     log1p_ = in_place(f.log1p)
     log2_ = in_place(f.log2)
+    logical_and_ = in_place(f.logical_and)
+    logical_not_ = in_place(f.logical_not)
+    logical_or_ = in_place(f.logical_or)
+    logical_xor_ = in_place(f.logical_xor)
     logit_ = in_place(f.logit)
+    lt_ = less_ = in_place(f.lt)
     masked_fill_ = in_place(f.masked_fill)
     masked_scatter_ = in_place(f.masked_scatter)
     mvlgamma_ = in_place(f.mvlgamma)
     nan_to_num_ = in_place(f.nan_to_num)
+    ne_ = not_equal_ = in_place(f.ne)
     neg_ = negative_ = in_place(f.neg)
     nextafter_ = in_place(f.nextafter)
     normal_ = in_place(f.normal)
@@ -365,5 +381,7 @@ class Methods(Variable):
     square_ = in_place(f.square)
     tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
-    trunc_ = in_place(f.trunc)
+    tril_ = in_place(f.tril)
+    triu_ = in_place(f.triu)
+    trunc_ = fix_ = in_place(f.trunc)
     xlogy_ = in_place(f.xlogy)

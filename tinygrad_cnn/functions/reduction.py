@@ -273,7 +273,7 @@ def logsumexp(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Ten
     return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
 
 
-@export()
+@export(inplace=True)
 @numpy_names
 def cumsum(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
@@ -283,7 +283,7 @@ def cumsum(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     return out if dtype is None else to(out, dtype)
 
 
-@export()
+@export(inplace=True)
 @numpy_names
 def cumprod(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""

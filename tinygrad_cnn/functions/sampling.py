@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
@@ -81,6 +82,7 @@ def rand_like(
     requires_grad: bool = False,
     device: DeviceLike = None,
     generator: Generator | None = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`rand` of the shape and dtype of ``input``."""
     x = to_tensor(input)
@@ -98,6 +100,7 @@ def randn_like(
     requires_grad: bool = False,
     device: DeviceLike = None,
     generator: Generator | None = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`randn` of the shape and dtype of ``input``."""
     x = to_tensor(input)
@@ -143,6 +146,7 @@ def randint_like(
     requires_grad: bool = False,
     device: DeviceLike = None,
     generator: Generator | None = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`randint` of the shape and dtype of ``input``."""
     x = to_tensor(input)

@@ -322,7 +322,7 @@ def histogram(
     x = floating("histogram", to_tensor(input))
     values = x._array.reshape(-1)
     if isinstance(bins, int):
-        low, high = (0.0, 0.0) if range is None else range
+        low, high = (0.0, 0.0 if values.size else 1.0) if range is None else range
         edges = _edges("histogram", values, bins, low, high)
     else:
         edges = to_tensor(bins)._array
