@@ -262,7 +262,7 @@ def broadcast_shapes(*shapes: Sizes) -> Size:
 
     >>> import tinygrad_cnn as tg
     >>> tg.broadcast_shapes((2, 1), (3,), 3)
-    torch.Size([2, 3])
+    Size([2, 3])
     """
     each = [size_of("broadcast_shapes", (s,)) for s in shapes]
     try:
