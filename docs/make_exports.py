@@ -27,7 +27,7 @@ BEGIN, END = "# -- written by docs/make_exports.py --\n", "# -- end --\n"
 
 def families() -> list[str]:
     """The modules of functions/ that export something."""
-    says = re.compile(r"^@export\(|= (unary|_in_place|_of_)\(", re.MULTILINE)
+    says = re.compile(r"^@export\(|= (unary|_in_place|_copied)\(", re.MULTILINE)
     return [p.stem for p in sorted(FUNCTIONS.glob("*.py")) if says.search(p.read_text("utf-8"))]
 
 

@@ -59,7 +59,7 @@ def _new(function: Callable[..., Tensor], summary: str) -> Callable[..., Tensor]
 def _cast(kind: type[np.generic], summary: str) -> Callable[[Any], Tensor]:
     """The method that converts to a dtype."""
 
-    def cast(self: Tensor) -> Tensor:
+    def cast(self: Tensor, memory_format: memory_format | None = None) -> Tensor:
         return f.to(self, kind)
 
     cast.__name__, cast.__doc__ = kind.__name__, summary
@@ -232,6 +232,8 @@ class Tensor(InPlaceMethods):
         shape = self.shape
         return shape if dim is None else shape[axis("size", dim, self.ndim)]
 
+    ndimension = dim
+
     def numel(self) -> int:
         """How many elements it has."""
         return self._value.size
@@ -266,6 +268,18 @@ class Tensor(InPlaceMethods):
     def is_complex(self) -> builtins.bool:
         """Whether its dtype is complex."""
         return self._value.dtype.kind == "c"
+
+    def is_signed(self) -> builtins.bool:
+        """Whether its dtype has negative numbers."""
+        return self._value.dtype.kind not in "bu"
+
+    def is_nonzero(self) -> builtins.bool:
+        """Whether its one element is not 0."""
+        return builtins.bool(self)
+
+    def is_same_size(self, other: Variable) -> builtins.bool:
+        """Whether ``other`` has the same shape."""
+        return self._value.shape == other._value.shape
 
     @property
     def real(self) -> Tensor:
@@ -521,6 +535,7 @@ class Tensor(InPlaceMethods):
     __sub__, __rsub__ = _operators(f.sub)
     __mul__, __rmul__ = _operators(f.mul)
     __truediv__, __rtruediv__ = _operators(f.div)
+    __rdiv__ = __rtruediv__  # PyTorch has the name
     __floordiv__, __rfloordiv__ = _operators(f.floor_divide)
     __mod__, __rmod__ = _operators(f.remainder)
     __pow__, __rpow__ = _operators(f.pow)
@@ -620,6 +635,8 @@ class Tensor(InPlaceMethods):
     half = _cast(np.float16, "As float16.")
     long = _cast(np.int64, "As int64.")
     int = _cast(np.int32, "As int32.")
+    cfloat = _cast(np.complex64, "As complex64.")
+    cdouble = _cast(np.complex128, "As complex128.")
     short = _cast(np.int16, "As int16.")
     char = _cast(np.int8, "As int8.")
     byte = _cast(np.uint8, "As uint8.")
@@ -648,6 +665,7 @@ class Tensor(InPlaceMethods):
     new_zeros = _new(f.zeros, "Zeros of another shape in this dtype.")
     new_ones = _new(f.ones, "Ones of another shape in this dtype.")
     new_empty = _new(f.empty, "Whatever the memory holds, of another shape in this dtype.")
+    new_empty_strided = _new(f.empty_strided, "`empty_strided`, in this dtype.")
     new_full = _new(f.full, "One number, of another shape in this dtype.")
 
     view = view

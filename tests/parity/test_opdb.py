@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scripts import load
 
 import tinygrad_cnn as tg
 from parity import require_torch
@@ -16,6 +18,8 @@ pytest.importorskip("expecttest", reason="PyTorch's samples need it: pip install
 from torch.testing._internal.common_methods_invocations import op_db
 
 from parity import opdb
+
+ROOT = Path(__file__).parents[2]
 
 # Families that are whole: every sample that is taken must agree.
 FAMILIES = (
@@ -38,11 +42,20 @@ FAMILIES = (
     "quantile", "rad2deg", "rot90", "scatter_reduce", "searchsorted", "select_scatter", "sgn",
     "signbit", "slice_scatter", "special.", "take", "tensor_split", "trace", "unfold", "unique",
     "vsplit", "xlogy",
+    "add", "alias_copy", "baddbmm", "cartesian_prod", "cauchy", "combinations", "constant_pad",
+    "corrcoef", "cov", "cumulative_trapezoid", "diagonal_copy", "diff", "dist", "empty_permuted",
+    "empty_strided", "expand_copy", "exponential", "fill", "geometric", "gradient", "inner",
+    "log_normal", "narrow_copy", "new_empty_strided", "nonzero_static", "permute_copy",
+    "randint_like", "renorm", "repeat_interleave", "scalar_tensor", "split_with", "squeeze_copy",
+    "t_copy", "transpose_copy", "trapezoid", "tril_indices", "triu_indices", "unbind_copy",
+    "unravel_index", "unsafe_", "unsqueeze_copy", "vdot", "view_copy", "broadcast_shapes",
+    "bool", "byte", "cdouble", "cfloat", "char", "double", "float", "half", "int", "long", "short",
 )  # fmt: skip
 LOSSES = tuple(
     info.name for info in op_db if info.name.startswith("nn.functional.") and "loss" in info.name
 )
 DIFFERENT = {
+    "as_strided_scatter": "PyTorch's gradient of what is written over is not 0",
     "as_strided": "a copy of the elements in their order, not of the storage under a view",
     "special.bessel_j0": "SciPy's values; PyTorch's have 6 digits at large arguments",
     "special.bessel_j1": "as above",
@@ -64,6 +77,20 @@ def test_samples_agree(name: str) -> None:
         found = list(opdb.results(lambda n: n == name, 4))
     assert sum(r.agreed for r in found) or name in NOTHING
     assert not [why for r in found for why in r.differ]
+
+
+def test_the_page_lists_every_operator_where_it_belongs() -> None:
+    rows = load(ROOT / "docs/make_parity.py").written((ROOT / "docs/parity.md").read_text("utf-8"))
+    assert set(rows) == {opdb.label(info) for info in op_db}
+    for info in op_db:
+        agreed, samples, why = rows[opdb.label(info)]
+        found = opdb.with_ours(info.op) or opdb.ours(info.name)
+        assert found is not None or not samples, f"{info.name} is missing"
+        if samples and agreed < samples:
+            assert why, info.name
+        direct = opdb.ours(info.name) if opdb.with_ours(info.op) is None else None
+        if direct and not samples and info.supported_dtypes("cpu"):
+            assert info.name in NOTHING, f"run python docs/make_parity.py {info.name}"
 
 
 def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -100,3 +100,8 @@ def _line(shape: tuple[int, ...], start: int, steps: list[int]) -> Array:
     for n, step in zip(shape, steps, strict=True):
         out = out[..., None] + np.arange(n) * step
     return out
+
+
+def order_of(memory_format: memory_format | None) -> Literal["C", "K"]:
+    """NumPy's word for how a copy lies in memory: in row-major order, or as what is copied."""
+    return "C" if memory_format is not None and memory_format.name == "contiguous_format" else "K"

@@ -7,13 +7,14 @@ from tinygrad_cnn.functions.activation import (
     elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus,
 )
 from tinygrad_cnn.functions.arranging import (
-    as_strided, atleast_1d, atleast_2d, atleast_3d, block_diag, column_stack, cross, diag_embed,
-    diagflat, dsplit, dstack, fliplr, flipud, hsplit, kron, rot90, tensor_split, trace, unfold_axis,
-    vsplit,
+    as_strided, atleast_1d, atleast_2d, atleast_3d, block_diag, column_stack, constant_pad_nd,
+    cross, diag_embed, diagflat, dsplit, dstack, fliplr, flipud, hsplit, kron, rot90, tensor_split,
+    trace, unfold_axis, vsplit,
 )
 from tinygrad_cnn.functions.attention import (
     multi_head_attention_forward, scaled_dot_product_attention,
 )
+from tinygrad_cnn.functions.calculus import cumulative_trapezoid, gradient, trapezoid
 from tinygrad_cnn.functions.compare import (
     allclose, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, equal, ge, gt, isclose,
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
@@ -25,14 +26,19 @@ from tinygrad_cnn.functions.complex import (
 from tinygrad_cnn.functions.convolution import (
     conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
 )
+from tinygrad_cnn.functions.copies import (
+    alias_copy, as_strided_copy, diagonal_copy, expand_copy, narrow_copy, permute_copy, select_copy,
+    split_copy, split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy,
+    unfold_copy, unsafe_chunk, unsafe_split, unsqueeze_copy, view_copy,
+)
 from tinygrad_cnn.functions.creation import (
-    arange, as_tensor, empty, empty_like, eye, from_dlpack, from_numpy, full, full_like,
-    is_floating_point, is_tensor, linspace, logspace, numel, ones, ones_like, tensor, zeros,
-    zeros_like,
+    arange, as_tensor, empty, empty_like, empty_permuted, empty_strided, eye, from_dlpack,
+    from_numpy, full, full_like, is_floating_point, is_tensor, linspace, logspace, numel, ones,
+    ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )
 from tinygrad_cnn.functions.ctc import ctc_loss
 from tinygrad_cnn.functions.distance import (
-    bilinear, cdist, cosine_similarity, normalize, pairwise_distance, pdist,
+    bilinear, cdist, cosine_similarity, dist, normalize, pairwise_distance, pdist, renorm,
 )
 from tinygrad_cnn.functions.elementwise import (
     abs, acos, acosh, add, addcdiv, addcmul, asin, asinh, atan, atan2, atanh, ceil, clamp,
@@ -47,11 +53,13 @@ from tinygrad_cnn.functions.image import (
     unfold, upsample, upsample_bilinear, upsample_nearest,
 )
 from tinygrad_cnn.functions.indexing import (
-    argwhere, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
-    masked_scatter, masked_select, nonzero, one_hot, scatter, scatter_add, take_along_dim,
+    argwhere, fill, gather, index_add, index_copy, index_fill, index_put, index_select, isin,
+    masked_scatter, masked_select, nonzero, nonzero_static, one_hot, scatter, scatter_add,
+    take_along_dim, unravel_index,
 )
 from tinygrad_cnn.functions.joining import (
-    cat, chunk, hstack, meshgrid, narrow, select, split, stack, unbind, vstack,
+    cartesian_prod, cat, chunk, combinations, hstack, meshgrid, narrow, select, split,
+    split_with_sizes, stack, unbind, vstack,
 )
 from tinygrad_cnn.functions.linalg_factorizations import lu_unpack
 from tinygrad_cnn.functions.linalg_legacy import (
@@ -63,7 +71,8 @@ from tinygrad_cnn.functions.linalg_systems import (
     cholesky_inverse, cholesky_solve, logdet, matrix_exp,
 )
 from tinygrad_cnn.functions.linear_algebra import (
-    addmm, bmm, dot, einsum, linear, matmul, mm, mv, outer, tensordot,
+    addbmm, addmm, addmv, addr, baddbmm, bmm, dot, einsum, inner, linear, matmul, mm, mv, outer,
+    tensordot, vdot,
 )
 from tinygrad_cnn.functions.losses import (
     binary_cross_entropy_with_logits, cross_entropy, l1_loss, linear_cross_entropy, mse_loss,
@@ -98,15 +107,17 @@ from tinygrad_cnn.functions.reduction import (
     norm, prod, std, std_mean, sum, var, var_mean,
 )
 from tinygrad_cnn.functions.sampling import (
-    bernoulli, multinomial, normal, rand, rand_like, randint, randn, randn_like, randperm,
+    bernoulli, multinomial, normal, rand, rand_like, randint, randint_like, randn, randn_like,
+    randperm,
 )
 from tinygrad_cnn.functions.scattering import (
-    diagonal_scatter, index_reduce, put, scatter_reduce, select_scatter, slice_scatter, take,
+    as_strided_scatter, diagonal_scatter, index_reduce, put, scatter_reduce, select_scatter,
+    slice_scatter, take,
 )
 from tinygrad_cnn.functions.shaping import (
-    broadcast_tensors, broadcast_to, expand, expand_as, flatten, flip, movedim, permute, ravel,
-    repeat, repeat_interleave, reshape, reshape_as, roll, squeeze, sum_to_size, swapaxes, t, tile,
-    transpose, unflatten, unsqueeze,
+    broadcast_shapes, broadcast_tensors, broadcast_to, expand, expand_as, flatten, flip, movedim,
+    permute, ravel, repeat, repeat_interleave, reshape, reshape_as, roll, squeeze, sum_to_size,
+    swapaxes, t, tile, transpose, unflatten, unsqueeze,
 )
 from tinygrad_cnn.functions.special import (
     airy_ai, bessel_j0, bessel_j1, bessel_y0, bessel_y1, bitwise_left_shift, bitwise_right_shift,
@@ -121,8 +132,8 @@ from tinygrad_cnn.functions.special import (
     signbit, spherical_bessel_j0, xlog1py, xlogy, zeta,
 )
 from tinygrad_cnn.functions.statistics import (
-    bucketize, histc, histogram, kthvalue, mode, msort, nanmedian, nanquantile, quantile,
-    searchsorted, unique_consecutive,
+    bucketize, corrcoef, cov, histc, histogram, kthvalue, mode, msort, nanmedian, nanquantile,
+    quantile, searchsorted, unique_consecutive,
 )
 from tinygrad_cnn.functions.weighted_losses import (
     binary_cross_entropy, gaussian_nll_loss, huber_loss, kl_div, poisson_nll_loss, smooth_l1_loss,
@@ -141,79 +152,96 @@ concatenate = cat
 clip = clamp
 divide = div
 true_divide = div
+greater_equal = ge
+greater = gt
+less_equal = le
+less = lt
 moveaxis = movedim
 multiply = mul
+not_equal = ne
 negative = neg
+ger = outer
 subtract = sub
 swapdims = swapaxes
+trapz = trapezoid
+fix = trunc
+row_stack = vstack
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "add", "addcdiv", "addcmul", "addmm", "adjoint", "affine_grid", "airy_ai", "all", "allclose",
-    "alpha_dropout", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arccosh",
-    "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort", "argwhere",
-    "as_strided", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d",
-    "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bernoulli",
-    "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "bilinear", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
-    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm",
-    "broadcast_tensors", "broadcast_to", "bucketize", "cat", "cdist", "ceil", "celu", "celu_",
-    "chain_matmul", "channel_shuffle", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
-    "chebyshev_polynomial_v", "chebyshev_polynomial_w", "cholesky", "cholesky_inverse",
-    "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack",
-    "complex", "concat", "concatenate", "conj", "conj_physical", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign", "cos", "cosh",
-    "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cross", "cross_entropy",
-    "ctc_loss", "cummax", "cummin", "cumprod", "cumsum", "deg2rad", "det", "diag", "diag_embed",
-    "diagflat", "diagonal", "diagonal_scatter", "diff", "digamma", "div", "divide", "dot",
-    "dropout", "dropout1d", "dropout2d", "dropout3d", "dsplit", "dstack", "einsum", "elu", "elu_",
-    "embedding", "embedding_bag", "empty", "empty_like", "entr", "eq", "equal", "erf", "erfc",
-    "erfcx", "erfinv", "exp", "exp2", "expand", "expand_as", "expm1", "eye",
-    "feature_alpha_dropout", "flatten", "flip", "fliplr", "flipud", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "fold", "frac", "fractional_max_pool2d",
-    "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full", "full_like", "gather",
-    "gaussian_nll_loss", "gcd", "ge", "gelu", "glu", "grid_sample", "group_norm", "gt",
-    "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_",
-    "heaviside", "hermite_polynomial_h", "hermite_polynomial_he", "hinge_embedding_loss", "histc",
-    "histogram", "hsplit", "hstack", "huber_loss", "hypot", "i0", "i0e", "i1", "i1e", "igamma",
-    "igammac", "imag", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
-    "index_select", "instance_norm", "interpolate", "inverse", "is_complex", "is_conj",
-    "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
-    "isposinf", "isreal", "kl_div", "kron", "kthvalue", "l1_loss", "laguerre_polynomial_l",
-    "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "leaky_relu_", "legendre_polynomial_p",
-    "lerp", "lgamma", "linear", "linear_cross_entropy", "linspace", "local_response_norm", "log",
-    "log1p", "log2", "log10", "log_ndtr", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp",
-    "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid",
-    "logspace", "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve",
-    "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul",
-    "matrix_exp", "matrix_power", "max", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
-    "max_unpool2d", "max_unpool3d", "maximum", "mean", "median", "meshgrid", "min", "minimum",
-    "mish", "mm", "mode", "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0",
-    "modified_bessel_k1", "moveaxis", "movedim", "mse_loss", "msort", "mul",
-    "multi_head_attention_forward", "multi_margin_loss", "multilabel_margin_loss",
-    "multilabel_soft_margin_loss", "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num",
-    "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "ndtr", "ndtri", "ne", "neg",
-    "negative", "nextafter", "nll_loss", "nonzero", "norm", "normal", "normalize", "numel",
-    "one_hot", "ones", "ones_like", "orgqr", "outer", "pad", "pairwise_distance", "pdist",
-    "permute", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "polar",
+    "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "affine_grid",
+    "airy_ai", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "angle",
+    "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_copy",
+    "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d",
+    "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "baddbmm", "batch_norm",
+    "bernoulli", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "bilinear",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "bincount", "bitwise_and",
+    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize",
+    "cartesian_prod", "cat", "cdist", "ceil", "celu", "celu_", "chain_matmul", "channel_shuffle",
+    "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v",
+    "chebyshev_polynomial_w", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk", "clamp",
+    "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "complex", "concat",
+    "concatenate", "conj", "conj_physical", "constant_pad_nd", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign", "corrcoef", "cos",
+    "cosh", "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cov", "cross",
+    "cross_entropy", "ctc_loss", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid",
+    "deg2rad", "det", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_copy",
+    "diagonal_scatter", "diff", "digamma", "dist", "div", "divide", "dot", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "dsplit", "dstack", "einsum", "elu", "elu_", "embedding",
+    "embedding_bag", "empty", "empty_like", "empty_permuted", "empty_strided", "entr", "eq",
+    "equal", "erf", "erfc", "erfcx", "erfinv", "exp", "exp2", "expand", "expand_as", "expand_copy",
+    "expm1", "eye", "feature_alpha_dropout", "fill", "fix", "flatten", "flip", "fliplr", "flipud",
+    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "fold", "frac",
+    "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full",
+    "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "ger", "glu", "gradient",
+    "greater", "greater_equal", "grid_sample", "group_norm", "gt", "gumbel_softmax", "hardshrink",
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "heaviside", "hermite_polynomial_h",
+    "hermite_polynomial_he", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack",
+    "huber_loss", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "imag", "index_add",
+    "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inner",
+    "instance_norm", "interpolate", "inverse", "is_complex", "is_conj", "is_floating_point",
+    "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal",
+    "kl_div", "kron", "kthvalue", "l1_loss", "laguerre_polynomial_l", "layer_norm", "lcm", "ldexp",
+    "le", "leaky_relu", "leaky_relu_", "legendre_polynomial_p", "lerp", "less", "less_equal",
+    "lgamma", "linear", "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p",
+    "log2", "log10", "log_ndtr", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid", "logspace",
+    "logsumexp", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack",
+    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
+    "matrix_power", "max", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d",
+    "max_unpool3d", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mm", "mode",
+    "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1",
+    "moveaxis", "movedim", "mse_loss", "msort", "mul", "multi_head_attention_forward",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "multinomial",
+    "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "narrow", "narrow_copy", "ndtr", "ndtri", "ne", "neg", "negative", "nextafter", "nll_loss",
+    "nonzero", "nonzero_static", "norm", "normal", "normalize", "not_equal", "numel", "one_hot",
+    "ones", "ones_like", "orgqr", "outer", "pad", "pairwise_distance", "pdist", "permute",
+    "permute_copy", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "polar",
     "polygamma", "positive", "pow", "prelu", "prod", "put", "qr", "quantile", "rad2deg", "rand",
-    "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal",
-    "relu", "relu6", "relu_", "remainder", "repeat", "repeat_interleave", "reshape", "reshape_as",
-    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "rrelu", "rrelu_", "rsqrt",
-    "rsub", "scaled_dot_product_attention", "scaled_modified_bessel_k0",
-    "scaled_modified_bessel_k1", "scatter", "scatter_add", "scatter_reduce", "searchsorted",
-    "select", "select_scatter", "selu", "selu_", "sgn", "shifted_chebyshev_polynomial_t",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real",
+    "reciprocal", "relu", "relu6", "relu_", "remainder", "renorm", "repeat", "repeat_interleave",
+    "reshape", "reshape_as", "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round",
+    "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub", "scalar_tensor",
+    "scaled_dot_product_attention", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
+    "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_copy",
+    "select_scatter", "selu", "selu_", "sgn", "shifted_chebyshev_polynomial_t",
     "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
     "shifted_chebyshev_polynomial_w", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh",
     "slice_scatter", "slogdet", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
-    "softplus", "softshrink", "softsign", "sort", "spherical_bessel_j0", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "svd",
-    "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tanhshrink", "tensor",
+    "softplus", "softshrink", "softsign", "sort", "spherical_bessel_j0", "split", "split_copy",
+    "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "sum_to_size", "svd", "swapaxes",
+    "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tanh", "tanhshrink", "tensor",
     "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to", "topk", "trace",
-    "transpose", "triangular_solve", "tril", "triplet_margin_loss",
-    "triplet_margin_with_distance_loss", "triu", "true_divide", "trunc", "unbind", "unflatten",
-    "unfold", "unfold_axis", "unique", "unique_consecutive", "unsqueeze", "upsample",
-    "upsample_bilinear", "upsample_nearest", "vander", "var", "var_mean", "view_as_complex",
-    "view_as_real", "vsplit", "vstack", "where", "xlog1py", "xlogy", "zeros", "zeros_like", "zeta",
+    "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss", "triu", "triu_indices",
+    "true_divide", "trunc", "unbind", "unbind_copy", "unflatten", "unfold", "unfold_axis",
+    "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
+    "unsqueeze", "unsqueeze_copy", "upsample", "upsample_bilinear", "upsample_nearest", "vander",
+    "var", "var_mean", "vdot", "view_as_complex", "view_as_real", "view_copy", "vsplit", "vstack",
+    "where", "xlog1py", "xlogy", "zeros", "zeros_like", "zeta",
 ]

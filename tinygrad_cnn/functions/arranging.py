@@ -17,6 +17,7 @@ from tinygrad_cnn.functions.elementwise import mul, sub
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat, split
 from tinygrad_cnn.functions.padding import diagonal
+from tinygrad_cnn.functions.padding import pad as with_border
 from tinygrad_cnn.functions.reduction import sum
 from tinygrad_cnn.functions.shaping import (
     broadcast_tensors,
@@ -226,9 +227,17 @@ def as_strided(
             [1, 3]])
     """
     x = to_tensor(input)
+    places = strided_places("as_strided", x, size, stride, storage_offset)
+    return own(indexing.getitem(reshape(x, -1), index=places))
+
+
+def strided_places(
+    name: str, x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None
+) -> Array:
+    """Where those elements are in the flattened tensor."""
     if len(size) != len(stride) or min((*size, *stride), default=0) < 0:
         raise ArgumentError(
-            f"as_strided: `size` is {tuple(size)} and `stride` {tuple(stride)}, expected as many "
+            f"{name}: `size` is {tuple(size)} and `stride` {tuple(stride)}, expected as many "
             f"numbers, none negative"
         )
     places = np.asarray(operator.index(storage_offset or 0))
@@ -236,10 +245,10 @@ def as_strided(
         places = places[..., None] + np.arange(n) * step
     if places.size and places.max() >= x.numel():
         raise ShapeError(
-            f"as_strided: `size` {tuple(size)}, `stride` {tuple(stride)} and `storage_offset` "
+            f"{name}: `size` {tuple(size)}, `stride` {tuple(stride)} and `storage_offset` "
             f"{storage_offset} reach beyond the {x.numel()} elements of `input`"
         )
-    return own(indexing.getitem(reshape(x, -1), index=places))
+    return places
 
 
 # ---- products ------------------------------------------------------------------------------
@@ -358,3 +367,9 @@ def block_diag(*tensors: TensorLike) -> Tensor:
         rows.append(cat([zeros[0], b, zeros[1]], 1))
         before += b.shape[1]
     return cat(rows, 0) if rows else wrap(np.zeros((1, 0), dtype))
+
+
+@export(method=False)
+def constant_pad_nd(input: TensorLike, pad: Sequence[int], value: float = 0) -> Tensor:
+    """`nn.functional.pad` with one number."""
+    return with_border(input, pad, value=value)

@@ -41,85 +41,85 @@ def _apply(
         ) from None
 
 
-@export(numpy=np.equal)
+@export(inplace=True, numpy=np.equal)
 def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input == other``."""
     return _apply("eq", np.equal, input, other, "biufc")
 
 
-@export(numpy=np.not_equal)
+@export("not_equal", inplace=True, numpy=np.not_equal)
 def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input != other``."""
     return _apply("ne", np.not_equal, input, other, "biufc")
 
 
-@export(numpy=np.less)
+@export("less", inplace=True, numpy=np.less)
 def lt(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input < other``."""
     return _apply("lt", np.less, input, other)
 
 
-@export(numpy=np.less_equal)
+@export("less_equal", inplace=True, numpy=np.less_equal)
 def le(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input <= other``."""
     return _apply("le", np.less_equal, input, other)
 
 
-@export(numpy=np.greater)
+@export("greater", inplace=True, numpy=np.greater)
 def gt(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input > other``."""
     return _apply("gt", np.greater, input, other)
 
 
-@export(numpy=np.greater_equal)
+@export("greater_equal", inplace=True, numpy=np.greater_equal)
 def ge(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input >= other``."""
     return _apply("ge", np.greater_equal, input, other)
 
 
-@export(numpy=np.logical_and)
+@export(inplace=True, numpy=np.logical_and)
 def logical_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether both are true (not 0)."""
     return _apply("logical_and", np.logical_and, input, other, "biufc")
 
 
-@export(numpy=np.logical_or)
+@export(inplace=True, numpy=np.logical_or)
 def logical_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether either is true (not 0)."""
     return _apply("logical_or", np.logical_or, input, other, "biufc")
 
 
-@export(numpy=np.logical_xor)
+@export(inplace=True, numpy=np.logical_xor)
 def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether exactly one is true (not 0)."""
     return _apply("logical_xor", np.logical_xor, input, other, "biufc")
 
 
-@export(numpy=np.logical_not)
+@export(inplace=True, numpy=np.logical_not)
 def logical_not(input: TensorLike) -> Tensor:
     """Whether it is false (0)."""
     return wrap(np.logical_not(to_tensor(input)._array))
 
 
-@export(numpy=np.bitwise_and)
+@export(inplace=True, numpy=np.bitwise_and)
 def bitwise_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit and, of bools or integers."""
     return _apply("bitwise_and", np.bitwise_and, input, other, "biu")
 
 
-@export(numpy=np.bitwise_or)
+@export(inplace=True, numpy=np.bitwise_or)
 def bitwise_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit or, of bools or integers."""
     return _apply("bitwise_or", np.bitwise_or, input, other, "biu")
 
 
-@export(numpy=np.bitwise_xor)
+@export(inplace=True, numpy=np.bitwise_xor)
 def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Bit by bit exclusive or, of bools or integers."""
     return _apply("bitwise_xor", np.bitwise_xor, input, other, "biu")
 
 
-@export(numpy=np.invert)
+@export(inplace=True, numpy=np.invert)
 def bitwise_not(input: TensorLike) -> Tensor:
     """Every bit inverted, of bools or integers."""
     array = to_tensor(input)._array

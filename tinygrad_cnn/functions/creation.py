@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
+from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
@@ -20,6 +21,7 @@ from tinygrad_cnn.functions.convert import (
     size_of,
     to_tensor,
 )
+from tinygrad_cnn.functions.copying import view_on
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
@@ -209,9 +211,12 @@ def _like(
     dtype: DTypeLike,
     requires_grad: bool,
     device: DeviceLike,
+    memory_format: memory_format | None,
 ) -> Tensor:
     wanted = None if dtype is None else dtype_of(dtype, name)
-    return make(name, fill(to_tensor(input)._array, dtype=wanted), requires_grad, device)
+    order = order_of(memory_format)
+    made = fill(to_tensor(input)._array, dtype=wanted, order=order)
+    return make(name, made, requires_grad, device)
 
 
 @export(method=False)
@@ -221,9 +226,10 @@ def zeros_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """Zeros of the shape and dtype of ``input``."""
-    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device)
+    return _like("zeros_like", np.zeros_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -233,9 +239,10 @@ def ones_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """Ones of the shape and dtype of ``input``."""
-    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device)
+    return _like("ones_like", np.ones_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -245,9 +252,10 @@ def empty_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """A tensor of the shape and dtype of ``input`` with whatever the memory holds."""
-    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device)
+    return _like("empty_like", np.empty_like, input, dtype, requires_grad, device, memory_format)
 
 
 @export(method=False)
@@ -258,11 +266,12 @@ def full_like(
     dtype: DTypeLike = None,
     requires_grad: bool = False,
     device: DeviceLike = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
     like = to_tensor(input)._array
     wanted = like.dtype if dtype is None else dtype_of(dtype, "full_like")
-    full = np.full_like(like, array_of(fill_value, wanted), dtype=wanted)
+    full = np.full_like(like, array_of(fill_value, wanted), wanted, order_of(memory_format))
     return make("full_like", full, requires_grad, device)
 
 
@@ -372,3 +381,98 @@ def eye(
     """The (n, m) matrix with ones on its diagonal."""
     size_of("eye", (n,) if m is None else (n, m))
     return make("eye", np.eye(n, m, dtype=dtype_of(dtype, "eye")), requires_grad, device)
+
+
+def _triangle(
+    name: str, find: Callable[..., Any], row: int, col: int, offset: int, dtype: DTypeLike
+) -> Array:
+    row, col = size_of(name, (row, col))
+    return np.stack(find(row, offset, col)).astype(dtype_of(dtype, name))
+
+
+@export(method=False)
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: DTypeLike = np.int64,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Where the lower triangle of a (row, col) matrix is, row by row: indices (2, count).
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    places = _triangle("tril_indices", np.tril_indices, row, col, offset, dtype)
+    return make("tril_indices", places, False, device)
+
+
+@export(method=False)
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: DTypeLike = np.int64,
+    device: DeviceLike = None,
+) -> Tensor:
+    """Where the upper triangle of a (row, col) matrix is, row by row: indices (2, count)."""
+    places = _triangle("triu_indices", np.triu_indices, row, col, offset, dtype)
+    return make("triu_indices", places, False, device)
+
+
+@export(method=False)
+def scalar_tensor(
+    s: float,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """A number as a tensor without dimensions, of the default dtype."""
+    return full((), s, dtype=dtype_of(dtype), requires_grad=requires_grad, device=device)
+
+
+@export(method=False)
+def empty_strided(
+    size: Sizes,
+    stride: Sizes,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """What the memory holds, in a shape whose elements lie ``stride`` apart along each axis."""
+    sides, steps = size_of("empty_strided", (size,)), size_of("empty_strided", (stride,))
+    if len(sides) != len(steps):
+        raise ArgumentError(
+            f"empty_strided: `size` is {sides} and `stride` {steps}, expected as many numbers"
+        )
+    kind = dtype_of(dtype, "empty_strided")
+    reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
+    bytes_apart = tuple(s * kind.itemsize for s in steps)
+    out = view_on(np.empty(reach, kind), (kind, sides, bytes_apart, 0))
+    return make("empty_strided", out, requires_grad, device)
+
+
+@export(method=False)
+def empty_permuted(
+    size: Sizes,
+    physical_layout: Sizes,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+) -> Tensor:
+    """What the memory holds, in a shape whose axes lie in memory in the order that is given."""
+    sides = size_of("empty_permuted", (size,))
+    order = size_of("empty_permuted", (physical_layout,))
+    if sorted(order) != list(range(len(sides))):
+        raise ArgumentError(
+            f"empty_permuted: `physical_layout` is {order}, expected all axes of `size` {sides}"
+        )
+    dense = np.empty([sides[d] for d in order], dtype_of(dtype, "empty_permuted"))
+    return make("empty_permuted", dense.transpose(np.argsort(order)), requires_grad, device)

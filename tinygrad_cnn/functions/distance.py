@@ -8,8 +8,12 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.functions.convert import axis, to_tensor
+from tinygrad_cnn.functions.elementwise import mul, sub, where
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.reduction import norm
 from tinygrad_cnn.functions.shaping import broadcast_tensors
+from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -113,3 +117,34 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out = (products.reshape(*lead, f, b) * input2.unsqueeze(-2)).sum(-1)
     result: Tensor = out if bias is None else out + bias
     return result
+
+
+@export()
+def dist(input: TensorLike, other: TensorLike, p: float = 2.0) -> Tensor:
+    """p-norm of ``input - other``, of all elements.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.dist(tg.zeros(2), tg.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    return norm(sub(input, other), p)
+
+
+@export(inplace=True)
+def renorm(input: TensorLike, p: float, dim: int, maxnorm: float) -> Tensor:
+    """``input`` with those slices along ``dim`` scaled down whose p-norm is above ``maxnorm``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.renorm(tg.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+    """
+    x = to_tensor(input)
+    if x.ndim < 2 or p <= 0 or maxnorm < 0:
+        raise ArgumentError(
+            f"renorm: `input` has shape {x.shape}, `p` is {p} and `maxnorm` {maxnorm}, expected "
+            f"at least 2 axes, a positive number and none that is negative"
+        )
+    d = axis("renorm", dim, x.ndim)
+    size = norm(x, p, [i for i in range(x.ndim) if i != d], keepdim=True)
+    return mul(x, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))

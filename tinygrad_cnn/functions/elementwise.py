@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
@@ -27,7 +28,6 @@ asin = unary(trig.asin, "arcsin", inplace=True, numpy=np.arcsin)
 asinh = unary(trig.asinh, "arcsinh", inplace=True, numpy=np.arcsinh)
 atan = unary(trig.atan, "arctan", inplace=True, numpy=np.arctan)
 atanh = unary(trig.atanh, "arctanh", inplace=True, numpy=np.arctanh)
-clone = unary(ops.clone, numpy=(np.positive, np.copy))
 cos = unary(trig.cos, inplace=True, numpy=np.cos)
 cosh = unary(trig.cosh, inplace=True, numpy=np.cosh)
 erf = unary(ops.erf, inplace=True)
@@ -75,6 +75,19 @@ def _bool_kind(v: Any) -> bool:
     if isinstance(v, Variable):
         v = v._array
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
+
+
+@export(numpy=(np.positive, np.copy))
+def clone(input: TensorLike, *, memory_format: memory_format | None = None) -> Tensor:
+    """A copy of ``input`` in memory of its own.
+
+    It lies there as ``input`` does, or in row-major order with a ``memory_format`` of
+    ``contiguous_format``; others change nothing.
+    """
+    out: Tensor = ops.clone(to_tensor(input))
+    if order_of(memory_format) == "C":
+        out._value = np.ascontiguousarray(out._array)
+    return out
 
 
 @export(numpy=np.add)
@@ -312,7 +325,7 @@ def ceil(input: TensorLike) -> Tensor:
     return choice.step(to_tensor(input), kind="ceil")
 
 
-@export(inplace=True, numpy=np.trunc)
+@export("fix", inplace=True, numpy=np.trunc)
 def trunc(input: TensorLike) -> Tensor:
     """The integer next to ``input`` towards 0; its derivative is 0."""
     return choice.step(to_tensor(input), kind="trunc")

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
-from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, to_tensor
+from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, size_of, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import write
@@ -358,3 +358,46 @@ def isin(elements: TensorLike, test_elements: TensorLike) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
     found = np.isin(to_tensor(elements)._array, to_tensor(test_elements)._array)
     return wrap(found)
+
+
+@export(method=False)
+def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
+    """Indices into a flattened tensor of ``shape`` as one index for each of its axes.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.unravel_index(tg.tensor([1, 5]), (2, 3))
+    (tensor([0, 1]), tensor([1, 2]))
+    """
+    places = _index_tensor("unravel_index", indices)._array
+    sides = size_of("unravel_index", tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))
+    n = int(np.prod(sides))
+    if places.size and (places.min() < -n or places.max() >= n):
+        raise PositionError(
+            f"unravel_index: `indices` reach from {places.min()} to {places.max()}, but `shape` "
+            f"{sides} has {n} places"
+        )
+    out = []
+    for side in reversed(sides):
+        out.append(wrap(np.asarray(places % side, places.dtype)))
+        places = places // side
+    return tuple(out[::-1])
+
+
+@export()
+def nonzero_static(input: TensorLike, *, size: int, fill_value: int = -1) -> Tensor:
+    """`nonzero` of ``size`` rows: the rest is left out, and what is missing ``fill_value``."""
+    (size,) = size_of("nonzero_static", (size,))
+    found = nonzero(input)._array[:size]
+    out = np.full((size, found.shape[1]), fill_value, np.int64)
+    out[: len(found)] = found
+    return wrap(out)
+
+
+@export()
+def fill(input: TensorLike, value: TensorLike) -> Tensor:
+    """A copy of ``input`` with one number everywhere."""
+    x = to_tensor(input)
+    number = to(value, x._value.dtype)
+    if number._value.ndim:
+        raise ShapeError(f"fill: `value` has shape {number.shape}, expected a number")
+    return ops.put(x, number, index=...)

@@ -162,3 +162,69 @@ class InPlaceMethods(Methods):
         """Fill with 1 with probability ``p``, else 0."""
         rng = numpy_generator(generator)
         return self._sample("bernoulli_", rng.random(self._value.shape) < p)
+
+    def _positive(self, by: str, name: str, value: builtins.float, at_most: builtins.float) -> None:
+        if not 0 < value <= at_most:
+            raise ArgumentError(f"{by}: `{name}` is {value}, expected more than 0 up to {at_most}")
+
+    def cauchy_(
+        self,
+        median: builtins.float = 0.0,
+        sigma: builtins.float = 1.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random numbers of the Cauchy distribution around ``median``."""
+        self._positive("cauchy_", "sigma", sigma, np.inf)
+        drawn = numpy_generator(generator).standard_cauchy(self._value.shape)
+        return self._sample("cauchy_", np.asarray(median + sigma * drawn))
+
+    def exponential_(
+        self, lambd: builtins.float = 1.0, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Fill with random numbers of the exponential distribution of mean ``1 / lambd``."""
+        self._positive("exponential_", "lambd", lambd, np.inf)
+        drawn = numpy_generator(generator).exponential(1 / lambd, self._value.shape)
+        return self._sample("exponential_", np.asarray(drawn))
+
+    def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
+        """Fill with how many trials it takes until one that has the probability ``p`` succeeds."""
+        self._positive("geometric_", "p", p, 1)
+        drawn = numpy_generator(generator).geometric(p, self._value.shape)
+        return self._sample("geometric_", np.asarray(drawn))
+
+    def log_normal_(
+        self,
+        mean: builtins.float = 1.0,
+        std: builtins.float = 2.0,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random numbers whose logarithm is normal, of this mean and deviation."""
+        self._positive("log_normal_", "std", std, np.inf)
+        drawn = numpy_generator(generator).lognormal(mean, std, self._value.shape)
+        return self._sample("log_normal_", np.asarray(drawn))
+
+    def random_(
+        self,
+        from_: builtins.int = 0,
+        to: builtins.int | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Fill with random integers from ``from_`` up to but without ``to``.
+
+        With one number, ``random_(10)``, from 0 up to it; with none, all that the dtype holds.
+        """
+        kind = self._value.dtype
+        if to is None and from_:
+            from_, to = 0, from_
+        if to is None and kind.kind == "f":
+            to = 2 ** (np.finfo(kind).nmant + 1) + 1
+        last = (
+            builtins.int(np.iinfo(kind).max) if to is None and kind.kind in "iu" else (to or 2) - 1
+        )
+        if last < from_:
+            raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
+        drawn = numpy_generator(generator).integers(from_, last, self._value.shape, endpoint=True)
+        return self._sample("random_", np.asarray(drawn))

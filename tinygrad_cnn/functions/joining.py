@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def hstack(tensors: Tensors) -> Tensor:
     return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
-@export(method=False, numpy=np.vstack)
+@export("row_stack", method=False, numpy=np.vstack)
 def vstack(tensors: Tensors) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)
@@ -194,3 +195,50 @@ def meshgrid(*tensors: TensorLike, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing == "xy" and len(xs) > 1:
         return tuple(transpose(grid, 0, 1) for grid in grids)
     return grids
+
+
+@export(method=False)
+def cartesian_prod(*tensors: TensorLike) -> Tensor:
+    """All choices of one value from each vector, as rows; of one vector, the vector itself.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.cartesian_prod(tg.tensor([1, 2]), tg.tensor([3, 4]))
+    tensor([[1, 3],
+            [1, 4],
+            [2, 3],
+            [2, 4]])
+    """
+    xs = several("cartesian_prod", tensors)
+    if not xs or any(x._value.ndim != 1 for x in xs):
+        shapes = [x.shape for x in xs]
+        raise ShapeError(f"cartesian_prod: shapes {shapes}, expected at least one vector")
+    return stack([ravel(x) for x in meshgrid(*xs)], 1) if len(xs) > 1 else xs[0]
+
+
+@export()
+def combinations(input: TensorLike, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of ``r`` values of a vector, in its order, as rows (count, r).
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.combinations(tg.tensor([1, 2, 3]))
+    tensor([[1, 2],
+            [1, 3],
+            [2, 3]])
+    """
+    x = to_tensor(input)
+    if x._value.ndim != 1 or r < 0:
+        raise ArgumentError(
+            f"combinations: `input` has shape {x.shape} and `r` is {r}, expected a vector and a "
+            f"number that is not negative"
+        )
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    if not r:
+        return x[:0].clone()
+    places = np.array(list(choose(range(x._value.size), r)), np.int64).reshape(-1, r)
+    return indexing.getitem(x, index=places)
+
+
+@export()
+def split_with_sizes(input: TensorLike, split_sizes: Sizes, dim: int = 0) -> tuple[Tensor, ...]:
+    """`split` into parts of given sizes."""
+    return split(input, list(integers("split_with_sizes", (split_sizes,))), dim)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
+from tinygrad_cnn.functions.convert import axis, broadcasts, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import diagonal
+from tinygrad_cnn.functions.reduction import sum
 from tinygrad_cnn.functions.shaping import permute, reshape
 from tinygrad_cnn.ops import linalg as ops
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def dot(input: TensorLike, tensor: TensorLike) -> Tensor:
     return matmul(*_of_rank("dot", input=(input, 1), tensor=(tensor, 1)))
 
 
-@export()
+@export("ger")
 def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     """The matrix of all products of two vectors' elements."""
     a, b = _of_rank("outer", input=(input, 1), vec2=(vec2, 1))
@@ -102,11 +104,87 @@ def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
 
 
 @export()
+def inner(input: TensorLike, other: TensorLike) -> Tensor:
+    """The products of all vectors along the last axes; of numbers, with everything.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.inner(tg.tensor([1, 2]), tg.tensor([[3, 4], [5, 6]]))
+    tensor([11, 17])
+    """
+    a, b = to_tensor(input), to_tensor(other)
+    if not a._value.ndim or not b._value.ndim:
+        return mul(a, b)
+    if a._value.shape[-1] != b._value.shape[-1]:
+        raise ShapeError(f"inner: shapes {a.shape} and {b.shape}, expected the same last side")
+    return tensordot(a, b, ([-1], [-1]))
+
+
+@export()
+def vdot(input: TensorLike, other: TensorLike) -> Tensor:
+    """The inner product of two vectors, the first of them conjugated."""
+    a, b = _of_rank("vdot", input=(input, 1), other=(other, 1))
+    return dot(conj(a) if is_complex(a) else a, b)
+
+
+def _added(name: str, input: TensorLike, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """``beta * input + alpha * product``, of the shape of the product.
+
+    With a ``beta`` of 0, ``input`` is not looked at: NaN in it does not matter.
+    """
+    x = to_tensor(input)
+    one_dtype(name, x, product=product)
+    if not broadcasts(x._value.shape, product._value.shape):
+        raise ShapeError(
+            f"{name}: `input` has shape {x.shape}, which does not broadcast to {product.shape}"
+        )
+    if beta == 0:
+        return product if alpha == 1 else mul(product, alpha)
+    return add(mul(x, beta) if beta != 1 else x, product, alpha=alpha)
+
+
+@export(inplace=True)
 def addmm(
     input: TensorLike, mat1: TensorLike, mat2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
-    return add(mul(input, beta) if beta != 1 else input, mm(mat1, mat2), alpha=alpha)
+    return _added("addmm", input, mm(mat1, mat2), beta, alpha)
+
+
+@export(inplace=True)
+def addmv(
+    input: TensorLike, mat: TensorLike, vec: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """``beta * input + alpha * (mat @ vec)``."""
+    return _added("addmv", input, mv(mat, vec), beta, alpha)
+
+
+@export(inplace=True)
+def addr(
+    input: TensorLike, vec1: TensorLike, vec2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``."""
+    return _added("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+@export(inplace=True)
+def baddbmm(
+    input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """``beta * input + alpha * bmm(batch1, batch2)``.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.baddbmm(tg.ones(1, 1, 1), tg.ones(2, 1, 3), tg.ones(2, 3, 1), alpha=2).flatten()
+    tensor([7., 7.])
+    """
+    return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+
+
+@export(inplace=True)
+def addbmm(
+    input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """``beta * input + alpha`` times the sum of ``bmm(batch1, batch2)`` over the batch."""
+    return _added("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha)
 
 
 @export(method=False, nn=True)

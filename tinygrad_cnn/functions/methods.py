@@ -16,9 +16,12 @@ class Methods(Variable):
     acos = arccos = f.acos
     acosh = arccosh = f.acosh
     add = f.add
+    addbmm = f.addbmm
     addcdiv = f.addcdiv
     addcmul = f.addcmul
     addmm = f.addmm
+    addmv = f.addmv
+    addr = f.addr
     adjoint = f.adjoint
     all = f.all
     allclose = f.allclose
@@ -32,11 +35,13 @@ class Methods(Variable):
     argsort = f.argsort
     argwhere = f.argwhere
     as_strided = f.as_strided
+    as_strided_scatter = f.as_strided_scatter
     asin = arcsin = f.asin
     asinh = arcsinh = f.asinh
     atan = arctan = f.atan
     atan2 = arctan2 = f.atan2
     atanh = arctanh = f.atanh
+    baddbmm = f.baddbmm
     bernoulli = f.bernoulli
     bincount = f.bincount
     bitwise_and = f.bitwise_and
@@ -56,12 +61,15 @@ class Methods(Variable):
     clamp_max = f.clamp_max
     clamp_min = f.clamp_min
     clone = f.clone
+    combinations = f.combinations
     conj = f.conj
     conj_physical = f.conj_physical
     copysign = f.copysign
+    corrcoef = f.corrcoef
     cos = f.cos
     cosh = f.cosh
     count_nonzero = f.count_nonzero
+    cov = f.cov
     cross = f.cross
     cummax = f.cummax
     cummin = f.cummin
@@ -76,6 +84,7 @@ class Methods(Variable):
     diagonal_scatter = f.diagonal_scatter
     diff = f.diff
     digamma = f.digamma
+    dist = f.dist
     div = divide = true_divide = f.div
     dot = f.dot
     dsplit = f.dsplit
@@ -89,6 +98,7 @@ class Methods(Variable):
     expand = f.expand
     expand_as = f.expand_as
     expm1 = f.expm1
+    fill = f.fill
     flatten = f.flatten
     flip = f.flip
     fliplr = f.fliplr
@@ -103,8 +113,8 @@ class Methods(Variable):
     frexp = f.frexp
     gather = f.gather
     gcd = f.gcd
-    ge = f.ge
-    gt = f.gt
+    ge = greater_equal = f.ge
+    gt = greater = f.gt
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -119,6 +129,7 @@ class Methods(Variable):
     index_put = f.index_put
     index_reduce = f.index_reduce
     index_select = f.index_select
+    inner = f.inner
     inverse = f.inverse
     is_conj = f.is_conj
     isclose = f.isclose
@@ -132,7 +143,7 @@ class Methods(Variable):
     kthvalue = f.kthvalue
     lcm = f.lcm
     ldexp = f.ldexp
-    le = f.le
+    le = less_equal = f.le
     lerp = f.lerp
     lgamma = f.lgamma
     log = f.log
@@ -150,7 +161,7 @@ class Methods(Variable):
     logical_xor = f.logical_xor
     logit = f.logit
     logsumexp = f.logsumexp
-    lt = f.lt
+    lt = less = f.lt
     lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
@@ -178,13 +189,15 @@ class Methods(Variable):
     nanquantile = f.nanquantile
     nansum = f.nansum
     narrow = f.narrow
-    ne = f.ne
+    narrow_copy = f.narrow_copy
+    ne = not_equal = f.ne
     neg = negative = f.neg
     nextafter = f.nextafter
     nonzero = f.nonzero
+    nonzero_static = f.nonzero_static
     norm = f.norm
     orgqr = f.orgqr
-    outer = f.outer
+    outer = ger = f.outer
     permute = f.permute
     pinverse = f.pinverse
     polygamma = f.polygamma
@@ -199,6 +212,7 @@ class Methods(Variable):
     reciprocal = f.reciprocal
     relu = f.relu
     remainder = f.remainder
+    renorm = f.renorm
     repeat = f.repeat
     repeat_interleave = f.repeat_interleave
     reshape = f.reshape
@@ -226,6 +240,7 @@ class Methods(Variable):
     softmax = f.softmax
     sort = f.sort
     split = f.split
+    split_with_sizes = f.split_with_sizes
     sqrt = f.sqrt
     square = f.square
     squeeze = f.squeeze
@@ -249,29 +264,41 @@ class Methods(Variable):
     triangular_solve = f.triangular_solve
     tril = f.tril
     triu = f.triu
-    trunc = f.trunc
+    trunc = fix = f.trunc
     unbind = f.unbind
     unflatten = f.unflatten
     unfold = f.unfold_axis
     unique = f.unique
     unique_consecutive = f.unique_consecutive
+    unsafe_chunk = f.unsafe_chunk
+    unsafe_split = f.unsafe_split
     unsqueeze = f.unsqueeze
     var = f.var
+    vdot = f.vdot
     vsplit = f.vsplit
     xlogy = f.xlogy
 
     abs_ = absolute_ = in_place(f.abs)
     acos_ = arccos_ = in_place(f.acos)
     acosh_ = arccosh_ = in_place(f.acosh)
+    addbmm_ = in_place(f.addbmm)
     addcdiv_ = in_place(f.addcdiv)
     addcmul_ = in_place(f.addcmul)
+    addmm_ = in_place(f.addmm)
+    addmv_ = in_place(f.addmv)
+    addr_ = in_place(f.addr)
     asin_ = arcsin_ = in_place(f.asin)
     asinh_ = arcsinh_ = in_place(f.asinh)
     atan_ = arctan_ = in_place(f.atan)
     atan2_ = arctan2_ = in_place(f.atan2)
     atanh_ = arctanh_ = in_place(f.atanh)
+    baddbmm_ = in_place(f.baddbmm)
+    bitwise_and_ = in_place(f.bitwise_and)
     bitwise_left_shift_ = in_place(f.bitwise_left_shift)
+    bitwise_not_ = in_place(f.bitwise_not)
+    bitwise_or_ = in_place(f.bitwise_or)
     bitwise_right_shift_ = in_place(f.bitwise_right_shift)
+    bitwise_xor_ = in_place(f.bitwise_xor)
     ceil_ = in_place(f.ceil)
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
@@ -279,8 +306,11 @@ class Methods(Variable):
     copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
     cosh_ = in_place(f.cosh)
+    cumprod_ = in_place(f.cumprod)
+    cumsum_ = in_place(f.cumsum)
     deg2rad_ = in_place(f.deg2rad)
     digamma_ = in_place(f.digamma)
+    eq_ = in_place(f.eq)
     erf_ = in_place(f.erf)
     erfc_ = in_place(f.erfc)
     erfinv_ = in_place(f.erfinv)
@@ -293,6 +323,8 @@ class Methods(Variable):
     fmod_ = in_place(f.fmod)
     frac_ = in_place(f.frac)
     gcd_ = in_place(f.gcd)
+    ge_ = greater_equal_ = in_place(f.ge)
+    gt_ = greater_ = in_place(f.gt)
     heaviside_ = in_place(f.heaviside)
     hypot_ = in_place(f.hypot)
     i0_ = in_place(f.i0)
@@ -305,17 +337,24 @@ class Methods(Variable):
     index_reduce_ = in_place(f.index_reduce)
     lcm_ = in_place(f.lcm)
     ldexp_ = in_place(f.ldexp)
+    le_ = less_equal_ = in_place(f.le)
     lerp_ = in_place(f.lerp)
     lgamma_ = in_place(f.lgamma)
     log_ = in_place(f.log)
     log10_ = in_place(f.log10)
     log1p_ = in_place(f.log1p)
     log2_ = in_place(f.log2)
+    logical_and_ = in_place(f.logical_and)
+    logical_not_ = in_place(f.logical_not)
+    logical_or_ = in_place(f.logical_or)
+    logical_xor_ = in_place(f.logical_xor)
     logit_ = in_place(f.logit)
+    lt_ = less_ = in_place(f.lt)
     masked_fill_ = in_place(f.masked_fill)
     masked_scatter_ = in_place(f.masked_scatter)
     mvlgamma_ = in_place(f.mvlgamma)
     nan_to_num_ = in_place(f.nan_to_num)
+    ne_ = not_equal_ = in_place(f.ne)
     neg_ = negative_ = in_place(f.neg)
     nextafter_ = in_place(f.nextafter)
     normal_ = in_place(f.normal)
@@ -326,6 +365,7 @@ class Methods(Variable):
     reciprocal_ = in_place(f.reciprocal)
     relu_ = in_place(f.relu)
     remainder_ = in_place(f.remainder)
+    renorm_ = in_place(f.renorm)
     round_ = in_place(f.round)
     rsqrt_ = in_place(f.rsqrt)
     scatter_ = in_place(f.scatter)
@@ -341,5 +381,7 @@ class Methods(Variable):
     square_ = in_place(f.square)
     tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
-    trunc_ = in_place(f.trunc)
+    tril_ = in_place(f.tril)
+    triu_ = in_place(f.triu)
+    trunc_ = fix_ = in_place(f.trunc)
     xlogy_ = in_place(f.xlogy)

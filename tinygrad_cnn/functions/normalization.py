@@ -60,6 +60,8 @@ def batch_norm(
     """
     x = floating("batch_norm", to_tensor(input))
     shape = x._value.shape
+    if shape == (0,):  # as PyTorch
+        return clone(x)
     if len(shape) < 2:
         raise ShapeError(f"batch_norm: `input` has shape {shape}, expected (n, c, ...)")
     c = shape[1]

@@ -88,13 +88,13 @@ def _border_index(mode: str, n: int, before: int, after: int) -> Array:
     return np.where(folded >= n, 2 * (n - 1) - folded, folded)
 
 
-@export()
+@export(inplace=True)
 def tril(input: TensorLike, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros elsewhere."""
     return ops.tril(_matrix("tril", input), diagonal=diagonal)
 
 
-@export()
+@export(inplace=True)
 def triu(input: TensorLike, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two axes, zeros elsewhere."""
     return ops.triu(_matrix("triu", input), diagonal=diagonal)

@@ -273,7 +273,7 @@ def logsumexp(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Ten
     return ops.logsumexp(x, dim=axes("logsumexp", dim, x._value.ndim), keepdim=keepdim)
 
 
-@export()
+@export(inplace=True)
 @numpy_names
 def cumsum(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running sum along ``dim``; integers and bools give int64."""
@@ -283,7 +283,7 @@ def cumsum(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     return out if dtype is None else to(out, dtype)
 
 
-@export()
+@export(inplace=True)
 @numpy_names
 def cumprod(input: TensorLike, dim: int, *, dtype: DTypeLike = None) -> Tensor:
     """Running product along ``dim``; integers and bools give int64."""
@@ -320,15 +320,28 @@ def nanmean(
 
 @export()
 @numpy_names
-def diff(input: TensorLike, n: int = 1, dim: int = -1) -> Tensor:
-    """Differences of neighbours along ``dim``, taken ``n`` times."""
+def diff(
+    input: TensorLike,
+    n: int = 1,
+    dim: int = -1,
+    prepend: TensorLike | None = None,
+    append: TensorLike | None = None,
+) -> Tensor:
+    """Differences of neighbours along ``dim``, taken ``n`` times.
+
+    ``prepend`` and ``append`` are joined to ``input`` before; where ``n`` is 0 nothing happens.
+    """
     x = to_tensor(input)
     d = axis("diff", dim, x._value.ndim)
     if not x._value.ndim:
         raise ShapeError("diff: `input` has no dimensions, so its values have no neighbours")
     if n < 0:
         raise ArgumentError(f"diff: `n` is {n}, which must not be negative")
+    if n and (prepend is not None or append is not None):
+        from tinygrad_cnn.functions.joining import cat  # which needs this file
+
+        x = cat([v for v in (prepend, x, append) if v is not None], d)
     lead = (slice(None),) * d
-    for _ in range(n):
+    for _ in range(min(n, x._value.shape[d])):  # there is nothing left then
         x = sub(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))
     return x

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
@@ -81,6 +82,7 @@ def rand_like(
     requires_grad: bool = False,
     device: DeviceLike = None,
     generator: Generator | None = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`rand` of the shape and dtype of ``input``."""
     x = to_tensor(input)
@@ -98,6 +100,7 @@ def randn_like(
     requires_grad: bool = False,
     device: DeviceLike = None,
     generator: Generator | None = None,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`randn` of the shape and dtype of ``input``."""
     x = to_tensor(input)
@@ -131,6 +134,27 @@ def randint(
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
     drawn = numpy_generator(generator).integers(low, high, shape)
     return make("randint", drawn.astype(dtype_of(dtype, "randint")), requires_grad, device)
+
+
+@export(method=False)
+def randint_like(
+    input: TensorLike,
+    low: Any = 0,
+    high: Any = None,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+    device: DeviceLike = None,
+    generator: Generator | None = None,
+    memory_format: memory_format | None = None,
+) -> Tensor:
+    """`randint` of the shape and dtype of ``input``."""
+    x = to_tensor(input)
+    low, high = (0, low) if high is None else (low, high)
+    return randint(
+        int(low), int(high), x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad,
+        device=device, generator=generator,
+    )  # fmt: skip
 
 
 @export(method=False)

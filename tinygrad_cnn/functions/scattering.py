@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
+from tinygrad_cnn.functions.arranging import strided_places
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, div, mul, to, where
 from tinygrad_cnn.functions.export import export
@@ -272,3 +274,22 @@ def _extreme(
         ),
     )
     return add(out, where(wrap(np.isfinite(best)), changes, 0.0))
+
+
+@export()
+def as_strided_scatter(
+    input: TensorLike,
+    src: TensorLike,
+    size: Sequence[int],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
+) -> Tensor:
+    """A copy of ``input`` with ``src`` where `as_strided` finds its elements."""
+    x = to_tensor(input)
+    places = strided_places("as_strided_scatter", x, size, stride, storage_offset)
+    source = to(src, x.dtype)
+    if source.shape != places.shape:
+        raise ShapeError(
+            f"as_strided_scatter: `src` has shape {source.shape}, expected {places.shape}"
+        )
+    return own(reshape(ops.put(reshape(x, -1), source, index=places), x.shape))

@@ -11,12 +11,12 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import memory_of
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
-from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, size_of, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
-from tinygrad_cnn.types import Array, Dims, Sizes, TensorLike
+from tinygrad_cnn.types import Array, Dims, Size, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -257,6 +257,21 @@ def expand_as(input: TensorLike, other: TensorLike) -> Tensor:
 
 
 @export(method=False)
+def broadcast_shapes(*shapes: Sizes) -> Size:
+    """The shape that tensors of these shapes (a number is a vector's) broadcast to.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.broadcast_shapes((2, 1), (3,), 3)
+    Size([2, 3])
+    """
+    each = [size_of("broadcast_shapes", (s,)) for s in shapes]
+    try:
+        return Size(np.broadcast_shapes(*each))
+    except ValueError:
+        raise ShapeError(f"broadcast_shapes: shapes {each} do not broadcast") from None
+
+
+@export(method=False)
 def broadcast_tensors(*tensors: TensorLike) -> tuple[Tensor, ...]:
     """All tensors stretched to their common shape."""
     xs = [to_tensor(x) for x in tensors]
@@ -309,8 +324,17 @@ def tile(input: TensorLike, *dims: Sizes) -> Tensor:
 
 @export()
 @numpy_names
-def repeat_interleave(input: TensorLike, repeats: TensorLike, dim: int | None = None) -> Tensor:
-    """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None)."""
+def repeat_interleave(
+    input: TensorLike,
+    repeats: TensorLike,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each slice along ``dim`` ``repeats`` times in a row (flattened first if ``dim`` is None).
+
+    ``output_size``, if given, must be how many slices that makes.
+    """
     x = ravel(input) if dim is None else to_tensor(input)
     d = axis("repeat_interleave", 0 if dim is None else dim, x._value.ndim)
     times = to_tensor(repeats)._array
@@ -324,6 +348,10 @@ def repeat_interleave(input: TensorLike, repeats: TensorLike, dim: int | None = 
             f"{x._value.shape[d]}, none negative"
         )
     index = np.repeat(np.arange(x._value.shape[d]), times)
+    if output_size not in (None, len(index)):
+        raise ArgumentError(
+            f"repeat_interleave: `output_size` is {output_size}, but `repeats` makes {len(index)}"
+        )
     return indexing.index_select(x, index, dim=d)
 
 

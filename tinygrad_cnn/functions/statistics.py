@@ -9,12 +9,16 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.functions import reduction
+from tinygrad_cnn.functions.complex import complex, conj, imag, is_complex, real
 from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor
-from tinygrad_cnn.functions.elementwise import lerp, mul
+from tinygrad_cnn.functions.elementwise import clamp, div, lerp, mul, sqrt, sub
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.linear_algebra import mm
 from tinygrad_cnn.functions.ordering import ValuesIndices, sort
+from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.reduction import not_empty
-from tinygrad_cnn.functions.shaping import movedim, reshape
+from tinygrad_cnn.functions.shaping import movedim, reshape, squeeze, transpose
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.types import Array, TensorLike
 
@@ -318,7 +322,7 @@ def histogram(
     x = floating("histogram", to_tensor(input))
     values = x._array.reshape(-1)
     if isinstance(bins, int):
-        low, high = (0.0, 0.0) if range is None else range
+        low, high = (0.0, 0.0 if values.size else 1.0) if range is None else range
         edges = _edges("histogram", values, bins, low, high)
     else:
         edges = to_tensor(bins)._array
@@ -362,3 +366,81 @@ def unique_consecutive(
     if return_counts:
         out.append(wrap(np.bincount(inverse, minlength=len(picked))))
     return out[0] if len(out) == 1 else tuple(out)
+
+
+# ---- covariance ----------------------------------------------------------------------------
+
+
+def _weights(name: str, given: TensorLike | None, n: int, kinds: str) -> Tensor | None:
+    if given is None:
+        return None
+    w = to_tensor(given)
+    if w.shape != (n,) or w.dtype.kind not in kinds:
+        raise ArgumentError(
+            f"cov: `{name}` has shape {w.shape} and dtype {w.dtype}, expected {n} "
+            f"{'integers' if kinds == 'iu' else 'floating numbers'}, one for each observation"
+        )
+    if (w._array < 0).any():
+        raise ArgumentError(f"cov: `{name}` holds {w._array.min()}, expected no negative number")
+    return w
+
+
+@export()
+def cov(
+    input: TensorLike,
+    *,
+    correction: int = 1,
+    fweights: TensorLike | None = None,
+    aweights: TensorLike | None = None,
+) -> Tensor:
+    """The covariances of variables, the rows of ``input``, over observations, its columns.
+
+    Parameters
+    ----------
+    input
+        (variables, observations), or the observations of one variable.
+    correction
+        What is taken off the number of observations: 1 makes it unbiased.
+    fweights, aweights
+        How often each observation was made (integers); how much it counts.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.cov(tg.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    x = to_tensor(input)
+    if x.ndim > 2:
+        raise ShapeError(f"cov: `input` has shape {x.shape}, expected at most 2 axes")
+    x = reshape(x, 1, -1) if x.ndim < 2 else x
+    n = x.shape[1]
+    often, much = _weights("fweights", fweights, n, "iu"), _weights("aweights", aweights, n, "f")
+    w = often if much is None else much if often is None else mul(often, much)
+    total: Any = n if w is None else reduction.sum(w)
+    mean = div(reduction.sum(x if w is None else mul(x, w), 1, keepdim=True), total)
+    away = sub(x, mean)
+    left = total
+    if w is not None and much is not None and correction:
+        left = sub(total, div(mul(correction, reduction.sum(mul(w, much))), total))
+    else:
+        left = total - correction
+    if w is not None or left < 0:
+        left = clamp(left, min=0)
+    away_too = away if w is None else mul(away, w)
+    product = mm(away, conj(transpose(away_too, 0, 1)))
+    return own(squeeze(div(product, left)))
+
+
+@export()
+def corrcoef(input: TensorLike) -> Tensor:
+    """Pearson's correlations of variables, the rows of ``input``, over its columns."""
+    c = cov(input)
+    if not c.ndim:
+        return div(c, c)
+    size = sqrt(real(diagonal(c)) if is_complex(c) else diagonal(c))
+    out = div(div(c, reshape(size, -1, 1)), size)
+    if is_complex(out):
+        return complex(clamp(real(out), -1, 1), clamp(imag(out), -1, 1))
+    return clamp(out, -1, 1)
