@@ -1,5 +1,6 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
+from tinygrad_cnn.autograd import graph
 from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
 from tinygrad_cnn.autograd.gradcheck.check import gradcheck, gradgradcheck
@@ -40,6 +41,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_anomaly_enabled",
     "is_grad_enabled",

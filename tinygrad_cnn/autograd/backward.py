@@ -20,6 +20,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
+from tinygrad_cnn.autograd.graph import Walk, walking
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, depend, in_order, memory_of, wrap
@@ -177,13 +178,15 @@ def _walk(
     many of them go on in a fresh thread.
     """
     keep = create_graph if retain_graph is None else retain_graph
-    args = (roots, targets, keep, create_graph, arrive)
+    useful = None if targets is None else _paths_to(targets, roots)
+    args = (roots, targets, useful, keep, create_graph, arrive)
     visit = functools.partial(within, recording, create_graph, _visit, args, {})
     depth = _depth.get()
     if depth % MOST_NESTED == MOST_NESTED - 1:
         visit = functools.partial(with_fresh_stack, visit)
     if watching:
         visit = functools.partial(observe, "walk", "reverse walk", visit, (), {})
+    visit = functools.partial(within, walking, Walk(tuple(roots), useful), visit, (), {})
     return within(_depth, depth + 1, visit, (), {})
 
 
@@ -191,11 +194,11 @@ def _walk(
 def _visit(
     roots: dict[GraphNode, Tensor],
     targets: set[GraphNode] | None,
+    useful: set[GraphNode] | None,
     retain_graph: bool,
     create_graph: bool,
     arrive: Callable[[Leaf, Tensor], None] | None,
 ) -> dict[GraphNode, Tensor]:
-    useful = None if targets is None else _paths_to(targets, roots)
     pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
     queue: list[int] = []
     for root, start in roots.items():
@@ -241,6 +244,8 @@ def _visit(
             )
         else:
             gradients = node.op.pullback(node, g, wanted, create_graph)
+        if node.post_hooks:
+            gradients = _run_post_hooks(node, g, gradients)
         if not retain_graph and node.saved:
             _free(node)
         for i, gx in enumerate(gradients):
@@ -347,6 +352,21 @@ def _run_hooks(node: GraphNode, g: Tensor) -> Tensor:
             )
         g = new
     return g
+
+
+def _run_post_hooks(node: Node, g: Tensor, gradients: Args) -> Args:
+    assert node.post_hooks is not None
+    for hook in tuple(node.post_hooks.values()):
+        new = hook(gradients, (g,))
+        if new is None:
+            continue
+        new = tuple(new) if isinstance(new, (tuple, list)) else (new,)
+        if len(new) != len(gradients):
+            raise RuntimeError(
+                f"a hook on {node.name()} returned {len(new)} gradients, expected {len(gradients)}"
+            )
+        gradients = new
+    return gradients
 
 
 def _retain(node: Node, g: Tensor) -> None:
