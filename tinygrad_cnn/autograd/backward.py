@@ -97,6 +97,7 @@ def grad(
     create_graph: bool = False,
     only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> Args:
     """The gradients of ``outputs`` with respect to ``inputs``; touches no ``.grad``.
@@ -111,6 +112,9 @@ def grad(
         Changes nothing, as in PyTorch; False gives a warning.
     allow_unused
         Return None for an input that no output was made from, instead of raising.
+    is_grads_batched
+        ``grad_outputs`` have a first dimension more, and so have the gradients: one walk for each
+        element of it.
     materialize_grads
         Return zeros for such an input.
 
@@ -137,6 +141,9 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = as_list(inputs)
+    if is_grads_batched:
+        options = (create_graph, only_inputs, allow_unused, False, materialize_grads)
+        return _batched_grad(outputs, wanted, grad_outputs, retain_graph, options)
     roots = roots_of("grad", as_list(outputs), grad_outputs)
     targets = targets_of("grad", wanted)
     found = _walk(roots, targets, retain_graph, create_graph)
@@ -160,6 +167,33 @@ def grad(
                 f"allow_unused=True returns None for it, materialize_grads=True zeros"
             )
     return tuple(out)
+
+
+def _batched_grad(
+    outputs: Variable | Sequence[Variable],
+    inputs: list[Tensor],
+    grad_outputs: Variable | Sequence[Variable | None] | None,
+    retain_graph: bool | None,
+    options: Args,
+) -> Args:
+    """The gradients for every element of a batch of gradients of the outputs."""
+    given = [] if grad_outputs is None else as_list(grad_outputs)
+    shapes = [None if u is None else tuple(u.shape) for u in given]
+    sizes = {s[:1] for s in shapes if s is not None}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ArgumentError(
+            f"grad: `grad_outputs` has the shapes {shapes}, expected one first dimension, not 0, "
+            f"as `is_grads_batched` is True"
+        )
+    ((size,),) = sizes
+    rows = []
+    for k in range(size):
+        keep = True if k + 1 < size else retain_graph
+        us = [None if u is None else u[k] for u in given]
+        rows.append(grad(outputs, inputs, us, keep, *options))
+    # NumPy's function on tensors: the engine itself has no operation
+    columns: Iterable[Args] = zip(*rows, strict=True)
+    return tuple(None if column[0] is None else np.stack(column) for column in columns)
 
 
 # ---- the walk ------------------------------------------------------------------------------
