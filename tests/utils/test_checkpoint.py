@@ -87,7 +87,8 @@ def _programs(T: Any, checkpoint: Any) -> list[Any]:
 
 
 def test_programs_as_in_pytorch() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    why = "PyTorch is not installed: pip install torch==2.13.0"
+    torch = pytest.importorskip("torch", reason=why)
     from torch.utils.checkpoint import checkpoint as theirs
 
     def without(function: Any, *args: Any, use_reentrant: bool, **kwargs: Any) -> Any:

@@ -40,7 +40,7 @@ def vmap(
     in_dims
         The dimension of every argument that is mapped over; None for an argument that all samples
         get as it is. One for all, or a tuple with one for each argument, or nested as these are.
-        Keyword arguments are mapped over their first dimension.
+        Keyword arguments are not mapped.
     out_dims
         Where the mapped dimension is in the results: one for all, or nested as they are. None for
         a result that is the same for all samples.
@@ -77,16 +77,14 @@ def vmap(
         raise ArgumentError(f"vmap: `chunk_size` is {chunk_size}, expected at least 1")
 
     def mapped(*args: Tree, **kwargs: Tree) -> Tree:
-        leaves, build = flatten((args, kwargs))
-        dims = _spread("in_dims", in_dims, args) + [0] * len(flatten(kwargs)[0])
-        n, dims = _checked(leaves, dims)
+        leaves, build = flatten(args)
+        n, dims = _checked(leaves, _spread("in_dims", in_dims, args))
         state = get_rng_state()
 
         def call(sample: list[Any]) -> Tree:
             if randomness == "same":
                 set_rng_state(state)
-            positional, named = build(sample)
-            out = func(*positional, **named)
+            out = func(*build(sample), **kwargs)
             if randomness == "error" and get_rng_state() != state:
                 raise RuntimeError(
                     "vmap: the function drew random numbers; randomness='different' draws them "
