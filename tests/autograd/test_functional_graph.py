@@ -141,10 +141,3 @@ def test_changes_in_place_are_noticed_where_the_memory_is_the_same() -> None:
     y.detach().mul_(3)
     with pytest.raises(RuntimeError, match="mul_ changed it in place"):
         y.sum().backward()
-
-
-def test_a_gradient_edge_is_the_node() -> None:
-    y = tg.ones(2, requires_grad=True) * 2
-    assert graph.get_gradient_edge(y) == (y.grad_fn, 0)
-    with pytest.raises(RuntimeError, match="does not require gradients"):
-        graph.get_gradient_edge(tg.ones(1))

@@ -246,17 +246,3 @@ def register_multi_grad_hook(
 
     hooks = [functools.partial(arrived, i) for i in range(len(many))]
     return _Handles(tuple(t.register_hook(hook) for t, hook in zip(many, hooks, strict=True)))
-
-
-def get_gradient_edge(tensor: Tensor) -> tuple[GraphNode, int]:
-    """The node whose gradient is that of ``tensor``, and the number of its output: always 0.
-
-    Raises
-    ------
-    RuntimeError
-        The tensor does not require gradients.
-    """
-    node = tensor.current_node()
-    if node is None:
-        raise RuntimeError("get_gradient_edge: `tensor` does not require gradients")
-    return node, 0
