@@ -1,5 +1,6 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
+from tinygrad_cnn.autograd import functional, graph
 from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
 from tinygrad_cnn.autograd.gradcheck.check import gradcheck, gradgradcheck
@@ -37,9 +38,11 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_anomaly_enabled",
     "is_grad_enabled",

@@ -20,6 +20,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
+from tinygrad_cnn.autograd.graph import Walk, walking
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, depend, in_order, memory_of, wrap
@@ -96,6 +97,7 @@ def grad(
     create_graph: bool = False,
     only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> Args:
     """The gradients of ``outputs`` with respect to ``inputs``; touches no ``.grad``.
@@ -110,6 +112,9 @@ def grad(
         Changes nothing, as in PyTorch; False gives a warning.
     allow_unused
         Return None for an input that no output was made from, instead of raising.
+    is_grads_batched
+        ``grad_outputs`` have a first dimension more, and so have the gradients: one walk for each
+        element of it.
     materialize_grads
         Return zeros for such an input.
 
@@ -136,6 +141,9 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = as_list(inputs)
+    if is_grads_batched:
+        options = (create_graph, only_inputs, allow_unused, False, materialize_grads)
+        return _batched_grad(outputs, wanted, grad_outputs, retain_graph, options)
     roots = roots_of("grad", as_list(outputs), grad_outputs)
     targets = targets_of("grad", wanted)
     found = _walk(roots, targets, retain_graph, create_graph)
@@ -161,6 +169,33 @@ def grad(
     return tuple(out)
 
 
+def _batched_grad(
+    outputs: Variable | Sequence[Variable],
+    inputs: list[Tensor],
+    grad_outputs: Variable | Sequence[Variable | None] | None,
+    retain_graph: bool | None,
+    options: Args,
+) -> Args:
+    """The gradients for every element of a batch of gradients of the outputs."""
+    given = [] if grad_outputs is None else as_list(grad_outputs)
+    shapes = [None if u is None else tuple(u.shape) for u in given]
+    sizes = {s[:1] for s in shapes if s is not None}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ArgumentError(
+            f"grad: `grad_outputs` has the shapes {shapes}, expected one first dimension, not 0, "
+            f"as `is_grads_batched` is True"
+        )
+    ((size,),) = sizes
+    rows = []
+    for k in range(size):
+        keep = True if k + 1 < size else retain_graph
+        us = [None if u is None else u[k] for u in given]
+        rows.append(grad(outputs, inputs, us, keep, *options))
+    # NumPy's function on tensors: the engine itself has no operation
+    columns: Iterable[Args] = zip(*rows, strict=True)
+    return tuple(None if column[0] is None else np.stack(column) for column in columns)
+
+
 # ---- the walk ------------------------------------------------------------------------------
 
 
@@ -177,13 +212,15 @@ def _walk(
     many of them go on in a fresh thread.
     """
     keep = create_graph if retain_graph is None else retain_graph
-    args = (roots, targets, keep, create_graph, arrive)
+    useful = None if targets is None else _paths_to(targets, roots)
+    args = (roots, targets, useful, keep, create_graph, arrive)
     visit = functools.partial(within, recording, create_graph, _visit, args, {})
     depth = _depth.get()
     if depth % MOST_NESTED == MOST_NESTED - 1:
         visit = functools.partial(with_fresh_stack, visit)
     if watching:
         visit = functools.partial(observe, "walk", "reverse walk", visit, (), {})
+    visit = functools.partial(within, walking, Walk(tuple(roots), useful), visit, (), {})
     return within(_depth, depth + 1, visit, (), {})
 
 
@@ -191,11 +228,11 @@ def _walk(
 def _visit(
     roots: dict[GraphNode, Tensor],
     targets: set[GraphNode] | None,
+    useful: set[GraphNode] | None,
     retain_graph: bool,
     create_graph: bool,
     arrive: Callable[[Leaf, Tensor], None] | None,
 ) -> dict[GraphNode, Tensor]:
-    useful = None if targets is None else _paths_to(targets, roots)
     pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
     queue: list[int] = []
     for root, start in roots.items():
@@ -241,6 +278,8 @@ def _visit(
             )
         else:
             gradients = node.op.pullback(node, g, wanted, create_graph)
+        if node.post_hooks:
+            gradients = _run_post_hooks(node, g, gradients)
         if not retain_graph and node.saved:
             _free(node)
         for i, gx in enumerate(gradients):
@@ -347,6 +386,21 @@ def _run_hooks(node: GraphNode, g: Tensor) -> Tensor:
             )
         g = new
     return g
+
+
+def _run_post_hooks(node: Node, g: Tensor, gradients: Args) -> Args:
+    assert node.post_hooks is not None
+    for hook in tuple(node.post_hooks.values()):
+        new = hook(gradients, (g,))
+        if new is None:
+            continue
+        new = tuple(new) if isinstance(new, (tuple, list)) else (new,)
+        if len(new) != len(gradients):
+            raise RuntimeError(
+                f"a hook on {node.name()} returned {len(new)} gradients, expected {len(gradients)}"
+            )
+        gradients = new
+    return gradients
 
 
 def _retain(node: Node, g: Tensor) -> None:

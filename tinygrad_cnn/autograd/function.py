@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
+from tinygrad_cnn.autograd.graph import Packed, packed
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Gradients, Node, Parents, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, wrap
@@ -45,11 +46,14 @@ class FunctionCtx:
             )
         out = []
         for value, output in self._saved:
-            if not isinstance(value, SavedValue):
+            if not isinstance(value, (SavedValue, Packed)):
                 out.append(value)
                 continue
-            value.check(self._name, "a saved tensor")
             node = value.node if output is None else self._output_node(output)
+            if isinstance(value, Packed):
+                out.append(value.unpack(self._name, "a saved tensor", node))
+                continue
+            value.check(self._name, "a saved tensor")
             out.append(wrap(value._value, node, value.storage))
         return tuple(out)
 
@@ -200,7 +204,8 @@ def _seal(
         if node is not None or any(x is t for x in inputs):
             number = None
         is_input = number is None and any(x is t for x in inputs)
-        sealed.append((t.kept(node) if is_input else SavedValue(t._value, node, t.storage), number))
+        value = t.kept(node) if is_input else SavedValue(t._value, node, t.storage)
+        sealed.append((packed(value), number))
     ctx._saved = sealed
 
 

@@ -11,13 +11,13 @@ import itertools
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
+from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.kernels.lazy import Lazy, realize
-from tinygrad_cnn.types import Args, Array, Params
+from tinygrad_cnn.types import AnyFunction, Args, Array, Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tinygrad_cnn.autograd.hooks import Hooks
     from tinygrad_cnn.autograd.variable import Storage, Variable
     from tinygrad_cnn.tensor import Tensor
 
@@ -91,6 +91,7 @@ class Node:
         "op",
         "params",
         "parents",
+        "post_hooks",
         "retain",
         "saved",
         "shapes",
@@ -115,6 +116,7 @@ class Node:
         self.params = params
         self.saved: Params | None = saved
         self.hooks: Hooks | None = None
+        self.post_hooks: Hooks | None = None
         self.retain: weakref.ref[Variable] | None = None
         self.trace: str | None = None
         self.fused: str | None = None  # for people: what it was computed together with
@@ -127,6 +129,26 @@ class Node:
     def next_functions(self) -> tuple[tuple[GraphNode | None, int], ...]:
         """The nodes of the inputs, as PyTorch lists them: pairs of node and output number."""
         return tuple((p, 0) for p in self.parents)
+
+    def register_hook(self, fn: AnyFunction) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the rules; both are tuples.
+
+        A tuple that it returns takes the place of ``grad_inputs``.
+        """
+        if self.post_hooks is None:
+            self.post_hooks = Hooks()
+        return add_hook(self.post_hooks, fn)
+
+    def register_prehook(self, fn: AnyFunction) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the rules; a tuple that it returns takes their place."""
+        if self.hooks is None:
+            self.hooks = Hooks()
+
+        def hook(g: Tensor) -> Tensor | None:
+            found = fn((g,))
+            return None if found is None else found[0]
+
+        return add_hook(self.hooks, hook)
 
     def __repr__(self) -> str:
         return f"<{self.op.name}>"

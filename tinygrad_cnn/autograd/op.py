@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
+from tinygrad_cnn.autograd.graph import Packed, pack_all, packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Gradients, GraphNode, Node, Parents, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
@@ -226,6 +227,8 @@ class Op:
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
             saved["y"] = SavedValue(out._value, None, out.storage)
+        if packing() is not None:
+            pack_all(saved)
         return out
 
     def _promoted(self, args: Args, arrays: list[Any]) -> Args:
@@ -331,16 +334,22 @@ class Op:
         assert node.saved is not None
         if name in node.saved:
             value = node.saved[name]
-            if type(value) is SavedValue:
+            if type(value) in (SavedValue, Packed):
                 return self._restore(value, name, node)
             if type(value) is list:
-                return [self._restore(v, name, node) if type(v) is SavedValue else v for v in value]
+                return [
+                    self._restore(v, name, node) if type(v) in (SavedValue, Packed) else v
+                    for v in value
+                ]
             return wrap(value) if isinstance(value, np.ndarray) else value
         if name in node.params:
             return node.params[name]
         return self.defaults.get(name)  # an optional array that was left out is None
 
-    def _restore(self, saved: SavedValue, name: str, node: Node) -> Tensor:
+    def _restore(self, saved: SavedValue | Packed, name: str, node: Node) -> Tensor:
+        if type(saved) is Packed:
+            return saved.unpack(self.name, name, node if name == "y" else saved.node)
+        assert type(saved) is SavedValue
         if saved.seen != saved.storage.version:
             saved.fail(self.name, name)
         return wrap(saved._value, node if name == "y" else saved.node, saved.storage)

@@ -357,7 +357,7 @@ class Variable:
         if not is_recording():
             return
         node, view = result.node, self.view_of
-        if type(node) is Node and node.saved and "y" in node.saved:
+        if type(node) is Node and node.saved and type(node.saved.get("y")) is SavedValue:
             node.saved["y"] = SavedValue(self._value, None, self.storage)  # now it lies here
         if view is None or (node is None and view.base.node is None):
             self._set_node(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,18 +11,25 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.func.transforms import ArgNums, Traced, grad, jvp, select, vjp
+from tinygrad_cnn.func.transforms import ArgNums, Forward, Traced, grad, jvp, select, vjp
 from tinygrad_cnn.func.tree import Tree, flatten
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import AnyFunction
 
 
-def jacobian(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
-    """All first derivatives of ``func``, as a function of the same arguments.
+def jacobian(
+    func: AnyFunction,
+    argnums: ArgNums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+) -> AnyFunction:
+    """All first derivatives of ``func``, as a function of the same arguments; also ``jacrev``.
 
-    As `torch.func.jacrev`: for a result of shape ``s`` and an argument of shape ``t`` a tensor of
-    shape ``s + t``, one reverse walk for each number of the result. Nested results and arguments
-    give the result's structure, with the arguments' inside.
+    For a result of shape ``s`` and an argument of shape ``t`` a tensor of shape ``s + t``, one
+    reverse walk for each number of the result: `jacfwd` makes one for each number of the arguments.
+    Nested results and arguments give the result's structure, with the arguments' inside.
+    ``chunk_size`` is taken and changes nothing, as rows are computed one by one.
 
     Examples
     --------
@@ -56,9 +64,7 @@ def jacobian(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> 
 
 def _row(traced: Traced, number: int, k: int, create_graph: bool) -> list[Tensor]:
     """The gradients of element ``k`` of the result ``number``."""
-    cotangents = [np.zeros(y.shape, y.dtype) for y in traced.outputs]
-    cotangents[number].reshape(-1)[k] = 1.0
-    return traced.pull_back([wrap(u) for u in cotangents], create_graph)
+    return traced.pull_back(_basis(traced.outputs, number, k), create_graph)
 
 
 def _stacked(rows: list[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -66,6 +72,58 @@ def _stacked(rows: list[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor
     if not rows:
         return f.zeros(*whole, dtype=like.dtype)
     return f.stack(rows).reshape(whole)  # (elements of the result, ...) → (*shape, ...)
+
+
+jacrev = jacobian
+
+
+def jacfwd(
+    func: AnyFunction,
+    argnums: ArgNums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    randomness: str = "error",
+) -> AnyFunction:
+    """The same as `jacobian`, column by column: for functions with few inputs and many outputs.
+
+    One reverse walk over the graph of the gradient for each number of the arguments. ``chunk_size``
+    and ``randomness`` are taken and change nothing: the function runs once.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.func.jacfwd(lambda x: x * x.sum())(tg.tensor([1.0, 2.0]))
+    tensor([[4., 1.],
+            [2., 5.]])
+    """
+
+    def derivative(*args: Tree, **kwargs: Any) -> Tree:
+        chosen, put = select("jacfwd", args, argnums)
+        traced = Traced("jacfwd", lambda *a: func(*a, **kwargs), put, has_aux, chosen)
+        forward = Forward(traced)
+        outputs, inputs = traced.outputs, traced.inputs
+        parts: list[list[Tensor]] = [[] for _ in outputs]
+        for number, x in enumerate(inputs):
+            columns = [forward.push(_basis(inputs, number, k)) for k in range(x._value.size)]
+            for y, part, i in zip(outputs, parts, range(len(outputs)), strict=True):
+                whole = (*y.shape, *x.shape)
+                if columns:
+                    part.append(f.stack([c[i] for c in columns], -1).reshape(whole))
+                else:
+                    part.append(f.zeros(*whole, dtype=y.dtype))
+        _, build = flatten(chosen)
+        matrix = flatten(traced.value)[1]([build(part) for part in parts])
+        return (matrix, traced.aux) if has_aux else matrix
+
+    return derivative
+
+
+def _basis(like: Sequence[Tensor], number: int, k: int) -> list[Tensor]:
+    """Zeros like these tensors, but for a 1 in element ``k`` of the tensor ``number``."""
+    arrays = [np.zeros(t.shape, t.dtype) for t in like]
+    arrays[number].reshape(-1)[k] = 1.0
+    return [wrap(u) for u in arrays]
 
 
 def hessian(func: AnyFunction, argnums: ArgNums = 0) -> AnyFunction:

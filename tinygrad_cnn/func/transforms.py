@@ -174,6 +174,21 @@ def value_and_grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = Fals
     return derivative
 
 
+def grad_and_value(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
+    """As `value_and_grad` in PyTorch's order: ``(gradient, value)``.
+
+    With ``has_aux`` it returns ``(gradient, (value, aux))``.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.func.grad_and_value(lambda x: x**3)(tg.tensor(2.0))
+    (tensor(12.), tensor(8.))
+    """
+    function = value_and_grad(func, argnums, has_aux)
+    return lambda *args, **kwargs: function(*args, **kwargs)[::-1]
+
+
 def grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyFunction:
     """The gradient of ``func``, as a function of the same arguments.
 
@@ -258,27 +273,65 @@ def jvp(func: AnyFunction, primals: Tree, tangents: Tree, *, has_aux: bool = Fal
     _, build = flatten(primals)
     traced = Traced("jvp", func, build, has_aux, primals)
     vs = _matching("jvp", "`tangents`", tangents, traced.inputs)
-    live = any(v.current_node() is not None for v in vs)
-    create_graph = is_grad_enabled() and (traced.recorded or live)
-    with enable_grad():
-        us = [wrap(np.zeros_like(y._array)) for y in traced.outputs]
-        for u in us:
-            u.want_gradient(True)
-        gradients = traced.pull_back(us, True)
-        pairs = [(g, v) for g, v in zip(gradients, vs, strict=True) if g.current_node() is not None]
-        if pairs:
-            found = backward_grad(
+    slope = flatten(traced.value)[1](Forward(traced).push(vs))
+    out = traced.result()
+    return (out, slope, traced.aux) if has_aux else (out, slope)
+
+
+def linearize(func: AnyFunction, *primals: Tree) -> tuple[Tree, AnyFunction]:
+    """``func(*primals)`` and the function from tangents to the directional derivative there.
+
+    The function is traced once; every call of the second result is one reverse walk, as in `jvp`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> y, push = tg.func.linearize(lambda x: x**2, tg.tensor([1.0, 2.0]))
+    >>> push(tg.tensor([1.0, 0.0])), push(tg.tensor([0.0, 1.0]))
+    (tensor([2., 0.]), tensor([0., 4.]))
+    """
+    if not primals:
+        raise ArgumentError("linearize: `primals` is empty, so there is nothing to differentiate")
+    _, build = flatten(primals)
+    traced = Traced("linearize", func, build, False, primals)
+    forward = Forward(traced)
+
+    def push(*tangents: Tree) -> Tree:
+        vs = _matching("linearize", "the tangents", tangents, traced.inputs)
+        return flatten(traced.value)[1](forward.push(vs))
+
+    return traced.result(), push
+
+
+class Forward:
+    """Directional derivatives of a traced call."""
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        with enable_grad():
+            self.us = [wrap(np.zeros_like(y._array)) for y in traced.outputs]
+            for u in self.us:
+                u.want_gradient(True)
+            self.gradients = traced.pull_back(self.us, True)
+
+    def push(self, vs: Sequence[Tensor]) -> Args:
+        """The derivative of every output along the tangents ``vs`` of the inputs."""
+        live = any(v.current_node() is not None for v in vs)
+        pairs = [
+            (g, v) for g, v in zip(self.gradients, vs, strict=True) if g.current_node() is not None
+        ]
+        if not pairs:
+            return tuple(wrap(np.zeros_like(y._array)) for y in self.traced.outputs)
+        create_graph = is_grad_enabled() and (self.traced.recorded or live)
+        with enable_grad():
+            return backward_grad(
                 [g for g, _ in pairs],
-                us,
+                self.us,
                 [v for _, v in pairs],
+                retain_graph=True,
                 create_graph=create_graph,
                 materialize_grads=True,
             )
-        else:
-            found = tuple(wrap(np.zeros_like(y._array)) for y in traced.outputs)
-    slope = flatten(traced.value)[1](found)
-    out = traced.result()
-    return (out, slope, traced.aux) if has_aux else (out, slope)
 
 
 def _matching(name: str, what: str, tree: Tree, like: Sequence[Tensor]) -> list[Tensor]:

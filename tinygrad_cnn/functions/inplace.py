@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
+from tinygrad_cnn.autograd.graph import Packed
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.autograd.promotion import category
@@ -46,6 +47,8 @@ def assign(x: Any, result: Tensor, by: str) -> Tensor:
             if name != "y" and type(value) is SavedValue and value.storage is x.storage:
                 # its own rule needs what is about to be overwritten
                 result.node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())
+            elif type(value) is Packed:
+                value.keep_apart(x.storage)
     np.copyto(x._written_by(by), result._array)
     x.take_history(result)
     written: Tensor = x

@@ -1,0 +1,1 @@
+"""What stands under ``torch.utils`` in PyTorch."""
