@@ -6,7 +6,17 @@ from importlib import import_module as _import_module
 
 import numpy as _np
 
-from tinygrad_cnn import accelerator, autograd, backends, cuda, fft, func, linalg, special
+from tinygrad_cnn import (
+    accelerator,
+    autograd,
+    backends,
+    cuda,
+    fft,
+    func,
+    jit,
+    linalg,
+    special,
+)
 from tinygrad_cnn.autograd import (
     enable_grad,
     inference_mode,
@@ -17,6 +27,13 @@ from tinygrad_cnn.autograd import (
 from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
+from tinygrad_cnn.backends.settings import (
+    are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
+)
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
     get_num_threads,
@@ -27,6 +44,17 @@ from tinygrad_cnn.kernels import (
     set_conv_algorithm,
     set_kernels,
     set_num_threads,
+)
+from tinygrad_cnn.legacy import (
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
 )
 from tinygrad_cnn.ops.random import (
     Generator,
@@ -88,71 +116,77 @@ from tinygrad_cnn.functions import (
 )
 
 __all__ = [
-    "Generator", "Size", "Tensor", "__version__", "abs", "absolute", "accelerator", "acos", "acosh",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addcdiv", "addcmul", "addmm", "adjoint",
-    "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "angle", "any", "arange",
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
+    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
+    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "__version__", "abs",
+    "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "add", "addcdiv", "addcmul", "addmm", "adjoint", "all", "allclose", "alpha_dropout", "amax",
+    "amin", "aminmax", "amp", "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh",
+    "arctan", "arctan2", "arctanh", "are_deterministic_algorithms_enabled", "argmax", "argmin",
     "argsort", "argwhere", "as_strided", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "autograd", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "backends", "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy_with_logits",
-    "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "bool", "broadcast_tensors",
-    "broadcast_to", "bucketize", "cat", "cdist", "cdouble", "ceil", "cfloat", "chain_matmul",
-    "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk",
-    "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "complex", "complex64",
-    "complex128", "concat", "concatenate", "conj", "conj_physical", "contiguous_format", "conv1d",
-    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign",
-    "cos", "cosh", "cosine_embedding_loss", "count_nonzero", "cross", "cross_entropy", "ctc_loss",
-    "cuda", "cummax", "cummin", "cumprod", "cumsum", "data", "default_generator", "deg2rad", "det",
-    "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "digamma",
-    "div", "divide", "dot", "double", "dropout", "dropout1d", "dropout2d", "dropout3d", "dsplit",
-    "dstack", "e", "einsum", "elu", "empty", "empty_like", "enable_grad", "eq", "equal", "erf",
-    "erfc", "erfinv", "exp", "exp2", "expand", "expand_as", "expm1", "eye", "feature_alpha_dropout",
-    "fft", "finfo", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64",
-    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "fractional_max_pool2d",
-    "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full", "full_like", "func",
-    "gather", "gcd", "ge", "gelu", "get_default_dtype", "get_num_threads", "get_rng_state", "gt",
+    "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "backends", "batch_norm", "bernoulli", "bilinear",
+    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
+    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "bool",
+    "broadcast_tensors", "broadcast_to", "bucketize", "cat", "cdist", "cdouble", "ceil", "cfloat",
+    "chain_matmul", "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse",
+    "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack",
+    "complex", "complex64", "complex128", "concat", "concatenate", "conj", "conj_physical",
+    "contiguous_format", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "copysign", "cos", "cosh", "cosine_embedding_loss", "count_nonzero",
+    "cross", "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin", "cumprod", "cumsum", "data",
+    "default_generator", "deg2rad", "det", "device", "diag", "diag_embed", "diagflat", "diagonal",
+    "diagonal_scatter", "diff", "digamma", "div", "divide", "dot", "double", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "dsplit", "dstack", "e", "einsum", "elu", "empty", "empty_like",
+    "enable_grad", "eq", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand", "expand_as",
+    "expm1", "eye", "feature_alpha_dropout", "fft", "finfo", "flatten", "flip", "fliplr", "flipud",
+    "float", "float16", "float32", "float64", "float_power", "floor", "floor_divide", "fmax",
+    "fmin", "fmod", "frac", "fractional_max_pool2d", "fractional_max_pool3d", "frexp",
+    "from_dlpack", "from_numpy", "full", "full_like", "func", "gather", "gcd", "ge", "gelu",
+    "get_default_dtype", "get_float32_matmul_precision", "get_num_threads", "get_rng_state", "gt",
     "half", "heaviside", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "hypot",
     "i0", "igamma", "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill",
     "index_put", "index_reduce", "index_select", "inf", "inference_mode", "initial_seed",
     "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_complex", "is_conj",
-    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf",
-    "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "l1_loss", "layer_norm", "lcm",
-    "ldexp", "le", "leaky_relu", "lerp", "lgamma", "linalg", "linear", "linspace", "load", "log",
-    "log1p", "log2", "log10", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp",
-    "long", "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack",
-    "manual_seed", "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select",
-    "matmul", "matrix_exp", "matrix_power", "max", "max_memory_allocated", "max_pool1d",
-    "max_pool2d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean",
-    "median", "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum",
-    "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply",
-    "mv", "mvlgamma", "nan", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
-    "narrow", "ne", "neg", "negative", "newaxis", "nextafter", "nll_loss", "nn", "no_grad",
-    "nonzero", "norm", "normal", "numel", "one_hot", "ones", "ones_like", "optim", "orgqr", "outer",
-    "pad", "pdist", "permute", "pi", "pinverse", "polar", "polygamma", "positive", "pow",
-    "preserve_format", "prod", "profiler", "put", "qr", "quantile", "rad2deg", "rand", "rand_like",
-    "randint", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal", "relu",
-    "remainder", "repeat", "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as",
-    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "rsqrt", "rsub", "save",
-    "scatter", "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter",
-    "set_conv_algorithm", "set_default_dtype", "set_grad_enabled", "set_kernels", "set_num_threads",
-    "set_printoptions", "set_rng_state", "sgn", "short", "sigmoid", "sign", "signbit", "silu",
-    "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "softplus", "sort", "special",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum",
-    "sum_to_size", "svd", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh",
-    "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose",
-    "triangular_solve", "tril", "triplet_margin_loss", "triu", "true_divide", "trunc", "uint8",
-    "uint16", "uint32", "uint64", "unbind", "unflatten", "unique", "unique_consecutive",
-    "unsqueeze", "vander", "var", "var_mean", "view_as_complex", "view_as_real", "viz", "vsplit",
-    "vstack", "where", "xlogy", "zeros", "zeros_like",
+    "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_grad_enabled",
+    "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal",
+    "jit", "kron", "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "lerp",
+    "lgamma", "linalg", "linear", "linspace", "load", "log", "log1p", "log2", "log10",
+    "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long",
+    "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack", "manual_seed",
+    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
+    "matrix_power", "max", "max_memory_allocated", "max_pool1d", "max_pool2d", "max_pool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median", "memory_allocated",
+    "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis",
+    "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan",
+    "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "ne", "neg",
+    "negative", "newaxis", "nextafter", "nll_loss", "nn", "no_grad", "nonzero", "norm", "normal",
+    "numel", "one_hot", "ones", "ones_like", "optim", "orgqr", "outer", "pad", "pdist", "permute",
+    "pi", "pinverse", "polar", "polygamma", "positive", "pow", "preserve_format", "prod",
+    "profiler", "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint", "randn",
+    "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "remainder", "repeat",
+    "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as", "resolve_conj",
+    "resolve_neg", "rms_norm", "roll", "rot90", "round", "rsqrt", "rsub", "save", "scatter",
+    "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_scatter",
+    "set_conv_algorithm", "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
+    "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state", "sgn", "short",
+    "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet",
+    "softmax", "softplus", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "std_mean", "sub", "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t", "take",
+    "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace",
+    "train", "transpose", "triangular_solve", "tril", "triplet_margin_loss", "triu", "true_divide",
+    "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unflatten", "unique",
+    "unique_consecutive", "unsqueeze", "use_deterministic_algorithms", "utils", "vander", "var",
+    "var_mean", "view_as_complex", "view_as_real", "viz", "vsplit", "vstack", "where", "xlogy",
+    "zeros", "zeros_like",
 ]
 # isort: on
 # fmt: on
 # -- end --
 
-from tinygrad_cnn import data, nn, optim  # isort: skip  (they use what stands above)
+from tinygrad_cnn import amp, data, nn, optim, utils  # isort: skip  (they use what stands above)
+from tinygrad_cnn.amp import autocast  # isort: skip
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)
