@@ -27,13 +27,6 @@ from tinygrad_cnn.autograd import (
 from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
-from tinygrad_cnn.backends.settings import (
-    are_deterministic_algorithms_enabled,
-    get_float32_matmul_precision,
-    is_deterministic_algorithms_warn_only_enabled,
-    set_float32_matmul_precision,
-    use_deterministic_algorithms,
-)
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
     get_num_threads,
@@ -64,6 +57,13 @@ from tinygrad_cnn.ops.random import (
     manual_seed,
     seed,
     set_rng_state,
+)
+from tinygrad_cnn.settings import (
+    are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
 )
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Size
