@@ -6,7 +6,17 @@ from importlib import import_module as _import_module
 
 import numpy as _np
 
-from tinygrad_cnn import accelerator, autograd, backends, cuda, fft, func, linalg, special
+from tinygrad_cnn import (
+    accelerator,
+    autograd,
+    backends,
+    cuda,
+    fft,
+    func,
+    jit,
+    linalg,
+    special,
+)
 from tinygrad_cnn.autograd import (
     enable_grad,
     inference_mode,
@@ -28,6 +38,17 @@ from tinygrad_cnn.kernels import (
     set_kernels,
     set_num_threads,
 )
+from tinygrad_cnn.legacy import (
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)
 from tinygrad_cnn.ops.random import (
     Generator,
     default_generator,
@@ -36,6 +57,13 @@ from tinygrad_cnn.ops.random import (
     manual_seed,
     seed,
     set_rng_state,
+)
+from tinygrad_cnn.settings import (
+    are_deterministic_algorithms_enabled,
+    get_float32_matmul_precision,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
 )
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Size
@@ -96,15 +124,17 @@ from tinygrad_cnn.functions import (
 )
 
 __all__ = [
-    "Generator", "Size", "Tensor", "__version__", "abs", "absolute", "accelerator", "acos", "acosh",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "add", "addbmm", "addcdiv", "addcmul", "addmm",
-    "addmv", "addr", "adjoint", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin",
-    "aminmax", "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argsort", "argwhere", "as_strided",
+    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
+    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "__version__", "abs",
+    "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "alias_copy", "all",
+    "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp", "angle", "any", "arange",
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
+    "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere", "as_strided",
     "as_strided_copy", "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "autograd", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "backends", "baddbmm", "batch_norm", "bernoulli", "bilinear",
+    "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "backends", "baddbmm", "batch_norm", "bernoulli", "bilinear",
     "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
     "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "bool",
     "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat",
@@ -124,16 +154,17 @@ __all__ = [
     "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64",
     "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "fractional_max_pool2d",
     "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full", "full_like", "func",
-    "gather", "gcd", "ge", "gelu", "ger", "get_default_dtype", "get_num_threads", "get_rng_state",
-    "gradient", "greater", "greater_equal", "gt", "half", "heaviside", "hinge_embedding_loss",
-    "histc", "histogram", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "iinfo", "imag",
-    "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inf",
-    "inference_mode", "initial_seed", "inner", "instance_norm", "int", "int8", "int16", "int32",
-    "int64", "inverse", "is_complex", "is_conj", "is_floating_point", "is_grad_enabled",
+    "gather", "gcd", "ge", "gelu", "ger", "get_default_dtype", "get_float32_matmul_precision",
+    "get_num_threads", "get_rng_state", "gradient", "greater", "greater_equal", "gt", "half",
+    "heaviside", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "hypot", "i0",
+    "igamma", "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill", "index_put",
+    "index_reduce", "index_select", "inf", "inference_mode", "initial_seed", "inner",
+    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_complex", "is_conj",
+    "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_grad_enabled",
     "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal",
-    "kron", "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "lerp", "less",
-    "less_equal", "lgamma", "linalg", "linear", "linspace", "load", "log", "log1p", "log2", "log10",
-    "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and",
+    "jit", "kron", "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "lerp",
+    "less", "less_equal", "lgamma", "linalg", "linear", "linspace", "load", "log", "log1p", "log2",
+    "log10", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and",
     "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long",
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack", "manual_seed",
     "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
@@ -151,25 +182,27 @@ __all__ = [
     "reset_peak_memory_stats", "reshape", "reshape_as", "resolve_conj", "resolve_neg", "rms_norm",
     "roll", "rot90", "round", "row_stack", "rsqrt", "rsub", "save", "scalar_tensor", "scatter",
     "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_copy",
-    "select_scatter", "set_conv_algorithm", "set_default_dtype", "set_grad_enabled", "set_kernels",
-    "set_num_threads", "set_printoptions", "set_rng_state", "sgn", "short", "sigmoid", "sign",
-    "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "softplus",
-    "sort", "special", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt",
-    "square", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "sub", "subtract", "sum",
-    "sum_to_size", "svd", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan",
-    "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose",
-    "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
-    "triplet_margin_loss", "triu", "triu_indices", "true_divide", "trunc", "uint8", "uint16",
-    "uint32", "uint64", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique",
-    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsqueeze",
-    "unsqueeze_copy", "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_real",
-    "view_copy", "viz", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
+    "select_scatter", "set_conv_algorithm", "set_default_dtype", "set_float32_matmul_precision",
+    "set_grad_enabled", "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state",
+    "sgn", "short", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter",
+    "slogdet", "softmax", "softplus", "sort", "special", "split", "split_copy", "split_with_sizes",
+    "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy", "stack", "std",
+    "std_mean", "sub", "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t",
+    "t_copy", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot",
+    "tile", "topk", "trace", "train", "transpose", "transpose_copy", "trapezoid", "trapz",
+    "triangular_solve", "tril", "tril_indices", "triplet_margin_loss", "triu", "triu_indices",
+    "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unbind_copy",
+    "unflatten", "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
+    "unsafe_split", "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms", "utils",
+    "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_real", "view_copy", "viz",
+    "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]
 # isort: on
 # fmt: on
 # -- end --
 
-from tinygrad_cnn import data, nn, optim  # isort: skip  (they use what stands above)
+from tinygrad_cnn import amp, data, nn, optim, utils  # isort: skip  (they use what stands above)
+from tinygrad_cnn.amp import autocast  # isort: skip
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)

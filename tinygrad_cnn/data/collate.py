@@ -131,3 +131,26 @@ def default_collate(samples: Sequence[Any]) -> Any:
     (tensor([1, 2]), ['one', 'two'])
     """
     return to_tensors(collate_arrays(samples))
+
+
+def default_convert(data: Any) -> Any:
+    """Return one sample with its arrays and NumPy numbers as Tensors, all else as it is.
+
+    Mappings and sequences keep their type, but a tuple without names becomes a list, as in PyTorch.
+
+    Examples
+    --------
+    >>> default_convert({"x": np.array([1, 2]), "name": "one"})
+    {'x': tensor([1, 2]), 'name': 'one'}
+    >>> default_convert((np.float32(0.5), 2))
+    [tensor(0.5000), 2]
+    """
+    if isinstance(data, np.ndarray | np.generic):
+        return data if data.dtype.kind in "OSU" else as_tensor(data)
+    if isinstance(data, Mapping):
+        return rebuild(data, {key: default_convert(value) for key, value in data.items()})
+    if _is_sequence(data):
+        items = [default_convert(value) for value in data]
+        plain = isinstance(data, tuple) and not hasattr(data, "_fields")
+        return items if plain else rebuild(data, items)
+    return data

@@ -1,12 +1,14 @@
-"""Map-style data sets and ways to cut and join them."""
+"""Data sets, numbered and streamed, and ways to cut and join them."""
 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import math
+import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -62,6 +64,64 @@ class Dataset(Generic[T_co]):
         return ConcatDataset([self, other])
 
 
+class IterableDataset(Dataset[T_co]):
+    """A stream of samples: subclasses define ``__iter__``, and ``__len__`` where it is known.
+
+    Each worker of a `DataLoader` reads a (shallow) copy of its own; `get_worker_info` says which
+    worker it is, so that each can read its share.
+
+    Examples
+    --------
+    >>> class Countdown(IterableDataset[int]):
+    ...     def __iter__(self) -> Iterator[int]:
+    ...         return iter([3, 2, 1])
+    >>> list(Countdown() + Countdown())
+    [3, 2, 1, 3, 2, 1]
+    """
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError(f"{type(self).__name__} does not define `__iter__`")
+
+    def __len__(self) -> int:
+        """Not known (a TypeError, after which ``list()`` goes on without)."""
+        raise TypeError(f"{type(self).__name__}: a stream has no length, unless it defines one")
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]
+        """Return both streams one after the other."""
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset[Any]):
+    """Streams one after the other.
+
+    Raises
+    ------
+    TypeError
+        when it is read, one of ``datasets`` is no `IterableDataset`.
+    """
+
+    def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
+        self.datasets = datasets
+
+    def _streams(self) -> Iterator[IterableDataset[Any]]:
+        for i, part in enumerate(self.datasets):
+            if not isinstance(part, IterableDataset):
+                kind = type(part).__name__
+                raise TypeError(
+                    f"ChainDataset: `datasets[{i}]` is a {kind}, expected an IterableDataset"
+                )
+            yield part
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self._streams())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._streams()))
+
+
 def batch_transform(dataset: Any, name: str) -> Any:
     """The data set's ``transform`` or ``finish``, if it leaves them to the loader; else None."""
     return getattr(dataset, name, None) if getattr(dataset, "transforms_batches", False) else None
@@ -74,13 +134,18 @@ def fetch(dataset: Any, indices: Sequence[int]) -> Any:
     return samples(dataset, indices)
 
 
-def samples(dataset: Any, indices: Sequence[int]) -> list[Any]:
+def samples(dataset: Any, indices: Sequence[Any]) -> list[Any]:
     """The samples of ``indices`` one by one, each with its own random numbers."""
-    out = []
-    for i in indices:
-        begin_sample(int(i))
-        out.append(dataset[int(i)])
-    return out
+    return [sample(dataset, i) for i in indices]
+
+
+def sample(dataset: Any, index: Any) -> Any:
+    """One sample, with random numbers of its own if ``index`` is a number."""
+    if not isinstance(index, int):
+        with contextlib.suppress(TypeError):  # a key, or a list of numbers
+            index = operator.index(index)
+    begin_sample(index if isinstance(index, int) else None)
+    return dataset[index]
 
 
 def _reads_many(kind: type) -> bool:
@@ -171,6 +236,12 @@ class ConcatDataset(Dataset[Any]):
         self.datasets = list(datasets)
         if not self.datasets:
             raise ValueError("ConcatDataset: `datasets` is empty")
+        for i, part in enumerate(self.datasets):
+            if isinstance(part, IterableDataset):
+                raise TypeError(
+                    f"ConcatDataset: `datasets[{i}]` is a stream, expected numbered samples; "
+                    "ChainDataset joins streams"
+                )
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
         for name in ("transform", "finish"):
             values = [batch_transform(d, name) for d in self.datasets]
@@ -186,6 +257,41 @@ class ConcatDataset(Dataset[Any]):
             raise IndexError(f"ConcatDataset: index {index} is out of range ({len(self)} samples)")
         part = bisect.bisect_right(self.cumulative_sizes, position)
         return self.datasets[part][position - (self.cumulative_sizes[part - 1] if part else 0)]
+
+
+class StackDataset(Dataset[Any]):
+    """Samples with a field from each data set: tuples, or dictionaries of those given by name.
+
+    Raises
+    ------
+    ValueError
+        lengths differ, nothing is given, or some with a name and some without.
+
+    Examples
+    --------
+    >>> StackDataset([1, 2], "ab")[1], StackDataset(number=[1, 2], letter="ab")[0]
+    ((2, 'b'), {'number': 1, 'letter': 'a'})
+    """
+
+    datasets: tuple[Any, ...] | dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            given = f"got {len(args)} without and {len(kwargs)} with"
+            raise ValueError(f"StackDataset: data sets all with a name or all without, {given}")
+        self.datasets = args or kwargs
+        lengths = [len(d) for d in (args or kwargs.values())]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"StackDataset: lengths must be equal, got {lengths}")
+        self._length = lengths[0]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(self.datasets, Mapping):
+            return {name: d[index] for name, d in self.datasets.items()}
+        return tuple(d[index] for d in self.datasets)
 
 
 def random_split(

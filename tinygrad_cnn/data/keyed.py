@@ -130,10 +130,16 @@ _current: contextvars.ContextVar[SampleRandom | None] = contextvars.ContextVar(
 )
 
 
-def begin_sample(index: int) -> None:
-    """From here on `sample_random` is the stream of this sample, where a loader reads it."""
+def begin_sample(index: int | None) -> None:
+    """From here on `sample_random` is the stream of this sample, where a loader reads it.
+
+    One without a number has none.
+    """
     epoch = SAMPLE_SEED.get()
-    stream = None if epoch is None else SampleRandom(keys(*epoch, np.asarray([index])))
+    if epoch is None or index is None:
+        stream = None
+    else:
+        stream = SampleRandom(keys(*epoch, np.asarray([index])))
     _current.set(stream)
 
 

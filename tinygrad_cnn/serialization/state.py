@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.tensor import Tensor
@@ -64,19 +65,27 @@ def save(obj: object, path: StrPath) -> None:
     write_atomically(path, to_bytes(out.arrays, {_KEY: json.dumps(note)}))
 
 
-def load(path: StrPath) -> Any:
+def load(path: StrPath, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Read what `save` wrote to ``path``; any other safetensors file gives a dict of its tensors.
 
     Tensors come back with their dtype and shape, own their memory and require no gradient.
+    ``map_location`` and ``weights_only`` are taken and change nothing: tensors live on the CPU, and
+    no code is run.
 
     Raises
     ------
+    ValueError
+        ``map_location`` names another device than the CPU.
     FileNotFoundError
         There is no such file.
     SerializationError
         The file is damaged, not a safetensors file, or written by a newer version. Of a file of
         ``torch.save``, which is a pickle, it says how to make one that can be read.
     """
+    if isinstance(map_location, str) and map_location not in ("cpu", "cpu:0"):
+        raise ArgumentError(
+            f"load: `map_location` is {map_location!r}, but tensors live on 'cpu' only"
+        )
     arrays, note = _read(Path(path))
     if note is None:
         return {name: Tensor(array) for name, array in arrays.items()}

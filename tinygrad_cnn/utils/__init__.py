@@ -1,1 +1,5 @@
-"""What stands under ``torch.utils`` in PyTorch."""
+"""Names of ``torch.utils``."""
+
+from tinygrad_cnn.utils import data
+
+__all__ = ["data"]

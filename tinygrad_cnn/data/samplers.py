@@ -1,0 +1,208 @@
+"""Samplers: which samples a `DataLoader` reads, and in which order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions import as_tensor, multinomial
+from tinygrad_cnn.ops.random import Generator, numpy_generator
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+def check_count(owner: str, name: str, value: object, least: int) -> None:
+    """Refuse what is no integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{owner}: `{name}` must be an integer >= {least}, got {value!r}")
+
+
+def _check_flag(owner: str, name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner}: `{name}` is {value!r}, expected a bool")
+
+
+class Sampler(Generic[T_co]):
+    """An order of indices, or of lists of them: subclasses define ``__iter__``.
+
+    With ``__len__`` too, the `DataLoader` has a length.
+    """
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError(f"{type(self).__name__} does not define `__iter__`")
+
+
+class SequentialSampler(Sampler[int]):
+    """0, 1, 2 and so on, to the end of ``data_source``.
+
+    Examples
+    --------
+    >>> list(SequentialSampler("abc"))
+    [0, 1, 2]
+    """
+
+    def __init__(self, data_source: Sized) -> None:
+        self.data_source = data_source
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.data_source)))
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+
+class RandomSampler(Sampler[int]):
+    """Indices of ``data_source`` in a random order.
+
+    Parameters
+    ----------
+    data_source
+        has a length.
+    replacement
+        draw each index from all of them.
+    num_samples
+        how many to draw, by default as many as there are. Without replacement, more than there are
+        means one order after another.
+    generator
+        the library's by default.
+
+    Raises
+    ------
+    ValueError
+        ``num_samples`` is not positive, or there is nothing to draw from.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> order = list(RandomSampler("abc", num_samples=5, generator=tg.Generator(0)))
+    >>> sorted(order[:3]), len(order)
+    ([0, 1, 2], 5)
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        _check_flag("RandomSampler", "replacement", replacement)
+        self.data_source = data_source
+        self.replacement = replacement
+        self._num_samples = num_samples
+        self.generator = generator
+        check_count("RandomSampler", "num_samples", self.num_samples, 1)
+
+    @property
+    def num_samples(self) -> int:
+        """How many are drawn; without a number of its own, the length of the source now."""
+        return len(self.data_source) if self._num_samples is None else self._num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        n, wanted = len(self.data_source), self.num_samples
+        if not n:
+            raise ArgumentError("RandomSampler: `data_source` is empty")
+        rng = numpy_generator(self.generator)
+        if self.replacement:
+            yield from rng.integers(0, n, wanted).tolist()
+            return
+        for drawn in range(0, wanted, n):
+            yield from rng.permutation(n)[: wanted - drawn].tolist()
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class SubsetRandomSampler(Sampler[int]):
+    """The given indices in a random order.
+
+    Examples
+    --------
+    >>> sorted(SubsetRandomSampler([7, 3, 5]))
+    [3, 5, 7]
+    """
+
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        self.indices = indices
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        for i in numpy_generator(self.generator).permutation(len(self.indices)).tolist():
+            yield self.indices[i]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler[int]):
+    """Indices drawn in proportion to their weights, which need not sum to 1.
+
+    Raises
+    ------
+    ValueError
+        ``weights`` has not one dimension, or ``num_samples`` is not positive. Without replacement,
+        drawing fails with it where fewer weights are positive than samples are wanted.
+
+    Examples
+    --------
+    >>> list(WeightedRandomSampler([0.0, 2.0, 0.0], 3))
+    [1, 1, 1]
+    """
+
+    def __init__(
+        self,
+        weights: Any,
+        num_samples: int,
+        replacement: bool = True,
+        generator: Generator | None = None,
+    ) -> None:
+        check_count("WeightedRandomSampler", "num_samples", num_samples, 1)
+        _check_flag("WeightedRandomSampler", "replacement", replacement)
+        self.weights = as_tensor(weights, dtype=np.dtype(np.float64))
+        if self.weights.ndim != 1:
+            raise ArgumentError(
+                f"WeightedRandomSampler: `weights` has shape {self.weights.shape}, expected (n,)"
+            )
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = multinomial(
+            self.weights, self.num_samples, self.replacement, generator=self.generator
+        )
+        return iter(drawn.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Lists of ``batch_size`` indices of ``sampler``, which may be any iterable.
+
+    Examples
+    --------
+    >>> list(BatchSampler(SequentialSampler(range(5)), batch_size=2, drop_last=False))
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
+        check_count("BatchSampler", "batch_size", batch_size, 1)
+        _check_flag("BatchSampler", "drop_last", drop_last)
+        self.sampler = sampler
+        self.batch_size = int(batch_size)
+        self.drop_last = drop_last
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        indices = iter(self.sampler)
+        while batch := list(itertools.islice(indices, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def __len__(self) -> int:
+        source: Any = self.sampler
+        return (len(source) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size

@@ -1,0 +1,69 @@
+"""PyTorch's constructors by dtype, from before there was `tensor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.functions import empty, tensor
+from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import Size
+
+
+class LegacyType:
+    """Makes tensors of one dtype, and knows them by ``isinstance``.
+
+    Called with integers it makes a tensor of that size, whose numbers are not set; with a sequence
+    or an array one that holds it.
+
+    Raises
+    ------
+    TypeError
+        It is called with something else, or with a tensor of another dtype.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.FloatTensor(2, 3).shape, tg.LongTensor([1, 2])
+    (Size([2, 3]), tensor([1, 2]))
+    >>> isinstance(tg.ones(2), tg.FloatTensor), isinstance(tg.ones(2), tg.LongTensor)
+    (True, False)
+    """
+
+    def __init__(self, name: str, dtype: DTypeLike) -> None:
+        self.__name__, self.dtype = name, np.dtype(dtype)
+
+    def __call__(self, *args: Any) -> Tensor:
+        if all(isinstance(a, int | np.integer) for a in args):
+            return empty(args or (0,), dtype=self.dtype)
+        (data, *more) = args
+        if isinstance(data, Size) and not more:
+            return empty(data, dtype=self.dtype)
+        fits = isinstance(data, list | tuple | range | np.ndarray | Tensor) and not more
+        if not fits or (isinstance(data, Tensor) and data.dtype != self.dtype):
+            kind = f"{data.dtype} tensor" if isinstance(data, Tensor) else type(data).__name__
+            raise DtypeError(
+                f"{self.__name__}: got {len(args)} arguments, the first a {kind}; expected "
+                f"integers, one sequence or array, or a tensor of {self.dtype}"
+            )
+        return data.detach() if isinstance(data, Tensor) else tensor(data, dtype=self.dtype)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, Tensor) and value.dtype == self.dtype
+
+    def __repr__(self) -> str:
+        return f"<class {self.__name__!r}>"
+
+
+BoolTensor = LegacyType("BoolTensor", np.bool_)
+ByteTensor = LegacyType("ByteTensor", np.uint8)
+CharTensor = LegacyType("CharTensor", np.int8)
+ShortTensor = LegacyType("ShortTensor", np.int16)
+IntTensor = LegacyType("IntTensor", np.int32)
+LongTensor = LegacyType("LongTensor", np.int64)
+HalfTensor = LegacyType("HalfTensor", np.float16)
+FloatTensor = LegacyType("FloatTensor", np.float32)
+DoubleTensor = LegacyType("DoubleTensor", np.float64)
