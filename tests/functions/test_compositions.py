@@ -92,6 +92,11 @@ def test_by_numpy(name: str) -> None:
     np.testing.assert_allclose(ours().numpy(), theirs(), rtol=1e-12, atol=1e-14)
 
 
+def test_too_few_observations_are_said() -> None:
+    with pytest.warns(UserWarning, match="cov: degrees of freedom are -1 .* 1 observations"):
+        assert tg.cov(tg.tensor([[1.0], [2.0]]), correction=2).isnan().all()
+
+
 def test_rows_are_scaled_down_to_the_norm() -> None:
     out = tg.renorm(tg.tensor(A), 2, 0, 1.5).numpy()
     lengths = np.linalg.norm(A, axis=1)

@@ -89,7 +89,7 @@ def trapezoid(
 @numpy_names
 def gradient(
     input: TensorLike, *, spacing: Any = None, dim: Dims = None, edge_order: int = 1
-) -> list[Tensor]:
+) -> tuple[Tensor, ...]:
     """Derivatives of a sampled function along each of ``dim``, by central differences.
 
     Parameters
@@ -119,10 +119,10 @@ def gradient(
             f"and one distance or {len(dims)} of them"
         )
     gaps: Sequence[Any] = spacing if several else [1 if spacing is None else spacing] * len(dims)
-    return [
+    return tuple(
         _slope(x, axis("gradient", d, x.ndim), gap, edge_order)
         for d, gap in zip(dims, gaps, strict=True)
-    ]
+    )
 
 
 def _slope(x: Tensor, d: int, gap: Any, order: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -426,8 +427,13 @@ def cov(
         left = sub(total, div(mul(correction, reduction.sum(mul(w, much))), total))
     else:
         left = total - correction
-    if w is not None or left < 0:
-        left = clamp(left, min=0)
+    if left <= 0:
+        warnings.warn(
+            f"cov: degrees of freedom are {float(left):g} with `correction` {correction} and {n} "
+            f"observations, expected more than 0",
+            stacklevel=2,
+        )
+        left = 0 * left
     away_too = away if w is None else mul(away, w)
     product = mm(away, conj(transpose(away_too, 0, 1)))
     return own(squeeze(div(product, left)))

@@ -1,5 +1,5 @@
 """Names of ``torch.utils``."""
 
-from tinygrad_cnn.utils import data
+from tinygrad_cnn.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
