@@ -372,11 +372,18 @@ def test_a_file_is_read_for_the_cpu_only(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:jit.script", "ignore:.*torch.jit.script")
-def test_a_program_runs_with_its_import_changed(tmp_path):
+def test_a_program_runs_with_its_import_changed(tmp_path, monkeypatch):
     ours = run(tg, tmp_path / "ours")
     assert sum(ours["losses"][-5:]) < 0.9 * sum(ours["losses"][:5])
     assert ours["score"] > 0.5
     if torch is not None:
-        theirs = run(torch, tmp_path / "theirs")
+        # PyTorch's own test tools, which others load, forbid scripts to set what this one sets.
+        monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
+        try:
+            theirs = run(torch, tmp_path / "theirs")
+        finally:
+            torch.use_deterministic_algorithms(False)
+            torch.set_float32_matmul_precision("highest")
+            torch.backends.cudnn.benchmark = False
         np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=2e-4)
         assert ours["score"] == theirs["score"]
