@@ -9,7 +9,7 @@ i dL/dy for a real loss L and z = x + iy.
 tensor([1.+0.j, 1.+0.j, 1.+0.j], grad_fn=<real_dft>)
 >>> tg.fft.rfft(x).abs().sum().backward()
 >>> x.grad
-tensor([3., 1., 1., 1.])
+tensor([3., 0., 1., 0.])
 """
 
 from tinygrad_cnn.functions.fourier import (

@@ -96,9 +96,12 @@ def test_workers_fall_asleep_and_wake() -> None:
 
 def test_an_idle_pool_uses_no_processor() -> None:
     assert sleepers() > 0
-    start = time.process_time()
-    time.sleep(0.3)
-    assert time.process_time() - start < 0.1
+    used = []
+    for _ in range(5):  # other threads of the tests' process may work in one of them
+        start = time.process_time()
+        time.sleep(0.2)
+        used.append(time.process_time() - start)
+    assert min(used) < 0.1
 
 
 @pytest.mark.parametrize("turns", [1, 2, pool.PATIENT_TURNS])
