@@ -141,3 +141,11 @@ def test_changes_in_place_are_noticed_where_the_memory_is_the_same() -> None:
     y.detach().mul_(3)
     with pytest.raises(RuntimeError, match="mul_ changed it in place"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("returned", [tg.tensor([1.0, 2.0]), (), (tg.ones(2), tg.ones(2))])
+def test_a_hook_before_the_rules_returns_a_tuple_of_one(returned: Any) -> None:
+    y = tg.ones(2, requires_grad=True) * 2
+    y.grad_fn.register_prehook(lambda gs: returned)
+    with pytest.raises(RuntimeError, match="expected None or a tuple of one gradient"):
+        y.sum().backward()

@@ -514,3 +514,24 @@ def test_a_step_and_its_closure_are_told_of(by_name):
     finally:
         unwatch(observer)
     assert (out, told) == (3.0, [("step", "SGD.step"), ("closure", "closure")])
+
+
+@pytest.mark.parametrize("lr", ["0.1", None, [0.1], np.array([0.1, 0.2]), tg.ones(2), 1j])
+def test_an_option_that_is_no_number(lr):
+    with pytest.raises(TypeError, match="SGD: `lr` is .* but a number is expected"):
+        optim.SGD([tg.ones(1, requires_grad=True)], lr=lr)
+
+
+@pytest.mark.parametrize("lr", [0.1, np.float32(0.1), np.array(0.1), tg.tensor(0.1), True])
+def test_an_option_that_is_a_number(lr):
+    optim.SGD([tg.ones(1, requires_grad=True)], lr=lr)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_a_signal_handler_raises_while_options_are_checked_is_not_hidden(error):
+    class Interrupted(float):
+        def __float__(self):
+            raise error("from a signal handler")
+
+    with pytest.raises(error, match="from a signal handler"):
+        optim.SGD([tg.ones(1, requires_grad=True)], lr=Interrupted(0.1))

@@ -79,9 +79,7 @@ def packed(value: object) -> object:
         return value
     if type(value) is list:
         return [packed(v) for v in value]
-    if isinstance(value, SavedValue):
-        return Packed(value._value, value.node, value.storage, hooks)
-    if isinstance(value, Variable):
+    if isinstance(value, (SavedValue, Variable)):
         return Packed(value._value, value.node, value.storage, hooks)
     if isinstance(value, np.ndarray):
         return Packed(value, None, Storage(), hooks)

@@ -146,6 +146,11 @@ class Node:
 
         def hook(g: Tensor) -> Tensor | None:
             found = fn((g,))
+            if found is not None and (not isinstance(found, tuple) or len(found) != 1):
+                raise RuntimeError(
+                    f"a hook before {self.name()} returned {type(found).__name__}, expected None "
+                    f"or a tuple of one gradient"
+                )
             return None if found is None else found[0]
 
         return add_hook(self.hooks, hook)

@@ -171,7 +171,7 @@ class Op:
                 raise ShapeError(f"{self.name}: shapes {shapes} do not broadcast") from None
             raise
         except TypeError:
-            if any(np.iscomplexobj(a) for a in arrays if type(a) is not Lazy):
+            if not self.complex and any(np.iscomplexobj(a) for a in arrays if type(a) is not Lazy):
                 raise self._not_for_complex() from None
             raise
         residuals = None
@@ -334,11 +334,12 @@ class Op:
         assert node.saved is not None
         if name in node.saved:
             value = node.saved[name]
-            if type(value) in (SavedValue, Packed):
+            kind = type(value)
+            if kind is SavedValue or kind is Packed:
                 return self._restore(value, name, node)
-            if type(value) is list:
+            if kind is list:
                 return [
-                    self._restore(v, name, node) if type(v) in (SavedValue, Packed) else v
+                    self._restore(v, name, node) if isinstance(v, (SavedValue, Packed)) else v
                     for v in value
                 ]
             return wrap(value) if isinstance(value, np.ndarray) else value

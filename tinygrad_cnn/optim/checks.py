@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,14 +12,12 @@ if TYPE_CHECKING:
 def at_least_zero(owner: str, group: Group, *names: str) -> None:
     """Raise unless the options are numbers of at least 0."""
     for name in names:
-        try:
-            good = float(group[name]) >= 0
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{owner}: `{name}` is {group[name]!r} but a number is expected"
-            ) from None
-        if not good:
-            raise ValueError(f"{owner}: `{name}` is {group[name]} but at least 0 is expected")
+        value = group[name]
+        # Asked, not tried: what a signal handler raises meanwhile must not be taken for an answer.
+        if not hasattr(value, "__float__") or math.prod(getattr(value, "shape", ())) != 1:
+            raise TypeError(f"{owner}: `{name}` is {value!r} but a number is expected")
+        if not float(value) >= 0:
+            raise ValueError(f"{owner}: `{name}` is {value} but at least 0 is expected")
 
 
 def below_one(owner: str, name: str, value: float) -> None:
