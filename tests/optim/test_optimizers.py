@@ -518,7 +518,7 @@ def test_a_step_and_its_closure_are_told_of(by_name):
 
 @pytest.mark.parametrize("lr", ["0.1", None, [0.1], np.array([0.1, 0.2]), tg.ones(2), 1j])
 def test_an_option_that_is_no_number(lr):
-    with pytest.raises(TypeError, match="SGD: `lr` is .* but a number is expected"):
+    with pytest.raises(TypeError, match=r"SGD: `lr` is .* but a number is expected"):
         optim.SGD([tg.ones(1, requires_grad=True)], lr=lr)
 
 
