@@ -21,6 +21,11 @@ def t(*shape: int) -> tg.Tensor:
     return tg.tensor(floats(*shape))
 
 
+def test_block_diag_promotes_as_pytorch() -> None:
+    assert tg.block_diag(tg.tensor([1]), tg.ones(1, 1)).dtype == tg.float32
+    assert tg.block_diag(tg.tensor(3.0, dtype=tg.float64), tg.ones(1, 1)).dtype == tg.float32
+
+
 def test_conv3d_by_its_definition() -> None:
     x, w, b = floats(2, 4, 5, 6, 4), floats(6, 2, 2, 3, 2), floats(6)
     y = F.conv3d(
@@ -242,6 +247,8 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("as_strided", lambda: tg.as_strided(t(3), (4,), (1,)), ValueError, "beyond"),
     ("cross", lambda: tg.cross(t(2), t(2)), ValueError, "size 3"),
     ("cdist", lambda: tg.cdist(t(2, 3), t(2, 2)), ValueError, "(..., n, d)"),
+    ("attention mask", lambda: F.scaled_dot_product_attention(t(2, 3), t(2, 3), t(2, 3), t(3, 3)),
+     ValueError, "`attn_mask` has shape (3, 3)"),
     ("bilinear", lambda: F.bilinear(t(2), t(2), t(1, 2, 3)), ValueError, "weight"),
 ]  # fmt: skip
 

@@ -378,13 +378,12 @@ def _max_unpool(
         for m, k, s, p in zip(x.shape[2:], *window.values(), strict=True)
     ])  # fmt: skip
     if output_size is not None:
-        if not isinstance(output_size, (tuple, list)):
-            output_size = (output_size,)
-        wanted = pair(name, "output_size", tuple(output_size)[-n:], n)
+        given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
+        wanted = pair(name, "output_size", given[-n:], n)
         for w, s, stride_ in zip(wanted, size, window["stride"], strict=True):
             if not s - stride_ < w < s + stride_:
                 raise ShapeError(
-                    f"{name}: `output_size` is {tuple(output_size)}, expected sides that differ "
+                    f"{name}: `output_size` is {given}, expected sides that differ "
                     f"from {size} by less than the stride {window['stride']}"
                 )
         size = wanted

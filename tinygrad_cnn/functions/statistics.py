@@ -326,7 +326,7 @@ def histogram(
     values = x._array.reshape(-1)
     if isinstance(bins, (int, np.integer)):
         low, high = (0.0, 0.0 if values.size else 1.0) if range is None else range
-        edges = _edges("histogram", values, bins, low, high)
+        edges = _edges("histogram", values, int(bins), low, high)
     else:
         edges = to_tensor(bins)._array
         if edges.ndim != 1:
@@ -427,7 +427,7 @@ def cov(
     mean = div(reduction.sum(x if w is None else mul(x, w), 1, keepdim=True), total)
     away = sub(x, mean)
     left = total
-    if much is not None and correction:
+    if w is not None and much is not None and correction:
         left = sub(total, div(mul(correction, reduction.sum(mul(w, much))), total))
     else:
         left = total - correction
