@@ -97,6 +97,13 @@ def test_too_few_observations_are_said() -> None:
         assert tg.cov(tg.tensor([[1.0], [2.0]]), correction=2).isnan().all()
 
 
+@pytest.mark.parametrize("weights", ["aweights", "fweights"])
+def test_nothing_left_is_not_negative(weights: str) -> None:
+    x, w = tg.tensor([[1.0, 2.0], [3.0, 5.0]]), np.ones(2, float if weights[0] == "a" else int)
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        assert tg.cov(x, correction=3, **{weights: w}).isposinf().all()
+
+
 def test_rows_are_scaled_down_to_the_norm() -> None:
     out = tg.renorm(tg.tensor(A), 2, 0, 1.5).numpy()
     lengths = np.linalg.norm(A, axis=1)

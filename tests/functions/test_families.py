@@ -21,6 +21,11 @@ def t(*shape: int) -> tg.Tensor:
     return tg.tensor(floats(*shape))
 
 
+def test_block_diag_promotes_as_pytorch() -> None:
+    assert tg.block_diag(tg.tensor([1]), tg.ones(1, 1)).dtype == tg.float32
+    assert tg.block_diag(tg.tensor(3.0, dtype=tg.float64), tg.ones(1, 1)).dtype == tg.float32
+
+
 def test_conv3d_by_its_definition() -> None:
     x, w, b = floats(2, 4, 5, 6, 4), floats(6, 2, 2, 3, 2), floats(6)
     y = F.conv3d(
@@ -163,8 +168,17 @@ def test_old_names_of_reductions_warn() -> None:
 
 
 REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
-    ("conv3d depth", lambda: F.conv3d(t(1, 1, 1, 3, 3), t(1, 1, 2, 2, 2)), ValueError, "depth 2"),
+    ("conv3d depth", lambda: F.conv3d(t(1, 1, 1, 3, 3), t(1, 1, 2, 2, 2)), ValueError,
+     "conv3d: a window of size 2 with dilation 1 does not fit into a side of 1"),
     ("conv3d rank", lambda: F.conv3d(t(1, 3, 3), t(1, 1, 2, 2, 2)), ValueError, "d, h, w"),
+    ("conv3d stride", lambda: F.conv3d(t(1, 1, 3, 3, 3), t(1, 1, 2, 2, 2), stride=(0, 1, 1)),
+     ValueError, "conv3d: a window has size 2, stride 0"),
+    ("unfold stride", lambda: F.unfold(t(1, 3, 3), 2, stride=0), ValueError, "unfold: a window"),
+    ("unfold window", lambda: F.unfold(t(1, 3, 3), 4), ValueError, "does not fit"),
+    ("pool stride", lambda: F.avg_pool3d(t(1, 3, 3, 3), 2, stride=(0, 1, 1), ceil_mode=True),
+     ValueError, "avg_pool3d: a window has size 2, stride 0"),
+    ("pool kernel", lambda: F.avg_pool3d(t(1, 3, 3, 3), (0, 1, 1), 1), ValueError, "size 0"),
+    ("norm's name", lambda: F.lp_pool2d(t(3), 2, 2), ValueError, "lp_pool2d: `input`"),
     ("same", lambda: F.conv3d(t(1, 1, 3, 3, 3), t(1, 1, 2, 2, 2), stride=2, padding="same"),
      ValueError, "stride 1"),
     ("output_padding", lambda: F.conv_transpose3d(
@@ -173,6 +187,13 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
      "0 to 9"),
     ("unpool size", lambda: F.max_unpool1d(
         t(1, 1, 2), tg.tensor([[[0, 1]]]), 2, output_size=(9,)), ValueError, "output_size"),
+    ("unpool sides", lambda: F.max_unpool2d(
+        t(1, 1, 2), tg.tensor([[[0, 1]]]), 2, output_size=(4,)), ValueError, "differ"),
+    ("unpool dtype", lambda: F.max_unpool1d(t(1, 1, 2), t(1, 1, 2), 2), TypeError, "integers"),
+    ("fractional ratio", lambda: F.fractional_max_pool2d(t(1, 3, 3), 2, output_ratio=(0.5,)),
+     ValueError, "output_ratio"),
+    ("fractional samples", lambda: F.fractional_max_pool2d(
+        t(1, 3, 3), 2, 1, _random_samples=t(1, 2)), ValueError, "_random_samples"),
     ("fractional", lambda: F.fractional_max_pool2d(t(1, 3, 3), 2, 3), ValueError, "do not fit"),
     ("fractional both", lambda: F.fractional_max_pool2d(t(1, 3, 3), 2), ValueError, "one of"),
     ("average of integers", lambda: F.avg_pool3d(tg.ones(1, 1, 2, 2, 2).long(), 2), TypeError,
@@ -184,9 +205,12 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("antialias", lambda: F.interpolate(t(1, 1, 3), 2, mode="linear", antialias=True), ValueError,
      "antialias"),
     ("nothing left", lambda: F.interpolate(t(1, 1, 3), scale_factor=0.1), ValueError, "size"),
+    ("no factor", lambda: F.interpolate(t(1, 1, 3), scale_factor=0), ValueError, "scale_factor"),
+    ("half a pixel", lambda: F.interpolate(t(1, 1, 3), 2.5), TypeError, "`size` is 2.5"),
     ("grid", lambda: F.grid_sample(t(1, 1, 3, 3), t(1, 2, 2, 3)), ValueError, "grid"),
     ("grid mode", lambda: F.grid_sample(t(1, 1, 3, 3), t(1, 2, 2, 2), "area"), ValueError, "mode"),
     ("theta", lambda: F.affine_grid(t(1, 2, 2), (1, 1, 3, 3)), ValueError, "theta"),
+    ("no pixels", lambda: F.affine_grid(t(1, 2, 3), (1, 1, 0, 3)), ValueError, "positive"),
     ("channels", lambda: F.channel_shuffle(t(1, 3, 2), 2), ValueError, "groups"),
     ("instance", lambda: F.instance_norm(t(2, 3, 1)), ValueError, "one value"),
     ("rms weight", lambda: F.rms_norm(t(2, 3), 3, t(2)), ValueError, "weight"),
@@ -212,8 +236,10 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("diagonal_scatter", lambda: tg.diagonal_scatter(t(2, 2), t(3)), ValueError, "expected (2,)"),
     ("quantile", lambda: tg.quantile(t(3), 1.5), ValueError, "0 to 1"),
     ("kthvalue", lambda: tg.kthvalue(t(3), 4), ValueError, "1 to 3"),
+    ("kthvalue and a half", lambda: tg.kthvalue(t(3), 1.5), ValueError, "integer from 1 to 3"),
     ("searchsorted", lambda: tg.searchsorted(t(2, 3), t(3)), ValueError, "alike"),
     ("histc", lambda: tg.histc(t(3), 0), ValueError, "bins"),
+    ("histogram", lambda: tg.histogram(t(3).float(), t()), ValueError, "a vector"),
     ("hsplit", lambda: tg.hsplit(t(3), 2), ValueError, "one size"),
     ("rot90", lambda: tg.rot90(t(2, 2), 1, (0, 0)), ValueError, "different"),
     ("trace", lambda: tg.trace(t(2)), ValueError, "matrix"),
@@ -221,6 +247,8 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("as_strided", lambda: tg.as_strided(t(3), (4,), (1,)), ValueError, "beyond"),
     ("cross", lambda: tg.cross(t(2), t(2)), ValueError, "size 3"),
     ("cdist", lambda: tg.cdist(t(2, 3), t(2, 2)), ValueError, "(..., n, d)"),
+    ("attention mask", lambda: F.scaled_dot_product_attention(t(2, 3), t(2, 3), t(2, 3), t(3, 3)),
+     ValueError, "`attn_mask` has shape (3, 3)"),
     ("bilinear", lambda: F.bilinear(t(2), t(2), t(1, 2, 3)), ValueError, "weight"),
 ]  # fmt: skip
 

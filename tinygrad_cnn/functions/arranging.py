@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.autograd.promotion import common_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, several, to_tensor
-from tinygrad_cnn.functions.elementwise import mul, sub
+from tinygrad_cnn.functions.elementwise import mul, sub, to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat, split
 from tinygrad_cnn.functions.padding import diagonal
@@ -314,11 +315,7 @@ def atleast_2d(*tensors: TensorLike) -> Any:
 @export(method=False)
 def atleast_3d(*tensors: TensorLike) -> Any:
     """Tensors, or a list of them, with at least three axes; a vector becomes (1, n, 1)."""
-
-    def wide(x: Tensor) -> Tensor:
-        return reshape(x, 1, -1, 1) if x.ndim < 2 else unsqueeze(x, -1) if x.ndim == 2 else x
-
-    return _at_least(tensors, wide)
+    return _at_least(tensors, _deep)
 
 
 def _at_least(tensors: Any, wide: Callable[[Tensor], Tensor]) -> Any:
@@ -338,7 +335,7 @@ def column_stack(tensors: Tensors) -> Tensor:
 @export(method=False)
 def dstack(tensors: Tensors) -> Tensor:
     """Tensors one behind the other, along the third axis."""
-    return cat(list(_at_least((several("dstack", tensors),), _deep)), 2)
+    return cat([_deep(x) for x in several("dstack", tensors)], 2)
 
 
 def _deep(x: Tensor) -> Tensor:
@@ -354,11 +351,12 @@ def block_diag(*tensors: TensorLike) -> Tensor:
     tensor([[1, 0, 0],
             [0, 2, 3]])
     """
-    blocks = [reshape(x, 1, -1) if x.ndim < 2 else x for x in map(to_tensor, tensors)]
+    xs = [to_tensor(x) for x in tensors]
+    dtype = common_dtype([x._array for x in xs]) if xs else np.float32
+    blocks = [reshape(to(x, dtype), 1, -1) if x.ndim < 2 else to(x, dtype) for x in xs]
     if any(b.ndim > 2 for b in blocks):
         shapes = [b.shape for b in blocks]
         raise ShapeError(f"block_diag: shapes {shapes}, expected at most 2 axes each")
-    dtype = np.result_type(*[b.dtype for b in blocks]) if blocks else np.float32
     width = math.fsum(b.shape[1] for b in blocks)
     rows, before = [], 0
     for b in blocks:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.functions.convert import broadcasts
 from tinygrad_cnn.functions.creation import zeros
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat
@@ -87,7 +88,7 @@ def scaled_dot_product_attention(
     )
     if attn_mask is not None:
         wanted = (*lead, query.shape[-2], key.shape[-2])
-        if np.broadcast_shapes(wanted, attn_mask.shape) != wanted:
+        if not broadcasts(attn_mask.shape, wanted):
             raise ShapeError(f"{me}: `attn_mask` has shape {attn_mask.shape}, expected {wanted}")
         if attn_mask.dtype not in (np.bool_, query.dtype):
             raise DtypeError(

@@ -35,7 +35,9 @@ def _apply(
             raise DtypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
     try:
         return wrap(ignoring_fp_errors(ufunc, (a, b), {}))
-    except ValueError:
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
         raise ShapeError(
             f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast"
         ) from None
@@ -164,7 +166,9 @@ def isclose(
     a, b = to_tensor(input)._array, to_tensor(other)._array
     try:
         return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
-    except ValueError:
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
         raise ShapeError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
 
 

@@ -96,10 +96,28 @@ def _conv(
     return own(squeeze(out, 0)) if single else out
 
 
-def window_places(size: int, k: int, stride: int, border: tuple[int, int], dilation: int) -> Array:
-    """The places that windows along an axis read (windows, k); beyond the ends in the border."""
+def window_places(
+    name: str, size: int, k: int, stride: int, border: tuple[int, int], dilation: int
+) -> Array:
+    """The places that windows along an axis read (windows, k); beyond the ends in the border.
+
+    Raises
+    ------
+    ValueError
+        No window fits, or what must be positive is not.
+    """
+    if min(k, stride, dilation) < 1:
+        raise ArgumentError(
+            f"{name}: a window has size {k}, stride {stride} and dilation {dilation}, expected at "
+            f"least 1 each"
+        )
     count = (size + sum(border) - dilation * (k - 1) - 1) // stride + 1
-    return np.arange(max(count, 0))[:, None] * stride + np.arange(k) * dilation - border[0]
+    if count < 1:
+        raise ShapeError(
+            f"{name}: a window of size {k} with dilation {dilation} does not fit into a side of "
+            f"{size} with padding {border}"
+        )
+    return np.arange(count)[:, None] * stride + np.arange(k) * dilation - border[0]
 
 
 def one_by_one(places: Array, size: int) -> dict[str, Array]:
@@ -120,13 +138,8 @@ def _conv3d(
 ) -> Tensor:
     """Images whose channels are those of the kd frames that a filter sees."""
     (n, c, d, *size), (f, cg, kd, *kernel) = x.shape, w.shape
-    places = window_places(d, kd, stride, border, dilation)
+    places = window_places("conv3d", d, kd, stride, border, dilation)
     od = len(places)
-    if od < 1 or stride < 1 or dilation < 1:
-        raise ShapeError(
-            f"conv3d: filters of depth {kd} do not fit `input` {x.shape} with stride {stride}, "
-            f"padding {border} and dilation {dilation}"
-        )
     frames = resample(x, dim=2, **one_by_one(places, d))  # (n, c, od kd, h, w)
     frames = reshape(frames, n, c, od, kd, *size)
     frames = permute(frames, 0, 2, 1, 3, 4, 5)  # (n, od, c, kd, h, w)
@@ -301,7 +314,7 @@ def _conv_transpose3d(
     out = reshape(out, n, d, f, kd, *size[1:])
     out = permute(out, 0, 2, 1, 3, 4, 5)  # (n, f, d, kd, h, w)
     frames = reshape(out, n, f, d * kd, *size[1:])
-    places = window_places(size[0], kd, stride, border, dilation)
+    places = window_places("conv_transpose3d", size[0], kd, stride, border, dilation)
     return spread(frames, dim=2, size=size[0], **one_by_one(places, size[0]))
 
 

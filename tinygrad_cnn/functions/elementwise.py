@@ -296,7 +296,9 @@ def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     limit = choice.raw(operand(bound))
     try:
         return wrap(than(x._array, limit) | np.isnan(limit))
-    except ValueError:
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
         shapes = f"{x.shape} and {np.shape(limit)}"
         raise ShapeError(f"clamp: shapes {shapes} do not broadcast") from None
 

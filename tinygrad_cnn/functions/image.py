@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
@@ -90,9 +89,9 @@ def interpolate(
     if size is not None:
         if recompute_scale_factor:
             raise ArgumentError("interpolate: `recompute_scale_factor` needs `scale_factor`")
-        sizes = [operator.index(n) for n in _per_axis("size", size, len(old))]
+        sizes = list(pair("interpolate", "size", size, len(old)))
     else:
-        factors = _per_axis("scale_factor", scale_factor, len(old))
+        factors = _factors(scale_factor, len(old))
         sizes = [int(have * factor) for have, factor in zip(old, factors, strict=True)]
         if not recompute_scale_factor:
             scales = [1.0 / factor for factor in factors]
@@ -137,12 +136,20 @@ def _nearest(have: int, want: int, scale: float | None, shift: float) -> Array:
     return result
 
 
+def _cubic_near(x: Any, a: float) -> Any:
+    """Keys' kernel at distances ``x`` from 0 to 1."""
+    return ((a + 2) * x - (a + 3)) * x * x + 1
+
+
+def _cubic_far(x: Any, a: float) -> Any:
+    """The same from 1 to 2."""
+    return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+
 def _cubic(x: Array, a: float) -> Array:
-    """Keys' kernel at distances ``x``."""
+    """The same at any distances, 0 beyond 2."""
     x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x < 1, _cubic_near(x, a), np.where(x < 2, _cubic_far(x, a), 0.0))
 
 
 def _source(have: int, want: int, scale: float | None, corners: bool) -> tuple[Array, float]:
@@ -241,6 +248,8 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
             f"affine_grid: `theta` has shape {theta.shape} and `size` is {tuple(size)}, expected "
             f"(n, 2, 3) and (n, c, h, w), or (n, 3, 4) and (n, c, d, h, w)"
         )
+    if min(size) < 1:
+        raise ShapeError(f"affine_grid: `size` is {tuple(size)}, expected positive integers")
     steps = []
     for m in size[2:]:
         line = np.linspace(-1, 1, m) if m > 1 else np.zeros(m)
@@ -317,15 +326,14 @@ def grid_sample(
     ]
     batch, c = x.shape[:2]
     pixels = reshape(x, batch, c, math.prod(x.shape[2:]))
-    total: Any = 0.0
-    for combination in itertools.product(*lines):  # one pixel along each axis, with its weight
-        index = np.zeros((batch, math.prod(out)), np.int64)
-        weight: Any = 1.0
-        for (place, factor), m in zip(combination, x.shape[2:], strict=True):
+    total: Any = None
+    for (index, weight), *others in itertools.product(*lines):  # one pixel of each, with its weight
+        for (place, factor), m in zip(others, x.shape[3:], strict=True):
             index = index * m + place
             weight = factor * weight
         index = np.broadcast_to(index[:, None], (batch, c, index.shape[1]))
-        total = total + indexing.gather(pixels, wrap(index), dim=2) * unsqueeze(weight, 1)
+        part = indexing.gather(pixels, wrap(index), dim=2) * unsqueeze(weight, 1)
+        total = part if total is None else total + part
     return own(reshape(total, batch, c, *out))
 
 
@@ -371,16 +379,7 @@ def _existing(place: Array, weight: Tensor, size: int) -> tuple[Array, Tensor]:
 
 def _cubic_weights(t: Tensor) -> list[Tensor]:
     a = -0.75
-
-    def near(x: Tensor) -> Tensor:
-        result: Tensor = ((a + 2) * x - (a + 3)) * x * x + 1
-        return result
-
-    def far(x: Tensor) -> Tensor:
-        result: Tensor = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-        return result
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+    return [_cubic_far(t + 1, a), _cubic_near(t, a), _cubic_near(1 - t, a), _cubic_far(2 - t, a)]
 
 
 def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
@@ -550,23 +549,20 @@ def _windows(
     """The rows (oh, kh) and the columns (ow, kw) of all windows."""
     kernel, spacing = pair(name, "kernel_size", kernel_size), pair(name, "dilation", dilation)
     border, strides = pair(name, "padding", padding), pair(name, "stride", stride)
-    out = [
-        window_places(m, k, s, (p, p), d)
+    return [
+        window_places(name, m, k, s, (p, p), d)
         for m, k, s, p, d in zip(size, kernel, strides, border, spacing, strict=True)
     ]
-    if not all(len(places) for places in out):
-        raise ShapeError(
-            f"{name}: a window of {kernel} with dilation {spacing} does not fit into an image "
-            f"of {size} with padding {border}"
-        )
-    return out
 
 
-def _per_axis(name: str, value: Any, n: int) -> list[Any]:
+def _factors(value: Any, n: int) -> list[float]:
     values = list(value) if isinstance(value, tuple | list) else [value] * n
-    if len(values) != n:
-        raise ArgumentError(f"interpolate: `{name}` is {value} but one number or {n} are expected")
-    return values
+    positive = [isinstance(v, SupportsFloat) and 0 < float(v) < math.inf for v in values]
+    if positive != [True] * n:
+        raise ArgumentError(
+            f"interpolate: `scale_factor` is {value!r} but one positive number or {n} are expected"
+        )
+    return [float(v) for v in values]
 
 
 def _require_image(name: str, input: Tensor) -> None:

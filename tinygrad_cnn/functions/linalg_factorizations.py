@@ -104,8 +104,11 @@ def cholesky_ex(A: TensorLike, *, upper: bool = False, check_errors: bool = Fals
     ``info`` is the order of the first leading minor that is not positive.
     """
     x = matrices("cholesky_ex", A, square=True)
+    factor = _cholesky(x, upper, check_errors)
+    if np.isfinite(factor._array).all():  # where there is none, it is NaN
+        return CholeskyInfo(factor, wrap(np.zeros(x._value.shape[:-2], np.int32)))
     array = np.conj(np.swapaxes(x._array, -1, -2)) if upper else x._array
-    return CholeskyInfo(_cholesky(x, upper, check_errors), wrap(ops.cholesky_info(array)))
+    return CholeskyInfo(factor, wrap(ops.cholesky_info(array)))
 
 
 def qr(A: TensorLike, mode: str = "reduced") -> QR:

@@ -12,13 +12,13 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import arranging, padding, reduction
-from tinygrad_cnn.functions.convert import axis, one_dtype, own, to_tensor
+from tinygrad_cnn.functions.convert import axis, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
 from tinygrad_cnn.functions.elementwise import mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linalg_factorizations import svdvals
-from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices
+from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices, same_dtypes
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import DTypeLike, TensorLike
@@ -179,7 +179,7 @@ def multi_dot(tensors: Sequence[TensorLike]) -> Tensor:
     for i, x in enumerate(xs):
         if x._value.ndim != 2 and not (x._value.ndim == 1 and i in (0, len(xs) - 1)):
             raise ShapeError(f"multi_dot: `tensors[{i}]` has shape {x.shape}, expected a matrix")
-    one_dtype("multi_dot", xs[0], **{f"tensors[{i}]": x for i, x in enumerate(xs) if i})
+    same_dtypes("multi_dot", **{f"tensors[{i}]": x for i, x in enumerate(xs)})
     row, column = xs[0]._value.ndim == 1, xs[-1]._value.ndim == 1
     xs[0] = xs[0].unsqueeze(0) if row else xs[0]
     xs[-1] = xs[-1].unsqueeze(1) if column else xs[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -279,10 +279,9 @@ def matrix_power(A: TensorLike, n: int) -> Tensor:
     x = to_tensor(A)
     if x._value.ndim < 2 or x._value.shape[-1] != x._value.shape[-2]:
         raise ShapeError(f"matrix_power: `A` has shape {x.shape}, expected (..., n, n)")
-    try:
-        times = operator.index(n)
-    except TypeError:
-        raise DtypeError(f"matrix_power: `n` is {n!r}, expected an integer") from None
+    if not isinstance(n, SupportsIndex):
+        raise DtypeError(f"matrix_power: `n` is {n!r}, expected an integer")
+    times = operator.index(n)
     if times < 0:
         x, times = inv(x), -times
     if not times:
@@ -333,19 +332,18 @@ def lstsq(
     if b._value.ndim < 2 or b._value.shape[-2] != m:
         raise ShapeError(f"lstsq: `A` has shape {a.shape} and `B` {b.shape}, expected {m} rows")
     solution = matmul(pinv(a, rcond), b)
-    values = np.linalg.svd(a._array, compute_uv=False)
-    _, relative = _cutoffs(a, None, rcond, a._value.shape)
-    rank = np.asarray((values > relative * values.max(-1, initial=0.0, keepdims=True)).sum(-1))
-    nothing = wrap(np.empty(0, values.dtype))
-    residuals = nothing
-    if m > n and driver in _DRIVERS[1:2] + _DRIVERS[3:] and (driver == "gels" or (rank == n).all()):
+    residuals = values = wrap(np.empty(0, a._array.real.dtype))
+    rank = np.empty(0, np.int64)
+    if driver != "gels":
+        found = np.linalg.svd(a._array, compute_uv=False)
+        _, relative = _cutoffs(a, None, rcond, a._value.shape)
+        rank = np.asarray((found > relative * found.max(-1, initial=0.0, keepdims=True)).sum(-1))
+        values = wrap(found) if driver in _DRIVERS[3:] else values
+    if m > n and driver in _DRIVERS[1:2] + _DRIVERS[3:] and (rank == n).all():  # true of none
         off = (matmul(a, solution) - b).abs()
         residuals = (off * off).sum(-2)
     return LeastSquares(
-        own(solution.squeeze(-1)) if vector else solution,
-        residuals,
-        wrap(np.empty(0, np.int64) if driver == "gels" else rank),
-        wrap(values) if driver in _DRIVERS[3:] else nothing,
+        own(solution.squeeze(-1)) if vector else solution, residuals, wrap(rank), values
     )
 
 

@@ -60,6 +60,10 @@ def _result(out: Tensor, single: bool) -> Tensor:
     return own(squeeze(out, 0)) if single else out
 
 
+def _maxima(y: Tensor, where: Array, single: bool) -> tuple[Tensor, Tensor]:
+    return _result(y, single), wrap(where[0] if single else where)
+
+
 # ---- maxima --------------------------------------------------------------------------------
 
 
@@ -88,10 +92,7 @@ def _max_pool(
         if n == 1:
             y = own(squeeze(y, 2))
             where = None if where is None else where[:, :, 0]
-    y = _result(y, single)
-    if where is None:
-        return y
-    return y, wrap(where[0] if single else where)
+    return _result(y, single) if where is None else _maxima(y, where, single)
 
 
 def _plane_index(x: Tensor, params: Params) -> Array:
@@ -181,8 +182,7 @@ def _picked(x: Tensor, where: Array, single: bool, return_indices: bool) -> Any:
         flat, where.reshape(n, c, math.prod(where.shape[2:])).astype(np.int64), dim=2
     )
     y = own(reshape(found, where.shape))
-    y = own(squeeze(y, 0)) if single else y
-    return (y, wrap(where[0] if single else where)) if return_indices else y
+    return _maxima(y, where, single) if return_indices else _result(y, single)
 
 
 def _strongest(x: Tensor, windows: Iterable[tuple[Array, ...]], out: Ints) -> Array:
@@ -287,6 +287,10 @@ def _fractional_max_pool(
         raise ArgumentError(f"{name}: one of `output_size` and `output_ratio` is expected")
     if output_size is None:
         ratios = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * n
+        if len(ratios) != n:
+            raise ArgumentError(
+                f"{name}: `output_ratio` is {output_ratio!r}, expected a number or {n} of them"
+            )
         output_size = [int(m * r) for m, r in zip(x.shape[2:], ratios, strict=True)]
     size = pair(name, "output_size", output_size, n)
     if any(o < 1 or o + k - 1 > m for o, k, m in zip(size, kernel, x.shape[2:], strict=True)):
@@ -295,7 +299,12 @@ def _fractional_max_pool(
     if random_samples is None:
         samples = numpy_generator(None).random((batch, c, n))
     else:
-        samples = to_tensor(random_samples)._array[:batch]
+        samples = to_tensor(random_samples)._array
+        if samples.shape[1:] != (c, n) or len(samples) < batch:
+            raise ShapeError(
+                f"{name}: `_random_samples` has shape {samples.shape}, expected {(batch, c, n)}"
+            )
+        samples = samples[:batch]
     if n == 2:  # PyTorch's order: width, height; but depth, height, width
         samples = samples[..., ::-1]
     base: Array = np.zeros((batch, c, *(1,) * n), np.int64)
@@ -359,6 +368,8 @@ def _max_unpool(
     name = f"max_unpool{n}d"
     x, single = with_batch(name, input, n)
     where, _ = with_batch(name, indices, n)
+    if where.dtype.kind not in "iu":
+        raise DtypeError(f"{name}: `indices` is {where.dtype}, expected integers")
     if where.shape != x.shape:
         raise ShapeError(f"{name}: `indices` has shape {where.shape}, expected {x.shape}")
     window = _window(name, n, kernel_size, stride, padding)
@@ -367,11 +378,12 @@ def _max_unpool(
         for m, k, s, p in zip(x.shape[2:], *window.values(), strict=True)
     ])  # fmt: skip
     if output_size is not None:
-        wanted = tuple(output_size)[-n:]
-        for w, s, stride_ in zip(wanted, size, window["stride"], strict=False):
+        given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
+        wanted = pair(name, "output_size", given[-n:], n)
+        for w, s, stride_ in zip(wanted, size, window["stride"], strict=True):
             if not s - stride_ < w < s + stride_:
                 raise ShapeError(
-                    f"{name}: `output_size` is {tuple(output_size)}, expected sides that differ "
+                    f"{name}: `output_size` is {given}, expected sides that differ "
                     f"from {size} by less than the stride {window['stride']}"
                 )
         size = wanted
@@ -443,6 +455,7 @@ def _averages(name: str, x: Tensor) -> None:
 
 
 def _avg_pool(
+    name: str,
     n: int,
     input: TensorLike,
     kernel_size: Sizes,
@@ -452,7 +465,6 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    name = f"avg_pool{n}d"
     x, single = with_batch(name, input, n)
     _averages(name, x)
     window = _window(name, n, kernel_size, stride, padding)
@@ -484,12 +496,10 @@ def _depth_means(
         raise ArgumentError(f"{name}: `padding` is {padding}, expected 0 to half of the kernel {k}")
     far = padding
     if ceil_mode:  # a last window that begins in the input or before it
-        windows = -(-(size + 2 * padding - k) // stride) + 1
+        windows = -(-(size + 2 * padding - k) // max(stride, 1)) + 1
         windows -= (windows - 1) * stride >= size + padding
         far = (windows - 1) * stride + k - size - padding
-    places = window_places(size, k, stride, (padding, far), 1)
-    if not len(places):
-        raise ShapeError(f"{name}: a window of {k} does not fit into a side of {size}")
+    places = window_places(name, size, k, stride, (padding, far), 1)
     there = (places >= 0) & (places < size)
     counts = np.sum(places < size + padding if with_padding else there, 1, keepdims=True)
     return np.where(there, places, 0), there / np.maximum(counts, 1)
@@ -505,7 +515,9 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """Mean of each window of signals (n, c, l) or (c, l); see `avg_pool2d`."""
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _avg_pool(
+        "avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad
+    )
 
 
 @export(method=False, nn=True)
@@ -520,7 +532,15 @@ def avg_pool2d(
 ) -> Tensor:
     """Mean of each window; zeros in the padding count unless ``count_include_pad`` is False."""
     return _avg_pool(
-        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool2d",
+        2,
+        input,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
     )
 
 
@@ -536,7 +556,15 @@ def avg_pool3d(
 ) -> Tensor:
     """Mean of each window of volumes (n, c, d, h, w); see `avg_pool2d`."""
     return _avg_pool(
-        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool3d",
+        3,
+        input,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
     )
 
 
@@ -599,9 +627,10 @@ def _lp_pool(
     stride: Sizes | None,
     ceil_mode: bool,
 ) -> Tensor:
+    name = f"lp_pool{n}d"
     powers = pow(to_tensor(input), norm_type)
-    taps = math.prod(pair(f"lp_pool{n}d", "kernel_size", kernel_size, n))
-    mean = _avg_pool(n, powers, kernel_size, stride, 0, ceil_mode, True)
+    taps = math.prod(pair(name, "kernel_size", kernel_size, n))
+    mean = _avg_pool(name, n, powers, kernel_size, stride, 0, ceil_mode, True)
     return pow(mul(mul(sign(mean), relu(abs(mean))), taps), 1 / norm_type)
 
 

@@ -224,10 +224,9 @@ def _reduced(
 
 def _product(x: Tensor, d: int, index: Tensor, src: Tensor) -> Tensor:
     """``x`` times each first value written to a place, times each second one, …"""
-    mesh = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    mesh[d] = index._array
+    mesh = ops.mesh(index._array, d)
     flat = np.broadcast_to(
-        np.ravel_multi_index(tuple(mesh), x.shape) if index.numel() else 0, index.shape
+        np.ravel_multi_index(mesh, x.shape) if index.numel() else 0, index.shape
     ).reshape(-1)
     order = np.argsort(flat, kind="stable")
     ordered = flat[order]
@@ -252,9 +251,7 @@ def _extreme(
         worst = reduce == "amin"
     own_counts = np.ones(x.shape, np.bool_) if include_self else ~hit
     best = np.where(own_counts, x._array, np.asarray(worst, x.dtype))
-    mesh: list[Array] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    mesh[d] = index._array
-    choose.at(best, tuple(mesh), src._array)
+    choose.at(best, ops.mesh(index._array, d), src._array)
     out = wrap(best)
     if x.dtype.kind != "f":
         return out

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -259,12 +260,21 @@ def _power_of_two(exponent: Array, like: Tensor) -> Tensor:
 
 
 def _constant(
-    name: str, compute: Callable[..., Array], kinds: str, input: TensorLike, other: TensorLike
+    name: str,
+    compute: Callable[..., Array],
+    kinds: str | None,
+    input: TensorLike,
+    other: TensorLike,
 ) -> Tensor:
-    """An elementwise function of two tensors whose result has no derivative."""
+    """An elementwise function of two tensors whose result has no derivative.
+
+    Its dtype is of one of ``kinds`` or, without them, made floating.
+    """
     given = _two(name, input, other)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
-    if dtype.kind not in kinds:
+    if kinds is None:
+        dtype = dtype if dtype.kind == "f" else promotion.get_default_dtype()
+    elif dtype.kind not in kinds:
         expected = "integers" if "f" not in kinds else "floating dtypes or integers"
         raise DtypeError(f"{name}: the operands are {dtype}, expected {expected}")
     a, b = (np.asarray(getattr(v, "_array", v), dtype) for v in given)
@@ -365,19 +375,17 @@ def rad2deg(input: TensorLike) -> Tensor:
     return mul(input, 180 / math.pi)
 
 
-def _of_scipy(name: str, *theirs: str, says: str) -> Callable[..., Tensor]:
+def _floats(input: TensorLike) -> Array:
+    """The values, of the default dtype unless they are floating."""
+    values = to_tensor(input)._array
+    return values if values.dtype.kind == "f" else values.astype(promotion.get_default_dtype())
+
+
+def _of_scipy(name: str, theirs: str, says: str) -> Callable[..., Tensor]:
     """A function of one tensor, in SciPy's words, that has no derivative here or in PyTorch."""
 
     def call(input: TensorLike) -> Tensor:
-        x = to_tensor(input)
-        values = x._array
-        if values.dtype.kind != "f":
-            values = values.astype(promotion.get_default_dtype())
-        if len(theirs) == 1:
-            return wrap(ops.scipy_special(theirs[0], values))
-        from scipy import special
-
-        return wrap(np.asarray(getattr(special, theirs[0])(*theirs[1:], values), values.dtype))
+        return wrap(ops.scipy_special(theirs, _floats(input)))
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{says}; without a derivative, as in PyTorch."
@@ -403,9 +411,7 @@ scaled_modified_bessel_k1 = _of_scipy(
 @export(top=False, method=False)
 def spherical_bessel_j0(input: TensorLike) -> Tensor:
     """``sin(x) / x``, 1 at 0; without a derivative, as in PyTorch."""
-    values = to(input, None)._array
-    if values.dtype.kind != "f":
-        values = values.astype(promotion.get_default_dtype())
+    values = _floats(input)
     return wrap(np.where(np.isinf(values), 0, np.sinc(values / np.pi)).astype(values.dtype))
 
 
@@ -414,32 +420,14 @@ def airy_ai(input: TensorLike) -> Tensor:
     """The Airy function Ai; without a derivative, as in PyTorch."""
     from scipy import special
 
-    values = to_tensor(input)._array
-    if values.dtype.kind != "f":
-        values = values.astype(promotion.get_default_dtype())
+    values = _floats(input)
     return wrap(np.asarray(special.airy(values)[0], values.dtype))
 
 
 @export(top=False, method=False)
 def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     """Hurwitz' zeta function of ``input`` and ``other``; without a derivative."""
-
-    def compute(a: Array, b: Array) -> Array:
-        return ops.scipy_special("zeta", a, b)
-
-    return _floats("zeta", compute, input, other)
-
-
-def _floats(
-    name: str, compute: Callable[..., Array], input: TensorLike, other: TensorLike
-) -> Tensor:
-    """`_constant` of numbers made floating."""
-    given = _two(name, input, other)
-    dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
-    if dtype.kind != "f":
-        dtype = promotion.get_default_dtype()
-    a, b = (np.asarray(getattr(v, "_array", v), dtype) for v in given)
-    return wrap(np.asarray(ignoring_fp_errors(compute, (a, b), {}), dtype))
+    return _constant("zeta", functools.partial(ops.scipy_special, "zeta"), None, input, other)
 
 
 def _polynomial(
@@ -464,7 +452,7 @@ def _polynomial(
         return out
 
     def call(input: TensorLike, n: TensorLike) -> Tensor:
-        return _floats(name, compute, input, n)
+        return _constant(name, compute, None, input, n)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{says} of degree ``n``; without a derivative, as in PyTorch."

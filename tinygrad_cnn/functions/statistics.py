@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -57,8 +58,9 @@ def kthvalue(input: TensorLike, k: int, dim: int = -1, keepdim: bool = False) ->
     x = to_tensor(input)
     d = _line("kthvalue", x, dim)
     n = x.shape[d] if x.ndim else 1
-    if not 1 <= k <= n:
-        raise ArgumentError(f"kthvalue: `k` is {k}, expected 1 to {n}")
+    if not isinstance(k, SupportsIndex) or not 1 <= operator.index(k) <= n:
+        raise ArgumentError(f"kthvalue: `k` is {k!r}, expected an integer from 1 to {n}")
+    k = operator.index(k)
     if not x.ndim:
         return sort(x)
     order = np.argsort(x._array, axis=d, kind="stable")
@@ -322,11 +324,13 @@ def histogram(
     """
     x = floating("histogram", to_tensor(input))
     values = x._array.reshape(-1)
-    if isinstance(bins, int):
+    if isinstance(bins, (int, np.integer)):
         low, high = (0.0, 0.0 if values.size else 1.0) if range is None else range
-        edges = _edges("histogram", values, bins, low, high)
+        edges = _edges("histogram", values, int(bins), low, high)
     else:
         edges = to_tensor(bins)._array
+        if edges.ndim != 1:
+            raise ShapeError(f"histogram: `bins` has shape {edges.shape}, expected a vector")
     given = None if weight is None else to_tensor(weight)._array.reshape(-1)
     if given is not None and given.shape != values.shape:
         raise ShapeError(f"histogram: `weight` has {given.size} values, expected {values.size}")
@@ -433,7 +437,7 @@ def cov(
             f"observations, expected more than 0",
             stacklevel=2,
         )
-        left = 0 * left
+        left = 0
     away_too = away if w is None else mul(away, w)
     product = mm(away, conj(transpose(away_too, 0, 1)))
     return own(squeeze(div(product, left)))

@@ -27,6 +27,7 @@ from tinygrad_cnn.ops.linear_systems import (
     mH,
     over,
     phase_term,
+    singular,
     solve,
     solve_triangular,
 )
@@ -121,11 +122,8 @@ def cholesky(x: Array, *, triangle: str = "both", check: bool = True) -> Array:
         info = cholesky_info(x)
     if check:
         at = tuple(int(i) for i in np.argwhere(info)[0])
-        place = f" {list(at)} of the batch" if at else ""
-        raise LinAlgError(
-            f"cholesky: the matrix{place} is not positive definite (the leading minor of order "
-            f"{info[at]} is not)"
-        )
+        why = f"is not positive definite (the leading minor of order {info[at]} is not)"
+        raise singular("cholesky", at, why)
     out = np.full_like(x, np.nan)
     out[info == 0] = np.linalg.cholesky(x[info == 0])
     return out

@@ -208,7 +208,7 @@ def diagonal(x: Array, *, offset: int = 0) -> Array:
 # ---- along one axis ------------------------------------------------------------------------
 
 
-def _mesh(index: Array, dim: int) -> tuple[Array, ...]:
+def mesh(index: Array, dim: int) -> tuple[Array, ...]:
     """The full index that has ``index`` at ``dim`` and every position elsewhere."""
     grid: list[Array] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     grid[dim] = index
@@ -235,7 +235,7 @@ def _gather_rule(g: Tensor, index: Tensor, dim: int, shapes: Shapes) -> Tensor:
 @op(complex="parts", vjp=(_gather_rule, None), samples=_gather_samples)
 def gather(x: Array, index: Array, *, dim: int) -> Array:
     """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``."""
-    return np.asarray(x[_mesh(index, dim)])
+    return np.asarray(x[mesh(index, dim)])
 
 
 def _scatter_samples(draw: Draw) -> Sample:
@@ -252,13 +252,13 @@ def _scatter_samples(draw: Draw) -> Sample:
 def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with ``out[i, index[i, j, k], k] += source[i, j, k]`` (for ``dim=1``)."""
     out = x.copy()
-    kernels.add_at(out, _mesh(index, dim), source)
+    kernels.add_at(out, mesh(index, dim), source)
     return out
 
 
 def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
     part = gather(g, index, dim=dim)
-    stays = _winners(_mesh(index._array, dim), g._value.shape, index._value.shape)
+    stays = _winners(mesh(index._array, dim), g._value.shape, index._value.shape)
     result: Tensor = part * wrap(stays.astype(g._value.dtype))
     return result
 
@@ -275,7 +275,7 @@ def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
 def scatter(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with ``out[i, index[i, j, k], k] = source[i, j, k]`` (for ``dim=1``)."""
     out = x.copy()
-    out[_mesh(index, dim)] = source
+    out[mesh(index, dim)] = source
     return out
 
 
