@@ -1,6 +1,7 @@
 """Parametrised tensors, fused layers, lazy layers, PyTorch's first weights, bags of rows."""
 
 import copy
+import gc
 import inspect
 
 import numpy as np
@@ -53,6 +54,28 @@ def test_norms_of_weights_are_pytorchs(make, norm):
         close(mine[name if name in mine else names[name]], value)
 
 
+def test_copies_of_normalised_layers_are_apart():
+    layer = tools.weight_norm(tools.weight_norm(nn.Linear(2, 3)), "bias")
+    keys = list(layer.state_dict())
+    twin = copy.deepcopy(layer)
+    assert (twin.weight_g == layer.weight_g).all()
+    tools.remove_weight_norm(twin)
+    assert sorted(twin.state_dict()) == ["bias_g", "bias_v", "weight"]
+    assert list(layer.state_dict()) == keys
+    twin.weight_g = 1  # free again
+    with pytest.raises(ValueError, match=r"`weight` of .* is not normalised"):
+        tools.remove_weight_norm(twin)
+
+
+def test_cached_knows_modules_that_are_gone():
+    with tools.parametrize.cached():
+        weights = []
+        for _ in range(5):
+            weights.append(tools.weight_norm(nn.Linear(2, 3)).weight)
+            gc.collect()  # its number may be given to the next one
+    assert len(set(map(id, weights))) == 5
+
+
 def test_parametrizations_come_and_go():
     class Double(nn.Module):
         def forward(self, x):
@@ -95,6 +118,9 @@ def test_orthogonal_stays_orthogonal():
         optimizer.step()
     assert tg.allclose(layer.weight @ layer.weight.T, tg.eye(3, dtype=tg.float64))
     assert layer.parametrizations.weight.original.grad.abs().max() > 0
+    step = layer.parametrizations.weight[0]
+    x = tg.randn(3, 5, dtype=tg.float64, requires_grad=True)
+    assert tg.autograd.gradgradcheck(step, (x,))
 
 
 @pytest.mark.parametrize(
