@@ -257,6 +257,29 @@ def test_bags_are_pytorchs(mode, padding_idx):
         close(a, b)
 
 
+@pytest.mark.parametrize("labels", [[0, 4, 5, 9, 10, 19, 7], [1, 3], 12, []])
+def test_clusters_of_classes_are_pytorchs(labels):
+    torch = torch_()
+    ours, theirs = (
+        m.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], 2.0, head_bias=True).double()
+        for m in (nn, torch.nn)
+    )
+    ours.load_state_dict(theirs.state_dict())
+    labels = np.array(labels, np.int64)
+    x = np.random.default_rng(0).standard_normal((*labels.shape, 8))
+    results = []
+    for library, layer in ((tg, ours), (torch, theirs)):
+        leaf = library.tensor(x, requires_grad=True)
+        output, loss = layer(leaf, library.tensor(labels))
+        (output**2).sum().backward()
+        results.append([output, loss, leaf.grad, layer.head.weight.grad])
+    for a, b in zip(*results, strict=True):
+        close(a, b)
+    for a, b in zip(ours.tail.parameters(), theirs.tail.parameters(), strict=True):
+        wanted = np.zeros(b.shape) if b.grad is None else b.grad.numpy()
+        np.testing.assert_allclose(0 if a.grad is None else a.grad.numpy(), wanted, atol=1e-12)
+
+
 def test_rows_are_shortened_and_gradients_divided():
     torch = torch_()
     options = {"max_norm": 1.0, "norm_type": 1.0, "scale_grad_by_freq": True, "padding_idx": 0}
