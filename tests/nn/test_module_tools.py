@@ -1,6 +1,7 @@
 """Parametrised tensors, fused layers, lazy layers, PyTorch's first weights, bags of rows."""
 
 import copy
+import gc
 import inspect
 
 import numpy as np
@@ -53,6 +54,28 @@ def test_norms_of_weights_are_pytorchs(make, norm):
         close(mine[name if name in mine else names[name]], value)
 
 
+def test_copies_of_normalised_layers_are_apart():
+    layer = tools.weight_norm(tools.weight_norm(nn.Linear(2, 3)), "bias")
+    keys = list(layer.state_dict())
+    twin = copy.deepcopy(layer)
+    assert (twin.weight_g == layer.weight_g).all()
+    tools.remove_weight_norm(twin)
+    assert sorted(twin.state_dict()) == ["bias_g", "bias_v", "weight"]
+    assert list(layer.state_dict()) == keys
+    twin.weight_g = 1  # free again
+    with pytest.raises(ValueError, match=r"`weight` of .* is not normalised"):
+        tools.remove_weight_norm(twin)
+
+
+def test_cached_knows_modules_that_are_gone():
+    with tools.parametrize.cached():
+        weights = []
+        for _ in range(5):
+            weights.append(tools.weight_norm(nn.Linear(2, 3)).weight)
+            gc.collect()  # its number may be given to the next one
+    assert len(set(map(id, weights))) == 5
+
+
 def test_parametrizations_come_and_go():
     class Double(nn.Module):
         def forward(self, x):
@@ -95,6 +118,9 @@ def test_orthogonal_stays_orthogonal():
         optimizer.step()
     assert tg.allclose(layer.weight @ layer.weight.T, tg.eye(3, dtype=tg.float64))
     assert layer.parametrizations.weight.original.grad.abs().max() > 0
+    step = layer.parametrizations.weight[0]
+    x = tg.randn(3, 5, dtype=tg.float64, requires_grad=True)
+    assert tg.autograd.gradgradcheck(step, (x,))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +255,29 @@ def test_bags_are_pytorchs(mode, padding_idx):
         results.append([y, layer.weight.grad, *([] if factor is None else [factor.grad])])
     for a, b in zip(*results, strict=True):
         close(a, b)
+
+
+@pytest.mark.parametrize("labels", [[0, 4, 5, 9, 10, 19, 7], [1, 3], 12, []])
+def test_clusters_of_classes_are_pytorchs(labels):
+    torch = torch_()
+    ours, theirs = (
+        m.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], 2.0, head_bias=True).double()
+        for m in (nn, torch.nn)
+    )
+    ours.load_state_dict(theirs.state_dict())
+    labels = np.array(labels, np.int64)
+    x = np.random.default_rng(0).standard_normal((*labels.shape, 8))
+    results = []
+    for library, layer in ((tg, ours), (torch, theirs)):
+        leaf = library.tensor(x, requires_grad=True)
+        output, loss = layer(leaf, library.tensor(labels))
+        (output**2).sum().backward()
+        results.append([output, loss, leaf.grad, layer.head.weight.grad])
+    for a, b in zip(*results, strict=True):
+        close(a, b)
+    for a, b in zip(ours.tail.parameters(), theirs.tail.parameters(), strict=True):
+        wanted = np.zeros(b.shape) if b.grad is None else b.grad.numpy()
+        np.testing.assert_allclose(0 if a.grad is None else a.grad.numpy(), wanted, atol=1e-12)
 
 
 def test_rows_are_shortened_and_gradients_divided():

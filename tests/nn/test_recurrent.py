@@ -75,6 +75,14 @@ def test_states_follow_their_sequences():
         assert tg.allclose(end[:, i], alone, atol=1e-6)
 
 
+def test_states_may_come_in_a_list():
+    layer, step = nn.LSTM(2, 3), nn.LSTMCell(2, 3)
+    x, states = tg.randn(4, 1, 2), [tg.randn(1, 1, 3), tg.randn(1, 1, 3)]
+    assert (layer(x, states)[0] == layer(x, tuple(states))[0]).all()
+    rows = [t[0] for t in states]
+    assert (step(x[0], rows)[1] == step(x[0], tuple(rows))[1]).all()
+
+
 def test_gradients_of_gradients():
     layer = nn.LSTMCell(2, 3).double()
     x, h, c = (tg.randn(2, n, dtype=tg.float64, requires_grad=True) for n in (2, 3, 3))

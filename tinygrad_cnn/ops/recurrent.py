@@ -6,7 +6,7 @@ steps at once. Here the steps follow each other, each with one matrix product.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+_T = TypeVar("_T", Array, "Tensor")
 
 GATES = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
 """How many gates, rows of ``w`` for each hidden unit, a cell of each kind has."""
@@ -56,11 +58,16 @@ def _previous(y: Array, state: Array, step: _Step, before: _Step | None) -> Arra
 
 
 def _sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), in place."""
+    """1 / (1 + exp(-x)), in place: columns that need it not cost less than gaps between rows."""
     x *= -1  # NumPy 2.4's `negative` in place is wrong for columns of float32
     np.exp(x, out=x)
     x += 1
     return np.reciprocal(x, out=x)
+
+
+def _columns(gates: _T, hidden: int) -> list[_T]:
+    """Views of each gate: (rows, gates * hidden) → (rows, hidden)."""
+    return [gates[:, k : k + hidden] for k in range(0, gates.shape[1], hidden)]
 
 
 # ---- in ordinary operations ----------------------------------------------------------------
@@ -76,17 +83,15 @@ def _cell(
     from_h = linear(h, w, b)
     if mode in ("tanh", "relu"):
         return (tanh if mode == "tanh" else relu)(x + from_h)
-    x0, x1, x2 = x[:, :hidden], x[:, hidden : 2 * hidden], x[:, 2 * hidden : 3 * hidden]
-    h0, h1 = from_h[:, :hidden], from_h[:, hidden : 2 * hidden]
-    h2 = from_h[:, 2 * hidden : 3 * hidden]
     if mode == "gru":
+        (x0, x1, x2), (h0, h1, h2) = _columns(x, hidden), _columns(from_h, hidden)
         update = sigmoid(x1 + h1)
         new = tanh(x2 + sigmoid(x0 + h0) * h2)
         mixed: Tensor = (1 - update) * new + update * h
         return mixed
-    kept = sigmoid(x1 + h1) * state[:, w.shape[1] :]
-    c = kept + sigmoid(x0 + h0) * tanh(x2 + h2)
-    out = sigmoid(x[:, 3 * hidden :] + from_h[:, 3 * hidden :]) * tanh(c)
+    enter, keep, new, emit = _columns(x + from_h, hidden)
+    c = sigmoid(keep) * state[:, w.shape[1] :] + sigmoid(enter) * tanh(new)
+    out = sigmoid(emit) * tanh(c)
     return cat(out if p is None else linear(out, p), c, dim=1)
 
 
@@ -150,7 +155,7 @@ def _backward(
             now = y[rows]
             to[:] = gh * ((now > 0) if mode == "relu" else 1 - now * now)
         elif mode == "gru":
-            reset, update, new = (act[:, k * hidden : (k + 1) * hidden] for k in range(3))
+            reset, update, new = _columns(act, hidden)
             assert inner is not None
             g_new = gh * (1 - update) * (1 - new * new)
             to[:, :hidden] = g_new * inner[rows] * reset * (1 - reset)
@@ -159,7 +164,7 @@ def _backward(
             from_h[rows] = to
             from_h[rows, 2 * hidden :] *= reset
         else:
-            enter, keep, new, emit = (act[:, k * hidden : (k + 1) * hidden] for k in range(4))
+            enter, keep, new, emit = _columns(act, hidden)
             shown = np.tanh(y[rows, width:])
             if p is not None:
                 out[rows] = emit * shown
@@ -257,23 +262,21 @@ def recurrence(
         if mode == "gru":
             assert inner is not None
             inner[rows] = act[:, 2 * hidden :]
-            act[:, : 2 * hidden] += x[rows, : 2 * hidden]
-            both = _sigmoid(act[:, : 2 * hidden])
-            new = act[:, 2 * hidden :]
-            np.multiply(inner[rows], both[:, :hidden], out=new)
+            act += x[rows]
+            reset, update, new = _columns(_sigmoid(act), hidden)
+            np.multiply(inner[rows], reset, out=new)
             new += x[rows, 2 * hidden :]
             np.tanh(new, out=new)
-            y[rows] = new + both[:, hidden:] * (h - new)
+            y[rows] = new + update * (h - new)
         else:
             act += x[rows]
             if mode == "lstm":
-                _sigmoid(act[:, : 2 * hidden])
-                _sigmoid(act[:, 3 * hidden :])
-                enter, keep, new, emit = (act[:, k * hidden : (k + 1) * hidden] for k in range(4))
-                np.tanh(new, out=new)
+                candidate = np.tanh(act[:, 2 * hidden : 3 * hidden])
+                enter, keep, new, emit = _columns(_sigmoid(act), hidden)
+                new[:] = candidate
                 c = y[rows, width:]
                 np.multiply(keep, last[:, width:], out=c)
-                c += enter * new
+                c += enter * candidate
                 shown = emit * np.tanh(c)
                 y[rows, :width] = shown if p is None else shown @ p.T
             elif mode == "tanh":

@@ -229,7 +229,6 @@ class _LazyNorm(_LazyFeatures):
     features = "num_features"
     unknown = ("running_mean", "running_var", "weight", "bias")
     num_features: int
-    affine_default: ClassVar[bool]
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(self.unknown, (self.num_features,))

@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, InitVar
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions import cat
+from tinygrad_cnn.functions import cat, from_numpy
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import choice, positive, probability
 from tinygrad_cnn.nn.layers.containers import ModuleList, Sequential
@@ -609,7 +611,17 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 f"AdaptiveLogSoftmaxWithLoss: `target` holds {labels.min().item()} to "
                 f"{labels.max().item()} but classes 0 to {self.n_classes - 1} are expected"
             )
-        output = self.log_prob(rows).gather(1, labels.unsqueeze(1)).squeeze(1)
+        clusters = np.searchsorted(self.cutoffs, labels._array, side="right")  # 0: the shortlist
+        shown = np.where(clusters > 0, self.shortlist_size + clusters - 1, labels._array)
+        head = F.log_softmax(self.head(rows), 1)
+        output = head.gather(1, from_numpy(shown[:, None])).squeeze(1)
+        for i, cluster in enumerate(self.tail):
+            members = np.flatnonzero(clusters == i + 1)
+            if members.size:  # no others are scored: that is what clusters are for
+                at = from_numpy(members)
+                within = (labels[at] - self.cutoffs[i]).unsqueeze(1)
+                scores = F.log_softmax(cluster(rows[at]), 1)
+                output = output.index_add(0, at, scores.gather(1, within).squeeze(1))
         loss = -output.mean()
         return AdaptiveLogSoftmax(output.squeeze(0) if lone else output, loss)
 

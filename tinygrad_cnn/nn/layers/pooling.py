@@ -17,9 +17,9 @@ from tinygrad_cnn.tensor import Tensor
 Size = int | tuple[int, ...]
 
 
-@calls()
-class _Windows(UnaryLayer):
-    shown = "kernel_size={kernel_size}, stride={stride}, padding={padding}"
+@calls(shown="kernel_size={kernel_size}, stride={stride}, padding={padding}")
+class _Windows(FunctionLayer):
+    axes: ClassVar[int | None] = None  # how long the tuples are that arguments become
     kernel_size: Size
     stride: Size | None = None
     padding: Size = 0
@@ -27,10 +27,13 @@ class _Windows(UnaryLayer):
     def __post_init__(self) -> None:
         if self.stride is None:
             self.stride = self.kernel_size
+        if self.axes is not None:
+            for name in ("kernel_size", "stride", "padding"):
+                setattr(self, name, filled(getattr(self, name), self.axes))
 
 
 @calls()
-class _MaxPool(_Windows):
+class _MaxPool(_Windows, UnaryLayer):
     shown = _Windows.shown + ", dilation={dilation}, ceil_mode={ceil_mode}"
     dilation: Size = 1
     return_indices: bool = False
@@ -75,7 +78,7 @@ class MaxPool3d(_MaxPool):
 
 
 @calls()
-class _MeanPool(_Windows):
+class _MeanPool(_Windows, UnaryLayer):
     ceil_mode: bool = False
     count_include_pad: bool = True
 
@@ -95,10 +98,7 @@ class AvgPool1d(_MeanPool):
     Size([2, 3, 4])
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("kernel_size", "stride", "padding"):
-            setattr(self, name, filled(getattr(self, name), 1))
+    axes = 1
 
 
 @calls(F.avg_pool2d)
@@ -301,19 +301,7 @@ class FractionalMaxPool3d(_FractionalMaxPool):
     axes = 3
 
 
-@calls(shown="kernel_size={kernel_size}, stride={stride}, padding={padding}")
-class _MaxUnpool(FunctionLayer):
-    axes: ClassVar[int]
-    kernel_size: Size
-    stride: Size | None = None
-    padding: Size = 0
-
-    def __post_init__(self) -> None:
-        if self.stride is None:
-            self.stride = self.kernel_size
-        for name in ("kernel_size", "stride", "padding"):
-            setattr(self, name, filled(getattr(self, name), self.axes))
-
+class _MaxUnpool(_Windows):
     def forward(
         self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
     ) -> Tensor:

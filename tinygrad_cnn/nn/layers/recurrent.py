@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from tinygrad_cnn.autograd.devices import DeviceLike
@@ -50,9 +51,7 @@ class RNNBase(Module):
     ) -> None:
         super().__init__()
         me = type(self).__name__
-        kinds = {"RNN_TANH": "tanh", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}
-        self.mode = choice(me, "mode", mode, tuple(kinds))
-        self._kind = kinds[mode]
+        self.mode = choice(me, "mode", mode, ("RNN_TANH", "RNN_RELU", "GRU", "LSTM"))
         self.input_size = integer(me, "input_size", input_size, least=1)
         self.hidden_size = integer(me, "hidden_size", hidden_size, least=1)
         self.num_layers = integer(me, "num_layers", num_layers, least=1)
@@ -91,6 +90,11 @@ class RNNBase(Module):
     def reset_parameters(self) -> None:
         """Draw all weights and biases uniformly within ``hidden_size ** -0.5``, as PyTorch."""
         reset.uniform(self.parameters(), self.hidden_size**-0.5)
+
+    @property
+    def _kind(self) -> str:
+        """The mode, as `recurrent` names it."""
+        return self.mode.removeprefix("RNN_").lower()
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -141,26 +145,16 @@ class RNNBase(Module):
             return input._replace(data=y), end
         out = y.reshape(len(sizes), n, y.shape[1])
         if lone:
-            h, c = end
-            return out.squeeze(1), (h.squeeze(1), None if c is None else c.squeeze(1))
+            return out.squeeze(1), _each(end, lambda t: t.squeeze(1))
         return (out.transpose(0, 1) if self.batch_first else out), end
 
     def _state(self, hx: States, n: int, lone: bool) -> State:
         """The given states (layers * directions, n, width), checked."""
-        me = type(self).__name__
-        given = hx if isinstance(hx, tuple) else (hx,)
         rows, width = self.num_layers * (1 + self.bidirectional), self.proj_size or self.hidden_size
         widths = (width, self.hidden_size) if self._kind == "lstm" else (width,)
-        if len(given) != len(widths):
-            raise ArgumentError(f"{me}: `hx` holds {len(given)} tensors but {len(widths)} expected")
-        for name, value, size in zip(("h", "c"), given, widths, strict=False):
-            wanted = (rows, size) if lone else (rows, n, size)
-            if value.shape != wanted:
-                raise ShapeError(
-                    f"{me}: `{name}` of `hx` has shape {value.shape} but {wanted} is expected"
-                )
-        h, c = given[0], given[1] if len(given) == 2 else None
-        return (h.unsqueeze(1), None if c is None else c.unsqueeze(1)) if lone else (h, c)
+        wanted = [(rows, size) if lone else (rows, n, size) for size in widths]
+        state = _checked(type(self).__name__, hx, wanted)
+        return _each(state, lambda t: t.unsqueeze(1)) if lone else state
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
@@ -224,7 +218,38 @@ class RNN(_Plain):
         self.nonlinearity = nonlinearity
 
 
-class GRU(_Plain):
+class _Gated(RNNBase):
+    _mode: ClassVar[str]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        super().__init__(
+            self._mode,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+        )
+
+
+class GRU(_Gated, _Plain):
     """Gated recurrent units (Cho et al., 2014), with gates in the order reset, update, new.
 
     Arguments, shapes and errors are those of `LSTM`; there is no c, and no projection.
@@ -236,33 +261,10 @@ class GRU(_Plain):
     (Size([2, 5, 4]), Size([2, 2, 4]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: DeviceLike = None,
-        dtype: DTypeLike = None,
-    ) -> None:
-        super().__init__(
-            "GRU",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+    _mode = "GRU"
 
 
-class LSTM(RNNBase):
+class LSTM(_Gated):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gates, Gers et al., 2000).
 
     Shapes: input (l, n, input_size), (n, l, input_size) with ``batch_first``, or (l, input_size)
@@ -300,32 +302,7 @@ class LSTM(RNNBase):
     (Size([5, 2, 8]), Size([2, 2, 4]), Size([2, 2, 4]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: DeviceLike = None,
-        dtype: DTypeLike = None,
-    ) -> None:
-        super().__init__(
-            "LSTM",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            device,
-            dtype,
-        )
+    _mode = "LSTM"
 
     def forward(
         self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
@@ -338,10 +315,25 @@ class LSTM(RNNBase):
 
 def _permuted(state: State, order: Tensor | None) -> State:
     """States of sequences in another order."""
-    if order is None:
-        return state
+    return state if order is None else _each(state, lambda t: t.index_select(1, order))
+
+
+def _each(state: State, change: Callable[[Tensor], Tensor]) -> State:
     h, c = state
-    return h.index_select(1, order), None if c is None else c.index_select(1, order)
+    return change(h), None if c is None else change(c)
+
+
+def _checked(owner: str, hx: States, shapes: Sequence[tuple[int, ...]]) -> State:
+    """``hx`` as h and c (None unless an LSTM's), whose shapes must be ``shapes``."""
+    given = hx if isinstance(hx, tuple | list) else (hx,)
+    if len(given) != len(shapes):
+        raise ArgumentError(f"{owner}: `hx` holds {len(given)} tensors but {len(shapes)} expected")
+    for name, value, shape in zip("hc", given, shapes, strict=False):
+        if value.shape != shape:
+            raise ShapeError(
+                f"{owner}: `{name}` of `hx` has shape {value.shape} but {shape} is expected"
+            )
+    return given[0], given[1] if len(given) == 2 else None
 
 
 class RNNCellBase(Module):
@@ -391,16 +383,12 @@ class RNNCellBase(Module):
         wanted = (*input.shape[:-1], self.hidden_size)
         parts = 2 if self.kind == "lstm" else 1
         given = (zeros(wanted, dtype=input.dtype),) * parts if hx is None else hx
-        states = given if isinstance(given, tuple | list) else (given,)
-        for value in states:
-            if value.shape != wanted:
-                raise ShapeError(f"{me}: `hx` has shape {value.shape} but {wanted} is expected")
-        if len(states) != parts:
-            raise ArgumentError(f"{me}: `hx` holds {len(states)} tensors but {parts} expected")
-        x, *rows = (t.unsqueeze(0) if lone else t for t in (input, *states))
+        state = _checked(me, given, (wanted,) * parts)  # type: ignore[arg-type]  # one or two
+        if lone:
+            input, state = input.unsqueeze(0), _each(state, lambda t: t.unsqueeze(0))
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        h, c = cell(self._kind(), x, (rows[0], rows[1] if parts == 2 else None), weights)
-        return (h.squeeze(0), None if c is None else c.squeeze(0)) if lone else (h, c)
+        after = cell(self._kind(), input, state, weights)
+        return _each(after, lambda t: t.squeeze(0)) if lone else after
 
     def _kind(self) -> str:
         return self.kind

@@ -158,7 +158,7 @@ class MultiheadAttention(Module):
         average_attn_weights
             Whether weights are averaged over the heads, else (n, num_heads, l, s).
         is_causal
-            A hint that ``attn_mask`` is causal, which changes nothing.
+            A hint that ``attn_mask``, which must be given then, is causal; it changes nothing.
         """
         flip = self.batch_first and query.ndim == 3
         if flip:
@@ -202,6 +202,24 @@ def _activation(owner: str, activation: str | Activation) -> Activation:
             f"{owner}: `activation` is {activation!r} but 'relu', 'gelu' or a function is expected"
         )
     return _SHORT[activation]
+
+
+def _looking(
+    attention: Module,
+    memory: Tensor | None,
+    mask: Tensor | None,
+    padding: Tensor | None,
+    causal: bool,
+) -> Callable[[Tensor], Tensor]:
+    """The part of a layer that attends to ``memory``, by default to its own input."""
+
+    def part(x: Tensor) -> Tensor:
+        seen = x if memory is None else memory
+        masks = {"attn_mask": mask, "key_padding_mask": padding, "is_causal": causal}
+        out: Tensor = attention(x, seen, seen, need_weights=False, **masks)[0]
+        return out
+
+    return part
 
 
 class _TransformerLayer(Module):
@@ -281,19 +299,7 @@ class TransformerEncoderLayer(_TransformerLayer):
         is_causal: bool = False,
     ) -> Tensor:
         """Return a tensor of the input's shape; masks are those of `MultiheadAttention`."""
-
-        def attend(x: Tensor) -> Tensor:
-            out: Tensor = self.self_attn(
-                x,
-                x,
-                x,
-                attn_mask=src_mask,
-                key_padding_mask=src_key_padding_mask,
-                need_weights=False,
-                is_causal=is_causal,
-            )[0]
-            return out
-
+        attend = _looking(self.self_attn, None, src_mask, src_key_padding_mask, is_causal)
         return self._added(2, self._added(1, src, attend), self._feed)
 
 
@@ -321,31 +327,10 @@ class TransformerDecoderLayer(_TransformerLayer):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """Return a tensor of the shape of ``tgt``; masks are those of `MultiheadAttention`."""
-
-        def attend(x: Tensor) -> Tensor:
-            out: Tensor = self.self_attn(
-                x,
-                x,
-                x,
-                attn_mask=tgt_mask,
-                key_padding_mask=tgt_key_padding_mask,
-                need_weights=False,
-                is_causal=tgt_is_causal,
-            )[0]
-            return out
-
-        def look(x: Tensor) -> Tensor:
-            out: Tensor = self.multihead_attn(
-                x,
-                memory,
-                memory,
-                attn_mask=memory_mask,
-                key_padding_mask=memory_key_padding_mask,
-                need_weights=False,
-                is_causal=memory_is_causal,
-            )[0]
-            return out
-
+        attend = _looking(self.self_attn, None, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        look = _looking(
+            self.multihead_attn, memory, memory_mask, memory_key_padding_mask, memory_is_causal
+        )
         return self._added(3, self._added(2, self._added(1, tgt, attend), look), self._feed)
 
 
@@ -481,16 +466,17 @@ class Transformer(Module):
         kind = factory("Transformer", device, dtype)
         width = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps)
         rest = (batch_first, norm_first, bias, None, kind)
-        self.encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(*width, *rest),
-            num_encoder_layers,
-            LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=kind),
-        )
-        self.decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(*width, *rest),
-            num_decoder_layers,
-            LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=kind),
-        )
+
+        def norm() -> LayerNorm:
+            return LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=kind)
+
+        if custom_encoder is None:
+            layer = TransformerEncoderLayer(*width, *rest)
+            custom_encoder = TransformerEncoder(layer, num_encoder_layers, norm())
+        if custom_decoder is None:
+            below = TransformerDecoderLayer(*width, *rest)
+            custom_decoder = TransformerDecoder(below, num_decoder_layers, norm())
+        self.encoder, self.decoder = custom_encoder, custom_decoder
         self.d_model = d_model
         self.nhead = nhead
         self.batch_first = batch_first

@@ -10,6 +10,7 @@ from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.utils.parametrize import register_parametrization
+from tinygrad_cnn.ops.linear_systems import solve
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 
@@ -146,7 +147,7 @@ class _Orthogonal(Module):
         square = lower if n == k else F.pad(lower, (0, n - k))
         skew = square - square.mT
         eye = from_numpy(np.eye(n, dtype=x.dtype))
-        q = _solved(eye + skew / 2, eye - skew / 2) @ self.base
+        q = solve(eye + skew / 2, eye - skew / 2) @ self.base
         out: Tensor = q.mT if self.wide else q
         return out
 
@@ -161,14 +162,6 @@ def _nearest(weight: Tensor) -> Tensor:
     q, r = np.linalg.qr(weight.detach().numpy())
     signs = np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
     return from_numpy((q * signs[..., None, :]).astype(weight.dtype))
-
-
-def _solved(a: Tensor, b: Tensor) -> Tensor:
-    """``inverse(a) @ b`` for ``a = I + S``, S antisymmetric, differentiable through the inverse."""
-    inverse = from_numpy(np.linalg.inv(a.detach().numpy()).astype(a.dtype))
-    # One step of Newton's method from the exact inverse: its value, and the inverse's derivative.
-    out: Tensor = (2 * inverse - inverse @ a @ inverse) @ b
-    return out
 
 
 def orthogonal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -14,7 +15,7 @@ from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 
-_kept: ContextVar[dict[tuple[int, str], Tensor] | None] = ContextVar("kept", default=None)
+_kept: ContextVar[dict[Module, Tensor] | None] = ContextVar("kept", default=None)
 
 
 @contextlib.contextmanager
@@ -63,13 +64,7 @@ class ParametrizationList(ModuleList):
             else:
                 self.register_buffer(name, part)
         if not unsafe:
-            made = self()
-            if made.shape != original.shape or made.dtype != original.dtype:
-                raise (ShapeError if made.shape != original.shape else DtypeError)(
-                    f"register_parametrization: the result has shape {made.shape} and dtype "
-                    f"{made.dtype} but those of the tensor, {original.shape} and {original.dtype}, "
-                    f"are expected; pass unsafe=True to allow it"
-                )
+            _check_alike(self(), original)
 
     def _originals(self) -> list[Tensor]:
         if self.is_tensor:
@@ -101,6 +96,15 @@ class ParametrizationList(ModuleList):
         return out
 
 
+def _check_alike(made: Tensor, tensor: Tensor) -> None:
+    if made.shape != tensor.shape or made.dtype != tensor.dtype:
+        raise (ShapeError if made.shape != tensor.shape else DtypeError)(
+            f"register_parametrization: the result has shape {made.shape} and dtype "
+            f"{made.dtype} but those of the tensor, {tensor.shape} and {tensor.dtype}, "
+            f"are expected; pass unsafe=True to allow it"
+        )
+
+
 def register_parametrization(
     module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
 ) -> Module:
@@ -130,12 +134,7 @@ def register_parametrization(
         steps = module.parametrizations[tensor_name]
         if not unsafe:
             before = getattr(module, tensor_name)
-            after = parametrization(before)
-            if after.shape != before.shape or after.dtype != before.dtype:
-                raise ShapeError(
-                    f"register_parametrization: the result has shape {after.shape} and dtype "
-                    f"{after.dtype} but {before.shape} and {before.dtype} are expected"
-                )
+            _check_alike(parametrization(before), before)
         steps.append(parametrization)
         return module
     held = module._parameters if tensor_name in module._parameters else module._buffers
@@ -165,14 +164,13 @@ def _specialise(module: Module) -> None:
         )
 
     def deepcopy(self: Module, memo: dict[int, object]) -> Module:
-        import copy
-
         new = base.__new__(base)
         memo[id(self)] = new
         new.__dict__.update(copy.deepcopy(self.__dict__, memo))
         _specialise(new)
-        for name in new.parametrizations:
-            setattr(type(new), name, _computed(name))
+        for name, value in vars(type(self)).items():
+            if isinstance(value, property):
+                setattr(type(new), name, value)
         return new
 
     own = {"__reduce_ex__": reduce, "__deepcopy__": deepcopy, "__module__": base.__module__}
@@ -185,10 +183,9 @@ def _computed(name: str) -> property:
         steps = self.parametrizations[name]
         if kept is None:
             return steps()  # type: ignore[no-any-return]  # a tensor
-        key = (id(self), name)
-        if key not in kept:
-            kept[key] = steps()
-        return kept[key]
+        if steps not in kept:
+            kept[steps] = steps()
+        return kept[steps]
 
     def put(self: Module, value: Tensor) -> None:
         self.parametrizations[name].right_inverse(value)

@@ -107,23 +107,22 @@ def _rename(module: Module, name: str, names: dict[str, str]) -> None:
     """Save and load what a parametrization holds under older names."""
     inner = f"parametrizations.{name}."
 
-    def saved(
-        owner: Module, state: dict[str, object], prefix: str, metadata: dict[str, object]
-    ) -> None:
+    # Deep copies share these: they are about no module in particular.
+    def saved(owner: Module, state: dict[str, object], prefix: str, *rest: object) -> None:
         for new, old in names.items():
             if (key := prefix + inner + new) in state:
                 state[prefix + old] = state.pop(key)
 
-    def loaded(owner: Module, state: dict[str, object], prefix: str, *rest: object) -> None:
+    def loaded(state: dict[str, object], prefix: str, *rest: object) -> None:
         for new, old in names.items():
             if (key := prefix + old) in state:
                 state[prefix + inner + new] = state.pop(key)
 
-    handles = (
-        module._register_state_dict_hook(saved),
-        module._register_load_state_dict_pre_hook(lambda *a: loaded(module, *a)),
+    hooks = (
+        module._register_state_dict_hook(saved).id,
+        module._register_load_state_dict_pre_hook(loaded).id,
     )
-    module.__dict__.setdefault("_renamed", {})[name] = handles
+    module.__dict__.setdefault("_renamed", {})[name] = (hooks, tuple(names.values()))
     for new, old in names.items():
         setattr(type(module), old, _reached(inner + new))
 
@@ -141,7 +140,13 @@ def _reached(path: str) -> property:
 def _removed(by: str, module: M, name: str) -> M:
     if not is_parametrized(module, name):
         raise ArgumentError(f"{by}: `{name}` of {type(module).__name__} is not normalised")
-    for handle in module.__dict__.get("_renamed", {}).pop(name, ()):
-        handle.remove()
+    hooks, properties = module.__dict__.get("_renamed", {}).pop(name, ((), ()))
+    for table, number in zip(
+        (module._state_dict_hooks, module._load_state_dict_pre_hooks), hooks, strict=False
+    ):
+        table.pop(number, None)
+    for old in properties:
+        if old in vars(type(module)):
+            delattr(type(module), old)
     remove_parametrizations(module, name)
     return module
