@@ -423,12 +423,13 @@ class DataLoader:
             ThreadPoolExecutor(len(g), "DataLoader", _begin_thread, (deque(g),)) for g in groups
         ]
         queue: deque[tuple[int, Future[Any]]] = deque()
-        turns, going = itertools.cycle(range(len(pools))), [True] * len(pools)
+        turns = deque(range(len(pools)))  # of those that have more, the next one first
 
         def submit() -> None:
-            turn = next((t for t in itertools.islice(turns, len(pools)) if going[t]), None)
-            if turn is None:
+            if not turns:
                 return
+            turn = turns[0]
+            turns.rotate(-1)
             for indices in batches:
                 # Workers see the consumer's context (grad mode and so on) as the plain loop does.
                 run = contextvars.copy_context().run
@@ -441,7 +442,7 @@ class DataLoader:
                 submit()
             while queue:
                 turn, future = queue.popleft()
-                if not going[turn]:
+                if turn not in turns:
                     continue
                 if self.timeout and not wait([future], self.timeout).done:
                     patient = False
@@ -451,7 +452,7 @@ class DataLoader:
                 batch = future.result()
                 del future
                 if batch is _END:
-                    going[turn] = False
+                    turns.remove(turn)
                 submit()
                 if batch is not _END:
                     yield to_tensors(batch)
