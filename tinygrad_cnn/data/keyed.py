@@ -8,6 +8,7 @@ generators", OOPSLA 2014), computed for all samples at once.
 from __future__ import annotations
 
 import contextvars
+import functools
 import math
 from typing import Any, TypeAlias
 
@@ -125,8 +126,21 @@ Random: TypeAlias = np.random.Generator | SampleRandom
 SAMPLE_SEED: contextvars.ContextVar[tuple[int, int] | None] = contextvars.ContextVar(
     "seed and stream of the epoch that is being read", default=None
 )
-_current: contextvars.ContextVar[SampleRandom | None] = contextvars.ContextVar(
-    "stream of the sample that is being read", default=None
+
+
+class _Sample:
+    """The sample that is being read; many draw nothing, so its stream is made when one does."""
+
+    def __init__(self, epoch: tuple[int, int], index: int) -> None:
+        self._epoch, self._index = epoch, index
+
+    @functools.cached_property
+    def random(self) -> SampleRandom:
+        return SampleRandom(keys(*self._epoch, np.asarray([self._index])))
+
+
+_current: contextvars.ContextVar[_Sample | None] = contextvars.ContextVar(
+    "the sample that is being read", default=None
 )
 
 
@@ -136,11 +150,7 @@ def begin_sample(index: int | None) -> None:
     One without a number has none.
     """
     epoch = SAMPLE_SEED.get()
-    if epoch is None or index is None:
-        stream = None
-    else:
-        stream = SampleRandom(keys(*epoch, np.asarray([index])))
-    _current.set(stream)
+    _current.set(None if epoch is None or index is None else _Sample(epoch, index))
 
 
 def end_sample() -> None:
@@ -150,4 +160,5 @@ def end_sample() -> None:
 
 def sample_random() -> Random:
     """What a transform of a single image draws from: the sample's stream, or the library's."""
-    return _current.get() or numpy_generator(None)
+    current = _current.get()
+    return numpy_generator(None) if current is None else current.random

@@ -311,6 +311,11 @@ class DataLoader:
         self._kept: list[_Reader] | None = None  # persistent workers
 
     @property
+    def _unbatched(self) -> bool:
+        """Whether samples come alone."""
+        return self.batch_size is None and self._batch_sampler is None
+
+    @property
     def sampler(self) -> Any:
         """The sampler; without one, what visits the samples as ``shuffle`` says.
 
@@ -418,12 +423,13 @@ class DataLoader:
             ThreadPoolExecutor(len(g), "DataLoader", _begin_thread, (deque(g),)) for g in groups
         ]
         queue: deque[tuple[int, Future[Any]]] = deque()
-        turns, going = itertools.cycle(range(len(pools))), [True] * len(pools)
+        turns = deque(range(len(pools)))  # of those that have more, the next one first
 
         def submit() -> None:
-            turn = next((t for t in itertools.islice(turns, len(pools)) if going[t]), None)
-            if turn is None:
+            if not turns:
                 return
+            turn = turns[0]
+            turns.rotate(-1)
             for indices in batches:
                 # Workers see the consumer's context (grad mode and so on) as the plain loop does.
                 run = contextvars.copy_context().run
@@ -436,9 +442,9 @@ class DataLoader:
                 submit()
             while queue:
                 turn, future = queue.popleft()
-                if not going[turn]:
+                if turn not in turns:
                     continue
-                if not wait([future], self.timeout or None).done:
+                if self.timeout and not wait([future], self.timeout).done:
                     patient = False
                     raise RuntimeError(
                         f"DataLoader: no batch within the `timeout` of {self.timeout} seconds"
@@ -446,7 +452,7 @@ class DataLoader:
                 batch = future.result()
                 del future
                 if batch is _END:
-                    going[turn] = False
+                    turns.remove(turn)
                 submit()
                 if batch is not _END:
                     yield to_tensors(batch)
@@ -457,39 +463,47 @@ class DataLoader:
             for pool in pools if patient else ():
                 pool.shutdown(wait=True)
 
+    def _read(self, reader: _Reader, indices: Any) -> tuple[Any, Any]:
+        """The samples of ``indices``, or a batch of them, with their numbers."""
+        if self._iterable:
+            first, wanted = reader.taken, self.batch_size or 1
+            read = reader.take(wanted)
+            if self.drop_last and len(read) < wanted:
+                read = []
+            return read, range(first, first + len(read))
+        if self._unbatched:
+            return [sample(reader.dataset, indices)], [indices]
+        if self.collate_fn is not None:
+            return samples(reader.dataset, indices), indices
+        return fetch(reader.dataset, indices), indices
+
     def _load(self, reader: _Reader, seed: int, indices: Any) -> Any:
         """Return the batch of ``indices``, its Tensors still arrays (safe in any thread)."""
         own = reader.info.seed if self._iterable and reader.info is not None else seed
         before = SAMPLE_SEED.set((own, _SINGLE))
         try:
-            if self._iterable:
-                wanted = self.batch_size or 1
-                indices = range(reader.taken, reader.taken + wanted)
-                read: Any = reader.take(wanted)
-                if not read or (len(read) < wanted and self.drop_last):
-                    return _END
-                indices = indices[: len(read)]
-            elif self.batch_size is None and self._batch_sampler is None:
-                read, indices = [sample(reader.dataset, indices)], [indices]
-            elif self.collate_fn is not None:
-                read = samples(reader.dataset, indices)
-            else:
-                read = fetch(reader.dataset, indices)
-            if self.batch_size is None and self._batch_sampler is None:
-                (alone,) = read
-                if self.transform is not None or any(_transforms(reader.dataset)):
-                    batch = self._transformed(own, reader, collate_arrays(read), indices)
-                    several = isinstance(batch, tuple | list)  # below: the first and only of each
-                    alone = rebuild(batch, [x[0] for x in batch]) if several else batch[0]
-                return (self.collate_fn or default_convert)(alone)
+            batch, indices = self._read(reader, indices)
+            if self._iterable and not batch:
+                return _END
+            if self._unbatched:
+                return self._converted(own, reader, batch, indices)
             if self.collate_fn is not None:
-                read = self.collate_fn(read)
-            elif isinstance(read, list):
-                read = collate_arrays(read)
+                batch = self.collate_fn(batch)
+            elif isinstance(batch, list):
+                batch = collate_arrays(batch)
         finally:
             SAMPLE_SEED.reset(before)
             end_sample()
-        return self._transformed(own, reader, read, indices)
+        return self._transformed(own, reader, batch, indices)
+
+    def _converted(self, seed: int, reader: _Reader, read: list[Any], indices: Any) -> Any:
+        """The one sample read, after what transforms batches."""
+        (alone,) = read
+        if self.transform is not None or any(_transforms(reader.dataset)):
+            batch = self._transformed(seed, reader, collate_arrays(read), indices)
+            several = isinstance(batch, tuple | list)  # below: the first and only of each
+            alone = rebuild(batch, [x[0] for x in batch]) if several else batch[0]
+        return (self.collate_fn or default_convert)(alone)
 
     def _transformed(self, seed: int, reader: _Reader, batch: Any, indices: Any) -> Any:
         """The batch after what transforms batches."""

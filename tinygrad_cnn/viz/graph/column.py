@@ -14,7 +14,7 @@ from typing import Final
 
 from tinygrad_cnn.viz.graph.dot import Style, TextLine, Writer
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
-from tinygrad_cnn.viz.graph.labels import box_rows, link_text, tensor_text
+from tinygrad_cnn.viz.graph.labels import box_rows
 from tinygrad_cnn.viz.graph.theme import Theme
 
 _GAP, _TEXT_GAP, _LANE, _MARGIN, _PAD = 14.0, 24.0, 14.0, 12.0, 8.0
@@ -80,7 +80,6 @@ class _Frame:
     bottom: float = 0.0
     left: float = 0.0
     right: float = 0.0
-    above: int = 1
 
 
 def write_svg(drawing: Drawing, style: Style) -> str:
@@ -108,12 +107,11 @@ class _Column:
         self.ends: list[tuple[_Node, _Node, int]] = []
         opened: list[_Frame] = []
         for at, item in self.writer.in_boxes():
-            while opened and not self._holds(opened[-1].box, item):
+            around = self.drawing.around(item.box)
+            while opened and opened[-1].box.call not in around:
                 self._close(opened.pop())
-            for box in self._chain(item):
-                if box.call not in self.frames:
-                    self._open(box)
-                    opened.append(self.frames[box.call])
+            for call in around[len(opened) :]:
+                opened.append(self._open(self.drawing.boxes[call]))
             node = self._add(self._node(at, item))
             if at in ends:
                 marked.append((node, ends[at]))
@@ -122,27 +120,15 @@ class _Column:
         for node, end in marked:
             self._add_end(node, end)
 
-    def _chain(self, item: Item) -> list[Box]:
-        """The frames around an item, the outermost first."""
-        found, call = [], item.box
-        while call is not None:
-            found.append(self.drawing.boxes[call])
-            call = found[-1].parent
-        return found[::-1]
-
-    def _holds(self, box: Box, item: Item) -> bool:
-        return any(found.call == box.call for found in self._chain(item))
-
-    def _open(self, box: Box) -> None:
+    def _open(self, box: Box) -> _Frame:
         _, detail = box_rows(self.drawing, box)
-        self.frames[box.call] = _Frame(box, self.y)
+        frame = self.frames[box.call] = _Frame(box, self.y)
         self.y += 22 + 11 * bool(detail)
+        return frame
 
     def _close(self, frame: _Frame) -> None:
         frame.bottom = self.y - self.gap + _PAD
         self.y = frame.bottom + self.gap
-        inner = [f.above for f in self.frames.values() if f.box.parent == frame.box.call]
-        frame.above = 1 + max(inner, default=0)
 
     def _add(self, node: _Node) -> _Node:
         node.top = self.y
@@ -166,13 +152,10 @@ class _Column:
     def _links(self) -> Iterator[_Line]:
         keys = [item.key for item in self.drawing.items]
         for i, link in enumerate(self.drawing.links):
-            text = "" if self.writer.scalar else link_text(link)
             source, target = self.nodes[keys[link.source]], self.nodes[keys[link.target]]
-            yield _Line(f"e{i}", source, target, text, link.backward)
+            yield _Line(f"e{i}", source, target, self.writer.link_text(link), link.backward)
         for node, mark, end in self.ends:
-            found = self.drawing.graph.nodes[end]
-            text = "" if self.writer.scalar else tensor_text(found.shape, found.dtype)
-            yield _Line(f"eo{end}", node, mark, text, False)
+            yield _Line(f"eo{end}", node, mark, self.writer.end_text(end), False)
 
     def _widen(self) -> None:
         """Lanes and frames to the right, the shortest first, beyond all that they pass."""
@@ -216,7 +199,6 @@ class _Column:
         right = max([*halves, *rights], default=0.0)
         x, y = left - _MARGIN, -_MARGIN
         width, height = right - left + 2 * _MARGIN, self.y + 2 * _MARGIN
-        frames = sorted(self.frames.values(), key=lambda f: -f.above)
         parts = [
             f'<svg width="{width:.0f}pt" height="{height:.0f}pt" '
             f'viewBox="{x:.2f} {y:.2f} {width:.2f} {height:.2f}" '
@@ -225,7 +207,7 @@ class _Column:
             f'<polygon fill="{self.theme.paper}" stroke="transparent" points="{x:.1f},{y:.1f} '
             f"{x + width:.1f},{y:.1f} {x + width:.1f},{y + height:.1f} {x:.1f},{y + height:.1f}"
             '"/>',
-            *map(self._frame, frames),
+            *map(self._frame, self.frames.values()),  # the outer before the inner
             *map(self._edge, self.lines),
             *map(self._drawn, self.nodes.values()),
             "</g>",

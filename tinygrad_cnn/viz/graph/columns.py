@@ -41,12 +41,5 @@ def first_of_columns(drawing: Drawing, columns: int | None) -> list[int]:
 
 def _shared(drawing: Drawing, i: int) -> int:
     """How many boxes stand around both sides of the gap before item ``i``."""
-
-    def around(box: int | None) -> list[int]:
-        out = []
-        while box is not None:
-            out.append(box)
-            box = drawing.boxes[box].parent
-        return out
-
-    return len(set(around(drawing.items[i].box)) & set(around(drawing.items[i - 1].box)))
+    here, before = (drawing.around(drawing.items[at].box) for at in (i, i - 1))
+    return len(set(here) & set(before))

@@ -232,13 +232,13 @@ class Writer:
             start, end = self.column_of[link.source], self.column_of[link.target]
             dashed = "style=dashed" if link.backward else ""
             if start == end:
-                yield self._edge(a, b, f"e{i}", self._text(link), dashed)
+                yield self._edge(a, b, f"e{i}", self.link_text(link), dashed)
                 continue
             if link.source not in letters:
                 letters[link.source] = _letter(len(letters))
                 self._put(start, self._circle(f"out_{a}", letters[link.source]))
-                self._put(start, f"  l{i} {self._word(self._text(link))}")
-                yield self._edge(a, f"out_{a}", f"e{i}", self._text(link), dashed)
+                self._put(start, f"  l{i} {self._word(self.link_text(link))}")
+                yield self._edge(a, f"out_{a}", f"e{i}", self.link_text(link), dashed)
             if (link.source, end) not in arrived:
                 arrived.add((link.source, end))
                 self._put(end, self._circle(f"in{end}_{a}", letters[link.source]))
@@ -252,8 +252,14 @@ class Writer:
         word = f"l{key[1:]}"
         return f'  {a} -> {word} [arrowhead=none {extra}]\n  {word} -> {b} [id="{key}" {extra}]'
 
-    def _text(self, link: Link) -> str:
+    def link_text(self, link: Link) -> str:
+        """What stands at an edge between items."""
         return "" if self.scalar else link_text(link)
+
+    def end_text(self, end: int) -> str:
+        """What stands at the edge from a node to the mark of an output."""
+        node = self.drawing.graph.nodes[end]
+        return "" if self.scalar else tensor_text(node.shape, node.dtype)
 
     def _word(self, text: str) -> str:
         """The attributes of a node that is the label of an edge."""
@@ -268,20 +274,14 @@ class Writer:
         for i, link in enumerate(self.drawing.links):
             start, end = self.column_of[link.source], self.column_of[link.target]
             if start == end == column:
-                around = self._around(self.drawing.items[link.source].box)
-                box = self.drawing.items[link.target].box
-                while box is not None and box not in around:
-                    box = self.drawing.boxes[box].parent
-                word = f"l{i} {self._word(self._text(link))}"
+                a, b = (
+                    self.drawing.around(self.drawing.items[at].box)
+                    for at in (link.source, link.target)
+                )
+                box = next((box for box in reversed(b) if box in a), None)
+                word = f"l{i} {self._word(self.link_text(link))}"
                 found.setdefault(box, []).append((link.source, word))
         return found
-
-    def _around(self, box: int | None) -> set[int]:
-        out = set()
-        while box is not None:
-            out.add(box)
-            box = self.drawing.boxes[box].parent
-        return out
 
     def _put(self, column: int, line: str) -> None:
         self.beside.setdefault(column, []).append(line)
@@ -298,13 +298,13 @@ class Writer:
         t = self.theme
         fill, border = t.families["tensor"]
         for at, end in self.ends():
-            node, column = self.drawing.graph.nodes[end], self.column_of[at]
+            column = self.column_of[at]
             mark = (
                 f'  o{end} [id="o{end}" label=<<b>output</b>> fillcolor="{fill}" '
                 f'color="{border}" penwidth=1.4]'
             )
             self._put(column, mark)
-            text = "" if self.scalar else tensor_text(node.shape, node.dtype)
+            text = self.end_text(end)
             if self.breaks:
                 self._put(column, f"  lo{end} {self._word(text)}")
             yield self._edge(self.drawing.items[at].key, f"o{end}", f"eo{end}", text)
@@ -319,17 +319,11 @@ class Writer:
 
     def in_boxes(self) -> Iterator[tuple[int, Item]]:
         """All items with their places: those of a box follow one another."""
-        boxes = self.drawing.boxes
         first: dict[int, int] = {}
-        chains = []
+        keys = []
         for i, item in enumerate(self.drawing.items):
-            chain, call = [], item.box
-            while call is not None:
-                first.setdefault(call, i)
-                chain.append(call)
-                call = boxes[call].parent
-            chains.append(chain[::-1])
-        keys = [(*[(first[c], c) for c in chain], (i, -1)) for i, chain in enumerate(chains)]
+            chain = self.drawing.around(item.box)
+            keys.append((*((first.setdefault(call, i), call) for call in chain), (i, -1)))
         for i in sorted(range(len(keys)), key=keys.__getitem__):
             yield i, self.drawing.items[i]
 

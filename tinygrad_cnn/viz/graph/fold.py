@@ -61,6 +61,14 @@ class Drawing:
     boxes: dict[int, Box] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
 
+    def around(self, box: int | None) -> list[int]:
+        """``box`` and the boxes around it, the outermost first."""
+        found = []
+        while box is not None:
+            found.append(box)
+            box = self.boxes[box].parent
+        return found[::-1]
+
     def total(self, members: Iterable[int], name: str) -> Any:
         """The sum of a figure over some nodes; None if none of them knows it."""
         known = [v for i in members if (v := getattr(self.graph.nodes[i], name)) is not None]

@@ -205,9 +205,7 @@ def _box(drawing: Drawing, box: Box, depth: int | None) -> Record:
     graph = drawing.graph
     call = graph.calls[box.call]
     name, kind = box_rows(drawing, box)
-    level, outer = 1, box.parent
-    while outer is not None:
-        level, outer = level + 1, drawing.boxes[outer].parent
+    level = len(drawing.around(box.call))
     count = sum(graph.nodes[i].kind == "operation" for i in box.members)
     held = parameter_count(drawing, box.members)
     short = plural(count, "operation") + (f" · {amount(held)} parameters" if held else "")
