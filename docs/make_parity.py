@@ -22,7 +22,7 @@ HEAD = """# Parity with PyTorch
 PyTorch 2.13 comes with samples of the arguments of its operators (`op_db`), for its own tests. They
 are run here and there, in float64 where it is possible: values, first and second derivatives.
 `python docs/make_parity.py` writes this page, with names it runs these operators only. `python -m
-tests.parity NAME` prints each difference. The functions are those of other names too: an operator
+tests.parity --all NAME` prints differences. The functions are those of other names too: an operator
 is one of `op_db`, with its variant after a dot.
 
 """

@@ -17,7 +17,8 @@ try:
     import torch
 except ImportError:
     torch = None
-needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+INSTALL = "PyTorch is not installed: pip install torch==2.13.0"
+needs_torch = pytest.mark.skipif(torch is None, reason=INSTALL)
 
 
 # ---- the list -------------------------------------------------------------------------------

@@ -41,12 +41,12 @@ def run_share(share: int, kernels: str, against: Any) -> None:
 def test_as_in_pytorch(kernels: str, share: int) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
     if kernels == "jit" and not choice.has_numba():
-        pytest.skip("Numba is not installed")
+        pytest.skip("Numba is not installed: pip install numba")
     run_share(share, kernels, torch)
 
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_compiled_kernels_as_numpy(share: int) -> None:
     """With other programs than above: from these on, NumPy's kernels are what is compared with."""
-    pytest.importorskip("numba", reason="Numba is not installed")
+    pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
     run_share(SHARES + share, "jit", tg)

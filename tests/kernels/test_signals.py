@@ -98,6 +98,26 @@ class Training:
         return net, optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
 
+def calls(alarm: Any, work: Callable[[], Any], tries: int, wanted: int) -> Iterator[int]:
+    """Number calls that an alarm may interrupt at any moment, as many as it takes.
+
+    The moments follow what a call lasts here and now: how many are met does not depend on how fast
+    the machine is. If hardly any alarm reaches its caller, this fails.
+    """
+    rng, lasts, found = np.random.default_rng(0), 0.0, 0
+    for k in range(20 * tries):
+        start = time.perf_counter()
+        if alarm(rng.uniform(0, lasts), RAISED[k % len(RAISED)], work):
+            found += 1
+            lasts *= 1.1  # else a short call would keep the end of others from being met
+        else:
+            lasts = time.perf_counter() - start
+        yield k
+        if k + 1 >= tries and found > wanted:
+            return
+    raise AssertionError(f"{found} alarms reached their caller in {k + 1} calls")
+
+
 def same(one: list[Any], other: list[Any]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -107,21 +127,16 @@ def test_a_training_step_that_was_interrupted_at_any_moment(chosen: Any, alarm: 
     former = kernels.set_kernels(chosen)
     number = kernels.set_num_threads(2)
     try:
-        training, rng = Training(), np.random.default_rng(0)
+        training = Training()
         expected = training.step()
-        start = time.perf_counter()
         assert same(training.step(), expected)
-        lasts = time.perf_counter() - start
         in_use, errors = dict(dispatch._compiled), np.geterr()
-        found = 0
-        for k in range(200):
-            found += alarm(rng.uniform(0, lasts), RAISED[k % len(RAISED)], training.step)
+        for k in calls(alarm, training.step, tries=200, wanted=50):
             assert memory.here.stack.top == 0
             assert not threads._blas.holders
             assert np.geterr() == errors
             if k % 10 == 9:
                 assert same(training.step(), expected)
-        assert found > 50
         assert dispatch._compiled == in_use
     finally:
         kernels.set_num_threads(number)
@@ -140,13 +155,9 @@ def test_workers_go_on_whatever_interrupts_who_waits_for_them(alarm: Any) -> Non
 
     number = kernels.set_num_threads(2)
     try:
-        rng = np.random.default_rng(0)
-        found = 0
-        for k in range(3000):
-            call = lambda: [threads.split(range(2), work, 1 << 30) for _ in range(3)]
-            found += alarm(rng.uniform(1e-5, 3e-4), RAISED[k % len(RAISED)], call)
+        call = lambda: [threads.split(range(2), work, 1 << 30) for _ in range(3)]
+        for _ in calls(alarm, call, tries=3000, wanted=300):
             assert not writing  # nobody still is when the call is left
-        assert found > 300
         assert threads.split(range(10), sum, 1 << 30) == [10, 35]
     finally:
         kernels.set_num_threads(number)

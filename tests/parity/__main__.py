@@ -1,4 +1,6 @@
-"""``python -m tests.parity [NAME …] [--all] [--missing]``: what agrees with PyTorch, and what not.
+"""What agrees with PyTorch, and what not.
+
+``python -m tests.parity [NAME …] [--all] [--exact] [--most N] [--complex]``
 
 NAMEs are prefixes of PyTorch's names (``nn.functional.conv``). Without ``--all`` at most 6 samples
 of an operator are taken, evenly.
