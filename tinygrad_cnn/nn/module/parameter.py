@@ -14,6 +14,14 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array, DTypeLike, Size
 
 
+def _share(new: Tensor, data: Tensor | Array) -> None:
+    """Make ``new`` a leaf on the memory of ``data``."""
+    source = to_tensor(data)
+    new._value, new.storage = source._array, source.storage
+    new.storage.shared_by(source, new)
+    new.node = new.view_of = new._saved = new._grad = None
+
+
 class Parameter(Tensor):
     """A leaf tensor that a `Module` registers when it is assigned to an attribute.
 
@@ -41,10 +49,7 @@ class Parameter(Tensor):
             raise TypeError(
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
-        source = to_tensor(data)
-        self._value, self.storage = source._array, source.storage
-        self.storage.shared_by(source, self)
-        self.node = self.view_of = self._saved = self._grad = None
+        _share(self, data)
         if requires_grad:
             self.want_gradient(True)
 
@@ -74,10 +79,7 @@ class Buffer(Tensor):
     persistent: bool
 
     def __init__(self, data: Tensor | Array | None = None, *, persistent: bool = True) -> None:
-        source = to_tensor(empty(0) if data is None else data)
-        self._value, self.storage = source._array, source.storage
-        self.storage.shared_by(source, self)
-        self.node = self.view_of = self._saved = self._grad = None
+        _share(self, empty(0) if data is None else data)
         self.persistent = persistent
 
 

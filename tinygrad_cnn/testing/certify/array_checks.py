@@ -30,7 +30,7 @@ from tinygrad_cnn.types import Array
 
 
 def _in_layout(layout: str, seed: int, y: Tensor) -> Array:
-    return laid_out(cotangent(y.shape, seed, y.dtype), layout)
+    return laid_out(cotangent(y, seed), layout)
 
 
 def layouts(subject: Subject, sample: Sample, seed: int) -> str:
@@ -80,7 +80,7 @@ def dtypes(subject: Subject, sample: Sample, seed: int) -> str:
     exact = None
     for dtype in (np.float64, np.float32):
         args, params = _in_dtype(sample, dtype)
-        y, gradients = run(subject, args, params, lambda y: cotangent(y.shape, seed, y.dtype))
+        y, gradients = run(subject, args, params, lambda y: cotangent(y, seed))
         for what, a in (
             ("result", y._array),
             *((f"gradient {i}", g) for i, g in enumerate(gradients)),
@@ -123,7 +123,7 @@ def _mutation(subject: Subject, args: list[Any], params: Params, seed: int) -> N
     every, leaves, _ = leaves_of(subject, args)
     y = subject(every, params)
     result = y._array.copy()
-    u = cotangent(y.shape, seed, y.dtype)
+    u = cotangent(y, seed)
     given = u.copy()
     if y.requires_grad:
         first = grad(y, leaves, wrap(u), retain_graph=True, materialize_grads=True)
@@ -156,7 +156,7 @@ def _aliasing(subject: Subject, args: list[Any], params: Params, seed: int) -> N
                 raise Wrong(f"the result shares memory with argument {i}, which only views may")
     if not y.requires_grad:
         return
-    u = cotangent(y.shape, seed, y.dtype)
+    u = cotangent(y, seed)
     found = grad(y, leaves, wrap(u), materialize_grads=True)
     memory = [("the result", y._array), ("the gradient of the result", u)]
     memory += [(f"argument {i}", a) for i, a in enumerate(args) if isinstance(a, np.ndarray)]
@@ -175,7 +175,7 @@ def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
     y = subject(every, sample.params)
     if not y.requires_grad:
         return PASS
-    u = cotangent(y.shape, seed, y.dtype)
+    u = cotangent(y, seed)
     together = grad(y, leaves, wrap(u), materialize_grads=True)
     for i, expected in zip(where, together, strict=True):
         args = list(sample.args)
@@ -200,7 +200,7 @@ def each_alone(subject: Subject, sample: Sample, seed: int) -> str:
 
 def determinism(subject: Subject, sample: Sample, seed: int) -> str:
     """Two runs are equal bit for bit."""
-    u = lambda y: cotangent(y.shape, seed, y.dtype)
+    u = lambda y: cotangent(y, seed)
     runs = []
     for _ in range(2):
         y, gradients = run(subject, sample.args, sample.params, u)
@@ -225,7 +225,7 @@ def memory(subject: Subject, sample: Sample, seed: int) -> str:
             nodes.append(n)
             stack.extend(p for p in n.parents if p is not None)
     holding = [n for n in nodes if _held(n)]
-    u = cotangent(y.shape, seed, y.dtype)
+    u = cotangent(y, seed)
     grad(y, leaves, wrap(u), materialize_grads=True)
     for n in holding:
         if held := _held(n):

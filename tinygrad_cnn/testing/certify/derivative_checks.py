@@ -125,7 +125,7 @@ def broadcasting(subject: Subject, sample: Sample, seed: int) -> str:
     """Gradients of inputs that broadcast are those of inputs broadcast beforehand, summed back."""
     if not subject.broadcasts:
         return NOT_APPLICABLE
-    u = lambda y: cotangent(y.shape, seed, y.dtype)
+    u = lambda y: cotangent(y, seed)
     y, gradients = run(subject, sample.args, sample.params, u)
     where = subject.differentiable(sample.args)
     for i, g in zip(where, gradients, strict=True):
@@ -152,7 +152,7 @@ def broadcasting(subject: Subject, sample: Sample, seed: int) -> str:
 
 def _numbers(subject: Subject, sample: Sample, seed: int) -> None:
     """A Python number in place of one input must do as well as an array of it."""
-    u = lambda y: cotangent(y.shape, seed, y.dtype)
+    u = lambda y: cotangent(y, seed)
     where = subject.differentiable(sample.args)
     for i in where if len(where) > 1 else ():
         if not sample.args[i].size:

@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.testing.certify.subject import Subject
-from tinygrad_cnn.testing.types import Arguments, Params, Shape
+from tinygrad_cnn.testing.types import Arguments, Params
 from tinygrad_cnn.types import Array
 
 NOT_APPLICABLE = "–"
@@ -32,9 +32,9 @@ def leaves_of(subject: Subject, args: Arguments) -> tuple[list[Any], list[Tensor
     return every, [every[i] for i in where], where
 
 
-def cotangent(shape: Shape, seed: int, dtype: Any = np.float64) -> Array:
-    """Normal random numbers: the gradient of a result."""
-    return normal(np.random.default_rng(seed), shape, dtype)
+def cotangent(y: Tensor, seed: int) -> Array:
+    """Normal random numbers: the gradient of the result ``y``."""
+    return normal(np.random.default_rng(seed), y.shape, y.dtype)
 
 
 def run(
