@@ -16,7 +16,8 @@ from tinygrad_cnn.data.dataset import (
 from tinygrad_cnn.data.folder import ImageFolder, read_image
 from tinygrad_cnn.data.images import ImageDataset
 from tinygrad_cnn.data.keyed import SampleRandom
-from tinygrad_cnn.data.loader import DataLoader, WorkerInfo, get_worker_info
+from tinygrad_cnn.data.loader import DataLoader
+from tinygrad_cnn.data.reading import WorkerInfo, get_worker_info
 from tinygrad_cnn.data.rotation import RandomRotation
 from tinygrad_cnn.data.samplers import (
     BatchSampler,

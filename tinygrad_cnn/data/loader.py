@@ -1,49 +1,36 @@
-"""DataLoader: seeded batches from a data set, built ahead of time by worker threads."""
+"""DataLoader: seeded batches from a data set, built ahead of time by threads or processes."""
 
 from __future__ import annotations
 
-import contextvars
 import copy
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, watching
-from tinygrad_cnn.data.collate import collate_arrays, default_convert, rebuild, to_tensors
-from tinygrad_cnn.data.dataset import (
-    Dataset,
-    IterableDataset,
-    batch_transform,
-    fetch,
-    sample,
-    samples,
-)
-from tinygrad_cnn.data.keyed import SAMPLE_SEED, SampleRandom, begin_sample, end_sample, keys
+from tinygrad_cnn.data.collate import to_tensors
+from tinygrad_cnn.data.dataset import Dataset, IterableDataset
+from tinygrad_cnn.data.reading import END, ORDER, Reader, Reading, WorkerInfo
 from tinygrad_cnn.data.samplers import (
     BatchSampler,
     RandomSampler,
     SequentialSampler,
     check_count,
 )
-from tinygrad_cnn.data.transforms import Images, Transform, channels_last
+from tinygrad_cnn.data.threads import Threads
+from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.ops.random import Generator, default_generator
-from tinygrad_cnn.tensor import Tensor
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
-# Which random streams of an epoch: its order, the samples' transforms, what finishes them, and the
-# transforms of single images. (3 is the trainer's.)
-_ORDER, _SAMPLE, _FINISH, _SINGLE = 0, 1, 2, 4
-_END = object()
+    from tinygrad_cnn.data.processes import Processes
+
 Generated = PythonGenerator[Any, None, None]
 
 
@@ -52,10 +39,10 @@ def _told(batches: Generated) -> Iterator[Any]:
     try:
         while True:
             if watching:
-                batch = observe("load", "DataLoader", next, (batches, _END), {})
+                batch = observe("load", "DataLoader", next, (batches, END), {})
             else:
-                batch = next(batches, _END)
-            if batch is _END:
+                batch = next(batches, END)
+            if batch is END:
                 return
             yield batch
             del batch
@@ -65,82 +52,6 @@ def _told(batches: Generated) -> Iterator[Any]:
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """What `get_worker_info` returns.
-
-    Attributes
-    ----------
-    id, num_workers
-        the worker's number, and how many there are.
-    seed
-        its own, from the epoch's seed and its number.
-    dataset
-        what it reads: a shallow copy of its own where the loader has a ``worker_init_fn`` or the
-        data set is a stream, otherwise the one that all read.
-    """
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-class _Reader:
-    """What reads the data set: the consumer, or a worker."""
-
-    def __init__(self, dataset: Any, info: WorkerInfo | None = None) -> None:
-        self.dataset, self.info = dataset, info
-        self.ready = info is None  # whether ``worker_init_fn`` has run
-        self.begin()
-
-    def begin(self) -> None:
-        """Start a new epoch."""
-        self.stream: Iterator[Any] | None = None
-        self.taken = 0  # samples of the stream
-
-    def take(self, count: int) -> list[Any]:
-        """The next samples of the stream, ``count`` or as many as are left."""
-        if self.stream is None:
-            self.stream = iter(self.dataset)
-        out: list[Any] = []
-        while len(out) < count:
-            begin_sample(self.taken)
-            value = next(self.stream, _END)
-            if value is _END:
-                break
-            self.taken += 1
-            out.append(value)
-        return out
-
-
-class _Thread(threading.local):
-    reader: _Reader | None = None
-
-
-_thread = _Thread()
-
-
-def _begin_thread(readers: deque[_Reader]) -> None:
-    _thread.reader = readers.popleft()
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """Which worker of a `DataLoader` this code runs in; None in the consumer.
-
-    Examples
-    --------
-    >>> class Counted(IterableDataset[int]):
-    ...     def __iter__(self) -> Iterator[int]:
-    ...         worker = get_worker_info()
-    ...         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-    ...         return iter(range(first, 6, step))
-    >>> list(DataLoader(Counted(), batch_size=None, num_workers=2))
-    [0, 1, 2, 3, 4, 5]
-    """
-    return None if _thread.reader is None else _thread.reader.info
 
 
 class DataLoader:
@@ -169,7 +80,7 @@ class DataLoader:
         an iterable of lists of indices, instead of ``batch_size``, ``shuffle``, ``sampler`` and
         ``drop_last``.
     num_workers
-        threads that build batches ahead; with 0 the consumer builds them itself. Of an
+        how many build batches ahead; with 0 the consumer builds them itself. Of an
         `IterableDataset` each worker reads all that its copy yields (see `get_worker_info`).
     collate_fn
         makes a batch of a list of samples, in place of `default_collate`; without batches, of one
@@ -179,17 +90,22 @@ class DataLoader:
     timeout
         seconds to wait for a worker's batch; 0 is for ever.
     worker_init_fn
-        called with the worker's number in its thread, before it reads.
+        called with the worker's number in its thread or process, before it reads.
+    multiprocessing_context
+        None for threads, which start at once, share the data set and run NumPy's code side by
+        side. ``"fork"``, ``"spawn"``, ``"forkserver"`` or a context of `multiprocessing` for
+        processes, which run Python's code side by side too. See the notes.
     generator
         where seeds are drawn.
     prefetch_factor
         batches that each worker is ahead, by default 2; only with workers.
     persistent_workers
-        the workers' copies of the data set are kept for the next epoch, and ``worker_init_fn`` is
-        called once; only with workers.
-    pin_memory, pin_memory_device, multiprocessing_context, in_order
-        taken as PyTorch takes them, and change nothing: memory is the CPU's, workers are threads,
-        and batches come in order.
+        the workers' copies of the data set, and processes, are kept for the next epoch, and
+        ``worker_init_fn`` is called once; only with workers. Processes go on with what the loader
+        had when they started.
+    pin_memory, pin_memory_device, in_order
+        taken as PyTorch takes them, and change nothing: memory is the CPU's, and batches come in
+        order.
     transform
         ``(images (n, c, h, w), rng) -> images`` for the first array of each batch, in
         place of the one that a data set with ``transforms_batches`` has; ``rng`` is a
@@ -202,7 +118,23 @@ class DataLoader:
     TypeError
         an argument is of another type.
     RuntimeError
-        while iterating: ``timeout`` is over.
+        while iterating: ``timeout`` is over, or a worker process ended, because it was killed or
+        could not start.
+    TypeError
+        while iterating: what the processes are to get cannot be pickled (not with ``"fork"``).
+
+    Notes
+    -----
+    Processes get a copy of the data set, the transforms and the functions: ``"fork"`` as the
+    program's memory is, which is fast, but not safe where other threads hold locks; the other two
+    as pickles, so functions must be defined at the top of a module, and a script's start be behind
+    ``if __name__ == "__main__":``. Arrays of batches come back in shared memory (on Windows through
+    a pipe). An exception arrives as it is, its traceback in the worker as a note
+    (``error.__notes__``). Tensors with a graph cannot be sent. Python's, NumPy's and the library's
+    own random numbers are seeded by `WorkerInfo.seed`; transforms of samples draw the same as
+    without workers. Kernels use as many threads as in the program; where there are many workers,
+    ``worker_init_fn`` may call ``tg.set_num_threads(1)``. Processes end with the epoch, or, where
+    they are persistent, with the loader.
 
     Examples
     --------
@@ -308,7 +240,7 @@ class DataLoader:
         self.generator = default_generator if generator is None else generator
         self.transform = transform
         self.collate_fn = collate_fn
-        self._kept: list[_Reader] | None = None  # persistent workers
+        self._kept: Any = None  # of persistent workers: what readers of threads know, or processes
 
     @property
     def _unbatched(self) -> bool:
@@ -358,7 +290,7 @@ class DataLoader:
         >>> [batch.tolist() for batch in loader.epoch(7, start=2)] == whole[2:]
         True
         """
-        build = self._threaded if self.num_workers else self._plain
+        build = self._ahead if self.num_workers else self._plain
         if self._iterable:  # nobody knows where a later batch begins
             return _told(_after(build(seed, itertools.repeat(None)), start))
         return _told(build(seed, itertools.islice(self._index_batches(seed), start, None)))
@@ -371,59 +303,61 @@ class DataLoader:
             yield from self._sampler if self.batch_size is None else self.batch_sampler
         else:
             n = len(self.dataset)
-            order = _stream(seed, _ORDER).permutation(n) if self.shuffle else np.arange(n)
+            order = _stream(seed, ORDER).permutation(n) if self.shuffle else np.arange(n)
             size = self.batch_size or 1
             for start in range(0, len(self) * size, size):
                 indices = order[start : start + size].tolist()
                 yield indices[0] if self.batch_size is None else indices
 
+    def _reading(self) -> Reading:
+        return Reading(
+            self.dataset,
+            self._iterable,
+            self.batch_size,
+            self._unbatched,
+            self.drop_last,
+            self.collate_fn,
+            self.transform,
+            self.worker_init_fn,
+        )
+
     def _plain(self, seed: int, batches: Iterator[Any]) -> Generated:
-        reader = _Reader(self.dataset)
+        reading, reader = self._reading(), Reader(self.dataset)
         for indices in batches:
-            batch = self._load(reader, seed, indices)
-            if batch is _END:
+            batch = reading.load(reader, seed, indices)
+            if batch is END:
                 return
             yield to_tensors(batch)
             del batch
 
-    def _readers(self, seed: int) -> list[_Reader]:
+    def _team(self, seed: int) -> Threads | Processes:
         """The workers of an epoch."""
-        if self._kept is None:
-            copies = self._iterable or self.worker_init_fn is not None
-            sets = [
-                copy.copy(self.dataset) if copies else self.dataset for _ in range(self.num_workers)
-            ]
-            readers = [
-                _Reader(d, WorkerInfo(i, self.num_workers, (seed + i) % 2**64, d))
-                for i, d in enumerate(sets)
-            ]
-            if not self.persistent_workers:
-                return readers
-            self._kept = readers
-        for reader in self._kept:
-            reader.begin()
-        return self._kept
+        # Taken out: a second iterator at the same time has workers of its own.
+        kept, self._kept = self._kept, None
+        if self.multiprocessing_context is not None:
+            from tinygrad_cnn.data.processes import Processes  # here, to keep the import light
 
-    def _work(self, seed: int, indices: Any) -> Any:
-        """In a worker: the batch of ``indices``."""
-        reader = _thread.reader
-        assert reader is not None
-        assert reader.info is not None
-        if not reader.ready:
-            if self.worker_init_fn is not None:
-                self.worker_init_fn(reader.info.id)
-            reader.ready = True
-        return self._load(reader, seed, indices)
+            team = kept
+            if not isinstance(team, Processes):
+                team = Processes(
+                    self._reading(), self.num_workers, self.multiprocessing_context, seed
+                )
+            team.begin()
+            return team
+        return Threads(self._reading(), kept or self._readers(), seed)
 
-    def _threaded(self, seed: int, batches: Iterator[Any]) -> Generated:
-        readers = self._readers(seed)
-        # A stream is one worker's; numbered samples are read by whoever is free.
-        groups = [[reader] for reader in readers] if self._iterable else [readers]
-        pools = [
-            ThreadPoolExecutor(len(g), "DataLoader", _begin_thread, (deque(g),)) for g in groups
+    def _readers(self) -> list[Reader]:
+        """What threads read with."""
+        copies = self._iterable or self.worker_init_fn is not None
+        sets = [
+            copy.copy(self.dataset) if copies else self.dataset for _ in range(self.num_workers)
         ]
-        queue: deque[tuple[int, Future[Any]]] = deque()
-        turns = deque(range(len(pools)))  # of those that have more, the next one first
+        return [Reader(d, WorkerInfo(i, self.num_workers, 0, d)) for i, d in enumerate(sets)]
+
+    def _ahead(self, seed: int, batches: Iterator[Any]) -> Generated:
+        team = self._team(seed)
+        queue: deque[tuple[int, Any]] = deque()
+        turns = deque(range(team.turns))  # of those that have more, the next one first
 
         def submit() -> None:
             if not turns:
@@ -431,110 +365,28 @@ class DataLoader:
             turn = turns[0]
             turns.rotate(-1)
             for indices in batches:
-                # Workers see the consumer's context (grad mode and so on) as the plain loop does.
-                run = contextvars.copy_context().run
-                queue.append((turn, pools[turn].submit(run, self._work, seed, indices)))
+                queue.append((turn, team.submit(turn, seed, indices)))
                 return
 
-        patient = True
         try:
             for _ in range(self.num_workers * (self.prefetch_factor or 2)):
                 submit()
             while queue:
-                turn, future = queue.popleft()
+                turn, asked = queue.popleft()
                 if turn not in turns:
                     continue
-                if self.timeout and not wait([future], self.timeout).done:
-                    patient = False
-                    raise RuntimeError(
-                        f"DataLoader: no batch within the `timeout` of {self.timeout} seconds"
-                    )
-                batch = future.result()
-                del future
-                if batch is _END:
+                batch = team.result(turn, asked, self.timeout)
+                del asked
+                if batch is END:
                     turns.remove(turn)
                 submit()
-                if batch is not _END:
+                if batch is not END:
                     yield to_tensors(batch)
                 del batch
         finally:  # also when the consumer stops early: the generator is closed
-            for pool in pools:
-                pool.shutdown(wait=False, cancel_futures=True)
-            for pool in pools if patient else ():
-                pool.shutdown(wait=True)
-
-    def _read(self, reader: _Reader, indices: Any) -> tuple[Any, Any]:
-        """The samples of ``indices``, or a batch of them, with their numbers."""
-        if self._iterable:
-            first, wanted = reader.taken, self.batch_size or 1
-            read = reader.take(wanted)
-            if self.drop_last and len(read) < wanted:
-                read = []
-            return read, range(first, first + len(read))
-        if self._unbatched:
-            return [sample(reader.dataset, indices)], [indices]
-        if self.collate_fn is not None:
-            return samples(reader.dataset, indices), indices
-        return fetch(reader.dataset, indices), indices
-
-    def _load(self, reader: _Reader, seed: int, indices: Any) -> Any:
-        """Return the batch of ``indices``, its Tensors still arrays (safe in any thread)."""
-        own = reader.info.seed if self._iterable and reader.info is not None else seed
-        before = SAMPLE_SEED.set((own, _SINGLE))
-        try:
-            batch, indices = self._read(reader, indices)
-            if self._iterable and not batch:
-                return _END
-            if self._unbatched:
-                return self._converted(own, reader, batch, indices)
-            if self.collate_fn is not None:
-                batch = self.collate_fn(batch)
-            elif isinstance(batch, list):
-                batch = collate_arrays(batch)
-        finally:
-            SAMPLE_SEED.reset(before)
-            end_sample()
-        return self._transformed(own, reader, batch, indices)
-
-    def _converted(self, seed: int, reader: _Reader, read: list[Any], indices: Any) -> Any:
-        """The one sample read, after what transforms batches."""
-        (alone,) = read
-        if self.transform is not None or any(_transforms(reader.dataset)):
-            batch = self._transformed(seed, reader, collate_arrays(read), indices)
-            several = isinstance(batch, tuple | list)  # below: the first and only of each
-            alone = rebuild(batch, [x[0] for x in batch]) if several else batch[0]
-        return (self.collate_fn or default_convert)(alone)
-
-    def _transformed(self, seed: int, reader: _Reader, batch: Any, indices: Any) -> Any:
-        """The batch after what transforms batches."""
-        transform, finish = _transforms(reader.dataset)
-        if self.transform is not None:
-            transform = self.transform
-        several = isinstance(batch, tuple | list) and len(batch) > 0
-        first, *rest = batch if several else [batch]
-        if isinstance(first, Tensor) and transform is None and finish is None:
-            return batch  # which may have a graph
-        images = first._array if isinstance(first, Tensor) else first
-        if not isinstance(images, np.ndarray):
-            if transform is None:
-                return batch
-            kind = type(images).__name__
-            raise TypeError(f"DataLoader: `transform` needs batches of arrays, got a {kind} first")
-        if transform is not None:
-            rng = SampleRandom(keys(seed, _SAMPLE, np.asarray(indices)))
-            if getattr(transform, "changes_labels", False):
-                images, rest[:1] = _with_labels(transform, images, rng, rest)
-            else:
-                images = transform(images, rng)
-        if finish is not None and images.dtype == np.uint8:
-            images = finish(images, SampleRandom(keys(seed, _FINISH, np.asarray(indices))))
-        if images.ndim == 4 and images.dtype.kind == "f":
-            images = channels_last(images).transpose(0, 3, 1, 2)  # (n, c, h, w)
-        return rebuild(batch, [images, *rest]) if several else images
-
-
-def _transforms(dataset: Any) -> tuple[Any, Any]:
-    return batch_transform(dataset, "transform"), batch_transform(dataset, "finish")
+            kept = team.end(keep=self.persistent_workers)
+            if kept is not None:
+                self._kept = kept
 
 
 def _after(batches: Generated, start: int) -> Generated:
@@ -556,16 +408,3 @@ def _check_context(context: object) -> None:
             f"DataLoader: `multiprocessing_context` is {context!r}, expected one of {known} or a "
             "context of multiprocessing"
         )
-
-
-def _with_labels(
-    transform: Transform, images: Images, rng: SampleRandom, rest: list[Any]
-) -> tuple[Images, list[Any]]:
-    labels = rest[0]._array if rest and isinstance(rest[0], Tensor) else (rest or [None])[0]
-    if not isinstance(labels, np.ndarray):
-        raise TypeError(
-            f"DataLoader: `transform` {transform!r} changes labels, but the batches have no array "
-            "of labels after the images"
-        )
-    images, labels = transform(images, rng, labels)
-    return images, [labels]
