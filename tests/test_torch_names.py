@@ -81,11 +81,11 @@ def test_the_command_lists_all(capsys):
 # ---- paths ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["", ".dataset", ".sampler", ".dataloader"])
+@pytest.mark.parametrize("module", ["", ".dataset", ".sampler", ".dataloader", ".distributed"])
 def test_the_loader_is_found_where_pytorch_has_it(module):
     place = importlib.import_module(f"tinygrad_cnn.utils.data{module}")
     for name in place.__all__:
-        if name not in ("dataset", "sampler", "dataloader"):
+        if name not in ("dataset", "sampler", "dataloader", "distributed"):
             assert getattr(place, name) is getattr(tg.data, name)
         if torch is not None:
             theirs = importlib.import_module(f"torch.utils.data{module}")

@@ -217,6 +217,50 @@ def test_transforms_of_batches_reach_samples_that_come_alone():
     ]
 
 
+# ---- several programs -----------------------------------------------------------------------
+
+
+@needs_torch
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("n", "replicas"), [(10, 3), (9, 3), (2, 5), (7, 1)])
+def test_programs_shares_are_pytorchs(n, replicas, drop_last):
+    for rank in range(replicas):
+        arguments = {"num_replicas": replicas, "rank": rank, "drop_last": drop_last}
+        ours, theirs = (
+            of(k).DistributedSampler(range(n), shuffle=False, **arguments)
+            for k in ("ours", "torch")
+        )
+        assert list(ours) == list(theirs)
+        assert (len(ours), ours.total_size) == (len(theirs), theirs.total_size)
+
+
+def test_programs_shuffle_alike():
+    def shares(epoch, **arguments):
+        samplers = [data.DistributedSampler(range(12), 3, rank, **arguments) for rank in range(3)]
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        return [list(sampler) for sampler in samplers]
+
+    assert sorted(i for share in shares(0) for i in share) == list(range(12))
+    assert shares(0) == shares(0, seed=0)
+    assert shares(0) != shares(1) == shares(0, seed=1)
+    loader = data.DataLoader(range(12), 2, sampler=data.DistributedSampler(range(12), 3, 1))
+    assert [i for batch in loader for i in batch.tolist()] == shares(0)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "`num_replicas` must be an integer >= 1, got None"),
+        ({"num_replicas": 2}, "`rank` must be an integer >= 0, got None"),
+        ({"num_replicas": 2, "rank": 2}, "`rank` is 2, expected 0 to 1"),
+    ],
+)
+def test_programs_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=f"DistributedSampler: {message}"):
+        data.DistributedSampler(range(4), **arguments)
+
+
 # ---- streams and workers --------------------------------------------------------------------
 
 

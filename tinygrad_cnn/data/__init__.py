@@ -21,6 +21,7 @@ from tinygrad_cnn.data.reading import WorkerInfo, get_worker_info
 from tinygrad_cnn.data.rotation import RandomRotation
 from tinygrad_cnn.data.samplers import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -59,6 +60,7 @@ __all__ = [
     "Cutout",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "Grayscale",
     "ImageDataset",
     "ImageFolder",

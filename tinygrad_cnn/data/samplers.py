@@ -206,3 +206,87 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         source: Any = self.sampler
         return (len(source) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
+
+
+class DistributedSampler(Sampler[int]):
+    """The share of one of several programs that train together, by PyTorch's rule.
+
+    All have the same order, of which program ``rank`` takes every ``num_replicas``-th index from
+    number ``rank`` on. All get as many: the first indices come once more at the end, or, with
+    ``drop_last``, the last ones are left out.
+
+    Parameters
+    ----------
+    num_replicas, rank
+        how many programs there are, and the number of this one. There is no process group to ask,
+        so both must be given.
+    shuffle
+        a new order for each epoch that is set, the same in all programs with the same ``seed``.
+
+    Raises
+    ------
+    ValueError
+        ``rank`` is not in ``0 .. num_replicas - 1``, or a number is not one.
+
+    Examples
+    --------
+    >>> [list(DistributedSampler(range(5), 2, rank, shuffle=False)) for rank in (0, 1)]
+    [[0, 2, 4], [1, 3, 0]]
+    >>> sampler = DistributedSampler(range(100), num_replicas=2, rank=0)
+    >>> first = list(sampler)
+    >>> sampler.set_epoch(1)
+    >>> list(sampler) == first
+    False
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        check_count("DistributedSampler", "num_replicas", num_replicas, 1)
+        check_count("DistributedSampler", "rank", rank, 0)
+        assert num_replicas is not None
+        assert rank is not None
+        if rank >= num_replicas:
+            raise ArgumentError(
+                f"DistributedSampler: `rank` is {rank}, expected 0 to {num_replicas - 1} "
+                f"(`num_replicas` is {num_replicas})"
+            )
+        check_count("DistributedSampler", "seed", seed, 0)
+        _check_flag("DistributedSampler", "shuffle", shuffle)
+        _check_flag("DistributedSampler", "drop_last", drop_last)
+        self.dataset = dataset
+        self.num_replicas, self.rank = num_replicas, rank
+        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.epoch = 0
+
+    @property
+    def num_samples(self) -> int:
+        """How many this program gets."""
+        n = len(self.dataset)
+        return n // self.num_replicas if self.drop_last else -(-n // self.num_replicas)
+
+    @property
+    def total_size(self) -> int:
+        """How many all programs get together."""
+        return self.num_samples * self.num_replicas
+
+    def set_epoch(self, epoch: int) -> None:
+        """Have another order when shuffling; without it each epoch has the same."""
+        check_count("DistributedSampler", "epoch", epoch, 0)
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        n = len(self.dataset)
+        order = np.arange(n)
+        if self.shuffle:
+            order = Generator(self.seed + self.epoch).numpy.permutation(n)
+        return iter(np.resize(order, self.total_size)[self.rank :: self.num_replicas].tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
