@@ -1,5 +1,6 @@
 """Data sets, the loader that batches them, and transforms of images and of batches."""
 
+from tinygrad_cnn.data import transforms
 from tinygrad_cnn.data.appearance import ColorJitter, Cutout, Mixup
 from tinygrad_cnn.data.cifar10 import CIFAR10, download_cifar10
 from tinygrad_cnn.data.collate import default_collate, default_convert
@@ -94,4 +95,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
     "read_image",
+    "transforms",
 ]

@@ -180,7 +180,7 @@ class Mixup:
         """
         check_images("Mixup", images)
         n = len(images)
-        soft = self._rows(labels)
+        soft = self.rows(labels)
         share = np.asarray(rng.beta(self.alpha, self.alpha, (n,)), soft.dtype)  # (n,)
         share = np.maximum(share, 1 - share)
         other = rng.integers(0, max(n, 1), (n,))
@@ -194,7 +194,8 @@ class Mixup:
         mixed = soft * share[:, None] + soft[other] * (1 - share[:, None])
         return out.astype(images.dtype).transpose(0, 3, 1, 2), mixed
 
-    def _rows(self, labels: Images) -> Images:
+    def rows(self, labels: Images) -> Images:
+        """Labels as rows of probabilities (n, classes)."""
         if labels.ndim == 2 and labels.shape[1] == self.classes:
             return labels.astype(get_default_dtype())
         if labels.ndim != 1 or labels.dtype.kind not in "iu":

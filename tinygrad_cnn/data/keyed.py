@@ -89,6 +89,12 @@ class SampleRandom:
         numbers = (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-53  # (n, count)
         return float(numbers[0, 0]) if size is None else numbers.reshape(shape)
 
+    def part(self, chosen: Array) -> SampleRandom:
+        """Streams of their own for some of the samples: their numbers, or a mask."""
+        fresh = words(self._key, self._position, 1)[:, 0]
+        self._position += 1
+        return SampleRandom(_mix(fresh[chosen]))
+
     def random(self, size: Size = None) -> Any:
         """Numbers evenly spread over [0, 1)."""
         return self._uniforms(size)

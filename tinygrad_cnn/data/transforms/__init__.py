@@ -19,6 +19,7 @@ None changes its input; results are NCHW arrays in channels-last memory, which c
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, TypeVar
@@ -44,6 +45,12 @@ Picture: TypeAlias = "Image | Tensor"
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
 _PADDING_MODES: Final = ("constant", "edge", "reflect", "symmetric")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "v2":  # imported when it is first used
+        return importlib.import_module("tinygrad_cnn.data.transforms.v2")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def is_pil(image: object) -> TypeGuard[Image]:
