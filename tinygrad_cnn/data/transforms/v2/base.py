@@ -313,7 +313,7 @@ class RandomChoice(_Several):
 
     def _order(self, rng: Random, n: int) -> Array:
         ends = np.cumsum(self.p)
-        chosen = np.searchsorted(ends, rng.random((n,)) * ends[-1], side="right")
+        chosen: Array = np.searchsorted(ends, rng.random((n,)) * ends[-1], side="right")
         return chosen[:, None]
 
 
