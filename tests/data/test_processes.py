@@ -232,6 +232,17 @@ def test_an_exception_arrives_in_its_place_with_its_traceback(persistent):
     assert 'raise Odd("salt", "pepper")' in caught.value.__notes__[0]
 
 
+def test_what_cannot_be_pickled_cannot_leave_its_process():
+    loader = DataLoader(
+        range(4),
+        num_workers=1,
+        multiprocessing_context="fork",
+        collate_fn=lambda samples: lambda: samples,
+    )
+    with pytest.raises(TypeError, match=r"a batch cannot leave a worker process, .*lambda"):
+        next(iter(loader))
+
+
 def test_a_graph_cannot_leave_its_process():
     samples = [tg.ones(2, requires_grad=True) for _ in range(4)]
     loader = DataLoader(samples, 2, num_workers=1, multiprocessing_context="fork")

@@ -297,6 +297,8 @@ def test_dtypes_and_kinds():
     floats = v2.ToDtype(tg.float32, scale=True)(image)
     np.testing.assert_allclose(floats.numpy(), BYTES[0] / 255, rtol=1e-6)
     assert v2.ToDtype(tg.int64)(image).tolist() == BYTES[0].tolist()
+    deep = tg.tensor([[[0, 2**31 - 1]]], dtype=tg.int32)
+    assert v2.ToDtype(tg.float32, scale=True)(deep).tolist() == [[[0, 1]]]
     assert v2.ToTensor()(PICTURE).tolist() == floats.tolist()
     for back in (v2.ToPILImage()(image), f.to_pil_image(floats)):
         np.testing.assert_array_equal(array_of(back), BYTES[0])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions import as_tensor, copying
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -80,14 +81,21 @@ def pack(value: object) -> Packed:
 
     Raises
     ------
-    Exception
-        what pickling raises.
+    TypeError
+        it cannot be pickled.
+    RuntimeError
+        a Tensor has a graph.
     OSError
         there is no memory.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    _Packer(file, 5, buffer_callback=buffers.append).dump(value)
+    try:
+        _Packer(file, 5, buffer_callback=buffers.append).dump(value)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DtypeError(
+            f"DataLoader: a batch cannot leave a worker process, as it cannot be pickled: {error}"
+        ) from error
     parts = [buffer.raw() for buffer in buffers]
     sizes = [part.nbytes for part in parts]
     if not _SHARES or sum(sizes) < _LEAST:

@@ -64,6 +64,13 @@ def images_of(values: Sequence[Any]) -> list[Any]:
     return pictures or tensors[:1]
 
 
+def _size_of(image: Any) -> Size:
+    if is_pil(image):
+        return len(image.getbands()), image.height, image.width
+    c, h, w = image.shape[-3:]
+    return c, h, w
+
+
 def chance(name: str, p: float) -> float:
     """Refuse what is no probability."""
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
@@ -116,12 +123,10 @@ class Transform:
             return self._batch(images, rng)
         found = images_of(leaves(inputs))
         if found:
-            name = type(self).__name__
             rng = sample_random()
             # Drawn even where nothing happens, as for each image of a batch.
             chosen = self.p == 1 or bool(rng.random((1,))[0] < self.p)
-            _, *size = planes(name, found[0])[0].shape
-            params = self.make_params(rng, 1, (size[0], size[1], size[2]))
+            params = self.make_params(rng, 1, _size_of(found[0]))
             if chosen:
                 known = {id(image) for image in found}
                 inputs = replaced(inputs, lambda v: self._one(v, params) if id(v) in known else v)

@@ -226,6 +226,9 @@ def vertical_flip(image: Any) -> Any:
     return image[..., ::-1, :]
 
 
+hflip, vflip = horizontal_flip, vertical_flip
+
+
 def pad(
     image: Any,
     padding: int | Sequence[int],
