@@ -338,6 +338,34 @@ def test_persistent_workers_are_kept_and_skip_what_is_left():
     assert workers() == []
 
 
+def test_an_interrupt_ends_workers_and_the_next_epoch_has_others():
+    class Slow(OneByOne):
+        def __getitem__(self, index):
+            time.sleep(60 if index == 3 and slow.value else 0)
+            return index
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    slow = multiprocessing.get_context("fork").Value("b", True)
+    loader = DataLoader(
+        Slow(4), num_workers=2, multiprocessing_context="fork", persistent_workers=True
+    )
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with pytest.raises(KeyboardInterrupt):
+            list(loader)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    gc.collect()
+    assert workers() == []
+    slow.value = False
+    assert [batch.item() for batch in loader] == [0, 1, 2, 3]
+    del loader
+
+
 def test_workers_know_who_they_are_and_what_is_set():
     def read(context, seed):
         loader = DataLoader(

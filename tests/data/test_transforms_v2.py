@@ -352,6 +352,15 @@ def test_mixing_weighs_images_and_labels_alike():
         again, rows = kind(alpha=1.0)(tg.tensor(images), tg.tensor(soft))
         assert (again.shape, rows.shape) == ((4, 1, 32, 32), (4, 4))
     assert set(np.unique(mixed[1])) == {0.0, 1.0}  # a part of the one before it
+    both = v2.Compose([v2.RandomInvert(1.0), v2.CutMix(num_classes=4)])
+    loader = data.DataLoader(data.TensorDataset(FLOATS, labels), 4, transform=both)
+    (inverted, rows) = next(iter(loader))
+    assert (inverted.shape, rows.shape) == (FLOATS.shape, (4, 4))
+    assert np.isclose(inverted.numpy()[0, 0, 0, 0], 1 - FLOATS[[0, 3], 0, 0, 0]).any()
+    alike = v2.Compose([v2.RandomInvert(1.0), v2.MixUp(num_classes=4)])(
+        tg.tensor(FLOATS), tg.tensor(labels)
+    )
+    assert [tuple(x.shape) for x in alike] == [FLOATS.shape, (4, 4)]
     with pytest.raises(ValueError, match="MixUp: `num_classes` is None"):
         v2.MixUp()(tg.tensor(images), tg.tensor(labels))
     with pytest.raises(TypeError, match=r"CutMix: expected two Tensors, .* got Tensor, int"):
