@@ -94,7 +94,7 @@ class _Drawn(Transform):
             "names": list(space),
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` after the steps."""
         names = params["names"]
         shape = (len(images), params["operation"].shape[1])
@@ -108,24 +108,22 @@ class _Drawn(Transform):
                     out[chosen] = self._apply(name, out[chosen], amount[chosen, step])
         return out
 
-    def _apply(self, name: str, images: Images, amount: Array) -> Images:
+    def _apply(self, name: str, images: Images, amount: Array) -> Any:
         if name in _PLAIN:
             return _PLAIN[name](images)
         if name in _FACTOR:
             return _FACTOR[name](images, 1 + amount)
         if name == "Posterize":
-            return f.posterize(images, amount)  # type: ignore[no-any-return]
+            return f.posterize(images, amount)
         if name == "Solarize":
             white = 255 if images.dtype == np.uint8 else 1
-            return f.solarize(images, white * amount)  # type: ignore[no-any-return]
+            return f.solarize(images, white * amount)
         zero = np.zeros(1)
-        out: Images
         if name == "Rotate":
-            out = f.rotate(images, amount, self.interpolation, fill=self.fill)
-            return out
+            return f.rotate(images, amount, self.interpolation, fill=self.fill)
         tilt = np.rad2deg(np.arctan(amount))
         move = np.trunc(amount)
-        out = f.affine(
+        return f.affine(
             images,
             zero,
             (move if name == "TranslateX" else zero, move if name == "TranslateY" else zero),
@@ -135,7 +133,6 @@ class _Drawn(Transform):
             self.fill,
             (0, 0) if name.startswith("Shear") else None,
         )
-        return out
 
 
 class RandAugment(_Drawn):
@@ -283,7 +280,7 @@ class AugMix(_Drawn):
             left = left * (1 - part)
         return {**params, "depth": depth, "weights": np.stack([*weights, left], axis=1)}
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return mixtures of ``images`` and their variants."""
         work = np.float64 if images.dtype == np.float64 else np.float32
         weights = params["weights"].astype(work)[..., None, None, None]  # (n, width + 1, 1, 1, 1)
@@ -301,5 +298,4 @@ class AugMix(_Drawn):
                 changed = super().transform(variant, **own)
                 variant = np.where(goes_on[:, None, None, None], changed, variant)
             out = out + weights[:, 1 + i] * variant
-        mixed: Images = out.astype(images.dtype)
-        return mixed
+        return out.astype(images.dtype)

@@ -112,7 +112,7 @@ class Transform:
         """What `transform` gets besides images: arrays (n, …), or the same for all."""
         return {}
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` (n, c, h, w) changed."""
         raise NotImplementedError(f"{type(self).__name__} does not define `transform`")
 
@@ -344,7 +344,7 @@ class Identity(Transform):
     (1, 'a')
     """
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images``."""
         return images
 

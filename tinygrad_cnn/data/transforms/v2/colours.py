@@ -29,10 +29,9 @@ class Grayscale(Transform):
         self.num_output_channels = num_output_channels
         f.rgb_to_grayscale(np.zeros((0, 3, 1, 1)), num_output_channels)  # checks it
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` in grey."""
-        out: Images = f.rgb_to_grayscale(images, self.num_output_channels)
-        return out
+        return f.rgb_to_grayscale(images, self.num_output_channels)
 
 
 class _Chance(Transform):
@@ -55,10 +54,9 @@ class RandomGrayscale(_Chance):
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` in grey."""
-        out: Images = f.rgb_to_grayscale(images, images.shape[1])
-        return out
+        return f.rgb_to_grayscale(images, images.shape[1])
 
 
 class RandomInvert(_Chance):
@@ -68,28 +66,25 @@ class RandomInvert(_Chance):
     1.0
     """
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return negatives."""
-        out: Images = f.invert(images)
-        return out
+        return f.invert(images)
 
 
 class RandomAutocontrast(_Chance):
     """Each channel stretched over the whole range with probability ``p``."""
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` stretched."""
-        out: Images = f.autocontrast(images)
-        return out
+        return f.autocontrast(images)
 
 
 class RandomEqualize(_Chance):
     """Each channel with equally many pixels of each brightness, with probability ``p``."""
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` equalised."""
-        out: Images = f.equalize(images)
-        return out
+        return f.equalize(images)
 
 
 class RandomPosterize(_Chance):
@@ -101,10 +96,9 @@ class RandomPosterize(_Chance):
             raise ArgumentError(f"RandomPosterize: `bits` is {bits!r}, expected 0 to 8")
         self.bits = bits
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` of fewer colours."""
-        out: Images = f.posterize(images, self.bits)
-        return out
+        return f.posterize(images, self.bits)
 
 
 class RandomSolarize(_Chance):
@@ -114,10 +108,9 @@ class RandomSolarize(_Chance):
         super().__init__(p)
         self.threshold = threshold
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` inverted in part."""
-        out: Images = f.solarize(images, self.threshold)
-        return out
+        return f.solarize(images, self.threshold)
 
 
 class RandomAdjustSharpness(_Chance):
@@ -132,10 +125,9 @@ class RandomAdjustSharpness(_Chance):
             )
         self.sharpness_factor = sharpness_factor
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` sharper."""
-        out: Images = f.adjust_sharpness(images, self.sharpness_factor)
-        return out
+        return f.adjust_sharpness(images, self.sharpness_factor)
 
 
 def _factors(name: str, value: Any, centre: float, least: float, most: float) -> Any:
@@ -193,7 +185,7 @@ class ColorJitter(Transform):
             "factors": low + (high - low) * rng.random((n, 4)),
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` with other colours."""
         order, factors = params["order"], params["factors"]
         order = np.broadcast_to(order, (len(images), 4))

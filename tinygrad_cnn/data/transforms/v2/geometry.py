@@ -102,7 +102,7 @@ class ToDtype(Transform):
             )
         return f.to_dtype(image, self.dtype, self.scale)
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` with the dtype."""
         return f.to_dtype(from_numpy(images), self.dtype, self.scale)._array
 
@@ -134,10 +134,9 @@ class Normalize(Transform):
             )
         return f.normalize(image, self.mean, self.std, self.inplace)
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` normalised."""
-        out: Images = f.normalize(images, self.mean, self.std, self.inplace)
-        return out
+        return f.normalize(images, self.mean, self.std, self.inplace)
 
 
 class Resize(Transform):
@@ -164,9 +163,9 @@ class Resize(Transform):
     def _one(self, image: Any, params: Parameters) -> Any:
         return self._resize(image)  # Pillow's of a PIL image, all channels at once
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` in the size."""
-        return self._resize(images)  # type: ignore[return-value]  # of an array an array
+        return self._resize(images)
 
 
 class CenterCrop(Transform):
@@ -182,10 +181,9 @@ class CenterCrop(Transform):
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = size_of("CenterCrop", size)
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return the middles."""
-        out: Images = f.center_crop(images, self.size)
-        return out
+        return f.center_crop(images, self.size)
 
 
 class Pad(Transform):
@@ -207,10 +205,9 @@ class Pad(Transform):
         self.padding, self.fill, self.padding_mode = padding, fill, padding_mode
         _Pad(padding, fill, padding_mode)  # checks them
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` padded."""
-        out: Images = f.pad(images, self.padding, self.fill, self.padding_mode)
-        return out
+        return f.pad(images, self.padding, self.fill, self.padding_mode)
 
 
 class RandomCrop(Transform):
@@ -260,12 +257,11 @@ class RandomCrop(Transform):
             "left": rng.integers(0, w - width + 1, (n,)),
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return the windows."""
         if any(params["sides"]):
             images = f.pad(images, params["sides"], self.fill, self.padding_mode)
-        out: Images = f.crop(images, params["top"], params["left"], *self.size)
-        return out
+        return f.crop(images, params["top"], params["left"], *self.size)
 
 
 def _proportions(ratio: tuple[float, float], rng: Random, n: int) -> Array:
@@ -325,12 +321,9 @@ class RandomResizedCrop(Transform):
             "width": width,
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return the windows."""
-        out: Images = f.resized_crop(
-            images, **params, size=self.size, interpolation=self.interpolation
-        )
-        return out
+        return f.resized_crop(images, **params, size=self.size, interpolation=self.interpolation)
 
 
 class RandomHorizontalFlip(Transform):
@@ -346,10 +339,9 @@ class RandomHorizontalFlip(Transform):
     def __init__(self, p: float = 0.5) -> None:
         self.p = chance(type(self).__name__, p)
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` mirrored."""
-        out: Images = f.horizontal_flip(images)
-        return out
+        return f.horizontal_flip(images)
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
@@ -362,10 +354,9 @@ class RandomVerticalFlip(RandomHorizontalFlip):
     tensor([2., 1., 0.])
     """
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` upside down."""
-        out: Images = f.vertical_flip(images)
-        return out
+        return f.vertical_flip(images)
 
 
 def _range(name: str, argument: str, value: Any, least: float = 0) -> tuple[float, float]:
@@ -445,9 +436,9 @@ class RandomAffine(Transform):
             "shear_y": rng.uniform(shear[2], shear[3], (n,)),
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` changed."""
-        out: Images = f.affine(
+        return f.affine(
             images,
             params["angle"],
             (params["x"], params["y"]),
@@ -457,7 +448,6 @@ class RandomAffine(Transform):
             self.fill,
             self.center,
         )
-        return out
 
 
 class RandomRotation(Transform):
@@ -493,12 +483,11 @@ class RandomRotation(Transform):
         """The angles."""
         return {"angle": rng.uniform(self.degrees[0], self.degrees[1], (n,))}
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` turned."""
-        out: Images = f.rotate(
+        return f.rotate(
             images, params["angle"], self.interpolation, self.expand, self.center, self.fill
         )
-        return out
 
 
 class RandomErasing(Transform):
@@ -567,10 +556,9 @@ class RandomErasing(Transform):
             "v": value,
         }
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` with rectangles."""
-        out: Images = f.erase(images, **params, inplace=self.inplace)
-        return out
+        return f.erase(images, **params, inplace=self.inplace)
 
 
 class GaussianBlur(Transform):
@@ -600,10 +588,9 @@ class GaussianBlur(Transform):
         """How far each is smoothed."""
         return {"sigma": rng.uniform(self.sigma[0], self.sigma[1], (n,))}
 
-    def transform(self, images: Images, **params: Any) -> Images:
+    def transform(self, images: Images, **params: Any) -> Any:
         """Return ``images`` smoothed."""
-        out: Images = f.gaussian_blur(images, self.kernel_size, params["sigma"])
-        return out
+        return f.gaussian_blur(images, self.kernel_size, params["sigma"])
 
 
 class ToTensor(ToImage):
