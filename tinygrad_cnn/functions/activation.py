@@ -8,7 +8,15 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.functions.convert import axis, floating, inexact, numpy_names, own, to_tensor, unary
+from tinygrad_cnn.functions.convert import (
+    axis,
+    floating,
+    inexact,
+    numpy_names,
+    own,
+    to_tensor,
+    unary,
+)
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign

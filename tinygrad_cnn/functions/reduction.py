@@ -63,7 +63,7 @@ def prod(
     return out if dtype is None else to(out, dtype)
 
 
-def _correction(unbiased: bool | None, correction: float | None) -> float:
+def correction_of(unbiased: bool | None, correction: float | None) -> float:
     if unbiased is not None and correction is not None:
         raise ArgumentError("var: `unbiased` and `correction` say the same thing; give one")
     return (
@@ -97,7 +97,7 @@ def var(
         dim, unbiased = None, dim
     x = inexact("var", to_tensor(input))
     dims = axes("var", dim, x._value.ndim)
-    return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
+    return ops.var(x, dim=dims, correction=correction_of(unbiased, correction), keepdim=keepdim)
 
 
 @export()
@@ -115,7 +115,7 @@ def std(
         dim, unbiased = None, dim
     x = inexact("std", to_tensor(input))
     dims = axes("std", dim, x._value.ndim)
-    return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
+    return ops.std(x, dim=dims, correction=correction_of(unbiased, correction), keepdim=keepdim)
 
 
 @export(method=False)
