@@ -80,6 +80,13 @@ def _filled(name: str, x: Tensor, mask: TensorLike | None, fill: Any) -> Tensor:
     return out
 
 
+def _ordered(name: str, input: TensorLike) -> Tensor:
+    x = to_tensor(input)
+    if x.dtype.kind == "c":
+        raise DtypeError(f"{name}: `input` is {x.dtype}, expected real numbers")
+    return x
+
+
 def _dtype(name: str, x: Tensor, dtype: DTypeLike) -> DType:
     return x.dtype if dtype is None else dtype_of(dtype, name)
 
@@ -140,7 +147,7 @@ def _place(name: str, fill: Any, call: Callable[..., Tensor], summary: str) -> R
         dtype: DTypeLike = None,
         mask: TensorLike | None = None,
     ) -> Tensor:
-        x = to_tensor(input)
+        x = _ordered(name, input)
         return call(_filled(name, x, mask, fill), dim, keepdim).to(_dtype(name, x, dtype))
 
     said = _AXES.replace("An axis, several, or None for all.", "An axis; None: of all in a row.")
@@ -271,7 +278,7 @@ def median(
     >>> tg.masked.median(tg.tensor([5.0, 1.0, 9.0]), mask=tg.tensor([True, False, True]))
     tensor(5.)
     """
-    x = to_tensor(input)
+    x = _ordered("median", input)
     floating = x.dtype.kind == "f"
     wide = x if floating else x.to(get_default_dtype())
     found: Tensor = f.nanmedian(_filled("median", wide, mask, math.nan), dim, keepdim).values
