@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, rsqrt
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.image import grid_sample
@@ -119,7 +119,7 @@ def native_group_norm(
         )
     rows = reshape(x, N, C, HxW)
     scale, shift = (None if v is None else to_tensor(v) for v in (weight, bias))
-    out = reshape(group_norm(rows, group, scale, shift, eps), x.shape)
+    out = own(reshape(group_norm(rows, group, scale, shift, eps), x.shape))
     return out, *_statistics(reshape(x, N, group, C // group * HxW), (2,), False, eps)
 
 
