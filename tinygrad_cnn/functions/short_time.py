@@ -203,7 +203,7 @@ def istft(
     >>> window = tg.hann_window(4)
     >>> spectrum = tg.stft(tg.arange(5.0), 4, window=window, return_complex=True)
     >>> tg.istft(spectrum, 4, window=window)
-    tensor([0.0000, 1.0000, 2.0000, 3.0000])
+    tensor([0., 1., 2., 3., 4.])
     """
     x = to_tensor(input)
     if not is_complex(x):

@@ -324,7 +324,7 @@ def kaiser_window(
 
     >>> import tinygrad_cnn as tg
     >>> tg.kaiser_window(4, beta=2.0)
-    tensor([0.4387, 0.8233, 1.0000, 0.8233])
+    tensor([0.4387, 0.8348, 1.0000, 0.8348])
     """
     formula = _kaiser(beta)
     return _periodic(

@@ -116,8 +116,11 @@ def asinh(x: Array) -> Array:
 
 def _acosh_rule(g: Tensor, x: Tensor) -> Tensor:
     if is_complex(x):  # each root has its branch cut; sums take -0j for 0j there, as in PyTorch
-        return g * conj(rsqrt(x + 1.0) * rsqrt(x + (-1.0)))
-    return g * rsqrt(x * x - 1.0)
+        slope = rsqrt(x + 1.0) * rsqrt(x + (-1.0))
+    else:
+        slope = rsqrt(x * x - 1.0)
+    result: Tensor = g * conj(slope)
+    return result
 
 
 @op(

@@ -26,7 +26,7 @@ from tinygrad_cnn.types import Array
 Steps = Sequence[tuple[Op, Params]]  # views of views
 
 
-def _each(function: Callable[..., float]) -> Callable[..., Array]:
+def _each(function: Callable[..., complex]) -> Callable[..., Array]:
     """``function`` of numbers, on every element of arrays that broadcast."""
 
     def on_arrays(*arrays: Array, **params: Any) -> Array:
