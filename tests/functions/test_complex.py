@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from parity import assert_agrees, case, floats, ints, require_torch
@@ -32,14 +34,20 @@ CASES = [
     *[
         unary(name, lambda m, z, name=name: getattr(m, name)(z))
         for name in (
-            "abs angle conj conj_physical cos cosh exp exp2 expm1 imag log log10 log1p log2 mean "
-            "neg real reciprocal rsqrt sgn sin sinh sqrt square sum tan tanh view_as_real"
+            "abs acos acosh angle asin asinh atan atanh conj conj_physical cos cosh exp exp2 expm1 "
+            "imag log log10 log1p log2 mean neg real reciprocal rsqrt sgn sigmoid sin sinc sinh "
+            "sqrt square std sum tan tanh var view_as_real"
         ).split()
     ],
     unary("cumsum", lambda m, z: z.cumsum(0)),
     unary("cumprod", lambda m, z: z.cumprod(0)),
     unary("prod with a zero", lambda m, z: (z * m.tensor([0.0, 1, 1])).prod(1)),
     unary("norm", lambda m, z: m.norm(z, 3)),
+    unary("std of one", lambda m, z: z[:1].std(0, correction=0)),
+    unary("var_mean", lambda m, z: parts(m, m.var_mean(z, 1)[1]) * m.var_mean(z, 1)[0][..., None]),
+    unary("logsumexp", lambda m, z: m.logsumexp(z, 1, keepdim=True)),
+    unary("logcumsumexp", lambda m, z: m.logcumsumexp(z, 0)),
+    unary("float_power", lambda m, z: m.float_power(z, 1.5)),
     unary("cube", lambda m, z: z**3),
     unary("power", lambda m, z: z**-1.5),
     unary("complex power", lambda m, z: z ** (0.5 + 1j)),
@@ -61,6 +69,7 @@ CASES = [
     binary("quotient", lambda m, z, w: z / w),
     binary("power of both", lambda m, z, w: z**w),
     case("real numbers to a complex power", lambda m, x: parts(m, x ** (0.5 + 1j)), X),
+    binary("logaddexp", lambda m, z, w: m.logaddexp(z, w)),
     binary("matrix product", lambda m, z, w: z @ w),
     binary("einsum", lambda m, z, w: m.einsum("ij,kj->ik", z, w)),
     binary("linear", lambda m, z, w: m.nn.functional.linear(z, w)),
@@ -128,6 +137,46 @@ def test_the_gradient_is_that_of_both_parts():
     z = tg.tensor([3.0 + 4.0j], dtype=tg.complex128, requires_grad=True)
     (z * z.conj()).real.sum().backward()  # x² + y²
     assert z.grad.tolist() == [6 + 8j]
+
+
+EDGES = (-math.inf, -1e10, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 1e10, math.inf, math.nan)
+
+
+@pytest.mark.parametrize("name", ["acos", "acosh", "asin", "asinh", "atan", "atanh", "log", "sqrt"])
+def test_branch_cuts_are_pytorchs(name):
+    torch = require_torch()
+    z = np.empty((len(EDGES), len(EDGES)), np.complex128)
+    z.real, z.imag = np.meshgrid(EDGES, EDGES)  # each with both signs of 0
+    found = []
+    for m in (tg, torch):
+        x = m.tensor(z, requires_grad=True)
+        y = getattr(m, name)(x)
+        (slope,) = m.autograd.grad(y, x, m.ones_like(y))
+        found.append((y.detach().numpy(), slope.resolve_conj().numpy()))
+    for ours, theirs in zip(*found, strict=True):
+        finite = np.isfinite(z) & np.isfinite(theirs)
+        np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-12, atol=1e-12)
+    for ours, theirs in [(found[0][0], found[1][0])]:
+        np.testing.assert_allclose(ours.real, theirs.real, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(ours.imag, theirs.imag, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "silu"])
+def test_sigmoids_of_large_complex_numbers_do_not_overflow(name):
+    z = tg.tensor([-800 + 1j, 800 + 1j, -30j], dtype=tg.complex128)
+    right = {"sigmoid": [0, 1], "silu": [0, 800 + 1j]}[name]
+    found = getattr(tg.nn.functional, name)(z).numpy()
+    np.testing.assert_allclose(found[:2], right, atol=1e-300)
+    assert np.isfinite(found).all()
+
+
+def test_silu_of_complex_numbers():
+    z = tg.tensor(X + 1j * Y, requires_grad=True)
+    np.testing.assert_allclose(
+        tg.nn.functional.silu(z).detach().numpy(), z.detach().numpy() / (1 + np.exp(-X - 1j * Y))
+    )
+    assert gradcheck(tg.nn.functional.silu, (z,))
+    assert gradgradcheck(tg.nn.functional.silu, (z,))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +255,7 @@ def test_they_are_written_as_in_pytorch():
 
 def test_what_is_for_real_numbers_says_so():
     z = tg.tensor([1j])
-    for call in (tg.relu, tg.floor, tg.erf, tg.sigmoid):
+    for call in (tg.relu, tg.floor, tg.erf, tg.sign):
         with pytest.raises(TypeError, match="not implemented for complex"):
             call(z)
     assert REGISTRY["maximum"].complex == ""

@@ -42,6 +42,7 @@ FAMILIES = (
     "quantile", "rad2deg", "rot90", "scatter_reduce", "searchsorted", "select_scatter", "sgn",
     "signbit", "slice_scatter", "special.", "take", "tensor_split", "trace", "unfold", "unique",
     "vsplit", "xlogy",
+    "grid_sampler", "istft", "masked.", "native_batch_norm", "native_group_norm", "signal.", "stft",
     "add", "alias_copy", "baddbmm", "cartesian_prod", "cauchy", "combinations", "constant_pad",
     "corrcoef", "cov", "cumulative_trapezoid", "diagonal_copy", "diff", "dist", "empty_permuted",
     "empty_strided", "expand_copy", "exponential", "fill", "geometric", "gradient", "inner",

@@ -8,7 +8,15 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_tensor, unary
+from tinygrad_cnn.functions.convert import (
+    axis,
+    floating,
+    inexact,
+    numpy_names,
+    own,
+    to_tensor,
+    unary,
+)
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
@@ -85,7 +93,7 @@ def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
 @export(method=False, nn=True)
 def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``, also called swish."""
-    x = floating("silu", to_tensor(input))
+    x = inexact("silu", to_tensor(input))
     y = ops.silu(x)
     return assign(x, y, "silu_") if inplace else y
 

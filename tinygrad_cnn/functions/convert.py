@@ -204,6 +204,11 @@ def floating(name: str, x: Tensor) -> Tensor:
     return x
 
 
+def inexact(name: str, x: Tensor) -> Tensor:
+    """``x`` itself; TypeError unless its dtype is floating or complex."""
+    return x if x._value.dtype.kind == "c" else floating(name, x)
+
+
 def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
     """Raise TypeError unless the tensors ``others`` have the dtype of ``x``.
 

@@ -139,6 +139,7 @@ class Methods(Variable):
     isneginf = f.isneginf
     isposinf = f.isposinf
     isreal = f.isreal
+    istft = f.istft
     kron = f.kron
     kthvalue = f.kthvalue
     lcm = f.lcm
@@ -245,6 +246,7 @@ class Methods(Variable):
     square = f.square
     squeeze = f.squeeze
     std = f.std
+    stft = f.stft
     sub = subtract = f.sub
     sum = f.sum
     sum_to_size = f.sum_to_size

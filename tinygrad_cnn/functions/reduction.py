@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
-from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, floating, inexact, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
@@ -49,9 +49,7 @@ def mean(
 ) -> Tensor:
     """Mean over ``dim`` of a floating or complex tensor."""
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    if not is_complex(x):
-        floating("mean", x)
-    return ops.mean(x, dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
+    return ops.mean(inexact("mean", x), dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
 
 
 @export(numpy=np.prod)
@@ -65,7 +63,7 @@ def prod(
     return out if dtype is None else to(out, dtype)
 
 
-def _correction(unbiased: bool | None, correction: float | None) -> float:
+def correction_of(unbiased: bool | None, correction: float | None) -> float:
     if unbiased is not None and correction is not None:
         raise ArgumentError("var: `unbiased` and `correction` say the same thing; give one")
     return (
@@ -89,15 +87,17 @@ def var(
 ) -> Tensor:
     """Variance over ``dim``, with ``n - correction`` (default ``n - 1``) below the line.
 
+    That of complex numbers is real: their mean squared distance from their mean.
+
     >>> import tinygrad_cnn as tg
     >>> tg.var(tg.tensor([1.0, 2.0, 3.0]))
     tensor(1.)
     """
     if isinstance(dim, bool):  # var(x, unbiased), as PyTorch allows
         dim, unbiased = None, dim
-    x = _floating("var", input)
+    x = inexact("var", to_tensor(input))
     dims = axes("var", dim, x._value.ndim)
-    return ops.var(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
+    return ops.var(x, dim=dims, correction=correction_of(unbiased, correction), keepdim=keepdim)
 
 
 @export()
@@ -113,9 +113,9 @@ def std(
     """Square root of `var`; the derivative where it is 0 is 0."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    x = _floating("std", input)
+    x = inexact("std", to_tensor(input))
     dims = axes("std", dim, x._value.ndim)
-    return ops.std(x, dim=dims, correction=_correction(unbiased, correction), keepdim=keepdim)
+    return ops.std(x, dim=dims, correction=correction_of(unbiased, correction), keepdim=keepdim)
 
 
 @export(method=False)

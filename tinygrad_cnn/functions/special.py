@@ -35,6 +35,7 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops import special as ops
+from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
@@ -215,11 +216,12 @@ def igammac(input: TensorLike, other: TensorLike) -> Tensor:
 
 @export(inplace=True)
 def float_power(input: TensorLike, exponent: TensorLike) -> Tensor:
-    """``input ** exponent`` in float64."""
-    exponent = operand(exponent)
-    if not isinstance(exponent, (bool, int, float)):
-        exponent = to(exponent, np.float64)
-    return pow(to(input, np.float64), exponent)
+    """``input ** exponent`` in float64, of complex numbers in complex128."""
+    base, exponent = operand(input), operand(exponent)
+    wide = np.complex128 if is_complex(base) or is_complex(exponent) else np.float64
+    if not isinstance(exponent, (bool, int, float, complex)):
+        exponent = to(exponent, wide)
+    return pow(to(base, wide), exponent)
 
 
 @export(inplace=True)

@@ -18,6 +18,7 @@ from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import where
+from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import erf, exp, square
 from tinygrad_cnn.ops.trigonometry import tanh
 from tinygrad_cnn.types import Array
@@ -100,12 +101,14 @@ def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float 
 
 def _sigmoid(x: Array) -> Array:
     # exp of a non-positive number only: never overflows, and small results stay exact
-    small = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1, small) / (1 + small), dtype=x.dtype)
+    right = x.real >= 0
+    small = np.exp(np.where(right, -x, x) if x.dtype.kind == "c" else -np.abs(x))
+    return np.asarray(np.where(right, 1, small) / (1 + small), dtype=x.dtype)
 
 
 @op(
-    vjp=lambda g, y: g * (y * (1.0 - y)),
+    complex="whole",
+    vjp=lambda g, y: g * conj(y * (1.0 - y)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-4, 4),
@@ -117,11 +120,11 @@ def sigmoid(x: Array) -> Array:
 
 def _silu_rule(g: Tensor, x: Tensor) -> Tensor:
     s = sigmoid(x)
-    result: Tensor = g * (s * (1.0 + x * (1.0 - s)))
+    result: Tensor = g * conj(s * (1.0 + x * (1.0 - s)))
     return result
 
 
-@op(vjp=_silu_rule, ignore_fp_errors=True, samples=unary(-4, 4))
+@op(complex="whole", vjp=_silu_rule, ignore_fp_errors=True, samples=unary(-4, 4))
 def silu(x: Array) -> Array:
     """Elementwise ``x * sigmoid(x)`` (Elfwing et al., 2017)."""
     return x * _sigmoid(x)

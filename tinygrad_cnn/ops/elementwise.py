@@ -442,18 +442,31 @@ def log1p(x: Array) -> Array:
     return np.log1p(x)
 
 
+def log_add_exp(a: Array, b: Array) -> Array:
+    """``log(exp(a) + exp(b))``; of complex numbers around the one of the larger real part."""
+    if not (is_complex(a) or is_complex(b)):
+        return np.logaddexp(a, b)
+    first = np.real(a) >= np.real(b)
+    high, low = np.where(first, a, b), np.where(first, b, a)
+    return np.where(np.isneginf(high.real), high, high + np.log1p(np.exp(low - high)))
+
+
 @op(
-    vjp=(lambda g, a, b: g / (1.0 + exp(b - a)), lambda g, a, b: g / (1.0 + exp(a - b))),
+    complex="whole",
+    vjp=(
+        lambda g, a, b: g / conj(1.0 + exp(b - a)),
+        lambda g, a, b: g / conj(1.0 + exp(a - b)),
+    ),
     broadcasts=True,
     promotes="float",
     ignore_fp_errors=True,
     samples=binary(),
     errors=NO_BROADCAST,
-    oracle=lambda a, b: math.log(math.exp(a) + math.exp(b)),
+    oracle=lambda a, b: cmath.log(cmath.exp(a) + cmath.exp(b)),
 )
 def logaddexp(a: Array, b: Array) -> Array:
     """Elementwise ``log(exp(a) + exp(b))``, without overflow."""
-    return np.logaddexp(a, b)
+    return log_add_exp(a, b)
 
 
 def _erf_rule(g: Tensor, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
-from tinygrad_cnn.ops.elementwise import exp
+from tinygrad_cnn.ops.elementwise import exp, log_add_exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
 from tinygrad_cnn.types import Array, Shapes
 
@@ -134,14 +134,18 @@ def _var_samples(draw: Draw) -> Sample:
 
 
 def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
+    if x.dtype.kind == "c":
+        return _variance(x.real, dim, correction, keepdim) + _variance(
+            x.imag, dim, correction, keepdim
+        )
     total = kernels.sum_squares(x, dim, keepdim, True)
     return total / np.float64(max(_count(x.shape, dim) - correction, 0))
 
 
-@op(vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)
+@op(complex="whole", vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
-    return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.dtype)
+    return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.real.dtype)
 
 
 def _std_rule(
@@ -157,10 +161,10 @@ def _std_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(sample.args[0].shape),), sample.params)
 
 
-@op(vjp=_std_rule, ignore_fp_errors=True, samples=_std_samples)
+@op(complex="whole", vjp=_std_rule, ignore_fp_errors=True, samples=_std_samples)
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.dtype)
+    return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.real.dtype)
 
 
 def _extreme_rule(
@@ -247,12 +251,13 @@ def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int
     x, y, g = (v.transpose(dim, last) for v in (x, y, g))
     lead = x._value.shape[:-1]
     y = y.reshape((*lead, 1, n))
-    used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array)  # (..., i, j)
+    used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array.real)  # (..., i, j)
     share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y, -math.inf))
-    return sum(share * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
+    return sum(conj(share) * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
 
 
 @op(
+    complex="whole",
     vjp=_logcumsumexp_rule,
     promotes="float",
     ignore_fp_errors=True,
@@ -260,7 +265,13 @@ def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int
 )
 def logcumsumexp(x: Array, *, dim: int) -> Array:
     """Running ``log(sum(exp(x)))`` along the axis ``dim``, without overflow."""
-    return np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype)
+    if x.dtype.kind != "c":
+        return np.logaddexp.accumulate(x, axis=dim, dtype=x.dtype)
+    out = np.array(x)
+    lines = np.moveaxis(out, dim, 0)
+    for k in range(1, len(lines)):
+        lines[k] = log_add_exp(lines[k - 1], lines[k])
+    return out
 
 
 # ---- softmax -------------------------------------------------------------------------------
@@ -275,16 +286,22 @@ def shifted(x: Array, dim: int) -> Array:
 def _logsumexp_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    y = _spread(where(wrap(np.isneginf(y._array)), 0.0, y), shapes, dim, keepdim)
-    return _spread(g, shapes, dim, keepdim) * exp(x - y)
+    y = _spread(where(wrap(np.isneginf(y._array.real)), 0.0, y), shapes, dim, keepdim)
+    return _spread(g, shapes, dim, keepdim) * conj(exp(x - y))
 
 
-@op(vjp=_logsumexp_rule, promotes="float", ignore_fp_errors=True, samples=_samples(min_side=1))
+@op(
+    complex="whole",
+    vjp=_logsumexp_rule,
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=_samples(min_side=1),
+)
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
     dtype = x.dtype
     x = x.astype(accumulation_dtype(x), copy=False)
-    top = _largest(x, dim, keepdims=True, initial=-np.inf)
+    top = _largest(x.real, dim, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros_like(top))
     out = (np.log(kernels.sum(np.exp(x - top), dim, True)) + top).astype(dtype, copy=False)
     return out if keepdim else out.reshape([n for i, n in enumerate(x.shape) if i not in dim])

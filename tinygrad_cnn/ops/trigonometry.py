@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
-from tinygrad_cnn.ops.conjugate import conj
+from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.elementwise import rsqrt
 from tinygrad_cnn.types import Array
 
@@ -63,11 +63,12 @@ def tan(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g * rsqrt(1.0 - x * x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(rsqrt(1.0 - x * x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
-    oracle=math.asin,
+    oracle=cmath.asin,
 )
 def asin(x: Array) -> Array:
     """Elementwise inverse sine, in radians."""
@@ -75,11 +76,12 @@ def asin(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: -g * rsqrt(1.0 - x * x),
+    complex="whole",
+    vjp=lambda g, x: -g * conj(rsqrt(1.0 - x * x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
-    oracle=math.acos,
+    oracle=cmath.acos,
 )
 def acos(x: Array) -> Array:
     """Elementwise inverse cosine, in radians."""
@@ -87,11 +89,12 @@ def acos(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g / (1.0 + x * x),
+    complex="whole",
+    vjp=lambda g, x: g / conj(1.0 + x * x),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.atan,
+    oracle=cmath.atan,
 )
 def atan(x: Array) -> Array:
     """Elementwise inverse tangent, in radians."""
@@ -99,35 +102,47 @@ def atan(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, x: g * rsqrt(1.0 + x * x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(rsqrt(1.0 + x * x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(),
-    oracle=math.asinh,
+    oracle=cmath.asinh,
 )
 def asinh(x: Array) -> Array:
     """Elementwise inverse hyperbolic sine."""
     return np.arcsinh(x)
 
 
+def _acosh_rule(g: Tensor, x: Tensor) -> Tensor:
+    if is_complex(x):  # each root has its branch cut; sums take -0j for 0j there, as in PyTorch
+        slope = rsqrt(x + 1.0) * rsqrt(x + (-1.0))
+    else:
+        slope = rsqrt(x * x - 1.0)
+    result: Tensor = g * conj(slope)
+    return result
+
+
 @op(
-    vjp=lambda g, x: g * rsqrt(x * x - 1.0),
+    complex="whole",
+    vjp=_acosh_rule,
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(1.3, 3.0),
-    oracle=math.acosh,
+    oracle=cmath.acosh,
 )
 def acosh(x: Array) -> Array:
-    """Elementwise inverse hyperbolic cosine; NaN below 1."""
+    """Elementwise inverse hyperbolic cosine; of real numbers NaN below 1."""
     return np.arccosh(x)
 
 
 @op(
-    vjp=lambda g, x: g / (1.0 - x * x),
+    complex="whole",
+    vjp=lambda g, x: g / conj(1.0 - x * x),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
-    oracle=math.atanh,
+    oracle=cmath.atanh,
 )
 def atanh(x: Array) -> Array:
     """Elementwise inverse hyperbolic tangent; infinite at -1 and 1."""
@@ -188,11 +203,12 @@ def _sinc_slope(x: Tensor) -> Tensor:
 
 
 @op(
-    vjp=lambda g, x: g * _sinc_slope(x),
+    complex="whole",
+    vjp=lambda g, x: g * conj(_sinc_slope(x)),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-2.0, 2.0),
-    oracle=lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0,
+    oracle=lambda x: cmath.sin(math.pi * x) / (math.pi * x) if x else 1.0,
 )
 def sinc(x: Array) -> Array:
     """Elementwise ``sin(pi*x) / (pi*x)``, 1 at 0."""

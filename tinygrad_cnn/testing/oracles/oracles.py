@@ -7,6 +7,7 @@ comprehensions for the rest.
 
 from __future__ import annotations
 
+import cmath
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from tinygrad_cnn.types import Array
 Steps = Sequence[tuple[Op, Params]]  # views of views
 
 
-def _each(function: Callable[..., float]) -> Callable[..., Array]:
+def _each(function: Callable[..., complex]) -> Callable[..., Array]:
     """``function`` of numbers, on every element of arrays that broadcast."""
 
     def on_arrays(*arrays: Array, **params: Any) -> Array:
@@ -90,8 +91,8 @@ def _over(function: Callable[..., float]) -> Callable[..., Array]:
 # ---- numbers -------------------------------------------------------------------------------
 
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+def _sigmoid(x: complex) -> complex:
+    return 1 / (1 + cmath.exp(-x))
 
 
 def _gelu(x: float, approximate: str = "none") -> float:
@@ -122,13 +123,15 @@ def _log_softmax(v: list[float]) -> list[float]:
     return [a - _logsumexp(v) for a in v]
 
 
-def _logsumexp(v: list[float]) -> float:
-    return math.log(math.fsum(map(math.exp, v)))
+def _logsumexp(v: list[Any]) -> Any:
+    if all(isinstance(a, float) for a in v):
+        return math.log(math.fsum(map(math.exp, v)))
+    return cmath.log(sum(map(cmath.exp, v)))
 
 
-def _var(v: list[float], correction: float = 1) -> float:
-    centre = math.fsum(v) / len(v)
-    total = math.fsum((a - centre) ** 2 for a in v)
+def _var(v: list[Any], correction: float = 1) -> float:
+    centre = complex(math.fsum(a.real for a in v), math.fsum(a.imag for a in v)) / len(v)
+    total = math.fsum(abs(a - centre) ** 2 for a in v)
     return total / (len(v) - correction) if len(v) > correction else math.nan
 
 

@@ -1,0 +1,5 @@
+"""Signals: `windows`, as in ``torch.signal``."""
+
+from tinygrad_cnn.signal import windows
+
+__all__ = ["windows"]
