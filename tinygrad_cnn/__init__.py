@@ -27,6 +27,7 @@ from tinygrad_cnn.autograd import (
 from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
+from tinygrad_cnn.autograd.rounding import bfloat16 as _bfloat16
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
     get_num_threads,
@@ -91,7 +92,7 @@ from tinygrad_cnn.functions import (
     diagonal_scatter, diff, digamma, dist, div, divide, dot, dropout, dropout1d, dropout2d,
     dropout3d, dsplit, dstack, einsum, elu, empty, empty_like, empty_permuted, empty_strided, eq,
     equal, erf, erfc, erfinv, exp, exp2, expand, expand_as, expand_copy, expm1, eye,
-    feature_alpha_dropout, fill, fix, flatten, flip, fliplr, flipud, float_power, floor,
+    feature_alpha_dropout, fill, finfo, fix, flatten, flip, fliplr, flipud, float_power, floor,
     floor_divide, fmax, fmin, fmod, frac, fractional_max_pool2d, fractional_max_pool3d, frexp,
     from_dlpack, from_numpy, full, full_like, gather, gcd, ge, gelu, ger, gradient, greater,
     greater_equal, gt, heaviside, hinge_embedding_loss, histc, histogram, hsplit, hstack, hypot, i0,
@@ -220,7 +221,6 @@ uint32 = _np.dtype(_np.uint32)
 uint64 = _np.dtype(_np.uint64)
 bool = _np.dtype(_np.bool_)
 
-finfo = _np.finfo  # ranges of dtypes
 iinfo = _np.iinfo
 
 contiguous_format = memory_format.contiguous_format
@@ -236,12 +236,16 @@ newaxis = None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cnn import profiler, train, viz
+
+    bfloat16: _np.dtype[_typing.Any]
 else:
 
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
         if name in ("profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
+        if name == "bfloat16":
+            return _bfloat16()
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
         )

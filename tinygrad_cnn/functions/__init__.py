@@ -32,7 +32,7 @@ from tinygrad_cnn.functions.copies import (
     unfold_copy, unsafe_chunk, unsafe_split, unsqueeze_copy, view_copy,
 )
 from tinygrad_cnn.functions.creation import (
-    arange, as_tensor, empty, empty_like, empty_permuted, empty_strided, eye, from_dlpack,
+    arange, as_tensor, empty, empty_like, empty_permuted, empty_strided, eye, finfo, from_dlpack,
     from_numpy, full, full_like, is_floating_point, is_tensor, linspace, logspace, numel, ones,
     ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )
@@ -193,8 +193,8 @@ __all__ = [
     "dropout2d", "dropout3d", "dsplit", "dstack", "einsum", "elu", "elu_", "embedding",
     "embedding_bag", "empty", "empty_like", "empty_permuted", "empty_strided", "entr", "eq",
     "equal", "erf", "erfc", "erfcx", "erfinv", "exp", "exp2", "expand", "expand_as", "expand_copy",
-    "expm1", "eye", "feature_alpha_dropout", "fill", "fix", "flatten", "flip", "fliplr", "flipud",
-    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "fold", "frac",
+    "expm1", "eye", "feature_alpha_dropout", "fill", "finfo", "fix", "flatten", "flip", "fliplr",
+    "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "fold", "frac",
     "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full",
     "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "ger", "glu", "gradient",
     "greater", "greater_equal", "grid_sample", "group_norm", "gt", "gumbel_softmax", "hardshrink",

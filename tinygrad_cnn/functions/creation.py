@@ -24,7 +24,7 @@ from tinygrad_cnn.functions.convert import (
 from tinygrad_cnn.functions.copying import view_on
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -47,7 +47,23 @@ def is_tensor(obj: object) -> bool:
 @export(method=False)
 def is_floating_point(input: TensorLike) -> bool:
     """Whether the dtype of ``input`` is floating."""
-    return bool(to_tensor(input)._value.dtype.kind == "f")
+    return bool(to_tensor(input)._value.dtype.kind in FLOATING)
+
+
+@export(method=False)
+def finfo(dtype: DTypeLike = None) -> Any:
+    """The range of a floating dtype: ``eps``, ``max``, ``min``, ``tiny`` and so on.
+
+    >>> import tinygrad_cnn as tg
+    >>> float(tg.finfo(tg.float32).eps) == 2**-23
+    True
+    """
+    wanted = dtype_of(dtype, "finfo")
+    if wanted.kind != "V":
+        return np.finfo(wanted)
+    from ml_dtypes import finfo as limits  # of bfloat16, so that it is installed
+
+    return limits(wanted)
 
 
 @export(method=False)
@@ -325,7 +341,7 @@ def _evenly(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    first, last = (v.item() if dtype.kind == "f" else int(v.item()) for v in ends)
+    first, last = (v.item() if dtype.kind in FLOATING else int(v.item()) for v in ends)
     i = np.arange(steps)
     step = (last - first) / max(steps - 1, 1)
     low = i < max(steps // 2, int(steps == 1))

@@ -21,7 +21,7 @@ from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices, same_dtypes
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops.conjugate import conj, is_complex
-from tinygrad_cnn.types import DTypeLike, TensorLike
+from tinygrad_cnn.types import INEXACT, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -36,7 +36,7 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike) -> Tensor:
         if wanted.itemsize < out._value.dtype.itemsize:
             raise DtypeError(f"{name}: `dtype` is {wanted}, narrower than the tensor's {out.dtype}")
         out = out.to(dtype)
-    if out._value.dtype.kind not in "fc":
+    if out._value.dtype.kind not in INEXACT:
         raise DtypeError(f"{name}: got {out.dtype}, expected a floating or complex dtype")
     return out
 

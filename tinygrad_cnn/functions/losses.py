@@ -21,7 +21,7 @@ from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops.choice import pieces
-from tinygrad_cnn.types import Array, DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -209,11 +209,11 @@ def cross_entropy(
     x, target = to_tensor(input), to_tensor(target)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
-    soft = target._value.dtype.kind == "f" and target._value.shape == x._value.shape
+    soft = target._value.dtype.kind in FLOATING and target._value.shape == x._value.shape
     dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x._value.shape[dim]
     weight = _class_weight(name, weight, x, c)
-    if not soft and weight is None and x.ndim == 2 and x.dtype.kind == "f":
+    if not soft and weight is None and x.ndim == 2 and x.dtype.kind in FLOATING:
         return _one_pass(name, x, target, ignore_index, reduction, label_smoothing)
     logp = reductions.log_softmax(x, dim=dim)
     if soft:

@@ -16,7 +16,7 @@ from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import Array, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -31,7 +31,7 @@ def _draw(
         pairs = _draw(name, (*shape, 2), part, generator, method)
         scale = math.sqrt(0.5) if "normal" in method else 1
         return np.asarray(np.multiply(pairs, scale, dtype=part).view(wanted)[..., 0])
-    if wanted.kind != "f":
+    if wanted.kind not in FLOATING:
         raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating or complex dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
     sample = getattr(numpy_generator(generator), method)

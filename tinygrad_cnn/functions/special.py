@@ -35,7 +35,7 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops import special as ops
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -244,7 +244,7 @@ def frexp(input: TensorLike) -> Frexp:
     Frexp(mantissa=tensor(0.6250), exponent=tensor(4, dtype=int32))
     """
     x = to_tensor(input)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DtypeError(f"frexp: `input` is {x.dtype}, expected a floating dtype")
     exponent = np.frexp(x._array)[1]
     half = exponent // 2  # in two steps, as 2**-1074 has no inverse
@@ -273,7 +273,7 @@ def _constant(
     given = _two(name, input, other)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
     if kinds is None:
-        dtype = dtype if dtype.kind == "f" else promotion.get_default_dtype()
+        dtype = dtype if dtype.kind in FLOATING else promotion.get_default_dtype()
     elif dtype.kind not in kinds:
         expected = "integers" if "f" not in kinds else "floating dtypes or integers"
         raise DtypeError(f"{name}: the operands are {dtype}, expected {expected}")
@@ -339,7 +339,7 @@ def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
 def signbit(input: TensorLike) -> Tensor:
     """Whether the sign is minus, that of -0.0 too."""
     x = to_tensor(input)._array
-    return wrap(np.signbit(x) if x.dtype.kind == "f" else np.less(x, 0))
+    return wrap(np.signbit(x) if x.dtype.kind in FLOATING else np.less(x, 0))
 
 
 @export()
@@ -378,7 +378,7 @@ def rad2deg(input: TensorLike) -> Tensor:
 def _floats(input: TensorLike) -> Array:
     """The values, of the default dtype unless they are floating."""
     values = to_tensor(input)._array
-    return values if values.dtype.kind == "f" else values.astype(promotion.get_default_dtype())
+    return values if values.dtype.kind in FLOATING else values.astype(promotion.get_default_dtype())
 
 
 def _of_scipy(name: str, theirs: str, says: str) -> Callable[..., Tensor]:

@@ -1,0 +1,199 @@
+"""Operations on bfloat16 tensors, which are computed in float32, and what autocast makes of others.
+
+NumPy has no bfloat16; the package ``ml_dtypes`` adds the dtype. An operation that computes gets the
+numbers in float32 and its result is rounded once, as PyTorch's kernels do on a CPU. Its rules get
+float32 too, and the walk rounds the gradients. What is kept for the rules is kept in bfloat16.
+
+None of this is asked for until `use` is called: by `bfloat16`, and where autocast begins.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.node import Leaf, Saved
+from tinygrad_cnn.autograd.op import Op, Rule, lowering
+from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.kernels.fp_errors import within
+from tinygrad_cnn.kernels.lazy import realize
+from tinygrad_cnn.types import AnyFunction, Args, DType, Params
+
+_FLOAT32 = np.dtype(np.float32)
+_AS_THEY_ARE = frozenset(["cast", "overwrite", "put", "replay"])  # and views: they compute nothing
+
+
+def use() -> None:
+    """Have operations ask, from now on, whether they are to run in another dtype."""
+    if not lowering:
+        lowering.append(_lowered)
+
+
+@functools.cache
+def bfloat16() -> DType:
+    """The dtype bfloat16: float32 with the first 8 of its 24 digits.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        ``ml_dtypes``, which adds it to NumPy, is not installed.
+    """
+    try:
+        from ml_dtypes import bfloat16 as number
+    except ImportError:
+        raise ModuleNotFoundError(
+            "bfloat16: NumPy lacks this dtype, and ml_dtypes, which adds it, is not installed: "
+            "pip install ml_dtypes"
+        ) from None
+    use()
+    return np.dtype(number)
+
+
+# ---- bfloat16 ------------------------------------------------------------------------------
+
+
+class Rounded(Op):
+    """An operation on bfloat16 tensors: it and its rules get float32, and its result is rounded."""
+
+    def __init__(self, op: Op) -> None:
+        self.__dict__.update(op.__dict__)
+        self.forward = functools.partial(_rounding, op.forward)
+        self.promotes, self.lazy, self.lazy_args = "", frozenset(), ()
+        self.array_vjp_values = tuple((n, False, users) for n, _, users in op.array_vjp_values)
+        self.rules = tuple(None if r is None else _widened(r) for r in op.rules)
+        self.fused = None if op.fused is None else _widened(op.fused)
+        self.array_vjp = None if op.array_vjp is None else _widened(op.array_vjp)
+        if op.reference is not None:
+            self.reference = functools.partial(_on_wide, op.reference)
+
+
+_rounded_op = functools.cache(Rounded)
+
+
+def _widened(rule: Rule) -> Rule:
+    """The rule, to which all that it asks for comes in float32."""
+    new = Rule.__new__(Rule)
+    new.function, new.names = functools.partial(_on_wide, rule.function), rule.names
+    return new
+
+
+def _on_wide(function: AnyFunction, *values: Any, **params: Any) -> Any:
+    return function(*map(_wide, values), **params)
+
+
+def _wide(value: Any) -> Any:
+    """A bfloat16 tensor, array or dtype, or those in a list or tuple, as float32."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_wide, value))
+    if isinstance(value, np.dtype):
+        return _FLOAT32 if value.kind == "V" else value
+    if getattr(value, "dtype", _FLOAT32).kind != "V":
+        return value
+    return value.to(_FLOAT32) if isinstance(value, Variable) else value.astype(_FLOAT32)
+
+
+def _rounding(forward: AnyFunction, *arrays: Any, **params: Any) -> Any:
+    """What ``forward`` returns in float32, rounded."""
+    result = forward(*map(_wide, arrays), **params)
+    if type(result) is Saved:
+        return Saved(_rounded(result.out), **result.residuals)
+    return _rounded(result)
+
+
+def _rounded(result: Any) -> Any:
+    return realize(result).astype(bfloat16()) if result.dtype == _FLOAT32 else result
+
+
+def _lowered(op: Op, args: Args, params: Params) -> Any:
+    """The result of an operation that is to run in another dtype; None for others."""
+    if isinstance(op, Rounded):
+        return None
+    smaller = fast.get()
+    if smaller is not None and op.name in _FAST:
+        fewer = tuple(map(smaller, args))
+        if any(a is not b for a, b in zip(args, fewer, strict=True)):
+            return op(*fewer, **params)
+    if op.view or op.name in _AS_THEY_ARE:
+        return None
+    arrays = [a._value if isinstance(a, Variable) else a for a in args]
+    dtypes = [a.dtype for a in arrays if hasattr(a, "dtype")]
+    if all(d.kind != "V" for d in dtypes):
+        return None
+    if op.promotes:
+        common = promotion.common_dtype([a for a in arrays if a is not None])
+        if common.kind != "V":
+            return op(*op._promoted(args, arrays), **params)
+        args = tuple(_beside(a, common) for a in args)
+    elif next(d for d in dtypes if promotion.category(d) >= promotion.FLOAT).kind != "V":
+        return op(*map(_wide, args), **params)
+    return _rounded_op(op)(*args, **params)
+
+
+def _beside(value: Any, dtype: DType) -> Any:
+    """What stands beside bfloat16 tensors: rounded too, but for numbers and 0-d tensors."""
+    own = getattr(value, "dtype", dtype)
+    if own == dtype:
+        return value
+    wanted = dtype if value.ndim else _FLOAT32
+    return value.to(wanted) if isinstance(value, Variable) else value.astype(wanted)
+
+
+# ---- autocast ------------------------------------------------------------------------------
+
+_FAST = frozenset(["attention", "conv2d", "conv2d_input", "einsum", "linear", "matmul"])
+"""Operations that autocast runs in the smaller dtype."""
+
+
+class Fast:
+    """What autocast converts to: a smaller dtype; with a cache, parameters only once."""
+
+    def __init__(self, dtype: DType, cache: dict[int, Args] | None) -> None:
+        self.dtype, self.cache = dtype, cache
+
+    def __call__(self, value: Any) -> Any:
+        """``value`` in the smaller dtype if it is a tensor of another floating one, not float64."""
+        if not _converts(value, self.dtype):
+            return value
+        if self.cache is None or type(value.node) is not Leaf:
+            return value.to(self.dtype)
+        kept = self.cache.get(id(value))
+        if kept is None or kept[1] != value.storage.version:
+            kept = value, value.storage.version, value.to(self.dtype)
+            self.cache[id(value)] = kept
+        return kept[2]
+
+
+fast: ContextVar[Fast | None] = ContextVar("tinygrad_cnn.autocast", default=None)
+
+
+def _converts(value: Any, dtype: DType) -> bool:
+    if not isinstance(value, Variable) or value._value.dtype == dtype:
+        return False
+    own = value._value.dtype
+    return promotion.category(own) == promotion.FLOAT and own.itemsize < 8
+
+
+def _mapped(function: AnyFunction, value: Any) -> Any:
+    """``function`` of an argument, or of each in a list or tuple."""
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Variable) for v in value):
+        return [_mapped(function, v) for v in value]
+    return function(value)
+
+
+def in_dtype(function: AnyFunction, wide: bool, args: Args, params: Params) -> Any:
+    """A public function in autocast's dtype or in float32; inside it there is no autocast."""
+    smaller = fast.get()
+    if smaller is None:
+        return function(*args, **params)
+    convert = _as_float32 if wide else smaller
+    args = tuple([_mapped(convert, a) for a in args])
+    params = {name: _mapped(convert, value) for name, value in params.items()}
+    return within(fast, None, function, args, params)
+
+
+def _as_float32(value: Any) -> Any:
+    return value.to(_FLOAT32) if _converts(value, _FLOAT32) else value
