@@ -54,6 +54,11 @@ def category(dtype: DType, name: str = "tensor") -> int:
         ) from None
 
 
+def is_half(dtype: DType) -> bool:
+    """Whether it is float16 or bfloat16."""
+    return dtype.itemsize == 2 and dtype.kind in FLOATING
+
+
 def complex_dtype(dtype: DType) -> DType:
     """The complex dtype of numbers whose parts are of a floating ``dtype``."""
     return np.promote_types(dtype, np.complex64)

@@ -10,12 +10,14 @@ None of this is asked for until `use` is called: by `bfloat16`, and where autoca
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Leaf, Saved
 from tinygrad_cnn.autograd.op import Op, Rule, lowering
 from tinygrad_cnn.autograd.variable import Variable
@@ -23,6 +25,7 @@ from tinygrad_cnn.kernels.fp_errors import within
 from tinygrad_cnn.kernels.lazy import realize
 from tinygrad_cnn.types import AnyFunction, Args, DType, Params
 
+F = TypeVar("F", bound=Callable[..., Any])
 _FLOAT32 = np.dtype(np.float32)
 _AS_THEY_ARE = frozenset(["cast", "overwrite", "put", "replay"])  # and views: they compute nothing
 
@@ -144,56 +147,113 @@ def _beside(value: Any, dtype: DType) -> Any:
 
 # ---- autocast ------------------------------------------------------------------------------
 
-_FAST = frozenset(["attention", "conv2d", "conv2d_input", "einsum", "linear", "matmul"])
+_FAST = frozenset(["conv2d", "conv2d_input", "einsum", "linear", "matmul"])
 """Operations that autocast runs in the smaller dtype."""
+
+
+Cache: TypeAlias = dict[tuple[int, str], Args]
+"""By its id and the dtype: a parameter, its version, and it in that dtype."""
 
 
 class Fast:
     """What autocast converts to: a smaller dtype; with a cache, parameters only once."""
 
-    def __init__(self, dtype: DType, cache: dict[int, Args] | None) -> None:
+    def __init__(self, dtype: DType, cache: Cache | None) -> None:
         self.dtype, self.cache = dtype, cache
 
     def __call__(self, value: Any) -> Any:
         """``value`` in the smaller dtype if it is a tensor of another floating one, not float64."""
-        if not _converts(value, self.dtype):
+        if not changes(value, self.dtype):
             return value
         if self.cache is None or type(value.node) is not Leaf:
             return value.to(self.dtype)
-        kept = self.cache.get(id(value))
-        if kept is None or kept[1] != value.storage.version:
-            kept = value, value.storage.version, value.to(self.dtype)
-            self.cache[id(value)] = kept
+        key = id(value), self.dtype.char
+        kept = self.cache.get(key)
+        usable = kept is not None and kept[1] == value.storage.version
+        if kept is None or not usable or (kept[2].node is None and is_recording()):
+            kept = self.cache[key] = value, value.storage.version, value.to(self.dtype)
         return kept[2]
 
 
 fast: ContextVar[Fast | None] = ContextVar("tinygrad_cnn.autocast", default=None)
+"""What autocast converts to; None outside of it."""
 
 
-def _converts(value: Any, dtype: DType) -> bool:
+def changes(value: Any, dtype: DType = _FLOAT32) -> bool:
+    """Whether autocast converts ``value`` to ``dtype``: a tensor of 16 or 32 bits, of another."""
     if not isinstance(value, Variable) or value._value.dtype == dtype:
         return False
     own = value._value.dtype
     return promotion.category(own) == promotion.FLOAT and own.itemsize < 8
 
 
-def _mapped(function: AnyFunction, value: Any) -> Any:
-    """``function`` of an argument, or of each in a list or tuple."""
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Variable) for v in value):
-        return [_mapped(function, v) for v in value]
-    return function(value)
+def _to_float32(value: Any) -> Any:
+    return value.to(_FLOAT32) if changes(value) else value
 
 
-def in_dtype(function: AnyFunction, wide: bool, args: Args, params: Params) -> Any:
-    """A public function in autocast's dtype or in float32; inside it there is no autocast."""
-    smaller = fast.get()
-    if smaller is None:
+# ---- public functions ----------------------------------------------------------------------
+
+_IN_FAST = frozenset(["addbmm", "addmm", "baddbmm", "prelu", "scaled_dot_product_attention"])
+_IN_FLOAT32 = frozenset(
+    """
+    adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d binary_cross_entropy
+    binary_cross_entropy_with_logits cdist cholesky cholesky_inverse cholesky_solve
+    cosine_embedding_loss cross_entropy ctc_loss fractional_max_pool2d fractional_max_pool3d
+    grid_sample hinge_embedding_loss huber_loss inverse kl_div l1_loss linear_cross_entropy lu
+    lu_solve margin_ranking_loss max_pool3d max_unpool1d max_unpool2d max_unpool3d mse_loss
+    multi_margin_loss multilabel_margin_loss nanquantile nll_loss orgqr pinverse poisson_nll_loss
+    polar prod qr quantile smooth_l1_loss soft_margin_loss svd trace triangular_solve
+    triplet_margin_loss view_as_complex
+    """.split()
+)
+_AS_ELSEWHERE = frozenset(["addmv", "bilinear", "dot", "mv", "vdot"])
+"""Functions that autocast leaves alone though there is a matrix product in them here."""
+
+_IN_ONE_GO = frozenset(
+    """
+    adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr baddbmm bilinear conv_transpose1d
+    conv_transpose2d conv_transpose3d grid_sample group_norm hardswish hypot index_reduce
+    interpolate lerp mish renorm upsample upsample_bilinear
+    """.split()
+)
+"""Functions of several operations here that round once, as they are one of PyTorch's."""
+
+
+def in_its_dtype(function: F) -> F:
+    """A public function that converts its tensors before it starts, if there is cause to."""
+    name = function.__name__
+    lists = _IN_FAST, _IN_FLOAT32, _AS_ELSEWHERE, _IN_ONE_GO
+    if not any(name in names for names in lists):
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **params: Any) -> Any:
+        if lowering:
+            return _converted(function, name, args, params)
         return function(*args, **params)
-    convert = _as_float32 if wide else smaller
-    args = tuple([_mapped(convert, a) for a in args])
-    params = {name: _mapped(convert, value) for name, value in params.items()}
-    return within(fast, None, function, args, params)
+
+    return call  # type: ignore[return-value]  # the same signature
 
 
-def _as_float32(value: Any) -> Any:
-    return value.to(_FLOAT32) if _converts(value, _FLOAT32) else value
+def _converted(function: AnyFunction, name: str, args: Args, params: Params) -> Any:
+    smaller = fast.get()
+    if smaller is not None and name not in _IN_ONE_GO - _IN_FAST - _IN_FLOAT32:
+        if name not in _AS_ELSEWHERE:
+            args, params = converted(smaller if name in _IN_FAST else _to_float32, args, params)
+        return within(fast, None, _converted, (function, name, args, params), {})
+    if name in _IN_ONE_GO and args and getattr(args[0], "dtype", _FLOAT32).kind == "V":
+        args, params = converted(_wide, args, params)
+        result = function(*args, **params)
+        return result.to(bfloat16()) if result.dtype == _FLOAT32 else result
+    return function(*args, **params)
+
+
+def converted(convert: AnyFunction, args: Args, params: Params) -> tuple[Args, Params]:
+    """The arguments, of which each tensor, or each in a list or tuple, was converted."""
+
+    def one(value: Any) -> Any:
+        if type(value) in (list, tuple):
+            return type(value)(map(one, value))
+        return convert(value)
+
+    return tuple(map(one, args)), {name: one(value) for name, value in params.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.autograd.rounding import bfloat16
+from tinygrad_cnn.autograd.rounding import bfloat16, fast
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
@@ -216,6 +216,8 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
     """
     for argument, other in others.items():
         if other is not None and other._value.dtype != x._value.dtype:
+            if fast.get() is not None and all(t._value.dtype.itemsize < 8 for t in (x, other)):
+                continue  # autocast is about to convert both
             raise DtypeError(
                 f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
                 f"convert one of them, for instance x.to({argument}.dtype)"

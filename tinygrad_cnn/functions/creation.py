@@ -470,7 +470,7 @@ def empty_strided(
     kind = dtype_of(dtype, "empty_strided")
     reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
     bytes_apart = tuple(s * kind.itemsize for s in steps)
-    out = view_on(np.empty(reach, kind), (kind, sides, bytes_apart, 0))
+    out = view_on(np.empty(reach, kind).view(np.uint8), (kind, sides, bytes_apart, 0))
     return make("empty_strided", out, requires_grad, device)
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
+from tinygrad_cnn.autograd.rounding import changes, fast
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
+from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops import factorizations, linear_systems, matrix_functions
@@ -62,6 +64,8 @@ def matrices(name: str, A: TensorLike, *, square: bool = False, argument: str = 
         It has less than two axes, or is not square.
     """
     x = to_tensor(A)
+    if fast.get() is not None and changes(x):  # autocast runs these in float32
+        x = to(x, np.float32)
     if x._value.dtype.kind not in "fc" or x._value.dtype == np.float16:
         raise DtypeError(
             f"{name}: `{argument}` is {x.dtype}, expected float32, float64, complex64 or complex128"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
@@ -123,7 +124,7 @@ def _weigh(
 def _over(loss: Tensor, total: float) -> Tensor:
     """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
     dtype = loss._value.dtype
-    wide = to(loss, np.float32) if dtype == np.float16 else loss
+    wide = to(loss, np.float32) if promotion.is_half(dtype) else loss
     return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
 
 

@@ -319,7 +319,7 @@ def _shifted(shift: np.ufunc) -> Callable[..., Array]:
 def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next floating number after ``input`` towards ``other``; its derivative is 1 or 0."""
     a, b = to_tensor(input), to_tensor(other)
-    out = _constant("nextafter", np.nextafter, "f", a.detach(), b.detach())
+    out = _constant("nextafter", np.nextafter, "fV", a.detach(), b.detach())
     moves = (a._array != b._array) & np.isfinite(a._array)
     return add(out, where(wrap(moves), sub(a, a.detach()), 0.0))
 
@@ -331,7 +331,7 @@ def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
     if x.dtype != v.dtype:
         raise DtypeError(f"heaviside: `input` is {x.dtype} but `values` {v.dtype}")
     return _constant(
-        "heaviside", lambda a, b: np.where(a == 0, b, a > 0), "biuf", x.detach(), v.detach()
+        "heaviside", lambda a, b: np.where(a == 0, b, a > 0), "biufV", x.detach(), v.detach()
     )
 
 
