@@ -56,6 +56,15 @@ def bfloat16() -> DType:
     return np.dtype(number)
 
 
+def limits_of(dtype: DType) -> Any:
+    """NumPy's ``finfo``, of bfloat16 too."""
+    if dtype.kind != "V":
+        return np.finfo(dtype)
+    from ml_dtypes import finfo
+
+    return finfo(dtype)
+
+
 # ---- bfloat16 ------------------------------------------------------------------------------
 
 
@@ -213,7 +222,7 @@ _IN_ONE_GO = frozenset(
     """
     adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr baddbmm bilinear conv_transpose1d
     conv_transpose2d conv_transpose3d grid_sample group_norm hardswish hypot index_reduce
-    interpolate lerp mish renorm upsample upsample_bilinear
+    interpolate lerp matrix_exp matrix_norm mish renorm upsample upsample_bilinear
     """.split()
 )
 """Functions of several operations here that round once, as they are one of PyTorch's."""

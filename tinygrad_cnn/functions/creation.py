@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.layout import memory_format, order_of
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
@@ -58,12 +59,7 @@ def finfo(dtype: DTypeLike = None) -> Any:
     >>> float(tg.finfo(tg.float32).eps) == 2**-23
     True
     """
-    wanted = dtype_of(dtype, "finfo")
-    if wanted.kind != "V":
-        return np.finfo(wanted)
-    from ml_dtypes import finfo as limits  # of bfloat16, so that it is installed
-
-    return limits(wanted)
+    return limits_of(dtype_of(dtype, "finfo"))
 
 
 @export(method=False)

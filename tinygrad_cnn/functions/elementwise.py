@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.layout import memory_format, order_of
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
@@ -381,7 +382,7 @@ def nan_to_num(
     x = to_tensor(input)
     if x._value.dtype.kind not in FLOATING:
         return clone(x)
-    limits = np.finfo(x._value.dtype)
+    limits = limits_of(x._value.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     out: Tensor = where(wrap(np.isnan(x._array)), nan, x)

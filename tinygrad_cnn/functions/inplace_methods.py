@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import inplace
@@ -220,7 +221,7 @@ class InPlaceMethods(Methods):
         if to is None and from_:
             from_, to = 0, from_
         if to is None and kind.kind in FLOATING:
-            to = 2 ** (np.finfo(kind).nmant + 1) + 1
+            to = 2 ** (limits_of(kind).nmant + 1) + 1
         last = (
             builtins.int(np.iinfo(kind).max) if to is None and kind.kind in "iu" else (to or 2) - 1
         )

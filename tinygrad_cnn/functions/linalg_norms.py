@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.rounding import in_its_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import arranging, padding, reduction
@@ -71,6 +72,7 @@ def _two_axes(name: str, dim: Any, ndim: int) -> tuple[int, int]:
     return first, second
 
 
+@in_its_dtype
 def matrix_norm(
     A: TensorLike,
     ord: Any = "fro",
