@@ -196,19 +196,25 @@ def changes(value: Any, dtype: DType = _FLOAT32) -> bool:
     return promotion.category(own) == promotion.FLOAT and own.itemsize < 8
 
 
-def _to_float32(value: Any) -> Any:
-    return value.to(_FLOAT32) if changes(value) else value
+def wide(value: Any) -> Any:
+    """``value`` as a function gets it that autocast runs in float32."""
+    return value.to(_FLOAT32) if fast.get() is not None and changes(value) else value
 
 
 # ---- public functions ----------------------------------------------------------------------
 
-_IN_FAST = frozenset(["addbmm", "addmm", "baddbmm", "prelu", "scaled_dot_product_attention"])
+_IN_FAST = frozenset(
+    """
+    addbmm addmm baddbmm conv_transpose1d conv_transpose2d conv_transpose3d prelu
+    scaled_dot_product_attention vecdot
+    """.split()
+)
 _IN_FLOAT32 = frozenset(
     """
     adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d binary_cross_entropy
     binary_cross_entropy_with_logits cdist cholesky cholesky_inverse cholesky_solve
     cosine_embedding_loss cross_entropy ctc_loss fractional_max_pool2d fractional_max_pool3d
-    grid_sample hinge_embedding_loss huber_loss inverse kl_div l1_loss linear_cross_entropy lu
+    grid_sample hinge_embedding_loss huber_loss inverse kl_div l1_loss linear_cross_entropy lstsq lu
     lu_solve margin_ranking_loss max_pool3d max_unpool1d max_unpool2d max_unpool3d mse_loss
     multi_margin_loss multilabel_margin_loss nanquantile nll_loss orgqr pinverse poisson_nll_loss
     polar prod qr quantile smooth_l1_loss soft_margin_loss svd trace triangular_solve
@@ -248,7 +254,7 @@ def _converted(function: AnyFunction, name: str, args: Args, params: Params) -> 
     smaller = fast.get()
     if smaller is not None and name not in _IN_ONE_GO - _IN_FAST - _IN_FLOAT32:
         if name not in _AS_ELSEWHERE:
-            args, params = converted(smaller if name in _IN_FAST else _to_float32, args, params)
+            args, params = converted(smaller if name in _IN_FAST else wide, args, params)
         return within(fast, None, _converted, (function, name, args, params), {})
     if name in _IN_ONE_GO and args and getattr(args[0], "dtype", _FLOAT32).kind == "V":
         args, params = converted(_wide, args, params)

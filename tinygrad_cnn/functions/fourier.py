@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike
-from tinygrad_cnn.autograd.rounding import changes, fast
+from tinygrad_cnn.autograd.rounding import wide
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import axis, dtype_of, to_tensor
 from tinygrad_cnn.functions.creation import make
@@ -57,9 +57,7 @@ def _transform(
     norm: str | None,
 ) -> Tensor:
     """One of the operations: ``kind`` is "full", "real" (to complex) or "half" (to real)."""
-    x: Any = to_tensor(input)
-    if fast.get() is not None and changes(x):  # autocast runs these in float32
-        x = x.to(np.float32)
+    x: Any = wide(to_tensor(input))
     dtype = x._value.dtype
     if norm not in (None, *_NORMS):
         raise ArgumentError(f"{name}: `norm` is {norm!r}, expected one of {_NORMS}")

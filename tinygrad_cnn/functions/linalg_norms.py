@@ -263,6 +263,7 @@ def vander(x: TensorLike, *, N: int | None = None) -> Tensor:
     return stack(powers, -1)
 
 
+@in_its_dtype
 def vecdot(x: TensorLike, y: TensorLike, *, dim: int = -1) -> Tensor:
     """The inner products of vectors along ``dim``, the first conjugated; shapes broadcast."""
     return reduction.sum(mul(conj(to_tensor(x)), y), dim)
