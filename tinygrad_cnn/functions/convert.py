@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
+_ADDED = 256  # the numbers from which on NumPy counts the dtypes that others add
 _NUMBERS = (bool, int, float, complex)
 
 
@@ -88,7 +89,8 @@ def dtype_of(dtype: DTypeLike, name: str = "tensor") -> DType:
             return bfloat16()
         raise DtypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
     wanted = np.dtype(dtype)
-    if wanted.kind not in "biufc" or wanted.itemsize > (16 if wanted.kind == "c" else 8):
+    most = 16 if wanted.kind == "c" else 8
+    if wanted.kind not in "biufc" or wanted.itemsize > most or wanted.num >= _ADDED:
         if wanted.name == "bfloat16":
             return bfloat16()
         raise DtypeError(
