@@ -134,7 +134,7 @@ def test_tensors_are_made_of_everything() -> None:
         np.zeros(2, [("a", "i2")]),
         np.zeros(2, ml_dtypes.float8_e5m2),
     ):
-        with pytest.raises(TypeError, match="tensor: `d(ata|type)` is"):
+        with pytest.raises(TypeError, match=r"tensor: `d(ata|type)` is"):
             tg.tensor(other)
 
 

@@ -137,13 +137,18 @@ class autocast:  # PyTorch's name
         self._cache_enabled = cache_enabled is not False
         self._before: list[tuple[Fast | None, _State]] = []
         if enabled and not on_cpu:
-            _warn(f"autocast: `device_type` is {device_type!r}, but there is only 'cpu'; disabled")
+            warnings.warn(
+                f"autocast: `device_type` is {device_type!r}, but there is only 'cpu'; it is "
+                f"disabled",
+                stacklevel=2,
+            )
         elif enabled:
             self.fast_dtype = get_autocast_dtype("cpu") if dtype is None else dtype_of(dtype)
             if self.fast_dtype.name not in _DTYPES:
-                _warn(
+                warnings.warn(
                     f"autocast: `dtype` is {self.fast_dtype}, but only {' and '.join(_DTYPES)} are "
-                    f"supported; disabled"
+                    f"supported; it is disabled",
+                    stacklevel=2,
                 )
                 enabled = False
         self._enabled = enabled and on_cpu
@@ -177,10 +182,6 @@ class autocast:  # PyTorch's name
                 return func(*args, **kwargs)
 
         return decorated
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
 
 
 def custom_fwd(

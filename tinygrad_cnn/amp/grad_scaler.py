@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -12,11 +11,6 @@ import numpy as np
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
-
-
-@functools.cache
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
 
 
 class GradScaler:
@@ -68,7 +62,10 @@ class GradScaler:
     ) -> None:
         self._enabled = enabled and str(device).partition(":")[0] == "cpu"
         if enabled and not self._enabled:
-            _warn(f"GradScaler: `device` is {device!r}, but there is only 'cpu'; it is disabled")
+            warnings.warn(
+                f"GradScaler: `device` is {device!r}, but there is only 'cpu'; it is disabled",
+                stacklevel=2,
+            )
         if self._enabled and not growth_factor > 1:
             raise ArgumentError(f"GradScaler: `growth_factor` is {growth_factor}, expected > 1")
         if self._enabled and not backoff_factor < 1:

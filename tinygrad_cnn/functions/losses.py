@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from tinygrad_cnn.functions.linear_algebra import linear
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.notices import warn
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """What the two older arguments mean; ``reduction`` if they are not given.
-
-    Called by a function that a user calls, to whose line the warning points.
-    """
+    """What the two older arguments mean; ``reduction`` if they are not given."""
     if size_average is None and reduce is None:
         return reduction
     averages = "mean" if size_average is None or size_average else "sum"
     meant = averages if reduce is None or reduce else "none"
-    warnings.warn(
-        f"`size_average` and `reduce` are old names: use reduction={meant!r} instead", stacklevel=3
-    )
+    warn(f"`size_average` and `reduce` are old names: use reduction={meant!r} instead")
     return meant
 
 
@@ -331,10 +326,7 @@ def same_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor
 
 
 def one_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor, Tensor]:
-    """Both stretched to their common shape, with PyTorch's warning if they differ.
-
-    Called by a function that a user calls, to whose line the warning points.
-    """
+    """Both stretched to their common shape, with PyTorch's warning if they differ."""
     x, target = to_tensor(input), to_tensor(target)
     if x._value.shape == target._value.shape:
         return x, target
@@ -342,10 +334,9 @@ def one_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor,
         first, second = broadcast_tensors(x, target)
     except ValueError:
         return same_shape(name, x, target)  # raises
-    warnings.warn(
+    warn(
         f"{name}: `input` has shape {x.shape} but `target` {target.shape}, so that both are "
-        f"stretched to {first.shape}, which is hardly meant; reshape one of them",
-        stacklevel=3,
+        f"stretched to {first.shape}, which is hardly meant; reshape one of them"
     )
     return first, second
 
