@@ -138,8 +138,10 @@ class Op:
 
     def __call__(self, *args: Any, **params: Any) -> Tensor:
         out: Tensor
-        if lowering and (out := lowering[0](self, args, params)) is not None:
-            return out
+        if lowering:
+            lowered: Tensor | None = lowering[0](self, args, params)
+            if lowered is not None:
+                return lowered
         if watching and observed(self):
             out = observe("operation", self.name, self, args, params)
             return out

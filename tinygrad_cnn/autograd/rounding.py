@@ -46,22 +46,24 @@ def bfloat16() -> DType:
         ``ml_dtypes``, which adds it to NumPy, is not installed.
     """
     try:
-        from ml_dtypes import bfloat16 as number
+        import ml_dtypes
     except ImportError:
         raise ModuleNotFoundError(
             "bfloat16: NumPy lacks this dtype, and ml_dtypes, which adds it, is not installed: "
             "pip install ml_dtypes"
         ) from None
     use()
-    return np.dtype(number)
+    dtype: DType = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def limits_of(dtype: DType) -> Any:
     """NumPy's ``finfo``, of bfloat16 too."""
     if dtype.kind != "V":
         return np.finfo(dtype)
-    from ml_dtypes import finfo
+    import ml_dtypes
 
+    finfo: Any = ml_dtypes.finfo
     return finfo(dtype)
 
 
@@ -105,7 +107,7 @@ def _wide(value: Any) -> Any:
         return _FLOAT32 if value.kind == "V" else value
     if getattr(value, "dtype", _FLOAT32).kind != "V":
         return value
-    return value.to(_FLOAT32) if isinstance(value, Variable) else value.astype(_FLOAT32)
+    return _to(value, _FLOAT32)
 
 
 def _rounding(forward: AnyFunction, *arrays: Any, **params: Any) -> Any:
@@ -151,7 +153,12 @@ def _beside(value: Any, dtype: DType) -> Any:
     if own == dtype:
         return value
     wanted = dtype if value.ndim else _FLOAT32
-    return value.to(wanted) if isinstance(value, Variable) else value.astype(wanted)
+    return _to(value, wanted)
+
+
+def _to(value: Any, dtype: DType) -> Any:
+    """A tensor or an array in another dtype."""
+    return getattr(value, "to" if isinstance(value, Variable) else "astype")(dtype)
 
 
 # ---- autocast ------------------------------------------------------------------------------
@@ -226,9 +233,10 @@ _AS_ELSEWHERE = frozenset(["addmv", "bilinear", "dot", "mv", "vdot"])
 
 _IN_ONE_GO = frozenset(
     """
-    adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr baddbmm bilinear conv_transpose1d
-    conv_transpose2d conv_transpose3d grid_sample group_norm hardswish hypot index_reduce
-    interpolate lerp matrix_exp matrix_norm mish renorm upsample upsample_bilinear
+    adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr baddbmm bilinear
+    binary_cross_entropy conv_transpose1d conv_transpose2d conv_transpose3d grid_sample group_norm
+    hardswish hypot index_reduce interpolate lerp matrix_exp matrix_norm mish ndtr renorm rms_norm
+    upsample upsample_bilinear
     """.split()
 )
 """Functions of several operations here that round once, as they are one of PyTorch's."""

@@ -224,7 +224,8 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
     data = path.read_bytes()
     _refuse_pickles(path, data)
     try:
-        arrays = {name: _array(entry) for name, entry in deserialize(data)}
+        entries: Any = deserialize(data)  # type: ignore[no-untyped-call]  # it has no types
+        arrays = {name: _array(entry) for name, entry in entries}
     except SafetensorError as error:
         raise SerializationError(
             f"load: {path} is damaged or not a safetensors file ({error})"
