@@ -34,17 +34,28 @@ DIFFERENT = {
     "nn.functional.multi_head_attention_forward": "drops at random",
     "nn.functional.scaled_dot_product_attention": "drops at random",
     "nn.functional.max_unpool3d": "places are taken twice",
-    "nn.functional.binary_cross_entropy": "several roundings of large numbers",
     "nn.functional.binary_cross_entropy_with_logits": "several roundings of small numbers",
     "nn.functional.linear_cross_entropy": "as above",
     "nn.functional.cosine_embedding_loss": "as above",
-    "nn.functional.rms_norm": "as above",
     "nn.functional.softsign": "as above",
+    "nn.functional.triplet_margin_with_distance_loss": "its samples hold PyTorch's layers",
+    "special.ndtr": "PyTorch's is 0 where it is small, in float64 too",
+    **dict.fromkeys(
+        [
+            "chalf",
+            "max_pool2d_with_indices_backward",
+            "resize_",
+            "resize_as_",
+            "to_sparse",
+            "zero_",
+        ],
+        "its samples call what is not here",
+    ),
 }
 
 
 def _names() -> list[str]:
-    """Every third operator that both libraries have, in one order."""
+    """Every sixth operator that both libraries have, in one order."""
     found = []
     for info in op_db:
         function = opdb.with_ours(info.op) or opdb.ours(info.name)
@@ -52,7 +63,7 @@ def _names() -> list[str]:
         known = info.name in opdb.RANDOM | TIES or info.name in DIFFERENT
         if runs and function is not None and not known and info.name not in found:
             found.append(info.name)
-    return sorted(found)[::3] + ["bfloat16", "nn.functional.conv2d", "matmul", "softmax"]
+    return [*sorted(found)[::6], "bfloat16", "matmul", "nn.functional.conv2d", "softmax"]
 
 
 def exact(value: Any) -> Any:
@@ -85,11 +96,8 @@ def differs(ours: Any, theirs: Any, best: Any) -> str | None:
         worst = np.nanmax(np.where(np.isfinite(b), np.abs(b - c), 0), initial=0.0)
         as_good = np.abs(a - c) <= np.maximum(1.01 * 2.0**-8 * np.abs(c), worst)
     bad = ~(near | as_good)
-    return (
-        f"{bad.sum()} of {bad.size} values, {a[bad][:3]}, PyTorch {b[bad][:3]}"
-        if bad.any()
-        else None
-    )
+    some = f"{a[bad][:3]}, PyTorch {b[bad][:3]}"
+    return f"{bad.sum()} of {bad.size} values, {some}" if bad.any() else None
 
 
 def sample_differs(info: Any, function: Any, sample: Any) -> str | None:
@@ -113,15 +121,12 @@ def sample_differs(info: Any, function: Any, sample: Any) -> str | None:
     if not live or not wants[1] or len(wants[0]) != len(wants[1]):
         return None
     rng, grads = np.random.default_rng(1), []
-    weights = [
-        torch.tensor(rng.uniform(-1, 1, outs[1][i].shape), dtype=outs[1][i].dtype) for i in live
-    ]
-    for out, leaves, us, lib in (
-        (outs[0], wants[0], [opdb.translated(u, torch) for u in weights], tg),
-        (outs[1], wants[1], weights, torch),
-        (outs[2], wants[2], [u.to(outs[2][i].dtype) for u, i in zip(weights, live, strict=True)], torch),
-    ):  # fmt: skip
+    drawn = [rng.uniform(-1, 1, tuple(outs[1][i].shape)) for i in live]
+    weights = [torch.tensor(u, dtype=torch.bfloat16) for u in drawn]
+    for out, leaves, lib in zip(outs, wants, (tg, torch, torch), strict=True):
         ys = [out[i] for i in live]
+        us = [opdb.translated(u, torch) for u in weights] if lib is tg else weights
+        us = [u.to(y.dtype) for u, y in zip(us, ys, strict=True)]
         grads.append(lib.autograd.grad(ys, leaves, us, allow_unused=True))
     for i, found in enumerate(zip(*grads, strict=True)):
         if all(g is not None for g in found) and (bad := differs(*found)):
