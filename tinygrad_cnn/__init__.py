@@ -29,6 +29,7 @@ from tinygrad_cnn.autograd import (
 from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
+from tinygrad_cnn.autograd.rounding import bfloat16 as _bfloat16
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
     get_num_threads,
@@ -93,7 +94,7 @@ from tinygrad_cnn.functions import (
     diagonal_copy, diagonal_scatter, diff, digamma, dist, div, divide, dot, dropout, dropout1d,
     dropout2d, dropout3d, dsplit, dstack, einsum, elu, empty, empty_like, empty_permuted,
     empty_strided, eq, equal, erf, erfc, erfinv, exp, exp2, expand, expand_as, expand_copy, expm1,
-    eye, feature_alpha_dropout, fill, fix, flatten, flip, fliplr, flipud, float_power, floor,
+    eye, feature_alpha_dropout, fill, finfo, fix, flatten, flip, fliplr, flipud, float_power, floor,
     floor_divide, fmax, fmin, fmod, frac, fractional_max_pool2d, fractional_max_pool3d, frexp,
     from_dlpack, from_numpy, full, full_like, gather, gcd, ge, gelu, ger, gradient, greater,
     greater_equal, grid_sampler_2d, grid_sampler_3d, gt, hamming_window, hann_window, heaviside,
@@ -129,26 +130,27 @@ from tinygrad_cnn.functions import (
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
-    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "__version__", "abs",
-    "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "alias_copy", "all",
-    "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp", "angle", "any", "arange",
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere", "as_strided",
-    "as_strided_copy", "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "backends", "baddbmm", "bartlett_window", "batch_norm", "bernoulli", "bilinear",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
-    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "blackman_window",
-    "block_diag", "bmm", "bool", "broadcast_shapes", "broadcast_tensors", "broadcast_to",
-    "bucketize", "cartesian_prod", "cat", "cdist", "cdouble", "ceil", "cfloat", "chain_matmul",
-    "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk",
-    "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "complex",
-    "complex64", "complex128", "concat", "concatenate", "conj", "conj_physical", "constant_pad_nd",
+    "GradScaler", "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor",
+    "__version__", "abs", "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr",
+    "adjoint", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp",
+    "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere",
+    "as_strided", "as_strided_copy", "as_strided_scatter", "as_tensor", "asin", "asinh", "atan",
+    "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "backends", "baddbmm", "bartlett_window",
+    "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy_with_logits", "bincount",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_shapes",
+    "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat", "cdist", "cdouble",
+    "ceil", "cfloat", "chain_matmul", "channels_last", "channels_last_3d", "cholesky",
+    "cholesky_inverse", "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min",
+    "clear_autocast_cache", "clip", "clone", "column_stack", "combinations", "complex", "complex64",
+    "complex128", "concat", "concatenate", "conj", "conj_physical", "constant_pad_nd",
     "contiguous_format", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "copysign", "corrcoef", "cos", "cosh", "cosine_embedding_loss",
-    "count_nonzero", "cov", "cross", "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin",
+    "count_nonzero", "cov", "cpu", "cross", "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin",
     "cumprod", "cumsum", "cumulative_trapezoid", "data", "default_generator", "deg2rad", "det",
     "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_copy", "diagonal_scatter",
     "diff", "digamma", "dist", "div", "divide", "dot", "double", "dropout", "dropout1d",
@@ -158,13 +160,14 @@ __all__ = [
     "fill", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
     "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac",
     "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full",
-    "full_like", "func", "gather", "gcd", "ge", "gelu", "ger", "get_default_dtype",
-    "get_float32_matmul_precision", "get_num_threads", "get_rng_state", "gradient", "greater",
-    "greater_equal", "grid_sampler_2d", "grid_sampler_3d", "gt", "half", "hamming_window",
-    "hann_window", "heaviside", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack",
-    "hypot", "i0", "igamma", "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill",
-    "index_put", "index_reduce", "index_select", "inf", "inference_mode", "initial_seed", "inner",
-    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_complex", "is_conj",
+    "full_like", "func", "gather", "gcd", "ge", "gelu", "ger", "get_autocast_cpu_dtype",
+    "get_autocast_dtype", "get_default_dtype", "get_float32_matmul_precision", "get_num_threads",
+    "get_rng_state", "gradient", "greater", "greater_equal", "grid_sampler_2d", "grid_sampler_3d",
+    "gt", "half", "hamming_window", "hann_window", "heaviside", "hinge_embedding_loss", "histc",
+    "histogram", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "iinfo", "imag",
+    "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inf",
+    "inference_mode", "initial_seed", "inner", "instance_norm", "int", "int8", "int16", "int32",
+    "int64", "inverse", "is_autocast_cpu_enabled", "is_autocast_enabled", "is_complex", "is_conj",
     "is_deterministic_algorithms_warn_only_enabled", "is_floating_point", "is_grad_enabled",
     "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal",
     "istft", "jit", "kaiser_window", "kron", "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp",
@@ -188,28 +191,37 @@ __all__ = [
     "repeat", "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as",
     "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "row_stack", "rsqrt",
     "rsub", "save", "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted",
-    "seed", "select", "select_copy", "select_scatter", "set_conv_algorithm", "set_default_dtype",
-    "set_float32_matmul_precision", "set_grad_enabled", "set_kernels", "set_num_threads",
-    "set_printoptions", "set_rng_state", "sgn", "short", "sigmoid", "sign", "signal", "signbit",
-    "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "softplus", "sort",
-    "special", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt", "square",
-    "squeeze", "squeeze_copy", "stack", "std", "std_mean", "stft", "sub", "subtract", "sum",
-    "sum_to_size", "svd", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan",
-    "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "train", "transpose",
-    "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
-    "triplet_margin_loss", "triu", "triu_indices", "true_divide", "trunc", "uint8", "uint16",
-    "uint32", "uint64", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique",
-    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsqueeze",
-    "unsqueeze_copy", "use_deterministic_algorithms", "utils", "vander", "var", "var_mean", "vdot",
-    "view_as_complex", "view_as_real", "view_copy", "viz", "vsplit", "vstack", "where", "xlogy",
-    "zeros", "zeros_like",
+    "seed", "select", "select_copy", "select_scatter", "set_autocast_dtype", "set_autocast_enabled",
+    "set_conv_algorithm", "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
+    "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state", "sgn", "short",
+    "sigmoid", "sign", "signal", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter",
+    "slogdet", "softmax", "softplus", "sort", "special", "split", "split_copy", "split_with_sizes",
+    "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy", "stack", "std",
+    "std_mean", "stft", "sub", "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t",
+    "t_copy", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot",
+    "tile", "topk", "trace", "train", "transpose", "transpose_copy", "trapezoid", "trapz",
+    "triangular_solve", "tril", "tril_indices", "triplet_margin_loss", "triu", "triu_indices",
+    "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unbind_copy",
+    "unflatten", "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
+    "unsafe_split", "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms", "utils",
+    "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_real", "view_copy", "viz",
+    "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]
 # isort: on
 # fmt: on
 # -- end --
 
-from tinygrad_cnn import amp, data, nn, optim, utils  # isort: skip  (they use what stands above)
-from tinygrad_cnn.amp import autocast  # isort: skip
+from tinygrad_cnn import amp, cpu, data, nn, optim, utils  # isort: skip  (they use what stands above)
+from tinygrad_cnn.amp import GradScaler, autocast  # isort: skip
+from tinygrad_cnn.amp.autocast_mode import (  # isort: skip
+    clear_autocast_cache,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 float16 = half = _np.dtype(_np.float16)
@@ -227,7 +239,6 @@ uint32 = _np.dtype(_np.uint32)
 uint64 = _np.dtype(_np.uint64)
 bool = _np.dtype(_np.bool_)
 
-finfo = _np.finfo  # ranges of dtypes
 iinfo = _np.iinfo
 
 contiguous_format = memory_format.contiguous_format
@@ -243,12 +254,16 @@ newaxis = None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cnn import profiler, train, viz
+
+    bfloat16: _np.dtype[_typing.Any]
 else:
 
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
         if name in ("profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
+        if name == "bfloat16":
+            return _bfloat16()
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
         )

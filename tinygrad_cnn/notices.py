@@ -1,4 +1,4 @@
-"""A line on standard error for what takes longer than a second.
+"""What is said to users: a line for what takes longer than a second, and warnings.
 
 The environment variable ``TINYGRAD_CNN_QUIET``, with any value but an empty one, keeps it away.
 """
@@ -7,10 +7,22 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 QUIET = "TINYGRAD_CNN_QUIET"
 PATIENCE = 1.0  # seconds before anything is said
+
+
+PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def warn(text: str) -> None:
+    """A warning that points at the line that called this package, through whatever lies between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-from tinygrad_cnn.types import Array, DTypeLike, Size, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DTypeLike, Size, TensorLike
 
 _OPERANDS = (Variable, int, float, complex, np.ndarray, np.generic, list)
 Operator = Callable[[Any, Any], Any]
@@ -196,7 +196,7 @@ class Tensor(InPlaceMethods):
     @data.setter
     def data(self, value: Any) -> None:
         new = to_tensor(value)
-        if self.node is not None and new.dtype.kind not in "fc":
+        if self.node is not None and new.dtype.kind not in INEXACT:
             raise DtypeError(
                 f"data: got dtype {new.dtype}, but a tensor with gradients is floating or complex"
             )
@@ -263,7 +263,7 @@ class Tensor(InPlaceMethods):
 
     def is_floating_point(self) -> bool:
         """Whether its dtype is floating."""
-        return self._value.dtype.kind == "f"
+        return self._value.dtype.kind in FLOATING
 
     def is_complex(self) -> builtins.bool:
         """Whether its dtype is complex."""
@@ -633,6 +633,11 @@ class Tensor(InPlaceMethods):
     float = _cast(np.float32, "As float32.")
     double = _cast(np.float64, "As float64.")
     half = _cast(np.float16, "As float16.")
+
+    def bfloat16(self, memory_format: memory_format | None = None) -> Tensor:
+        """As bfloat16."""
+        return f.to(self, "bfloat16")
+
     long = _cast(np.int64, "As int64.")
     int = _cast(np.int32, "As int32.")
     cfloat = _cast(np.complex64, "As complex64.")

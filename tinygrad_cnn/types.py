@@ -79,6 +79,12 @@ class Size(tuple[int, ...]):
 
 Array: TypeAlias = np.ndarray[Any, Any]
 DType: TypeAlias = np.dtype[Any]
+FLOATING = "fV"
+"""The kinds of floating dtypes: V is bfloat16's, as no other dtype of that kind is let in."""
+
+INEXACT = "fcV"
+"""The kinds of floating and complex dtypes."""
+
 AnyFunction: TypeAlias = Callable[..., Any]
 Args: TypeAlias = tuple[Any, ...]
 """Arguments by position: tensors, arrays, numbers, None for one that is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import re
 import types
@@ -106,12 +107,14 @@ class Untranslatable(Exception):
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.dtype == torch.bfloat16:
-            raise Untranslatable(f"{value.layout} {value.dtype}")
-        return tg.tensor(
-            value.detach().resolve_conj().resolve_neg().numpy().copy(),
-            requires_grad=value.requires_grad,
-        )
+        if value.layout != torch.strided:
+            raise Untranslatable(value.layout)
+        half = value.dtype == torch.bfloat16
+        if half and importlib.util.find_spec("ml_dtypes") is None:
+            raise Untranslatable("bfloat16: pip install ml_dtypes")
+        plain = (value.float() if half else value).detach().resolve_conj().resolve_neg()
+        out = tg.tensor(plain.numpy().copy(), dtype=tg.bfloat16 if half else None)
+        return out.requires_grad_(value.requires_grad)
     if isinstance(value, torch.dtype):
         found = getattr(tg, str(value).removeprefix("torch."), None)
         if found is None:

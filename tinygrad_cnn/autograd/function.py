@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd.graph import Packed, packed
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Gradients, Node, Parents, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.types import AnyFunction, Args, DType
+from tinygrad_cnn.types import INEXACT, AnyFunction, Args, DType
 
 Blank = tuple[tuple[int, ...], DType]
 """The shape and dtype of an output."""
@@ -226,7 +226,7 @@ def _record(
         constant = (
             not isinstance(out, Variable)
             or any(out is t for t in ctx._non_differentiable)
-            or out._value.dtype.kind not in "fc"
+            or out._value.dtype.kind not in INEXACT
         )
         if constant:
             recorded.append(out)

@@ -22,10 +22,14 @@ from tinygrad_cnn.autograd.variable import Variable, View, depend, memory_of, op
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
-from tinygrad_cnn.types import AnyFunction, Args, Array, DType, Params
+from tinygrad_cnn.types import FLOATING, INEXACT, AnyFunction, Args, Array, DType, Params
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+lowering: list[AnyFunction] = []
+"""Holds a function once bfloat16 or autocast is in use: ``lowering[0](op, args, params)`` is the
+result of an operation that is to run in another dtype, None for others (`rounding`)."""
 
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
 _SHAPE, _NO_SHAPE = itertools.repeat("shape"), itertools.repeat(())
@@ -133,8 +137,13 @@ class Op:
     # ---- forward ---------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **params: Any) -> Tensor:
+        out: Tensor
+        if lowering:
+            lowered: Tensor | None = lowering[0](self, args, params)
+            if lowered is not None:
+                return lowered
         if watching and observed(self):
-            out: Tensor = observe("operation", self.name, self, args, params)
+            out = observe("operation", self.name, self, args, params)
             return out
         if params and not _PLAIN.issuperset(map(type, params.values())):
             for name, value in params.items():
@@ -180,7 +189,7 @@ class Op:
         if result.dtype.kind == "c" and not self.complex:
             raise self._not_for_complex()
         live = any(parents)
-        if live and is_recording() and result.dtype.kind in "fc":
+        if live and is_recording() and result.dtype.kind in INEXACT:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
@@ -234,7 +243,7 @@ class Op:
     def _promoted(self, args: Args, arrays: list[Any]) -> Args:
         """The arguments in one dtype, as PyTorch promotes them."""
         common = promotion.common_dtype([x for x in arrays if x is not None])
-        if self.promotes == "float" and common.kind not in "fc":
+        if self.promotes == "float" and common.kind not in INEXACT:
             common = promotion.get_default_dtype()
         return tuple(None if a is None else _cast(a, common) for a in args)
 
@@ -406,7 +415,7 @@ def _one_float_dtype(arrays: list[object]) -> bool:
         if type(a) is np.ndarray:
             dtype = a.dtype
             if first is None:
-                if dtype.kind not in "fc":
+                if dtype.kind not in INEXACT:
                     return False
                 first = dtype
             elif dtype is not first and dtype != first:
@@ -414,7 +423,7 @@ def _one_float_dtype(arrays: list[object]) -> bool:
         elif type(a) is Lazy:
             if first is None:
                 first = a.dtype
-            if a.dtype != first or first.kind != "f":
+            if a.dtype != first or first.kind not in FLOATING:
                 return False
         elif isinstance(a, np.generic):
             return False

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import DtypeError
-from tinygrad_cnn.types import DType, DTypeLike
+from tinygrad_cnn.types import FLOATING, DType, DTypeLike
 
-_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
-_FLOAT, _COMPLEX = 2, 3
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2, "c": 3}  # V is bfloat16
+FLOAT, _COMPLEX = 2, 3
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(np.bool_)
 _default_float: DType = np.dtype(np.float32)
@@ -36,11 +36,11 @@ def set_default_dtype(dtype: DTypeLike) -> None:
     """
     global _default_float
     wanted = np.dtype(dtype)
-    if wanted.kind != "f" or wanted.itemsize > 8:
+    if wanted.kind not in FLOATING or wanted.itemsize > 8:
         raise DtypeError(
-            f"set_default_dtype: `dtype` is {wanted} but float16, float32 or float64 is expected"
+            f"set_default_dtype: `dtype` is {wanted} but a floating dtype up to float64 is expected"
         )
-    _default_float = wanted.newbyteorder("=")
+    _default_float = wanted if wanted.isnative else wanted.newbyteorder("=")
 
 
 def category(dtype: DType, name: str = "tensor") -> int:
@@ -49,9 +49,14 @@ def category(dtype: DType, name: str = "tensor") -> int:
         return _CATEGORY[dtype.kind]
     except KeyError:
         raise DtypeError(
-            f"{name}: dtype {dtype} is not supported (bool, integers, float16 to "
+            f"{name}: dtype {dtype} is not supported (bool, integers, bfloat16, float16 to "
             f"float64, complex64 and complex128 are)"
         ) from None
+
+
+def is_half(dtype: DType) -> bool:
+    """Whether it is float16 or bfloat16."""
+    return dtype.itemsize == 2 and dtype.kind in FLOATING
 
 
 def complex_dtype(dtype: DType) -> DType:
@@ -67,7 +72,7 @@ def _widest(dtypes: list[DType]) -> DType:
     top = max(category(d) for d in dtypes)
     out: DType | None = None
     for d in dtypes:
-        if category(d) == top or (top == _COMPLEX and category(d) == _FLOAT):
+        if category(d) == top or (top == _COMPLEX and category(d) == FLOAT):
             out = d if out is None else np.promote_types(out, d)
     assert out is not None
     return out
@@ -98,7 +103,7 @@ def common_dtype(values: list[Any]) -> DType:
         if group:
             dtype = _widest(group)
             if out is None or category(dtype) > category(out):
-                both = out is not None and category(out) == _FLOAT  # and this one is complex
+                both = out is not None and category(out) == FLOAT  # and this one is complex
                 out = complex_dtype(out) if out is not None and both else dtype
     assert out is not None, "common_dtype needs at least one value"
     return out

@@ -21,7 +21,7 @@ from tinygrad_cnn.autograd.modes import enable_grad, is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.types import Array, DType, Params, Size
+from tinygrad_cnn.types import INEXACT, Array, DType, Params, Size
 
 if TYPE_CHECKING:
     from tinygrad_cnn.autograd.op import Op
@@ -389,7 +389,7 @@ class Variable:
         """
         node = self.current_node()
         if wanted:
-            if self._value.dtype.kind not in "fc":
+            if self._value.dtype.kind not in INEXACT:
                 raise RuntimeError(
                     f"requires_grad: dtype is {self._value.dtype} but only floating and complex "
                     f"tensors can require gradients"

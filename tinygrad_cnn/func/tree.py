@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import FLOATING
 
 Tree: TypeAlias = Any
 """Tensors in nested tuples, lists and dicts."""
@@ -45,7 +46,7 @@ def tensors(name: str, what: str, tree: Tree) -> list[Tensor]:
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
             raise TypeError(f"{name}: {what} holds a {type(leaf).__name__}, expected tensors")
-        if leaf.dtype.kind != "f":
+        if leaf.dtype.kind not in FLOATING:
             raise DtypeError(
                 f"{name}: {what} holds a tensor of dtype {leaf.dtype}, expected a floating one"
             )

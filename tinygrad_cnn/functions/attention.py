@@ -19,6 +19,7 @@ from tinygrad_cnn.functions.padding import pad
 from tinygrad_cnn.ops.attention import BLOCK, attention
 from tinygrad_cnn.ops.random import numpy_generator
 from tinygrad_cnn.ops.reduce import softmax
+from tinygrad_cnn.types import FLOATING
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -67,7 +68,7 @@ def scaled_dot_product_attention(
     shapes = f"query {query.shape}, key {key.shape}, value {value.shape}"
     if min(query.ndim, key.ndim, value.ndim) < 2:
         raise ShapeError(f"{me}: 2 axes or more are expected ({shapes})")
-    if not query.dtype == key.dtype == value.dtype or query.dtype.kind != "f":
+    if not query.dtype == key.dtype == value.dtype or query.dtype.kind not in FLOATING:
         raise DtypeError(
             f"{me}: one floating dtype is expected but query has {query.dtype}, key {key.dtype}, "
             f"value {value.dtype}"
@@ -264,7 +265,7 @@ def _additive(name: str, argument: str, mask: Tensor | None, like: Tensor) -> Te
         return mask
     if mask.dtype.kind == "b":
         return zeros(mask.shape, dtype=like.dtype).masked_fill(mask, -math.inf)
-    if mask.dtype.kind != "f":
+    if mask.dtype.kind not in FLOATING:
         raise DtypeError(
             f"{name}: `{argument}` has dtype {mask.dtype} but bool or floating is expected"
         )

@@ -14,7 +14,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat, narrow
 from tinygrad_cnn.functions.reduction import cumsum, diff, sum
 from tinygrad_cnn.functions.shaping import reshape
-from tinygrad_cnn.types import Dims, TensorLike
+from tinygrad_cnn.types import INEXACT, Dims, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -138,7 +138,7 @@ def _slope(x: Tensor, d: int, gap: Any, order: int) -> Tensor:
         raise ShapeError(
             f"gradient: `spacing` has shape {places.shape} for the {n} samples along axis {d}"
         )
-    h = np.asarray(h, x.dtype if x.dtype.kind in "fc" else np.float32)
+    h = np.asarray(h, x.dtype if x.dtype.kind in INEXACT else np.float32)
 
     def along(values: Any) -> TensorLike:
         return np.asarray(values, h.dtype).reshape((-1,) + (1,) * (x.ndim - d - 1))

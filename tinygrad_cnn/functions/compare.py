@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _apply(
-    name: str, ufunc: np.ufunc, x: TensorLike, other: TensorLike, kinds: str = "biuf"
+    name: str, ufunc: np.ufunc, x: TensorLike, other: TensorLike, kinds: str = "biufV"
 ) -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
@@ -46,13 +46,13 @@ def _apply(
 @export(inplace=True, numpy=np.equal)
 def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input == other``."""
-    return _apply("eq", np.equal, input, other, "biufc")
+    return _apply("eq", np.equal, input, other, "biufVc")
 
 
 @export("not_equal", inplace=True, numpy=np.not_equal)
 def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise ``input != other``."""
-    return _apply("ne", np.not_equal, input, other, "biufc")
+    return _apply("ne", np.not_equal, input, other, "biufVc")
 
 
 @export("less", inplace=True, numpy=np.less)
@@ -82,19 +82,19 @@ def ge(input: TensorLike, other: TensorLike) -> Tensor:
 @export(inplace=True, numpy=np.logical_and)
 def logical_and(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether both are true (not 0)."""
-    return _apply("logical_and", np.logical_and, input, other, "biufc")
+    return _apply("logical_and", np.logical_and, input, other, "biufVc")
 
 
 @export(inplace=True, numpy=np.logical_or)
 def logical_or(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether either is true (not 0)."""
-    return _apply("logical_or", np.logical_or, input, other, "biufc")
+    return _apply("logical_or", np.logical_or, input, other, "biufVc")
 
 
 @export(inplace=True, numpy=np.logical_xor)
 def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """Whether exactly one is true (not 0)."""
-    return _apply("logical_xor", np.logical_xor, input, other, "biufc")
+    return _apply("logical_xor", np.logical_xor, input, other, "biufVc")
 
 
 @export(inplace=True, numpy=np.logical_not)

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.rounding import bfloat16, fast
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.types import Array, Dims, DType, DTypeLike, Sizes, TensorLike, Tensors
+from tinygrad_cnn.types import FLOATING, Array, Dims, DType, DTypeLike, Sizes, TensorLike, Tensors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
+_ADDED = 256  # the numbers from which on NumPy counts the dtypes that others add
 _NUMBERS = (bool, int, float, complex)
 
 
@@ -51,7 +53,7 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
                 dtype = promotion.get_default_dtype()
             elif source.dtype == np.complex128:
                 dtype = promotion.complex_dtype(promotion.get_default_dtype())
-    if source.dtype.kind not in "biufc":
+    if source.dtype.kind not in "biufc" and source.dtype.name != "bfloat16":
         kind = type(data).__name__
         raise DtypeError(
             f"tensor: `data` is a {kind} of dtype {source.dtype}, expected bools, integers, "
@@ -83,12 +85,17 @@ def dtype_of(dtype: DTypeLike, name: str = "tensor") -> DType:
     if dtype is None:
         return promotion.get_default_dtype()
     if not is_dtype(dtype):
+        if dtype == "bfloat16":
+            return bfloat16()
         raise DtypeError(f"{name}: `dtype` is {dtype!r}, expected one such as float32")
     wanted = np.dtype(dtype)
-    if wanted.kind not in "biufc" or wanted.itemsize > (16 if wanted.kind == "c" else 8):
+    most = 16 if wanted.kind == "c" else 8
+    if wanted.kind not in "biufc" or wanted.itemsize > most or wanted.num >= _ADDED:
+        if wanted.name == "bfloat16":
+            return bfloat16()
         raise DtypeError(
-            f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, float16, "
-            f"float32, float64, complex64 and complex128 are)"
+            f"{name}: `dtype` is {wanted}, which is not supported (bool, integers, bfloat16, "
+            f"float16, float32, float64, complex64 and complex128 are)"
         )
     return wanted if wanted.isnative else wanted.newbyteorder("=")
 
@@ -197,7 +204,7 @@ def unary(op: Any, *aliases: str, **places: Any) -> Callable[[Any], Tensor]:
 
 def floating(name: str, x: Tensor) -> Tensor:
     """``x`` itself; TypeError unless its dtype is floating."""
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DtypeError(
             f"{name}: `input` is {x.dtype}, expected a floating dtype (x.float() makes one)"
         )
@@ -216,6 +223,8 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
     """
     for argument, other in others.items():
         if other is not None and other._value.dtype != x._value.dtype:
+            if fast.get() is not None and all(t._value.dtype.itemsize < 8 for t in (x, other)):
+                continue  # autocast is about to convert both
             raise DtypeError(
                 f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
                 f"convert one of them, for instance x.to({argument}.dtype)"

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.layout import memory_format, order_of
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import (
@@ -24,7 +25,7 @@ from tinygrad_cnn.functions.convert import (
 from tinygrad_cnn.functions.copying import view_on
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.types import Array, DType, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -47,7 +48,18 @@ def is_tensor(obj: object) -> bool:
 @export(method=False)
 def is_floating_point(input: TensorLike) -> bool:
     """Whether the dtype of ``input`` is floating."""
-    return bool(to_tensor(input)._value.dtype.kind == "f")
+    return bool(to_tensor(input)._value.dtype.kind in FLOATING)
+
+
+@export(method=False)
+def finfo(dtype: DTypeLike = None) -> Any:
+    """The range of a floating dtype: ``eps``, ``max``, ``min``, ``tiny`` and so on.
+
+    >>> import tinygrad_cnn as tg
+    >>> float(tg.finfo(tg.float32).eps) == 2**-23
+    True
+    """
+    return limits_of(dtype_of(dtype, "finfo"))
 
 
 @export(method=False)
@@ -325,7 +337,7 @@ def _evenly(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    first, last = (v.item() if dtype.kind == "f" else int(v.item()) for v in ends)
+    first, last = (v.item() if dtype.kind in FLOATING else int(v.item()) for v in ends)
     i = np.arange(steps)
     step = (last - first) / max(steps - 1, 1)
     low = i < max(steps // 2, int(steps == 1))
@@ -454,7 +466,7 @@ def empty_strided(
     kind = dtype_of(dtype, "empty_strided")
     reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
     bytes_apart = tuple(s * kind.itemsize for s in steps)
-    out = view_on(np.empty(reach, kind), (kind, sides, bytes_apart, 0))
+    out = view_on(np.empty(reach, kind).view(np.uint8), (kind, sides, bytes_apart, 0))
     return make("empty_strided", out, requires_grad, device)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.layout import memory_format, order_of
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
@@ -16,7 +17,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
-from tinygrad_cnn.types import DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -65,7 +66,7 @@ def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
     if factor == 1:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
-    if dtype.kind not in "fc" and isinstance(factor, float):
+    if dtype.kind not in INEXACT and isinstance(factor, float):
         raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for {dtype}")
     scaled = b * factor if isinstance(b, (bool, int, float, complex)) else ops.mul(b, factor)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
@@ -139,7 +140,7 @@ def div(input: TensorLike, other: TensorLike, *, rounding_mode: str | None = Non
         return floor_divide(input, other)
     a, b = _two(input, other)
     dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
-    if dtype.kind == "f":
+    if dtype.kind in FLOATING:
         return trunc(ops.div(a, b))
     down = floor_divide(a, b)._array
     inexact = down * choice.raw(b) != choice.raw(a)
@@ -179,9 +180,9 @@ def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
     if isinstance(exponent, (bool, int, float)) and not isinstance(input, (bool, int, float)):
         base = to_tensor(input)
         kind = base._value.dtype.kind
-        if kind == "f" and not (exponent == 2):
+        if kind in FLOATING and not (exponent == 2):
             return ops.pow_scalar(base, exponent=float(exponent))
-        if exponent == 2 and (kind == "f" or (kind in "iu" and isinstance(exponent, int))):
+        if exponent == 2 and (kind in FLOATING or (kind in "iu" and isinstance(exponent, int))):
             return ops.square(base)
         if kind in "iu" and isinstance(exponent, int) and exponent < 0:
             raise ArgumentError(f"pow: `exponent` is {exponent}, but integers have no such power")
@@ -279,7 +280,7 @@ def clamp(
         raise ArgumentError("clamp: at least one of `min` and `max` must be given")
     numbers = (bool, int, float, type(None))
     if isinstance(min, numbers) and isinstance(max, numbers):
-        if x._value.dtype.kind != "f" and any(isinstance(v, float) for v in (min, max)):
+        if x._value.dtype.kind not in FLOATING and any(isinstance(v, float) for v in (min, max)):
             x = to(x, promotion.get_default_dtype())
         if min is not None and max is not None and min > max:
             min = max
@@ -379,9 +380,9 @@ def nan_to_num(
 ) -> Tensor:
     """``input`` with NaN, inf and -inf replaced (by 0 and the dtype's extreme numbers)."""
     x = to_tensor(input)
-    if x._value.dtype.kind != "f":
+    if x._value.dtype.kind not in FLOATING:
         return clone(x)
-    limits = np.finfo(x._value.dtype)
+    limits = limits_of(x._value.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     out: Tensor = where(wrap(np.isnan(x._array)), nan, x)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tinygrad_cnn.autograd.rounding import in_its_dtype
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -62,6 +64,7 @@ def export(
     def note(function: F) -> F:
         name = function.__name__
         assert name not in EXPORTS, f"{name} is exported twice"
+        function = in_its_dtype(function)
         EXPORTS[name] = Export(function, aliases, top, method, inplace, nn, several)
         return function
 

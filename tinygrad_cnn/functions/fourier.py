@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.autograd.rounding import wide
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import axis, dtype_of, to_tensor
 from tinygrad_cnn.functions.creation import make
@@ -56,13 +57,13 @@ def _transform(
     norm: str | None,
 ) -> Tensor:
     """One of the operations: ``kind`` is "full", "real" (to complex) or "half" (to real)."""
-    x: Any = to_tensor(input)
+    x: Any = wide(to_tensor(input))
     dtype = x._value.dtype
     if norm not in (None, *_NORMS):
         raise ArgumentError(f"{name}: `norm` is {norm!r}, expected one of {_NORMS}")
-    if dtype == np.float16:
+    if promotion.is_half(dtype):
         raise DtypeError(
-            f"{name}: `input` is float16, expected float32, float64 or complex numbers"
+            f"{name}: `input` is {dtype}, expected float32, float64 or complex numbers"
         )
     if kind == "real" and dtype.kind == "c":
         raise DtypeError(f"{name}: `input` is {dtype}, expected real numbers")

@@ -20,7 +20,7 @@ from tinygrad_cnn.functions.pooling import area_means
 from tinygrad_cnn.functions.shaping import permute, reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.resample import resample, spread
-from tinygrad_cnn.types import Array, Sizes
+from tinygrad_cnn.types import FLOATING, Array, Sizes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -125,7 +125,7 @@ def _mode_fits(mode: str, x: Tensor, align_corners: bool | None, antialias: bool
         raise ShapeError(f"interpolate: mode {mode!r} does not fit `input` of shape {x.shape}")
     if antialias and mode not in ("bilinear", "bicubic"):
         raise ArgumentError(f"interpolate: `antialias` does not go with mode {mode!r}")
-    if x.dtype.kind != "f" and not mode.startswith("near"):
+    if x.dtype.kind not in FLOATING and not mode.startswith("near"):
         raise DtypeError(f"interpolate: `input` is {x.dtype}, expected a floating dtype")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import inplace
@@ -17,7 +18,7 @@ from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.methods import Methods
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -56,7 +57,7 @@ class InPlaceMethods(Methods):
         if (
             live
             or not same
-            or self._value.dtype.kind not in "fc"
+            or self._value.dtype.kind not in INEXACT
             or isinstance(b, (builtins.bool, complex))
         ):
             return inplace.assign(self, result(self, b), by)
@@ -219,8 +220,8 @@ class InPlaceMethods(Methods):
         kind = self._value.dtype
         if to is None and from_:
             from_, to = 0, from_
-        if to is None and kind.kind == "f":
-            to = 2 ** (np.finfo(kind).nmant + 1) + 1
+        if to is None and kind.kind in FLOATING:
+            to = 2 ** (limits_of(kind).nmant + 1) + 1
         last = (
             builtins.int(np.iinfo(kind).max) if to is None and kind.kind in "iu" else (to or 2) - 1
         )

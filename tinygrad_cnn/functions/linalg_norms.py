@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.rounding import in_its_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import arranging, padding, reduction
@@ -21,7 +22,7 @@ from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices, same_dtypes
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.ops.conjugate import conj, is_complex
-from tinygrad_cnn.types import DTypeLike, TensorLike
+from tinygrad_cnn.types import INEXACT, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -36,7 +37,7 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike) -> Tensor:
         if wanted.itemsize < out._value.dtype.itemsize:
             raise DtypeError(f"{name}: `dtype` is {wanted}, narrower than the tensor's {out.dtype}")
         out = out.to(dtype)
-    if out._value.dtype.kind not in "fc":
+    if out._value.dtype.kind not in INEXACT:
         raise DtypeError(f"{name}: got {out.dtype}, expected a floating or complex dtype")
     return out
 
@@ -71,6 +72,7 @@ def _two_axes(name: str, dim: Any, ndim: int) -> tuple[int, int]:
     return first, second
 
 
+@in_its_dtype
 def matrix_norm(
     A: TensorLike,
     ord: Any = "fro",
@@ -261,6 +263,7 @@ def vander(x: TensorLike, *, N: int | None = None) -> Tensor:
     return stack(powers, -1)
 
 
+@in_its_dtype
 def vecdot(x: TensorLike, y: TensorLike, *, dim: int = -1) -> Tensor:
     """The inner products of vectors along ``dim``, the first conjugated; shapes broadcast."""
     return reduction.sum(mul(conj(to_tensor(x)), y), dim)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
+from tinygrad_cnn.autograd.rounding import in_its_dtype, wide
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
@@ -61,7 +62,7 @@ def matrices(name: str, A: TensorLike, *, square: bool = False, argument: str = 
     ValueError
         It has less than two axes, or is not square.
     """
-    x = to_tensor(A)
+    x: Tensor = wide(to_tensor(A))
     if x._value.dtype.kind not in "fc" or x._value.dtype == np.float16:
         raise DtypeError(
             f"{name}: `{argument}` is {x.dtype}, expected float32, float64, complex64 or complex128"
@@ -300,6 +301,7 @@ def matrix_power(A: TensorLike, n: int) -> Tensor:
 _DRIVERS = (None, "gels", "gelsy", "gelsd", "gelss")
 
 
+@in_its_dtype
 def lstsq(
     A: TensorLike, B: TensorLike, rcond: float | None = None, *, driver: str | None = None
 ) -> LeastSquares:
@@ -347,6 +349,7 @@ def lstsq(
     )
 
 
+@in_its_dtype
 def lu_solve(
     LU: TensorLike, pivots: TensorLike, B: TensorLike, *, left: bool = True, adjoint: bool = False
 ) -> Tensor:

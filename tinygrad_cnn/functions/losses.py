@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
@@ -17,28 +17,24 @@ from tinygrad_cnn.functions.linear_algebra import linear
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.notices import warn
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops.choice import pieces
-from tinygrad_cnn.types import Array, DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
 def legacy_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """What the two older arguments mean; ``reduction`` if they are not given.
-
-    Called by a function that a user calls, to whose line the warning points.
-    """
+    """What the two older arguments mean; ``reduction`` if they are not given."""
     if size_average is None and reduce is None:
         return reduction
     averages = "mean" if size_average is None or size_average else "sum"
     meant = averages if reduce is None or reduce else "none"
-    warnings.warn(
-        f"`size_average` and `reduce` are old names: use reduction={meant!r} instead", stacklevel=3
-    )
+    warn(f"`size_average` and `reduce` are old names: use reduction={meant!r} instead")
     return meant
 
 
@@ -123,7 +119,7 @@ def _weigh(
 def _over(loss: Tensor, total: float) -> Tensor:
     """The sum of the losses by ``total``; of float16, whose sum may overflow, in float32."""
     dtype = loss._value.dtype
-    wide = to(loss, np.float32) if dtype == np.float16 else loss
+    wide = to(loss, np.float32) if promotion.is_half(dtype) else loss
     return to(mul(sum(wide), float(np.reciprocal(np.float64(total)))), dtype)
 
 
@@ -209,11 +205,11 @@ def cross_entropy(
     x, target = to_tensor(input), to_tensor(target)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
-    soft = target._value.dtype.kind == "f" and target._value.shape == x._value.shape
+    soft = target._value.dtype.kind in FLOATING and target._value.shape == x._value.shape
     dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x._value.shape[dim]
     weight = _class_weight(name, weight, x, c)
-    if not soft and weight is None and x.ndim == 2 and x.dtype.kind == "f":
+    if not soft and weight is None and x.ndim == 2 and x.dtype.kind in FLOATING:
         return _one_pass(name, x, target, ignore_index, reduction, label_smoothing)
     logp = reductions.log_softmax(x, dim=dim)
     if soft:
@@ -330,10 +326,7 @@ def same_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor
 
 
 def one_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor, Tensor]:
-    """Both stretched to their common shape, with PyTorch's warning if they differ.
-
-    Called by a function that a user calls, to whose line the warning points.
-    """
+    """Both stretched to their common shape, with PyTorch's warning if they differ."""
     x, target = to_tensor(input), to_tensor(target)
     if x._value.shape == target._value.shape:
         return x, target
@@ -341,10 +334,9 @@ def one_shape(name: str, input: TensorLike, target: TensorLike) -> tuple[Tensor,
         first, second = broadcast_tensors(x, target)
     except ValueError:
         return same_shape(name, x, target)  # raises
-    warnings.warn(
+    warn(
         f"{name}: `input` has shape {x.shape} but `target` {target.shape}, so that both are "
-        f"stretched to {first.shape}, which is hardly meant; reshape one of them",
-        stacklevel=3,
+        f"stretched to {first.shape}, which is hardly meant; reshape one of them"
     )
     return first, second
 

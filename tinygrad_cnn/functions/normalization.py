@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import floating, own, to_tensor
@@ -269,7 +270,7 @@ def rms_norm(
     part = _last_axes("rms_norm", x, normalized_shape)
     if weight is not None and to_tensor(weight).shape != part:
         raise ShapeError(f"rms_norm: `weight` has shape {np.shape(weight)}, expected {part}")
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    eps = float(limits_of(x.dtype).eps) if eps is None else eps
     squares = mean(square(x), tuple(range(x.ndim - len(part), x.ndim)), keepdim=True)
     y = mul(x, rsqrt(squares + eps))
     return y if weight is None else mul(y, weight)

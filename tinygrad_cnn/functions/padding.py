@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd.rounding import wide
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, to_tensor
@@ -51,6 +52,8 @@ def pad(
         )
     if value:
         raise ArgumentError(f"pad: `value` is {value}, which only mode 'constant' takes")
+    if mode != "circular":
+        x = wide(x)
     for d, (before, after) in enumerate(pairs):
         if before or after:
             index = _border_index(mode, x._value.shape[d], before, after)

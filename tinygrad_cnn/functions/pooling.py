@@ -22,7 +22,7 @@ from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import pool as ops
 from tinygrad_cnn.ops.random import numpy_generator
 from tinygrad_cnn.ops.resample import resample
-from tinygrad_cnn.types import Array, OutputSize, Params, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, OutputSize, Params, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -450,7 +450,7 @@ def max_unpool3d(
 
 
 def _averages(name: str, x: Tensor) -> None:
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DtypeError(f"{name}: `input` is {x.dtype}, expected a floating dtype")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import FLOATING, Array
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Format:
     """One width and one notation for all values shown."""
 
     def __init__(self, values: Array) -> None:
-        self.kind = values.dtype.kind
+        self.kind = "f" if values.dtype.kind in FLOATING else values.dtype.kind
         self.whole, self.scientific, self.width = True, False, 1
         if self.kind == "c":
             self.parts = _Format(values.real), _Format(values.imag)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, floating, inexact, numpy_names, to_tensor
@@ -251,8 +252,8 @@ def norm(
         return ops.sum(counted, dim=dims, keepdim=keepdim)
     if p == 1:
         return ops.sum(size, dim=dims, keepdim=keepdim)
-    if x._value.dtype == np.float16:  # in which powers overflow
-        return to(norm(to(x, np.float32), p, dims, keepdim), np.float16)
+    if promotion.is_half(x._value.dtype):  # in which powers overflow
+        return to(norm(to(x, np.float32), p, dims, keepdim), x._value.dtype)
     if p < 1:  # the slope of |x|**p at 0 is infinite
         zero = wrap(size._array == 0)
         powers = where(zero, 0.0 if p > 0 else math.inf, pow(where(zero, 1.0, size), p))
@@ -310,8 +311,8 @@ def nanmean(
 ) -> Tensor:
     """`mean` of what is not NaN."""
     x = _floating("nanmean", input, dtype)
-    if x._value.dtype == np.float16:  # in which the sum, and the count, overflow
-        return to(nanmean(to(x, np.float32), dim, keepdim), np.float16)
+    if promotion.is_half(x._value.dtype):  # in which the sum, and the count, overflow
+        return to(nanmean(to(x, np.float32), dim, keepdim), x._value.dtype)
     dims = axes("nanmean", dim, x._value.ndim)
     seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
     share = ignoring_fp_errors(np.reciprocal, (np.asarray(seen, x._value.dtype),), {})

@@ -9,14 +9,15 @@ import numpy as np
 
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.autograd.layout import memory_format
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.promotion import common_dtype
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
-from tinygrad_cnn.functions.elementwise import add, mul
+from tinygrad_cnn.functions.elementwise import add, mul, to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import Array, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -31,7 +32,7 @@ def _draw(
         pairs = _draw(name, (*shape, 2), part, generator, method)
         scale = math.sqrt(0.5) if "normal" in method else 1
         return np.asarray(np.multiply(pairs, scale, dtype=part).view(wanted)[..., 0])
-    if wanted.kind != "f":
+    if wanted.kind not in FLOATING:
         raise DtypeError(f"{name}: `dtype` is {wanted}, expected a floating or complex dtype")
     fine = np.float32 if wanted.itemsize <= 4 else np.float64
     sample = getattr(numpy_generator(generator), method)
@@ -187,7 +188,10 @@ def normal(
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
+    given = [v._value for v in (mean, std) if isinstance(v, Variable)]
     drawn = add(mul(randn(size, dtype=dtype, device=device, generator=generator), std), mean)
+    if dtype is None and given:
+        drawn = to(drawn, common_dtype(given))
     return drawn.requires_grad_() if requires_grad else drawn
 
 

@@ -20,7 +20,7 @@ from tinygrad_cnn.functions.joining import select
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import expand, permute, reshape
 from tinygrad_cnn.ops import index as ops
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -217,7 +217,7 @@ def _reduced(
     if reduce == "sum":
         return total
     counts = np.maximum(hits + include_self, 1).astype(x.dtype)
-    if x.dtype.kind == "f":
+    if x.dtype.kind in FLOATING:
         return div(total, wrap(counts))
     return wrap(total._array // counts)
 
@@ -253,7 +253,7 @@ def _extreme(
     best = np.where(own_counts, x._array, np.asarray(worst, x.dtype))
     choose.at(best, ops.mesh(index._array, d), src._array)
     out = wrap(best)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         return out
     # Constants but for the gradient, which those that are equal to the result share.
     mine = own_counts & (x._array == best)

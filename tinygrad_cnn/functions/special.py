@@ -36,7 +36,7 @@ from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops import special as ops
 from tinygrad_cnn.ops.conjugate import is_complex
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -246,7 +246,7 @@ def frexp(input: TensorLike) -> Frexp:
     Frexp(mantissa=tensor(0.6250), exponent=tensor(4, dtype=int32))
     """
     x = to_tensor(input)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATING:
         raise DtypeError(f"frexp: `input` is {x.dtype}, expected a floating dtype")
     exponent = np.frexp(x._array)[1]
     half = exponent // 2  # in two steps, as 2**-1074 has no inverse
@@ -275,7 +275,7 @@ def _constant(
     given = _two(name, input, other)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
     if kinds is None:
-        dtype = dtype if dtype.kind == "f" else promotion.get_default_dtype()
+        dtype = dtype if dtype.kind in FLOATING else promotion.get_default_dtype()
     elif dtype.kind not in kinds:
         expected = "integers" if "f" not in kinds else "floating dtypes or integers"
         raise DtypeError(f"{name}: the operands are {dtype}, expected {expected}")
@@ -321,7 +321,7 @@ def _shifted(shift: np.ufunc) -> Callable[..., Array]:
 def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next floating number after ``input`` towards ``other``; its derivative is 1 or 0."""
     a, b = to_tensor(input), to_tensor(other)
-    out = _constant("nextafter", np.nextafter, "f", a.detach(), b.detach())
+    out = _constant("nextafter", np.nextafter, "fV", a.detach(), b.detach())
     moves = (a._array != b._array) & np.isfinite(a._array)
     return add(out, where(wrap(moves), sub(a, a.detach()), 0.0))
 
@@ -333,7 +333,7 @@ def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
     if x.dtype != v.dtype:
         raise DtypeError(f"heaviside: `input` is {x.dtype} but `values` {v.dtype}")
     return _constant(
-        "heaviside", lambda a, b: np.where(a == 0, b, a > 0), "biuf", x.detach(), v.detach()
+        "heaviside", lambda a, b: np.where(a == 0, b, a > 0), "biufV", x.detach(), v.detach()
     )
 
 
@@ -341,7 +341,7 @@ def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
 def signbit(input: TensorLike) -> Tensor:
     """Whether the sign is minus, that of -0.0 too."""
     x = to_tensor(input)._array
-    return wrap(np.signbit(x) if x.dtype.kind == "f" else np.less(x, 0))
+    return wrap(np.signbit(x) if x.dtype.kind in FLOATING else np.less(x, 0))
 
 
 @export()
@@ -380,7 +380,7 @@ def rad2deg(input: TensorLike) -> Tensor:
 def _floats(input: TensorLike) -> Array:
     """The values, of the default dtype unless they are floating."""
     values = to_tensor(input)._array
-    return values if values.dtype.kind == "f" else values.astype(promotion.get_default_dtype())
+    return values if values.dtype.kind in FLOATING else values.astype(promotion.get_default_dtype())
 
 
 def _of_scipy(name: str, theirs: str, says: str) -> Callable[..., Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
@@ -18,6 +17,7 @@ from tinygrad_cnn.functions.losses import (
     reduce_loss,
     same_shape,
 )
+from tinygrad_cnn.notices import warn
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -95,10 +95,9 @@ def kl_div(
     """
     reduction = legacy_reduction(reduction, size_average, reduce)
     if reduction == "mean":
-        warnings.warn(
+        warn(
             "kl_div: `reduction` 'mean' divides by the number of all values; 'batchmean', which "
-            "divides by the number of samples, is the divergence itself",
-            stacklevel=2,
+            "divides by the number of samples, is the divergence itself"
         )
     if log_target:
         loss: Tensor = target.exp() * (target - input)

@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.types import FLOATING
 
 T = TypeVar("T")
 
@@ -61,7 +62,9 @@ def unchanged(model: Module) -> Iterator[None]:
     finally:
         default_generator.set_state(state)
         for module, name, buffer, values, version, writer in before:
-            if not np.array_equal(buffer._array, values, equal_nan=buffer._value.dtype.kind == "f"):
+            if not np.array_equal(
+                buffer._array, values, equal_nan=buffer._value.dtype.kind in FLOATING
+            ):
                 np.copyto(buffer._written_by("unchanged"), values)
             buffer.storage.version, buffer.storage.writer = version, writer
             module._buffers[name] = buffer

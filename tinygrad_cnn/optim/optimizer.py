@@ -21,7 +21,7 @@ from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Args, Array
+from tinygrad_cnn.types import FLOATING, Args, Array
 
 Group: TypeAlias = dict[str, Any]
 """Parameters under "params", and their options."""
@@ -423,5 +423,5 @@ def _copied(name: str, value: object, param: Tensor) -> object:
     if not isinstance(value, np.ndarray | np.generic):
         return copy.deepcopy(value)
     array = np.asarray(value)
-    keep = name == "step" or array.dtype.kind != "f"
+    keep = name == "step" or array.dtype.kind not in FLOATING
     return from_numpy(np.array(array, dtype=array.dtype if keep else param.dtype, order="C"))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.tensor import Tensor
@@ -22,7 +23,12 @@ from tinygrad_cnn.types import Array
 
 _KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
 _VERSION = 2  # 1 without tensors that share memory, and still written where there are none
-_DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
+_DTYPES = {
+    "BOOL": "bool", "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
+}  # fmt: skip
+"""Dtypes by the names that safetensors gives them."""
 
 StrPath = str | os.PathLike[str]
 Arrays = dict[str, Array]
@@ -199,7 +205,7 @@ class _Decoding:
 
 
 def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
-    if array.dtype.str[1:] not in _DTYPES:
+    if array.dtype.name not in _DTYPES.values():
         raise SerializationError(f"save: dtype {array.dtype} {_where(path)} cannot be stored")
     stem = name = ".".join(path) or "tensor"
     count = 1
@@ -207,24 +213,24 @@ def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
         count += 1
         name = f"{stem}#{count}"
     # Safetensors stores the bytes as they lie: row-major (channels-last activations are not).
-    arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+    arrays[name] = np.asarray(array, dtype=dtype_of(array.dtype), order="C")
     return name
 
 
 def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a safetensors file and our note in its metadata, None if there is none."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
+    from safetensors import SafetensorError, deserialize
 
     data = path.read_bytes()
     _refuse_pickles(path, data)
     try:
-        arrays = {name: array.copy() for name, array in from_bytes(data).items()}
+        entries: Any = deserialize(data)  # type: ignore[no-untyped-call]  # it has no types
+        arrays = {name: _array(entry) for name, entry in entries}
     except SafetensorError as error:
         raise SerializationError(
             f"load: {path} is damaged or not a safetensors file ({error})"
         ) from error
-    except KeyError as error:  # a dtype that NumPy lacks, such as bfloat16
+    except KeyError as error:  # a dtype that tensors cannot have
         raise SerializationError(f"load: {path} has tensors of dtype {error}") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     text = header.get("__metadata__", {}).get(_KEY)
@@ -240,6 +246,12 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
             f"load: {path} has format version {version}, this program reads 1 to {_VERSION}"
         )
     return arrays, note
+
+
+def _array(entry: Any) -> Array:
+    """What safetensors read of one tensor as an array."""
+    dtype = dtype_of(_DTYPES[entry["dtype"]])
+    return np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).copy()
 
 
 def _refuse_pickles(path: Path, data: bytes) -> None:

@@ -19,8 +19,10 @@ from tinygrad_cnn.autograd.events import Call, unwatch, watch
 from tinygrad_cnn.autograd.graph import Packed, packed, packing, saved_tensors_hooks
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.node import SavedValue
+from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Storage
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels.fp_errors import within
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
 from tinygrad_cnn.tensor import Tensor
@@ -63,6 +65,7 @@ class _Frame:
         early_stop: bool,
     ) -> None:
         self.function, self.again = function, again
+        self.fast = fast.get()  # both runs are under the same autocast
         # An enclosing checkpoint throws these away too.
         self.args = [_kept(a) for a in args]
         self.kwargs = {name: _kept(a) for name, a in kwargs.items()}
@@ -121,7 +124,7 @@ class _Frame:
                 set_rng_state(self.random)
             with _buffers_restored(), saved_tensors_hooks(collect, lambda t: t):
                 with enable_grad(), self.again:
-                    self.function(*args, **kwargs)
+                    within(fast, self.fast, self.function, args, kwargs)
         except _Enough as error:
             if error is not enough:
                 raise

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import INEXACT, Array
 
 _STEPS = (
     1.0,
@@ -88,7 +88,7 @@ class Along:
             size += float(np.abs(terms.real).sum())
             if not real:
                 size += float(np.abs(terms.imag).sum() / abs(t))
-            if y.dtype.kind in "fc":
+            if y.dtype.kind in INEXACT:
                 unit = max(unit, float(np.finfo(y.dtype).eps))
         return total, size, unit
 

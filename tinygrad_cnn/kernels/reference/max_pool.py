@@ -45,7 +45,7 @@ def _chunks(image: Array, oh: int, stride: int) -> list[Chunk]:
 
 
 def _lowest(dtype: DType) -> float:
-    return -np.inf if dtype.kind == "f" else float(np.iinfo(dtype).min)
+    return -np.inf if dtype.kind in "fV" else float(np.iinfo(dtype).min)
 
 
 def max_pool2d(x: Array, **window: Unpack[PoolWindow]) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import dtype_of, is_dtype
-from tinygrad_cnn.types import DType, DTypeLike
+from tinygrad_cnn.types import FLOATING, DType, DTypeLike
 
 
 def integer(owner: str, name: str, value: object, *, least: int) -> int:
@@ -72,7 +72,7 @@ def choice(owner: str, name: str, value: str, among: tuple[str, ...]) -> str:
 def float_dtype(owner: str, dtype: DTypeLike) -> DType:
     """Return the dtype of parameters: the default one unless given, always a floating one."""
     wanted = dtype_of(dtype, owner) if dtype is None or is_dtype(dtype) else None
-    if wanted is None or wanted.kind != "f":
+    if wanted is None or wanted.kind not in FLOATING:
         raise DtypeError(f"{owner}: `dtype` is {dtype!r} but a floating dtype is expected")
     return wanted
 

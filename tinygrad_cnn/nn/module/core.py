@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.devices import device as tg_device
+from tinygrad_cnn.autograd.rounding import bfloat16
 from tinygrad_cnn.functions.convert import is_dtype
 from tinygrad_cnn.nn.layers.checks import float_dtype
 from tinygrad_cnn.nn.module.attributes import OwnerMixin
@@ -17,7 +18,7 @@ from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import StateMixin
 from tinygrad_cnn.nn.module.tree import TreeMixin
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import DType, DTypeLike
+from tinygrad_cnn.types import FLOATING, DType, DTypeLike
 
 
 class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
@@ -156,7 +157,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
                 if param is not None:
                     _convert(param, wanted)
             for name, buffer in module._buffers.items():
-                if buffer is not None and buffer.dtype.kind == "f":
+                if buffer is not None and buffer.dtype.kind in FLOATING:
                     module._buffers[name] = buffer.to(wanted)
         return self
 
@@ -201,6 +202,10 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
     def half(self) -> Self:
         """Convert floating parameters and buffers to float16."""
         return self.to(np.float16)
+
+    def bfloat16(self) -> Self:
+        """Convert floating parameters and buffers to bfloat16."""
+        return self.to(bfloat16())
 
     # -- text ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import FLOATING, Array
 
 undo_steps: ContextVar[list[Callable[[], None]] | None] = ContextVar("undo_steps", default=None)
 """What takes back the changes of the `load_state_dict` that is running."""
@@ -73,8 +73,7 @@ def _mismatch(array: Array, target: Tensor) -> str | None:
     found = []
     if array.shape != target.shape:
         found.append(f"shape {array.shape} in the state but {target.shape} in the module")
-    if array.dtype.kind != target.dtype.kind and not (
-        array.dtype.kind in "iu" and target.dtype.kind in "iu"
-    ):
+    kinds = array.dtype.kind, target.dtype.kind
+    if kinds[0] != kinds[1] and not any({*kinds} <= {*alike} for alike in ("iu", FLOATING)):
         found.append(f"dtype {array.dtype} in the state but {target.dtype} in the module")
     return ", ".join(found) or None

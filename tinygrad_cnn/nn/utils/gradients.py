@@ -10,7 +10,8 @@ from types import GeneratorType
 import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
-from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.autograd.promotion import get_default_dtype, is_half
+from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
@@ -209,7 +210,7 @@ def _norm(name: str, x: Array, p: float) -> float:
     if not x.size and (p < 0 or p == math.inf):
         raise RuntimeError(f"{name}: a tensor of shape {x.shape} has no norm of order {p}")
     flat = x.ravel(order="K")  # a view unless there are gaps
-    if flat.dtype == np.float16:
+    if is_half(flat.dtype):
         flat = flat.astype(np.float32)
     if p == 2:
         squares, limits = _sum_of_squares(flat), np.finfo(flat.dtype)
@@ -239,6 +240,6 @@ def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
     for g in grads:
         array = g._array
         # A factor below the dtype's normal numbers would lose digits.
-        fits = factor == 0 or not abs(factor) < np.finfo(array.dtype).tiny
+        fits = factor == 0 or not abs(factor) < limits_of(array.dtype).tiny
         wide = array.dtype if fits else np.dtype(np.float64)
         np.multiply(array, factor, out=g._written_by(by), dtype=wide, casting="same_kind")

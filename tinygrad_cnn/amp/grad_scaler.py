@@ -1,9 +1,7 @@
-"""PyTorch's mixed precision, accepted: everything is computed in the dtypes of its tensors."""
+"""PyTorch's mixed precision: losses are scaled up so that small gradients are not lost."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -13,53 +11,6 @@ import numpy as np
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
-
-
-@functools.cache
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=3)
-
-
-class autocast(contextlib.ContextDecorator):  # PyTorch's name
-    """Around statements or a function, change nothing; the first time, if enabled, with a warning.
-
-    There is no bfloat16 here, so that float32 stays float32.
-
-    Parameters
-    ----------
-    device_type, dtype, cache_enabled
-        taken, and change nothing.
-    enabled
-        whether PyTorch would compute in a smaller dtype.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> with autocast("cpu", enabled=False):
-    ...     (tg.ones(2) @ tg.ones(2)).dtype
-    dtype('float32')
-    """
-
-    def __init__(
-        self,
-        device_type: str,
-        dtype: Any = None,
-        enabled: bool = True,
-        cache_enabled: bool | None = None,
-    ) -> None:
-        if not isinstance(device_type, str):
-            raise ArgumentError(
-                f"autocast: `device_type` is {device_type!r}, expected a name such as 'cpu'"
-            )
-        self.device, self.fast_dtype = device_type, dtype
-        if enabled:
-            _warn("autocast: there is no bfloat16; everything is computed in its tensors' dtypes")
-
-    def __enter__(self) -> autocast:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
 
 class GradScaler:
@@ -111,7 +62,10 @@ class GradScaler:
     ) -> None:
         self._enabled = enabled and str(device).partition(":")[0] == "cpu"
         if enabled and not self._enabled:
-            _warn(f"GradScaler: `device` is {device!r}, but there is only 'cpu'; it is disabled")
+            warnings.warn(
+                f"GradScaler: `device` is {device!r}, but there is only 'cpu'; it is disabled",
+                stacklevel=2,
+            )
         if self._enabled and not growth_factor > 1:
             raise ArgumentError(f"GradScaler: `growth_factor` is {growth_factor}, expected > 1")
         if self._enabled and not backoff_factor < 1:

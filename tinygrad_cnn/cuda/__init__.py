@@ -5,7 +5,8 @@
 device(type='cpu')
 """
 
-from typing import NoReturn
+from importlib import import_module
+from typing import Any
 
 
 def is_available() -> bool:
@@ -32,7 +33,9 @@ def empty_cache() -> None:
     """Nothing: no memory of a graphics processor is held."""
 
 
-def __getattr__(name: str) -> NoReturn:
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # it needs much that needs this
+        return import_module(f"{__name__}.amp")
     raise AttributeError(
         f"cuda: there is no `{name}`, as tensors live on 'cpu' only; ask cuda.is_available() first"
     )
