@@ -100,3 +100,18 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     method.__name__ = name
     method.__doc__ = f"`{function.__name__}` in place."
     return method
+
+
+def view_in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that makes its first argument the view of itself that ``function`` returns."""
+    name = f"{function.__name__}_"
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.check_changeable(name, False)
+        with self.changing():
+            self.become(function(self, *args, **kwargs), name)
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"`{function.__name__}` in place: the tensor has another shape then."
+    return method

@@ -4,7 +4,7 @@
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.variable import Variable
-from tinygrad_cnn.functions.inplace import in_place
+from tinygrad_cnn.functions.inplace import in_place, view_in_place
 
 
 class Methods(Variable):
@@ -287,6 +287,7 @@ class Methods(Variable):
     addmm_ = in_place(f.addmm)
     addmv_ = in_place(f.addmv)
     addr_ = in_place(f.addr)
+    as_strided_ = view_in_place(f.as_strided)
     asin_ = arcsin_ = in_place(f.asin)
     asinh_ = arcsinh_ = in_place(f.asinh)
     atan_ = arctan_ = in_place(f.atan)
@@ -379,9 +380,14 @@ class Methods(Variable):
     sinh_ = in_place(f.sinh)
     sqrt_ = in_place(f.sqrt)
     square_ = in_place(f.square)
+    squeeze_ = view_in_place(f.squeeze)
+    swapaxes_ = swapdims_ = view_in_place(f.swapaxes)
+    t_ = view_in_place(f.t)
     tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
+    transpose_ = view_in_place(f.transpose)
     tril_ = in_place(f.tril)
     triu_ = in_place(f.triu)
     trunc_ = fix_ = in_place(f.trunc)
+    unsqueeze_ = view_in_place(f.unsqueeze)
     xlogy_ = in_place(f.xlogy)
