@@ -64,7 +64,12 @@ def lay_in_rows(tensor: Variable) -> None:
         if values is None:  # it looks into this memory in a way that the new order has not
             return
         changes.append((t, values))
-    tensor.storage.moved_to(new)
+    move_to(tensor, new, changes)
+
+
+def move_to(tensor: Variable, whole: Array, changes: list[tuple[Variable, Array]]) -> None:
+    """Have ``whole`` as the memory of ``tensor``, and the tensors that share it at their places."""
+    tensor.storage.moved_to(whole)
     for t, values in changes:
         t._value = values
         if t._saved is not None:

@@ -254,7 +254,7 @@ class Op:
         else:
             steps = (*before.steps, (self, params))
             out.view_of = View(before.base, steps, tracked and before.tracked)
-            out.view_of.several = before.several
+            out.view_of.several, out.view_of.detour = before.several, before.detour
 
     # ---- backward --------------------------------------------------------------------------
 

@@ -520,4 +520,3 @@ def in_order(array: Array) -> Array:
     """A new result as it should lie: row by row, or as images do between kernels."""
     rows = array.flags.c_contiguous or channels_last(array)
     return array if rows else np.ascontiguousarray(array)
-

@@ -98,7 +98,7 @@ def pinverse(input: TensorLike, rcond: float = 1e-15) -> Tensor:
     return linalg_systems.pinv(input, rcond)
 
 
-@export(method=False)
+@export()
 def lu(A: TensorLike, pivot: bool = True, get_infos: bool = False) -> Any:
     """``(LU, pivots)`` as `linalg.lu_factor` and, with ``get_infos``, where a pivot is 0."""
     found = linalg.lu_factor_ex(A, pivot=pivot)

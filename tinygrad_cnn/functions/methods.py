@@ -115,6 +115,7 @@ class Methods(Variable):
     gcd = f.gcd
     ge = greater_equal = f.ge
     gt = greater = f.gt
+    hardshrink = f.hardshrink
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -132,6 +133,7 @@ class Methods(Variable):
     inner = f.inner
     inverse = f.inverse
     is_conj = f.is_conj
+    is_neg = f.is_neg
     isclose = f.isclose
     isfinite = f.isfinite
     isinf = f.isinf
@@ -162,6 +164,7 @@ class Methods(Variable):
     logit = f.logit
     logsumexp = f.logsumexp
     lt = less = f.lt
+    lu = f.lu
     lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
@@ -203,6 +206,7 @@ class Methods(Variable):
     polygamma = f.polygamma
     positive = f.positive
     pow = f.pow
+    prelu = f.prelu
     prod = f.prod
     put = f.put
     qr = f.qr
@@ -272,6 +276,7 @@ class Methods(Variable):
     unique_consecutive = f.unique_consecutive
     unsafe_chunk = f.unsafe_chunk
     unsafe_split = f.unsafe_split
+    unsafe_split_with_sizes = f.unsafe_split_with_sizes
     unsqueeze = f.unsqueeze
     var = f.var
     vdot = f.vdot
@@ -304,6 +309,7 @@ class Methods(Variable):
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
     clamp_min_ = in_place(f.clamp_min)
+    conj_physical_ = in_place(f.conj_physical)
     copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
     cosh_ = in_place(f.cosh)
