@@ -21,15 +21,14 @@ RANDOM = {
     "nn.functional.alpha_dropout", "nn.functional.dropout", "nn.functional.dropout2d",
     "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d", "normal",
-    "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform",
+    "pca_lowrank", "rand_like", "randint", "randint_like", "randn", "randn_like", "svd_lowrank",
+    "uniform",
 }  # fmt: skip
 RTOL, ATOL = 1e-7, 1e-9
 
 
 # Why samples of an operator differ; prefixes of names. Printed in docs/parity.md.
 REASONS = {
-    "as_strided.partial_views": "a copy of the elements in their order, not of the storage under a "
-    "view",
     "as_strided_scatter": "PyTorch's gradient of `input` is not 0 where `src` was written; ours is",
     "linalg.eig": "eigenvectors are fixed up to a factor of absolute value 1",
     "linalg.norm.subgradients": "PyTorch's second derivative at 0 is NaN; ours is 0",
@@ -103,14 +102,23 @@ class Untranslatable(Exception):
     """A sample has arguments of a kind that is PyTorch's alone."""
 
 
+def _in_its_storage(value: Any) -> Any:
+    """A constant as ours; of what is a part of a larger memory, the same part of a copy of it."""
+    size, stride, offset = tuple(value.shape), value.stride(), value.storage_offset()
+    n = value.untyped_storage().nbytes() // value.element_size()
+    if not value.numel() or n == value.numel():
+        return tg.tensor(value.numpy().copy())
+    memory = tg.tensor(value.as_strided((n,), (1,), 0).numpy().copy())
+    return memory.as_strided(size, stride, offset).detach()
+
+
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
         if value.layout != torch.strided or value.dtype == torch.bfloat16:
             raise Untranslatable(f"{value.layout} {value.dtype}")
-        return tg.tensor(
-            value.detach().resolve_conj().resolve_neg().numpy().copy(),
-            requires_grad=value.requires_grad,
+        return _in_its_storage(value.detach().resolve_conj().resolve_neg()).requires_grad_(
+            value.requires_grad
         )
     if isinstance(value, torch.dtype):
         found = getattr(tg, str(value).removeprefix("torch."), None)

@@ -155,6 +155,8 @@ def elements_at(x: Array, start: int, shape: Sides, steps: Sides) -> Array:
         root = x = x.copy()
     offset = _address(x) - byte_bounds(root)[0] + start * x.itemsize
     strides = tuple(s * x.itemsize for s in steps)
+    if 0 in shape:  # NumPy checks where nothing is
+        offset, strides = 0, (0,) * len(strides)
     return view_on(bytes_of(root), (x.dtype, tuple(shape), strides, offset))
 
 

@@ -114,6 +114,7 @@ class Methods(Variable):
     gather = f.gather
     gcd = f.gcd
     ge = greater_equal = f.ge
+    geqrf = f.geqrf
     gt = greater = f.gt
     hardshrink = f.hardshrink
     heaviside = f.heaviside
@@ -200,6 +201,7 @@ class Methods(Variable):
     nonzero_static = f.nonzero_static
     norm = f.norm
     orgqr = f.orgqr
+    ormqr = f.ormqr
     outer = ger = f.outer
     permute = f.permute
     pinverse = f.pinverse

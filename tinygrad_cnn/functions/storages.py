@@ -24,6 +24,7 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import arranging, creation
 from tinygrad_cnn.functions.arranging import bytes_in_storage, offset_in_storage
 from tinygrad_cnn.functions.convert import size_of
+from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.types import Array, Sizes
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def _grow(x: Variable, nbytes: int) -> None:
     move_to(x, new, [(t, view_on(new, layout_of(t._array, whole))) for t in tensors])
 
 
+@export(method=False)
 def resize_as_(
     self: Tensor, the_template: Variable, *, memory_format: memory_format | None = None
 ) -> Tensor:
