@@ -22,7 +22,6 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing, storages
-from tinygrad_cnn.functions.arranging import offset_in_storage
 from tinygrad_cnn.functions.convert import array_of, axis, dtype_of, is_dtype, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
@@ -330,7 +329,7 @@ class Tensor(InPlaceMethods):
 
     def storage_offset(self) -> int:
         """How many elements of its memory lie before its first one."""
-        return offset_in_storage(self)
+        return self.offset_in_storage()
 
     def untyped_storage(self) -> storages.UntypedStorage:
         """Its memory, with that of all tensors that share it."""

@@ -21,7 +21,12 @@ def _read() -> dict[str, tuple[str, ...]]:
 
 GROUPS = _read()
 WEIGHTS = {"in place": 2, "backward": 2, "modules": 2}  # groups that come more often
-SEES = ("views", "parts", "getitem")  # whose results share memory: only where it is recorded
+SEES = (
+    "views",
+    "parts",
+    "getitem",
+    "shapes in place",
+)  # whose results share memory: only where it is recorded
 OPENING = tuple(line for line in GROUPS["create"] if line.startswith("{newx} = tensor("))
 CLOSING = "{graph}.backward(like({graph}, {seed}), retain_graph=True)"
 

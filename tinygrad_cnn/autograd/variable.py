@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.layout import channels_last, lay_in_rows
@@ -157,11 +158,6 @@ class View:
         self.tracked = tracked
         self.several = ""
         self.detour = False
-
-    def at(self, base: Variable) -> View:
-        """The view itself, of another tensor that is in the place of its base."""
-        self.base = base
-        return self
 
 
 class Variable:
@@ -330,6 +326,20 @@ class Variable:
                 node.retain = weakref.ref(self)
         self.node = node
 
+    def offset_in_storage(self) -> int:
+        """How many elements of its memory lie before its first one."""
+        self.in_rows()
+        if not self._value.size:
+            return 0
+        start: int = self._array.__array_interface__["data"][0] - byte_bounds(self.whole())[0]
+        return start // self._value.dtype.itemsize
+
+    def bytes_in_storage(self) -> int:
+        """How large its memory is."""
+        self.in_rows()
+        low, high = byte_bounds(self.whole())
+        return high - low if self.whole().size else 0
+
     def check_writable(self, by: str, live: bool) -> None:
         """Raise RuntimeError where a write by ``by`` would lose something.
 
@@ -409,10 +419,8 @@ class Variable:
 
     def become(self, view: Variable, by: str) -> None:
         """Be ``view``, which ``by`` made of this tensor: of another shape, in the same memory."""
-        before, made = self.leave_views(view), view.view_of
-        if made is not None and made.base is self:
-            made = None if before is None or type(self.node) is Leaf else made.at(before)
-        self.view_of = made
+        made = view.view_of
+        self.view_of = None if made is None or made.base is self else made
         self.storage.written(by)
         self._saved = None
         self._value = view._array
@@ -421,20 +429,10 @@ class Variable:
         if type(self.node) is Leaf:
             self.node.shape = self._value.shape
 
-    def leave_views(self, but: Variable | None = None) -> Variable | None:
-        """Leave what this tensor has been to its views: a tensor that nobody else holds.
-
-        Their steps begin at its shape, which is about to change. None if there are none.
-        """
-        views = [t.view_of for t in self.storage.tensors() if t is not but]
-        mine = [v for v in views if v is not None and v.base is self]
-        if not mine:
-            return None
-        before = wrap(self._array, self.node, self.storage)
-        self.storage.shared_by(self, before)
-        for view in mine:
-            view.at(before)
-        return before
+    def views(self, but: Variable | None = None) -> list[View]:
+        """How other tensors, ``but`` for one, look into this one."""
+        found = [t.view_of for t in self.storage.tensors() if t is not but]
+        return [v for v in found if v is not None and v.base is self]
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.

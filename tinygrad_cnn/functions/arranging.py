@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.layout import extent_of, has_gaps, memory_of, steps_of
 from tinygrad_cnn.autograd.promotion import common_dtype
@@ -241,7 +240,7 @@ def as_strided(
     if x.view_of is not None and out.view_of is not None:
         # The way from the base, on which it does not matter how ``input`` looks into it.
         base: Any = x.view_of.base
-        start = params["start"] + offset_in_storage(x) - offset_in_storage(base)
+        start = params["start"] + x.offset_in_storage() - base.offset_in_storage()
         params = {**params, "start": start, "steps": steps_of(base._array)}
         out.view_of.steps = ((indexing.strided, params),)
         out.view_of.detour = True
@@ -253,14 +252,14 @@ def strided_params(
 ) -> Params:
     """The parameters of `ops.index.strided`."""
     sides, steps = tuple(map(operator.index, size)), tuple(map(operator.index, stride))
-    at = offset_in_storage(x)
+    at = x.offset_in_storage()
     offset = at if storage_offset is None else operator.index(storage_offset)
     if len(sides) != len(steps) or min((*sides, *steps, offset)) < 0:
         raise ArgumentError(
             f"{name}: `size` is {sides}, `stride` {steps} and `storage_offset` {offset}, expected "
             f"as many sides as strides, and no negative number"
         )
-    elements = bytes_in_storage(x) // x._value.dtype.itemsize
+    elements = x.bytes_in_storage() // x._value.dtype.itemsize
     if extent_of(sides, steps) and offset + extent_of(sides, steps) > elements:
         raise ShapeError(
             f"{name}: `size` {sides}, `stride` {steps} and `storage_offset` {offset} reach beyond "
@@ -277,22 +276,6 @@ def strided_params(
         "start": offset - at,
         "steps": steps_of(x._array),
     }
-
-
-def offset_in_storage(x: Tensor) -> int:
-    """How many elements before the first one of ``x`` there are in its memory."""
-    x.in_rows()
-    if not x._value.size:
-        return 0
-    start: int = x._array.__array_interface__["data"][0] - byte_bounds(x.whole())[0]
-    return start // x._value.dtype.itemsize
-
-
-def bytes_in_storage(x: Tensor) -> int:
-    """How large the memory of ``x`` is."""
-    x.in_rows()
-    low, high = byte_bounds(x.whole())
-    return high - low if x.whole().size else 0
 
 
 # ---- products ------------------------------------------------------------------------------

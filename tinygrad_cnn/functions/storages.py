@@ -22,9 +22,9 @@ from tinygrad_cnn.autograd.node import Leaf
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import arranging, creation
-from tinygrad_cnn.functions.arranging import bytes_in_storage, offset_in_storage
 from tinygrad_cnn.functions.convert import size_of
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.inplace import become
 from tinygrad_cnn.types import Array, Sizes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class UntypedStorage:
 
     def nbytes(self) -> int:
         """How many bytes there are."""
-        return bytes_in_storage(self._tensor)
+        return self._tensor.bytes_in_storage()
 
     size = __len__ = nbytes
 
@@ -97,14 +97,14 @@ def resize_(self: Tensor, *sizes: Sizes, memory_format: memory_format | None = N
     shape = size_of("resize_", sizes)
     if self.current_node() is not None:
         raise RuntimeError("resize_: this tensor requires gradients; use reshape()")
-    offset = offset_in_storage(self)
+    offset = self.offset_in_storage()
     wanted = (offset + math.prod(shape)) * self._value.dtype.itemsize
-    if shape and 0 not in shape and wanted > bytes_in_storage(self):
+    if shape and 0 not in shape and wanted > self.bytes_in_storage():
         _grow(self, wanted)
     if shape == self._value.shape:
         self.storage.written("resize_")
     else:
-        self.become(arranging.as_strided(self, shape, _rows(shape), offset), "resize_")
+        become(self, arranging.as_strided(self, shape, _rows(shape), offset), "resize_")
     return self
 
 
@@ -166,7 +166,10 @@ def set_(
         shape = size_of("set_", (size,))
         steps = _rows(shape) if stride is None else size_of("set_", (stride,))
         given = arranging.as_strided(given.detach(), shape, steps, storage_offset)
-    self.leave_views()
+    if views := self.views():  # which stay where they are
+        before = wrap(self._array, self.node, self.storage)
+        for view in views:
+            view.base = before
     self.view_of = None
     self._set_data(given)
     self._saved = None
@@ -180,7 +183,7 @@ def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both are the same place in the same memory, seen in the same way."""
 
     def place(x: Tensor) -> Any:
-        at = (byte_bounds(x.whole())[0], offset_in_storage(x)) if x._value.size else None
+        at = (byte_bounds(x.whole())[0], x.offset_in_storage()) if x._value.size else None
         return at, x._array.shape, x._array.strides
 
     return place(self) == place(tensor)
