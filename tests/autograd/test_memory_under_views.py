@@ -104,7 +104,7 @@ def _turned(m: Any, x: Any) -> Any:
     z = y.unsqueeze_(-1)
     assert z is y
     other = (y * 1).contiguous()
-    other.as_strided_((2, 2), (1, 1))
+    other.as_strided_((2, 2), (2, 1))
     other.mul_(x[0, 0])
     return y, other
 
@@ -112,7 +112,7 @@ def _turned(m: Any, x: Any) -> Any:
 def _changed_base(m: Any, x: Any) -> Any:
     """A view that was made before sees the gradient of the base in its new shape."""
     base = x * 1
-    first, column, seen = base[0], base.t()[1], base.as_strided((2, 2), (1, 1), 4)
+    first, column, seen = base[0], base.t()[1], base.as_strided((2, 2), (2, 1), 4)
     base.t_()
     first.mul_(2).add_(x[0])
     column.add_(x[:, 0])

@@ -163,8 +163,14 @@ class Drawing:
         return self._one(lambda x: not (x.is_leaf and x.requires_grad) and self._is_full(x))
 
     def v(self) -> str | None:
-        """One whose shape can probably be changed in place."""
-        return self._one(lambda x: not (x.is_leaf and (x.requires_grad or _is_view(x))))
+        """One whose shape can probably be changed in place, and is no gradient: see `LEFT_OUT`."""
+        named = [self.run.names[name] for name in self._tensors(lambda x: x.is_leaf)]
+        gradients = {id(x.grad) for x in named}
+        return self._one(
+            lambda x: (
+                id(x) not in gradients and not (x.is_leaf and (x.requires_grad or _is_view(x)))
+            )
+        )
 
     def rows(self) -> str | None:
         """One whose elements lie in their order in memory."""
@@ -438,7 +444,11 @@ def _is_view(x: Any) -> bool:
 
 
 def _is_expanded(x: Any) -> bool:
-    return any(n > 1 and step == 0 for n, step in zip(x.shape, x.stride(), strict=True))
+    """Whether several of its elements are one in memory."""
+    places = np.zeros((), int)
+    for n, step in zip(x.shape, x.stride(), strict=True):
+        places = places[..., None] + np.arange(n) * step
+    return not x.is_contiguous() and len(np.unique(places)) < places.size
 
 
 def _is_part(x: Any) -> bool:

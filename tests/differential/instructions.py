@@ -47,6 +47,9 @@ LEFT_OUT = {
     "the view for a leaf and refuses; so it does with `x[0] += y` of a view x of a constant",
     "`data =` of a view": "PyTorch goes on to differentiate it as a view of its base",
     "writes to expanded memory": "PyTorch refuses some and allows others; we refuse all",
+    "writes to windows that overlap": "PyTorch says that it is undefined what they hold then",
+    "a gradient (`.grad`) whose shape is changed in place": "PyTorch adds the next one to it, or "
+    "refuses",
     "gradients of two leaves in one memory": "PyTorch adds later gradients to both: they are "
     "forgotten",
     "results that are all but constant, such as tanh(20)": "which are equal hangs on the last bit",
