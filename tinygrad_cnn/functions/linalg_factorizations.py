@@ -463,7 +463,7 @@ def ormqr(
     input
         Matrices (..., m, k) whose columns below the diagonal hold the vectors.
     tau
-        Their factors (..., j), of the first j columns; j is at most m and k.
+        Their factors (..., min(m, k)).
     other
         Matrices (..., m, n), or (..., n, m) if not ``left``.
     left
@@ -483,15 +483,14 @@ def ormqr(
     c = matrices("ormqr", other, argument="other")
     same_dtypes("ormqr", input=x, tau=t, other=c)
     (m, k), lead = x._value.shape[-2:], x._value.shape[:-2]
-    j = t._value.shape[-1] if t._value.ndim else -1
     fits = c._value.shape[-2 if left else -1] == m and c._value.shape[:-2] == lead
-    if not fits or not 0 <= j <= min(m, k) or t._value.shape[:-1] != lead:
+    if not fits or t._value.shape != (*lead, min(m, k)):
         wanted = "(..., m, n)" if left else "(..., n, m)"
         raise ShapeError(
             f"ormqr: `input` has shape {x.shape}, `tau` {t.shape} and `other` {c.shape}, expected "
-            f"(..., m, k), (..., j) and {wanted} with j at most m and k"
+            f"(..., m, k), (..., min(m, k)) and {wanted}"
         )
-    x = x[..., :j]
+    x = x[..., : min(m, k)]
     if left:
         return _reflected(x, t, c, inverse=transpose)
     return own(mH(_reflected(x, t, mH(c), inverse=not transpose)), c)
