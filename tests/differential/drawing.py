@@ -168,7 +168,9 @@ class Drawing:
         gradients = {id(x.grad) for x in named}
         return self._one(
             lambda x: (
-                id(x) not in gradients and not (x.is_leaf and (x.requires_grad or _is_view(x)))
+                id(x) not in gradients
+                and not x.retains_grad
+                and not (x.is_leaf and (x.requires_grad or _is_view(x)))
             )
         )
 

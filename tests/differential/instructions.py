@@ -48,6 +48,7 @@ LEFT_OUT = {
     "`data =` of a view": "PyTorch goes on to differentiate it as a view of its base",
     "writes to expanded memory": "PyTorch refuses some and allows others; we refuse all",
     "writes to windows that overlap": "PyTorch says that it is undefined what they hold then",
+    "retain_grad() before a change of shape in place": "PyTorch's gradient has the former shape",
     "a gradient (`.grad`) whose shape is changed in place": "PyTorch adds the next one to it, or "
     "refuses",
     "gradients of two leaves in one memory": "PyTorch adds later gradients to both: they are "

@@ -145,6 +145,11 @@ def put(x: Array, value: Array, *, index: Any) -> Array:
 # ---- by place in memory --------------------------------------------------------------------
 
 
+def _times(places: Array) -> Array:
+    """How often each place is there."""
+    return np.asarray(np.bincount(places.ravel(), minlength=1)[places])
+
+
 def _in_a_copy(x: Array, *, size: Any, stride: Any, start: int, steps: Any) -> tuple[Array, Array]:
     """``x`` copied to where its elements lie ``steps`` apart, with zeros around it as far as
     `strided` reaches, and what `strided` sees there.
@@ -155,6 +160,11 @@ def _in_a_copy(x: Array, *, size: Any, stride: Any, start: int, steps: Any) -> t
     flat = np.zeros((before + reach) * item, np.uint8)
     copy = np.ndarray(x.shape, x.dtype, flat, before * item, [s * item for s in steps])
     copy[...] = x
+    times = _times(places := places_of(before, x.shape, steps))
+    if x.dtype.kind in "fc" and (times > 1).any():  # one place for several: their mean
+        every = flat.view(x.dtype)
+        every.fill(0)
+        np.add.at(every, places, x / times)
     offset = (before + start) * item
     return copy, view_on(flat, (x.dtype, size, tuple(s * item for s in stride), offset))
 
@@ -167,21 +177,19 @@ def _strided_rule(
     before = max(0, -start)
     n = before + max(extent_of(shapes[0], steps), start + extent_of(size, stride))
     flat = ungetitem(g, index=seen + before, shape=(n,))
-    out = getitem(flat, index=places + before)
-    times = np.bincount(places.ravel(), minlength=1)[places]
-    return out if (times == 1).all() else out / wrap(times.astype(g._value.dtype))
+    times = _times(places)
+    return getitem(flat, index=places + before) / wrap(times.astype(g._value.dtype))
 
 
 def _strided_samples(draw: Draw) -> Sample:
     x = draw.array(draw.shape(min_dims=1, min_side=2))
-    rows, step = draw.integer(0, 2), draw.integer(0, 2)
-    reach = max(rows - 1, 0) * step + 2  # of (rows, 2) elements
-    start = draw.integer(0, max(x.size - reach, 0))
-    if reach > x.size:
-        step = 0
-    return Sample(
-        (x,), {"size": (rows, 2), "stride": (step, 1), "start": start, "steps": steps_of(x)}
-    )
+    params = {
+        "size": (draw.integer(0, 3), draw.integer(1, 4)),
+        "stride": (draw.integer(0, 4), draw.integer(1, 4)),
+        "start": draw.integer(-4, 4),  # also where ``x`` is not
+        "steps": tuple(draw.choice((3, 3, 0)) * s for s in steps_of(x)),
+    }
+    return Sample((x,), params)
 
 
 @op(complex="parts", vjp=_strided_rule, view=True, samples=_strided_samples)
