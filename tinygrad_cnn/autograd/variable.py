@@ -306,8 +306,10 @@ class Variable:
         changed is the base's memory, also where a detour does not see it.
         """
         node, view = self.node, self.view_of
-        replays = view is not None and view.tracked and type(node) is Node
-        if not replays or not (node.hooks or view.detour):
+        if type(node) is not Node or view is None or not view.tracked:
+            yield
+            return
+        if not node.hooks and not view.detour:
             yield
             return
         self._replay(view)

@@ -46,7 +46,8 @@ class UntypedStorage:
 
     def nbytes(self) -> int:
         """How many bytes there are."""
-        return self._tensor.bytes_in_storage()
+        found: int = self._tensor.bytes_in_storage()
+        return found
 
     size = __len__ = nbytes
 
@@ -186,4 +187,4 @@ def is_set_to(self: Tensor, tensor: Tensor) -> bool:
         at = (byte_bounds(x.whole())[0], x.offset_in_storage()) if x._value.size else None
         return at, x._array.shape, x._array.strides
 
-    return place(self) == place(tensor)
+    return bool(place(self) == place(tensor))

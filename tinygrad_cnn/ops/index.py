@@ -178,7 +178,8 @@ def _strided_rule(
     n = before + max(extent_of(shapes[0], steps), start + extent_of(size, stride))
     flat = ungetitem(g, index=seen + before, shape=(n,))
     times = _times(places)
-    return getitem(flat, index=places + before) / wrap(times.astype(g._value.dtype))
+    out: Tensor = getitem(flat, index=places + before) / wrap(times.astype(g._value.dtype))
+    return out
 
 
 def _strided_samples(draw: Draw) -> Sample:
