@@ -88,7 +88,7 @@ def files() -> dict[Path, str]:
     text += (
         "\nfrom tinygrad_cnn import functions as f\n"
         "from tinygrad_cnn.autograd.variable import Variable\n"
-        "from tinygrad_cnn.functions.inplace import in_place\n\n\n"
+        "from tinygrad_cnn.functions.inplace import in_place, view_in_place\n\n\n"
         'class Methods(Variable):\n    """Every function of one tensor and more."""\n\n'
         "    __slots__ = ()\n\n"
     )
@@ -99,7 +99,8 @@ def files() -> dict[Path, str]:
     text += "\n"
     for e in exports:
         if e.inplace:
-            text += f"    {' = '.join(n + '_' for n in e.names)} = in_place(f.{e.names[0]})\n"
+            kind = "view_in_place" if e.inplace == "view" else "in_place"
+            text += f"    {' = '.join(n + '_' for n in e.names)} = {kind}(f.{e.names[0]})\n"
     out[FUNCTIONS / "methods.py"] = text
 
     names = [e.names[0] for e in exports if e.nn]

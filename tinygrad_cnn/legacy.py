@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.errors import DtypeError
-from tinygrad_cnn.functions import empty, tensor
+from tinygrad_cnn.functions import tensor, zeros
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Size
 
@@ -16,8 +16,8 @@ from tinygrad_cnn.types import Size
 class LegacyType:
     """Makes tensors of one dtype, and knows them by ``isinstance``.
 
-    Called with integers it makes a tensor of that size, whose numbers are not set; with a sequence
-    or an array one that holds it.
+    Called with integers it makes a tensor of that size, of zeros; with a sequence or an array
+    one that holds it.
 
     Raises
     ------
@@ -38,10 +38,10 @@ class LegacyType:
 
     def __call__(self, *args: Any) -> Tensor:
         if all(isinstance(a, int | np.integer) for a in args):
-            return empty(args or (0,), dtype=self.dtype)
+            return zeros(args or (0,), dtype=self.dtype)
         (data, *more) = args
         if isinstance(data, Size) and not more:
-            return empty(data, dtype=self.dtype)
+            return zeros(data, dtype=self.dtype)
         fits = isinstance(data, list | tuple | range | np.ndarray | Tensor) and not more
         if not fits or (isinstance(data, Tensor) and data.dtype != self.dtype):
             kind = f"{data.dtype} tensor" if isinstance(data, Tensor) else type(data).__name__

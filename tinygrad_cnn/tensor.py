@@ -7,7 +7,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -16,21 +16,22 @@ from tinygrad_cnn.autograd.backward import backward
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
-from tinygrad_cnn.autograd.layout import channels_last, memory_format
+from tinygrad_cnn.autograd.layout import channels_last, memory_format, steps_of
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
-from tinygrad_cnn.functions import copying, indexing
-from tinygrad_cnn.functions.convert import array_of, axis, is_dtype, to_tensor
+from tinygrad_cnn.functions import copying, indexing, storages
+from tinygrad_cnn.functions.convert import array_of, axis, dtype_of, is_dtype, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-from tinygrad_cnn.types import FLOATING, INEXACT, Array, DTypeLike, Size, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, DTypeLike, Size, TensorLike
 
 _OPERANDS = (Variable, int, float, complex, np.ndarray, np.generic, list)
 Operator = Callable[[Any, Any], Any]
+T = TypeVar("T", bound="Tensor")
 
 
 def _operators(function: Callable[..., Any]) -> tuple[Operator, Operator]:
@@ -66,6 +67,18 @@ def _cast(kind: type[np.generic], summary: str) -> Callable[[Any], Tensor]:
     return cast
 
 
+def _legacy_array(data: Any, n: int, dtype: DType) -> Array:
+    """What the constructor called with ``n`` arguments, the tuple or the only one, makes of it."""
+    if isinstance(data, (builtins.int, np.integer, Size)) or n != 1:
+        return np.zeros(size_of("Tensor", (data,)) if n else 0, dtype)
+    if not isinstance(data, (list, tuple, range, np.ndarray)):
+        raise DtypeError(
+            f"Tensor: `data` is a {type(data).__name__}, expected integers, a Size, or one list, "
+            f"array or tensor; see tensor()"
+        )
+    return array_of(data, dtype)
+
+
 class Tensor(InPlaceMethods):
     """An n-dimensional array of one dtype that records what is done to it.
 
@@ -73,14 +86,22 @@ class Tensor(InPlaceMethods):
     results of operations on it know how they came to be, and `backward` on one of them adds the
     gradient to `grad`.
 
+    Called itself, as PyTorch's constructor from before there was `tensor`, it takes integers, a
+    shape, or one list, array or tensor, whose memory is shared.
+
     Parameters
     ----------
     data
-        Numbers, nested lists, an array or a tensor; copied.
+        The shape of a tensor of zeros, as ``2, 3`` or a `Size`; or numbers.
     dtype
-        Default: float32 for Python floats, int64 for integers, an array's own.
+        Default: the default dtype, also for integers; a tensor keeps its own.
     requires_grad
         Whether gradients are to be collected.
+
+    Raises
+    ------
+    TypeError
+        ``data`` is something else, such as a number that is no integer.
 
     Examples
     --------
@@ -98,13 +119,40 @@ class Tensor(InPlaceMethods):
     __array_priority__ = 1000
 
     def __init__(
-        self, data: Any = (), dtype: DTypeLike = None, *, requires_grad: bool = False
+        self,
+        *data: Any,
+        dtype: DTypeLike = None,
+        device: DeviceLike = None,
+        requires_grad: bool = False,
     ) -> None:
-        self._value = array_of(data, dtype)
-        self.storage = Storage()
-        self.node = self.view_of = self._saved = self._grad = None
+        check_device(device, "Tensor")
+        first = data[0] if len(data) == 1 else data
+        if isinstance(first, Tensor):
+            self._alias(first)
+        else:
+            self._value = _legacy_array(first, len(data), dtype_of(dtype))
+            self.storage = Storage()
+            self.node = self.view_of = self._saved = self._grad = None
         if requires_grad:
             self.want_gradient(True)
+
+    def _alias(self, source: Tensor) -> None:
+        """Be a view of all of ``source``."""
+        seen = f.reshape(source, source.shape)
+        self._value, self.storage, self.node, self.view_of = (
+            seen._value,
+            seen.storage,
+            seen.node,
+            seen.view_of,
+        )
+        self._saved = self._grad = None
+        self.storage.shared_by(source, self)
+
+    def as_subclass(self, cls: builtins.type[T]) -> T:
+        """A view of all of it, of the class ``cls``; no ``__init__`` runs."""
+        new = cls.__new__(cls)
+        new._alias(self)
+        return new
 
     # ---- what it is ------------------------------------------------------------------------
 
@@ -113,7 +161,23 @@ class Tensor(InPlaceMethods):
         """Where it lives: always the CPU."""
         return CPU
 
-    is_cpu, is_cuda = True, False
+    is_cpu = True
+    is_cuda = is_mps = is_xpu = is_xla = is_meta = is_mkldnn = is_vulkan = False
+    is_sparse = is_sparse_csr = is_quantized = is_nested = False
+    output_nr = 0
+    name = None
+
+    def is_inference(self) -> builtins.bool:
+        """False: what `inference_mode` makes is an ordinary constant."""
+        return False
+
+    def is_pinned(self, device: DeviceLike = None) -> builtins.bool:
+        """False: there is no other device to copy to."""
+        return False
+
+    def is_shared(self) -> builtins.bool:
+        """False: other processes do not see its memory."""
+        return False
 
     @property
     def itemsize(self) -> int:
@@ -250,7 +314,8 @@ class Tensor(InPlaceMethods):
     def stride(self, dim: builtins.int) -> builtins.int: ...
     def stride(self, dim: builtins.int | None = None) -> tuple[builtins.int, ...] | builtins.int:
         """Elements to skip in memory for one step along each axis, or along one."""
-        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        self.in_rows()
+        steps = steps_of(self._array)
         return steps if dim is None else steps[axis("stride", dim, self.ndim)]
 
     def is_contiguous(
@@ -259,7 +324,25 @@ class Tensor(InPlaceMethods):
         """Whether its elements lie in memory in row-major order, or as images channels last."""
         if memory_format.name.startswith("channels_last"):
             return channels_last(self._array)
+        self.in_rows()
         return self._array.flags.c_contiguous
+
+    def storage_offset(self) -> int:
+        """How many elements of its memory lie before its first one."""
+        return self.offset_in_storage()
+
+    def untyped_storage(self) -> storages.UntypedStorage:
+        """Its memory, with that of all tensors that share it."""
+        self.in_rows()
+        return storages.UntypedStorage(self)
+
+    def dim_order(self) -> tuple[builtins.int, ...]:
+        """The axes from the one with the largest steps in memory to that with the smallest."""
+        steps = self.stride()
+        return tuple(sorted(range(self.ndim), key=lambda d: -steps[d]))
+
+    resize_, resize_as_ = storages.resize_, storages.resize_as_
+    set_, is_set_to = storages.set_, storages.is_set_to
 
     def is_floating_point(self) -> bool:
         """Whether its dtype is floating."""
@@ -313,7 +396,9 @@ class Tensor(InPlaceMethods):
 
     def data_ptr(self) -> int:
         """The address of its first element."""
-        return int(self.array.__array_interface__["data"][0])
+        return int(self.array.__array_interface__["data"][0]) if self._value.size else 0
+
+    const_data_ptr = data_ptr
 
     # ---- to Python and NumPy ---------------------------------------------------------------
 
@@ -402,6 +487,9 @@ class Tensor(InPlaceMethods):
         if not self._value.ndim:
             raise TypeError("iter: a tensor without dimensions cannot be iterated over")
         return iter(f.unbind(self))
+
+    def __reversed__(self) -> Tensor:
+        return f.flip(self, 0) if self._value.ndim else self
 
     def __contains__(self, value: Any) -> builtins.bool:
         return builtins.bool((self._array == to_tensor(value)._array).any())
@@ -542,6 +630,8 @@ class Tensor(InPlaceMethods):
     __matmul__, __rmatmul__ = _operators(f.matmul)
     __and__ = __rand__ = _operators(f.bitwise_and)[0]
     __or__ = __ror__ = _operators(f.bitwise_or)[0]
+    __lshift__, __rlshift__ = _operators(f.bitwise_left_shift)
+    __rshift__, __rrshift__ = _operators(f.bitwise_right_shift)
     __xor__ = __rxor__ = _operators(f.bitwise_xor)[0]
     __eq__ = _operators(f.eq)[0]
     __ne__ = _operators(f.ne)[0]
@@ -666,6 +756,10 @@ class Tensor(InPlaceMethods):
     ) -> Tensor:
         """A tensor of ``data`` in this one's dtype."""
         return f.tensor(data, dtype or self.dtype, device=device, requires_grad=requires_grad)
+
+    def new(self, *data: Any) -> Tensor:
+        """A tensor of this dtype, of integers that are its shape, or of a list or an array."""
+        return Tensor(*data, dtype=self.dtype)
 
     new_zeros = _new(f.zeros, "Zeros of another shape in this dtype.")
     new_ones = _new(f.ones, "Ones of another shape in this dtype.")

@@ -162,6 +162,22 @@ class Drawing:
             return self._one(lambda x: self._is_full(x) and not (x.is_leaf and _is_view(x)))
         return self._one(lambda x: not (x.is_leaf and x.requires_grad) and self._is_full(x))
 
+    def v(self) -> str | None:
+        """One whose shape can probably be changed in place, and is no gradient: see `LEFT_OUT`."""
+        named = [self.run.names[name] for name in self._tensors(lambda x: x.is_leaf)]
+        gradients = {id(x.grad) for x in named}
+        return self._one(
+            lambda x: (
+                id(x) not in gradients
+                and not x.retains_grad
+                and not (x.is_leaf and (x.requires_grad or _is_view(x)))
+            )
+        )
+
+    def rows(self) -> str | None:
+        """One whose elements lie in their order in memory."""
+        return self._one(lambda x: x.is_contiguous() and x.numel() > 0)
+
     def leaf(self) -> str | None:
         return self._one(lambda x: x.is_leaf and x.requires_grad)
 
@@ -306,6 +322,20 @@ class Drawing:
     def _side(self) -> int:
         return int(self._at.shape[self._axis]) if self._at.ndim else 1
 
+    def window(self) -> int:
+        return min(self.small(), self._side()) + self.rarely()
+
+    def strided(self) -> str:
+        """A size and strides that reach no further than the last tensor."""
+        left, size, stride = self.numel() - 1, [], []
+        for _ in range(self.draw.integer(0, 2)):
+            size.append(self.draw.integer(1, 3))
+            stride.append(self.draw.integer(1, 4))
+            if (size[-1] - 1) * stride[-1] > left:
+                size[-1] = 1
+            left -= (size[-1] - 1) * stride[-1]
+        return f"{size}, {stride}"
+
     def position(self) -> int:
         return int(self.draw.integer(0, max(self._side() - 1, 0) + self.rarely()))
 
@@ -416,7 +446,11 @@ def _is_view(x: Any) -> bool:
 
 
 def _is_expanded(x: Any) -> bool:
-    return any(n > 1 and step == 0 for n, step in zip(x.shape, x.stride(), strict=True))
+    """Whether several of its elements are one in memory."""
+    places = np.zeros((), int)
+    for n, step in zip(x.shape, x.stride(), strict=True):
+        places = places[..., None] + np.arange(n) * step
+    return not x.is_contiguous() and len(np.unique(places)) < places.size
 
 
 def _is_part(x: Any) -> bool:

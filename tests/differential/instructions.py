@@ -21,7 +21,12 @@ def _read() -> dict[str, tuple[str, ...]]:
 
 GROUPS = _read()
 WEIGHTS = {"in place": 2, "backward": 2, "modules": 2}  # groups that come more often
-SEES = ("views", "parts", "getitem")  # whose results share memory: only where it is recorded
+SEES = (
+    "views",
+    "parts",
+    "getitem",
+    "shapes in place",
+)  # whose results share memory: only where it is recorded
 OPENING = tuple(line for line in GROUPS["create"] if line.startswith("{newx} = tensor("))
 CLOSING = "{graph}.backward(like({graph}, {seed}), retain_graph=True)"
 
@@ -42,6 +47,10 @@ LEFT_OUT = {
     "the view for a leaf and refuses; so it does with `x[0] += y` of a view x of a constant",
     "`data =` of a view": "PyTorch goes on to differentiate it as a view of its base",
     "writes to expanded memory": "PyTorch refuses some and allows others; we refuse all",
+    "writes to windows that overlap": "PyTorch says that it is undefined what they hold then",
+    "retain_grad() before a change of shape in place": "PyTorch's gradient has the former shape",
+    "a gradient (`.grad`) whose shape is changed in place": "PyTorch adds the next one to it, or "
+    "refuses",
     "gradients of two leaves in one memory": "PyTorch adds later gradients to both: they are "
     "forgotten",
     "results that are all but constant, such as tanh(20)": "which are equal hangs on the last bit",

@@ -45,6 +45,29 @@ def _norms():
     yield case("matrix_norm one axis", lambda m, x: m.linalg.matrix_norm(x, dim=(0, 0)), TALL)
 
 
+def _real(m, x):
+    return x
+
+
+def _turned(m, x):
+    return m.complex(x, x.flip(-1) / 2)
+
+
+def _ldl(m, x, b, hermitian):
+    """The factors and, as PyTorch has no derivative, the solution of constants."""
+    x, b = x.detach(), b.detach()
+    x = x + (x.mH if hermitian else x.mT)
+    LD, pivots, info = m.linalg.ldl_factor_ex(x, hermitian=hermitian)
+    x = m.linalg.ldl_solve(LD, pivots, b, hermitian=hermitian)
+    return LD, pivots, info, x, m.linalg.ldl_solve(LD[0], pivots[0], b, hermitian=hermitian)
+
+
+def _about(found):
+    """What does not hang on random numbers, nor on signs."""
+    U, S, V = found
+    return S, (U * S[..., None, :]) @ V.mH, U.shape, V.shape
+
+
 CASES = [
     *_norms(),
     case("inv", lambda m, x: m.linalg.inv(x), BATCH),
@@ -170,6 +193,42 @@ CASES = [
     case("vecdot", lambda m, a, b: m.linalg.vecdot(a, b, dim=0), TALL, floats(3)),
     case("householder_product", lambda m, a, t: m.linalg.householder_product(a, t), TALL / 2, floats(2)),
     case("householder_product of none", lambda m, a, t: m.orgqr(a, t), TALL, floats(4)),
+    case("geqrf", lambda m, x: [p.detach() for p in m.geqrf(x)], floats(2, 5, 3)),
+    case("geqrf of a wide", lambda m, x: m.geqrf(x.detach()), WIDE),
+    case("geqrf of nothing", lambda m, x: m.geqrf(x.detach()), floats(0, 3)),
+    case("geqrf of a vector", lambda m, x: m.geqrf(x), floats(3)),
+    case("geqrf has no derivative", lambda m, x: m.geqrf(x).a.sum().backward(), TALL),
+    *(
+        case(
+            f"ormqr {left} {transpose} {columns}",
+            lambda m, a, t, c, *how: m.ormqr(a, t, c, *how),
+            TALL[:, :columns] / 2, floats(columns), floats(*((5, 3) if left else (3, 5))), left, transpose,
+        )
+        for left in (True, False) for transpose in (True, False) for columns in (2, 3)
+    ),
+    case("ormqr of none", lambda m, a, t, c: m.ormqr(a, t, c), floats(5, 0), floats(0), TALL),
+    case("ormqr of other sides", lambda m, a, t, c: m.ormqr(a, t, c), TALL, floats(3), WIDE[0]),
+    case("ormqr of more factors", lambda m, a, t, c: m.ormqr(a, t, c), TALL, floats(4), TALL),
+    *(
+        case(
+            f"ldl {hermitian} {n} {kind.__name__}",
+            lambda m, x, b, h, kind=kind: _ldl(m, kind(m, x), kind(m, b), h),
+            floats(2, n, n, seed=n), floats(2, n, 2), hermitian,
+        )
+        for hermitian in (True, False) for n in (0, 1, 2, 4, 5) for kind in (_real, _turned)
+    ),
+    case("ldl of a singular", lambda m, x: m.linalg.ldl_factor_ex(x.detach() * 0), SQUARE),
+    case("ldl of a singular checked", lambda m, x: m.linalg.ldl_factor(x.detach() * 0), SQUARE),
+    case("ldl of no square", lambda m, x: m.linalg.ldl_factor(x), TALL),
+    case("ldl has no derivative", lambda m, x: m.linalg.ldl_factor(x).LD.sum().backward(), SQUARE),
+    case("slogdet's sign", lambda m, x: m.linalg.slogdet(x).sign, BATCH),
+    case("slogdet's sign twice", lambda m, x: m.autograd.grad((m.linalg.slogdet(x).sign * x.sum()).sum(), x, create_graph=True)[0], SQUARE),
+    case("rank lower", lambda m, x, y: _about(m.svd_lowrank(x.mT @ y, 2)), floats(2, 6), floats(2, 2, 5)),
+    case("rank lower less the mean", lambda m, x, y: _about(m.svd_lowrank(x.mT @ y, 2, 1, y[:1])), floats(2, 6), floats(2, 5)),
+    case("rank lower of wide", lambda m, x, y: _about(m.svd_lowrank(x.mT @ y, 2)), floats(2, 4), floats(2, 5)),
+    case("principal components", lambda m, x, y: _about(m.pca_lowrank((x.mT @ y).detach())), floats(5, 6), floats(5, 5)),
+    case("principal components as given", lambda m, x, y: _about(m.pca_lowrank(x.mT @ y, 2, center=False)), floats(2, 6), floats(2, 5)),
+    case("principal components, too many", lambda m, x: m.pca_lowrank(x, 4), TALL),
     case("tensorinv", lambda m, x: m.linalg.tensorinv(x + 4 * m.eye(6, dtype=x.dtype).reshape(2, 3, 6), 2), floats(2, 3, 6)),
     case("tensorinv of no square", lambda m, x: m.linalg.tensorinv(x, 1), floats(2, 3)),
     case("tensorsolve", lambda m, a, b: m.linalg.tensorsolve(a, b), floats(2, 3, 6), floats(2, 3)),

@@ -22,15 +22,14 @@ RANDOM = {
     "nn.functional.alpha_dropout", "nn.functional.dropout", "nn.functional.dropout2d",
     "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d", "normal",
-    "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform",
+    "pca_lowrank", "rand_like", "randint", "randint_like", "randn", "randn_like", "svd_lowrank",
+    "uniform",
 }  # fmt: skip
 RTOL, ATOL = 1e-7, 1e-9
 
 
 # Why samples of an operator differ; prefixes of names. Printed in docs/parity.md.
 REASONS = {
-    "as_strided.partial_views": "a copy of the elements in their order, not of the storage under a "
-    "view",
     "as_strided_scatter": "PyTorch's gradient of `input` is not 0 where `src` was written; ours is",
     "linalg.eig": "eigenvectors are fixed up to a factor of absolute value 1",
     "linalg.norm.subgradients": "PyTorch's second derivative at 0 is NaN; ours is 0",
@@ -104,6 +103,16 @@ class Untranslatable(Exception):
     """A sample has arguments of a kind that is PyTorch's alone."""
 
 
+def _in_its_storage(value: Any) -> Any:
+    """A constant as ours; of what is a part of a larger memory, the same part of a copy of it."""
+    size, stride, offset = tuple(value.shape), value.stride(), value.storage_offset()
+    n = value.untyped_storage().nbytes() // value.element_size()
+    if not value.numel() or n == value.numel():
+        return tg.tensor(value.numpy().copy())
+    memory = tg.tensor(value.as_strided((n,), (1,), 0).numpy().copy())
+    return memory.as_strided(size, stride, offset).detach()
+
+
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
@@ -113,7 +122,8 @@ def translated(value: Any, torch: Any) -> Any:
         if half and importlib.util.find_spec("ml_dtypes") is None:
             raise Untranslatable("bfloat16: pip install ml_dtypes")
         plain = (value.float() if half else value).detach().resolve_conj().resolve_neg()
-        out = tg.tensor(plain.numpy().copy(), dtype=tg.bfloat16 if half else None)
+        out = _in_its_storage(plain)
+        out = out.to(tg.bfloat16) if half else out
         return out.requires_grad_(value.requires_grad)
     if isinstance(value, torch.dtype):
         found = getattr(tg, str(value).removeprefix("torch."), None)

@@ -21,9 +21,10 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.graph import Walk, walking
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
-from tinygrad_cnn.autograd.variable import Variable, depend, in_order, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, depend, in_order, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within

@@ -15,10 +15,11 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.graph import Packed, pack_all, packing
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Gradients, GraphNode, Node, Parents, Saved, SavedValue
 from tinygrad_cnn.autograd.pieces import flat_in_inputs
-from tinygrad_cnn.autograd.variable import Variable, View, depend, memory_of, operand, wrap
+from tinygrad_cnn.autograd.variable import Variable, View, depend, operand, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
@@ -262,7 +263,7 @@ class Op:
         else:
             steps = (*before.steps, (self, params))
             out.view_of = View(before.base, steps, tracked and before.tracked)
-            out.view_of.several = before.several
+            out.view_of.several, out.view_of.detour = before.several, before.detour
 
     # ---- backward --------------------------------------------------------------------------
 

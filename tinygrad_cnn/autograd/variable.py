@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.layout import channels_last, lay_in_rows
@@ -48,6 +49,8 @@ class Storage:
         ``(array, what a kernel found out about its numbers)`` while nobody has written since.
     memory
         The storage whose memory this is, if versions are counted apart (``.data``); else None.
+    whole
+        The array whose memory it is, once several tensors share it: PyTorch's storage.
     """
 
     # Of the class, as most storages keep them all their life, and one is made for every result.
@@ -56,6 +59,7 @@ class Storage:
     exposed = False
     stats: tuple[Any, Params] | None = None
     memory: Storage | None = None
+    whole: Array | None = None
     dependents: list[weakref.ref[Lazy]] | None = None
     sharers: list[weakref.ref[Variable]] | None = None
 
@@ -75,7 +79,14 @@ class Storage:
         root = self if self.memory is None else self.memory
         if root.sharers is None:
             root.sharers = [weakref.ref(tensor)]
+            root.whole = tensor._array
         root.sharers = _appended(root.sharers, other)
+
+    def moved_to(self, whole: Array) -> None:
+        """Say that ``whole`` is the memory from now on, of all who share it."""
+        root = self if self.memory is None else self.memory
+        if root.whole is not None:
+            root.whole = whole
 
     def tensors(self) -> list[Variable]:
         """All tensors that are known to share this memory; none if it is a single one's."""
@@ -129,10 +140,11 @@ class View:
     ``node`` is the base's node when the view's own node was made. When the base has been written
     to since (through itself or through another view), the view's history is replayed from the
     base's new one. ``tracked`` is False for a view made while nothing was recorded; ``several``
-    names the function if it returned several views at once.
+    names the function if it returned several views at once. ``detour`` says that the view's node
+    has another way to the base's than the steps.
     """
 
-    __slots__ = ("base", "node", "several", "steps", "tracked")
+    __slots__ = ("base", "detour", "node", "several", "steps", "tracked")
 
     def __init__(
         self,
@@ -145,6 +157,7 @@ class View:
         self.steps = steps
         self.tracked = tracked
         self.several = ""
+        self.detour = False
 
 
 class Variable:
@@ -261,6 +274,12 @@ class Variable:
         """Have the memory row by row (`layout.lay_in_rows`)."""
         lay_in_rows(self)
 
+    def whole(self) -> Array:
+        """The array whose memory this tensor shares, or its own: what PyTorch calls its storage."""
+        storage = self.storage
+        whole = storage.whole if storage.memory is None else storage.memory.whole
+        return self._array if whole is None else whole
+
     def current_node(self) -> GraphNode | None:
         """The node of this tensor's present value."""
         view = self.view_of
@@ -276,17 +295,21 @@ class Variable:
             again: Any = view.base
             for op, params in view.steps:
                 again = op(again, **params)
-        view.node = view.base.node
+        view.node, view.detour = view.base.node, False
         self._set_node(again.node)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Around an operation whose result will take this tensor's place.
 
-        Hooks on a view see the gradients of those who used it before, and of no others.
+        Hooks on a view see the gradients of those who used it before, and of no others. What is
+        changed is the base's memory, also where a detour does not see it.
         """
         node, view = self.node, self.view_of
-        if type(node) is not Node or not node.hooks or view is None or not view.tracked:
+        if type(node) is not Node or view is None or not view.tracked:
+            yield
+            return
+        if not node.hooks and not view.detour:
             yield
             return
         self._replay(view)
@@ -305,21 +328,39 @@ class Variable:
                 node.retain = weakref.ref(self)
         self.node = node
 
+    def offset_in_storage(self) -> int:
+        """How many elements of its memory lie before its first one."""
+        self.in_rows()
+        if not self._value.size:
+            return 0
+        start: int = self._array.__array_interface__["data"][0] - byte_bounds(self.whole())[0]
+        return start // self._value.dtype.itemsize
+
+    def bytes_in_storage(self) -> int:
+        """How large its memory is."""
+        self.in_rows()
+        low, high = byte_bounds(self.whole())
+        return high - low if self.whole().size else 0
+
     def check_writable(self, by: str, live: bool) -> None:
         """Raise RuntimeError where a write by ``by`` would lose something.
 
         ``live`` says whether the write itself is to be recorded.
         """
-        why = self._why_not_writable(live)
+        if not self._array.flags.writeable:
+            raise RuntimeError(
+                f"{by}: this tensor (shape {self.shape}) is read-only memory, such as the result "
+                f"of expand(), where one number stands for many; write to a clone()"
+            )
+        self.check_changeable(by, live)
+
+    def check_changeable(self, by: str, live: bool) -> None:
+        """Raise RuntimeError where a change by ``by``, if only of shape, would lose something."""
+        why = self._why_not_changeable(live)
         if why:
             raise RuntimeError(f"{by}: {why}")
 
-    def _why_not_writable(self, live: bool) -> str | None:
-        if not self._array.flags.writeable:
-            return (
-                f"this tensor (shape {self.shape}) is read-only memory, such as the result of "
-                f"expand(), where one number stands for many; write to a clone()"
-            )
+    def _why_not_changeable(self, live: bool) -> str | None:
         if not is_recording():
             return None
         if type(self.current_node()) is Leaf:
@@ -377,6 +418,23 @@ class Variable:
         )
         base._set_node(whole.node)
         return base
+
+    def become(self, view: Variable, by: str) -> None:
+        """Be ``view``, which ``by`` made of this tensor: of another shape, in the same memory."""
+        made = view.view_of
+        self.view_of = None if made is None or made.base is self else made
+        self.storage.written(by)
+        self._saved = None
+        self._value = view._array
+        if is_recording():
+            self._set_node(view.node)
+        if type(self.node) is Leaf:
+            self.node.shape = self._value.shape
+
+    def views(self, but: Variable | None = None) -> list[View]:
+        """How other tensors, ``but`` for one, look into this one."""
+        found = [t.view_of for t in self.storage.tensors() if t is not but]
+        return [v for v in found if v is not None and v.base is self]
 
     def want_gradient(self, wanted: bool) -> None:
         """Make this a leaf that collects a gradient, or a constant.
@@ -462,10 +520,3 @@ def in_order(array: Array) -> Array:
     """A new result as it should lie: row by row, or as images do between kernels."""
     rows = array.flags.c_contiguous or channels_last(array)
     return array if rows else np.ascontiguousarray(array)
-
-
-def memory_of(array: Array) -> Array:
-    """The first array of which ``array`` is a view (itself if it is none)."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array

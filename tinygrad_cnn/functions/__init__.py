@@ -20,8 +20,8 @@ from tinygrad_cnn.functions.compare import (
     isfinite, isinf, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
 )
 from tinygrad_cnn.functions.complex import (
-    adjoint, angle, complex, conj, conj_physical, imag, is_complex, is_conj, isreal, polar, real,
-    resolve_conj, resolve_neg, sgn, view_as_complex, view_as_real,
+    adjoint, angle, complex, conj, conj_physical, imag, is_complex, is_conj, is_neg, isreal, polar,
+    real, resolve_conj, resolve_neg, sgn, view_as_complex, view_as_real,
 )
 from tinygrad_cnn.functions.convolution import (
     conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
@@ -29,7 +29,7 @@ from tinygrad_cnn.functions.convolution import (
 from tinygrad_cnn.functions.copies import (
     alias_copy, as_strided_copy, diagonal_copy, expand_copy, narrow_copy, permute_copy, select_copy,
     split_copy, split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy,
-    unfold_copy, unsafe_chunk, unsafe_split, unsqueeze_copy, view_copy,
+    unfold_copy, unsafe_chunk, unsafe_split, unsafe_split_with_sizes, unsqueeze_copy, view_copy,
 )
 from tinygrad_cnn.functions.creation import (
     arange, as_tensor, empty, empty_like, empty_permuted, empty_strided, eye, finfo, from_dlpack,
@@ -61,10 +61,10 @@ from tinygrad_cnn.functions.joining import (
     cartesian_prod, cat, chunk, combinations, hstack, meshgrid, narrow, select, split,
     split_with_sizes, stack, unbind, vstack,
 )
-from tinygrad_cnn.functions.linalg_factorizations import lu_unpack
+from tinygrad_cnn.functions.linalg_factorizations import geqrf, lu_unpack, ormqr
 from tinygrad_cnn.functions.linalg_legacy import (
-    cholesky, det, inverse, lu, lu_solve, matrix_power, orgqr, pinverse, qr, slogdet, svd,
-    triangular_solve, vander,
+    cholesky, det, inverse, lu, lu_solve, matrix_power, orgqr, pca_lowrank, pinverse, qr, slogdet,
+    svd, svd_lowrank, triangular_solve, vander,
 )
 from tinygrad_cnn.functions.linalg_norms import chain_matmul
 from tinygrad_cnn.functions.linalg_systems import (
@@ -139,6 +139,7 @@ from tinygrad_cnn.functions.statistics import (
     bucketize, corrcoef, cov, histc, histogram, kthvalue, mode, msort, nanmedian, nanquantile,
     quantile, searchsorted, unique_consecutive,
 )
+from tinygrad_cnn.functions.storages import resize_as_
 from tinygrad_cnn.functions.weighted_losses import (
     binary_cross_entropy, gaussian_nll_loss, huber_loss, kl_div, poisson_nll_loss, smooth_l1_loss,
 )
@@ -203,18 +204,18 @@ __all__ = [
     "expand_copy", "expm1", "eye", "feature_alpha_dropout", "fill", "finfo", "fix", "flatten",
     "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
     "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack",
-    "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "ger",
-    "glu", "gradient", "greater", "greater_equal", "grid_sample", "grid_sampler_2d",
+    "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "geqrf",
+    "ger", "glu", "gradient", "greater", "greater_equal", "grid_sample", "grid_sampler_2d",
     "grid_sampler_3d", "group_norm", "gt", "gumbel_softmax", "hamming_window", "hann_window",
     "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "heaviside",
     "hermite_polynomial_h", "hermite_polynomial_he", "hinge_embedding_loss", "histc", "histogram",
     "hsplit", "hstack", "huber_loss", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac",
     "imag", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select",
     "inner", "instance_norm", "interpolate", "inverse", "is_complex", "is_conj",
-    "is_floating_point", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
-    "isposinf", "isreal", "istft", "kaiser_window", "kl_div", "kron", "kthvalue", "l1_loss",
-    "laguerre_polynomial_l", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "leaky_relu_",
-    "legendre_polynomial_p", "lerp", "less", "less_equal", "lgamma", "linear",
+    "is_floating_point", "is_neg", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
+    "isneginf", "isposinf", "isreal", "istft", "kaiser_window", "kl_div", "kron", "kthvalue",
+    "l1_loss", "laguerre_polynomial_l", "layer_norm", "lcm", "ldexp", "le", "leaky_relu",
+    "leaky_relu_", "legendre_polynomial_p", "lerp", "less", "less_equal", "lgamma", "linear",
     "linear_cross_entropy", "linspace", "local_response_norm", "log", "log1p", "log2", "log10",
     "log_ndtr", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and",
     "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid", "logspace", "logsumexp",
@@ -228,30 +229,31 @@ __all__ = [
     "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
     "narrow", "narrow_copy", "native_batch_norm", "native_group_norm", "native_layer_norm", "ndtr",
     "ndtri", "ne", "neg", "negative", "nextafter", "nll_loss", "nonzero", "nonzero_static", "norm",
-    "normal", "normalize", "not_equal", "numel", "one_hot", "ones", "ones_like", "orgqr", "outer",
-    "pad", "pairwise_distance", "pdist", "permute", "permute_copy", "pinverse", "pixel_shuffle",
-    "pixel_unshuffle", "poisson_nll_loss", "polar", "polygamma", "positive", "pow", "prelu", "prod",
-    "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "relu6", "relu_", "remainder",
-    "renorm", "repeat", "repeat_interleave", "reshape", "reshape_as", "resolve_conj", "resolve_neg",
-    "rms_norm", "roll", "rot90", "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub",
-    "scalar_tensor", "scaled_dot_product_attention", "scaled_modified_bessel_k0",
-    "scaled_modified_bessel_k1", "scatter", "scatter_add", "scatter_reduce", "searchsorted",
-    "select", "select_copy", "select_scatter", "selu", "selu_", "sgn",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
-    "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sigmoid", "sign",
-    "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "smooth_l1_loss",
-    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sort",
-    "spherical_bessel_j0", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy",
-    "sqrt", "square", "squeeze", "squeeze_copy", "stack", "std", "std_mean", "stft", "sub",
-    "subtract", "sum", "sum_to_size", "svd", "swapaxes", "swapdims", "t", "t_copy", "take",
-    "take_along_dim", "tan", "tanh", "tanhshrink", "tensor", "tensor_split", "tensordot",
-    "threshold", "threshold_", "tile", "to", "topk", "trace", "transpose", "transpose_copy",
-    "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices", "triplet_margin_loss",
-    "triplet_margin_with_distance_loss", "triu", "triu_indices", "true_divide", "trunc", "unbind",
-    "unbind_copy", "unflatten", "unfold", "unfold_axis", "unfold_copy", "unique",
-    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsqueeze",
-    "unsqueeze_copy", "upsample", "upsample_bilinear", "upsample_nearest", "vander", "var",
-    "var_mean", "vdot", "view_as_complex", "view_as_real", "view_copy", "vsplit", "vstack", "where",
-    "xlog1py", "xlogy", "zeros", "zeros_like", "zeta",
+    "normal", "normalize", "not_equal", "numel", "one_hot", "ones", "ones_like", "orgqr", "ormqr",
+    "outer", "pad", "pairwise_distance", "pca_lowrank", "pdist", "permute", "permute_copy",
+    "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "polar", "polygamma",
+    "positive", "pow", "prelu", "prod", "put", "qr", "quantile", "rad2deg", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal",
+    "relu", "relu6", "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape",
+    "reshape_as", "resize_as_", "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round",
+    "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub", "scalar_tensor",
+    "scaled_dot_product_attention", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
+    "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_copy",
+    "select_scatter", "selu", "selu_", "sgn", "shifted_chebyshev_polynomial_t",
+    "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
+    "shifted_chebyshev_polynomial_w", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh",
+    "slice_scatter", "slogdet", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin",
+    "softplus", "softshrink", "softsign", "sort", "spherical_bessel_j0", "split", "split_copy",
+    "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy",
+    "stack", "std", "std_mean", "stft", "sub", "subtract", "sum", "sum_to_size", "svd",
+    "svd_lowrank", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tanh",
+    "tanhshrink", "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "to",
+    "topk", "trace", "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve",
+    "tril", "tril_indices", "triplet_margin_loss", "triplet_margin_with_distance_loss", "triu",
+    "triu_indices", "true_divide", "trunc", "unbind", "unbind_copy", "unflatten", "unfold",
+    "unfold_axis", "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
+    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "upsample",
+    "upsample_bilinear", "upsample_nearest", "vander", "var", "var_mean", "vdot", "view_as_complex",
+    "view_as_real", "view_copy", "vsplit", "vstack", "where", "xlog1py", "xlogy", "zeros",
+    "zeros_like", "zeta",
 ]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.autograd.layout import extent_of, has_gaps, memory_of, steps_of
 from tinygrad_cnn.autograd.promotion import common_dtype
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, several, to_tensor
 from tinygrad_cnn.functions.elementwise import mul, sub, to
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.joining import cat, split
+from tinygrad_cnn.functions.joining import cat, narrow, split
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.padding import pad as with_border
 from tinygrad_cnn.functions.reduction import sum
@@ -30,7 +31,7 @@ from tinygrad_cnn.functions.shaping import (
     unsqueeze,
 )
 from tinygrad_cnn.ops import index as indexing
-from tinygrad_cnn.types import Array, TensorLike, Tensors
+from tinygrad_cnn.types import Array, Params, TensorLike, Tensors
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -205,51 +206,76 @@ def unfold_axis(input: TensorLike, dimension: int, size: int, step: int) -> Tens
             f"unfold: `size` is {size} and `step` {step}, expected 0 to {n} and at least 1"
         )
     if not x.ndim:
-        return reshape(x, 1)[:size].clone()
-    places = np.arange(0, n - size + 1, step)[:, None] + np.arange(size)
-    flat = indexing.index_select(x, places.reshape(-1), dim=d)
-    return own(movedim(reshape(flat, *x.shape[:d], *places.shape, *x.shape[d + 1 :]), d + 1, -1))
+        return narrow(reshape(x, 1), 0, 0, size)
+    return indexing.windows(x, dim=d, size=size, step=step)
 
 
-@export()
+@export(inplace="view")
 def as_strided(
     input: TensorLike,
     size: Sequence[int],
     stride: Sequence[int],
     storage_offset: int | None = None,
 ) -> Tensor:
-    """Elements of ``input``, in row-major order, that lie ``stride`` apart along each axis.
+    """What lies ``stride`` elements apart in the memory of ``input``, from ``storage_offset`` on.
 
-    The result is a copy, not a view as PyTorch's.
+    A view. As in PyTorch, the memory (the storage) is that of the whole tensor of which ``input``
+    is a view, ``storage_offset`` is counted from its beginning, and elements need not be among
+    those of ``input``. Gradients reach ``input`` where they are.
+
+    Raises
+    ------
+    ValueError
+        Numbers are negative, or as many are not given for both; or they reach beyond the memory.
 
     >>> import tinygrad_cnn as tg
-    >>> tg.as_strided(tg.arange(4), (2, 2), (1, 2))
-    tensor([[0, 2],
-            [1, 3]])
+    >>> x = tg.arange(6)
+    >>> x[2:].as_strided((2, 2), (1, 2))
+    tensor([[2, 4],
+            [3, 5]])
     """
     x = to_tensor(input)
-    places = strided_places("as_strided", x, size, stride, storage_offset)
-    return own(indexing.getitem(reshape(x, -1), index=places))
+    params = strided_params("as_strided", x, size, stride, storage_offset)
+    out: Tensor = indexing.strided(x, **params)
+    if x.view_of is not None and out.view_of is not None:
+        # The way from the base, on which it does not matter how ``input`` looks into it.
+        base: Any = x.view_of.base
+        start = params["start"] + x.offset_in_storage() - base.offset_in_storage()
+        params = {**params, "start": start, "steps": steps_of(base._array)}
+        out.view_of.steps = ((indexing.strided, params),)
+        out.view_of.detour = True
+    return out
 
 
-def strided_places(
+def strided_params(
     name: str, x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None
-) -> Array:
-    """Where those elements are in the flattened tensor."""
-    if len(size) != len(stride) or min((*size, *stride), default=0) < 0:
+) -> Params:
+    """The parameters of `ops.index.strided`."""
+    sides, steps = tuple(map(operator.index, size)), tuple(map(operator.index, stride))
+    at = x.offset_in_storage()
+    offset = at if storage_offset is None else operator.index(storage_offset)
+    if len(sides) != len(steps) or min((*sides, *steps, offset)) < 0:
         raise ArgumentError(
-            f"{name}: `size` is {tuple(size)} and `stride` {tuple(stride)}, expected as many "
-            f"numbers, none negative"
+            f"{name}: `size` is {sides}, `stride` {steps} and `storage_offset` {offset}, expected "
+            f"as many sides as strides, and no negative number"
         )
-    places = np.asarray(operator.index(storage_offset or 0))
-    for n, step in zip(size, stride, strict=True):
-        places = places[..., None] + np.arange(n) * step
-    if places.size and places.max() >= x.numel():
+    elements = x.bytes_in_storage() // x._value.dtype.itemsize
+    if extent_of(sides, steps) and offset + extent_of(sides, steps) > elements:
         raise ShapeError(
-            f"{name}: `size` {tuple(size)}, `stride` {tuple(stride)} and `storage_offset` "
-            f"{storage_offset} reach beyond the {x.numel()} elements of `input`"
+            f"{name}: `size` {sides}, `stride` {steps} and `storage_offset` {offset} reach beyond "
+            f"the {elements} elements of the memory of `input`"
         )
-    return places
+    if not x._value.size:  # it has no place in memory
+        offset = at
+    if has_gaps(memory_of(x._array)):
+        raise ArgumentError(f"{name}: `input` is in another library's memory, which has gaps")
+
+    return {
+        "size": sides,
+        "stride": steps,
+        "start": offset - at,
+        "steps": steps_of(x._array),
+    }
 
 
 # ---- products ------------------------------------------------------------------------------

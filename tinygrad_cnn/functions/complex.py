@@ -77,7 +77,7 @@ def conj(input: TensorLike) -> Tensor:
     return out
 
 
-@export()
+@export(inplace=True)
 def conj_physical(input: TensorLike) -> Tensor:
     """The complex conjugate in memory of its own."""
     x = to_tensor(input)
@@ -94,6 +94,12 @@ def resolve_conj(input: TensorLike) -> Tensor:
 def resolve_neg(input: TensorLike) -> Tensor:
     """``input`` itself: a negative is never left to be computed here."""
     return to_tensor(input)
+
+
+@export()
+def is_neg(input: TensorLike) -> bool:
+    """False: a negative is never left to be computed here."""
+    return False
 
 
 @export()

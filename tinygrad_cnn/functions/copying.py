@@ -11,14 +11,9 @@ import copyreg
 import weakref
 from typing import Any
 
-import numpy as np
-from numpy.lib.array_utils import byte_bounds
-
-from tinygrad_cnn.autograd.variable import Storage, Variable, memory_of
-from tinygrad_cnn.types import Array, DType, Params
-
-Layout = tuple[DType, tuple[int, ...], tuple[int, ...], int]
-"""Dtype, shape, strides and offset (both in bytes) of an array in its memory."""
+from tinygrad_cnn.autograd.layout import Layout, bytes_of, has_gaps, layout_of, memory_of, view_on
+from tinygrad_cnn.autograd.variable import Storage, Variable
+from tinygrad_cnn.types import Array, Params
 
 _known: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
 """The `Memory` of an array that owns its memory, by the array's id, while somebody holds it."""
@@ -38,13 +33,12 @@ class Memory:
     def of(cls, array: Array) -> tuple[Memory, Layout]:
         """The memory that ``array`` lies in, always the same object, and where it lies there."""
         root = memory_of(array)
-        low, high = byte_bounds(root)
-        if high - low != root.nbytes:  # a part of something that is not NumPy's
+        if has_gaps(root):
             root = array = array.copy(order="K")
         held = _known.get(id(root))
         if held is None or held.root is not root:
             held = _known[id(root)] = object.__new__(cls)
-            held.root, held.flat = root, _bytes_of(root)
+            held.root, held.flat = root, bytes_of(root)
         return held, layout_of(array, root)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
@@ -54,33 +48,11 @@ class Memory:
         return Memory, (self.flat,)
 
 
-def layout_of(array: Array, root: Array) -> Layout:
-    """Where ``array`` lies in the memory of ``root``."""
-    start = array.__array_interface__["data"][0] - byte_bounds(root)[0]
-    return array.dtype, array.shape, array.strides, start if array.size else 0
-
-
-def view_on(flat: Array, layout: Layout) -> Array:
-    """The array that lies so in the bytes ``flat``."""
-    dtype, shape, strides, offset = layout
-    out: Array = np.ndarray(shape, dtype, flat.data, offset, strides)
-    # One number that stands for many is no place to write to.
-    once = all(s or n < 2 for s, n in zip(strides, shape, strict=True))
-    out.flags.writeable = once or not out.size
-    return out
-
-
-def _bytes_of(root: Array) -> Array:
-    """The bytes of an array without gaps, in the order in which they lie."""
-    order = sorted(range(root.ndim), key=lambda d: -root.strides[d])
-    flat: Array = root.transpose(order).reshape(-1).view(np.uint8)
-    return flat
-
-
 def rebuild(kind: Any, memory: Memory, layout: Layout, wanted: bool) -> Any:
     """A tensor of the class ``kind`` on ``memory``; ``wanted`` says whether it wants a gradient."""
     out = leaf(kind, view_on(memory.flat, layout), memory.storage, wanted)
     memory.storage.shared_by(out, out)
+    memory.storage.moved_to(memory.flat)  # as a whole, also if this looks at a part of it
     return out
 
 

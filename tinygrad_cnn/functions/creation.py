@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
-from tinygrad_cnn.autograd.layout import memory_format, order_of
+from tinygrad_cnn.autograd.layout import extent_of, memory_format, order_of, view_on
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
@@ -22,7 +22,6 @@ from tinygrad_cnn.functions.convert import (
     size_of,
     to_tensor,
 )
-from tinygrad_cnn.functions.copying import view_on
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.types import FLOATING, Array, DType, DTypeLike, Sizes, TensorLike
@@ -464,9 +463,9 @@ def empty_strided(
             f"empty_strided: `size` is {sides} and `stride` {steps}, expected as many numbers"
         )
     kind = dtype_of(dtype, "empty_strided")
-    reach = 1 + int(np.dot(np.maximum(np.array(sides, int), 1) - 1, np.array(steps, int)))
     bytes_apart = tuple(s * kind.itemsize for s in steps)
-    out = view_on(np.empty(reach, kind).view(np.uint8), (kind, sides, bytes_apart, 0))
+    flat = np.empty(extent_of(sides, steps), kind).view(np.uint8)
+    out = view_on(flat, (kind, sides, bytes_apart, 0))
     return make("empty_strided", out, requires_grad, device)
 
 

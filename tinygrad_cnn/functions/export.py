@@ -24,7 +24,7 @@ class Export:
     aliases: tuple[str, ...]
     top: bool
     method: bool | str
-    inplace: bool
+    inplace: bool | str
     nn: bool
     numpy: tuple[Any, ...]
 
@@ -41,7 +41,7 @@ def export(
     *aliases: str,
     top: bool = True,
     method: bool | str = True,
-    inplace: bool = False,
+    inplace: bool | str = False,
     nn: bool = False,
     numpy: Any = (),
 ) -> Callable[[F], F]:
@@ -55,7 +55,8 @@ def export(
         In `tinygrad_cnn`; as a method of `Tensor`, which may have another name; in
         `tinygrad_cnn.nn.functional`.
     inplace
-        As a method ``NAME_``, too, that writes the result into the tensor.
+        As a method ``NAME_``, too, that writes the result into the tensor; "view": that makes the
+        tensor the view that the function returns.
     numpy
         NumPy's function, or several, of the same arguments: it does this with tensors.
     """

@@ -9,10 +9,11 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.graph import Packed
+from tinygrad_cnn.autograd.layout import steps_of
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.autograd.promotion import category
-from tinygrad_cnn.autograd.variable import Storage
+from tinygrad_cnn.autograd.variable import Storage, Variable
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import TensorLike
@@ -99,4 +100,39 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     method.__name__ = name
     method.__doc__ = f"`{function.__name__}` in place."
+    return method
+
+
+def become(x: Variable, view: Variable, by: str) -> None:
+    """Make ``x`` the ``view`` of it that the function ``by`` returned.
+
+    As in PyTorch, what was a view of ``x`` before is one by place in memory from now on.
+    """
+    if others := x.views(but=view):
+        start = x.offset_in_storage() - view.offset_in_storage()
+        steps = steps_of(view._array)
+        sides, apart = x._value.shape, steps_of(x._array)
+        whole = {"size": sides, "stride": apart, "start": start, "steps": steps}
+        for other in others:
+            (op, params), *rest = other.steps
+            if op is ops.strided:
+                params = {**params, "start": params["start"] + start, "steps": steps}
+                other.steps = ((op, params), *rest)
+            else:
+                other.steps = ((ops.strided, whole), *other.steps)
+    x.become(view, by)
+
+
+def view_in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that makes its first argument the view of itself that ``function`` returns."""
+    name = f"{function.__name__}_"
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.check_changeable(name, False)
+        with self.changing():
+            become(self, function(self, *args, **kwargs), name)
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"`{function.__name__}` in place: the tensor has another shape then."
     return method

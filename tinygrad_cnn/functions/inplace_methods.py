@@ -12,7 +12,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import inplace
 from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
 from tinygrad_cnn.functions.methods import Methods
@@ -87,9 +87,12 @@ class InPlaceMethods(Methods):
         """``self /= other``."""
         return self._update("div_", f.div, np.true_divide, other)
 
+    subtract_, multiply_, divide_, true_divide_ = sub_, mul_, div_, div_
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
     __ipow__, __imod__ = Methods.pow_, Methods.remainder_
     __ifloordiv__ = Methods.floor_divide_
+
+    __ilshift__, __irshift__ = Methods.bitwise_left_shift_, Methods.bitwise_right_shift_
 
     def __iand__(self, other: TensorLike) -> Tensor:
         return inplace.assign(self, f.bitwise_and(to_tensor(self), other), "&=")
@@ -129,6 +132,52 @@ class InPlaceMethods(Methods):
     def zero_(self) -> Tensor:
         """Write 0 everywhere."""
         return inplace.fill_(self, 0)
+
+    def fill_diagonal_(self, fill_value: TensorLike, wrap: builtins.bool = False) -> Tensor:
+        """Write one number everywhere on the diagonal, where all indices are the same.
+
+        With ``wrap`` the diagonal of a high matrix goes on below its end, one row further down.
+        """
+        shape = self._value.shape
+        if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
+            raise ShapeError(
+                f"fill_diagonal_: the tensor has shape {self.shape}, expected two axes, or more of "
+                f"the same length"
+            )
+        n = np.arange(min(shape))
+        if wrap and len(shape) == 2 and shape[0] > shape[1]:
+            places = np.arange(0, self._value.size, shape[1] + 1)
+            index: tuple[Array, ...] = np.unravel_index(places, shape)
+        else:
+            index = (n,) * len(shape)
+        number = f.to(fill_value, self._value.dtype)
+        with self.changing():
+            return inplace.write(self, index, number, "fill_diagonal_")
+
+    def _mapped(self, by: str, function: Callable[..., Any], *others: Variable) -> Tensor:
+        if any(x.current_node() is not None for x in (self, *others)):
+            raise RuntimeError(f"{by}: a tensor requires gradients; call it on a detach()")
+        try:
+            arrays = [np.broadcast_to(x._array, self._value.shape) for x in others]
+        except ValueError:
+            raise ShapeError(
+                f"{by}: shapes {[x.shape for x in others]} do not broadcast to {self.shape}"
+            ) from None
+        numbers = map(function, *[a.ravel().tolist() for a in (self._array, *arrays)])
+        found = np.array(list(numbers)).reshape(self._value.shape)
+        return self._sample(by, found)
+
+    def apply_(self, function: Callable[[Any], Any]) -> Tensor:
+        """Write ``function(number)`` in the place of each number. Slow: in Python."""
+        return self._mapped("apply_", function)
+
+    def map_(self, tensor: Variable, function: Callable[[Any, Any], Any]) -> Tensor:
+        """Write ``function(number, other number)`` in the place of each. Slow: in Python."""
+        return self._mapped("map_", function, tensor)
+
+    def map2_(self, x: Variable, y: Variable, function: Callable[[Any, Any, Any], Any]) -> Tensor:
+        """`map_` with the numbers of two other tensors."""
+        return self._mapped("map2_", function, x, y)
 
     def _sample(self, by: str, values: Array) -> Tensor:
         return inplace.assign(self, wrap(values.astype(self._value.dtype, copy=False)), by)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.autograd.pieces import without_derivative
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat
-from tinygrad_cnn.functions.linalg_systems import matrices
+from tinygrad_cnn.functions.linalg_systems import matrices, same_dtypes
 from tinygrad_cnn.functions.padding import tril, triu
 from tinygrad_cnn.ops import factorizations as ops
+from tinygrad_cnn.ops import linear_systems
 from tinygrad_cnn.ops.linear_systems import mH
 from tinygrad_cnn.types import Array, TensorLike
 
@@ -56,6 +58,28 @@ class LUFactorInfo(NamedTuple):
     LU: Tensor
     pivots: Tensor
     info: Tensor
+
+
+class LDLFactor(NamedTuple):
+    """What `ldl_factor` returns: L and D in one matrix, and LAPACK's pivots from 1."""
+
+    LD: Tensor
+    pivots: Tensor
+
+
+class LDLFactorInfo(NamedTuple):
+    """What `ldl_factor_ex` returns; ``info`` is not 0 where D is singular."""
+
+    LD: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class GeQRF(NamedTuple):
+    """What `geqrf` returns: R and, below it, the vectors of reflections; and their factors."""
+
+    a: Tensor
+    tau: Tensor
 
 
 class SVD(NamedTuple):
@@ -204,6 +228,99 @@ def lu_unpack(
     return LU(order, lower, upper)
 
 
+def ldl_factor(A: TensorLike, *, hermitian: bool = False) -> LDLFactor:
+    """``L @ D @ Lᵀ = A`` of symmetric matrices, as `ldl_solve` takes them.
+
+    Only the lower triangle is read. With ``hermitian`` it is ``L @ D @ Lᴴ`` of Hermitian ones. The
+    matrix holds D, of blocks of one or two rows, and L below it; a block of two has equal negative
+    pivots. As in PyTorch there is no derivative.
+
+    Raises
+    ------
+    tinygrad_cnn.linalg.LinAlgError
+        D is singular.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> A = tg.tensor([[4.0, 2.0], [2.0, 2.0]])
+    >>> LD, pivots = tg.linalg.ldl_factor(A)
+    >>> LD
+    tensor([[4.0000, 0.0000],
+            [0.5000, 1.0000]])
+    >>> tg.linalg.ldl_solve(LD, pivots, A)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return LDLFactor(*ldl_factor_ex(A, hermitian=hermitian, check_errors=True)[:2])
+
+
+def ldl_factor_ex(
+    A: TensorLike, *, hermitian: bool = False, check_errors: bool = False
+) -> LDLFactorInfo:
+    """`ldl_factor`, and ``info`` in place of an error: which column of D, from 1, is 0."""
+    x = matrices("ldl_factor", A, square=True)
+    factors, pivots, info = ops.ldl(x._array, hermitian)
+    if check_errors and info.any():
+        raise LinAlgError(
+            f"ldl_factor: column {info[info != 0].flat[0]} of D is 0: `A` is singular"
+        )
+    return LDLFactorInfo(
+        without_derivative("ldl_factor", factors, x), wrap(pivots), wrap(np.asarray(info))
+    )
+
+
+def ldl_solve(
+    LD: TensorLike, pivots: TensorLike, B: TensorLike, *, hermitian: bool = False
+) -> Tensor:
+    """``X`` with ``A @ X = B`` from the factors of A that `ldl_factor` returned.
+
+    (..., n, n), (..., n), (..., n, k) → (..., n, k); batches broadcast. ``B`` has a derivative,
+    which PyTorch has not, if the factors do not require one: they have none.
+    """
+    factors, b = matrices("ldl_solve", LD, square=True, argument="LD"), to_tensor(B)
+    swaps = to_tensor(pivots)
+    same_dtypes("ldl_solve", LD=factors, B=b)
+    shape = factors._value.shape
+    if swaps._value.dtype.kind != "i" or swaps._value.shape != shape[:-1]:
+        raise ShapeError(
+            f"ldl_solve: `pivots` is {swaps.dtype} of shape {swaps.shape}, expected int32 of shape "
+            f"{shape[:-1]}, as `LD` has shape {shape}"
+        )
+    if b.ndim < 2 or b._value.shape[-2] != shape[-1]:
+        raise ShapeError(f"ldl_solve: `B` has shape {b.shape}, expected (..., {shape[-1]}, k)")
+    lead = np.broadcast_shapes(shape[:-2], b._value.shape[:-2])
+    out: Tensor = linear_systems.ldl_solve(
+        np.broadcast_to(factors._array, (*lead, *shape[-2:])),
+        np.broadcast_to(swaps._array, (*lead, shape[-1])),
+        b.expand((*lead, *b._value.shape[-2:])),
+        hermitian=hermitian,
+    )
+    if factors.current_node() is not None:
+        return without_derivative("ldl_solve", out._array, factors, b)
+    return out
+
+
+@export()
+def geqrf(input: TensorLike) -> GeQRF:
+    """R of the QR factorization and, in place of Q, the reflections that `ormqr` multiplies by.
+
+    (..., m, n) → (..., m, n) with R on and above the diagonal and Householder's vectors below it,
+    and their factors (..., min(m, n)). As in PyTorch there is no derivative; `linalg.qr` has one.
+    """
+    x = matrices("geqrf", input, argument="input")
+    m, n = x._value.shape[-2:]
+    if x._value.size:
+        h, tau = np.linalg.qr(x._array, "raw")
+    else:
+        h, tau = np.zeros((*x.shape[:-2], n, m)), np.zeros((*x.shape[:-2], min(m, n)))
+    h, tau = (np.asarray(a, x._value.dtype) for a in (np.swapaxes(h, -1, -2), tau))
+    return GeQRF(
+        without_derivative("geqrf", np.ascontiguousarray(h), x),
+        without_derivative("geqrf", tau, x),
+    )
+
+
 def svd(A: TensorLike, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
     """Singular values, descending, and vectors: ``U @ diag(S) @ Vh = A``.
 
@@ -314,9 +431,66 @@ def householder_product(A: TensorLike, tau: TensorLike) -> Tensor:
             f"(..., m, n) and (..., k) with k ≤ n ≤ m"
         )
     eye = wrap(np.eye(m, n, dtype=x._value.dtype))
-    vectors = tril(x, -1) + eye
-    out: Any = eye.expand((*x._value.shape[:-2], m, n))
-    for i in reversed(range(k)):
+    return _reflected(x, t, eye.expand((*x._value.shape[:-2], m, n)))
+
+
+def _reflected(x: Tensor, tau: Tensor, out: Any, *, inverse: bool = False) -> Tensor:
+    """``H₁ H₂ ... Hₖ @ out``, or with ``inverse`` the product's conjugate transpose times it."""
+    m, n = x._value.shape[-2:]
+    k = tau._value.shape[-1]
+    if not k:
+        return out.clone()  # type: ignore[no-any-return]
+    vectors = tril(x, -1) + wrap(np.eye(m, n, dtype=x._value.dtype))
+    factors = tau.conj() if inverse else tau
+    for i in range(k) if inverse else reversed(range(k)):
         v = vectors[..., i : i + 1]  # (..., m, 1)
-        out = out - t[..., i : i + 1, None] * (v @ (mH(v) @ out))
-    return out.clone() if not k else out  # type: ignore[no-any-return]
+        out = out - factors[..., i : i + 1, None] * (v @ (mH(v) @ out))
+    return out  # type: ignore[no-any-return]
+
+
+@export()
+def ormqr(
+    input: TensorLike,
+    tau: TensorLike,
+    other: TensorLike,
+    left: bool = True,
+    transpose: bool = False,
+) -> Tensor:
+    """``Q @ other`` with the square Q that reflections give, as `geqrf` returns them.
+
+    Parameters
+    ----------
+    input
+        Matrices (..., m, k) whose columns below the diagonal hold the vectors.
+    tau
+        Their factors (..., min(m, k)).
+    other
+        Matrices (..., m, n), or (..., n, m) if not ``left``.
+    left
+        Whether Q stands at the left.
+    transpose
+        Whether the (conjugate) transpose of Q is taken.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> A = tg.tensor([[3.0, 1.0], [4.0, 2.0]])
+    >>> tg.ormqr(*tg.geqrf(A), A, transpose=True).round(decimals=4)
+    tensor([[-5.0000, -2.2000],
+            [ 0.0000,  0.4000]])
+    """
+    x, t = matrices("ormqr", input, argument="input"), to_tensor(tau)
+    c = matrices("ormqr", other, argument="other")
+    same_dtypes("ormqr", input=x, tau=t, other=c)
+    (m, k), lead = x._value.shape[-2:], x._value.shape[:-2]
+    fits = c._value.shape[-2 if left else -1] == m and c._value.shape[:-2] == lead
+    if not fits or t._value.shape != (*lead, min(m, k)):
+        wanted = "(..., m, n)" if left else "(..., n, m)"
+        raise ShapeError(
+            f"ormqr: `input` has shape {x.shape}, `tau` {t.shape} and `other` {c.shape}, expected "
+            f"(..., m, k), (..., min(m, k)) and {wanted}"
+        )
+    x = x[..., : min(m, k)]
+    if left:
+        return _reflected(x, t, c, inverse=transpose)
+    return own(mH(_reflected(x, t, mH(c), inverse=not transpose)), c)

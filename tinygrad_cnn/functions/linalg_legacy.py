@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import linalg_factorizations as linalg
 from tinygrad_cnn.functions import linalg_norms, linalg_systems
+from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linalg_systems import matrices
+from tinygrad_cnn.functions.sampling import randn
 from tinygrad_cnn.ops.linear_systems import mH
 from tinygrad_cnn.types import TensorLike
 
@@ -98,7 +101,7 @@ def pinverse(input: TensorLike, rcond: float = 1e-15) -> Tensor:
     return linalg_systems.pinv(input, rcond)
 
 
-@export(method=False)
+@export()
 def lu(A: TensorLike, pivot: bool = True, get_infos: bool = False) -> Any:
     """``(LU, pivots)`` as `linalg.lu_factor` and, with ``get_infos``, where a pivot is 0."""
     found = linalg.lu_factor_ex(A, pivot=pivot)
@@ -135,3 +138,61 @@ def vander(x: TensorLike, N: int | None = None, increasing: bool = False) -> Ten
     """The powers of a vector side by side, descending unless ``increasing``."""
     out = linalg_norms.vander(x, N=N)
     return out if increasing else out.flip(-1)
+
+
+@export(method=False)
+def svd_lowrank(
+    A: TensorLike, q: int | None = 6, niter: int | None = 2, M: TensorLike | None = None
+) -> SVDWithV:
+    """The ``q`` largest singular values of ``A - M`` and their vectors, about, by random numbers.
+
+    N. Halko, P.-G. Martinsson and J. A. Tropp, "Finding structure with randomness" (2011),
+    algorithm 5.1: exact where the rank is at most ``q``.
+
+    Parameters
+    ----------
+    A
+        Matrices (..., m, n).
+    q
+        How many values; some more than the rank that is expected.
+    niter
+        How often the directions are improved.
+    M
+        Matrices that broadcast to the shape of ``A``.
+
+    Returns
+    -------
+    SVDWithV
+        U (..., m, q), S (..., q) and V (..., n, q).
+    """
+    x = matrices("svd_lowrank", A)
+    count, times = 6 if q is None else q, 2 if niter is None else niter
+    m, n = x._value.shape[-2:]
+    if not 0 <= count <= min(m, n) or times < 0:
+        raise ArgumentError(
+            f"svd_lowrank: `q` is {q} and `niter` {niter}, expected 0 to {min(m, n)} as `A` has "
+            f"shape {x.shape}, and a number that is not negative"
+        )
+    if M is not None:
+        x = x - to_tensor(M).expand(x._value.shape)
+    tall = mH(x) if m < n else x
+    q_ = linalg.qr(tall @ randn(tall._value.shape[-1], count, dtype=x._value.dtype)).Q
+    for _ in range(times):
+        q_ = linalg.qr(tall @ linalg.qr(mH(tall) @ q_).Q).Q
+    u, s, vh = linalg.svd(mH(q_) @ tall, False)
+    u, v = q_ @ u, mH(vh)
+    return SVDWithV(v, s, u) if m < n else SVDWithV(u, s, v)
+
+
+@export(method=False)
+def pca_lowrank(
+    A: TensorLike, q: int | None = None, center: bool = True, niter: int = 2
+) -> SVDWithV:
+    """`svd_lowrank` of matrices (..., m, n) of m samples, less, with ``center``, their mean.
+
+    The columns of V are the principal directions; ``S**2 / (m - 1)`` are the variances along them.
+    ``q`` is at most min(m, n), and that or 6 by default.
+    """
+    x = matrices("pca_lowrank", A)
+    count = min(6, *x._value.shape[-2:]) if q is None else q
+    return svd_lowrank(x - x.mean(-2, keepdim=True) if center else x, count, niter)

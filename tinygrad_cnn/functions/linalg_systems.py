@@ -213,7 +213,7 @@ def slogdet(A: TensorLike) -> SignLogAbsDet:
     x = matrices("slogdet", A, square=True)
     log_det = matrix_functions.log_det(x)
     if not is_complex(x):
-        return SignLogAbsDet(wrap(np.asarray(np.linalg.slogdet(x._array)[0])), log_det)
+        return SignLogAbsDet(matrix_functions.det_sign(x), log_det)
     zero = wrap(np.isneginf(log_det._array.real))
     phase = (1j * log_det.imag).exp()
     return SignLogAbsDet(phase.masked_fill(zero, 0.0), log_det.real)

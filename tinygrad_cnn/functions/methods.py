@@ -4,7 +4,7 @@
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.variable import Variable
-from tinygrad_cnn.functions.inplace import in_place
+from tinygrad_cnn.functions.inplace import in_place, view_in_place
 
 
 class Methods(Variable):
@@ -114,7 +114,9 @@ class Methods(Variable):
     gather = f.gather
     gcd = f.gcd
     ge = greater_equal = f.ge
+    geqrf = f.geqrf
     gt = greater = f.gt
+    hardshrink = f.hardshrink
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -132,6 +134,7 @@ class Methods(Variable):
     inner = f.inner
     inverse = f.inverse
     is_conj = f.is_conj
+    is_neg = f.is_neg
     isclose = f.isclose
     isfinite = f.isfinite
     isinf = f.isinf
@@ -163,6 +166,7 @@ class Methods(Variable):
     logit = f.logit
     logsumexp = f.logsumexp
     lt = less = f.lt
+    lu = f.lu
     lu_solve = f.lu_solve
     masked_fill = f.masked_fill
     masked_scatter = f.masked_scatter
@@ -198,12 +202,14 @@ class Methods(Variable):
     nonzero_static = f.nonzero_static
     norm = f.norm
     orgqr = f.orgqr
+    ormqr = f.ormqr
     outer = ger = f.outer
     permute = f.permute
     pinverse = f.pinverse
     polygamma = f.polygamma
     positive = f.positive
     pow = f.pow
+    prelu = f.prelu
     prod = f.prod
     put = f.put
     qr = f.qr
@@ -274,6 +280,7 @@ class Methods(Variable):
     unique_consecutive = f.unique_consecutive
     unsafe_chunk = f.unsafe_chunk
     unsafe_split = f.unsafe_split
+    unsafe_split_with_sizes = f.unsafe_split_with_sizes
     unsqueeze = f.unsqueeze
     var = f.var
     vdot = f.vdot
@@ -289,6 +296,7 @@ class Methods(Variable):
     addmm_ = in_place(f.addmm)
     addmv_ = in_place(f.addmv)
     addr_ = in_place(f.addr)
+    as_strided_ = view_in_place(f.as_strided)
     asin_ = arcsin_ = in_place(f.asin)
     asinh_ = arcsinh_ = in_place(f.asinh)
     atan_ = arctan_ = in_place(f.atan)
@@ -305,6 +313,7 @@ class Methods(Variable):
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
     clamp_min_ = in_place(f.clamp_min)
+    conj_physical_ = in_place(f.conj_physical)
     copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
     cosh_ = in_place(f.cosh)
@@ -381,9 +390,14 @@ class Methods(Variable):
     sinh_ = in_place(f.sinh)
     sqrt_ = in_place(f.sqrt)
     square_ = in_place(f.square)
+    squeeze_ = view_in_place(f.squeeze)
+    swapaxes_ = swapdims_ = view_in_place(f.swapaxes)
+    t_ = view_in_place(f.t)
     tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
+    transpose_ = view_in_place(f.transpose)
     tril_ = in_place(f.tril)
     triu_ = in_place(f.triu)
     trunc_ = fix_ = in_place(f.trunc)
+    unsqueeze_ = view_in_place(f.unsqueeze)
     xlogy_ = in_place(f.xlogy)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
-from tinygrad_cnn.functions.arranging import strided_places
+from tinygrad_cnn.functions.arranging import strided_params
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, div, mul, to, where
 from tinygrad_cnn.functions.export import export
@@ -281,12 +281,18 @@ def as_strided_scatter(
     stride: Sequence[int],
     storage_offset: int | None = None,
 ) -> Tensor:
-    """A copy of ``input`` with ``src`` where `as_strided` finds its elements."""
+    """A copy of ``input`` with ``src`` where `as_strided` finds its elements.
+
+    The gradient of ``input`` is 0 where ``src`` was written, which PyTorch's is not.
+    """
     x = to_tensor(input)
-    places = strided_places("as_strided_scatter", x, size, stride, storage_offset)
+    params = strided_params("as_strided_scatter", x, size, stride, storage_offset)
     source = to(src, x.dtype)
-    if source.shape != places.shape:
-        raise ShapeError(
-            f"as_strided_scatter: `src` has shape {source.shape}, expected {places.shape}"
+    sides, steps = params["size"], params["stride"]
+    if source.shape != sides:
+        raise ShapeError(f"as_strided_scatter: `src` has shape {source.shape}, expected {sides}")
+    if any(n > 1 and not step for n, step in zip(sides, steps, strict=True)):
+        raise ArgumentError(
+            f"as_strided_scatter: `stride` is {steps}, but one place cannot hold several elements"
         )
-    return own(reshape(ops.put(reshape(x, -1), source, index=places), x.shape))
+    return ops.overwrite(x, source, steps=((ops.strided, params),))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.autograd.variable import memory_of
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, size_of, to_tensor
 from tinygrad_cnn.functions.export import export
@@ -162,7 +162,7 @@ def permute(input: TensorLike, *order: Sizes, dims: Sizes | None = None) -> Tens
     return ops.permute(x, dims=wanted)
 
 
-@export()
+@export(inplace="view")
 def transpose(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     """``input`` with two axes swapped."""
     x = to_tensor(input)
@@ -175,13 +175,13 @@ def transpose(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
-@export("swapdims", numpy=np.swapaxes)
+@export("swapdims", inplace="view", numpy=np.swapaxes)
 def swapaxes(input: TensorLike, axis0: int, axis1: int) -> Tensor:
     """`transpose` by NumPy's name."""
     return transpose(input, axis0, axis1)
 
 
-@export()
+@export(inplace="view")
 def t(input: TensorLike) -> Tensor:
     """The transpose of a matrix; a vector or a number stays what it is."""
     x = to_tensor(input)
@@ -207,7 +207,7 @@ def movedim(input: TensorLike, source: Sizes, destination: Sizes) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
-@export()
+@export(inplace="view")
 @numpy_names
 def squeeze(input: TensorLike, dim: Dims = None) -> Tensor:
     """``input`` without its axes of length 1 (only those in ``dim``, if given)."""
@@ -217,7 +217,7 @@ def squeeze(input: TensorLike, dim: Dims = None) -> Tensor:
     return ops.reshape(x, shape=shape)
 
 
-@export()
+@export(inplace="view")
 @numpy_names
 def unsqueeze(input: TensorLike, dim: int) -> Tensor:
     """``input`` with an axis of length 1 put in at ``dim``."""

@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Node
 from tinygrad_cnn.autograd.function import FunctionCtx
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.node import SavedValue
-from tinygrad_cnn.autograd.variable import Variable, memory_of
+from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.types import Array
 

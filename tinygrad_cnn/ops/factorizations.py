@@ -291,6 +291,22 @@ def _without_pivots(x: Array) -> tuple[Array, Array]:
     return x, np.arange(k)
 
 
+def ldl(x: Array, hermitian: bool) -> tuple[Array, Array, Array]:
+    """LAPACK's factors L and D of symmetric matrices in one matrix, its pivots, and where, counted
+    from 1, D is 0. The lower triangle is read.
+    """
+    from scipy.linalg import get_lapack_funcs
+
+    kind = "hetrf" if hermitian and x.dtype.kind == "c" else "sytrf"
+    (factorize,) = get_lapack_funcs((kind,), (x,))
+    out, lead = np.zeros_like(x), x.shape[:-2]
+    pivots, info = np.zeros(x.shape[:-1], np.int32), np.zeros(lead, np.int32)
+    for at in np.ndindex(lead if x.size else (0,)):
+        factors, pivots[at], info[at] = factorize(x[at], lower=1)
+        out[at] = np.tril(factors)
+    return out, pivots, info
+
+
 # ---- singular values and eigenvalues -------------------------------------------------------
 
 

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.layout import (
+    elements_at,
+    extent_of,
+    memory_of,
+    places_of,
+    steps_of,
+    view_on,
+)
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
-from tinygrad_cnn.autograd.variable import Variable, memory_of, wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
+from tinygrad_cnn.ops.shape import permute
 from tinygrad_cnn.types import Array, Params, Shapes
 
 if TYPE_CHECKING:
@@ -133,6 +142,94 @@ def put(x: Array, value: Array, *, index: Any) -> Array:
     return out
 
 
+# ---- by place in memory --------------------------------------------------------------------
+
+
+def _times(places: Array) -> Array:
+    """How often each place is there."""
+    return np.asarray(np.bincount(places.ravel(), minlength=1)[places])
+
+
+def _in_a_copy(x: Array, *, size: Any, stride: Any, start: int, steps: Any) -> tuple[Array, Array]:
+    """``x`` copied to where its elements lie ``steps`` apart, with zeros around it as far as
+    `strided` reaches, and what `strided` sees there.
+    """
+    before = max(0, -start)
+    reach = max(extent_of(x.shape, steps), start + extent_of(size, stride))
+    item = x.itemsize
+    flat = np.zeros((before + reach) * item, np.uint8)
+    copy = np.ndarray(x.shape, x.dtype, flat, before * item, [s * item for s in steps])
+    copy[...] = x
+    times = _times(places := places_of(before, x.shape, steps))
+    if x.dtype.kind in "fc" and (times > 1).any():  # one place for several: their mean
+        every = flat.view(x.dtype)
+        every.fill(0)
+        np.add.at(every, places, x / times)
+    offset = (before + start) * item
+    return copy, view_on(flat, (x.dtype, size, tuple(s * item for s in stride), offset))
+
+
+def _strided_rule(
+    g: Tensor, shapes: Shapes, size: Any, stride: Any, start: int, steps: Any
+) -> Tensor:
+    """As in PyTorch, an element that ``x`` has several times has a part of the sum at each."""
+    seen, places = places_of(start, size, stride), places_of(0, shapes[0], steps)
+    before = max(0, -start)
+    n = before + max(extent_of(shapes[0], steps), start + extent_of(size, stride))
+    flat = ungetitem(g, index=seen + before, shape=(n,))
+    times = _times(places)
+    out: Tensor = getitem(flat, index=places + before) / wrap(times.astype(g._value.dtype))
+    return out
+
+
+def _strided_samples(draw: Draw) -> Sample:
+    x = draw.array(draw.shape(min_dims=1, min_side=2))
+    params = {
+        "size": (draw.integer(0, 3), draw.integer(1, 4)),
+        "stride": (draw.integer(0, 4), draw.integer(1, 4)),
+        "start": draw.integer(-4, 4),  # also where ``x`` is not
+        "steps": tuple(draw.choice((3, 3, 0)) * s for s in steps_of(x)),
+    }
+    return Sample((x,), params)
+
+
+@op(complex="parts", vjp=_strided_rule, view=True, samples=_strided_samples)
+def strided(
+    x: Array, *, size: tuple[int, ...], stride: tuple[int, ...], start: int, steps: tuple[int, ...]
+) -> Array:
+    """The elements ``stride`` apart along each axis, from ``start`` after the first one of ``x``.
+
+    They need not be among those of ``x``, which lie ``steps`` apart in the same memory.
+    """
+    if steps_of(x) != steps:  # not where the view was made: the same numbers, in another order
+        return _in_a_copy(x, size=size, stride=stride, start=start, steps=steps)[1]
+    return elements_at(x, start, size, stride)
+
+
+def _windows_rule(g: Tensor, shapes: Shapes, dim: int, size: int, step: int) -> Tensor:
+    n = len(shapes[0])
+    places = np.arange(g._value.shape[dim])[:, None] * step + np.arange(size)
+    index = (slice(None),) * dim + (places,)
+    order = (*range(dim + 1), n, *range(dim + 1, n))
+    return ungetitem(permute(g, dims=order), index=index, shape=shapes[0])
+
+
+def _windows_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    dim = draw.integer(0, len(shape) - 1)
+    params = {"dim": dim, "size": draw.integer(0, shape[dim]), "step": draw.integer(1, 2)}
+    return Sample((draw.array(shape),), params)
+
+
+@op(complex="parts", vjp=_windows_rule, view=True, samples=_windows_samples)
+def windows(x: Array, *, dim: int, size: int, step: int) -> Array:
+    """Windows of ``size`` along ``dim``, ``step`` apart, as a last axis: (..., n, ..., size)."""
+    steps = steps_of(x)
+    shape = (*x.shape[:dim], (x.shape[dim] - size) // step + 1, *x.shape[dim + 1 :], size)
+    apart = (*steps[:dim], steps[dim] * step, *steps[dim + 1 :], steps[dim])
+    return elements_at(x, 0, shape, apart)
+
+
 # ---- writing through a view ----------------------------------------------------------------
 
 
@@ -178,8 +275,12 @@ def _overwrite_samples(draw: Draw) -> Sample:
 )
 def overwrite(x: Array, value: Array, *, steps: Any) -> Array:
     """A copy of ``x`` with ``value`` written through the view made by ``steps``."""
-    out = x.copy()
-    _follow(out, steps)[...] = value
+    if steps and steps[0][0] is strided:
+        out, part = _in_a_copy(x, **steps[0][1])
+        steps = steps[1:]
+    else:
+        out = part = x.copy()
+    _follow(part, steps)[...] = value
     return out
 
 

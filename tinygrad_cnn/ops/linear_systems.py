@@ -147,6 +147,60 @@ def solve_triangular(
     return out
 
 
+def _ldl_rule(g: Any, factors: Any, pivots: Any, hermitian: bool) -> Any:
+    if hermitian:
+        return ldl_solve(factors, pivots, g, hermitian=True)
+    return conj(ldl_solve(factors, pivots, conj(g), hermitian=False))
+
+
+def _ldl_samples(draw: Draw) -> Sample:
+    x = well_conditioned(draw, (2, 2))
+    x[1, 0] = draw.choice((0.3, 4.0))
+    pivots = np.array(draw.choice(([1, 2], [2, 2], [-2, -2])))
+    factors = np.broadcast_to(np.tril(x), (*draw.shape(max_dims=1), 2, 2))
+    b = draw.array((*factors.shape[:-1], draw.integer(0, 3)))
+    return Sample(
+        (factors.copy(), np.broadcast_to(pivots, factors.shape[:-1]).copy(), b),
+        {"hermitian": draw.choice((False, True))},
+    )
+
+
+@op(
+    complex="whole",
+    vjp=(None, None, _ldl_rule),
+    ignore_fp_errors=True,
+    samples=_ldl_samples,
+)
+def ldl_solve(factors: Array, pivots: Array, b: Array, *, hermitian: bool) -> Array:
+    """``x`` with ``a @ x = b`` from what `ldl` made of ``a``; the factors have no derivative."""
+    x = b.astype(np.result_type(factors, b))
+    for at in np.ndindex(x.shape[:-2] if x.size else (0,)):
+        _ldl_solve_one(factors[at], pivots[at], x[at], hermitian)
+    return x
+
+
+def _ldl_solve_one(a: Array, pivots: Array, x: Array, hermitian: bool) -> None:
+    """By the blocks of one or two columns in which LAPACK's sytrf and hetrf go."""
+    blocks, k = [], 0
+    while k < len(a):
+        blocks.append(slice(k, k + 1 + int(pivots[k] < 0)))
+        k = blocks[-1].stop
+    for block in blocks:
+        last, other = block.stop - 1, abs(pivots[block.stop - 1]) - 1
+        x[[last, other]] = x[[other, last]]
+        x[block.stop :] -= a[block.stop :, block] @ x[block]
+        d = np.tril(a[block, block])
+        if hermitian:
+            np.fill_diagonal(d, np.diagonal(d).real)
+        d = d + np.triu(np.conj(d.T) if hermitian else d.T, 1)
+        x[block] = np.linalg.solve(d, x[block]) if len(d) > 1 else x[block] / d
+    for block in reversed(blocks):
+        below = a[block.stop :, block].T
+        x[block] -= (np.conj(below) if hermitian else below) @ x[block.stop :]
+        last, other = block.stop - 1, abs(pivots[block.stop - 1]) - 1
+        x[[last, other]] = x[[other, last]]
+
+
 @op(
     complex="whole",
     vjp=lambda g, y: -matmul(mH(y), matmul(g, mH(y))),

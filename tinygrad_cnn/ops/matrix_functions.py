@@ -68,6 +68,17 @@ def log_det(x: Array) -> Array:
     return np.asarray(log_size + 1j * np.angle(sign) if x.dtype.kind == "c" else log_size)
 
 
+@op(
+    vjp=lambda g, shapes: wrap(np.zeros(shapes[0], g._value.dtype)),
+    piecewise=True,
+    ignore_fp_errors=True,
+    samples=square_samples,
+)
+def det_sign(x: Array) -> Array:
+    """The signs of determinants of real matrices, whose derivative is 0."""
+    return np.asarray(np.linalg.slogdet(x)[0])
+
+
 def _exp_rule(g: Any, x: Any) -> Any:
     """The block above the diagonal of exp([[xᴴ, g], [0, xᴴ]]).
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import Call
 from tinygrad_cnn.autograd.function import OutputPart, _FunctionDerivative
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.node import Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.op import Op
-from tinygrad_cnn.autograd.variable import Variable, memory_of
+from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.instrument.flops import FLOPS, flops, joint_flops
 from tinygrad_cnn.instrument.kept import kept_values, memories
 from tinygrad_cnn.instrument.places import Labels, Line, lines_above

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from tinygrad_cnn.functions.copying import Memory, rebuild, view_on
+from tinygrad_cnn.autograd.layout import view_on
+from tinygrad_cnn.functions.copying import Memory, rebuild
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions import tensor
 from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
@@ -94,7 +95,7 @@ def load(path: StrPath, map_location: Any = None, *, weights_only: bool = True) 
         )
     arrays, note = _read(Path(path))
     if note is None:
-        return {name: Tensor(array) for name, array in arrays.items()}
+        return {name: tensor(array) for name, array in arrays.items()}
     if _checksum(arrays, note["tree"]) != note["checksum"]:
         raise SerializationError(f"load: {path} is damaged (its checksum does not match)")
     try:
@@ -196,7 +197,7 @@ class _Decoding:
             return self.shared.tensor(self.arrays[tree["tensor"]], *tree["part"])
         ((kind, value),) = tree.items()
         if kind == "tensor":
-            return Tensor(self.arrays[value])
+            return tensor(self.arrays[value])
         if kind == "array":
             return self.arrays[value]
         if kind == "tuple":

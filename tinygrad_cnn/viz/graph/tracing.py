@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.instrument.running import tensors_in, unchanged
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
@@ -149,5 +150,5 @@ def _take_medians(graph: Graph, rounds: list[Graph]) -> None:
 def _as_input(value: object) -> object:
     """A tensor of random numbers for a shape; anything else as it is."""
     if isinstance(value, tuple) and value and all(type(side) is int for side in value):
-        return Tensor(np.random.default_rng(0).standard_normal(value, np.float32))
+        return from_numpy(np.random.default_rng(0).standard_normal(value, np.float32))
     return value
