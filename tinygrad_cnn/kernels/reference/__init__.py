@@ -32,6 +32,14 @@ from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_nor
 from tinygrad_cnn.kernels.reference.product import linear as linear
 from tinygrad_cnn.kernels.reference.product import linear_backward as linear_backward
 from tinygrad_cnn.kernels.reference.product import matmul as matmul
+from tinygrad_cnn.kernels.reference.recurrent import recurrence as recurrence
+from tinygrad_cnn.kernels.reference.recurrent import recurrence_backward as recurrence_backward
+from tinygrad_cnn.kernels.reference.softmax import cross_entropy as cross_entropy
+from tinygrad_cnn.kernels.reference.softmax import cross_entropy_backward as cross_entropy_backward
+from tinygrad_cnn.kernels.reference.softmax import log_softmax as log_softmax
+from tinygrad_cnn.kernels.reference.softmax import log_softmax_backward as log_softmax_backward
+from tinygrad_cnn.kernels.reference.softmax import softmax as softmax
+from tinygrad_cnn.kernels.reference.softmax import softmax_backward as softmax_backward
 from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
 from tinygrad_cnn.kernels.reference.sums import sum as sum
 from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares
