@@ -22,6 +22,8 @@ from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
 from tinygrad_cnn.kernels.table import add as add
 from tinygrad_cnn.kernels.table import add_ as add_
+from tinygrad_cnn.kernels.table import attention as attention
+from tinygrad_cnn.kernels.table import attention_backward as attention_backward
 from tinygrad_cnn.kernels.table import avg_pool2d as avg_pool2d
 from tinygrad_cnn.kernels.table import avg_pool2d_input as avg_pool2d_input
 from tinygrad_cnn.kernels.table import batch_norm as batch_norm

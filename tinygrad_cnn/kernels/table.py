@@ -189,6 +189,8 @@ adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_poo
 adaptive_avg_pool2d_input = with_fallback(
     reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES
 )
+attention = with_fallback(reference.attention, "attention", lazy=False)
+attention_backward = with_fallback(reference.attention_backward, "attention", lazy=False)
 avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
 batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)

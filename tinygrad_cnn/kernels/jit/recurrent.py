@@ -15,9 +15,10 @@ import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.linear.matmul import DEPTH, product_of
-from tinygrad_cnn.kernels.jit.linear.panels import copy_panel, tile_product, transpose_block
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES
+from tinygrad_cnn.kernels.jit.linear.matmul import product_of
+from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
+from tinygrad_cnn.kernels.jit.linear.times_panel import COLUMNS, pack_transposed, times_panel
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.jit.pointwise import sums
 from tinygrad_cnn.kernels.jit.pointwise.exponential import sigmoid32, tanh32
@@ -27,7 +28,6 @@ from tinygrad_cnn.kernels.reference.recurrent import GATES, Step, previous, step
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
-LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 KINDS = {"tanh": 0, "relu": 1, "gru": 2, "lstm": 3}
 RELU, GRU, LSTM = 1, 2, 3
 
@@ -49,20 +49,10 @@ def _pack(part: int, parts: int, cell: Cell, w: Array, panels: Array) -> None:
     hidden, blocks = cell.hidden, panels.shape[0]
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
         first = block * COLUMNS
-        width = min(COLUMNS, hidden - first)
-        size = COLUMNS if width > LANES else LANES
         for gate in range(cell.gates):
-            panel = panels[block, gate].ctypes.data
             at = w.ctypes.data + (gate * hidden + first) * hidden * BYTES
-            for k in range(0, hidden, LANES):
-                for column in range(0, size, LANES):
-                    # Columns that do not exist are copies of the last.
-                    start = min(column, width - 1)
-                    transpose_block(
-                        at + (start * hidden + k) * BYTES, hidden * BYTES,
-                        panel + (k * size + column) * BYTES, size * BYTES, width - start,
-                        hidden - k, LANES,
-                    )  # fmt: skip
+            panel = panels[block, gate].ctypes.data
+            pack_transposed(at, hidden * BYTES, panel, hidden, min(COLUMNS, hidden - first))
 
 
 @kernel(entry=True)
@@ -75,26 +65,6 @@ def _pack_backward(part: int, parts: int, cell: Cell, w: Array, panels: Array) -
             w.ctypes.data + first * BYTES, hidden * BYTES, panels[block].ctypes.data,
             cell.gates * hidden, min(COLUMNS, hidden - first),
         )  # fmt: skip
-
-
-@kernel()
-def _times_panel(
-    left: int, left_row: int, panel: int, depth: int, start: int, start_row: int, out: int,
-    out_row: int, rows: int, width: int,
-) -> None:  # fmt: skip
-    """Write ``start + left @ panel`` (rows, width) to `out`: addresses and distances in bytes."""
-    size = COLUMNS if width > LANES else LANES
-    for k in range(0, depth, DEPTH):
-        count = min(DEPTH, depth - k)
-        for row in range(0, rows, ROWS):
-            to = out + row * out_row
-            begin, begin_row = to, out_row
-            if k == 0:
-                begin, begin_row = start + row * start_row, start_row
-            tile_product(
-                left + row * left_row + k * BYTES, left_row, BYTES, panel + k * size * BYTES,
-                begin, begin_row, to, out_row, count, rows - row, width, width,
-            )  # fmt: skip
 
 
 @kernel()
@@ -154,9 +124,9 @@ def _forward(
             if kind == GRU and gate == 2:
                 start, start_row = bias.ctypes.data + at, 0
                 out, out_row = inner.ctypes.data + first * BYTES, hidden * BYTES
-            _times_panel(
-                before.ctypes.data, state_row, panels[block, gate].ctypes.data, hidden, start,
-                start_row, out, out_row, n, width,
+            times_panel(
+                before.ctypes.data, state_row, BYTES, panels[block, gate].ctypes.data, hidden,
+                start, start_row, out, out_row, n, width,
             )  # fmt: skip
     low, high = first_block * COLUMNS, min(hidden, end_block * COLUMNS)
     summed = min(cell.gates, 2) if kind == GRU else cell.gates
@@ -281,9 +251,9 @@ def _backward(
             start, start_row = out, state_row
         else:
             space[part, 0, :COLUMNS] = 0
-        _times_panel(
-            after.ctypes.data, depth * BYTES, panels[block].ctypes.data, depth, start, start_row,
-            out, state_row, after.shape[0], min(COLUMNS, hidden - first),
+        times_panel(
+            after.ctypes.data, depth * BYTES, BYTES, panels[block].ctypes.data, depth, start,
+            start_row, out, state_row, after.shape[0], min(COLUMNS, hidden - first),
         )  # fmt: skip
     low, high = first_block * COLUMNS, min(hidden, end_block * COLUMNS)
     gh, gc = space[part, 0, low:high], space[part, 1, low:high]
@@ -354,8 +324,7 @@ def recurrence(
     kept = gates if inner is None else inner
     blocks, parts = -(-cell.hidden // COLUMNS), _parts(cell, sizes[0])
     with scratch() as take:
-        depth = -(-cell.hidden // LANES) * LANES
-        panels = take((blocks, cell.gates, depth, COLUMNS), FLOAT32)
+        panels = take((blocks, cell.gates, cell.hidden, COLUMNS), FLOAT32)
         run(_pack, parts, cell, w, panels)
         before: Step | None = None
         for step in steps_of(sizes, reverse):

@@ -1,6 +1,8 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
+from tinygrad_cnn.kernels.reference.attention import attention as attention
+from tinygrad_cnn.kernels.reference.attention import attention_backward as attention_backward
 from tinygrad_cnn.kernels.reference.avg_pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import (
     adaptive_avg_pool2d_input as adaptive_avg_pool2d_input,
