@@ -26,6 +26,8 @@ from tinygrad_cnn.kernels.table import attention as attention
 from tinygrad_cnn.kernels.table import attention_backward as attention_backward
 from tinygrad_cnn.kernels.table import avg_pool2d as avg_pool2d
 from tinygrad_cnn.kernels.table import avg_pool2d_input as avg_pool2d_input
+from tinygrad_cnn.kernels.table import bag_sum as bag_sum
+from tinygrad_cnn.kernels.table import bag_sum_backward as bag_sum_backward
 from tinygrad_cnn.kernels.table import batch_norm as batch_norm
 from tinygrad_cnn.kernels.table import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.table import channel_affine as channel_affine

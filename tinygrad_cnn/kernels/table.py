@@ -193,6 +193,8 @@ attention = with_fallback(reference.attention, "attention", lazy=False)
 attention_backward = with_fallback(reference.attention_backward, "attention", lazy=False)
 avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
+bag_sum = with_fallback(reference.bag_sum, "pointwise.bags", lazy=False)
+bag_sum_backward = with_fallback(reference.bag_sum_backward, "pointwise.bags", lazy=False)
 batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)
 batch_norm_backward: Function = with_fallback(
     reference.batch_norm_backward, "norm.batch_norm_backward", MIN_JIT_IMAGES

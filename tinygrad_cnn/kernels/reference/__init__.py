@@ -9,6 +9,8 @@ from tinygrad_cnn.kernels.reference.avg_pool import (
 )
 from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d as avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d_input as avg_pool2d_input
+from tinygrad_cnn.kernels.reference.bags import bag_sum as bag_sum
+from tinygrad_cnn.kernels.reference.bags import bag_sum_backward as bag_sum_backward
 from tinygrad_cnn.kernels.reference.channels import channel_affine as channel_affine
 from tinygrad_cnn.kernels.reference.conv import conv2d as conv2d
 from tinygrad_cnn.kernels.reference.conv import conv2d_input as conv2d_input
