@@ -79,6 +79,13 @@ class Worker:
         self.step = self.contender.convolution(shape, what)
         return {}
 
+    def layer(self, name: str, index: int, what: str) -> dict[str, Any]:
+        """Get ready for calls of one layer."""
+        import layers
+
+        self.step = layers.step(self.contender.module, name, index, what)
+        return {}
+
     def warm(self, steps: int) -> dict[str, Any]:
         """Do the first steps: the compiler's time, when the first was done, results that are
         numbers.
@@ -112,8 +119,8 @@ class Worker:
         return {"peak_rss_mb": peak_rss()}
 
 
-COMMANDS = ("installed", "importing", "size", "open", "network", "convolution", "warm", "run")
-COMMANDS += ("memory",)
+COMMANDS = ("installed", "importing", "size", "open", "network", "convolution", "layer", "warm")
+COMMANDS += ("run", "memory")
 
 
 def main() -> None:

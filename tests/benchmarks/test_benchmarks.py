@@ -169,6 +169,28 @@ def test_the_sweep_runs(tmp_path):
     )
 
 
+def test_layers_are_timed(tmp_path):
+    figures = tmp_path / "figures.json"
+    arguments = "--only pixel_shuffle --rounds 1 --burst 0.001 --threads 1 --json".split()
+    printed = script("layers", *arguments, figures)
+    rows = json.loads(figures.read_text())["rows"]
+    assert [row["what"] for row in rows] == ["forward", "training"]
+    for row in rows:
+        assert ("ratio" in row and row["tinygrad_cnn"]["least"] > 0) or "torch" in row[
+            "error"
+        ].lower()
+    assert "16×64×64×64 → 2" in printed
+
+
+def test_every_layer_of_the_table_can_be_built(bench):
+    layers = bench("layers")
+    for cases in layers.CASES.values():
+        for case in cases:
+            called, tensors = case.build(tg, lambda *size, below=None: tg.zeros(size))
+            assert callable(called)
+            assert all(t.numel() for t in tensors)
+
+
 def test_sampled_shapes_are_valid_and_always_the_same(bench):
     convolutions = bench("convolutions")
     shapes = convolutions.sample(60)

@@ -113,3 +113,12 @@ def python(code: str, **environment: str) -> str:
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     return run.stdout.strip()
+
+
+def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    found = found if isinstance(found, tuple) else (found,)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

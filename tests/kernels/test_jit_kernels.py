@@ -13,7 +13,7 @@ from oracles import LAYOUTS, is_channels_last, laid_out
 pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from compiled import team
-from shared import TWOS, kernel_set, layouts, parts, poolings, seeds, singles, wide
+from shared import TWOS, assert_close, kernel_set, layouts, parts, poolings, seeds, singles, wide
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
@@ -24,15 +24,6 @@ from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
 from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
 
 EPS = 1e-3
-
-
-def assert_close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
-    found = found if isinstance(found, tuple) else (found,)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    for a, b in zip(found, expected, strict=True):
-        assert a.shape == b.shape
-        assert a.dtype == np.float32
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 channels = st.sampled_from([1, 2, 3, 7, 16, 33, 260])

@@ -179,6 +179,22 @@ def test_matmul_wakes_blas_for_large_products_only(
 
 
 @pytest.mark.usefixtures("three")
+def test_many_large_products_are_shared_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = randoms(0, (2, 5, 64, 40), (2, 5, 40, 30))
+    right = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)  # by columns
+    monkeypatch.setattr(product, "WORTH_WAKING", 1)
+    monkeypatch.setattr(threads, "LEAST_BYTES", 1)
+    seen: list[int] = []
+    split = threads.split
+    monkeypatch.setattr(threads, "split", lambda *a: seen.append(len(split(*a))))
+    found = kernels.matmul(a, right)
+    assert seen == [3]
+    np.testing.assert_allclose(found, np.matmul(a, b), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="matmul"):
+        kernels.matmul(a, b[..., :39, :])
+
+
+@pytest.mark.usefixtures("three")
 def test_a_child_process_starts_over() -> None:
     threads.split(range(3), sum, LARGE)
     threads._after_fork()  # what runs in the child

@@ -8,10 +8,11 @@ import numpy as np
 
 from tinygrad_cnn.autograd.function import Function, FunctionCtx
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
-from tinygrad_cnn.functions.creation import zeros
+from tinygrad_cnn.functions.creation import arange, zeros
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.indexing import gather, index_add, index_select
 from tinygrad_cnn.ops.elementwise import mul
+from tinygrad_cnn.ops.embedding import bag_sum
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def embedding_bag(
     if max_norm is not None:
         _shorten(weight, index, max_norm, norm_type)
     starts = _starts(me, index, offsets, include_last_offset)
-    bags, flat = len(starts) - 1, input.reshape(-1)
+    bags, flat = len(starts) - 1, input.reshape(-1)[: starts[-1]]
     bag = np.repeat(np.arange(bags), np.diff(starts))
     factors = None
     if per_sample_weights is not None:
@@ -122,23 +123,25 @@ def embedding_bag(
                 f"{me}: `per_sample_weights` has shape {per_sample_weights.shape} but that of "
                 f"`input`, {index.shape}, is expected"
             )
-        factors = per_sample_weights.reshape(-1)
+        factors = per_sample_weights.reshape(-1)[: starts[-1]]
     if padding_idx is not None:
         kept = np.flatnonzero(flat._array != padding_idx)
         flat, bag = flat[kept], bag[kept]
         factors = None if factors is None else factors[kept]
-    rows = _rows(flat, weight, None, scale_grad_by_freq)
-    if factors is not None:
-        rows = rows * factors.unsqueeze(1)
-    out = zeros((bags, weight.shape[1]), dtype=weight.dtype)
+        starts = np.searchsorted(bag, np.arange(bags + 1))
     if mode == "max":
+        rows = _rows(flat, weight, None, scale_grad_by_freq)
+        out = zeros((bags, weight.shape[1]), dtype=weight.dtype)
         if not flat.numel():
             return out
         filled, first = np.unique(bag, return_index=True)
         return index_add(out, 0, filled, gather(rows, 0, _largest(rows._array, bag, filled, first)))
-    out = index_add(out, 0, bag, rows)
+    if scale_grad_by_freq:
+        rows = _rows(flat, weight, None, scale_grad_by_freq)
+        flat, weight = arange(len(bag)), rows
+    out = bag_sum(weight, flat, starts, factors)
     if mode == "mean":
-        sizes = np.maximum(np.bincount(bag, minlength=bags), 1).astype(weight.dtype)
+        sizes = np.maximum(np.diff(starts), 1).astype(weight.dtype)
         out = out / sizes[:, None]
     return out
 

@@ -189,8 +189,12 @@ adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_poo
 adaptive_avg_pool2d_input = with_fallback(
     reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES
 )
+attention = with_fallback(reference.attention, "attention", lazy=False)
+attention_backward = with_fallback(reference.attention_backward, "attention", lazy=False)
 avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
+bag_sum = with_fallback(reference.bag_sum, "pointwise.bags", lazy=False)
+bag_sum_backward = with_fallback(reference.bag_sum_backward, "pointwise.bags", lazy=False)
 batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)
 batch_norm_backward: Function = with_fallback(
     reference.batch_norm_backward, "norm.batch_norm_backward", MIN_JIT_IMAGES
@@ -207,6 +211,10 @@ conv2d_input: Function = with_fallback(
     reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, hints=("relu_input",)
 )
 conv2d_weight: Function = with_fallback(reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES)
+cross_entropy = with_fallback(reference.cross_entropy, "pointwise.softmax", lazy=False)
+cross_entropy_backward = with_fallback(
+    reference.cross_entropy_backward, "pointwise.softmax", size=lambda g, x, *_: x.size, lazy=False
+)
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
 embed = with_fallback(reference.embed, "pointwise.embed")
 layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
@@ -225,6 +233,10 @@ linear_backward = with_fallback(
     MIN_JIT_PRODUCT,
     lambda g, x, w, _: g.size * (0 if x is w is None else (w if x is None else x).shape[1]),
 )
+log_softmax = with_fallback(reference.log_softmax, "pointwise.softmax", lazy=False)
+log_softmax_backward = with_fallback(
+    reference.log_softmax_backward, "pointwise.softmax", lazy=False
+)
 matmul = with_fallback(
     reference.matmul,
     "linear.matmul",
@@ -235,8 +247,12 @@ max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_
 max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_IMAGES)
 max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_IMAGES)
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
+recurrence = with_fallback(reference.recurrence, "recurrent", lazy=False)
+recurrence_backward = with_fallback(reference.recurrence_backward, "recurrent", lazy=False)
 relu = with_fallback(reference.relu, "pointwise.elementwise")
 relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
+softmax = with_fallback(reference.softmax, "pointwise.softmax", lazy=False)
+softmax_backward = with_fallback(reference.softmax_backward, "pointwise.softmax", lazy=False)
 sum_squares = with_fallback(reference.sum_squares, "pointwise.sums", lazy=False)
 _sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 

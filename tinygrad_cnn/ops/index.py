@@ -387,12 +387,22 @@ def _select_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape), index), {"dim": dim})
 
 
+def _select_gradients(g: Array, index: Array, dim: int, shapes: Shapes) -> tuple[Array, None]:
+    shape = shapes[0]
+    if dim == 0 and len(shape) == 2:  # an embedding's: bags of one row each
+        return kernels.bag_sum_backward(g, index, np.arange(len(index) + 1), None, shape[0]), None
+    out = np.zeros(shape, g.dtype)
+    kernels.add_at(out, (slice(None),) * dim + (index,), g)
+    return out, None
+
+
 @op(
     complex="parts",
     vjp=(
         lambda g, index, dim, shapes: index_add(_zeros(shapes[0], g), index, g, dim=dim),
         None,
     ),
+    array_vjp=_select_gradients,
     samples=_select_samples,
 )
 def index_select(x: Array, index: Array, *, dim: int) -> Array:

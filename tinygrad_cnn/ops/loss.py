@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.index import gather
-from tinygrad_cnn.ops.reduce import log_softmax, shifted, sum
+from tinygrad_cnn.ops.reduce import log_softmax, sum
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Gradients
 
@@ -39,16 +39,13 @@ def _backward(
     x: Array,
     labels: Array,
     counts: Array | None,
-    logp: Array,
+    logs: Array,
     smoothing: float,
     factor: float | None,
 ) -> Gradients:
-    n, c = x.shape
-    gx = np.exp(logp)  # softmax minus the target's probabilities
-    if smoothing:
-        gx -= smoothing / c
-    gx[np.arange(n), labels] -= 1 - smoothing
-    gx *= np.reshape(g, (-1, 1)) if factor is None else float(g) * factor
+    scale = np.asarray(g, logs.dtype) if factor is None else logs.dtype.type(float(g) * factor)
+    each = np.full(len(x), scale) if factor is not None else scale
+    gx = kernels.cross_entropy_backward(each, x, labels, logs, smoothing)
     if counts is not None:
         gx[~counts] = 0
     return gx, None, None
@@ -79,12 +76,8 @@ def softmax_cross_entropy(
     al., 2016, section 7). Where ``counts`` (n,) is False the loss is 0. With a ``factor`` the
     result is that times the sum.
     """
-    logp = shifted(x, 1)
-    logp -= np.log(kernels.sum(np.exp(logp), (1,), True))
-    loss = logp[np.arange(len(x)), labels] * logp.dtype.type(smoothing - 1)
-    if smoothing:
-        loss -= kernels.sum(logp, (1,)) * logp.dtype.type(smoothing / x.shape[1])
+    loss, logs = kernels.cross_entropy(x, labels, smoothing)
     if counts is not None:
         loss[~counts] = 0
-    out = loss if factor is None else kernels.sum(loss, (0,)) * logp.dtype.type(factor)
-    return Saved(np.asarray(out, x.dtype), logp=logp)
+    out = loss if factor is None else kernels.sum(loss, (0,)) * loss.dtype.type(factor)
+    return Saved(np.asarray(out, x.dtype), logs=logs)

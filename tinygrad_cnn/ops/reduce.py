@@ -277,12 +277,6 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
 # ---- softmax -------------------------------------------------------------------------------
 
 
-def shifted(x: Array, dim: int) -> Array:
-    """``x`` minus its maximum along ``dim``, all NaN if that is infinite; float32 for float16."""
-    x = x.astype(accumulation_dtype(x), copy=False)
-    return np.asarray(x - _largest(x, dim, keepdims=True, initial=-np.inf))
-
-
 def _logsumexp_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
@@ -311,22 +305,29 @@ def _softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     return y * (g - sum(g * y, dim=(dim,), keepdim=True))
 
 
-@op(vjp=_softmax_rule, promotes="float", ignore_fp_errors=True, samples=_samples(one_dim=True))
+@op(
+    vjp=(_softmax_rule,),
+    array_vjp=lambda g, y, dim: (kernels.softmax_backward(g, y, dim),),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=_samples(one_dim=True),
+)
 def softmax(x: Array, *, dim: int) -> Array:
     """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow; NaN beside infinity."""
-    z = shifted(x, dim)
-    np.exp(z, out=z)
-    z /= kernels.sum(z, (dim,), True)
-    return z.astype(x.dtype, copy=False)
+    return kernels.softmax(x, dim)
 
 
 def _log_softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     return g - exp(y) * sum(g, dim=(dim,), keepdim=True)
 
 
-@op(vjp=_log_softmax_rule, promotes="float", ignore_fp_errors=True, samples=_samples(one_dim=True))
+@op(
+    vjp=(_log_softmax_rule,),
+    array_vjp=lambda g, y, dim: (kernels.log_softmax_backward(g, y, dim),),
+    promotes="float",
+    ignore_fp_errors=True,
+    samples=_samples(one_dim=True),
+)
 def log_softmax(x: Array, *, dim: int) -> Array:
     """``x - logsumexp(x)`` along the axis ``dim``; NaN beside infinity."""
-    z = shifted(x, dim)
-    z -= np.log(kernels.sum(np.exp(z), (dim,), True))
-    return z.astype(x.dtype, copy=False)
+    return kernels.log_softmax(x, dim)

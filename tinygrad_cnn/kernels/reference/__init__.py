@@ -1,12 +1,16 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
+from tinygrad_cnn.kernels.reference.attention import attention as attention
+from tinygrad_cnn.kernels.reference.attention import attention_backward as attention_backward
 from tinygrad_cnn.kernels.reference.avg_pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import (
     adaptive_avg_pool2d_input as adaptive_avg_pool2d_input,
 )
 from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d as avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import avg_pool2d_input as avg_pool2d_input
+from tinygrad_cnn.kernels.reference.bags import bag_sum as bag_sum
+from tinygrad_cnn.kernels.reference.bags import bag_sum_backward as bag_sum_backward
 from tinygrad_cnn.kernels.reference.channels import channel_affine as channel_affine
 from tinygrad_cnn.kernels.reference.conv import conv2d as conv2d
 from tinygrad_cnn.kernels.reference.conv import conv2d_input as conv2d_input
@@ -32,6 +36,14 @@ from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_nor
 from tinygrad_cnn.kernels.reference.product import linear as linear
 from tinygrad_cnn.kernels.reference.product import linear_backward as linear_backward
 from tinygrad_cnn.kernels.reference.product import matmul as matmul
+from tinygrad_cnn.kernels.reference.recurrent import recurrence as recurrence
+from tinygrad_cnn.kernels.reference.recurrent import recurrence_backward as recurrence_backward
+from tinygrad_cnn.kernels.reference.softmax import cross_entropy as cross_entropy
+from tinygrad_cnn.kernels.reference.softmax import cross_entropy_backward as cross_entropy_backward
+from tinygrad_cnn.kernels.reference.softmax import log_softmax as log_softmax
+from tinygrad_cnn.kernels.reference.softmax import log_softmax_backward as log_softmax_backward
+from tinygrad_cnn.kernels.reference.softmax import softmax as softmax
+from tinygrad_cnn.kernels.reference.softmax import softmax_backward as softmax_backward
 from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
 from tinygrad_cnn.kernels.reference.sums import sum as sum
 from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares

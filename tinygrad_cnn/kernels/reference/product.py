@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.reference.sums import sum
 from tinygrad_cnn.types import Array
 
 WORTH_WAKING = (
     1 << 27
 )  # multiplications: about 2 ms on one thread; the spinning afterwards costs some 25
+WORTH_A_CALL = 1 << 15  # multiplications of one of many products
 LONG = 1 << 16  # numbers of a sum; BLAS adds the products of some hundred, then these sums
 
 
@@ -37,8 +39,28 @@ def matmul(a: Array, b: Array) -> Array:
     columns = b.shape[-1] if b.ndim > 1 else 1
     rows = a.shape[-2] if a.ndim > 1 else 1
     if max(a.size * columns, b.size * rows) >= WORTH_WAKING:
+        if a.ndim == b.ndim > 2 and a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype:
+            return _one_by_one(a, b)
         return np.asarray(np.matmul(a, b))
     return threads.one_blas_thread(lambda: np.asarray(np.matmul(a, b)))
+
+
+def _one_by_one(a: Array, b: Array) -> Array:
+    """Return the products of many matrices, whole ones on each thread: within one of them BLAS's
+    threads would mostly wait for each other.
+    """
+    *lead, rows, depth = a.shape
+    columns = b.shape[-1]
+    if rows * depth * columns < WORTH_A_CALL or depth != b.shape[-2]:
+        return np.asarray(np.matmul(a, b))
+    out = empty((*lead, rows, columns), a.dtype)
+
+    def multiply(places: Sequence[tuple[int, ...]]) -> None:
+        for at in places:
+            np.matmul(a[at], b[at], out=out[at])
+
+    threads.split(list(np.ndindex(*lead)), multiply, a.nbytes + b.nbytes + out.nbytes)
+    return out
 
 
 def in_pieces(product: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Oracles of recurrence and attention: by definition, number by number."""
+"""Oracles of recurrence, attention and bags of rows: by definition, number by number."""
 
 from __future__ import annotations
 
@@ -108,8 +108,21 @@ def _attention(
     return out
 
 
+def _bag_sum(weight: Array, rows: Array, starts: Array, factors: Array | None = None) -> Array:
+    times = [1.0] * len(rows) if factors is None else factors.tolist()
+    out = [
+        [
+            math.fsum(times[i] * column[rows[i]] for i in range(*ends))
+            for column in weight.T.tolist()
+        ]
+        for ends in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
+    return np.array(out).reshape(len(starts) - 1, weight.shape[1])
+
+
 SEQUENCE_ORACLES: dict[str, Callable[..., Any]] = {
     "attention": _attention,
+    "bag_sum": _bag_sum,
     "recurrence": _recurrence,
 }
 """By name, as `ORACLES`."""

@@ -296,6 +296,77 @@ class Emitter:
             write(builder.mul(whole, self.whole(self.width)), self.first_lanes(rest))
 
 
+class Numbers:
+    """Appends instructions on single numbers where `builder` stands, for `number_instruction`."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def constant(self, value: float) -> Value:
+        """Return a float32 constant."""
+        return ir.Constant(_FLOAT, value)
+
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """Return x*y + z, in one instruction and one rounding where the processor can."""
+        module, name = self.builder.module, "llvm.fmuladd.f32"
+        kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
+        found = module.globals.get(name) or ir.Function(module, kind, name)
+        return self.builder.call(found, [x, y, z])
+
+    def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
+        """Return the polynomial in x by Horner's rule, the highest power's coefficient first."""
+        total = self.constant(coefficients[0])
+        for coefficient in coefficients[1:]:
+            total = self.fma(total, x, self.constant(coefficient))
+        return total
+
+    def absolute(self, x: Value) -> Value:
+        """Return |x|."""
+        bits = self.builder.bitcast(x, _I32)
+        return self._number(self.builder.and_(bits, ir.Constant(_I32, 0x7FFFFFFF)))
+
+    def with_sign(self, x: Value, sign: Value) -> Value:
+        """Return x >= 0 with the sign of another number."""
+        bits = self.builder.bitcast(sign, _I32)
+        bits = self.builder.and_(bits, ir.Constant(_I32, -0x80000000))
+        return self._number(self.builder.or_(bits, self.builder.bitcast(x, _I32)))
+
+    def at_least(self, x: Value, bound: float) -> Value:
+        """Return the larger one of a number and a constant; NaN stays NaN."""
+        least = self.constant(bound)
+        return self.builder.select(self.builder.fcmp_ordered("<", x, least), least, x)
+
+    def at_most(self, x: Value, bound: float) -> Value:
+        """Return the smaller one of a number and a constant; NaN stays NaN."""
+        most = self.constant(bound)
+        return self.builder.select(self.builder.fcmp_ordered(">", x, most), most, x)
+
+    def nearest(self, x: Value, factor: float) -> tuple[Value, Value]:
+        """Return the whole number nearest to ``x * factor``, below 2**22, as a float32 and as 32
+        bits.
+
+        Adding 1.5 * 2**23 shifts a number's fraction out of a float32.
+        """
+        away = self.constant(1.5 * 2**23)
+        shifted = self.fma(x, self.constant(factor), away)
+        bits = self.builder.bitcast(shifted, _I32)
+        whole = self.builder.sub(bits, ir.Constant(_I32, 0x4B400000))
+        return self.builder.fsub(shifted, away), whole
+
+    def half(self, n: Value) -> tuple[Value, Value]:
+        """Return two whole numbers that differ by at most 1 and whose sum is n."""
+        first = self.builder.ashr(n, ir.Constant(_I32, 1))
+        return first, self.builder.sub(n, first)
+
+    def power_of_two(self, n: Value) -> Value:
+        """Return ``2**n``, for -126 <= n <= 127."""
+        biased = self.builder.add(n, ir.Constant(_I32, 127))
+        return self._number(self.builder.shl(biased, ir.Constant(_I32, 23)))
+
+    def _number(self, bits: Value) -> Value:
+        return self.builder.bitcast(bits, _FLOAT)
+
+
 class Loop:
     """A loop of `count` rounds (none if not positive) that carries values: set `next` in it."""
 

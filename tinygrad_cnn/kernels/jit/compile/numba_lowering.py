@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from tinygrad_cnn.kernels.jit.compile.build import Kernel
-from tinygrad_cnn.kernels.jit.compile.emitter import Emitter
+from tinygrad_cnn.kernels.jit.compile.emitter import Emitter, Numbers
 from tinygrad_cnn.kernels.jit.compile.engine import emit
 from tinygrad_cnn.kernels.jit.compile.vector import TILE, Instruction, Value
 
@@ -45,9 +45,14 @@ def _intrinsic(instruction: Instruction) -> Any:
     write = instruction.write
 
     def typed(context: object, *arguments: object) -> Any:
-        signature = types.void(*[types.int64] * len(arguments))
+        if instruction.numbers:
+            signature = types.float32(*[types.float32] * len(arguments))
+        else:
+            signature = types.void(*[types.int64] * len(arguments))
 
         def generate(context: Any, builder: Any, signature: object, values: list[Value]) -> Any:
+            if instruction.numbers:
+                return write(Numbers(builder), *values)
             write(Emitter(builder, TILE.lanes), *values)
             return context.get_dummy_value()
 

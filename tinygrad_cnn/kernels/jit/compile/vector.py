@@ -76,8 +76,8 @@ Value = Any  # an llvmlite value; the package comes without types
 class Instruction:
     """Stands for an instruction in kernels, until `numba_lowering` makes Numba's word for it."""
 
-    def __init__(self, write: Callable[..., None]) -> None:
-        self.write = write
+    def __init__(self, write: Callable[..., Any], numbers: bool = False) -> None:
+        self.write, self.numbers = write, numbers
         self.__name__, self.__doc__ = write.__name__, write.__doc__
 
 
@@ -88,3 +88,12 @@ def instruction(write: Callable[..., None]) -> Any:
     reads their number from its signature.)
     """
     return Instruction(write)
+
+
+def number_instruction(write: Callable[..., Any]) -> Any:
+    """Make a function of float32 numbers, and to one, that kernels call in their loops.
+
+    The decorated function writes the code, given `emitter.Numbers` and the arguments' values, and
+    returns the result's: without branches, so that LLVM makes vectors of the loop around it.
+    """
+    return Instruction(write, numbers=True)

@@ -175,7 +175,7 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     """Return a (n, k) times b (k, m), plus bias (m,), or None for what BLAS does better."""
     (n, k), m = a.shape, b.shape[1]
     if k > LONG and n > 1 and a.dtype == b.dtype == FLOAT32:
-        total = in_pieces(_product_of, a, b)
+        total = in_pieces(product_of, a, b)
         return total if bias is None else np.add(total, bias, out=total)
     if n == 1:
         return _by_rows(a, b, bias)
@@ -227,7 +227,7 @@ def linear(x: Array, w: Array, bias: Array | None = None) -> Array | None:
     return None if out is None else out
 
 
-def _product_of(a: Array, b: Array) -> Array:
+def product_of(a: Array, b: Array) -> Array:
     out = _multiply(a, b)
     return reference.matmul(a, b) if out is None else out
 
@@ -238,9 +238,9 @@ def linear_backward(
     """As `reference.linear_backward`; products that do not pay are NumPy's."""
     gx = gw = gbias = None
     if needs[0] and w is not None:
-        gx = _product_of(g, w)
+        gx = product_of(g, w)
     if needs[1] and x is not None:
-        gw = _product_of(g.T, x)
+        gw = product_of(g.T, x)
     if needs[2]:
         gbias = sums.sum(g, (0,))
         if gbias is None:
