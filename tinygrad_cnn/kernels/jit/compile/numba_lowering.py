@@ -9,8 +9,10 @@ a few functions of the C library.
 
 from __future__ import annotations
 
+import functools
 import types as python_types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -18,7 +20,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, registry
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -184,6 +188,57 @@ def _wrapper(kernel: Kernel, kinds: Sequence[tuple[Any, ...]], first: int) -> An
     return names["entry"]
 
 
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """What a function is lowered to, left as it is: nothing of it runs in this process.
+
+    Numba would optimise every function that an entry calls, make machine code of it that nobody
+    runs, and do both again for the entry, into which it is inlined.
+    """
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Link what it calls."""
+        self._ensure_finalized()
+        return 0
+
+
+class _Codegen(JITCPUCodegen):  # type: ignore[misc]
+    _library_class = _Library
+
+    def set_env(self, name: str, env: object) -> None:
+        """Do nothing: kernels need no environment."""
+
+
+@functools.cache
+def _codegen() -> Any:
+    return _Codegen("tinygrad_cnn")
+
+
+@contextmanager
+def _lowering_only() -> Iterator[None]:
+    """Let Numba lower functions and not make machine code of them, on this thread."""
+    with global_compiler_lock:
+        context = registry.cpu_target.target_context
+        former, context._internal_codegen = context._internal_codegen, _codegen()
+        try:
+            yield
+        finally:
+            context._internal_codegen = former
+
+
+def _optimize(module: Any) -> None:
+    manager, builder = _codegen()._module_pass_manager()
+    manager.run(module, builder)
+
+
 def compile_entry(
     kernel: Kernel, kinds: Sequence[tuple[Any, ...]], first: int, symbol: str
 ) -> bytes:
@@ -197,7 +252,8 @@ def compile_entry(
     RuntimeError: the code needs functions that another process may not have.
     """
     dispatcher = numba.njit(**_options(kernel))(_wrapper(kernel, kinds, first))
-    dispatcher.compile((types.int64,) * 3)
+    with _lowering_only():
+        dispatcher.compile((types.int64,) * 3)
     (compiled,) = dispatcher.overloads.values()
     module, codegen = attrgetter("library._final_module", "library._codegen")(compiled)
     name = compiled.fndesc.llvm_func_name
@@ -211,4 +267,5 @@ def compile_entry(
     for variable in module.global_variables:
         if variable.linkage.name == "common":
             variable.linkage = "internal"  # words for Numba's wrappers
+    _optimize(module)
     return emit(module, codegen._get_host_cpu_name(), codegen._tm_features)
