@@ -77,7 +77,7 @@ def conj(input: TensorLike) -> Tensor:
     return out
 
 
-@export()
+@export(inplace=True)
 def conj_physical(input: TensorLike) -> Tensor:
     """The complex conjugate in memory of its own."""
     x = to_tensor(input)

@@ -300,8 +300,8 @@ def arange(
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
-    if dtype is not None and dtype.kind in "iu":
-        values = [int(v) for v in values]
+    if dtype is not None and dtype.kind in "iu":  # numbers that it cannot hold wrap around
+        return make("arange", np.arange(*map(int, values)).astype(dtype), requires_grad, device)
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 

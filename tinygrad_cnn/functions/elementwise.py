@@ -16,7 +16,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
-from tinygrad_cnn.types import DTypeLike, TensorLike
+from tinygrad_cnn.types import DType, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -102,7 +102,7 @@ def add(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return ops.add(a, _times("add", a, b, alpha))
 
 
-@export("subtract", numpy=np.subtract)
+@export("subtract", inplace=True, numpy=np.subtract)
 def sub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
@@ -117,13 +117,13 @@ def rsub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-@export("multiply", numpy=np.multiply)
+@export("multiply", inplace=True, numpy=np.multiply)
 def mul(input: TensorLike, other: TensorLike) -> Tensor:
     """``input * other``, broadcasting."""
     return ops.mul(*_two(input, other))
 
 
-@export("divide", "true_divide", numpy=np.divide)
+@export("divide", "true_divide", inplace=True, numpy=np.divide)
 def div(input: TensorLike, other: TensorLike, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, broadcasting; integers give floats unless rounded.
 
@@ -257,6 +257,16 @@ def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     return choice.where(condition, to(a, dtype), to(b, dtype))
 
 
+def number(name: str, value: TensorLike, dtype: DType) -> Tensor:
+    """``value``, one number, in a dtype that can hold it."""
+    found = to_tensor(value, dtype if isinstance(value, (bool, int, float)) else None)
+    if found._value.ndim:
+        raise ShapeError(f"{name}: `value` has shape {found.shape}, expected a number")
+    if found._value.dtype.kind == "c" != dtype.kind:
+        raise DtypeError(f"{name}: `value` is complex, expected a number for {dtype}")
+    return to(found, dtype)
+
+
 @export(inplace=True)
 def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tensor:
     """``input`` with ``value`` (a number) where ``mask`` (bool, broadcast) holds."""
@@ -264,9 +274,7 @@ def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tenso
     mask = to_tensor(mask)
     if mask._value.dtype.kind != "b":
         raise DtypeError(f"masked_fill: `mask` has dtype {mask.dtype}, expected bool")
-    if np.ndim(choice.raw(value)):
-        raise ShapeError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
-    return choice.where(mask, to(value, x._value.dtype), x)
+    return choice.where(mask, number("masked_fill", value, x._value.dtype), x)
 
 
 @export("clip", inplace=True)

@@ -180,15 +180,27 @@ def scatter(
     src: TensorLike | None = None,
     *,
     value: float | None = None,
+    reduce: str | None = None,
 ) -> Tensor:
-    """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
+    """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``).
+
+    With a ``reduce`` of ``"add"`` or ``"multiply"``, what is there is changed so.
+    """
     x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x._value.ndim)
     if not x._value.ndim:
-        return own(reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ()))
+        flat = scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value, reduce=reduce)
+        return own(reshape(flat, ()))
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x._value.dtype)
-    return ops.scatter(x, index, source, dim=d)
+    if reduce is None:
+        return ops.scatter(x, index, source, dim=d)
+    if reduce not in ("add", "multiply"):
+        raise ArgumentError(f"scatter: `reduce` is {reduce!r}, expected 'add' or 'multiply'")
+    from tinygrad_cnn.functions.scattering import scatter_reduce  # which needs this file
+
+    how = "sum" if reduce == "add" else "prod"
+    return scatter_reduce(x, d, index, expand(source, index.shape), how)
 
 
 @export()

@@ -129,9 +129,13 @@ def vdot(input: TensorLike, other: TensorLike) -> Tensor:
 def _added(name: str, input: TensorLike, product: Tensor, beta: float, alpha: float) -> Tensor:
     """``beta * input + alpha * product``, of the shape of the product.
 
-    With a ``beta`` of 0, ``input`` is not looked at: NaN in it does not matter.
+    With a ``beta`` of 0, ``input`` is not looked at: NaN in it does not matter. Of integers and
+    bools the factors are such numbers too, as in PyTorch.
     """
     x = to_tensor(input)
+    if product._value.dtype.kind in "biu":
+        whole = bool if product._value.dtype.kind == "b" else int
+        beta, alpha = whole(beta), whole(alpha)
     one_dtype(name, x, product=product)
     if not broadcasts(x._value.shape, product._value.shape):
         raise ShapeError(
@@ -184,7 +188,8 @@ def addbmm(
     input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """``beta * input + alpha`` times the sum of ``bmm(batch1, batch2)`` over the batch."""
-    return _added("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha)
+    product = bmm(batch1, batch2)
+    return _added("addbmm", input, sum(product, 0, dtype=product.dtype), beta, alpha)
 
 
 @export(method=False, nn=True)

@@ -210,6 +210,10 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
     soft = target._value.dtype.kind == "f" and target._value.shape == x._value.shape
+    if soft and ignore_index >= 0:
+        raise ArgumentError(
+            f"{name}: `ignore_index` is {ignore_index}, but `target` holds probabilities"
+        )
     dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x._value.shape[dim]
     weight = _class_weight(name, weight, x, c)

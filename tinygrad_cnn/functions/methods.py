@@ -115,6 +115,7 @@ class Methods(Variable):
     gcd = f.gcd
     ge = greater_equal = f.ge
     gt = greater = f.gt
+    hardshrink = f.hardshrink
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -203,6 +204,7 @@ class Methods(Variable):
     polygamma = f.polygamma
     positive = f.positive
     pow = f.pow
+    prelu = f.prelu
     prod = f.prod
     put = f.put
     qr = f.qr
@@ -303,6 +305,7 @@ class Methods(Variable):
     clamp_ = clip_ = in_place(f.clamp)
     clamp_max_ = in_place(f.clamp_max)
     clamp_min_ = in_place(f.clamp_min)
+    conj_physical_ = in_place(f.conj_physical)
     copysign_ = in_place(f.copysign)
     cos_ = in_place(f.cos)
     cosh_ = in_place(f.cosh)
@@ -310,6 +313,7 @@ class Methods(Variable):
     cumsum_ = in_place(f.cumsum)
     deg2rad_ = in_place(f.deg2rad)
     digamma_ = in_place(f.digamma)
+    div_ = divide_ = true_divide_ = in_place(f.div)
     eq_ = in_place(f.eq)
     erf_ = in_place(f.erf)
     erfc_ = in_place(f.erfc)
@@ -352,6 +356,7 @@ class Methods(Variable):
     lt_ = less_ = in_place(f.lt)
     masked_fill_ = in_place(f.masked_fill)
     masked_scatter_ = in_place(f.masked_scatter)
+    mul_ = multiply_ = in_place(f.mul)
     mvlgamma_ = in_place(f.mvlgamma)
     nan_to_num_ = in_place(f.nan_to_num)
     ne_ = not_equal_ = in_place(f.ne)
@@ -379,6 +384,7 @@ class Methods(Variable):
     sinh_ = in_place(f.sinh)
     sqrt_ = in_place(f.sqrt)
     square_ = in_place(f.square)
+    sub_ = subtract_ = in_place(f.sub)
     tan_ = in_place(f.tan)
     tanh_ = in_place(f.tanh)
     tril_ = in_place(f.tril)

@@ -188,7 +188,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(top=False, nn=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` where ``|x| > lambd`` and 0 elsewhere.
 
@@ -268,7 +268,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(top=False, nn=True)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``x`` above 0 and ``weight * x`` elsewhere.
 
