@@ -54,18 +54,25 @@ class Kind:
             return callable(getattr(torch.Tensor, info.name, None))
         return self.calls == "function" or info.inplace_variant is not None
 
-    def samples(self, torch: Any, info: Any) -> list[Any]:
-        """Those of an operator, each as it is handed to PyTorch."""
+    def samples(
+        self, torch: Any, info: Any, drawn: dict[Any, list[Any]], most: int | None
+    ) -> list[Any]:
+        """Those of an operator, evenly; ``drawn`` keeps PyTorch's own.
+
+        To take few is to be quick: then not all of the thousand that some operators have are drawn.
+        """
         supported = info.supported_dtypes("cpu")
         dtypes = [d for d in (getattr(torch, n) for n in self.dtypes) if d in supported]
-        drawn = []
+        found = []
         for dtype in dtypes[: 1 if self.first else None]:
-            seed(torch)
-            wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
-            wants = wants and self.orders > 0
-            drawn += list(info.sample_inputs("cpu", dtype, requires_grad=wants))
+            if dtype not in drawn:
+                seed(torch)
+                wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
+                every = info.sample_inputs("cpu", dtype, requires_grad=wants)
+                drawn[dtype] = list(itertools.islice(every, most and 30 * most))
+            found += drawn[dtype]
         seed(torch)
-        return self.make(torch, info, drawn) if self.make else drawn
+        return evenly(self.make(torch, info, found) if self.make else found, most)
 
     def function(self, info: Any) -> Callable[..., Any] | None:
         """Ours of an operator; None if there is none."""

@@ -11,7 +11,7 @@ from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import broadcast_shape, dtype_of, operand, to_tensor, unary
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
@@ -220,17 +220,18 @@ def minimum(input: TensorLike, other: TensorLike) -> Tensor:
 @export(numpy=np.fmax)
 def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise larger value, or the one that is not NaN; of equal ones the first."""
-    return _better(np.greater_equal, input, other)
+    return _better("fmax", np.greater_equal, input, other)
 
 
 @export(numpy=np.fmin)
 def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise smaller value, or the one that is not NaN; of equal ones the first."""
-    return _better(np.less_equal, input, other)
+    return _better("fmin", np.less_equal, input, other)
 
 
-def _better(than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
+def _better(name: str, than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
+    broadcast_shape(name, a, b)
     first = than(a._array, b._array) | np.isnan(b._array)
     result: Tensor = where(wrap(first), a, b)
     return result
@@ -302,13 +303,8 @@ def clamp(
 def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
     limit = choice.raw(operand(bound))
-    try:
-        return wrap(than(x._array, limit) | np.isnan(limit))
-    except ValueError as error:
-        if "broadcast" not in str(error):
-            raise
-        shapes = f"{x.shape} and {np.shape(limit)}"
-        raise ShapeError(f"clamp: shapes {shapes} do not broadcast") from None
+    broadcast_shape("clamp", x._value, limit)
+    return wrap(than(x._array, limit) | np.isnan(limit))
 
 
 @export(inplace=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import one_dtype, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import linear
@@ -90,6 +91,8 @@ def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array
 def _class_weight(name: str, weight: TensorLike | None, x: Tensor, c: int) -> Tensor | None:
     if weight is None:
         return None
+    if isinstance(weight, Variable):
+        one_dtype(name, x, weight=weight)
     weight = to_tensor(weight)
     if weight._value.shape != (c,):
         raise ShapeError(
@@ -266,7 +269,7 @@ def linear_cross_entropy(
     tensor(1.3863)
     """
     x, w = to_tensor(input), to_tensor(linear_weight)
-    flat = linear(x, reshape(w, -1, w.shape[-1]))
+    flat = linear(x, reshape(w, math.prod(w.shape[:-1]), w.shape[-1]))
     scores = reshape(flat, *x.shape[:-1], *w.shape[:-1])
     if linear_bias is not None:
         scores = add(scores, linear_bias)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
+from tinygrad_cnn.functions.compare import ne
 from tinygrad_cnn.functions.convert import axes, axis, floating, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.functions.export import export
@@ -342,6 +343,7 @@ def diff(
 
         x = cat([v for v in (prepend, x, append) if v is not None], d)
     lead = (slice(None),) * d
+    change = ne if x._value.dtype.kind == "b" else sub
     for _ in range(min(n, x._value.shape[d])):  # there is nothing left then
-        x = sub(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))
+        x = change(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))
     return x

@@ -15,7 +15,14 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
-from tinygrad_cnn.functions.convert import axis, numpy_names, operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import (
+    axis,
+    broadcast_shape,
+    numpy_names,
+    operand,
+    to_tensor,
+    unary,
+)
 from tinygrad_cnn.functions.elementwise import (
     add,
     clamp,
@@ -165,11 +172,15 @@ def _running(name: str, input: TensorLike, dim: int, choose: np.ufunc) -> Values
 # ---- of two arguments ----------------------------------------------------------------------
 
 
-def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, Any]:
+def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, ...]:
     a, b = operand(input), operand(other)
     if isinstance(a, (bool, int, float)) and isinstance(b, (bool, int, float)):
         raise TypeError(f"{name}: `input` and `other` are numbers, expected a tensor")
-    return a, b
+    values = [getattr(v, "_value", v) for v in (a, b)]
+    broadcast_shape(name, *values)
+    dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64
+    number = (bool, int, float)
+    return tuple(np.asarray(v, dtype) if isinstance(v, number) else v for v in (a, b))
 
 
 @export(inplace=True, numpy=np.copysign)
@@ -215,17 +226,22 @@ def igammac(input: TensorLike, other: TensorLike) -> Tensor:
 
 @export(inplace=True)
 def float_power(input: TensorLike, exponent: TensorLike) -> Tensor:
-    """``input ** exponent`` in float64."""
-    exponent = operand(exponent)
+    """``input ** exponent`` in float64 or, where one of them is complex, in complex128."""
+    base, exponent = operand(input), operand(exponent)
+    kind = any(np.iscomplexobj(getattr(v, "_value", v)) for v in (base, exponent))
+    wide = np.complex128 if kind else np.float64
     if not isinstance(exponent, (bool, int, float)):
-        exponent = to(exponent, np.float64)
-    return pow(to(input, np.float64), exponent)
+        exponent = to(exponent, wide)
+    return pow(to(base, wide), exponent)
 
 
 @export(inplace=True)
 def ldexp(input: TensorLike, other: TensorLike) -> Tensor:
-    """``input * 2**other``."""
-    return mul(input, pow(2.0, to_tensor(other)))
+    """``input * 2**other``, in the floating dtype of the two."""
+    given = _two("ldexp", input, other)
+    dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
+    dtype = dtype if dtype.kind in "fc" else promotion.get_default_dtype()
+    return mul(to(given[0], dtype), pow(2.0, to(given[1], dtype)))
 
 
 class Frexp(NamedTuple):
@@ -321,7 +337,7 @@ def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
     out = _constant("nextafter", np.nextafter, "f", a.detach(), b.detach())
     moves = (a._array != b._array) & np.isfinite(a._array)
-    return add(out, where(wrap(moves), sub(a, a.detach()), 0.0))
+    return add(out, to(where(wrap(moves), sub(a, a.detach()), 0.0), out.dtype))
 
 
 @export(inplace=True)

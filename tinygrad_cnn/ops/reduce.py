@@ -135,7 +135,8 @@ def _var_samples(draw: Draw) -> Sample:
 
 def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     total = kernels.sum_squares(x, dim, keepdim, True)
-    return total / np.float64(max(_count(x.shape, dim) - correction, 0))
+    n = _count(x.shape, dim)
+    return total / np.float64(max(n - correction, 0) if n else 0)
 
 
 @op(vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)
