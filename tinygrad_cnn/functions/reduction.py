@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -184,16 +185,23 @@ def amin(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
 @numpy_names
 def any(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
-    x = to_tensor(input)
-    return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
+    return _truth("any", np.any, input, dim, keepdim)
 
 
 @export(numpy=np.all)
 @numpy_names
 def all(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
+    return _truth("all", np.all, input, dim, keepdim)
+
+
+def _truth(
+    name: str, found: Callable[..., Any], input: TensorLike, dim: Dims, keepdim: bool
+) -> Tensor:
     x = to_tensor(input)
-    return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
+    dtype = np.uint8 if x._value.dtype == np.uint8 else np.bool_  # PyTorch's former bools
+    dims = axes(name, dim, x._value.ndim)
+    return wrap(np.asarray(found(x._array, axis=dims, keepdims=keepdim), dtype))
 
 
 @export()
