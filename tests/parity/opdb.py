@@ -55,6 +55,12 @@ DECISIONS = (
         "PyTorch's gradient of `input` is not 0 where `src` was written; ours is",
         "as_strided_scatter",
     ),
+    Decision(
+        "PyTorch's gradient has a part that no Hermitian matrix sees",
+        "(linalg.)?cholesky(_ex)?$",
+        "order",
+        ("complex",),
+    ),
     Decision(f"eigenvectors are {FREE}", "linalg.eigh?$"),
     Decision(f"singular vectors are {FREE}", "(linalg.)?svd$"),
     Decision(

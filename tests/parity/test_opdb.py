@@ -25,13 +25,14 @@ OFFERED = sorted({i.name for i in op_db if kinds.with_ours(i.op) or kinds.ours(i
 NOTHING = ("nn.functional.triplet_margin_with_distance_loss",)
 """Samples that hold PyTorch's own layers are not run."""
 
-SAMPLES = 3  # of each operator and kind, evenly; all of them: python -m tests.parity --all
+SAMPLES = 3  # of each operator and kind, evenly; all of them: pytest --slow
 
 
 @pytest.mark.parametrize("name", OFFERED)
-def test_samples_of_every_kind_agree(name: str) -> None:
+def test_samples_of_every_kind_agree(name: str, request: pytest.FixtureRequest) -> None:
+    most = None if request.config.getoption("--slow") else SAMPLES
     with np.errstate(all="ignore"):
-        found = list(opdb.results(lambda n: n == name, SAMPLES, tuple(kinds.KINDS)))
+        found = list(opdb.results(lambda n: n == name, most, tuple(kinds.KINDS)))
     assert not [f"{r.name} ({r.kind}): {why}" for r in found for why in r.differ]
 
 

@@ -291,6 +291,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
             term = "".join(d for j, d in enumerate(term) if j not in (p, q)) + c
         terms[i] = term
         flat.append(x)
+    if len(flat) == 1 and flat[0]._value.dtype.kind in "biu" and not set(terms[0]) <= set(output):
+        flat = [flat[0].to(np.int64)]  # as `sum`
     return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
 
 
