@@ -79,7 +79,11 @@ DECISIONS = (
         "(kthvalue|median|mode|nanmedian|topk|sort|argsort|msort)$",
         "result [01]: values differ in",
     ),
-    Decision("a result of nothing, where PyTorch refuses", "nn.functional", "accepted", ("empty",)),
+    Decision(
+        "a result of nothing, where PyTorch refuses", "nn.functional|fft", "accepted", ("empty",)
+    ),
+    Decision("PyTorch finds the bins in float16", "histc", "result 0: values", ("float16",)),
+    Decision("a view of any layout, which PyTorch refuses", "kron", "accepted", ("strided",)),
     Decision(
         "more pivots than columns, in an empty matrix, are not looked at",
         "lu_unpack",
@@ -340,6 +344,8 @@ class _Run:
                 allow_unused=True, create_graph=twice,
             )  # fmt: skip
             tolerance = self.tolerance(*[v.dtype for v in t_in])
+            if any(dtype_name(v) in ("float32", "complex64") for v in t_in):
+                tolerance = (1e-3, 1e-4)  # PyTorch's own tests compare gradients in float64 only
             t, o = [], []
             for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
                 zero = np.zeros(tuple(t_in[i].shape), dtype_name(t_in[i]))

@@ -75,7 +75,7 @@ def _index_tensor(name: str, index: TensorLike) -> Tensor:
     return index
 
 
-def _in_range(name: str, index: Array, n: int) -> None:
+def in_range(name: str, index: Array, n: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise PositionError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
@@ -88,7 +88,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
             f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
             f"{d}, be no longer along any"
         )
-    _in_range(name, index._array, a[d] if a else 1)
+    in_range(name, index._array, a[d] if a else 1)
 
 
 @export()
@@ -214,7 +214,7 @@ def index_select(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
             f"index_select: `index` has shape {index.shape}, expected a vector (of one index for "
             f"an `input` without dimensions)"
         )
-    _in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
+    in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
     if not x._value.ndim:
         return x.clone()
     return ops.index_select(x, index.reshape(-1), dim=d)
@@ -238,7 +238,7 @@ def index_add(
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
     if source._value.shape != shape:
         raise ShapeError(f"index_add: `source` has shape {source.shape}, expected {shape}")
-    _in_range("index_add", index._array, x._value.shape[d])
+    in_range("index_add", index._array, x._value.shape[d])
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
@@ -282,7 +282,7 @@ def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
             f"says how many there are"
         )
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
-    _in_range("one_hot", labels, n)
+    in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
 
 
@@ -312,7 +312,7 @@ def index_put(
 def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
     d = axis(name, dim, x._value.ndim)
-    _in_range(name, index._array, x._value.shape[d])
+    in_range(name, index._array, x._value.shape[d])
     return (slice(None),) * d + (index._array,)
 
 

@@ -153,7 +153,7 @@ def cond(A: TensorLike, p: Any = None) -> Tensor:
     if p is None or p in (2, -2):
         values = svdvals(x)
         if not values._value.shape[-1]:
-            raise ShapeError(f"cond: `A` has shape {x.shape}: it has no singular values")
+            return wrap(np.zeros(x.shape[:-2], values.dtype))  # as PyTorch
         first, last = values[..., 0], values[..., -1]
         out = last / first if p == -2 else first / last
         return out

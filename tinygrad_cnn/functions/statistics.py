@@ -329,8 +329,10 @@ def histogram(
         edges = _edges("histogram", values, int(bins), low, high)
     else:
         edges = to_tensor(bins)._array
-        if edges.ndim != 1:
-            raise ShapeError(f"histogram: `bins` has shape {edges.shape}, expected a vector")
+        if edges.ndim != 1 or not edges.size:
+            raise ShapeError(
+                f"histogram: `bins` has shape {edges.shape}, expected a vector of edges"
+            )
     given = None if weight is None else to_tensor(weight)._array.reshape(-1)
     if given is not None and given.shape != values.shape:
         raise ShapeError(f"histogram: `weight` has {given.size} values, expected {values.size}")
