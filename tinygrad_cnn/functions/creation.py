@@ -317,7 +317,10 @@ def _evenly(
     """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
     the ends are cut off first and the results then.
     """
-    ends = [to_tensor(v, np.float64)._array for v in (start, end)]
+    ends = [
+        to_tensor(v, np.complex128 if dtype.kind == "c" else np.float64)._array
+        for v in (start, end)
+    ]
     if not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
     if any(v.ndim for v in ends) or steps < 0:
@@ -325,7 +328,7 @@ def _evenly(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    first, last = (v.item() if dtype.kind == "f" else int(v.item()) for v in ends)
+    first, last = (v.item() if dtype.kind in "fc" else int(v.item()) for v in ends)
     i = np.arange(steps)
     step = (last - first) / max(steps - 1, 1)
     low = i < max(steps // 2, int(steps == 1))

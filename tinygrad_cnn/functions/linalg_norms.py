@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import arranging, padding, reduction
-from tinygrad_cnn.functions.convert import axis, own, to_tensor
+from tinygrad_cnn.functions.convert import axes, axis, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
 from tinygrad_cnn.functions.elementwise import mul
 from tinygrad_cnn.functions.export import export
@@ -59,6 +59,8 @@ def vector_norm(
         raise ArgumentError(f"vector_norm: `ord` is {ord!r}, expected a number")
     if isinstance(dim, (list, tuple)) and not dim:
         dim = None
+    if ord < 0:  # nothing is no smaller than anything
+        reduction.not_empty("vector_norm", x, axes("vector_norm", dim, x.ndim))
     return reduction.norm(size_of(x) if is_complex(x) else x, ord, dim, keepdim)
 
 
@@ -87,7 +89,8 @@ def matrix_norm(
         "fro" (Frobenius), "nuc" (the sum of singular values), 2 or -2 (the largest or smallest of
         them), inf or -inf (the largest or smallest sum of a row's sizes), 1 or -1 (of a column's).
     """
-    x = matrices("matrix_norm", _floating("matrix_norm", A, dtype))
+    sums = ord not in ("nuc", 2, -2)  # the others need singular values
+    x = matrices("matrix_norm", _floating("matrix_norm", A, dtype), half=sums)
     rows, columns = _two_axes("matrix_norm", dim, x._value.ndim)
     if ord == "fro":
         return vector_norm(x, 2, (rows, columns), keepdim)
@@ -103,8 +106,8 @@ def matrix_norm(
             f"matrix_norm: `ord` is {ord!r}, expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2"
         )
     inner, outer = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    sums = reduction.sum(size_of(x), inner, True)
-    extreme = (reduction.amax if ord > 0 else reduction.amin)(sums, outer, True)
+    lines = reduction.sum(size_of(x), inner, True)
+    extreme = (reduction.amax if ord > 0 else reduction.amin)(lines, outer, True)
     return extreme if keepdim else own(extreme.squeeze((rows, columns)))
 
 
