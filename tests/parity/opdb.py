@@ -12,7 +12,7 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from parity import CRYPTIC, ERRORS, UNIMPLEMENTED, array, dtype_name
-from parity.kinds import KINDS, Kind, laid_out, leaves, overrides, tolerances
+from parity.kinds import KINDS, Kind, laid_out, leaves, mapped, overrides, tolerances
 
 # Results of these are random: only shapes and dtypes are compared.
 RANDOM = {
@@ -85,6 +85,12 @@ DECISIONS = (
     Decision("PyTorch finds the bins in float16", "histc", "result 0: values", ("float16",)),
     Decision("a view of any layout, which PyTorch refuses", "kron", "accepted", ("strided",)),
     Decision(
+        "means of integers are refused; PyTorch cuts off their fractions",
+        "nn.functional.avg_pool",
+        "DtypeError",
+        ("integers",),
+    ),
+    Decision(
         "more pivots than columns, in an empty matrix, are not looked at",
         "lu_unpack",
         "result 0: values",
@@ -112,6 +118,7 @@ DECISIONS = (
         "special.bessel",
         "result 0: values",
     ),
+    Decision("float16 is refused", said="DtypeError: .* is float16, expected", kinds=("float16",)),
     Decision(
         "complex numbers are refused",
         said=r"DtypeError: .*(not implemented for complex|is complex\d+, expected)",
@@ -209,8 +216,6 @@ def _differs(a: np.ndarray, b: np.ndarray, tolerance: tuple[float, float]) -> st
     if a.dtype.kind not in "fc":
         return None if np.array_equal(a, b) else f"values differ in {int((a != b).sum())} places"
     wide = np.result_type(a, np.float64)
-    if b.dtype == np.float16:  # every step of ours rounds, to 11 bits
-        tolerance = (tolerance[0], tolerance[1] + 2e-3 * largest(b))
     a, b = a.astype(wide), b.astype(wide)
     if np.allclose(a, b, *tolerance, equal_nan=True):
         return None
@@ -299,7 +304,8 @@ class _Run:
             raise Untranslatable("complex32")
         inputs = [v.dtype for v in leaves(theirs_in, torch.Tensor)]
         for i, (a, b) in enumerate(zip(o, t, strict=True)):
-            if bad := _differs(array(a), array(b), self.tolerance(b.dtype, *inputs)):
+            bad = _differs(array(a), array(b), self.tolerance(b.dtype, *inputs))
+            if bad and not self.nearer(theirs_in, i, array(a), array(b)):
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
@@ -315,6 +321,28 @@ class _Run:
         if self.kind.calls == "in place":
             assert out is first, "a function in place returns another tensor"
         return out, None
+
+    def nearer(self, theirs_in: Any, i: int, a: np.ndarray, b: np.ndarray) -> bool:
+        """Whether ``a``, ours, is about as near to PyTorch's result in float64 as ``b`` is, or to
+        within a few roundings of its largest numbers.
+        """
+        if b.dtype not in (np.float16, np.float32, np.complex64) or a.dtype != b.dtype:
+            return False
+        wide = mapped(theirs_in, self.torch.Tensor, self.widened)
+        exact, error = self.attempt(self.theirs, wide)
+        if error is not None:
+            return False
+        found = array(self.outputs(exact, [])[0][i])
+        if not a.shape == b.shape == found.shape:
+            return False
+        error_a, error_b = (np.abs(v.astype(found.dtype) - found).max(initial=0) for v in (a, b))
+        return bool(error_a <= max(2 * error_b, 8 * np.finfo(b.dtype).eps * largest(found)))
+
+    def widened(self, x: Any) -> Any:
+        """A tensor in float64 or complex128, if it is of such numbers."""
+        torch = self.torch
+        wide = torch.complex128 if x.is_complex() else torch.float64
+        return x.detach().to(wide) if x.is_floating_point() or x.is_complex() else x
 
     def outputs(self, theirs: Any, ours_out: Any) -> tuple[list[Any], list[Any]]:
         t = list(leaves(theirs, self.torch.Tensor))
@@ -358,7 +386,7 @@ class _Run:
                 tolerance = self.tolerance(t_in[i].dtype)
                 if zero.dtype in (np.float32, np.complex64):
                     # PyTorch's own tests compare gradients in float64 only
-                    tolerance = (1e-3, 1e-4 * largest(other))
+                    tolerance = (1e-3, 1e-3 * largest(other))
                 if bad := _differs(mine, other, tolerance):
                     return f"order {order}, input {i}: {bad}"
                 if a is not None and b is not None:

@@ -107,7 +107,8 @@ def matrix_norm(
         )
     inner, outer = (rows, columns) if abs(ord) == 1 else (columns, rows)
     lines = reduction.sum(size_of(x), inner, True)
-    extreme = (reduction.amax if ord > 0 else reduction.amin)(lines, outer, True)
+    most = reduction.amax if x._value.shape[outer] else reduction.sum  # of nothing it is 0
+    extreme = (most if ord > 0 else reduction.amin)(lines, outer, True)
     return extreme if keepdim else own(extreme.squeeze((rows, columns)))
 
 
