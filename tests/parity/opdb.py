@@ -86,9 +86,27 @@ DECISIONS = (
     Decision("a view of any layout, which PyTorch refuses", "kron", "accepted", ("strided",)),
     Decision(
         "means of integers are refused; PyTorch cuts off their fractions",
-        "nn.functional.avg_pool",
+        "nn.functional.(avg_pool|interpolate|upsample|local_response_norm)",
         "DtypeError",
         ("integers",),
+    ),
+    Decision(
+        "a result of nothing, where PyTorch refuses",
+        "nn.functional.max_pool",
+        "accepted.*non-batch dim",
+        ("errors",),
+    ),
+    Decision(
+        "PyTorch leaves the shape of an empty tensor as it is",
+        "nn.functional.pixel_unshuffle",
+        "result 0: shape",
+        ("empty",),
+    ),
+    Decision(
+        "without classes there is no class to ignore",
+        "nn.functional.(nll_loss|cross_entropy)",
+        "PositionError",
+        ("empty",),
     ),
     Decision(
         "more pivots than columns, in an empty matrix, are not looked at",
@@ -371,7 +389,7 @@ class _Run:
                     allow_unused=True, create_graph=twice,
                 )  # fmt: skip
             except RuntimeError as error:
-                if "not implemented" in str(error):
+                if "not implemented" in str(error) or "view size" in str(error):
                     return None  # PyTorch has no such derivative
                 raise
             o_g = tg.autograd.grad(

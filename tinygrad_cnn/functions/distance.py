@@ -72,7 +72,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(f"pdist: `input` has shape {input.shape}, expected (n, d)")
     first, second = np.triu_indices(len(input), 1)
     apart = input.index_select(0, wrap(first)) - input.index_select(0, wrap(second))
-    result: Tensor = apart.norm(p, -1)
+    result: Tensor = apart.norm(p, -1) if apart.shape[-1] else apart.sum(-1)  # of nothing it is 0
     return result
 
 
@@ -114,7 +114,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"{weight.shape}"
         )
     products = input1 @ weight.permute(1, 0, 2).reshape(a, f * b)  # (..., f b)
-    out = (products.reshape(*lead, f, b) * input2.unsqueeze(-2)).sum(-1)
+    products = products.reshape(*lead, f, b) * input2.unsqueeze(-2)
+    out = products.sum(-1, dtype=products.dtype)
     result: Tensor = out if bias is None else out + bias
     return result
 

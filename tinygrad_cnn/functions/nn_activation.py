@@ -55,6 +55,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
+    if input.dtype.kind in "iu":  # whole limits, as in PyTorch
+        min_val, max_val = int(min_val), int(max_val)
     x = pieces(input)
     bounded = (x <= min_val) | (x >= max_val)  # not NaN, which passes through with its gradient
     out = where(bounded, x.detach().clamp(min_val, max_val), x)
