@@ -109,6 +109,18 @@ DECISIONS = (
         ("empty",),
     ),
     Decision(
+        "an `output_size` that is not that of the result is refused",
+        "repeat_interleave",
+        "ArgumentError: .*output_size",
+        ("empty",),
+    ),
+    Decision(
+        "infinite at poles, where PyTorch's are large numbers",
+        "(special.)?polygamma",
+        "result 0: values differ by inf",
+        ("integers",),
+    ),
+    Decision(
         "more pivots than columns, in an empty matrix, are not looked at",
         "lu_unpack",
         "result 0: values",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.autograd.layout import memory_format
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
@@ -187,6 +188,9 @@ def normal(
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
+    tensors = [v._value for v in (mean, std) if isinstance(v, Variable)]
+    if dtype is None and tensors:
+        dtype = promotion.common_dtype(tensors)
     drawn = add(mul(randn(size, dtype=dtype, device=device, generator=generator), std), mean)
     return drawn.requires_grad_() if requires_grad else drawn
 
