@@ -68,7 +68,8 @@ class Kind:
             if dtype not in drawn:
                 seed(torch)
                 wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
-                every = info.sample_inputs("cpu", dtype, requires_grad=wants)
+                # not by `info.sample_inputs`, which notes the stack for each sample, slowly
+                every = iter(info.sample_inputs_func(info, "cpu", dtype, wants))
                 drawn[dtype] = list(itertools.islice(every, most and 30 * most))
             found += drawn[dtype]
         seed(torch)
@@ -91,7 +92,7 @@ def seed(torch: Any) -> None:
     """Start all generators that PyTorch's samples draw from."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  PyTorch's samples draw from it
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # not `manual_seed`, which formats the stack
 
 
 def method(name: str) -> Callable[..., Any] | None:
@@ -236,7 +237,7 @@ def _of_one_storage(inputs: Any, kind: type, zeros: Any) -> Any:
 def _errors(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
     if info.error_inputs_func is None:
         return []
-    return [error.sample_input for error in info.error_inputs("cpu")]
+    return [error.sample_input for error in info.error_inputs_func(info, "cpu")]
 
 
 def _empty(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:

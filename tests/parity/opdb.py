@@ -366,7 +366,7 @@ class _Run:
         if not a.shape == b.shape == found.shape:
             return False
         error_a, error_b = (np.abs(v.astype(found.dtype) - found).max(initial=0) for v in (a, b))
-        return bool(error_a <= max(2 * error_b, 8 * np.finfo(b.dtype).eps * largest(found)))
+        return bool(error_a <= max(2 * error_b, 16 * np.finfo(b.dtype).eps * largest(found)))
 
     def widened(self, x: Any) -> Any:
         """A tensor in float64 or complex128, if it is of such numbers."""
