@@ -390,7 +390,7 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
         )
     out = []
     for side in reversed(sides):
-        out.append(wrap(np.asarray(places % side, places.dtype)))
+        out.append(wrap(np.asarray(places % side, np.int64)))
         places = places // side
     return tuple(out[::-1])
 

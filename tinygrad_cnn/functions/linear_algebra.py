@@ -240,7 +240,9 @@ def tensordot(a: TensorLike, b: TensorLike, dims: Any = 2) -> Tensor:
         )
     for p, q, (m, n) in zip(of_a, of_b, sides, strict=True):  # an axis of length 1 is stretched
         if m != n:
-            a, b = (a, b.sum(q, keepdim=True)) if m == 1 else (a.sum(p, keepdim=True), b)
+            stretched, along = (b, q) if m == 1 else (a, p)
+            total = stretched.sum(along, keepdim=True, dtype=stretched.dtype)
+            a, b = (a, total) if m == 1 else (total, b)
     keep_a = [d for d in range(a._value.ndim) if d not in of_a]
     keep_b = [d for d in range(b._value.ndim) if d not in of_b]
     k = int(np.prod([a._value.shape[d] for d in of_a]))
