@@ -39,7 +39,7 @@ def _copied(
 
 @functools.wraps(shaping.view)
 def _view(input: TensorLike, *args: Any) -> Tensor:
-    return shaping.view(shaping.contiguous(input), *args)  # a copy may lie otherwise
+    return shaping.view(to_tensor(input).contiguous(), *args)  # a copy may lie otherwise
 
 
 alias_copy = _copied(clone, "alias_copy")
