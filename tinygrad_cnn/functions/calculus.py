@@ -113,6 +113,7 @@ def gradient(
     x = to_tensor(input)
     # In the order that is asked for, which `axes` sorts.
     dims = dim if isinstance(dim, (list, tuple)) and dim else axes("gradient", dim, x.ndim)
+    axes("gradient", tuple(dims), x.ndim)  # raises where one is named twice
     several = isinstance(spacing, (list, tuple))
     if edge_order not in (1, 2) or (several and len(spacing) != len(dims)):
         raise ArgumentError(

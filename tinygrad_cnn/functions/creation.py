@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -301,7 +302,11 @@ def arange(
         raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
     if dtype is not None and dtype.kind in "iu":  # numbers that it cannot hold wrap around
-        return make("arange", np.arange(*map(int, values)).astype(dtype), requires_grad, device)
+        whole = [int(v) for v in values]
+        ends = whole if dtype == np.int64 else values  # by which PyTorch counts
+        count = math.ceil((ends[1] - ends[0]) / ends[2])
+        places = whole[0] + whole[2] * np.arange(count)
+        return make("arange", places.astype(dtype), requires_grad, device)
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 

@@ -96,7 +96,10 @@ def matrix_norm(
         return vector_norm(x, 2, (rows, columns), keepdim)
     largest = {"nuc": reduction.sum, 2: reduction.amax, -2: reduction.amin}.get(ord)
     if largest is not None:
-        out: Any = largest(svdvals(x.movedim((rows, columns), (-2, -1))), -1)
+        values = svdvals(x.movedim((rows, columns), (-2, -1)))
+        if ord == 2 and not values.shape[-1]:
+            largest = reduction.sum  # of nothing it is 0
+        out: Any = largest(values, -1)
         if keepdim:
             for d in sorted((rows, columns)):
                 out = out.unsqueeze(d)

@@ -293,8 +293,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
             term = "".join(d for j, d in enumerate(term) if j not in (p, q)) + c
         terms[i] = term
         flat.append(x)
-    if len(flat) == 1 and flat[0]._value.dtype.kind in "biu" and not set(terms[0]) <= set(output):
-        flat = [flat[0].to(np.int64)]  # as `sum`
+    letters = "".join(map("".join, map(set, terms)))
+    if any(c not in output and letters.count(c) == 1 for c in letters):  # a sum of one operand
+        flat = [x.to(np.int64) if x._value.dtype.kind in "biu" else x for x in flat]
     return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
 
 

@@ -426,6 +426,8 @@ def cov(
     often, much = _weights("fweights", fweights, n, "iu"), _weights("aweights", aweights, n, "f")
     w = often if much is None else much if often is None else mul(often, much)
     total: Any = n if w is None else reduction.sum(w)
+    if w is not None and not np.any(w._array):
+        raise ArgumentError("cov: the weights sum to 0, so there is no mean")
     mean = div(reduction.sum(x if w is None else mul(x, w), 1, keepdim=True), total)
     away = sub(x, mean)
     left = total
