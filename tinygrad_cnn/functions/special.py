@@ -86,7 +86,9 @@ def logit(input: TensorLike, eps: float | None = None) -> Tensor:
     >>> tg.logit(tg.tensor([0.5, 0.75]))
     tensor([0.0000, 1.0986])
     """
-    x = to_tensor(input) if eps is None else clamp(input, eps, 1 - eps)
+    x = to_tensor(input)
+    x = x if x._value.dtype.kind in "fc" else to(x, promotion.get_default_dtype())
+    x = x if eps is None else clamp(x, eps, 1 - eps)
     return log(div(x, sub(1, x)))
 
 
