@@ -242,7 +242,9 @@ def _errors(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
 
 def _empty(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
     """Every sample with one of its sizes made 0, wherever it stands."""
-    made = []
+    made: list[Any] = []
+    if info.name == "nn.functional.embedding_bag":  # PyTorch reads beyond its memory, and dies
+        return made
     for turn, sample in enumerate(drawn):
         parts = (sample.input, tuple(sample.args), dict(sample.kwargs))
         sizes = sorted({n for x in leaves(parts, torch.Tensor) for n in x.shape if n})

@@ -269,6 +269,11 @@ def linear_cross_entropy(
     tensor(1.3863)
     """
     x, w = to_tensor(input), to_tensor(linear_weight)
+    if w.ndim > 2 and x.ndim == 1:
+        raise ShapeError(
+            f"linear_cross_entropy: `input` has shape {x.shape}, expected (n, d) beside "
+            f"`linear_weight` {w.shape}"
+        )
     flat = linear(x, reshape(w, math.prod(w.shape[:-1]), w.shape[-1]))
     scores = reshape(flat, *x.shape[:-1], *w.shape[:-1])
     if linear_bias is not None:

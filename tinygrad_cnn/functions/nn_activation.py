@@ -294,8 +294,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             f"prelu: `weight` has shape {weight.shape} but (1,) or ({channels},) is expected "
             f"(input {input.shape})"
         )
-    if weight.numel() > 1:
-        weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
+    if weight.numel() != 1:
+        weight = weight.reshape(channels, *(1,) * (input.ndim - 2))  # (c, 1, ...)
     elif input.ndim == 0:
         weight = weight.reshape(())
     x = pieces(input)

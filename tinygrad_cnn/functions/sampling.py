@@ -230,5 +230,5 @@ def multinomial(
             f"multinomial: `num_samples` is {num_samples}, more than a row has weights above 0"
         )
     rng = numpy_generator(generator)
-    out = np.stack([rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows])
-    return wrap(out.reshape((*weights.shape[:-1], num_samples)))
+    out = [rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows]
+    return wrap(np.array(out, np.int64).reshape((*weights.shape[:-1], num_samples)))

@@ -160,6 +160,8 @@ def _quantile(
     x = floating(name, to_tensor(input))
     portion = to_tensor(q, x.dtype)
     shares = portion._array
+    if not x.numel():
+        raise ShapeError(f"{name}: `input` has shape {x.shape}, and there is no value to choose")
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(
             f"{name}: `interpolation` is {interpolation!r}, expected one of {_INTERPOLATIONS}"
