@@ -190,6 +190,9 @@ DECISIONS = (
 )
 
 
+NO_DERIVATIVE = re.compile("not implemented|view size is not|must be contiguous")
+"""What PyTorch says where it has no derivative, or none of such inputs."""
+
 ABSENT = re.compile("(unclear error, )?AttributeError: .* has no attribute")
 """What a function of PyTorch's tests says that calls one that we have not."""
 
@@ -423,7 +426,7 @@ class _Run:
                     allow_unused=True, create_graph=twice,
                 )  # fmt: skip
             except RuntimeError as error:
-                if "not implemented" in str(error) or "view size" in str(error):
+                if NO_DERIVATIVE.search(str(error)):
                     return None  # PyTorch has no such derivative
                 raise
             o_g = tg.autograd.grad(

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import arranging, padding, reduction
-from tinygrad_cnn.functions.convert import axes, axis, own, to_tensor
+from tinygrad_cnn.functions.convert import axis, own, to_tensor
 from tinygrad_cnn.functions.elementwise import abs as size_of
 from tinygrad_cnn.functions.elementwise import mul
 from tinygrad_cnn.functions.export import export
@@ -59,8 +59,6 @@ def vector_norm(
         raise ArgumentError(f"vector_norm: `ord` is {ord!r}, expected a number")
     if isinstance(dim, (list, tuple)) and not dim:
         dim = None
-    if ord < 0:  # nothing is no smaller than anything
-        reduction.not_empty("vector_norm", x, axes("vector_norm", dim, x.ndim))
     return reduction.norm(size_of(x) if is_complex(x) else x, ord, dim, keepdim)
 
 

@@ -251,7 +251,7 @@ def norm(
     if not isinstance(p, (int, float)):
         raise ArgumentError(f"norm: `p` is {p!r}, expected a number or 'fro'")
     size = abs(x)
-    if math.isinf(p):
+    if p < 0 or math.isinf(p):
         not_empty("norm", x, dims)
     if p == math.inf:
         return ops.amax(size, dim=dims, keepdim=keepdim)
