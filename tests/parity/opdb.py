@@ -104,7 +104,12 @@ DECISIONS = (
         "result 0: values",
         ("float16",),
     ),
-    Decision("a view of any layout, which PyTorch refuses", "kron", "accepted", ("strided",)),
+    Decision(
+        "a view of any layout, which PyTorch refuses",
+        "kron|take_along_dim",
+        "accepted",
+        ("strided",),
+    ),
     Decision(
         "means of integers are refused; PyTorch cuts off their fractions",
         "nn.functional.(avg_pool|interpolate|upsample|local_response_norm)",

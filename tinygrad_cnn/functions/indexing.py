@@ -389,8 +389,9 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
             f"{sides} has {n} places"
         )
     out = []
+    places = places.astype(np.int64)
     for side in reversed(sides):
-        out.append(wrap(np.asarray(places % side, np.int64)))
+        out.append(wrap(np.asarray(places % side)))
         places = places // side
     return tuple(out[::-1])
 
