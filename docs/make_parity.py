@@ -1,8 +1,8 @@
 """Write docs/parity.md: what of PyTorch's own operator samples agrees, differs and is missing.
 
-python docs/make_parity.py               # all operators, all samples: long
+python docs/make_parity.py               # all operators, 30 samples of each and kind, evenly
 python docs/make_parity.py diff cov      # these anew, the others as the page has them
-python docs/make_parity.py --most 20     # at most so many samples of each operator and kind
+python docs/make_parity.py --all         # all samples: long
 
 It needs PyTorch (``pip install torch==2.13.0 expecttest``).
 """
@@ -26,8 +26,9 @@ PyTorch 2.13 comes with samples of the arguments of its operators (`op_db`), for
 are run here and there, in kinds: dtypes, layouts in memory, forms of the call, arguments to refuse.
 `python docs/make_parity.py` writes this page, with names it runs these operators only. `python -m
 tests.parity --all NAME` prints differences. The functions are those of other names too: an operator
-is one of `op_db`, with its variant after a dot. No function takes `out=`: `x.copy_(…)` and
-forms in place write into memory that is there.
+is one of `op_db`, with its variant after a dot. Of operators with more samples, 30 of each kind are
+run, evenly, or all. No function takes `out=`: `x.copy_(…)` and forms in place write into memory that
+is there.
 
 """
 Row = dict[str, tuple[int, int]]
@@ -151,10 +152,10 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="operators; all without any")
-    parser.add_argument("--most", type=int, help="samples of each and kind; all without it")
+    parser.add_argument("--all", action="store_true", help="all samples, not 30 of a kind")
     given = parser.parse_args()
     page = written(PAGE.read_text(encoding="utf-8")) if given.names else Page()
-    page.replace(measured(given.names, given.most))
+    page.replace(measured(given.names, None if given.all else 30))
     PAGE.write_text(text(page), encoding="utf-8")
 
 

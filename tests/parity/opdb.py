@@ -85,7 +85,6 @@ DECISIONS = (
         "accepted",
         ("empty",),
     ),
-    Decision("PyTorch finds the bins in float16", "histc", "result 0: values", ("float16",)),
     Decision(
         "a number that a dtype cannot hold is none of its numbers; PyTorch wraps it around",
         "nn.functional.cosine_embedding_loss",
@@ -167,6 +166,7 @@ DECISIONS = (
         "result 0: values differ by nan",
         ("empty",),
     ),
+    Decision("PyTorch has no negative strides", "view$", "RuntimeError: view: .*-", ("strided",)),
     Decision(DROPS, "nn.functional.scaled_dot_product_attention"),
     Decision(DROPS, "nn.functional.multi_head_attention_forward"),
     Decision(
