@@ -58,8 +58,6 @@ def batch_norm(
     ValueError
         Wrong shapes, missing running statistics, or a batch of one value for each channel.
     """
-    if not eps > 0:
-        raise ArgumentError(f"batch_norm: `eps` is {eps}, expected a positive number")
     x = floating("batch_norm", to_tensor(input))
     shape = x._value.shape
     if shape == (0,):  # as PyTorch
