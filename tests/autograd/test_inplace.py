@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -185,3 +187,16 @@ def test_hooks_and_retained_gradients_follow_the_value() -> None:
     h.sum().backward()
     assert h.grad.tolist() == [1.0, 1.0]
     assert x.grad.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("mvlgamma", (1,)), ("logit", (0.1,)), ("renorm", (2, 0, 0.5))]
+)
+def test_what_a_composite_keeps_of_what_it_overwrites_is_kept_apart(name: str, args: Any) -> None:
+    values = np.random.default_rng(0).uniform(0.6, 0.9, (3, 4))
+    u, found = tg.tensor(np.linspace(-1, 1, 12).reshape(3, 4)), []
+    for form in (name, f"{name}_"):
+        x = tg.tensor(values, requires_grad=True)
+        (getattr(x * 1.0, form)(*args) * u).sum().backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_array_equal(*found)

@@ -129,3 +129,28 @@ def test_pairs(a: str, b: str, expected: str) -> None:
     assert (x + tg.ones((), dtype=tg.float64)).dtype == (
         x.dtype if x.dtype.kind == "f" else np.float64
     )
+
+
+@pytest.mark.parametrize("number", [2, 1.5, True])
+def test_a_number_beside_a_tensor_widens_nothing_inside_a_formula(number: float) -> None:
+    for dtype in ("float16", "float32"):
+        x = tg.ones(3, dtype=dtype)
+        for function in (tg.xlogy, tg.special.xlog1py, tg.ldexp, tg.float_power):
+            expected = "float64" if function is tg.float_power else dtype
+            assert dtype_name(function(x, number)) == expected
+    exact = np.log1p(np.float32(number))
+    assert tg.special.xlog1py(tg.ones(1), number).item() == pytest.approx(exact, rel=1e-6)
+
+
+def test_dtypes_of_pytorchs_own_habits() -> None:
+    powers = tg.tensor([1, -1, 2, -1]) ** tg.tensor([-1, -3, -1, -2])
+    assert powers.tolist() == [1, -1, 0, 1]
+    assert dtype_name(tg.tensor([1], dtype="uint8").all()) == "uint8"
+    assert tg.arange(-1, 2, 2, dtype="uint8").tolist() == [255, 1]
+    assert np.isnan(tg.zeros(0).median().item())
+    row = tg.tensor([1.0, 2.0]).scatter(
+        0, tg.tensor([0, 0]), tg.tensor([3.0, 4.0]), reduce="multiply"
+    )
+    assert row.tolist() == [12.0, 2.0]
+    with pytest.raises(tg.errors.DtypeError, match="masked_fill: `value` is complex"):
+        tg.ones(2).masked_fill(tg.tensor([True, False]), 1j)

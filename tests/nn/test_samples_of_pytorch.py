@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parity import opdb
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
@@ -52,17 +53,18 @@ def tensors(value, kind):
 
 
 def close(a, b, what):
-    """``a``, ours, and ``b`` agree to rounding."""
-    np.testing.assert_allclose(
-        a.detach().numpy(), b.detach().numpy(), rtol=1e-7, atol=1e-8, err_msg=what
-    )
+    """``a``, ours, and ``b`` agree to rounding, and are of one dtype."""
+    a, b = a.detach().numpy(), b.detach().numpy()
+    assert a.dtype == b.dtype, what
+    rtol, atol = (1e-7, 1e-8) if a.dtype == np.float64 else (1e-4, 1e-5)
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=what)
 
 
-def compare(info, sample, training):
+def compare(info, sample, training, dtype):
     make, call = sample.constructor_input, sample.forward_input
     theirs = info.module_cls(*make.args, **make.kwargs)
     mine = getattr(nn, info.module_cls.__name__)(*ours(make.args), **ours(make.kwargs))
-    theirs, mine = theirs.double().train(training), mine.double().train(training)
+    theirs, mine = theirs.to(dtype).train(training), mine.to(ours(dtype)).train(training)
     if isinstance(theirs, torch.nn.modules.lazy.LazyModuleMixin):
         theirs(*call.args, **call.kwargs)  # finds the shapes
         mine(*ours(call.args), **ours(call.kwargs))
@@ -74,7 +76,7 @@ def compare(info, sample, training):
     total = [0, 0]
     for a, b in zip(*outputs, strict=True):
         close(a, b, "result")
-        u = np.random.default_rng(0).standard_normal(a.shape)
+        u = np.random.default_rng(0).standard_normal(a.shape).astype(a.dtype)
         total[0] = total[0] + (a * tg.tensor(u)).sum()
         total[1] = total[1] + (b * torch.tensor(u)).sum()
     if not isinstance(total[1], torch.Tensor) or not total[1].requires_grad:
@@ -92,13 +94,14 @@ def compare(info, sample, training):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", NAMES)
-def test_layers_on_pytorchs_samples(name, training, request):
+def test_layers_on_pytorchs_samples(name, dtype, training, request):
     info = NAMES[name]
     drawn = training and any(word in name for word in RANDOM)
     samples = list(
         info.module_inputs_func(
-            info, device="cpu", dtype=torch.float64, requires_grad=True, training=training
+            info, device="cpu", dtype=dtype, requires_grad=True, training=training
         )
     )
     taken = range(len(samples))
@@ -111,4 +114,17 @@ def test_layers_on_pytorchs_samples(name, training, request):
             layer = getattr(nn, info.module_cls.__name__)(*ours(make.args), **ours(make.kwargs))
             assert layer(*ours(call.args)).shape == tuple(call.args[0].shape)
         else:
-            compare(info, samples[i], training)
+            compare(info, samples[i], training, dtype)
+
+
+@pytest.mark.parametrize("name", [n for n, i in NAMES.items() if i.module_error_inputs_func])
+def test_layers_refuse_what_pytorch_refuses(name):
+    info, shape = NAMES[name], {"dtype": torch.float32, "requires_grad": False, "training": False}
+    for wrong in info.module_error_inputs_func(info, device="cpu", **shape):
+        sample = wrong.module_error_input
+        make, call = sample.constructor_input, sample.forward_input
+        with pytest.raises(opdb.ERRORS) as raised:  # noqa: PT012  either of the two raises
+            mine = getattr(nn, info.module_cls.__name__)(*ours(make.args), **ours(make.kwargs))
+            assert wrong.error_on is common.ModuleErrorEnum.FORWARD_ERROR, wrong.error_regex
+            mine(*ours(call.args), **ours(call.kwargs))
+        assert opdb.unclear(raised.value) is None

@@ -1,16 +1,23 @@
 """What agrees with PyTorch, and what not.
 
-``python -m tests.parity [NAME …] [--all] [--exact] [--most N] [--complex]``
+``python -m tests.parity [NAME …] [--all] [--exact] [--most N] [--kind KIND …]``
 
 NAMEs are prefixes of PyTorch's names (``nn.functional.conv``). Without ``--all`` at most 6 samples
-of an operator are taken, evenly.
+of each kind are taken of an operator, evenly.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from tests.parity.opdb import results
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `parity`, as in the tests
+
+from parity.kinds import KINDS
+from parity.opdb import results
 
 
 def main() -> int:
@@ -20,29 +27,33 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="all samples of each operator")
     parser.add_argument("--exact", action="store_true", help="names are whole, not prefixes")
     parser.add_argument("--most", type=int, default=6, help="samples of an operator (6)")
-    parser.add_argument("--complex", action="store_true", help="samples of complex numbers")
+    parser.add_argument("--kind", nargs="*", choices=[*KINDS], default=[*KINDS], help="all without")
     given = parser.parse_args()
     names = tuple(given.names)
 
     def match(name: str) -> bool:
         return not names or (name in names if given.exact else name.startswith(names))
 
-    missing, differ, whole, samples, agreed = [], [], 0, 0, 0
-    for result in results(match, None if given.all else given.most, given.complex):
-        if result.missing:
-            missing.append(result.name)
-            continue
-        samples += result.samples
-        agreed += result.agreed
-        whole += not result.differ
-        if result.differ:
-            differ.append(result.name)
-            print(f"{result.name}: {result.agreed} of {result.samples} agree")
+    missing: dict[str, list[str]] = {kind: [] for kind in given.kind}
+    counts = {kind: [0, 0, 0] for kind in given.kind}
+    with np.errstate(all="ignore"):
+        for result in results(match, None if given.all else given.most, given.kind):
+            if result.missing:
+                missing[result.kind].append(result.name)
+                continue
+            differ = bool(result.differ)
+            more = (bool(result.samples) and not differ, result.agreed, result.samples)
+            counts[result.kind] = [a + b for a, b in zip(counts[result.kind], more, strict=True)]
+            if differ:
+                agreed = f"{result.agreed} of {result.samples} agree"
+                print(f"{result.name} ({result.kind}): {agreed}", flush=True)
             for why in result.differ[:3]:
                 print("   ", " ".join(why.split())[:300])
-    print(f"missing ({len(missing)}): {', '.join(missing)}")
-    print(f"{whole} operators agree, {len(differ)} differ; {agreed} of {samples} samples agree")
-    return bool(differ)
+    for kind, found in missing.items():
+        whole, agreed, samples = counts[kind]
+        print(f"{kind}: {whole} operators agree; {agreed} of {samples} samples agree")
+        print(f"    missing ({len(found)}): {', '.join(found)}")
+    return any(agreed < samples for _, agreed, samples in counts.values())
 
 
 if __name__ == "__main__":

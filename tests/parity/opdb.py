@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import random
 import re
-import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_cnn as tg
+from parity import CRYPTIC, ERRORS, UNIMPLEMENTED, array, dtype_name
+from parity.kinds import KINDS, Kind, laid_out, leaves, mapped, overrides, tolerances
 
 # Results of these are random: only shapes and dtypes are compared.
 RANDOM = {
@@ -25,78 +25,204 @@ RANDOM = {
     "pca_lowrank", "rand_like", "randint", "randint_like", "randn", "randn_like", "svd_lowrank",
     "uniform",
 }  # fmt: skip
-RTOL, ATOL = 1e-7, 1e-9
+NAMES_OPERATION = re.compile(r"[\w.]+_?(\(\))?:? ")
 
 
-# Why samples of an operator differ; prefixes of names. Printed in docs/parity.md.
-REASONS = {
-    "as_strided_scatter": "PyTorch's gradient of `input` is not 0 where `src` was written; ours is",
-    "linalg.eig": "eigenvectors are fixed up to a factor of absolute value 1",
-    "linalg.norm.subgradients": "PyTorch's second derivative at 0 is NaN; ours is 0",
-    "native_layer_norm": "PyTorch's second derivative without a weight is an error",
-    "normal.number_mean": "there is no argument `layout`",
-    "linalg.svd": "singular vectors are fixed up to a factor of absolute value 1",
-    "svd": "singular vectors are fixed up to a factor of absolute value 1",
-    "nn.functional.scaled_dot_product_attention": "some samples drop at random",
-    "nn.functional.multi_head_attention_forward": "some samples drop at random",
-    "special.bessel": "SciPy's values; PyTorch's have 6 digits at large arguments",
-}
+@dataclass(frozen=True)
+class Decision:
+    """What differs from PyTorch on purpose: where, what the comparison says of it, and why.
+
+    ``names`` and ``said`` are regular expressions, that the name and what is said begin with;
+    ``kinds`` is empty for all.
+    """
+
+    why: str
+    names: str = ""
+    said: str = ""
+    kinds: tuple[str, ...] = ()
+
+    def holds(self, name: str, kind: str, said: str) -> bool:
+        """Whether it is the reason of a difference."""
+        fits = re.match(self.names, name) and re.match(self.said, said, re.DOTALL)
+        return bool(fits) and (not self.kinds or kind in self.kinds)
 
 
-ABSENT = re.compile("AttributeError: .* has no attribute")
+FREE = "fixed up to a factor of absolute value 1"
+DROPS = "some samples drop at random"
+DECISIONS = (
+    Decision(
+        "PyTorch's gradient of `input` is not 0 where `src` was written; ours is",
+        "as_strided_scatter",
+    ),
+    Decision(
+        "PyTorch's gradient has a part that no Hermitian matrix sees",
+        "(linalg.)?cholesky(_ex)?$",
+        "order",
+        ("complex",),
+    ),
+    Decision(f"eigenvectors are {FREE}", "linalg.eigh?$"),
+    Decision(f"singular vectors are {FREE}", "(linalg.)?svd$"),
+    Decision(
+        "PyTorch's second derivative at 0 is NaN; ours is 0", "linalg.norm.subgradients", "order 2"
+    ),
+    Decision("PyTorch's second derivative without a weight is an error", "native_layer_norm"),
+    Decision("there is no argument `layout`", "normal.number_mean"),
+    Decision("there is no complex32", "complex", ".* is float16, expected float32"),
+    Decision(
+        "Python calls it with numbers only: by a tensor of another dtype it is `div`",
+        "__rdiv__",
+        "result 0: dtype",
+        ("promotion",),
+    ),
+    Decision(
+        "the order of equal values, and which of them is named, is free; ours is stable",
+        "(kthvalue|median|mode|nanmedian|topk|sort|argsort|msort)$",
+        "result [01]: values differ in",
+    ),
+    Decision(
+        "a result of nothing, where PyTorch refuses",
+        "nn.functional|fft|unique",
+        "accepted",
+        ("empty",),
+    ),
+    Decision(
+        "a number that a dtype cannot hold is none of its numbers; PyTorch wraps it around",
+        "nn.functional.cosine_embedding_loss",
+        "result 0: values",
+        ("integers",),
+    ),
+    Decision(
+        "the bias alone, of as many filters as there are; PyTorch's result has none",
+        "nn.functional.conv",
+        "result 0: shape",
+        ("empty",),
+    ),
+    Decision(
+        "float16 in each step; PyTorch's chunks are float32",
+        "nn.functional.linear_cross_entropy",
+        "result 0: values",
+        ("float16",),
+    ),
+    Decision(
+        "a view of any layout, which PyTorch refuses",
+        "kron|take_along_dim",
+        "accepted",
+        ("strided",),
+    ),
+    Decision(
+        "means of integers are refused; PyTorch cuts off their fractions",
+        "nn.functional.(avg_pool|interpolate|upsample|local_response_norm)",
+        "DtypeError",
+        ("integers",),
+    ),
+    Decision(
+        "a result of nothing, where PyTorch refuses",
+        "nn.functional.max_pool",
+        "accepted.*(non-batch dim|0 dim batch)",
+        ("errors",),
+    ),
+    Decision(
+        "PyTorch leaves the shape of an empty tensor as it is",
+        "nn.functional.pixel_unshuffle",
+        "result 0: shape",
+        ("empty",),
+    ),
+    Decision(
+        "without classes there is no class to ignore",
+        "nn.functional.(nll_loss|cross_entropy)",
+        "PositionError",
+        ("empty",),
+    ),
+    Decision(
+        "an `output_size` that is not that of the result is refused",
+        "repeat_interleave",
+        "ArgumentError: .*output_size",
+        ("empty",),
+    ),
+    Decision(
+        "infinite at poles, where PyTorch's are large numbers",
+        "(special.)?polygamma",
+        "result 0: values differ by inf",
+        ("integers",),
+    ),
+    Decision(
+        "more pivots than rows or columns are refused",
+        "lu_unpack",
+        "ShapeError: lu_unpack",
+        ("empty",),
+    ),
+    Decision(
+        "PyTorch gives a shape that the product has not", "addmv", "result 0: shape", ("empty",)
+    ),
+    Decision(
+        "there are no means of an axis without elements",
+        "nn.functional.adaptive_(avg|max)_pool",
+        "ShapeError",
+        ("empty",),
+    ),
+    Decision(
+        "the mean of no losses is NaN; PyTorch's is 0",
+        "nn.functional.(multi(label)?_margin_loss|(linear_)?cross_entropy)",
+        "result 0: values differ by nan",
+        ("empty",),
+    ),
+    Decision("PyTorch has no negative strides", "view$", "RuntimeError: view: .*-", ("strided",)),
+    Decision(DROPS, "nn.functional.scaled_dot_product_attention"),
+    Decision(DROPS, "nn.functional.multi_head_attention_forward"),
+    Decision(
+        "SciPy's values; PyTorch's have 6 digits at large arguments",
+        "special.bessel",
+        "result 0: values",
+    ),
+    Decision("float16 is refused", said="DtypeError: .* is float16, expected", kinds=("float16",)),
+    Decision(
+        "complex numbers are refused",
+        said=r"DtypeError: .*(not implemented for complex|is complex\d+, expected)",
+    ),
+    Decision(
+        "PyTorch gives the tensor the larger shape", "addbmm", ".* must fit in place", ("in place",)
+    ),
+    Decision(
+        "a number is taken where a tensor is wanted",
+        "__r",
+        "accepted.*'int' object|1 results",
+        ("errors",),
+    ),
+    Decision(
+        "a number is taken where a tensor is wanted",
+        said=r"accepted.*(must be Tensor, not int|got \(int, |got \(Tensor, int\))",
+    ),
+)
+
+
+NO_DERIVATIVE = re.compile("not implemented|view size is not|must be contiguous")
+"""What PyTorch says where it has no derivative, or none of such inputs."""
+
+ABSENT = re.compile("(unclear error, )?AttributeError: .* has no attribute")
 """What a function of PyTorch's tests says that calls one that we have not."""
 
 
 @dataclass
 class Result:
-    """What the samples of one operator of PyTorch gave."""
+    """What the samples of one kind gave for one operator of PyTorch."""
 
     name: str
+    kind: str
     missing: bool = False
     agreed: int = 0
+    decided: list[str] = field(default_factory=list)
+    """Why samples differ on purpose."""
     differ: list[str] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
-        return self.agreed + len(self.differ)
+        """How many were run."""
+        return self.agreed + len(self.decided) + len(self.differ)
 
 
 def label(info: Any) -> str:
     """The name of an operator and, if there are several, of its variant."""
     return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else str(info.name)
-
-
-def ours(name: str) -> Callable[..., Any] | None:
-    """Our function of PyTorch's ``name``, or a method or property of `Tensor`."""
-    found: Any = tg
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is None or isinstance(found, type(tg.float32)) or not callable(found):
-        found = getattr(tg.Tensor, name, None)
-    if name == "nn.functional.embedding":  # whose samples begin with the weight
-        return lambda weight, index, **kwargs: tg.nn.functional.embedding(index, weight, **kwargs)
-    if name == "where":
-        return lambda input, condition, other: tg.where(condition, input, other)
-    if name == "einsum":
-        return lambda operands, equation: tg.einsum(equation, *operands)
-    if name.endswith("polygamma"):
-        return lambda x, n, **kwargs: tg.polygamma(n, x, **kwargs)
-    return found.fget if isinstance(found, property) else found
-
-
-def with_ours(op: Any) -> Callable[..., Any] | None:
-    """The function of PyTorch's tests that calls it, made to call ours; None for PyTorch's own."""
-    if not isinstance(op, types.FunctionType) or "testing" not in op.__module__:
-        return None
-    known = {**op.__globals__, "torch": tg}
-    return types.FunctionType(op.__code__, known, None, op.__defaults__, op.__closure__)
-
-
-def evenly(items: Sequence[Any], most: int | None) -> list[Any]:
-    """At most ``most`` of the items, the first and the last among them."""
-    if most is None or len(items) <= most:
-        return list(items)
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
 
 
 class Untranslatable(Exception):
@@ -116,8 +242,9 @@ def _in_its_storage(value: Any) -> Any:
 def translated(value: Any, torch: Any) -> Any:
     """An argument as ours: tensors by their values, dtypes by their names."""
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided:
-            raise Untranslatable(value.layout)
+        known = value.layout == torch.strided and value.device.type == "cpu"
+        if not known or value.ndim > 64:
+            raise Untranslatable(f"{value.layout} {value.dtype} {value.ndim} dimensions")
         half = value.dtype == torch.bfloat16
         if half and importlib.util.find_spec("ml_dtypes") is None:
             raise Untranslatable("bfloat16: pip install ml_dtypes")
@@ -146,29 +273,24 @@ def translated(value: Any, torch: Any) -> Any:
     return value
 
 
-def leaves(value: Any, kind: type) -> Iterator[Any]:
-    """The tensors in a result or in arguments, in order."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            yield from leaves(v, kind)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from leaves(v, kind)
+def largest(values: np.ndarray) -> float:
+    """The largest finite size of numbers, at least 1."""
+    return float(
+        np.abs(values, where=np.isfinite(values), out=np.ones(values.shape)).max(initial=1)
+    )
 
 
-def _differs(a: np.ndarray, b: np.ndarray, single: bool = False) -> str | None:
-    """How two arrays differ; ``single`` says that their digits are those of float32."""
+def _differs(a: np.ndarray, b: np.ndarray, tolerance: tuple[float, float]) -> str | None:
+    """How two arrays differ, beyond a relative and an absolute tolerance."""
     if a.shape != b.shape:
         return f"shape {a.shape}, PyTorch {b.shape}"
     if a.dtype != b.dtype:
         return f"dtype {a.dtype}, PyTorch {b.dtype}"
-    single = single or a.dtype in (np.float32, np.float16, np.complex64)
-    rtol, atol = (1e-3, 1e-5) if single else (RTOL, ATOL)
     if a.dtype.kind not in "fc":
         return None if np.array_equal(a, b) else f"values differ in {int((a != b).sum())} places"
-    if np.allclose(a, b, rtol, atol, equal_nan=True):
+    wide = np.result_type(a, np.float64)
+    a, b = a.astype(wide), b.astype(wide)
+    if np.allclose(a, b, *tolerance, equal_nan=True):
         return None
     with np.errstate(invalid="ignore"):
         return f"values differ by {np.nanmax(np.abs(a - b)):.2g}"
@@ -188,29 +310,76 @@ def _weights(rng: np.random.Generator, a: Any) -> np.ndarray:
     return np.asarray(out, a.dtype)
 
 
+def _raised(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def unclear(error: BaseException) -> str | None:
+    """What is wrong with an error of ours: its class, or a message that names no operation."""
+    said = _raised(error)
+    if not isinstance(error, ERRORS) or any(words in said for words in CRYPTIC):
+        return f"unclear error, {said}"
+    return None if NAMES_OPERATION.match(str(error)) else f"error without operation, {said}"
+
+
+def reason(name: str, kind: str, said: str) -> str | None:
+    """Why a sample differs on purpose; None if it should not."""
+    return next((d.why for d in DECISIONS if d.holds(name, kind, said)), None)
+
+
 class _Run:
     """One sample, here and in PyTorch."""
 
-    def __init__(self, torch: Any, info: Any, function: Callable[..., Any]) -> None:
-        self.torch, self.info, self.function = torch, info, function
+    def __init__(self, torch: Any, info: Any, function: Callable[..., Any], kind: Kind) -> None:
+        self.torch, self.info, self.function, self.kind = torch, info, function, kind
+        self.theirs = info.op
+        if kind.calls == "method":
+            self.theirs = getattr(torch.Tensor, info.name, info.op)
+        elif kind.calls == "in place":
+            self.theirs = info.inplace_variant
+        self.overrides = overrides(info)
 
-    def __call__(self, sample: Any) -> str | None:
+    def tolerance(self, *dtypes: Any) -> tuple[float, float]:
+        """Relative and absolute, of the coarsest of the dtypes."""
+        names = [str(d).removeprefix("torch.") for d in dtypes]
+        found = [known.get(n, (0, 0)) for known in (self.overrides, tolerances()) for n in names]
+        return max(f[0] for f in found), max(f[1] for f in found)
+
+    def __call__(self, sample: Any, turn: int) -> str | None:
         torch = self.torch
         sample = sample.transform(self.leaf)
         theirs_in = (sample.input, tuple(sample.args), dict(sample.kwargs))
-        ours_in = tuple(translated(v, torch) for v in theirs_in)
-        theirs = self.info.op(theirs_in[0], *theirs_in[1], **theirs_in[2])
-        ours_out = self.function(ours_in[0], *ours_in[1], **ours_in[2])
+        ours_in: Any = tuple(translated(v, torch) for v in theirs_in)
+        if self.kind.layout:
+            theirs_in = laid_out(theirs_in, torch.Tensor, torch.zeros, turn)
+            ours_in = laid_out(ours_in, tg.Tensor, tg.zeros, turn)
+        theirs, their_error = self.attempt(self.theirs, theirs_in)
+        if their_error is not None and UNIMPLEMENTED.search(str(their_error)):
+            raise Untranslatable(their_error)
+        ours_out, error = self.attempt(self.function, ours_in)
+        if their_error is not None:
+            if error is not None:
+                return unclear(error)
+            return f"accepted, PyTorch: {' '.join(str(their_error).split())[:150]}"
+        if error is not None:
+            return _raised(error)
         t, o = self.outputs(theirs, ours_out)
         if len(t) != len(o):
             return f"{len(o)} results, PyTorch {len(t)}"
         if self.info.name in RANDOM or (
             sample.kwargs.get("training") and "rrelu" in self.info.name
         ):
-            same = [tuple(a.shape) == tuple(b.shape) for a, b in zip(o, t, strict=True)]
-            return None if all(same) else "shapes differ"
+            same = [
+                tuple(a.shape) == tuple(b.shape) and dtype_name(a) == dtype_name(b)
+                for a, b in zip(o, t, strict=True)
+            ]
+            return None if all(same) else "shapes or dtypes differ"
+        if any(b.dtype == torch.complex32 for b in t):
+            raise Untranslatable("complex32")
+        inputs = [v.dtype for v in leaves(theirs_in, torch.Tensor)]
         for i, (a, b) in enumerate(zip(o, t, strict=True)):
-            if bad := _differs(a.detach().numpy(), b.detach().resolve_conj().resolve_neg().numpy()):
+            bad = _differs(array(a), array(b), self.tolerance(b.dtype, *inputs))
+            if bad and not self.nearer(theirs_in, i, array(a), array(b)):
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
@@ -219,6 +388,41 @@ class _Run:
         if not isinstance(value, self.torch.Tensor) or not (value.is_leaf and value._is_view()):
             return value
         return value.detach().requires_grad_(value.requires_grad)
+
+    def attempt(self, function: Any, inputs: Any) -> tuple[Any, Exception | None]:
+        """The result, or the error; of a function in place what it wrote into."""
+        first, args, kwargs = inputs
+        if self.kind.calls == "in place":
+            first = first.clone()
+        try:
+            out = function(first, *args, **kwargs)
+        except Exception as error:  # whatever an operation raises is looked at
+            return None, error
+        if self.kind.calls == "in place":
+            assert out is first, "a function in place returns another tensor"
+        return out, None
+
+    def nearer(self, theirs_in: Any, i: int, a: np.ndarray, b: np.ndarray) -> bool:
+        """Whether ``a``, ours, is about as near to PyTorch's result in float64 as ``b`` is, or to
+        within a few roundings of its largest numbers.
+        """
+        if b.dtype not in (np.float16, np.float32, np.complex64) or a.dtype != b.dtype:
+            return False
+        wide = mapped(theirs_in, self.torch.Tensor, self.widened)
+        exact, error = self.attempt(self.theirs, wide)
+        if error is not None:
+            return False
+        found = array(self.outputs(exact, [])[0][i])
+        if not a.shape == b.shape == found.shape:
+            return False
+        error_a, error_b = (np.abs(v.astype(found.dtype) - found).max(initial=0) for v in (a, b))
+        return bool(error_a <= max(2 * error_b, 16 * np.finfo(b.dtype).eps * largest(found)))
+
+    def widened(self, x: Any) -> Any:
+        """A tensor in float64 or complex128, if it is of such numbers."""
+        torch = self.torch
+        wide = torch.complex128 if x.is_complex() else torch.float64
+        return x.detach().to(wide) if x.is_floating_point() or x.is_complex() else x
 
     def outputs(self, theirs: Any, ours_out: Any) -> tuple[list[Any], list[Any]]:
         t = list(leaves(theirs, self.torch.Tensor))
@@ -233,25 +437,22 @@ class _Run:
         torch = self.torch
         t_in = [v for v in leaves(theirs_in, torch.Tensor) if v.requires_grad]
         o_in = [v for v in leaves(ours_in, tg.Tensor) if v.requires_grad]
-        for order in (1, 2):
+        twice = self.kind.orders > 1 and self.info.supports_gradgrad
+        for order in range(1, 1 + self.kind.orders):
             pairs = [(a, b) for a, b in zip(o, t, strict=True) if b.requires_grad]
             pairs = [(a if a.requires_grad else _zero(a, o_in), b) for a, b in pairs]
-            if not pairs or not t_in:
-                return None
-            if order == 2 and not self.info.supports_gradgrad:
+            if not pairs or not t_in or (order == 2 and not twice):
                 return None
             rng = np.random.default_rng(order)
             weights = [_weights(rng, a) for a, _ in pairs]
-            twice = self.info.supports_gradgrad
-            single = any(v.dtype in (torch.float32, torch.complex64) for v in t_in)
             try:
                 t_g = torch.autograd.grad(
                     [b for _, b in pairs], t_in, [torch.from_numpy(w) for w in weights],
                     allow_unused=True, create_graph=twice,
                 )  # fmt: skip
             except RuntimeError as error:
-                if order == 2 and "not implemented" in str(error):
-                    return None  # PyTorch has no second derivative
+                if NO_DERIVATIVE.search(str(error)):
+                    return None  # PyTorch has no such derivative
                 raise
             o_g = tg.autograd.grad(
                 [a for a, _ in pairs], o_in, [tg.tensor(w) for w in weights],
@@ -259,12 +460,14 @@ class _Run:
             )  # fmt: skip
             t, o = [], []
             for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
-                zero = np.zeros(tuple(t_in[i].shape))
-                mine = zero if a is None else a.detach().numpy()
-                # not a lazy zero
-                other = zero if b is None else b.detach().clone().resolve_conj().numpy()
-                wide = np.result_type(mine, other, float)
-                if bad := _differs(mine.astype(wide), other.astype(wide), single):
+                zero = np.zeros(tuple(t_in[i].shape), dtype_name(t_in[i]))
+                mine = zero if a is None else array(a)
+                other = zero if b is None else array(b)
+                tolerance = self.tolerance(t_in[i].dtype)
+                if any(v.dtype in (torch.float32, torch.complex64) for v in t_in):
+                    # PyTorch's own tests compare gradients in float64 only
+                    tolerance = (1e-3, 1e-3 * largest(other))
+                if bad := _differs(mine, other, tolerance):
                     return f"order {order}, input {i}: {bad}"
                 if a is not None and b is not None:
                     t, o = [*t, b], [*o, a]
@@ -272,13 +475,9 @@ class _Run:
 
 
 def results(
-    match: Callable[[str], bool], most: int | None, use_complex: bool = False
+    match: Callable[[str], bool], most: int | None, kinds: Sequence[str] = ("float64",)
 ) -> Iterator[Result]:
-    """The result of every operator that ``match`` takes, on at most ``most`` samples each.
-
-    Samples are of float64 or, where there are none, of complex numbers, integers or bools; with
-    ``use_complex`` complex ones come first.
-    """
+    """What ``match`` takes of the operators gives, on at most ``most`` samples of each kind."""
     import torch
     from torch.testing._internal.common_methods_invocations import op_db
 
@@ -286,36 +485,31 @@ def results(
     for info in op_db:
         if not match(info.name):
             continue
-        out = Result(label(info))
-        function = with_ours(info.op) or ours(info.name)
-        kinds = info.supported_dtypes("cpu")
-        order = (torch.float64, torch.complex128, torch.int64, torch.bool, torch.float32)
-        order = (torch.complex128,) if use_complex else order
-        dtype = next((d for d in order if d in kinds), None)
-        if use_complex and dtype is None:
-            continue
-        if function is None or dtype is None:
-            out.missing = True
-            yield out
-            continue
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002  PyTorch's samples draw from it
-        torch.manual_seed(0)
-        wants = info.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
-        samples = list(info.sample_inputs("cpu", dtype, requires_grad=wants))
-        run = _Run(torch, info, function)
-        for sample in evenly(samples, most):
-            try:
-                bad = run(sample)
-            except Untranslatable:
+        drawn: dict[Any, list[Any]] = {}
+        for kind in (KINDS[k] for k in kinds):
+            out = Result(label(info), kind.name)
+            if not kind.applies(torch, info):
                 continue
-            except Exception as error:  # whatever the operation raises is a difference
-                bad = f"{type(error).__name__}: {error}"
-            if bad is None:
-                out.agreed += 1
-            else:
-                said = sample.summary() if hasattr(sample, "summary") else ""
-                out.differ.append(f"{bad} | {said}")
-        if not out.agreed and all(ABSENT.match(why) for why in out.differ):
-            out = Result(out.name, missing=True)
-        yield out
+            function = kind.function(info)
+            if function is None:
+                out.missing = True
+                yield out
+                continue
+            run = _Run(torch, info, function, kind)
+            for turn, sample in enumerate(kind.samples(torch, info, drawn, most)):
+                try:
+                    bad = run(sample, turn)
+                except Untranslatable:
+                    continue
+                except Exception as error:  # of a gradient, or a conversion
+                    bad = _raised(error)
+                if bad is None:
+                    out.agreed += 1
+                elif why := reason(out.name, kind.name, bad):
+                    out.decided.append(why)
+                else:
+                    said = sample.summary() if hasattr(sample, "summary") else ""
+                    out.differ.append(f"{bad} | {said}")
+            if not out.agreed and out.differ and all(ABSENT.match(why) for why in out.differ):
+                out = Result(out.name, kind.name, missing=True)
+            yield out

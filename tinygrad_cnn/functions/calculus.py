@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _areas(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) -> Tensor:
-    """The areas under the lines between neighbours along ``dim``."""
+    """Twice the areas under the lines between neighbours along ``dim``."""
     y = to_tensor(y)
     if y.dtype.kind == "b" or (x is not None and to_tensor(x).dtype.kind == "b"):
         raise DtypeError(f"{name}: `y` or `x` is bool, expected numbers")
@@ -29,7 +29,7 @@ def _areas(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) 
     if not y.ndim:
         raise ShapeError(f"{name}: `y` has no dimensions, so there is nothing to integrate over")
     n = y.shape[d]
-    width: Any = dx
+    width: Any = 1.0 * dx
     if x is not None:
         x = to_tensor(x)
         if x.ndim == 1 and x.shape[0] != n:
@@ -44,7 +44,7 @@ def _areas(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) 
         width = diff(x, dim=d + x.ndim - y.ndim)
     most = max(n - 1, 0)
     pairs = add(narrow(y, d, 0, most), narrow(y, d, n - most, most))
-    return mul(div(pairs, 2), width)
+    return mul(pairs, width)
 
 
 @export(method=False)
@@ -54,7 +54,8 @@ def cumulative_trapezoid(
 ) -> Tensor:
     """The integrals of `trapezoid` up to each sample but the first."""
     areas = _areas("cumulative_trapezoid", y, x, dx, dim)
-    return cumsum(areas, axis("cumulative_trapezoid", dim, to_tensor(y).ndim) - to_tensor(y).ndim)
+    d = axis("cumulative_trapezoid", dim, to_tensor(y).ndim) - to_tensor(y).ndim
+    return div(cumsum(areas, d), 2)
 
 
 @export("trapz", method=False)
@@ -82,7 +83,7 @@ def trapezoid(
     (tensor(4.), tensor(8.))
     """
     areas = _areas("trapezoid", y, x, dx, dim)
-    return sum(areas, axis("trapezoid", dim, to_tensor(y).ndim) - to_tensor(y).ndim)
+    return div(sum(areas, axis("trapezoid", dim, to_tensor(y).ndim) - to_tensor(y).ndim), 2)
 
 
 @export(method=False)
@@ -112,6 +113,7 @@ def gradient(
     x = to_tensor(input)
     # In the order that is asked for, which `axes` sorts.
     dims = dim if isinstance(dim, (list, tuple)) and dim else axes("gradient", dim, x.ndim)
+    axes("gradient", tuple(dims), x.ndim)  # raises where one is named twice
     several = isinstance(spacing, (list, tuple))
     if edge_order not in (1, 2) or (several and len(spacing) != len(dims)):
         raise ArgumentError(

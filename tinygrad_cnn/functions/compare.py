@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.convert import operand, to_tensor
+from tinygrad_cnn.functions.convert import broadcast_shape, one_dtype, operand, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.types import TensorLike
@@ -163,13 +163,12 @@ def isclose(
         raise ArgumentError(
             f"isclose: `rtol` and `atol` are {rtol} and {atol}, expected none negative"
         )
-    a, b = to_tensor(input)._array, to_tensor(other)._array
-    try:
-        return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
-    except ValueError as error:
-        if "broadcast" not in str(error):
-            raise
-        raise ShapeError(f"isclose: shapes {a.shape} and {b.shape} do not broadcast") from None
+    first, second = to_tensor(input), to_tensor(other)
+    if isinstance(input, Variable) and isinstance(other, Variable):
+        one_dtype("isclose", first, other=second)
+    a, b = first._array, second._array
+    broadcast_shape("isclose", a, b)
+    return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
 
 
 @export()

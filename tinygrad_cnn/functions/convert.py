@@ -150,6 +150,22 @@ def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
 
 
+def broadcast_shape(name: str, *values: Any) -> tuple[int, ...]:
+    """The shape to which arrays and numbers broadcast together.
+
+    Raises
+    ------
+    ValueError
+        They do not.
+    """
+    shapes = [getattr(v, "shape", ()) for v in values]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        said = " and ".join(str(tuple(s)) for s in shapes)
+        raise ShapeError(f"{name}: shapes {said} do not broadcast") from None
+
+
 def own(result: Tensor, *inputs: Tensor) -> Tensor:
     """``result``, which looks into memory that was made for it: to its owner it is no view.
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn.functions import arranging, joining, padding, shaping
 from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.elementwise import clone
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.types import TensorLike
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.tensor import Tensor
 
 
 def _copied(
@@ -32,6 +37,11 @@ def _copied(
     return export(method=method)(copy)
 
 
+@functools.wraps(shaping.view)
+def _view(input: TensorLike, *args: Any) -> Tensor:
+    return shaping.view(to_tensor(input).contiguous(), *args)  # a copy may lie otherwise
+
+
 alias_copy = _copied(clone, "alias_copy")
 as_strided_copy = _copied(arranging.as_strided)
 diagonal_copy = _copied(padding.diagonal)
@@ -50,4 +60,4 @@ unsafe_chunk = _copied(joining.chunk, "unsafe_chunk", method=True)
 unsafe_split = _copied(joining.split, "unsafe_split", method=True)
 unsafe_split_with_sizes = _copied(joining.split_with_sizes, "unsafe_split_with_sizes", method=True)
 unsqueeze_copy = _copied(shaping.unsqueeze)
-view_copy = _copied(shaping.view)
+view_copy = _copied(_view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from tinygrad_cnn.functions.convert import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.types import FLOATING, Array, DType, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -311,8 +312,12 @@ def arange(
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
-    if dtype is not None and dtype.kind in "iu":
-        values = [int(v) for v in values]
+    if dtype is not None and dtype.kind in "iu":  # numbers that it cannot hold wrap around
+        whole = [int(v) for v in values]
+        ends = whole if dtype == np.int64 else values  # by which PyTorch counts
+        count = math.ceil((ends[1] - ends[0]) / ends[2])
+        places = whole[0] + whole[2] * np.arange(count)
+        return make("arange", places.astype(dtype), requires_grad, device)
     return make("arange", np.arange(*values, dtype=dtype), requires_grad, device)
 
 
@@ -328,7 +333,10 @@ def _evenly(
     """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
     the ends are cut off first and the results then.
     """
-    ends = [to_tensor(v, np.float64)._array for v in (start, end)]
+    ends = [
+        to_tensor(v, np.complex128 if dtype.kind == "c" else np.float64)._array
+        for v in (start, end)
+    ]
     if not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
     if any(v.ndim for v in ends) or steps < 0:
@@ -336,7 +344,7 @@ def _evenly(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "
             f"numbers and a number of steps"
         )
-    first, last = (v.item() if dtype.kind in FLOATING else int(v.item()) for v in ends)
+    first, last = (v.item() if dtype.kind in INEXACT else int(v.item()) for v in ends)
     i = np.arange(steps)
     step = (last - first) / max(steps - 1, 1)
     low = i < max(steps // 2, int(steps == 1))

@@ -72,7 +72,12 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(f"pdist: `input` has shape {input.shape}, expected (n, d)")
     first, second = np.triu_indices(len(input), 1)
     apart = input.index_select(0, wrap(first)) - input.index_select(0, wrap(second))
-    result: Tensor = apart.norm(p, -1)
+    return _length(apart, p)
+
+
+def _length(apart: Tensor, p: float) -> Tensor:
+    """The norms along the last axis; of nothing they are 0."""
+    result: Tensor = apart.norm(p, -1) if apart.shape[-1] else apart.sum(-1)
     return result
 
 
@@ -95,8 +100,7 @@ def cdist(
         )
     if p < 0:
         raise ArgumentError(f"cdist: `p` is {p}, expected a number of at least 0")
-    result: Tensor = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
-    return result
+    return _length(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
 
 
 @export(method=False, nn=True)
@@ -114,7 +118,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"{weight.shape}"
         )
     products = input1 @ weight.permute(1, 0, 2).reshape(a, f * b)  # (..., f b)
-    out = (products.reshape(*lead, f, b) * input2.unsqueeze(-2)).sum(-1)
+    products = products.reshape(*lead, f, b) * input2.unsqueeze(-2)
+    out = products.sum(-1, dtype=products.dtype)
     result: Tensor = out if bias is None else out + bias
     return result
 

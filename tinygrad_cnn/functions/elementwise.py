@@ -12,12 +12,12 @@ from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.convert import dtype_of, operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import broadcast_shape, dtype_of, operand, to_tensor, unary
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
-from tinygrad_cnn.types import FLOATING, INEXACT, DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, DType, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -103,7 +103,7 @@ def add(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return ops.add(a, _times("add", a, b, alpha))
 
 
-@export("subtract", numpy=np.subtract)
+@export("subtract", inplace=True, numpy=np.subtract)
 def sub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
@@ -118,13 +118,13 @@ def rsub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-@export("multiply", numpy=np.multiply)
+@export("multiply", inplace=True, numpy=np.multiply)
 def mul(input: TensorLike, other: TensorLike) -> Tensor:
     """``input * other``, broadcasting."""
     return ops.mul(*_two(input, other))
 
 
-@export("divide", "true_divide", numpy=np.divide)
+@export("divide", "true_divide", inplace=True, numpy=np.divide)
 def div(input: TensorLike, other: TensorLike, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, broadcasting; integers give floats unless rounded.
 
@@ -221,17 +221,18 @@ def minimum(input: TensorLike, other: TensorLike) -> Tensor:
 @export(numpy=np.fmax)
 def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise larger value, or the one that is not NaN; of equal ones the first."""
-    return _better(np.greater_equal, input, other)
+    return _better("fmax", np.greater_equal, input, other)
 
 
 @export(numpy=np.fmin)
 def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     """Elementwise smaller value, or the one that is not NaN; of equal ones the first."""
-    return _better(np.less_equal, input, other)
+    return _better("fmin", np.less_equal, input, other)
 
 
-def _better(than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
+def _better(name: str, than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
+    broadcast_shape(name, a, b)
     first = than(a._array, b._array) | np.isnan(b._array)
     result: Tensor = where(wrap(first), a, b)
     return result
@@ -258,6 +259,16 @@ def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     return choice.where(condition, to(a, dtype), to(b, dtype))
 
 
+def number(name: str, value: TensorLike, dtype: DType) -> Tensor:
+    """``value``, one number, in a dtype that can hold it."""
+    found = to_tensor(value, dtype if isinstance(value, (bool, int, float)) else None)
+    if found._value.ndim:
+        raise ShapeError(f"{name}: `value` has shape {found.shape}, expected a number")
+    if found._value.dtype.kind == "c" != dtype.kind:
+        raise DtypeError(f"{name}: `value` is complex, expected a number for {dtype}")
+    return to(found, dtype)
+
+
 @export(inplace=True)
 def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tensor:
     """``input`` with ``value`` (a number) where ``mask`` (bool, broadcast) holds."""
@@ -265,9 +276,7 @@ def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tenso
     mask = to_tensor(mask)
     if mask._value.dtype.kind != "b":
         raise DtypeError(f"masked_fill: `mask` has dtype {mask.dtype}, expected bool")
-    if np.ndim(choice.raw(value)):
-        raise ShapeError(f"masked_fill: `value` has shape {np.shape(value)}, expected a number")
-    return choice.where(mask, to(value, x._value.dtype), x)
+    return choice.where(mask, number("masked_fill", value, x._value.dtype), x)
 
 
 @export("clip", inplace=True)
@@ -295,13 +304,8 @@ def clamp(
 def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
     limit = choice.raw(operand(bound))
-    try:
-        return wrap(than(x._array, limit) | np.isnan(limit))
-    except ValueError as error:
-        if "broadcast" not in str(error):
-            raise
-        shapes = f"{x.shape} and {np.shape(limit)}"
-        raise ShapeError(f"clamp: shapes {shapes} do not broadcast") from None
+    broadcast_shape("clamp", x._value, limit)
+    return wrap(than(x._array, limit) | np.isnan(limit))
 
 
 @export(inplace=True)

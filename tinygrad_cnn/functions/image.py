@@ -315,7 +315,7 @@ def grid_sample(
             f"grid_sample: `input` has shape {x.shape} and `grid` {grid.shape}, expected "
             f"(n, c, h, w) and (n, oh, ow, 2), or (n, c, d, h, w) and (n, od, oh, ow, 3)"
         )
-    if not math.prod(x.shape[1:]):
+    if not math.prod(x.shape[2:]):
         raise ShapeError(f"grid_sample: `input` has shape {x.shape}, expected pixels")
     one_dtype("grid_sample", x, grid=grid)
     corners, out = bool(align_corners), grid.shape[1:-1]

@@ -75,7 +75,7 @@ def _index_tensor(name: str, index: TensorLike) -> Tensor:
     return index
 
 
-def _in_range(name: str, index: Array, n: int) -> None:
+def in_range(name: str, index: Array, n: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise PositionError(f"{name}: `index` holds {bad}, expected 0 to {n - 1}")
@@ -88,7 +88,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
             f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
             f"{d}, be no longer along any"
         )
-    _in_range(name, index._array, a[d] if a else 1)
+    in_range(name, index._array, a[d] if a else 1)
 
 
 @export()
@@ -180,15 +180,27 @@ def scatter(
     src: TensorLike | None = None,
     *,
     value: float | None = None,
+    reduce: str | None = None,
 ) -> Tensor:
-    """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``)."""
+    """A copy of ``input`` with ``out[i, index[i, j, k], k] = src[i, j, k]`` (for ``dim=1``).
+
+    With a ``reduce`` of ``"add"`` or ``"multiply"``, what is there is changed so.
+    """
     x, index = to_tensor(input), _index_tensor("scatter", index)
     d = axis("scatter", dim, x._value.ndim)
     if not x._value.ndim:
-        return own(reshape(scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value), ()))
+        flat = scatter(reshape(x, 1), 0, reshape(index, -1), src, value=value, reduce=reduce)
+        return own(reshape(flat, ()))
     _gather_shapes("scatter", x, index, d)
     source = _source("scatter", value if src is None else src, index, x._value.dtype)
-    return ops.scatter(x, index, source, dim=d)
+    if reduce is None:
+        return ops.scatter(x, index, source, dim=d)
+    if reduce not in ("add", "multiply"):
+        raise ArgumentError(f"scatter: `reduce` is {reduce!r}, expected 'add' or 'multiply'")
+    from tinygrad_cnn.functions.scattering import scatter_reduce  # which needs this file
+
+    how = "sum" if reduce == "add" else "prod"
+    return scatter_reduce(x, d, index, expand(source, index.shape), how)
 
 
 @export()
@@ -202,7 +214,7 @@ def index_select(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
             f"index_select: `index` has shape {index.shape}, expected a vector (of one index for "
             f"an `input` without dimensions)"
         )
-    _in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
+    in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
     if not x._value.ndim:
         return x.clone()
     return ops.index_select(x, index.reshape(-1), dim=d)
@@ -226,7 +238,7 @@ def index_add(
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
     if source._value.shape != shape:
         raise ShapeError(f"index_add: `source` has shape {source.shape}, expected {shape}")
-    _in_range("index_add", index._array, x._value.shape[d])
+    in_range("index_add", index._array, x._value.shape[d])
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
@@ -270,7 +282,7 @@ def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
             f"says how many there are"
         )
     n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
-    _in_range("one_hot", labels, n)
+    in_range("one_hot", labels, n)
     return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
 
 
@@ -300,7 +312,7 @@ def index_put(
 def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
     d = axis(name, dim, x._value.ndim)
-    _in_range(name, index._array, x._value.shape[d])
+    in_range(name, index._array, x._value.shape[d])
     return (slice(None),) * d + (index._array,)
 
 
@@ -377,8 +389,9 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
             f"{sides} has {n} places"
         )
     out = []
+    places = places.astype(np.int64)
     for side in reversed(sides):
-        out.append(wrap(np.asarray(places % side, places.dtype)))
+        out.append(wrap(np.asarray(places % side)))
         places = places // side
     return tuple(out[::-1])
 

@@ -11,10 +11,10 @@ from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.graph import Packed
 from tinygrad_cnn.autograd.layout import steps_of
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.node import Node, SavedValue
+from tinygrad_cnn.autograd.node import Node, SavedValue, clock
 from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.variable import Storage, Variable
-from tinygrad_cnn.functions.elementwise import to
+from tinygrad_cnn.functions.elementwise import number
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import TensorLike
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def assign(x: Any, result: Tensor, by: str) -> Tensor:
+def assign(x: Any, result: Tensor, by: str, since: int | None = None) -> Tensor:
     """Write ``result`` into ``x`` and return ``x``, which now has the history of ``result``.
+
+    What the nodes made after the time ``since`` keep of ``x``, by default the last one, is kept
+    apart: it is about to be overwritten.
 
     Raises
     ------
@@ -43,17 +46,24 @@ def assign(x: Any, result: Tensor, by: str) -> Tensor:
         result = result.to(x._value.dtype)
     if result.node is None:
         return write(x, ..., result, by)
-    if type(result.node) is Node and result.node.saved:
-        for name, value in result.node.saved.items():
-            if name != "y" and type(value) is SavedValue and value.storage is x.storage:
-                # its own rule needs what is about to be overwritten
-                result.node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())
-            elif type(value) is Packed:
-                value.keep_apart(x.storage)
+    if type(result.node) is Node:
+        _keep_apart(result.node, x.storage, result.node.time - 1 if since is None else since)
     np.copyto(x._written_by(by), result._array)
     x.take_history(result)
     written: Tensor = x
     return written
+
+
+def _keep_apart(node: Node, storage: Storage, since: int) -> None:
+    """Copy what nodes newer than ``since`` keep of a storage."""
+    for name, value in (node.saved or {}).items():
+        if name != "y" and type(value) is SavedValue and value.storage is storage:
+            node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())  # type: ignore[index]  # it has saved this
+        elif type(value) is Packed:
+            value.keep_apart(storage)
+    for parent in node.parents:
+        if type(parent) is Node and parent.time > since:
+            _keep_apart(parent, storage, since)
 
 
 def write(x: Any, index: Any, value: Tensor, by: str) -> Tensor:
@@ -83,11 +93,8 @@ def _put(x: Any, value: Any, *, index: Any, by: str) -> Tensor:
 
 def fill_(x: Any, value: TensorLike) -> Tensor:
     """Write one number everywhere into ``x`` and return ``x``."""
-    number = to(value, x._value.dtype)
-    if number._value.ndim:
-        raise RuntimeError(f"fill_: `value` has shape {number.shape}, expected a number")
     with x.changing():
-        return write(x, ..., number, "fill_")
+        return write(x, ..., number("fill_", value, x._value.dtype), "fill_")
 
 
 def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -96,7 +103,8 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with self.changing():
-            return assign(self, function(self, *args, **kwargs), name)
+            since = clock()
+            return assign(self, function(self, *args, **kwargs), name, since)
 
     method.__name__ = name
     method.__doc__ = f"`{function.__name__}` in place."

@@ -83,9 +83,11 @@ class InPlaceMethods(Methods):
         """``self *= other``."""
         return self._update("mul_", f.mul, np.multiply, other)
 
-    def div_(self, other: TensorLike) -> Tensor:
-        """``self /= other``."""
-        return self._update("div_", f.div, np.true_divide, other)
+    def div_(self, other: TensorLike, *, rounding_mode: str | None = None) -> Tensor:
+        """``self /= other``, rounded as `div` does."""
+        if rounding_mode is None:
+            return self._update("div_", f.div, np.true_divide, other)
+        return Methods.div_(self, other, rounding_mode=rounding_mode)
 
     subtract_, multiply_, divide_, true_divide_ = sub_, mul_, div_, div_
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.errors import ArgumentError, AxisError, PositionError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, AxisError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, several, to_tensor
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.export import export
@@ -100,6 +100,8 @@ def narrow(input: TensorLike, dim: int, start: int, length: int) -> Tensor:
     if not x._value.ndim:
         raise AxisError("narrow: `input` has no dimensions to narrow")
     n = x._value.shape[d]
+    if getattr(start, "dtype", None) is np.dtype(bool):
+        raise DtypeError(f"narrow: `start` is {start!r}, expected an integer")
     start, length = integers("narrow", (start, length))
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):

@@ -219,6 +219,10 @@ def lu_unpack(
     nothing = wrap(np.empty(0, factors._value.dtype))
     order, lower, upper = nothing, nothing, nothing
     if unpack_pivots:
+        if pivots._value.shape[-1:] != (min(m, n),):
+            raise ShapeError(
+                f"lu_unpack: `LU_pivots` has shape {pivots.shape}, expected (..., {min(m, n)})"
+            )
         order = _permutation(ops.order_of(pivots._array, m), factors._value.dtype)
     if unpack_data:
         k = min(m, n)

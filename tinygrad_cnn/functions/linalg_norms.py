@@ -89,13 +89,17 @@ def matrix_norm(
         "fro" (Frobenius), "nuc" (the sum of singular values), 2 or -2 (the largest or smallest of
         them), inf or -inf (the largest or smallest sum of a row's sizes), 1 or -1 (of a column's).
     """
-    x = matrices("matrix_norm", _floating("matrix_norm", A, dtype))
+    sums = ord not in ("nuc", 2, -2)  # the others need singular values
+    x = matrices("matrix_norm", _floating("matrix_norm", A, dtype), half=sums)
     rows, columns = _two_axes("matrix_norm", dim, x._value.ndim)
     if ord == "fro":
         return vector_norm(x, 2, (rows, columns), keepdim)
     largest = {"nuc": reduction.sum, 2: reduction.amax, -2: reduction.amin}.get(ord)
     if largest is not None:
-        out: Any = largest(svdvals(x.movedim((rows, columns), (-2, -1))), -1)
+        values = svdvals(x.movedim((rows, columns), (-2, -1)))
+        if ord == 2 and not values.shape[-1]:
+            largest = reduction.sum  # of nothing it is 0
+        out: Any = largest(values, -1)
         if keepdim:
             for d in sorted((rows, columns)):
                 out = out.unsqueeze(d)
@@ -105,8 +109,9 @@ def matrix_norm(
             f"matrix_norm: `ord` is {ord!r}, expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2"
         )
     inner, outer = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    sums = reduction.sum(size_of(x), inner, True)
-    extreme = (reduction.amax if ord > 0 else reduction.amin)(sums, outer, True)
+    lines = reduction.sum(size_of(x), inner, True)
+    most = reduction.amax if x._value.shape[outer] else reduction.sum  # of nothing it is 0
+    extreme = (most if ord > 0 else reduction.amin)(lines, outer, True)
     return extreme if keepdim else own(extreme.squeeze((rows, columns)))
 
 
@@ -155,7 +160,7 @@ def cond(A: TensorLike, p: Any = None) -> Tensor:
     if p is None or p in (2, -2):
         values = svdvals(x)
         if not values._value.shape[-1]:
-            raise ShapeError(f"cond: `A` has shape {x.shape}: it has no singular values")
+            return wrap(np.zeros(x.shape[:-2], values.dtype))  # as PyTorch
         first, last = values[..., 0], values[..., -1]
         out = last / first if p == -2 else first / last
         return out

@@ -52,8 +52,10 @@ class LeastSquares(NamedTuple):
     singular_values: Tensor
 
 
-def matrices(name: str, A: TensorLike, *, square: bool = False, argument: str = "A") -> Tensor:
-    """``A`` as a tensor of (square) matrices of float32, float64 or complex numbers.
+def matrices(
+    name: str, A: TensorLike, *, square: bool = False, argument: str = "A", half: bool = False
+) -> Tensor:
+    """``A`` as a tensor of (square) matrices of float32, float64 or complex numbers, or float16.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def matrices(name: str, A: TensorLike, *, square: bool = False, argument: str = 
         It has less than two axes, or is not square.
     """
     x: Tensor = wide(to_tensor(A))
-    if x._value.dtype.kind not in "fc" or x._value.dtype == np.float16:
+    if x._value.dtype.kind not in "fc" or (x._value.dtype == np.float16 and not half):
         raise DtypeError(
             f"{name}: `{argument}` is {x.dtype}, expected float32, float64, complex64 or complex128"
         )

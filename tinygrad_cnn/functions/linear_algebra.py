@@ -129,9 +129,13 @@ def vdot(input: TensorLike, other: TensorLike) -> Tensor:
 def _added(name: str, input: TensorLike, product: Tensor, beta: float, alpha: float) -> Tensor:
     """``beta * input + alpha * product``, of the shape of the product.
 
-    With a ``beta`` of 0, ``input`` is not looked at: NaN in it does not matter.
+    With a ``beta`` of 0, ``input`` is not looked at: NaN in it does not matter. Of integers and
+    bools the factors are such numbers too, as in PyTorch.
     """
     x = to_tensor(input)
+    if product._value.dtype.kind in "biu":
+        whole = bool if product._value.dtype.kind == "b" else int
+        beta, alpha = whole(beta), whole(alpha)
     one_dtype(name, x, product=product)
     if not broadcasts(x._value.shape, product._value.shape):
         raise ShapeError(
@@ -184,7 +188,8 @@ def addbmm(
     input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """``beta * input + alpha`` times the sum of ``bmm(batch1, batch2)`` over the batch."""
-    return _added("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha)
+    product = bmm(batch1, batch2)
+    return _added("addbmm", input, sum(product, 0, dtype=product.dtype), beta, alpha)
 
 
 @export(method=False, nn=True)
@@ -235,7 +240,9 @@ def tensordot(a: TensorLike, b: TensorLike, dims: Any = 2) -> Tensor:
         )
     for p, q, (m, n) in zip(of_a, of_b, sides, strict=True):  # an axis of length 1 is stretched
         if m != n:
-            a, b = (a, b.sum(q, keepdim=True)) if m == 1 else (a.sum(p, keepdim=True), b)
+            stretched, along = (b, q) if m == 1 else (a, p)
+            total = stretched.sum(along, keepdim=True, dtype=stretched.dtype)
+            a, b = (a, total) if m == 1 else (total, b)
     keep_a = [d for d in range(a._value.ndim) if d not in of_a]
     keep_b = [d for d in range(b._value.ndim) if d not in of_b]
     k = int(np.prod([a._value.shape[d] for d in of_a]))
@@ -286,6 +293,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
             term = "".join(d for j, d in enumerate(term) if j not in (p, q)) + c
         terms[i] = term
         flat.append(x)
+    letters = "".join(map("".join, map(set, terms)))
+    if any(c not in output and letters.count(c) == 1 for c in letters):  # a sum of one operand
+        flat = [x.to(np.int64) if x._value.dtype.kind in "biu" else x for x in flat]
     return ops.einsum(*flat, equation=f"{','.join(terms)}->{output}")
 
 

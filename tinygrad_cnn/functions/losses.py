@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
-from tinygrad_cnn.functions.convert import to_tensor
+from tinygrad_cnn.functions.convert import one_dtype, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import linear
@@ -86,6 +87,8 @@ def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array
 def _class_weight(name: str, weight: TensorLike | None, x: Tensor, c: int) -> Tensor | None:
     if weight is None:
         return None
+    if isinstance(weight, Variable):
+        one_dtype(name, x, weight=weight)
     weight = to_tensor(weight)
     if weight._value.shape != (c,):
         raise ShapeError(
@@ -206,6 +209,10 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: `label_smoothing` is {label_smoothing}, expected 0 to 1")
     soft = target._value.dtype.kind in FLOATING and target._value.shape == x._value.shape
+    if soft and ignore_index >= 0:
+        raise ArgumentError(
+            f"{name}: `ignore_index` is {ignore_index}, but `target` holds probabilities"
+        )
     dim = (0 if x._value.ndim == 1 else 1) if soft else _classes_last(name, x, target)
     c = x._value.shape[dim]
     weight = _class_weight(name, weight, x, c)
@@ -258,7 +265,12 @@ def linear_cross_entropy(
     tensor(1.3863)
     """
     x, w = to_tensor(input), to_tensor(linear_weight)
-    flat = linear(x, reshape(w, -1, w.shape[-1]))
+    if w.ndim > 2 and x.ndim == 1:
+        raise ShapeError(
+            f"linear_cross_entropy: `input` has shape {x.shape}, expected (n, d) beside "
+            f"`linear_weight` {w.shape}"
+        )
+    flat = linear(x, reshape(w, math.prod(w.shape[:-1]), w.shape[-1]))
     scores = reshape(flat, *x.shape[:-1], *w.shape[:-1])
     if linear_bias is not None:
         scores = add(scores, linear_bias)

@@ -41,7 +41,7 @@ def margin_ranking_loss(
     tensor(2.)
     """
     reduction = legacy_reduction(reduction, size_average, reduce)
-    loss = clamp_min(margin - target * (input1 - input2), 0)
+    loss = clamp_min(-target * (input1 - input2) + margin, 0)
     return reduce_loss("margin_ranking_loss", loss, reduction)
 
 

@@ -55,6 +55,8 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
+    if input.dtype.kind in "iu":  # whole limits, as in PyTorch
+        min_val, max_val = int(min_val), int(max_val)
     x = pieces(input)
     bounded = (x <= min_val) | (x >= max_val)  # not NaN, which passes through with its gradient
     out = where(bounded, x.detach().clamp(min_val, max_val), x)
@@ -292,8 +294,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             f"prelu: `weight` has shape {weight.shape} but (1,) or ({channels},) is expected "
             f"(input {input.shape})"
         )
-    if weight.numel() > 1:
-        weight = weight.reshape(-1, *(1,) * (input.ndim - 2))  # (c, 1, ...)
+    if weight.numel() != 1:
+        weight = weight.reshape(channels, *(1,) * (input.ndim - 2))  # (c, 1, ...)
     elif input.ndim == 0:
         weight = weight.reshape(())
     x = pieces(input)

@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import floating, own, to_tensor
-from tinygrad_cnn.functions.elementwise import add, clone, div, mul, pow, rsqrt, square
+from tinygrad_cnn.functions.elementwise import add, clone, div, mul, pow, rsqrt, square, to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
@@ -270,10 +270,11 @@ def rms_norm(
     part = _last_axes("rms_norm", x, normalized_shape)
     if weight is not None and to_tensor(weight).shape != part:
         raise ShapeError(f"rms_norm: `weight` has shape {np.shape(weight)}, expected {part}")
-    eps = float(limits_of(x.dtype).eps) if eps is None else eps
-    squares = mean(square(x), tuple(range(x.ndim - len(part), x.ndim)), keepdim=True)
-    y = mul(x, rsqrt(squares + eps))
-    return y if weight is None else mul(y, weight)
+    wide = to(x, np.float32) if x.dtype == np.float16 else x  # in float16 squares overflow
+    eps = float(limits_of(wide.dtype).eps) if eps is None else eps
+    squares = mean(square(wide), tuple(range(x.ndim - len(part), x.ndim)), keepdim=True)
+    y = mul(wide, rsqrt(squares + eps))
+    return to(y if weight is None else mul(y, weight), x.dtype)
 
 
 @export(top=False, method=False, nn=True)

@@ -173,6 +173,9 @@ def median(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> 
     x = to_tensor(input)
     if dim is None:
         flat = reshape(x, shape=(x._value.size,))
+        if not x._value.size:  # of nothing it is NaN or, as PyTorch casts it, the least integer
+            real = x._value.dtype.kind == "f"
+            return flat.sum() * np.nan if real else wrap(np.array(np.iinfo(x.dtype).min))
         middle = median(flat, 0).values._array
         hit = flat._array == middle
         if np.isnan(middle):

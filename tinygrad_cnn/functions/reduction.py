@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
+from tinygrad_cnn.functions.compare import ne
 from tinygrad_cnn.functions.convert import axes, axis, floating, inexact, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.functions.export import export
@@ -184,16 +186,23 @@ def amin(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
 @numpy_names
 def any(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
-    x = to_tensor(input)
-    return wrap(np.any(x._array, axis=axes("any", dim, x._value.ndim), keepdims=keepdim))
+    return _truth("any", np.any, input, dim, keepdim)
 
 
 @export(numpy=np.all)
 @numpy_names
 def all(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""
+    return _truth("all", np.all, input, dim, keepdim)
+
+
+def _truth(
+    name: str, found: Callable[..., Any], input: TensorLike, dim: Dims, keepdim: bool
+) -> Tensor:
     x = to_tensor(input)
-    return wrap(np.all(x._array, axis=axes("all", dim, x._value.ndim), keepdims=keepdim))
+    dtype = np.uint8 if x._value.dtype == np.uint8 else np.bool_  # PyTorch's former bools
+    dims = axes(name, dim, x._value.ndim)
+    return wrap(np.asarray(found(x._array, axis=dims, keepdims=keepdim), dtype))
 
 
 @export()
@@ -243,6 +252,8 @@ def norm(
     if not isinstance(p, (int, float)):
         raise ArgumentError(f"norm: `p` is {p!r}, expected a number or 'fro'")
     size = abs(x)
+    if p < 0 or math.isinf(p):
+        not_empty("norm", x, dims)
     if p == math.inf:
         return ops.amax(size, dim=dims, keepdim=keepdim)
     if p == -math.inf:
@@ -343,6 +354,7 @@ def diff(
 
         x = cat([v for v in (prepend, x, append) if v is not None], d)
     lead = (slice(None),) * d
+    change = ne if x._value.dtype.kind == "b" else sub
     for _ in range(min(n, x._value.shape[d])):  # there is nothing left then
-        x = sub(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))
+        x = change(getitem(x, index=(*lead, slice(1, None))), getitem(x, index=(*lead, slice(-1))))
     return x

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.autograd.layout import memory_format
-from tinygrad_cnn.autograd.promotion import common_dtype
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
-from tinygrad_cnn.functions.elementwise import add, mul, to
+from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.types import FLOATING, Array, DTypeLike, Sizes, TensorLike
@@ -188,10 +188,10 @@ def normal(
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)
-    given = [v._value for v in (mean, std) if isinstance(v, Variable)]
+    tensors = [v._value for v in (mean, std) if isinstance(v, Variable)]
+    if dtype is None and tensors:
+        dtype = promotion.common_dtype(tensors)
     drawn = add(mul(randn(size, dtype=dtype, device=device, generator=generator), std), mean)
-    if dtype is None and given:
-        drawn = to(drawn, common_dtype(given))
     return drawn.requires_grad_() if requires_grad else drawn
 
 
@@ -230,5 +230,5 @@ def multinomial(
             f"multinomial: `num_samples` is {num_samples}, more than a row has weights above 0"
         )
     rng = numpy_generator(generator)
-    out = np.stack([rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows])
-    return wrap(out.reshape((*weights.shape[:-1], num_samples)))
+    out = [rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows]
+    return wrap(np.array(out, np.int64).reshape((*weights.shape[:-1], num_samples)))

@@ -15,7 +15,7 @@ from tinygrad_cnn.functions.arranging import strided_params
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, div, mul, to, where
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.indexing import gather, index_put, scatter_add
+from tinygrad_cnn.functions.indexing import gather, in_range, index_put, scatter_add
 from tinygrad_cnn.functions.joining import select
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import expand, permute, reshape
@@ -177,6 +177,7 @@ def index_reduce(
     shape = (*x.shape[:d], places.numel(), *x.shape[d + 1 :])
     if values.shape != shape:
         raise ShapeError(f"index_reduce: `source` has shape {values.shape}, expected {shape}")
+    in_range("index_reduce", places._array, x.shape[d])
     line = reshape(places, *(1,) * d, -1, *(1,) * (x.ndim - d - 1))
     wide = wrap(np.ascontiguousarray(expand(line, shape)._array))
     return _reduced("index_reduce", x, d, wide, values, reduce, include_self)

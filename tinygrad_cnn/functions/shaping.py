@@ -291,6 +291,8 @@ def sum_to_size(input: TensorLike, *size: Sizes) -> Tensor:
     lead = x._value.ndim - len(shape)
     if lead < 0 or any(n not in (1, x._value.shape[i + lead]) for i, n in enumerate(shape)):
         raise ShapeError(f"sum_to_size: `input` of shape {x.shape} cannot be summed to {shape}")
+    if x._value.dtype.kind in "biu" and (not shape or shape != x._value.shape):
+        x = x.to(np.int64)  # as `sum`
     return ops.sum_to(x, shape=shape)
 
 

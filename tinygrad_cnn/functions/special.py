@@ -15,7 +15,14 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
-from tinygrad_cnn.functions.convert import axis, numpy_names, operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import (
+    axis,
+    broadcast_shape,
+    numpy_names,
+    operand,
+    to_tensor,
+    unary,
+)
 from tinygrad_cnn.functions.elementwise import (
     add,
     clamp,
@@ -80,7 +87,9 @@ def logit(input: TensorLike, eps: float | None = None) -> Tensor:
     >>> tg.logit(tg.tensor([0.5, 0.75]))
     tensor([0.0000, 1.0986])
     """
-    x = to_tensor(input) if eps is None else clamp(input, eps, 1 - eps)
+    x = to_tensor(input)
+    x = x if x._value.dtype.kind in "fc" else to(x, promotion.get_default_dtype())
+    x = x if eps is None else clamp(x, eps, 1 - eps)
     return log(div(x, sub(1, x)))
 
 
@@ -166,11 +175,15 @@ def _running(name: str, input: TensorLike, dim: int, choose: np.ufunc) -> Values
 # ---- of two arguments ----------------------------------------------------------------------
 
 
-def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, Any]:
+def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, ...]:
     a, b = operand(input), operand(other)
     if isinstance(a, (bool, int, float)) and isinstance(b, (bool, int, float)):
         raise TypeError(f"{name}: `input` and `other` are numbers, expected a tensor")
-    return a, b
+    values = [getattr(v, "_value", v) for v in (a, b)]
+    broadcast_shape(name, *values)
+    dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64
+    number = (bool, int, float)
+    return tuple(np.asarray(v, dtype) if isinstance(v, number) else v for v in (a, b))
 
 
 @export(inplace=True, numpy=np.copysign)
@@ -226,8 +239,11 @@ def float_power(input: TensorLike, exponent: TensorLike) -> Tensor:
 
 @export(inplace=True)
 def ldexp(input: TensorLike, other: TensorLike) -> Tensor:
-    """``input * 2**other``."""
-    return mul(input, pow(2.0, to_tensor(other)))
+    """``input * 2**other``, in the floating dtype of the two."""
+    given = _two("ldexp", input, other)
+    dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
+    dtype = dtype if dtype.kind in "fc" else promotion.get_default_dtype()
+    return mul(to(given[0], dtype), pow(2.0, to(given[1], dtype)))
 
 
 class Frexp(NamedTuple):
@@ -323,7 +339,7 @@ def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
     out = _constant("nextafter", np.nextafter, "fV", a.detach(), b.detach())
     moves = (a._array != b._array) & np.isfinite(a._array)
-    return add(out, where(wrap(moves), sub(a, a.detach()), 0.0))
+    return add(out, to(where(wrap(moves), sub(a, a.detach()), 0.0), out.dtype))
 
 
 @export(inplace=True)

@@ -160,6 +160,8 @@ def _quantile(
     x = floating(name, to_tensor(input))
     portion = to_tensor(q, x.dtype)
     shares = portion._array
+    if not x.numel():
+        raise ShapeError(f"{name}: `input` has shape {x.shape}, and there is no value to choose")
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(
             f"{name}: `interpolation` is {interpolation!r}, expected one of {_INTERPOLATIONS}"
@@ -329,8 +331,10 @@ def histogram(
         edges = _edges("histogram", values, int(bins), low, high)
     else:
         edges = to_tensor(bins)._array
-        if edges.ndim != 1:
-            raise ShapeError(f"histogram: `bins` has shape {edges.shape}, expected a vector")
+        if edges.ndim != 1 or not edges.size:
+            raise ShapeError(
+                f"histogram: `bins` has shape {edges.shape}, expected a vector of edges"
+            )
     given = None if weight is None else to_tensor(weight)._array.reshape(-1)
     if given is not None and given.shape != values.shape:
         raise ShapeError(f"histogram: `weight` has {given.size} values, expected {values.size}")
@@ -424,6 +428,8 @@ def cov(
     often, much = _weights("fweights", fweights, n, "iu"), _weights("aweights", aweights, n, "f")
     w = often if much is None else much if often is None else mul(often, much)
     total: Any = n if w is None else reduction.sum(w)
+    if w is not None and not np.any(w._array):
+        raise ArgumentError("cov: the weights sum to 0, so there is no mean")
     mean = div(reduction.sum(x if w is None else mul(x, w), 1, keepdim=True), total)
     away = sub(x, mean)
     left = total

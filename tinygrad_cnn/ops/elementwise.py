@@ -15,7 +15,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
@@ -245,9 +245,9 @@ def _pow_samples(draw: Draw) -> Sample:
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
     if isinstance(b, np.ndarray) and b.dtype.kind in "iu" and (b < 0).any():
-        raise ArgumentError(
-            f"pow: `b` holds {b.min()} but integers have no negative integer powers"
-        )
+        below = np.where(np.absolute(a) == 1, np.where(b % 2, a, 1), 0)  # 1 / a**-b, cut off
+        powers: Array = np.power(a, np.maximum(b, 0))
+        return np.where(b < 0, below, powers).astype(powers.dtype)
     if isinstance(a, np.ndarray) and a.dtype.kind == "b":
         return np.power(a, b).astype(np.bool_)
     return np.power(a, b)

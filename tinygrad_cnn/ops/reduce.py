@@ -139,7 +139,8 @@ def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
             x.imag, dim, correction, keepdim
         )
     total = kernels.sum_squares(x, dim, keepdim, True)
-    return total / np.float64(max(_count(x.shape, dim) - correction, 0))
+    n = _count(x.shape, dim)
+    return total / np.float64(max(n - correction, 0) if n else 0)
 
 
 @op(complex="whole", vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)

@@ -53,8 +53,17 @@ def probability(owner: str, name: str, value: float) -> float:
     return value
 
 
+def flag(owner: str, name: str, value: bool) -> bool:
+    """Return ``value``, which must be True or False."""
+    if not isinstance(value, bool):
+        raise DtypeError(f"{owner}: `{name}` is {value!r} but a bool is expected")
+    return value
+
+
 def positive(owner: str, name: str, value: float) -> float:
     """Return ``value``, which must be above 0."""
+    if isinstance(value, complex):
+        raise DtypeError(f"{owner}: `{name}` is {value} but a real number is expected")
     if not value > 0:
         raise ArgumentError(f"{owner}: `{name}` is {value} but a positive number is expected")
     return value

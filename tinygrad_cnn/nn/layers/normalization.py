@@ -12,7 +12,7 @@ from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import ones, tensor, zeros
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
-from tinygrad_cnn.nn.layers.checks import factory, integer
+from tinygrad_cnn.nn.layers.checks import factory, integer, positive
 from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
@@ -119,6 +119,7 @@ class _BatchNorm(_RunningNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise; in training also move the running statistics towards the batch's."""
         self._check_input(input)
+        positive(type(self).__name__, "eps", self.eps)
         mean, var, factor = self.running_mean, self.running_var, self.momentum
         from_batch = self.training or mean is None or var is None
         if self.training and self.track_running_stats:

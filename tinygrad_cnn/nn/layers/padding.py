@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import filled
 from tinygrad_cnn.nn.layers.function_layer import FunctionLayer, calls
@@ -49,6 +50,15 @@ class _ReplicationPad(_Pad):
 
 class _CircularPad(_Pad):
     mode = "circular"
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply `F.pad` to inputs with or without an axis of batches."""
+        if input.ndim - self.axes not in (1, 2):
+            raise ShapeError(
+                f"{type(self).__name__}: `input` has shape {input.shape}, expected "
+                f"{self.axes + 1} or {self.axes + 2} axes"
+            )
+        return super().forward(input)
 
 
 class _ZeroPad(_Pad):

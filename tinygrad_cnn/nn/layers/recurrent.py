@@ -10,7 +10,7 @@ from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import empty, zeros
 from tinygrad_cnn.functions.recurrent import State, Weights, cell, check_input, recurrent
 from tinygrad_cnn.nn.layers import reset
-from tinygrad_cnn.nn.layers.checks import choice, factory, integer, probability
+from tinygrad_cnn.nn.layers.checks import choice, factory, flag, integer, probability
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.utils.rnn import PackedSequence
@@ -55,8 +55,8 @@ class RNNBase(Module):
         self.input_size = integer(me, "input_size", input_size, least=1)
         self.hidden_size = integer(me, "hidden_size", hidden_size, least=1)
         self.num_layers = integer(me, "num_layers", num_layers, least=1)
-        self.bias = bias
-        self.batch_first = batch_first
+        self.bias = flag(me, "bias", bias)
+        self.batch_first = flag(me, "batch_first", batch_first)
         self.dropout = float(probability(me, "dropout", dropout))
         self.bidirectional = bidirectional
         self.proj_size = integer(me, "proj_size", proj_size, least=0)
