@@ -129,3 +129,21 @@ def test_pairs(a: str, b: str, expected: str) -> None:
     assert (x + tg.ones((), dtype=tg.float64)).dtype == (
         x.dtype if x.dtype.kind == "f" else np.float64
     )
+
+
+def test_questions_about_dtypes_are_answered_by_the_rules_of_operations():
+    kinds = [tg.bool, tg.uint8, tg.int8, tg.int64, tg.float16, tg.float64, tg.complex64]
+    for one in kinds:
+        for other in kinds:
+            x, y = tg.ones(2, dtype=one), tg.ones(2, dtype=other)
+            assert tg.promote_types(one, other) == (x * y).dtype == tg.result_type(x, y)
+            assert tg.result_type(x, y[0]) == (x * y[0]).dtype
+            fits = tg.can_cast(other, one)
+            try:
+                x.mul_(y)
+            except RuntimeError:
+                assert not fits
+            else:
+                assert fits
+    assert tg.result_type(1, 2.5) == tg.float32
+    assert tg.result_type(tg.ones(2, dtype=tg.uint8), -1) == tg.uint8

@@ -115,6 +115,7 @@ class Methods(Variable):
     gcd = f.gcd
     ge = greater_equal = f.ge
     gt = greater = f.gt
+    hardshrink = f.hardshrink
     heaviside = f.heaviside
     histc = f.histc
     histogram = f.histogram
@@ -203,6 +204,7 @@ class Methods(Variable):
     polygamma = f.polygamma
     positive = f.positive
     pow = f.pow
+    prelu = f.prelu
     prod = f.prod
     put = f.put
     qr = f.qr

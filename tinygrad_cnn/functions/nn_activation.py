@@ -113,7 +113,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return assign(input, out, "mish_") if inplace else out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``scale * elu(x, alpha)`` with the constants that keep mean and variance.
 
@@ -125,7 +125,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return assign(input, out, "selu_") if inplace else out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``.
 
@@ -188,7 +188,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(nn=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` where ``|x| > lambd`` and 0 elsewhere.
 
@@ -207,7 +207,7 @@ def _between(x: Tensor, lambd: float) -> Tensor:
     return inside
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``x`` above ``threshold`` and ``value`` elsewhere.
 
@@ -268,7 +268,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(nn=True)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``x`` above 0 and ``weight * x`` elsewhere.
 
@@ -301,7 +301,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,

@@ -149,7 +149,7 @@ def layer_norm(
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def group_norm(
     input: Tensor,
     num_groups: int,
