@@ -368,7 +368,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     shown = [p for name, p in signature.parameters.items() if name != "inplace"]
     call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
-    return export(top=False, method=False, nn=True)(call)
+    return export(method=False, nn=True)(call)
 
 
 celu_ = _in_place(celu)

@@ -50,6 +50,9 @@ def custom_from_mask(module: Module, name: str, mask: Tensor) -> Module:
     ValueError
         ``mask`` has another shape than the parameter, or there is none of this name.
     """
+    shape = _present(module, name)[0].shape
+    if mask.shape != shape:
+        raise ArgumentError(f"custom_from_mask: `mask` has shape {mask.shape}, expected {shape}")
     return _mask(module, name, lambda weight, old: old * mask.to(old.dtype))
 
 
@@ -188,8 +191,6 @@ def _mask(module: Module, name: str, change: Callable[[Tensor, Tensor], Tensor])
     with no_grad():
         weight, old = _present(module, name)
         mask = change(weight.detach(), old)
-    if mask.shape != weight.shape:
-        raise ArgumentError(f"prune: `mask` has shape {mask.shape}, expected {weight.shape}")
     if f"{name}_orig" not in module._parameters:
         del module._parameters[name]
         module.register_parameter(f"{name}_orig", weight)
