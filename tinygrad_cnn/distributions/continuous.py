@@ -60,24 +60,29 @@ class Normal(Distribution):
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """``loc + scale * noise``."""
         noise = randn(self._extended(sample_shape), dtype=self.loc.dtype)
-        return self.loc + noise * self.scale
+        out: Tensor = self.loc + noise * self.scale
+        return out
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""
         squared = (value - self.loc) ** 2 / (2 * self.variance)
-        return -squared - self.scale.log() - math.log(math.sqrt(2 * math.pi))
+        out: Tensor = -squared - self.scale.log() - math.log(math.sqrt(2 * math.pi))
+        return out
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability of less than ``value``."""
-        return 0.5 * (1 + erf((value - self.loc) / (self.scale * math.sqrt(2))))
+        out: Tensor = 0.5 * (1 + erf((value - self.loc) / (self.scale * math.sqrt(2))))
+        return out
 
     def icdf(self, value: Tensor) -> Tensor:
         """The inverse of `cdf`."""
-        return self.loc + self.scale * erfinv(2 * value - 1) * math.sqrt(2)
+        out: Tensor = self.loc + self.scale * erfinv(2 * value - 1) * math.sqrt(2)
+        return out
 
     def entropy(self) -> Tensor:
         """``log(scale) + log(2 pi e) / 2``."""
-        return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
+        out: Tensor = 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
+        return out
 
 
 class Laplace(Distribution):
@@ -106,20 +111,24 @@ class Laplace(Distribution):
     @property
     def variance(self) -> Tensor:
         """``2 * scale²``."""
-        return 2 * self.scale.pow(2)
+        out: Tensor = 2 * self.scale.pow(2)
+        return out
 
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """The inverse distribution function of uniform numbers."""
         u = rand(self._extended(sample_shape), dtype=self.loc.dtype) - 0.5
-        return self.loc - self.scale * u.sign() * (-2 * u.abs()).log1p()
+        out: Tensor = self.loc - self.scale * u.sign() * (-2 * u.abs()).log1p()
+        return out
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""
-        return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+        out: Tensor = -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+        return out
 
     def entropy(self) -> Tensor:
         """``1 + log(2 * scale)``."""
-        return 1 + (2 * self.scale).log()
+        out: Tensor = 1 + (2 * self.scale).log()
+        return out
 
 
 class Uniform(Distribution):
@@ -143,30 +152,36 @@ class Uniform(Distribution):
     @property
     def mean(self) -> Tensor:
         """The middle."""
-        return (self.low + self.high) / 2
+        out: Tensor = (self.low + self.high) / 2
+        return out
 
     @property
     def variance(self) -> Tensor:
         """``(high - low)² / 12``."""
-        return (self.high - self.low).pow(2) / 12
+        out: Tensor = (self.high - self.low).pow(2) / 12
+        return out
 
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """``low + (high - low) * uniform``."""
         u = rand(self._extended(sample_shape), dtype=self.low.dtype)
-        return self.low + u * (self.high - self.low)
+        out: Tensor = self.low + u * (self.high - self.low)
+        return out
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density: -inf outside."""
         inside: Any = (self.low <= value) & (value < self.high)
-        return log(inside.to(self.low.dtype)) - (self.high - self.low).log()
+        out: Tensor = log(inside.to(self.low.dtype)) - (self.high - self.low).log()
+        return out
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability of less than ``value``."""
-        return ((value - self.low) / (self.high - self.low)).clamp(0, 1)
+        out: Tensor = ((value - self.low) / (self.high - self.low)).clamp(0, 1)
+        return out
 
     def entropy(self) -> Tensor:
         """``log(high - low)``."""
-        return (self.high - self.low).log()
+        out: Tensor = (self.high - self.low).log()
+        return out
 
 
 class Exponential(Distribution):
@@ -198,13 +213,16 @@ class Exponential(Distribution):
     def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """The inverse distribution function of uniform numbers."""
         u = rand(self._extended(sample_shape), dtype=self.rate.dtype)
-        return -(-u).log1p() / self.rate
+        out: Tensor = -(-u).log1p() / self.rate
+        return out
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density: -inf below 0."""
         density = self.rate.log() - self.rate * value
-        return where(value >= 0, density, -math.inf)
+        out: Tensor = where(value >= 0, density, -math.inf)
+        return out
 
     def entropy(self) -> Tensor:
         """``1 - log(rate)``."""
-        return 1 - self.rate.log()
+        out: Tensor = 1 - self.rate.log()
+        return out

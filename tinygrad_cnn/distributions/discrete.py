@@ -77,7 +77,8 @@ class Categorical(_Discrete):
     @property
     def param_shape(self) -> tuple[int, ...]:
         """The shape of the parameters."""
-        return self.logits.shape
+        out: tuple[int, ...] = self.logits.shape
+        return out
 
     @property
     def mode(self) -> Tensor:
@@ -99,12 +100,14 @@ class Categorical(_Discrete):
         self._require("value", value, (value >= 0) & (value < n), f"classes from 0 to {n - 1}")
         index, _ = broadcast_tensors(value.long().unsqueeze(-1), self.logits[..., :1])
         logits = self.logits.expand(*index.shape[:-1], n)
-        return logits.gather(-1, index).squeeze(-1)
+        out: Tensor = logits.gather(-1, index).squeeze(-1)
+        return out
 
     def entropy(self) -> Tensor:
         """The entropy; a class of probability 0 adds nothing."""
         least = np.finfo(self.logits.dtype).min
-        return -(self.logits.clamp(min=least) * self.probs).sum(-1)
+        out: Tensor = -(self.logits.clamp(min=least) * self.probs).sum(-1)
+        return out
 
 
 class Bernoulli(_Discrete):
@@ -137,7 +140,8 @@ class Bernoulli(_Discrete):
     @property
     def variance(self) -> Tensor:
         """``probs * (1 - probs)``."""
-        return self.probs * (1 - self.probs)
+        out: Tensor = self.probs * (1 - self.probs)
+        return out
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Zeros and ones, floating."""

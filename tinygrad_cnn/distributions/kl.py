@@ -51,21 +51,24 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 @register_kl(Normal, Normal)
 def _normal(p: Normal, q: Normal) -> Tensor:
     ratio = (p.scale / q.scale).pow(2)
-    return 0.5 * (ratio + ((p.loc - q.loc) / q.scale).pow(2) - 1 - ratio.log())
+    out: Tensor = 0.5 * (ratio + ((p.loc - q.loc) / q.scale).pow(2) - 1 - ratio.log())
+    return out
 
 
 @register_kl(Categorical, Categorical)
 def _categorical(p: Categorical, q: Categorical) -> Tensor:
     terms = p.probs * (p.logits - q.logits)
     terms = where(q.probs == 0, float("inf"), terms)
-    return where(p.probs == 0, 0.0, terms).sum(-1)
+    out: Tensor = where(p.probs == 0, 0.0, terms).sum(-1)
+    return out
 
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
     yes = where(p.probs == 0, 0.0, p.probs * (p.probs / q.probs).log())
     no = where(p.probs == 1, 0.0, (1 - p.probs) * ((1 - p.probs) / (1 - q.probs)).log())
-    return yes + no
+    out: Tensor = yes + no
+    return out
 
 
 @register_kl(Independent, Independent)

@@ -55,7 +55,7 @@ _SOURCES: dict[str, tuple[ModuleType, ...]] = {
     "transformer": (transformer,),
     "upsampling": (resampling,),
 }
-_BASES = {
+_BASES: dict[str, dict[str, type]] = {
     "batchnorm": {"_NormBase": normalization._RunningNorm},
     "conv": {"_ConvNd": conv._Conv, "_ConvTransposeNd": conv._Transposed},
     "dropout": {"_DropoutNd": dropout._Dropout},

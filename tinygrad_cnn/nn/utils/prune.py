@@ -240,6 +240,7 @@ def _structured(
         some = (first.flatten(1) != 0).any(1).to(mask.dtype)
         kept = _pruned(some, scores(w, mask), amount)
         shape = (-1, *(1,) * (mask.ndim - 1))
-        return (first * kept.reshape(shape)).movedim(0, dim)
+        out: Tensor = (first * kept.reshape(shape)).movedim(0, dim)
+        return out
 
     return _mask(module, name, change)
