@@ -67,3 +67,33 @@ LongTensor = LegacyType("LongTensor", np.int64)
 HalfTensor = LegacyType("HalfTensor", np.float16)
 FloatTensor = LegacyType("FloatTensor", np.float32)
 DoubleTensor = LegacyType("DoubleTensor", np.float64)
+
+
+class VariableType:
+    """What `autograd.Variable` is: a tensor, and it makes one of a tensor.
+
+    Programs from before 2018 write ``Variable(x)`` where ``x`` stands today.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.autograd.Variable(tg.ones(2), requires_grad=True)
+    >>> x.requires_grad, x.is_leaf, isinstance(x, tg.autograd.Variable)
+    (True, True, True)
+    """
+
+    __name__ = "Variable"
+
+    def __call__(self, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        """A leaf that shares its memory with ``data``."""
+        if not isinstance(data, Tensor):
+            raise DtypeError(
+                f"Variable: `data` is a {type(data).__name__} but a Tensor is expected"
+            )
+        return data.detach().requires_grad_(requires_grad and not volatile)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, Tensor)
+
+
+VARIABLE = VariableType()

@@ -400,3 +400,10 @@ def test_default_convert_is_pytorchs(value):
     assert plain(ours) == plain(theirs)
     assert type(ours).__name__ == type(theirs).__name__
     assert isinstance(ours, tg.Tensor) == isinstance(theirs, torch.Tensor)
+
+
+def test_samples_with_replacement_are_drawn_as_they_are_wanted():
+    sampler = tg.data.RandomSampler(range(3), replacement=True, num_samples=10**10)
+    assert len(sampler) == 10**10
+    first = [i for i, _ in zip(sampler, range(100_000), strict=False)]
+    assert sorted(set(first)) == [0, 1, 2]

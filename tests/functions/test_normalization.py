@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,37 @@ def test_dropout_of_everything_is_zero_even_of_inf() -> None:
     out = F.dropout(x, 0.5, inplace=True)
     assert out is x
     assert set(x.tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "drawn", "warns"),
+    [
+        ("dropout1d", (400, 3), 1, False),
+        ("dropout1d", (40, 9, 3), 2, False),
+        ("dropout2d", (40, 9), 2, True),
+        ("dropout2d", (40, 9, 3), 2, True),
+        ("dropout2d", (40, 9, 3, 2), 2, False),
+        ("dropout2d", (40, 9, 3, 2, 2), 2, True),
+        ("dropout3d", (400,), 1, True),
+        ("dropout3d", (400, 3, 2, 2), 1, False),
+        ("dropout3d", (40, 9, 3, 2, 2), 2, False),
+    ],
+)
+def test_which_axes_channels_are_found_in(name, shape, drawn, warns):
+    """As in PyTorch, where `dropout2d` has no channels without a batch."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        y = getattr(F, name)(tg.ones(shape), 0.5)
+    assert len(said) == warns
+    flat = y.reshape(*shape[:drawn], -1)
+    assert bool((flat == flat[..., :1]).all())
+    each = flat[..., 0]
+    assert 0.3 < float((each == 0).float().mean()) < 0.7
+    for dim in range(drawn):
+        assert not bool((each == each.select(dim, 0).unsqueeze(dim)).all())
+
+
+def test_channels_need_enough_axes():
+    for name, shape in (("dropout1d", (3,)), ("dropout1d", (1, 2, 3, 4)), ("dropout2d", (3,))):
+        with pytest.raises(RuntimeError, match=f"{name}: `input` has shape"):
+            getattr(F, name)(tg.ones(shape), 0.5)

@@ -154,3 +154,21 @@ def test_dtypes_of_pytorchs_own_habits() -> None:
     assert row.tolist() == [12.0, 2.0]
     with pytest.raises(tg.errors.DtypeError, match="masked_fill: `value` is complex"):
         tg.ones(2).masked_fill(tg.tensor([True, False]), 1j)
+
+
+def test_questions_about_dtypes_are_answered_by_the_rules_of_operations():
+    kinds = [tg.bool, tg.uint8, tg.int8, tg.int64, tg.float16, tg.float64, tg.complex64]
+    for one in kinds:
+        for other in kinds:
+            x, y = tg.ones(2, dtype=one), tg.ones(2, dtype=other)
+            assert tg.promote_types(one, other) == (x * y).dtype == tg.result_type(x, y)
+            assert tg.result_type(x, y[0]) == (x * y[0]).dtype
+            fits = tg.can_cast(other, one)
+            try:
+                x.mul_(y)
+            except RuntimeError:
+                assert not fits
+            else:
+                assert fits
+    assert tg.result_type(1, 2.5) == tg.float32
+    assert tg.result_type(tg.ones(2, dtype=tg.uint8), -1) == tg.uint8

@@ -122,3 +122,14 @@ def test_dropout_of_weights():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call(tg.ones(3, 4, 2))
+
+
+def test_a_choice_of_implementation_changes_nothing():
+    from tinygrad_cnn.nn.attention import SDPBackend, sdpa_kernel
+
+    q = tg.ones(1, 2, 3, 4)
+    plain = tg.nn.functional.scaled_dot_product_attention(q, q, q)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert tg.equal(tg.nn.functional.scaled_dot_product_attention(q, q, q), plain)
+    with pytest.raises(TypeError, match="sdpa_kernel: `backends` is 'math'"), sdpa_kernel("math"):
+        pass

@@ -161,3 +161,19 @@ def test_parameter_dict():
         table.update(1)
     with pytest.raises(KeyError):
         table.popitem()
+
+
+def test_lists_and_dicts_keep_free_places():
+    """Models write ``ModuleList([attention, skip if wide else None])`` and ask for None later."""
+    layers = nn.ModuleList([nn.Linear(2, 2), None])
+    layers.append(None)
+    assert len(layers) == 3
+    assert [layer is None for layer in layers] == [False, True, True]
+    assert len(list(layers[1:])) == 2
+    assert len(list(layers.parameters())) == 2
+    assert len(list(layers.state_dict())) == 2
+    layers[1] = nn.ReLU()
+    assert isinstance(layers.train(mode=False)[1], nn.ReLU)
+    assert nn.ModuleDict({"skip": None})["skip"] is None
+    with pytest.raises(TypeError, match="Sequential: expected a Module, got a NoneType"):
+        nn.Sequential(None)

@@ -147,3 +147,45 @@ def test_the_model_learns_without_pytorch():
     tg.manual_seed(0)
     again = names["train"](names["Net"](classes=3), batches, 12)
     assert again == (losses, correct)  # the same seed, the same run
+
+
+def test_layers_and_their_bases_are_in_the_places_that_pytorch_has():
+    from tinygrad_cnn.nn.modules.batchnorm import _BatchNorm
+    from tinygrad_cnn.nn.modules.conv import _ConvNd
+
+    from tinygrad_cnn import nn
+    from tinygrad_cnn.nn.modules.utils import _pair, _reverse_repeat_tuple
+
+    assert isinstance(nn.BatchNorm2d(1), _BatchNorm)
+    assert not isinstance(nn.InstanceNorm2d(1), _BatchNorm)
+    assert issubclass(nn.Conv3d, _ConvNd)
+    assert nn.modules.Linear is nn.modules.linear.Linear is nn.Linear
+    assert nn.modules.module.Module is nn.Module
+    assert nn.modules.loss._Loss in nn.MSELoss.__mro__
+    assert (_pair(3), _pair([1, 2]), _reverse_repeat_tuple((1, 2), 2)) == (
+        (3, 3),
+        (1, 2),
+        (2, 2, 1, 1),
+    )
+    with pytest.raises(AttributeError, match="no attribute 'Quantised'"):
+        _ = nn.modules.Quantised
+
+
+def test_old_and_functional_forms_of_names():
+    x = tg.autograd.Variable(tg.tensor([-1.0, 2.0]), requires_grad=True)
+    assert isinstance(x, tg.autograd.Variable)
+    assert x.requires_grad
+    assert not tg.autograd.Variable(x, volatile=True).requires_grad
+    with pytest.raises(TypeError, match="Variable: `data` is a list"):
+        tg.autograd.Variable([1.0])
+    y = tg.tensor([-1.0, 2.0])
+    assert tg.relu_(y) is y
+    assert tg.index_put_(y, (tg.tensor([0]),), tg.tensor(5.0)) is y
+    assert y.tolist() == [5.0, 2.0]
+    assert tg.cosine_similarity is tg.nn.functional.cosine_similarity
+    with tg.autograd.grad_mode.no_grad():
+        assert not (x * 2).requires_grad
+    tg.manual_seed(3)
+    with tg.random.fork_rng(enabled=False):
+        first = tg.rand(1)
+    assert not tg.equal(first, tg.rand(1))

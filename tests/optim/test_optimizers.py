@@ -535,3 +535,92 @@ def test_what_a_signal_handler_raises_while_options_are_checked_is_not_hidden(er
 
     with pytest.raises(error, match="from a signal handler"):
         optim.SGD([tg.ones(1, requires_grad=True)], lr=Interrupted(0.1))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "SGD",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "ASGD",
+        "Adadelta",
+        "Adagrad",
+        "RMSprop",
+        "Rprop",
+        "LBFGS",
+    ],
+)
+def test_the_parts_of_complex_parameters_are_numbers_apart(kind):
+    """As if the real and the imaginary parts were two real parameters, state included."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((3, 2)) + 1j * rng.standard_normal((3, 2))
+    whole = tg.tensor(start, requires_grad=True)
+    pairs = tg.view_as_real(tg.tensor(start)).clone().requires_grad_()
+    options = {"momentum": 0.9} if kind in ("SGD", "RMSprop") else {}
+    for of_pairs, param in enumerate((whole, pairs)):
+        optimizer = getattr(optim, kind)([param], lr=0.05, **options)
+
+        def loss(optimizer=optimizer, param=param, of_pairs=of_pairs):
+            optimizer.zero_grad()
+            z = tg.view_as_complex(param) if of_pairs else param
+            value = (z * (1 + 2j) - 0.5j).abs().pow(3).sum() + z.imag.exp().sum()
+            value.backward()
+            return value
+
+        for _ in range(4):
+            optimizer.step(loss)
+    assert np.allclose(tg.view_as_real(whole.detach()).numpy(), pairs.detach().numpy())
+    held = optimizer.state_dict()["state"][0]
+    assert all(not isinstance(x, tg.Tensor) or x.shape != (3, 2) for x in held.values())
+
+
+def test_a_complex_parameter_keeps_complex_state_through_saving():
+    z = tg.tensor([1 + 2j, 3 - 1j], requires_grad=True)
+    adam = optim.Adam([z], lr=0.1)
+    z.abs().sum().backward()
+    adam.step()
+    held = adam.state_dict()["state"][0]
+    assert held["exp_avg_sq"].dtype == z.dtype
+    assert held["exp_avg_sq"].shape == z.shape
+    other = optim.Adam([z], lr=0.1)
+    other.load_state_dict(adam.state_dict())
+    other.step()
+    assert float(other.state[z]["step"]) == 2.0
+
+
+def test_hooks_of_state_dicts_run_in_order():
+    told = []
+    sgd = optim.SGD([tg.ones(2, requires_grad=True)], lr=0.1)
+
+    def hook(name, answer=None):
+        def note(optimizer, *state):
+            assert optimizer is sgd
+            assert len(state) == (name in ("after saving", "before loading"))
+            told.append(name)
+            return answer and answer(*state)
+
+        return note
+
+    sgd.register_state_dict_pre_hook(hook("before saving"))
+    first = sgd.register_state_dict_post_hook(hook("after saving", lambda s: {**s, "epoch": 3}))
+    assert sgd.state_dict()["epoch"] == 3
+    first.remove()
+    assert "epoch" not in sgd.state_dict()
+    sgd.register_load_state_dict_post_hook(hook("after loading"))
+
+    def faster(state):
+        state["param_groups"] = [{**state["param_groups"][0], "lr": 0.7}]
+        return state
+
+    sgd.register_load_state_dict_pre_hook(hook("before loading", faster))
+    sgd.register_load_state_dict_pre_hook(lambda o, s: told.append("first"), prepend=True)
+    saved = sgd.state_dict()
+    told.clear()
+    sgd.load_state_dict(saved)
+    assert told == ["first", "before loading", "after loading"]
+    assert sgd.param_groups[0]["lr"] == 0.7
+    assert saved["param_groups"][0]["lr"] == 0.1

@@ -244,3 +244,40 @@ def test_check_adjoint() -> None:
     check_adjoint(lambda x: x.cumsum(0), X)
     with pytest.raises(GradientError, match="<Ax, u> is"):
         check_adjoint(lambda x: x.detach() + x, X)
+
+
+def test_arguments_that_choose_what_pytorch_checks_are_taken():
+    x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
+    assert tg.autograd.gradcheck(tg.exp, x, 1e-6, 1e-4, fast_mode=True, check_undefined_grad=False)
+    with pytest.raises(TypeError, match="gradcheck: unexpected arguments check_everything"):
+        tg.autograd.gradcheck(tg.exp, x, check_everything=True)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "options", "message"),
+    [
+        (tg.ones(2), tg.ones(2) + 1e-4, {}, r"2 of 2 values differ; at \(0,\) there is 1.0"),
+        (tg.ones(2), tg.ones(3), {}, r"the shape of values is \(2,\), expected \(3,\)"),
+        (tg.ones(2), tg.ones(2, dtype=tg.float64), {}, "the dtype of values is float32"),
+        ([tg.ones(2), 1], [tg.ones(2), 2], {}, r"1 of 1\[1\] differ"),
+        ({"a": 1}, {"b": 1}, {}, r"the keys are \['a'\]"),
+        ([1], [1, 2], {}, "there are 1 items, expected 2"),
+        (tg.tensor(tg.nan), tg.tensor(tg.nan), {}, "differ"),
+        ("a", 1, {}, "it is a str, expected int"),
+        (1, 2, {"msg": "own words"}, "own words"),
+    ],
+)
+def test_what_is_not_close(actual, expected, options, message):
+    with pytest.raises(AssertionError, match=message):
+        tg.testing.assert_close(actual, expected, **options)
+
+
+def test_what_is_close():
+    x = tg.ones(2, requires_grad=True)
+    tg.testing.assert_close(x, x + 1e-7)
+    tg.testing.assert_close({"a": [x, 1.0]}, {"a": (x, 1.0)})
+    tg.testing.assert_close(x, x + 0.5, rtol=0, atol=0.6)
+    tg.testing.assert_close(x, x.double(), check_dtype=False)
+    tg.testing.assert_close(tg.tensor(tg.nan), tg.tensor(tg.nan), equal_nan=True)
+    with pytest.raises(ValueError, match="expected both or none"):
+        tg.testing.assert_close(x, x, rtol=1.0)

@@ -1,6 +1,6 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
-from tinygrad_cnn.autograd import functional, graph
+from tinygrad_cnn.autograd import functional, grad_mode, graph
 from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
 from tinygrad_cnn.autograd.gradcheck.check import gradcheck, gradgradcheck
@@ -40,6 +40,7 @@ __all__ = [
     "enable_grad",
     "functional",
     "grad",
+    "grad_mode",
     "gradcheck",
     "gradgradcheck",
     "graph",

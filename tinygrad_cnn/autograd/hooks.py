@@ -48,8 +48,12 @@ class RemovableHandle:
         self.remove()
 
 
-def add_hook(hooks: Hooks, function: AnyFunction) -> RemovableHandle:
-    """Register ``function`` and return the handle that removes it."""
+def add_hook(hooks: Hooks, function: AnyFunction, *, first: bool = False) -> RemovableHandle:
+    """Register ``function``, as the ``first`` one if wanted; return the handle that removes it."""
     handle = RemovableHandle(hooks)
+    others = dict(hooks) if first else {}
+    for number in others:
+        del hooks[number]
     hooks[handle.id] = function
+    hooks.update(others)
     return handle

@@ -26,6 +26,9 @@ def _check_flag(owner: str, name: str, value: object) -> None:
         raise TypeError(f"{owner}: `{name}` is {value!r}, expected a bool")
 
 
+_AT_ONCE = 1 << 16
+
+
 class Sampler(Generic[T_co]):
     """An order of indices, or of lists of them: subclasses define ``__iter__``.
 
@@ -108,7 +111,8 @@ class RandomSampler(Sampler[int]):
             raise ArgumentError("RandomSampler: `data_source` is empty")
         rng = numpy_generator(self.generator)
         if self.replacement:
-            yield from rng.integers(0, n, wanted).tolist()
+            for drawn in range(0, wanted, _AT_ONCE):  # a program may want 10^10 of them
+                yield from rng.integers(0, n, min(_AT_ONCE, wanted - drawn)).tolist()
             return
         for drawn in range(0, wanted, n):
             yield from rng.permutation(n)[: wanted - drawn].tolist()

@@ -40,6 +40,7 @@ from tinygrad_cnn.functions.ctc import ctc_loss
 from tinygrad_cnn.functions.distance import (
     bilinear, cdist, cosine_similarity, dist, normalize, pairwise_distance, pdist, renorm,
 )
+from tinygrad_cnn.functions.dtypes import can_cast, promote_types, result_type
 from tinygrad_cnn.functions.elementwise import (
     abs, acos, acosh, add, addcdiv, addcmul, asin, asinh, atan, atan2, atanh, ceil, clamp,
     clamp_max, clamp_min, clone, cos, cosh, div, erf, exp, exp2, expm1, floor, floor_divide, fmax,
@@ -188,8 +189,8 @@ __all__ = [
     "bessel_y1", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bincount",
     "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
     "bitwise_xor", "blackman_window", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors",
-    "broadcast_to", "bucketize", "cartesian_prod", "cat", "cdist", "ceil", "celu", "celu_",
-    "chain_matmul", "channel_shuffle", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
+    "broadcast_to", "bucketize", "can_cast", "cartesian_prod", "cat", "cdist", "ceil", "celu",
+    "celu_", "chain_matmul", "channel_shuffle", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
     "chebyshev_polynomial_v", "chebyshev_polynomial_w", "cholesky", "cholesky_inverse",
     "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack",
     "combinations", "complex", "concat", "concatenate", "conj", "conj_physical", "constant_pad_nd",
@@ -232,11 +233,11 @@ __all__ = [
     "normal", "normalize", "not_equal", "numel", "one_hot", "ones", "ones_like", "orgqr", "ormqr",
     "outer", "pad", "pairwise_distance", "pca_lowrank", "pdist", "permute", "permute_copy",
     "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "polar", "polygamma",
-    "positive", "pow", "prelu", "prod", "put", "qr", "quantile", "rad2deg", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real", "reciprocal",
-    "relu", "relu6", "relu_", "remainder", "renorm", "repeat", "repeat_interleave", "reshape",
-    "reshape_as", "resize_as_", "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round",
-    "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub", "scalar_tensor",
+    "positive", "pow", "prelu", "prod", "promote_types", "put", "qr", "quantile", "rad2deg", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "real",
+    "reciprocal", "relu", "relu6", "relu_", "remainder", "renorm", "repeat", "repeat_interleave",
+    "reshape", "reshape_as", "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm",
+    "roll", "rot90", "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub", "scalar_tensor",
     "scaled_dot_product_attention", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
     "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_copy",
     "select_scatter", "selu", "selu_", "sgn", "shifted_chebyshev_polynomial_t",

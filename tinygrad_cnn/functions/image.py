@@ -403,7 +403,7 @@ def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
 # ---- pixels and channels -------------------------------------------------------------------
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of ``input`` (n, c, ...), one of each of ``groups`` groups in turn.
 
@@ -425,7 +425,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return own(reshape(out, *x.shape), x)
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Channels become pixels: (..., c * r * r, h, w) to (..., c, h * r, w * r).
 
@@ -449,7 +449,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return own(out.reshape(*b, c, h * r, w * r), input)
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Pixels become channels: (..., c, h * r, w * r) to (..., c * r * r, h, w).
 

@@ -93,8 +93,10 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
 
 @export()
 @numpy_names
-def gather(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
+def gather(input: TensorLike, dim: int, index: TensorLike, *, sparse_grad: bool = False) -> Tensor:
     """``out[i, j, k] = input[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``.
+
+    Gradients are dense, whatever ``sparse_grad``, which is PyTorch's, says.
 
     >>> import tinygrad_cnn as tg
     >>> tg.gather(tg.tensor([[1, 2], [3, 4]]), 1, tg.tensor([[1], [0]]))

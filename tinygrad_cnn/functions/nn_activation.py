@@ -115,7 +115,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return assign(input, out, "mish_") if inplace else out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``scale * elu(x, alpha)`` with the constants that keep mean and variance.
 
@@ -127,7 +127,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return assign(input, out, "selu_") if inplace else out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``.
 
@@ -209,7 +209,7 @@ def _between(x: Tensor, lambd: float) -> Tensor:
     return inside
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``x`` above ``threshold`` and ``value`` elsewhere.
 
@@ -303,7 +303,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,
@@ -370,7 +370,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     shown = [p for name, p in signature.parameters.items() if name != "inplace"]
     call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
-    return export(top=False, method=False, nn=True)(call)
+    return export(method=False, nn=True)(call)
 
 
 celu_ = _in_place(celu)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def layer_norm(
     return ops.layer_norm(x, tensors["weight"], tensors["bias"], ndim=len(part), eps=eps)
 
 
-@export(top=False, method=False, nn=True)
+@export(method=False, nn=True)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -359,9 +360,10 @@ def dropout2d(
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """``input`` (n, c, h, w) or (c, h, w) with whole channels set to 0 with probability ``p``.
+    """``input`` (n, c, h, w) with whole channels set to 0 with probability ``p``.
 
-    Tompson et al., 2014.
+    Any other number of axes from 2 on is taken for (n, c, ...) too, with a warning. Tompson et
+    al., 2014.
     """
     return _channel_dropout("dropout2d", input, 2, p, training, inplace, generator)
 
@@ -461,12 +463,21 @@ def _channel_dropout(
     inplace: bool,
     generator: Generator | None,
 ) -> Tensor:
+    """Dropout of channels, which PyTorch finds in other axes than expected by several rules."""
     x, p = to_tensor(x), _probability(name, p)
-    if x._value.ndim not in (spatial + 1, spatial + 2):
+    ndim, least = x._value.ndim, (2, 2, 1)[spatial - 1]
+    if ndim < least or (spatial == 1 and ndim > 3):
         raise ShapeError(
             f"{name}: `input` has shape {x.shape}, expected {spatial + 1} or {spatial + 2} axes"
         )
+    lead = 2 if spatial == 2 or ndim == spatial + 2 else 1  # these axes are drawn for
+    usual = (4,) if spatial == 2 else (spatial + 1, spatial + 2)
+    if ndim not in usual:
+        warnings.warn(
+            f"{name}: `input` has shape {x.shape}, expected {usual[-1]} axes; it is taken for "
+            f"{'(n, c, ...)' if lead == 2 else '(c, ...)'}",
+            stacklevel=3,
+        )
     if not training or p == 0:
         return x
-    lead = x._value.shape[: x._value.ndim - spatial]
-    return _drop(name, x, lead + (1,) * spatial, p, inplace, generator)
+    return _drop(name, x, x._value.shape[:lead] + (1,) * (ndim - lead), p, inplace, generator)

@@ -1,6 +1,6 @@
 """Modules, layers, losses and initialisers: models are written as in PyTorch."""
 
-from tinygrad_cnn.nn import functional, init, parameter, utils
+from tinygrad_cnn.nn import attention, functional, init, parameter, utils
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.location import current_module_path, running_modules
 from tinygrad_cnn.nn.parameter import (
@@ -99,9 +99,11 @@ __all__ = [
     "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss",
     "TripletMarginWithDistanceLoss", "Unflatten", "Unfold", "UninitializedBuffer",
     "UninitializedParameter", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
-    "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "current_module_path", "functional", "init", "parameter",
-    "running_modules", "utils",
+    "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "attention", "current_module_path", "functional", "init",
+    "modules", "parameter", "running_modules", "utils",
 ]
 # isort: on
 # fmt: on
 # -- end --
+
+from tinygrad_cnn.nn import modules  # isort: skip  (its modules hold the layers above)

@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params, State
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 _VECTORS = ("d", "prev_flat_grad")
 
@@ -54,7 +54,7 @@ class LBFGS(Optimizer):
     (362.0, True)
     """
 
-    not_negative = ("lr", "tolerance_grad", "tolerance_change")
+    not_negative = ("lr",)  # tolerances below 0 are never met
     other_shapes = frozenset(_VECTORS)
 
     def __init__(
@@ -165,22 +165,35 @@ class LBFGS(Optimizer):
         """The loss, and the gradients of all parameters as a vector."""
         loss = closure()
         parts = [
-            np.zeros(p._value.size, p.dtype) if p._grad is None else p._grad._array.reshape(-1)
+            np.zeros(p._value.shape, p.dtype) if p._grad is None else p._grad._array
             for p in self.param_groups[0]["params"]
         ]
-        return loss, np.concatenate(parts)
+        return loss, np.concatenate([_numbers(g) for g in parts])
 
     def _flat(self) -> Array:
         """All parameters as a vector."""
-        return np.concatenate([p._array.reshape(-1) for p in self.param_groups[0]["params"]])
+        return np.concatenate([_numbers(p._array) for p in self.param_groups[0]["params"]])
 
     def _write(self, values: Array) -> None:
         """Have the parameters of a vector."""
         at = 0
         for p in self.param_groups[0]["params"]:
-            n = p._value.size
-            np.copyto(p._written_by("LBFGS.step"), values[at : at + n].reshape(p._value.shape))
+            here = p._written_by("LBFGS.step")
+            n = here.size * (2 if here.dtype.kind == "c" else 1)
+            np.copyto(
+                here, values[at : at + n].astype(_real(here)).view(here.dtype).reshape(here.shape)
+            )
             at += n
+
+
+def _real(a: Array) -> DType:
+    """The dtype of an array's real parts."""
+    return a.real.dtype
+
+
+def _numbers(a: Array) -> Array:
+    """An array as a vector of real numbers."""
+    return np.ascontiguousarray(a).reshape(-1).view(_real(a))
 
 
 class _Memory:

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.functions import from_numpy, zeros
+from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
@@ -37,6 +37,7 @@ Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Ten
 Closure: TypeAlias = Callable[[], Any]
 StepHook: TypeAlias = Callable[..., Any]
 """``hook(optimizer, args, kwargs)``; the first of the arguments is the optimiser."""
+AnyHook: TypeAlias = Callable[..., Any]
 
 
 class How(TypedDict, total=False):
@@ -134,6 +135,8 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self._before, self._after = Hooks(), Hooks()
+        self._before_saving, self._after_saving = Hooks(), Hooks()
+        self._before_loading, self._after_loading = Hooks(), Hooks()
         if isinstance(params, Tensor | np.ndarray):
             raise TypeError(
                 f"{self._name()}: `params` is a {type(params).__name__} but an iterable of tensors "
@@ -298,9 +301,27 @@ class Optimizer:
             given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
             for param, _ in given:
                 param._written_by(by)
+            if any(param._array.dtype.kind == "c" for param, _ in given):
+                for param, grad in given:
+                    self._update_parts(param, grad, group)
+                continue
             if not self.update_together(given, group):
                 for param, grad in given:
                     self.update(param, grad, self.state[param], group)
+
+    def _update_parts(self, param: Tensor, grad: Array, group: Group) -> None:
+        """`update`, of a complex parameter with its real and imaginary parts as numbers apart."""
+        held = self.state[param]
+        if param._array.dtype.kind != "c":
+            return self.update(param, grad, held, group)
+        parts = view_as_real(param.detach())
+        split = {name: view_as_real(x) if _is_complex(x) else x for name, x in held.items()}
+        pairs = np.ascontiguousarray(grad).view(parts._array.dtype).reshape(parts.shape)
+        self.update(parts, pairs, split, group)
+        for name, x in split.items():
+            if not _is_complex(held.get(name)):
+                whole = isinstance(x, Tensor) and x.ndim and x.shape == parts.shape
+                held[name] = view_as_complex(x) if whole else x
 
     def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
         """Do as `update` for all parameters of a group with their gradients; False if not done.
@@ -329,6 +350,8 @@ class Optimizer:
         >>> sgd.state_dict()["param_groups"][0]["params"]
         [0, 1]
         """
+        for before in self._before_saving.values():
+            before(self)
         number: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -338,7 +361,11 @@ class Optimizer:
             packed["params"] = [number[id(param)] for param in group["params"]]
             groups.append(packed)
         state = {number[id(param)]: dict(held) for param, held in self.state.items() if held}
-        return {"state": dict(sorted(state.items())), "param_groups": groups}
+        saved: StateDict = {"state": dict(sorted(state.items())), "param_groups": groups}
+        for after in self._after_saving.values():
+            given = after(self, saved)
+            saved = saved if given is None else given
+        return saved
 
     def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over copies of the state and options that `state_dict` returned.
@@ -352,6 +379,9 @@ class Optimizer:
             Groups or parameters differ in number, or state has another shape than its parameter.
         """
         me = self._name()
+        for before in self._before_loading.values():
+            given = before(self, dict(state_dict))
+            state_dict = state_dict if given is None else given
         saved = list(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ValueError(
@@ -396,11 +426,45 @@ class Optimizer:
             )
         self.param_groups = groups
         self.state = state
+        for after in self._after_loading.values():
+            after(self)
+
+    def register_state_dict_pre_hook(self, hook: AnyHook, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before every `state_dict`; ``prepend`` puts it first."""
+        return add_hook(self._before_saving, hook, first=prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: AnyHook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` after `state_dict`, which returns what it does.
+
+        None stands for ``state_dict``, which it may have changed.
+        """
+        return add_hook(self._after_saving, hook, first=prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: AnyHook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` before `load_state_dict`; what it returns is loaded.
+
+        It gets a shallow copy; None stands for the one that was given.
+        """
+        return add_hook(self._before_loading, hook, first=prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: AnyHook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer)`` after every `load_state_dict`."""
+        return add_hook(self._after_loading, hook, first=prepend)
 
 
 def new_step() -> Tensor:
     """A count of steps as PyTorch keeps it: 0-d, float64 if that is the default dtype."""
     return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
+
+
+def _is_complex(x: object) -> bool:
+    return isinstance(x, Tensor) and x.dtype.kind == "c"
 
 
 def _require_order(name: str, params: object) -> None:

@@ -5,6 +5,7 @@ from tinygrad_cnn.autograd.samples import ErrorSample, Sample
 from tinygrad_cnn.testing.certify.certificate import Certificate, Certificates, Result
 from tinygrad_cnn.testing.certify.certification import CHECK_NAMES, certify, certify_all
 from tinygrad_cnn.testing.certify.layouts import LAYOUTS, laid_out
+from tinygrad_cnn.testing.closeness import assert_close
 from tinygrad_cnn.testing.draws import GeneratorDraw, HypothesisDraw
 from tinygrad_cnn.testing.gradients import check_adjoint, check_gradients
 from tinygrad_cnn.testing.mutation.run import Mutation, mutate
@@ -23,6 +24,7 @@ __all__ = [
     "Result",
     "Sample",
     "UndecidedError",
+    "assert_close",
     "certify",
     "certify_all",
     "check_adjoint",

@@ -22,16 +22,29 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.types import AnyFunction, Array
 
+_HOW = frozenset(
+    [
+        "check_backward_ad",
+        "check_batched_forward_grad",
+        "check_batched_grad",
+        "check_forward_ad",
+        "check_grad_dtypes",
+        "check_undefined_grad",
+        "fast_mode",
+        "masked",
+    ]
+)
+
 
 def gradcheck(
     func: AnyFunction,
     inputs: Variable | Sequence[object],
-    *,
     eps: float | None = None,
     atol: float = 0.0,
     rtol: float = 0.0,
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
+    **how: Any,
 ) -> bool:
     """Whether the gradients of ``func(*inputs)`` are right at this point.
 
@@ -54,6 +67,9 @@ def gradcheck(
         If false, return False instead of raising.
     nondet_tol
         How far the gradients of a second run may be from the first's.
+    how
+        PyTorch's other arguments (``fast_mode``, ``check_batched_grad`` and the like), which choose
+        what it checks. They change nothing: the whole gradient is checked in reverse mode.
 
     Raises
     ------
@@ -73,6 +89,9 @@ def gradcheck(
     >>> tg.autograd.gradcheck(tg.abs, x.detach().mul(0).requires_grad_(), raise_exception=False)
     False
     """
+    unknown = sorted(how.keys() - _HOW)
+    if unknown:
+        raise TypeError(f"gradcheck: unexpected arguments {', '.join(unknown)}")
     given = _inputs("gradcheck", inputs)
     wanted = [i for i, t in enumerate(given) if _live(t)]
     if not wanted:

@@ -19,8 +19,8 @@ class _Numbered(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._held())
 
-    def _held(self) -> list[Module]:
-        return [module for module in self._modules.values() if module is not None]
+    def _held(self) -> list[Any]:
+        return list(self._modules.values())
 
     def _name_at(self, index: int) -> str:
         where, n = operator.index(index), len(self)
@@ -305,8 +305,9 @@ class ModuleDict(Module):
             self[name] = module
 
 
-def _checked(owner: Module, module: object) -> Module:
-    if isinstance(module, Module):
+def _checked(owner: Module, module: Any) -> Any:
+    """``module``, which may be None where nobody calls it: then the place is kept free."""
+    if isinstance(module, Module) or (module is None and not isinstance(owner, Sequential)):
         return module
     if isinstance(module, type) and issubclass(module, Module):
         hint = f"the class {module.__name__}; write {module.__name__}()"

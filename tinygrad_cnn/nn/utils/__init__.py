@@ -1,6 +1,6 @@
 """Tools for parameters, gradients and sequences, under the names of ``torch.nn.utils``."""
 
-from tinygrad_cnn.nn.utils import parametrizations, parametrize, rnn, stateless
+from tinygrad_cnn.nn.utils import parametrizations, parametrize, prune, rnn, stateless
 from tinygrad_cnn.nn.utils.fusion import (
     fuse_conv_bn_eval,
     fuse_conv_bn_weights,
@@ -35,6 +35,7 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
