@@ -15,7 +15,9 @@ from tinygrad_cnn import (
     func,
     jit,
     linalg,
+    masked,
     random,
+    signal,
     special,
 )
 from tinygrad_cnn.autograd import (
@@ -28,6 +30,7 @@ from tinygrad_cnn.autograd import (
 from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import memory_format
 from tinygrad_cnn.autograd.promotion import get_default_dtype, set_default_dtype
+from tinygrad_cnn.autograd.rounding import bfloat16 as _bfloat16
 from tinygrad_cnn.func.mapping import vmap
 from tinygrad_cnn.functions.printing import set_printoptions
 from tinygrad_cnn.kernels import (
@@ -135,27 +138,28 @@ from tinygrad_cnn.functions import (
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "Generator",
-    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor", "__version__", "abs",
-    "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "alias_copy", "all",
-    "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp", "angle", "any", "arange",
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere", "as_strided",
-    "as_strided_copy", "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "backends", "baddbmm", "bartlett_window", "batch_norm", "bernoulli", "bilinear",
-    "binary_cross_entropy_with_logits", "bincount", "bitwise_and", "bitwise_left_shift",
-    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "blackman_window",
-    "block_diag", "bmm", "bool", "broadcast_shapes", "broadcast_tensors", "broadcast_to",
-    "bucketize", "can_cast", "cartesian_prod", "cat", "cdist", "cdouble", "ceil", "celu", "celu_",
-    "cfloat", "chain_matmul", "channel_shuffle", "channels_last", "channels_last_3d", "cholesky",
-    "cholesky_inverse", "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip",
-    "clone", "column_stack", "combinations", "complex", "complex64", "complex128", "concat",
-    "concatenate", "conj", "conj_physical", "constant_pad_nd", "contiguous_format", "conv1d",
-    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign",
-    "corrcoef", "cos", "cosh", "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cov",
-    "cross", "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin", "cumprod", "cumsum",
+    "GradScaler", "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "Size", "Tensor",
+    "__version__", "abs", "absolute", "accelerator", "acos", "acosh", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr",
+    "adjoint", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp",
+    "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "arctanh", "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere",
+    "as_strided", "as_strided_copy", "as_strided_scatter", "as_tensor", "asin", "asinh", "atan",
+    "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "backends", "baddbmm", "bartlett_window",
+    "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy_with_logits", "bincount",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_shapes",
+    "broadcast_tensors", "broadcast_to", "bucketize", "can_cast", "cartesian_prod", "cat", "cdist",
+    "cdouble", "ceil", "celu", "celu_", "cfloat", "chain_matmul", "channel_shuffle",
+    "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk",
+    "clamp", "clamp_max", "clamp_min", "clear_autocast_cache", "clip", "clone", "column_stack",
+    "combinations", "complex", "complex64", "complex128", "concat", "concatenate", "conj",
+    "conj_physical", "constant_pad_nd", "contiguous_format", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copysign", "corrcoef", "cos",
+    "cosh", "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cov", "cpu", "cross",
+    "cross_entropy", "ctc_loss", "cuda", "cummax", "cummin", "cumprod", "cumsum",
     "cumulative_trapezoid", "data", "default_generator", "deg2rad", "det", "device", "diag",
     "diag_embed", "diagflat", "diagonal", "diagonal_copy", "diagonal_scatter", "diff", "digamma",
     "dist", "distributions", "div", "divide", "dot", "double", "dropout", "dropout1d", "dropout2d",
@@ -165,14 +169,15 @@ __all__ = [
     "fill", "finfo", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
     "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac",
     "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack", "from_numpy", "full",
-    "full_like", "func", "gather", "gcd", "ge", "gelu", "geqrf", "ger", "get_default_dtype",
-    "get_float32_matmul_precision", "get_num_threads", "get_rng_state", "gradient", "greater",
-    "greater_equal", "grid_sampler_2d", "grid_sampler_3d", "group_norm", "gt", "half",
-    "hamming_window", "hann_window", "hardshrink", "hardtanh_", "heaviside", "hinge_embedding_loss",
-    "histc", "histogram", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "iinfo", "imag",
-    "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inf",
-    "inference_mode", "initial_seed", "inner", "instance_norm", "int", "int8", "int16", "int32",
-    "int64", "inverse", "is_complex", "is_conj", "is_deterministic_algorithms_warn_only_enabled",
+    "full_like", "func", "gather", "gcd", "ge", "gelu", "geqrf", "ger", "get_autocast_cpu_dtype",
+    "get_autocast_dtype", "get_default_dtype", "get_float32_matmul_precision", "get_num_threads",
+    "get_rng_state", "gradient", "greater", "greater_equal", "grid_sampler_2d", "grid_sampler_3d",
+    "group_norm", "gt", "half", "hamming_window", "hann_window", "hardshrink", "hardtanh_",
+    "heaviside", "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "hypot", "i0",
+    "igamma", "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill", "index_put",
+    "index_reduce", "index_select", "inf", "inference_mode", "initial_seed", "inner",
+    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_autocast_cpu_enabled",
+    "is_autocast_enabled", "is_complex", "is_conj", "is_deterministic_algorithms_warn_only_enabled",
     "is_floating_point", "is_grad_enabled", "is_neg", "is_tensor", "isclose", "isfinite", "isin",
     "isinf", "isnan", "isneginf", "isposinf", "isreal", "istft", "jit", "kaiser_window", "kron",
     "kthvalue", "l1_loss", "layer_norm", "lcm", "ldexp", "le", "leaky_relu", "leaky_relu_", "lerp",
@@ -180,12 +185,12 @@ __all__ = [
     "log10", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and",
     "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long",
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "lt", "lu", "lu_solve", "lu_unpack", "manual_seed",
-    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
-    "matrix_power", "max", "max_memory_allocated", "max_pool1d", "max_pool2d", "max_pool3d",
-    "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median", "memory_allocated",
-    "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis",
-    "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan",
-    "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy",
+    "margin_ranking_loss", "masked", "masked_fill", "masked_scatter", "masked_select", "matmul",
+    "matrix_exp", "matrix_power", "max", "max_memory_allocated", "max_pool1d", "max_pool2d",
+    "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
+    "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode",
+    "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma",
+    "nan", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy",
     "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "negative",
     "newaxis", "nextafter", "nll_loss", "nn", "no_grad", "nonzero", "nonzero_static", "norm",
     "normal", "not_equal", "numel", "one_hot", "ones", "ones_like", "optim", "orgqr", "ormqr",
@@ -198,10 +203,11 @@ __all__ = [
     "resolve_conj", "resolve_neg", "result_type", "rms_norm", "roll", "rot90", "round", "row_stack",
     "rrelu", "rrelu_", "rsqrt", "rsub", "save", "scalar_tensor", "scatter", "scatter_add",
     "scatter_reduce", "searchsorted", "seed", "select", "select_copy", "select_scatter", "selu",
-    "selu_", "set_conv_algorithm", "set_default_dtype", "set_float32_matmul_precision",
-    "set_grad_enabled", "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state",
-    "sgn", "short", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter",
-    "slogdet", "softmax", "softplus", "sort", "special", "split", "split_copy", "split_with_sizes",
+    "selu_", "set_autocast_dtype", "set_autocast_enabled", "set_conv_algorithm",
+    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_kernels",
+    "set_num_threads", "set_printoptions", "set_rng_state", "sgn", "short", "sigmoid", "sign",
+    "signal", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax",
+    "softplus", "sort", "special", "split", "split_copy", "split_with_sizes",
     "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy", "stack", "std",
     "std_mean", "stft", "sub", "subtract", "sum", "sum_to_size", "svd", "svd_lowrank", "swapaxes",
     "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split",
@@ -218,8 +224,17 @@ __all__ = [
 # fmt: on
 # -- end --
 
-from tinygrad_cnn import amp, data, distributions, nn, optim, utils  # isort: skip  (they use what stands above)
-from tinygrad_cnn.amp import autocast  # isort: skip
+from tinygrad_cnn import amp, cpu, data, distributions, nn, optim, utils  # isort: skip  (they use what stands above)
+from tinygrad_cnn.amp import GradScaler, autocast  # isort: skip
+from tinygrad_cnn.amp.autocast_mode import (  # isort: skip
+    clear_autocast_cache,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 _sys.modules["tinygrad_cnn.autograd"].Variable = _VARIABLE  # type: ignore[attr-defined]
@@ -262,6 +277,8 @@ else:
         """Import these when they are first used: many programs do without them."""
         if name in ("profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
+        if name == "bfloat16":
+            return _bfloat16()
         if name.endswith("_") and not name.startswith("_"):  # `relu_(x)`, as PyTorch has it
             method = getattr(Tensor, name, None)
             if method is not None:
