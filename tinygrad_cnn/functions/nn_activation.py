@@ -55,9 +55,7 @@ def hardtanh(
             f"hardtanh: `min_val` is {min_val} and `max_val` is {max_val} but min_val <= max_val "
             f"is expected"
         )
-    x = pieces(input)
-    bounded = (x <= min_val) | (x >= max_val)  # not NaN, which passes through with its gradient
-    out = where(bounded, x.detach().clamp(min_val, max_val), x)
+    out = ops.hardtanh(input, low=min_val, high=max_val)
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -81,9 +79,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     >>> hardsigmoid(tg.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    x = pieces(input)
-    bounded = relu6(x.detach() + 3) / 6
-    out = where((x > -3) & (x < 3), (x + 3) / 6, bounded)
+    out = ops.hardsigmoid(floating("hardsigmoid", input))
     return assign(input, out, "hardsigmoid_") if inplace else out
 
 
@@ -95,8 +91,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> hardswish(tg.tensor([-4.0, 1.5, 4.0]))
     tensor([-0.0000, 1.1250, 4.0000])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = x * relu6(x + 3) / 6
+    out = ops.hardswish(floating("hardswish", input))
     return assign(input, out, "hardswish_") if inplace else out
 
 
@@ -108,8 +103,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> mish(tg.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8651])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = x * tanh(softplus(x))
+    out = ops.mish(floating("mish", input))
     return assign(input, out, "mish_") if inplace else out
 
 

@@ -18,6 +18,8 @@ from tinygrad_cnn.kernels.memory import memory_stats as memory_stats
 from tinygrad_cnn.kernels.memory import reset_peak_memory_stats as reset_peak_memory_stats
 from tinygrad_cnn.kernels.reference import add_at as add_at
 from tinygrad_cnn.kernels.reference import max_pool2d_plane_index as max_pool2d_plane_index
+from tinygrad_cnn.kernels.table import activate as activate
+from tinygrad_cnn.kernels.table import activate_backward as activate_backward
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
 from tinygrad_cnn.kernels.table import add as add
@@ -47,6 +49,7 @@ from tinygrad_cnn.kernels.table import max_pool2d_scatter as max_pool2d_scatter
 from tinygrad_cnn.kernels.table import mul as mul
 from tinygrad_cnn.kernels.table import relu as relu
 from tinygrad_cnn.kernels.table import relu_backward as relu_backward
+from tinygrad_cnn.kernels.table import resample as resample
 from tinygrad_cnn.kernels.table import step as step
 from tinygrad_cnn.kernels.table import sum as sum
 from tinygrad_cnn.kernels.table import sum_squares as sum_squares

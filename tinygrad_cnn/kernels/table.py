@@ -183,6 +183,8 @@ def with_fallback(
     return cast(F, call)
 
 
+activate = with_fallback(reference.activate, "pointwise.activations", lazy=False)
+activate_backward = with_fallback(reference.activate_backward, "pointwise.activations", lazy=False)
 add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
 add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_PASS)
 adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
@@ -237,6 +239,7 @@ max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool"
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
 relu = with_fallback(reference.relu, "pointwise.elementwise")
 relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
+resample = with_fallback(reference.resample, "load.resample", lazy=False)
 sum_squares = with_fallback(reference.sum_squares, "pointwise.sums", lazy=False)
 _sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 

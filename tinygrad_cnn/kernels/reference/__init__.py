@@ -1,5 +1,7 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
+from tinygrad_cnn.kernels.reference.activations import activate as activate
+from tinygrad_cnn.kernels.reference.activations import activate_backward as activate_backward
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
 from tinygrad_cnn.kernels.reference.avg_pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.reference.avg_pool import (
@@ -32,6 +34,7 @@ from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_nor
 from tinygrad_cnn.kernels.reference.product import linear as linear
 from tinygrad_cnn.kernels.reference.product import linear_backward as linear_backward
 from tinygrad_cnn.kernels.reference.product import matmul as matmul
+from tinygrad_cnn.kernels.reference.resample import resample as resample
 from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
 from tinygrad_cnn.kernels.reference.sums import sum as sum
 from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares
