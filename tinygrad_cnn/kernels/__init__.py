@@ -36,6 +36,8 @@ from tinygrad_cnn.kernels.table import conv2d_weight as conv2d_weight
 from tinygrad_cnn.kernels.table import cumsum as cumsum
 from tinygrad_cnn.kernels.table import embed as embed
 from tinygrad_cnn.kernels.table import fuses as fuses
+from tinygrad_cnn.kernels.table import group_norm as group_norm
+from tinygrad_cnn.kernels.table import group_norm_backward as group_norm_backward
 from tinygrad_cnn.kernels.table import layer_norm as layer_norm
 from tinygrad_cnn.kernels.table import layer_norm_backward as layer_norm_backward
 from tinygrad_cnn.kernels.table import leaky_relu as leaky_relu

@@ -211,6 +211,8 @@ conv2d_input: Function = with_fallback(
 conv2d_weight: Function = with_fallback(reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES)
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
 embed = with_fallback(reference.embed, "pointwise.embed")
+group_norm = with_fallback(reference.group_norm, "norm.group_norm", lazy=False)
+group_norm_backward = with_fallback(reference.group_norm_backward, "norm.group_norm", lazy=False)
 layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
 layer_norm_backward = with_fallback(reference.layer_norm_backward, "norm.layer_norm")
 leaky_relu = with_fallback(reference.leaky_relu, "pointwise.elementwise")

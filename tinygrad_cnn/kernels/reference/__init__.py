@@ -29,6 +29,8 @@ from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient
 from tinygrad_cnn.kernels.reference.norm import channel_moments as channel_moments
+from tinygrad_cnn.kernels.reference.norm import group_norm as group_norm
+from tinygrad_cnn.kernels.reference.norm import group_norm_backward as group_norm_backward
 from tinygrad_cnn.kernels.reference.norm import layer_norm as layer_norm
 from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_norm_backward
 from tinygrad_cnn.kernels.reference.product import linear as linear
