@@ -183,7 +183,7 @@ def test_activations_and_their_gradients(
     x, g = pair(shape, order, seed)
     x, g = (
         x * np.where(np.abs(x) < 9, np.float32(4), np.float32(1)),
-        np.where(np.isfinite(g), g, np.float32(1)),
+        np.where(np.abs(g) < 9, g, np.float32(1)),
     )
     some = x.reshape(-1)[: ALL_SIZES.size]
     some[:] = ALL_SIZES[: some.size]

@@ -1,10 +1,12 @@
-"""Normalisation of groups of channels in each sample: rows of planes, one after the other.
+"""Normalisation of sets of planes: a group of a sample's channels, or a channel of all samples.
 
-A row stays in cache from its sums to its result, so that memory is read and written once. Every
+A group stays in cache from its sums to its result, so that memory is read and written once. Every
 plane has its own sums, which are added in one order whatever the number of threads.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,14 @@ from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number, _sum, _
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
+
+
+class Planes(NamedTuple):
+    """Which planes belong to a set: `count` of them, `step` apart; sets begin `between` apart."""
+
+    count: int
+    between: int
+    step: int
 
 
 @kernel(fastmath=SUM)
@@ -33,63 +43,115 @@ def _products(grad: Array, row: Array, mean: Number) -> tuple[float, float]:
 
 
 @kernel(entry=True)
-def _group_norm(
-    part: int, parts: int, x: Array, rows: Array, weight: Array, bias: Array, eps: float, y: Array,
-    stats: Array,
+def _normalise(
+    part: int, parts: int, x: Array, set: Planes, weight: Array, bias: Array, eps: float,
+    y: Array, stats: Array,
 ) -> None:  # fmt: skip
-    """Normalise groups of x (n, c, plane), which are `rows` (n*groups, width) of the same memory.
-
-    Wu and He 2018, section 3.1. `stats` (3, n*groups) gets mean, 1/sqrt(var + eps) and var.
+    """Normalise sets of the planes of x (n*c, plane); `stats` (3, sets) gets mean,
+    1/sqrt(var + eps) and var.
     """
-    n, c, plane = x.shape
-    count, width = rows.shape
-    groups = count // n
-    some = c // groups
-    for r in range(count * part // parts, count * (part + 1) // parts):
-        centre = np.float32(_sum(rows[r]) / width)
-        var = _sum_squares(rows[r], centre) / width
+    plane, c, sets = x.shape[1], weight.size, stats.shape[1]
+    width = set.count * plane
+    for r in range(sets * part // parts, sets * (part + 1) // parts):
+        first, stop = r * set.between, r * set.between + set.count * set.step
+        total, squares = 0.0, 0.0
+        for k in range(first, stop, set.step):
+            total += _sum(x[k])
+        centre = np.float32(total / width)
+        for k in range(first, stop, set.step):
+            squares += _sum_squares(x[k], centre)
+        var = squares / width
         factor = np.float32(1 / np.sqrt(var + eps))
         stats[0, r], stats[1, r], stats[2, r] = centre, factor, var
-        image, first = r // groups, r % groups * some
-        for k in range(first, first + some):
-            source, target = x[image, k], y[image, k]
-            scale, shift = factor * weight[k], bias[k]
+        for k in range(first, stop, set.step):
+            source, target = x[k], y[k]
+            scale, shift = factor * weight[k % c], bias[k % c]
             for j in range(plane):
                 target[j] = (source[j] - centre) * scale + shift
 
 
 @kernel(entry=True)
-def _group_norm_backward(
-    part: int, parts: int, g: Array, x: Array, groups: int, weight: Array, mean: Array,
+def _backward(
+    part: int, parts: int, g: Array, x: Array, set: Planes, weight: Array, mean: Array,
     invstd: Array, gx: Array, sums: Array,
 ) -> None:  # fmt: skip
-    """Write gx (n, c, plane), and to `sums` (2, n, c) float64 those over planes of g and of
-    ``g*(x - mean)/std``; mean, invstd (n*groups,).
+    """Write gx (n*c, plane), and to `sums` (2, n*c) float64 those over planes of g and of
+    ``g*(x - mean)/std``; mean, invstd (sets,).
     """
-    n, c, plane = x.shape
-    some = c // groups
-    width = some * plane
-    for r in range(n * groups * part // parts, n * groups * (part + 1) // parts):
-        image, first = r // groups, r % groups * some
+    plane, c, sets = x.shape[1], weight.size, mean.size
+    width = set.count * plane
+    for r in range(sets * part // parts, sets * (part + 1) // parts):
+        first, stop = r * set.between, r * set.between + set.count * set.step
         centre, factor = mean[r], invstd[r]
         plain, product = 0.0, 0.0
-        for k in range(first, first + some):
-            total, away = _products(g[image, k], x[image, k], centre)
+        for k in range(first, stop, set.step):
+            total, away = _products(g[k], x[k], centre)
             away *= factor
-            sums[0, image, k], sums[1, image, k] = total, away
-            plain += total * weight[k]
-            product += away * weight[k]
+            sums[0, k], sums[1, k] = total, away
+            plain += total * weight[k % c]
+            product += away * weight[k % c]
         shift = np.float32(-plain / width * factor)
         slope = np.float32(-product / width * factor * factor)
-        for k in range(first, first + some):
-            grad, source, target = g[image, k], x[image, k], gx[image, k]
-            scale = factor * weight[k]
+        for k in range(first, stop, set.step):
+            grad, source, target = g[k], x[k], gx[k]
+            scale = factor * weight[k % c]
             for j in range(plane):
                 target[j] = grad[j] * scale + ((source[j] - centre) * slope + shift)
 
 
+@kernel(entry=True)
+def _affine(part: int, parts: int, x: Array, scale: Array, shift: Array, y: Array) -> None:
+    """Write ``x*scale + shift`` for planes x (n*c, plane). Costs one read and one write."""
+    c, planes = scale.size, x.shape[0]
+    for k in range(planes * part // parts, planes * (part + 1) // parts):
+        source, target = x[k], y[k]
+        factor, more = scale[k % c], shift[k % c]
+        for j in range(source.size):
+            target[j] = source[j] * factor + more
+
+
 def _planes(x: Array) -> Array:
-    return np.ascontiguousarray(x).reshape(*x.shape[:2], -1)
+    return np.ascontiguousarray(x).reshape(x.shape[0] * x.shape[1], -1)
+
+
+def _groups(shape: tuple[int, ...], groups: int) -> Planes:
+    some = shape[1] // groups
+    return Planes(count=some, between=some, step=1)
+
+
+def _channels(shape: tuple[int, ...]) -> Planes:
+    return Planes(count=shape[0], between=1, step=shape[1])
+
+
+def _normalised(
+    x: Array, weight: Array | None, bias: Array | None, sets: int, planes: Planes, eps: float
+) -> tuple[Array, Array] | None:
+    c = x.shape[1]
+    scale, shift = parameter(weight, 1, (c,)), parameter(bias, 0, (c,))
+    if scale is None or shift is None:
+        return None
+    numbers = _planes(x)
+    y, stats = empty(numbers.shape, FLOAT32), np.empty((3, sets), FLOAT32)
+    run(_normalise, shares(2 * x.nbytes), numbers, planes, scale, shift, float(eps), y, stats)
+    return y.reshape(x.shape), stats
+
+
+def _gradients(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, planes: Planes
+) -> tuple[Array, Array, Array] | None:
+    n, c = x.shape[:2]
+    scale = parameter(weight, 1, (c,))
+    if scale is None or {a.dtype for a in (g, x, mean, invstd)} != {FLOAT32}:
+        return None
+    numbers = _planes(x)
+    gx, sums = empty(numbers.shape, FLOAT32), np.empty((2, n * c))
+    centre, factor = (np.ascontiguousarray(a).reshape(-1) for a in (mean, invstd))
+    run(
+        _backward, shares(3 * x.nbytes), _planes(g), numbers, planes, scale, centre, factor, gx,
+        sums,
+    )  # fmt: skip
+    gbias, gweight = sums.reshape(2, n, c).sum(1).astype(FLOAT32)
+    return gx.reshape(x.shape), gweight, gbias
 
 
 def group_norm(
@@ -98,35 +160,41 @@ def group_norm(
     """As `reference.group_norm`; an x that is not C-contiguous is copied."""
     if x.ndim < 2 or x.size == 0 or groups < 1 or x.shape[1] % groups:
         return None
-    n, c = x.shape[:2]
-    scale, shift = parameter(weight, 1, (c,)), parameter(bias, 0, (c,))
-    if scale is None or shift is None:
+    n = len(x)
+    found = _normalised(x, weight, bias, n * groups, _groups(x.shape, groups), eps)
+    if found is None:
         return None
-    planes = _planes(x)
-    y, stats = empty(planes.shape, FLOAT32), np.empty((3, n * groups), FLOAT32)
-    rows = planes.reshape(n * groups, -1)
-    run(_group_norm, shares(2 * x.nbytes), planes, rows, scale, shift, float(eps), y, stats)
-    mean, invstd, var = stats.reshape(3, n, groups)
-    return y.reshape(x.shape), mean, invstd, var
+    mean, invstd, var = found[1].reshape(3, n, groups)
+    return found[0], mean, invstd, var
 
 
 def group_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, *, groups: int
 ) -> tuple[Array, Array, Array] | None:
     """As `reference.group_norm_backward`; arrays that are not C-contiguous are copied."""
-    fits = x.ndim >= 2 and x.size and g.shape == x.shape
-    if not fits or {a.dtype for a in (g, x, mean, invstd)} != {FLOAT32}:
+    if x.ndim < 2 or x.size == 0 or g.shape != x.shape:
         return None
-    n, c = x.shape[:2]
-    scale = parameter(weight, 1, (c,))
-    if scale is None:
-        return None
-    planes = _planes(x)
-    gx, sums = empty(planes.shape, FLOAT32), np.empty((2, n, c))
-    centre, factor = (np.ascontiguousarray(a).reshape(-1) for a in (mean, invstd))
-    run(
-        _group_norm_backward, shares(3 * x.nbytes), _planes(g), planes, groups, scale, centre,
-        factor, gx, sums,
-    )  # fmt: skip
-    gbias, gweight = sums.sum(1).astype(FLOAT32)
-    return gx.reshape(x.shape), gweight, gbias
+    return _gradients(g, x, weight, mean, invstd, _groups(x.shape, groups))
+
+
+def batch_norm_planes(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array, Array] | None:
+    """As `reference.batch_norm`, for planes that are long enough for vectors."""
+    found = _normalised(x, weight, bias, x.shape[1], _channels(x.shape), eps)
+    return None if found is None else (found[0], found[1][0], found[1][1], found[1][2])
+
+
+def batch_norm_planes_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array
+) -> tuple[Array, Array, Array] | None:
+    """As `reference.batch_norm_backward`, for such planes."""
+    return _gradients(g, x, weight, mean, invstd, _channels(x.shape))
+
+
+def affine_planes(x: Array, scale: Array, shift: Array) -> Array:
+    """As `reference.channel_affine`, for such planes and parameters in a row."""
+    numbers = _planes(x)
+    y = empty(numbers.shape, FLOAT32)
+    run(_affine, shares(2 * x.nbytes), numbers, scale, shift, y)
+    return y.reshape(x.shape)
