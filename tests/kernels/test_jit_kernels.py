@@ -17,6 +17,7 @@ from shared import TWOS, kernel_set, layouts, parts, poolings, seeds, singles, w
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels.jit.load import resample
 from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward, group_norm, layer_norm
@@ -331,3 +332,27 @@ def test_the_public_kernels_take_every_layout(layout: str) -> None:
     np.testing.assert_array_equal(p, expected)
     np.testing.assert_array_equal(index, places)
     np.testing.assert_array_equal(r, np.where(x > 0, g, 0))
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 9), st.integers(1, 20)),
+    layouts,
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    parts,
+    seeds,
+)
+def test_resample(
+    shape: Any, order: str, dim: int, rows: int, terms: int, count: int, seed: int
+) -> None:
+    (x,) = singles(seed, shape)
+    x.reshape(-1)[0] = np.inf  # which a weight of 0 does not read
+    x = laid_out(x, order)
+    generator = np.random.default_rng(seed)
+    index = generator.integers(0, shape[dim], (rows, terms))
+    weight = generator.standard_normal((rows, terms)) * generator.integers(0, 2, (rows, terms))
+    with team(count):
+        found = resample.resample(x, index, weight, dim)
+    with np.errstate(invalid="ignore"):
+        assert_close(found, reference.resample(wide(x)[0], index, weight, dim))
