@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -277,13 +278,14 @@ def group_norm(
     (array([[-1.,  1., -1.,  1.]]), array([[2., 7.]]))
     """
     n, c = x.shape[:2]
-    rows = x.reshape(n, groups, -1).astype(accumulation_dtype(x))
+    plane = math.prod(x.shape[2:])
+    rows = x.reshape(n, groups, c // groups * plane).astype(accumulation_dtype(x))
     mean = rows.mean(2, keepdims=True)
     y = rows - mean
     var = (y * y).mean(2, keepdims=True)
     invstd = 1 / np.sqrt(var + eps)
     y *= invstd
-    y = y.reshape(n, c, -1)
+    y = y.reshape(n, c, plane)
     if weight is not None:
         y *= weight[:, None]
     if bias is not None:
@@ -299,10 +301,12 @@ def group_norm_backward(
     """
     check_shape("group_norm_backward", "g", g.shape, x.shape)
     n, c = x.shape[:2]
+    plane = math.prod(x.shape[2:])
     dtype = accumulation_dtype(x)
     factor = invstd[..., None]
-    z = (x.reshape(n, groups, -1).astype(dtype) - mean[..., None]) * factor
-    grads = g.reshape(n, c, -1).astype(dtype)
+    rows = x.reshape(n, groups, c // groups * plane).astype(dtype)
+    z = (rows - mean[..., None]) * factor
+    grads = g.reshape(n, c, plane).astype(dtype)
     gbias, gweight = sum(grads, (0, 2)), sum(grads * z.reshape(grads.shape), (0, 2))
     u = (grads if weight is None else grads * weight[:, None]).reshape(z.shape)
     gx = factor * (u - u.mean(2, keepdims=True) - z * (u * z).mean(2, keepdims=True))
