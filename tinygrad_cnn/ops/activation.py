@@ -169,12 +169,16 @@ def hardtanh(x: Array, *, low: float = -1.0, high: float = 1.0) -> Array:
     return kernels.activate(x, "hardtanh", (low, high))
 
 
+def _around_three(draw: Draw) -> Sample:
+    return Sample((draw.distinct(draw.shape(), -4, 4) + draw.choice((-3, 3)),))
+
+
 @op(
     vjp=(lambda g, x: where(wrap((x._array > -3) & (x._array < 3)), g / 6.0, 0.0),),
     array_vjp=lambda g, x: (kernels.activate_backward(g, x, "hardsigmoid"),),
     piecewise=True,
     ignore_fp_errors=True,
-    samples=unary(-4, 4, away_from=3),
+    samples=_around_three,
     oracle=lambda x: min(max(x + 3, 0.0), 6.0) / 6,
 )
 def hardsigmoid(x: Array) -> Array:
@@ -192,7 +196,7 @@ def _hardswish_rule(g: Tensor, x: Tensor) -> Tensor:
     vjp=(_hardswish_rule,),
     array_vjp=lambda g, x: (kernels.activate_backward(g, x, "hardswish"),),
     ignore_fp_errors=True,
-    samples=unary(-4, 4, away_from=3),
+    samples=_around_three,
     oracle=lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
 )
 def hardswish(x: Array) -> Array:
