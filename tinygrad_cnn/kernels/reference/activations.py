@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ CUBIC = 0.044715
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Array) -> Any:
     # exp of a non-positive number only: never overflows, and small results stay exact
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
@@ -45,16 +46,16 @@ def _normal(x: Array) -> Array:
     return np.asarray(special.ndtr(x), x.dtype)
 
 
-def _gelu_slope(g: Array, x: Array) -> Array:
+def _gelu_slope(g: Array, x: Array) -> Any:
     density = np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
     return g * (_normal(x) + x * density)
 
 
-def _gelu_tanh(x: Array) -> Array:
+def _gelu_tanh(x: Array) -> Any:
     return 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * (x + CUBIC * x * x * x)))
 
 
-def _gelu_tanh_slope(g: Array, x: Array) -> Array:
+def _gelu_tanh_slope(g: Array, x: Array) -> Any:
     wide = x.astype(np.float32) if x.dtype == np.float16 else x  # whose range the cube leaves
     square = wide * wide
     t = np.tanh(ROOT_2_OVER_PI * (wide + CUBIC * wide * square))
@@ -62,12 +63,12 @@ def _gelu_tanh_slope(g: Array, x: Array) -> Array:
     return g * (0.5 * (1 + t) + 0.5 * wide * (1 - t * t) * inner)
 
 
-def _silu_slope(g: Array, x: Array) -> Array:
+def _silu_slope(g: Array, x: Array) -> Any:
     s = _sigmoid(x)
     return g * (s * (1 + x * (1 - s)))
 
 
-def _mish_slope(g: Array, x: Array) -> Array:
+def _mish_slope(g: Array, x: Array) -> Any:
     t = np.tanh(_softplus(x))
     return g * (t + x * (1 - t * t) * _sigmoid(x))
 

@@ -282,8 +282,8 @@ def batch_norm_backward(
         if norm.lie_by_planes(inputs):
             return batch_norm_planes_backward(grad, inputs, weight, mean, invstd)
         pair = norm.as_images(grad), norm.as_images(inputs)
-        found = batch_norm_backward(*pair, weight, mean, invstd)
-        return found and (realize(found[0]).reshape(x.shape), *found[1:])
+        moved = batch_norm_backward(*pair, weight, mean, invstd)
+        return None if moved is None else (realize(moved[0]).reshape(x.shape), *moved[1:])
     if x.ndim > 1 and x.shape[1] < TILE.lanes:  # whole vectors of few channels
         return norm.batch_norm_backward(grad, inputs, weight, mean, invstd)
     if x.ndim not in (2, 4) or g.ndim != x.ndim:

@@ -20,9 +20,9 @@ from tinygrad_cnn.types import Array
 
 
 class Planes(NamedTuple):
-    """Which planes belong to a set: `count` of them, `step` apart; sets begin `between` apart."""
+    """Which planes belong to a set: so many `planes`, `step` apart; sets begin `between` apart."""
 
-    count: int
+    planes: int
     between: int
     step: int
 
@@ -51,9 +51,9 @@ def _normalise(
     1/sqrt(var + eps) and var.
     """
     plane, c, sets = x.shape[1], weight.size, stats.shape[1]
-    width = set.count * plane
+    width = set.planes * plane
     for r in range(sets * part // parts, sets * (part + 1) // parts):
-        first, stop = r * set.between, r * set.between + set.count * set.step
+        first, stop = r * set.between, r * set.between + set.planes * set.step
         total, squares = 0.0, 0.0
         for k in range(first, stop, set.step):
             total += _sum(x[k])
@@ -79,9 +79,9 @@ def _backward(
     ``g*(x - mean)/std``; mean, invstd (sets,).
     """
     plane, c, sets = x.shape[1], weight.size, mean.size
-    width = set.count * plane
+    width = set.planes * plane
     for r in range(sets * part // parts, sets * (part + 1) // parts):
-        first, stop = r * set.between, r * set.between + set.count * set.step
+        first, stop = r * set.between, r * set.between + set.planes * set.step
         centre, factor = mean[r], invstd[r]
         plain, product = 0.0, 0.0
         for k in range(first, stop, set.step):
@@ -116,11 +116,11 @@ def _planes(x: Array) -> Array:
 
 def _groups(shape: tuple[int, ...], groups: int) -> Planes:
     some = shape[1] // groups
-    return Planes(count=some, between=some, step=1)
+    return Planes(planes=some, between=some, step=1)
 
 
 def _channels(shape: tuple[int, ...]) -> Planes:
-    return Planes(count=shape[0], between=1, step=shape[1])
+    return Planes(planes=shape[0], between=1, step=shape[1])
 
 
 def _normalised(
