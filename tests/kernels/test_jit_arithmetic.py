@@ -18,7 +18,7 @@ from shared import kernel_set, parts, seeds
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.pointwise import elementwise
+from tinygrad_cnn.kernels.jit.pointwise import activations, elementwise
 
 SPECIAL = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38])
 
@@ -169,3 +169,35 @@ def test_a_residual_block_has_the_values_and_gradients_of_numpys(relu: bool) -> 
         expected = results()
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * (1 + np.abs(b).max()))
+
+
+PARAMETERS = {"elu": (1.3, 0.9, 0.8, 0.72), "softplus": (2.0, 20.0), "hardtanh": (-1.0, 0.5)}
+ALL_SIZES = np.float32([*SPECIAL, -3e38, 104, -104, 88.8, -88.8, 20, -20, 3, -3, -1, 0.5, 1e-4])
+
+
+@pytest.mark.parametrize("name", activations.FORMS)
+@given(shapes, orders, parts, seeds)
+def test_activations_and_their_gradients(
+    name: str, shape: tuple[int, ...], order: str, count: int, seed: int
+) -> None:
+    x, g = pair(shape, order, seed)
+    x, g = (
+        x * np.where(np.abs(x) < 9, np.float32(4), np.float32(1)),
+        np.where(np.abs(g) < 9, g, np.float32(1)),
+    )
+    some = x.reshape(-1)[: ALL_SIZES.size]
+    some[:] = ALL_SIZES[: some.size]
+    x, g = (laid_out(a, order) if a.ndim == 4 else a for a in (x, g))
+    numbers = PARAMETERS.get(name, ())
+    with np.errstate(all="ignore"):
+        y = reference.activate(x, name, numbers)
+        known = y if name in ("sigmoid", "tanh") else x
+        expected = y, reference.activate_backward(g, known, name, numbers)
+    with team(count):
+        found = [
+            activations.activate(x, name, numbers),
+            activations.activate_backward(g, known, name, numbers),
+        ]
+    for a, b in zip(found, expected, strict=True):
+        assert a is not None
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-6)

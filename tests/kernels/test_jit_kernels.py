@@ -17,9 +17,10 @@ from shared import TWOS, assert_close, kernel_set, layouts, parts, poolings, see
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
+from tinygrad_cnn.kernels.jit.load import resample
 from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
-from tinygrad_cnn.kernels.jit.norm import layer_norm
+from tinygrad_cnn.kernels.jit.norm import batch_norm_backward, group_norm, layer_norm
 from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
 from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
 
@@ -49,6 +50,43 @@ def test_batch_norm_both_ways(
         found = norm.batch_norm_backward(laid_out(g, "nchw"), laid_out(x, "nhwc"), w, mean, invstd)
     expected = reference.batch_norm_backward(*wide(g, x, w, mean, invstd))
     assert_close(found, expected, 2e-4)
+
+
+@given(
+    st.tuples(st.integers(1, 4), channels, st.integers(1, 70)),
+    st.sampled_from(["nchw", "nhwc"]),
+    st.booleans(),
+    st.booleans(),
+    parts,
+    seeds,
+)
+def test_norms_of_signals_and_volumes(
+    shape: Any, order: str, volumes: bool, scaled: bool, count: int, seed: int
+) -> None:
+    n, c, size = shape
+    four = (n, c, 2 * size, 3)
+    x, g, weight, bias = singles(seed, four, four, (c,), (c,))
+    final = (n, c, 2, size, 3) if volumes else (n, c, 6 * size)
+    x, g = (laid_out(a, order).reshape(final) for a in (x * 3 + 5, g))
+    w, b = (weight, bias) if scaled else (None, None)
+    groups = 1 if c % 2 else 2
+    with team(count):
+        y = norm.batch_norm(x, w, b, eps=EPS)
+        scaled_x = norm.channel_affine(x, weight, bias)
+        grouped = group_norm.group_norm(x, w, b, groups=groups, eps=EPS)
+    expected = reference.batch_norm(*wide(x, w, b), eps=EPS)
+    expected_groups = reference.group_norm(*wide(x, w, b), groups=groups, eps=EPS)
+    assert_close(y, expected, 2e-5)
+    assert_close(scaled_x, reference.channel_affine(*wide(x, weight, bias)))
+    assert_close(grouped, expected_groups, 2e-5)
+    stats = [a.astype(np.float32) for a in expected[1:3]]
+    group_stats = [a.astype(np.float32) for a in expected_groups[1:3]]
+    with team(count):
+        found = batch_norm_backward.batch_norm_backward(g, x, w, *stats)
+        found_groups = group_norm.group_norm_backward(g, x, w, *group_stats, groups=groups)
+    assert_close(found, reference.batch_norm_backward(*wide(g, x, w, *stats)), 2e-4)
+    args = wide(g, x, w, *group_stats)
+    assert_close(found_groups, reference.group_norm_backward(*args, groups=groups), 2e-4)
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -285,3 +323,27 @@ def test_the_public_kernels_take_every_layout(layout: str) -> None:
     np.testing.assert_array_equal(p, expected)
     np.testing.assert_array_equal(index, places)
     np.testing.assert_array_equal(r, np.where(x > 0, g, 0))
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 9), st.integers(1, 20)),
+    layouts,
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    parts,
+    seeds,
+)
+def test_resample(
+    shape: Any, order: str, dim: int, rows: int, terms: int, count: int, seed: int
+) -> None:
+    (x,) = singles(seed, shape)
+    x.reshape(-1)[0] = np.inf  # which a weight of 0 does not read
+    x = laid_out(x, order)
+    generator = np.random.default_rng(seed)
+    index = generator.integers(0, shape[dim], (rows, terms))
+    weight = generator.standard_normal((rows, terms)) * generator.integers(0, 2, (rows, terms))
+    with team(count):
+        found = resample.resample(x, index, weight, dim)
+    with np.errstate(invalid="ignore"):
+        assert_close(found, reference.resample(wide(x)[0], index, weight, dim))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,9 +141,13 @@ def _conv3d(
     (n, c, d, *size), (f, cg, kd, *kernel) = x.shape, w.shape
     places = window_places("conv3d", d, kd, stride, border, dilation)
     od = len(places)
-    frames = resample(x, dim=2, **one_by_one(places, d))  # (n, c, od kd, h, w)
-    frames = reshape(frames, n, c, od, kd, *size)
-    frames = permute(frames, 0, 2, 1, 3, 4, 5)  # (n, od, c, kd, h, w)
+    if spec.groups == 1:  # channels change places with frames before these are repeated
+        frames = reshape(permute(x, 0, 2, 1, 3, 4), n, d, c * math.prod(size))
+        frames = resample(frames, dim=1, **one_by_one(places, d))  # (n, od kd, c h w)
+        w = permute(w, 0, 2, 1, 3, 4)  # (f, kd, c, kh, kw)
+    else:
+        frames = resample(x, dim=2, **one_by_one(places, d))  # (n, c, od kd, h, w)
+        frames = permute(reshape(frames, n, c, od, kd, *size), 0, 2, 1, 3, 4, 5)
     images = reshape(frames, n * od, c * kd, *size)
     out = ops.conv2d(images, reshape(w, f, cg * kd, *kernel), bias, spec=spec)
     out = reshape(out, n, od, *out.shape[1:])  # (n, od, f, oh, ow)
@@ -310,12 +315,18 @@ def _conv_transpose3d(
     (n, c, d, *hw), (_, fg, kd, *kernel) = x.shape, w.shape
     f = fg * spec.groups
     images = reshape(permute(x, 0, 2, 1, 3, 4), n * d, c, *hw)
-    out = ops.conv2d_input(images, reshape(w, c, fg * kd, *kernel), size=size[1:], spec=spec)
-    out = reshape(out, n, d, f, kd, *size[1:])
-    out = permute(out, 0, 2, 1, 3, 4, 5)  # (n, f, d, kd, h, w)
-    frames = reshape(out, n, f, d * kd, *size[1:])
     places = window_places("conv_transpose3d", size[0], kd, stride, border, dilation)
-    return spread(frames, dim=2, size=size[0], **one_by_one(places, size[0]))
+    taps = one_by_one(places, size[0])
+    if spec.groups == 1:
+        w = permute(w, 0, 2, 1, 3, 4)  # (c, kd, f, kh, kw)
+    out = ops.conv2d_input(images, reshape(w, c, fg * kd, *kernel), size=size[1:], spec=spec)
+    if spec.groups == 1:
+        frames = reshape(out, n, d * kd, f * math.prod(size[1:]))
+        out = reshape(spread(frames, dim=1, size=size[0], **taps), n, size[0], f, *size[1:])
+        return own(permute(out, 0, 2, 1, 3, 4))  # (n, f, d, h, w)
+    out = permute(reshape(out, n, d, f, kd, *size[1:]), 0, 2, 1, 3, 4, 5)
+    frames = reshape(out, n, f, d * kd, *size[1:])
+    return spread(frames, dim=2, size=size[0], **taps)
 
 
 @export(method=False, nn=True)

@@ -17,7 +17,7 @@ from tinygrad_cnn.functions.elementwise import clone, mul, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
-from tinygrad_cnn.functions.shaping import permute, reshape, transpose, unsqueeze
+from tinygrad_cnn.functions.shaping import reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.resample import resample, spread
 from tinygrad_cnn.types import FLOATING, Array, Sizes
@@ -101,10 +101,13 @@ def interpolate(
     for axis, (want, have, scale) in enumerate(zip(sizes, old, scales, strict=True), start=2):
         if mode in ("nearest", "nearest-exact"):
             index = _nearest(have, want, scale, 0.5 if mode == "nearest-exact" else 0.0)
-            if not np.array_equal(index, np.arange(have)):
+            if np.array_equal(index, np.arange(have)):
+                continue
+            if x.dtype.kind != "f":
                 x = indexing.index_select(x, index, dim=axis)
-            continue
-        if mode == "area":
+                continue
+            taps = one_by_one(index, have)
+        elif mode == "area":
             taps = area_means(have, want)
         elif antialias:
             taps = _smooth_taps(have, want, scale, corners, mode == "bicubic")
@@ -494,11 +497,9 @@ def unfold(
         raise ShapeError(f"unfold: `input` has shape {input.shape} but (n, c, h, w) is expected")
     n, c, h, w = input.shape
     rows, columns = _windows("unfold", (h, w), kernel_size, dilation, padding, stride)
-    (oh, kh), (ow, kw) = rows.shape, columns.shape
-    x = resample(input, dim=2, **one_by_one(rows.T, h))  # (n, c, kh oh, w)
-    x = resample(x, dim=3, **one_by_one(columns.T, w))
-    x = permute(reshape(x, n, c, kh, oh, kw, ow), 0, 1, 2, 4, 3, 5)
-    return own(reshape(x, n, c * kh * kw, oh * ow))
+    taps = one_by_one(_pixels(rows, columns, w), h * w)
+    out = resample(reshape(input, n, c, h * w), dim=2, **taps)
+    return own(reshape(out, n, c * rows.shape[1] * columns.shape[1], len(rows) * len(columns)))
 
 
 @export(top=False, method=False, nn=True)
@@ -532,10 +533,18 @@ def fold(
             f"for output_size {(h, w)}"
         )
     n, c = input.shape[0], input.shape[1] // (kh * kw)
-    x = permute(reshape(input, n, c, kh, kw, oh, ow), 0, 1, 2, 4, 3, 5)
-    x = reshape(x, n, c, kh * oh, kw * ow)
-    x = spread(x, dim=3, size=w, **one_by_one(columns.T, w))
-    return spread(x, dim=2, size=h, **one_by_one(rows.T, h))
+    taps = one_by_one(_pixels(rows, columns, w), h * w)
+    out = spread(reshape(input, n, c, kh * kw * oh * ow), dim=2, size=h * w, **taps)
+    return own(reshape(out, n, c, h, w))
+
+
+def _pixels(rows: Array, columns: Array, width: int) -> Array:
+    """The pixels (kh, kw, oh, ow) of windows of ``rows`` (oh, kh) and ``columns`` (ow, kw), counted
+    row by row, -1 in the padding.
+    """
+    y, x = rows.T[:, None, :, None], columns.T[None, :, None, :]
+    result: Array = np.where((y >= 0) & (x >= 0) & (x < width), y * width + x, -1)
+    return result
 
 
 def _windows(

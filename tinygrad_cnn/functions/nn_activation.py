@@ -57,9 +57,7 @@ def hardtanh(
         )
     if input.dtype.kind in "iu":  # whole limits, as in PyTorch
         min_val, max_val = int(min_val), int(max_val)
-    x = pieces(input)
-    bounded = (x <= min_val) | (x >= max_val)  # not NaN, which passes through with its gradient
-    out = where(bounded, x.detach().clamp(min_val, max_val), x)
+    out = ops.hardtanh(input, low=min_val, high=max_val)
     return assign(input, out, "hardtanh_") if inplace else out
 
 
@@ -83,9 +81,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     >>> hardsigmoid(tg.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    x = pieces(input)
-    bounded = relu6(x.detach() + 3) / 6
-    out = where((x > -3) & (x < 3), (x + 3) / 6, bounded)
+    out = ops.hardsigmoid(floating("hardsigmoid", input))
     return assign(input, out, "hardsigmoid_") if inplace else out
 
 
@@ -97,8 +93,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> hardswish(tg.tensor([-4.0, 1.5, 4.0]))
     tensor([-0.0000, 1.1250, 4.0000])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = x * relu6(x + 3) / 6
+    out = ops.hardswish(floating("hardswish", input))
     return assign(input, out, "hardswish_") if inplace else out
 
 
@@ -110,8 +105,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> mish(tg.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8651])
     """
-    x = input.clone() if inplace else input  # its value is needed for the derivative
-    out = x * tanh(softplus(x))
+    out = ops.mish(floating("mish", input))
     return assign(input, out, "mish_") if inplace else out
 
 

@@ -13,12 +13,12 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.convert import floating, own, to_tensor
+from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import add, clone, div, mul, pow, rsqrt, square, to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
-from tinygrad_cnn.functions.shaping import expand, integers, reshape
+from tinygrad_cnn.functions.shaping import integers
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -113,10 +113,10 @@ def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
     return scale, np.negative(shift, out=shift) if bias is None else bias - shift
 
 
-def _move(running: Variable | None, seen: Array, momentum: float) -> None:
+def _move(running: Variable | None, seen: Array, momentum: float, by: str = "batch_norm") -> None:
     """Move a running statistic by the share ``momentum`` towards what this batch has."""
     if running is not None:
-        values = running._written_by("batch_norm")
+        values = running._written_by(by)
         values *= 1 - momentum
         values += momentum * seen
 
@@ -189,15 +189,7 @@ def group_norm(
         )
     weight = _channels("group_norm", "weight", weight, c)
     bias = _channels("group_norm", "bias", bias, c)
-    if size:
-        groups = reshape(x, n, num_groups, size)
-        out = own(reshape(ops.layer_norm(groups, None, None, ndim=1, eps=eps), n, c, *rest))
-    else:
-        out = clone(x)
-    if weight is None and bias is None:
-        return out
-    scale = wrap(np.ones(c, x.dtype)) if weight is None else weight
-    return ops.channel_affine(out, scale, bias)
+    return ops.group_norm(x, weight, bias, groups=num_groups, eps=eps) if size else clone(x)
 
 
 @export(method=False, nn=True)
@@ -235,21 +227,17 @@ def instance_norm(
         _channels("instance_norm", "running_mean", running_mean, c),
         _channels("instance_norm", "running_var", running_var, c),
     ]
-    moved = [None if r is None else wrap(np.tile(r._array, n)) for r in running]
-    # A sample's channels are the channels of one sample.
-    w, b = (
-        None if v is None else reshape(expand(v, n, c), n * c)
-        for v in (
-            _channels("instance_norm", "weight", weight, c),
-            _channels("instance_norm", "bias", bias, c),
-        )
-    )
-    images = reshape(x, 1, n * c, *rest)
-    y = batch_norm(images, moved[0], moved[1], w, b, True, momentum, eps)
-    for r, every in zip(running, moved, strict=True):
-        if r is not None and every is not None and n:
-            r._written_by("instance_norm")[...] = every._array.reshape(n, c).mean(0)
-    return own(reshape(y, x.shape))
+    weight = _channels("instance_norm", "weight", weight, c)
+    bias = _channels("instance_norm", "bias", bias, c)
+    size = math.prod(rest)
+    if not n * c * size:
+        return clone(x)
+    statistics: list[Array] = []  # (n, c)
+    y = ops.group_norm(x, weight, bias, groups=c, eps=eps, statistics=statistics)
+    for r, seen in zip(running, statistics, strict=True):
+        unbiased = size / (size - 1) if seen is statistics[1] else 1
+        _move(r, seen.mean(0) * unbiased, momentum, "instance_norm")
+    return y
 
 
 @export(method=False, nn=True)

@@ -219,6 +219,10 @@ def _adaptive_max_pool(
     size = _output_size(name, output_size, x)
     if not math.prod(x.shape[1:]):
         raise ShapeError(f"{name}: `input` has shape {x.shape}, but only the batch can be empty")
+    whole = math.prod(size) > 0 and not any(np.remainder(x.shape[2:], size))
+    if whole and not return_indices:  # windows that tile the input
+        kernel = [m // k for m, k in zip(x.shape[2:], size, strict=True)]
+        return _result(_max_pool(n, x, kernel, None, 0, 1, False, False), single)
     axes = [_shares(m, k) for m, k in zip(x.shape[2:], size, strict=True)]
     if math.prod(size):
         where = _strongest(x, itertools.product(*axes), size)

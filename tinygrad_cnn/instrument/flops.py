@@ -72,6 +72,7 @@ _PER_INPUT = {  # what is done with each element that goes in
     "logsumexp": 3,
     "batch_norm": 7,  # mean 1, centre 1, variance 2, scale 1, affine map 2
     "layer_norm": 7,
+    "group_norm": 7,
 }
 
 

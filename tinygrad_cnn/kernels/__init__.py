@@ -18,6 +18,8 @@ from tinygrad_cnn.kernels.memory import memory_stats as memory_stats
 from tinygrad_cnn.kernels.memory import reset_peak_memory_stats as reset_peak_memory_stats
 from tinygrad_cnn.kernels.reference import add_at as add_at
 from tinygrad_cnn.kernels.reference import max_pool2d_plane_index as max_pool2d_plane_index
+from tinygrad_cnn.kernels.table import activate as activate
+from tinygrad_cnn.kernels.table import activate_backward as activate_backward
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
 from tinygrad_cnn.kernels.table import add as add
@@ -40,6 +42,8 @@ from tinygrad_cnn.kernels.table import cross_entropy_backward as cross_entropy_b
 from tinygrad_cnn.kernels.table import cumsum as cumsum
 from tinygrad_cnn.kernels.table import embed as embed
 from tinygrad_cnn.kernels.table import fuses as fuses
+from tinygrad_cnn.kernels.table import group_norm as group_norm
+from tinygrad_cnn.kernels.table import group_norm_backward as group_norm_backward
 from tinygrad_cnn.kernels.table import layer_norm as layer_norm
 from tinygrad_cnn.kernels.table import layer_norm_backward as layer_norm_backward
 from tinygrad_cnn.kernels.table import leaky_relu as leaky_relu
@@ -57,6 +61,7 @@ from tinygrad_cnn.kernels.table import recurrence as recurrence
 from tinygrad_cnn.kernels.table import recurrence_backward as recurrence_backward
 from tinygrad_cnn.kernels.table import relu as relu
 from tinygrad_cnn.kernels.table import relu_backward as relu_backward
+from tinygrad_cnn.kernels.table import resample as resample
 from tinygrad_cnn.kernels.table import softmax as softmax
 from tinygrad_cnn.kernels.table import softmax_backward as softmax_backward
 from tinygrad_cnn.kernels.table import step as step

@@ -183,6 +183,8 @@ def with_fallback(
     return cast(F, call)
 
 
+activate = with_fallback(reference.activate, "pointwise.activations", lazy=False)
+activate_backward = with_fallback(reference.activate_backward, "pointwise.activations", lazy=False)
 add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
 add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_PASS)
 adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
@@ -217,6 +219,8 @@ cross_entropy_backward = with_fallback(
 )
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
 embed = with_fallback(reference.embed, "pointwise.embed")
+group_norm = with_fallback(reference.group_norm, "norm.group_norm", lazy=False)
+group_norm_backward = with_fallback(reference.group_norm_backward, "norm.group_norm", lazy=False)
 layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
 layer_norm_backward = with_fallback(reference.layer_norm_backward, "norm.layer_norm")
 leaky_relu = with_fallback(reference.leaky_relu, "pointwise.elementwise")
@@ -253,6 +257,7 @@ relu = with_fallback(reference.relu, "pointwise.elementwise")
 relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
 softmax = with_fallback(reference.softmax, "pointwise.softmax", lazy=False)
 softmax_backward = with_fallback(reference.softmax_backward, "pointwise.softmax", lazy=False)
+resample = with_fallback(reference.resample, "load.resample", lazy=False)
 sum_squares = with_fallback(reference.sum_squares, "pointwise.sums", lazy=False)
 _sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 

@@ -82,8 +82,15 @@ def _elu_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(draw.shape()),), {"alpha": draw.choice((1.0, 0.5, 1.7)), **scales})
 
 
+def _elu_numbers(alpha: float, scale: float, input_scale: float) -> tuple[float, ...]:
+    return scale, alpha * scale, input_scale, alpha * scale * input_scale
+
+
 @op(
-    vjp=_elu_rule,
+    vjp=(_elu_rule,),
+    array_vjp=lambda g, x, alpha, scale, input_scale: (
+        kernels.activate_backward(g, x, "elu", _elu_numbers(alpha, scale, input_scale)),
+    ),
     ignore_fp_errors=True,
     samples=_elu_samples,
     oracle=lambda x, alpha, scale=1.0, input_scale=1.0: (
@@ -95,27 +102,20 @@ def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float 
 
     Clevert et al., 2015; scaled Klambauer et al., 2017 (selu), and Barron, 2017 (celu).
     """
-    below = alpha * scale * np.expm1(np.minimum(x, 0) * input_scale)
-    return np.where(x > 0, x if scale == 1 else x * scale, below)
-
-
-def _sigmoid(x: Array) -> Array:
-    # exp of a non-positive number only: never overflows, and small results stay exact
-    right = x.real >= 0
-    small = np.exp(np.where(right, -x, x) if x.dtype.kind == "c" else -np.abs(x))
-    return np.asarray(np.where(right, 1, small) / (1 + small), dtype=x.dtype)
+    return kernels.activate(x, "elu", _elu_numbers(alpha, scale, input_scale))
 
 
 @op(
     complex="whole",
-    vjp=lambda g, y: g * conj(y * (1.0 - y)),
+    vjp=(lambda g, y: g * conj(y * (1.0 - y)),),
+    array_vjp=lambda g, y: (kernels.activate_backward(g, y, "sigmoid"),),
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-4, 4),
 )
 def sigmoid(x: Array) -> Array:
     """Elementwise ``1 / (1 + exp(-x))``."""
-    return _sigmoid(x)
+    return kernels.activate(x, "sigmoid")
 
 
 def _silu_rule(g: Tensor, x: Tensor) -> Tensor:
@@ -124,14 +124,92 @@ def _silu_rule(g: Tensor, x: Tensor) -> Tensor:
     return result
 
 
-@op(complex="whole", vjp=_silu_rule, ignore_fp_errors=True, samples=unary(-4, 4))
+@op(
+    complex="whole",
+    vjp=(_silu_rule,),
+    array_vjp=lambda g, x: (kernels.activate_backward(g, x, "silu"),),
+    ignore_fp_errors=True,
+    samples=unary(-4, 4),
+)
 def silu(x: Array) -> Array:
     """Elementwise ``x * sigmoid(x)`` (Elfwing et al., 2017)."""
-    return x * _sigmoid(x)
+    return kernels.activate(x, "silu")
+
+
+def _mish_rule(g: Tensor, x: Tensor) -> Tensor:
+    t = tanh(softplus(x))
+    result: Tensor = g * (t + x * (1.0 - square(t)) * sigmoid(x))
+    return result
+
+
+@op(
+    vjp=(_mish_rule,),
+    array_vjp=lambda g, x: (kernels.activate_backward(g, x, "mish"),),
+    ignore_fp_errors=True,
+    samples=unary(-4, 4),
+    oracle=lambda x: x * math.tanh(math.log1p(math.exp(x))),
+)
+def mish(x: Array) -> Array:
+    """Elementwise ``x * tanh(softplus(x))`` (Misra, 2019)."""
+    return kernels.activate(x, "mish")
+
+
+def _hardtanh_samples(draw: Draw) -> Sample:
+    bounds = draw.choice(({}, {"low": -0.75, "high": 0.5}))
+    return Sample((draw.distinct(draw.shape()),), bounds)
+
+
+@op(
+    vjp=(lambda g, x, low, high: where(wrap((x._array <= low) | (x._array >= high)), 0.0, g),),
+    array_vjp=lambda g, x, low, high: (kernels.activate_backward(g, x, "hardtanh", (low, high)),),
+    piecewise=True,
+    ignore_fp_errors=True,
+    samples=_hardtanh_samples,
+    oracle=lambda x, low=-1.0, high=1.0: min(max(x, low), high),
+)
+def hardtanh(x: Array, *, low: float = -1.0, high: float = 1.0) -> Array:
+    """Elementwise ``min(max(x, low), high)``; the derivative at both is 0."""
+    return kernels.activate(x, "hardtanh", (low, high))
+
+
+def _around_three(draw: Draw) -> Sample:
+    return Sample((draw.distinct(draw.shape(), -4, 4) + draw.choice((-3, 3)),))
+
+
+@op(
+    vjp=(lambda g, x: where(wrap((x._array > -3) & (x._array < 3)), g / 6.0, 0.0),),
+    array_vjp=lambda g, x: (kernels.activate_backward(g, x, "hardsigmoid"),),
+    piecewise=True,
+    ignore_fp_errors=True,
+    samples=_around_three,
+    oracle=lambda x: min(max(x + 3, 0.0), 6.0) / 6,
+)
+def hardsigmoid(x: Array) -> Array:
+    """Elementwise ``min(max(x + 3, 0), 6) / 6``; the derivative at -3 and 3 is 0."""
+    return kernels.activate(x, "hardsigmoid")
+
+
+def _hardswish_rule(g: Tensor, x: Tensor) -> Tensor:
+    values = x._array
+    inside = g * (x / 3.0 + 0.5)
+    return where(wrap(values <= -3), 0.0, where(wrap(values >= 3), g, inside))
+
+
+@op(
+    vjp=(_hardswish_rule,),
+    array_vjp=lambda g, x: (kernels.activate_backward(g, x, "hardswish"),),
+    ignore_fp_errors=True,
+    samples=_around_three,
+    oracle=lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
+)
+def hardswish(x: Array) -> Array:
+    """Elementwise ``x * hardsigmoid(x)`` (Howard et al., 2019); derivatives 0 at -3, 1 at 3."""
+    return kernels.activate(x, "hardswish")
 
 
 _CUBIC = 0.044715
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
 def _gelu_rule(g: Tensor, x: Tensor, approximate: str) -> Tensor:
@@ -149,7 +227,8 @@ def _gelu_rule(g: Tensor, x: Tensor, approximate: str) -> Tensor:
 
 
 @op(
-    vjp=_gelu_rule,
+    vjp=(_gelu_rule,),
+    array_vjp=lambda g, x, approximate: (kernels.activate_backward(g, x, _GELU[approximate]),),
     ignore_fp_errors=True,
     samples=lambda draw: Sample(
         (draw.array(draw.shape()),), {"approximate": draw.choice(("none", "tanh"))}
@@ -160,12 +239,9 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
 
     ``approximate="tanh"`` uses their formula with tanh.
     """
-    if approximate == "tanh":
-        inner = _ROOT_2_OVER_PI * (x + _CUBIC * x * x * x)
-        return np.asarray(0.5 * x * (1 + np.tanh(inner)), dtype=x.dtype)
-    if approximate != "none":
+    if approximate not in _GELU:
         raise ArgumentError(f"gelu: `approximate` is {approximate!r}, expected 'none' or 'tanh'")
-    return np.asarray(0.5 * x * (1 + erf.forward(x * math.sqrt(0.5))), dtype=x.dtype)
+    return kernels.activate(x, _GELU[approximate])
 
 
 def _softplus_rule(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
@@ -173,12 +249,13 @@ def _softplus_rule(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tenso
 
 
 @op(
-    vjp=_softplus_rule,
+    vjp=(_softplus_rule,),
+    array_vjp=lambda g, x, beta, threshold: (
+        kernels.activate_backward(g, x, "softplus", (beta, threshold)),
+    ),
     ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"beta": draw.choice((1.0, 2.5))}),
 )
 def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """Elementwise ``log(1 + exp(beta * x)) / beta``; ``x`` where ``beta * x > threshold``."""
-    z = x * beta
-    smooth = (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta
-    return np.asarray(np.where(z > threshold, x, smooth), dtype=x.dtype)
+    return kernels.activate(x, "softplus", (beta, threshold))

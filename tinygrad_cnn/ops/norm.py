@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,4 +197,69 @@ def layer_norm(
     Ba, Kiros & Hinton, 2016. ``weight`` and ``bias`` have the shape of these axes.
     """
     y, mean, invstd = kernels.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
+    return Saved(y, mean=mean, invstd=invstd)
+
+
+# ---- group norm ----------------------------------------------------------------------------
+
+
+def _group_norm_reference(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    groups: int,
+    eps: float,
+    statistics: list[Array] | None = None,
+) -> Tensor:
+    shape = tuple(x.shape)
+    rows = reshape(x, shape=(shape[0], groups, math.prod(shape[1:]) // groups))
+    centred = rows - mean(rows, dim=(2,), keepdim=True)
+    y = centred * rsqrt(mean(square(centred), dim=(2,), keepdim=True) + eps)
+    y = reshape(y, shape=shape)
+    if weight is not None:
+        y = y * _per_channel(weight, len(shape))
+    result: Tensor = y if bias is None else y + _per_channel(bias, len(shape))
+    return result
+
+
+def _group_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, groups: int
+) -> Gradients:
+    return kernels.group_norm_backward(g, x, weight, mean, invstd, groups=groups)
+
+
+def _group_norm_samples(draw: Draw) -> Sample:
+    groups, each = draw.integer(1, 2), draw.integer(1, 2)
+    c = (groups * each,)
+    shape = (draw.integer(1, 2), *c, *draw.shape(min_dims=1, max_dims=2, min_side=2))
+    weight = draw.array(c) if draw.choice((False, True)) else None
+    bias = draw.array(c) if draw.choice((False, True)) else None
+    return Sample((draw.distinct(shape), weight, bias), {"groups": groups, "eps": 0.1})
+
+
+@op(
+    fused=_group_norm_backward,
+    reference=_group_norm_reference,
+    piecewise=True,
+    ignore_fp_errors=True,
+    samples=_group_norm_samples,
+)
+def group_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    groups: int,
+    eps: float,
+    statistics: list[Array] | None = None,
+) -> Saved:
+    """``x`` (n, c, ...) with mean 0 and variance 1 in each sample and group of channels.
+
+    Wu & He, 2018. Times ``weight`` plus ``bias``, both (c,). A list given as ``statistics``
+    receives the means and biased variances, each (n, groups).
+    """
+    y, mean, invstd, var = kernels.group_norm(x, weight, bias, groups=groups, eps=eps)
+    if statistics is not None:
+        statistics.extend((mean, var))
     return Saved(y, mean=mean, invstd=invstd)

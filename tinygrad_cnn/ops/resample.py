@@ -5,61 +5,32 @@ What is done to several axes is done to one after the other.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from tinygrad_cnn.tensor import Tensor
 
-LONG = 64  # terms: longer sums are added in float64
 
-
-def _apply(matrix: csr_array, x: Array, dim: int) -> Array:
-    """``matrix`` (rows, n) times ``x``, whose axis ``dim`` has n elements."""
-    from scipy import sparse
-
-    rows, n = matrix.shape
-    shape = (*x.shape[:dim], rows, *x.shape[dim + 1 :])
-    lead, tail = math.prod(x.shape[:dim]), math.prod(x.shape[dim + 1 :])
-    if not lead * tail:
-        return np.zeros(shape, x.dtype)
-    terms = int(np.diff(matrix.indptr).max(initial=0))
-    wide = np.result_type(x.dtype, np.float64 if terms > LONG else np.float32)
-    if x.dtype.kind in "biu":
-        wide = x.dtype
-    matrix = matrix.astype(wide)
-    if lead > 1 and tail < 8:  # long columns: the axis goes to the front
-        front = np.moveaxis(x, dim, 0)
-        out = matrix @ front.reshape(n, lead * tail).astype(wide, copy=False)
-        out = np.moveaxis(out.reshape(rows, *front.shape[1:]), 0, dim)
-    else:
-        if lead > 1:  # one block for each index of the axes before
-            blocks = np.arange(lead)[:, None]
-            indices = (matrix.indices + blocks * n).ravel()
-            counts = np.tile(np.diff(matrix.indptr), lead)
-            indptr = np.concatenate(([0], np.cumsum(counts)))
-            data = np.tile(matrix.data, lead)
-            matrix = sparse.csr_array((data, indices, indptr), (lead * rows, lead * n))
-        out = matrix @ x.reshape(lead * n, tail).astype(wide, copy=False)
-    return np.ascontiguousarray(out.reshape(shape), x.dtype)
-
-
-def _matrix(index: Array, weight: Array, size: int) -> csr_array:
-    """The matrix (rows, size) with ``weight`` (rows, terms) at the columns ``index``."""
-    from scipy import sparse
-
+def _transposed(index: Array, weight: Array, size: int) -> tuple[Array, Array]:
+    """The table of the adjoint: for each of ``size`` places who reads it, and with which weight."""
     used = weight != 0
-    indptr = np.concatenate(([0], np.cumsum(used.sum(1))))
-    return sparse.csr_array((weight[used], index[used], indptr), (len(index), size))
+    places, rows = index[used], np.nonzero(used)[0]
+    order = np.argsort(places, kind="stable")
+    places, rows = places[order], rows[order]
+    counts = np.bincount(places, minlength=size)
+    nth = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    readers = np.zeros((size, max(1, counts.max(initial=0))), np.int64)
+    weights = np.zeros(readers.shape)
+    readers[places, nth], weights[places, nth] = rows, weight[used][order]
+    return readers, weights
 
 
 def _terms(draw: Draw) -> tuple[tuple[int, ...], int, Array, Array]:
@@ -101,7 +72,7 @@ def resample(x: Array, *, index: Array, weight: Array, dim: int) -> Array:
             f"resample: `index` holds {index.min()} to {index.max()}, but axis {dim} of "
             f"{x.shape} has {x.shape[dim]} places"
         )
-    return _apply(_matrix(index, weight, x.shape[dim]), x, dim)
+    return kernels.resample(x, index, weight, dim)
 
 
 def _spread_samples(draw: Draw) -> Sample:
@@ -117,4 +88,4 @@ def _spread_samples(draw: Draw) -> Sample:
 )
 def spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
     """The adjoint of `resample`: ``out[index[i, k]] += weight[i, k] * x[i]``, ``size`` places."""
-    return _apply(_matrix(index, weight, size).T.tocsr(), x, dim)
+    return kernels.resample(x, *_transposed(index, weight, size), dim)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.variable import wrap
@@ -244,11 +245,12 @@ def cosh(x: Array) -> Array:
 
 @op(
     complex="whole",
-    vjp=lambda g, y: g * conj(1.0 - y * y),
+    vjp=(lambda g, y: g * conj(1.0 - y * y),),
+    array_vjp=lambda g, y: (kernels.activate_backward(g, y, "tanh"),),
     promotes="float",
     samples=unary(),
     oracle=cmath.tanh,
 )
 def tanh(x: Array) -> Array:
     """Elementwise hyperbolic tangent."""
-    return np.tanh(x)
+    return kernels.activate(x, "tanh")

@@ -1,5 +1,7 @@
 """The kernels in plain NumPy: complete, every dtype and layout, and the truth for faster ones."""
 
+from tinygrad_cnn.kernels.reference.activations import activate as activate
+from tinygrad_cnn.kernels.reference.activations import activate_backward as activate_backward
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
 from tinygrad_cnn.kernels.reference.attention import attention as attention
 from tinygrad_cnn.kernels.reference.attention import attention_backward as attention_backward
@@ -31,6 +33,8 @@ from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient
 from tinygrad_cnn.kernels.reference.norm import channel_moments as channel_moments
+from tinygrad_cnn.kernels.reference.norm import group_norm as group_norm
+from tinygrad_cnn.kernels.reference.norm import group_norm_backward as group_norm_backward
 from tinygrad_cnn.kernels.reference.norm import layer_norm as layer_norm
 from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_norm_backward
 from tinygrad_cnn.kernels.reference.product import linear as linear
@@ -38,6 +42,7 @@ from tinygrad_cnn.kernels.reference.product import linear_backward as linear_bac
 from tinygrad_cnn.kernels.reference.product import matmul as matmul
 from tinygrad_cnn.kernels.reference.recurrent import recurrence as recurrence
 from tinygrad_cnn.kernels.reference.recurrent import recurrence_backward as recurrence_backward
+from tinygrad_cnn.kernels.reference.resample import resample as resample
 from tinygrad_cnn.kernels.reference.softmax import cross_entropy as cross_entropy
 from tinygrad_cnn.kernels.reference.softmax import cross_entropy_backward as cross_entropy_backward
 from tinygrad_cnn.kernels.reference.softmax import log_softmax as log_softmax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -257,4 +258,61 @@ def layer_norm_backward(
         gx.reshape(x.shape).astype(x.dtype, copy=False),
         gweight.reshape(shape).astype(kind),
         gbias.reshape(shape).astype(kind),
+    )
+
+
+def group_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, groups: int, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise x (n, c, ...) in each sample over each of so many groups of channels.
+
+    Wu and He 2018, "Group normalization". Weight and bias are (c,).
+
+    Returns
+    -------
+    y of x's shape, C-contiguous; mean, ``1/sqrt(var + eps)`` and biased variance, (n, groups)
+    (float32 for float16).
+
+    >>> y, mean, *_ = group_norm(np.array([[1.0, 3.0, 5.0, 9.0]]), None, None, groups=2, eps=0.0)
+    >>> y, mean
+    (array([[-1.,  1., -1.,  1.]]), array([[2., 7.]]))
+    """
+    n, c = x.shape[:2]
+    plane = math.prod(x.shape[2:])
+    rows = x.reshape(n, groups, c // groups * plane).astype(accumulation_dtype(x))
+    mean = rows.mean(2, keepdims=True)
+    y = rows - mean
+    var = (y * y).mean(2, keepdims=True)
+    invstd = 1 / np.sqrt(var + eps)
+    y *= invstd
+    y = y.reshape(n, c, plane)
+    if weight is not None:
+        y *= weight[:, None]
+    if bias is not None:
+        y += bias[:, None]
+    return y.reshape(x.shape).astype(x.dtype, copy=False), mean[..., 0], invstd[..., 0], var[..., 0]
+
+
+def group_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, *, groups: int
+) -> tuple[Array, Array, Array]:
+    """Return the gradients (gx, gweight, gbias) of `group_norm` for the gradient g of its output,
+    as `layer_norm_backward` has them.
+    """
+    check_shape("group_norm_backward", "g", g.shape, x.shape)
+    n, c = x.shape[:2]
+    plane = math.prod(x.shape[2:])
+    dtype = accumulation_dtype(x)
+    factor = invstd[..., None]
+    rows = x.reshape(n, groups, c // groups * plane).astype(dtype)
+    z = (rows - mean[..., None]) * factor
+    grads = g.reshape(n, c, plane).astype(dtype)
+    gbias, gweight = sum(grads, (0, 2)), sum(grads * z.reshape(grads.shape), (0, 2))
+    u = (grads if weight is None else grads * weight[:, None]).reshape(z.shape)
+    gx = factor * (u - u.mean(2, keepdims=True) - z * (u * z).mean(2, keepdims=True))
+    kind = x.dtype if weight is None else weight.dtype
+    return (
+        gx.reshape(x.shape).astype(x.dtype, copy=False),
+        gweight.astype(kind),
+        gbias.astype(kind),
     )

@@ -217,6 +217,17 @@ def _layer_norm(
     return y
 
 
+def _group_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, groups: int, eps: float
+) -> Array:
+    y = np.empty(x.shape)
+    some = x.shape[1] // groups
+    for n, group in np.ndindex(len(x), groups):
+        channels = slice(group * some, (group + 1) * some)
+        y[n, channels] = _normal(x[n, channels], eps)
+    return _channel_affine(y, np.ones(x.shape[1]) if weight is None else weight, bias)
+
+
 def _channel_sum(x: Array) -> Array:
     return np.array([math.fsum(x[:, c].ravel().tolist()) for c in range(x.shape[1])])
 
@@ -241,6 +252,7 @@ IMAGE_ORACLES: dict[str, AnyCallable] = {
     "adaptive_avg_pool2d_input": _adaptive_input,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
     "channel_sum": _channel_sum,
     "channel_affine": _channel_affine,
 }

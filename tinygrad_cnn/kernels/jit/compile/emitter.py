@@ -192,6 +192,29 @@ class Emitter:
         name = f"llvm.fmuladd.v{self.lanes}f32"
         return self.builder.call(self._function(name, self.type, [self.type] * 3), [x, y, z])
 
+    def nearest(self, x: Value) -> Value:
+        """Return the nearest whole numbers, half to even."""
+        call = self._function(f"llvm.rint.v{self.lanes}f32", self.type, [self.type])
+        return self.builder.call(call, [x])
+
+    def power_of_two(self, n: Value) -> Value:
+        """Return 2**n for whole numbers from -126 to 127."""
+        exponents = self.builder.fadd(n, self.constant(1.5 * 2**23 + 127))  # in the last bits
+        bits = self.builder.bitcast(exponents, self.no_magnitude.type)
+        moved = self.builder.shl(bits, ir.Constant(bits.type, [23] * self.lanes))
+        return self.builder.bitcast(moved, self.type)
+
+    def absolute(self, x: Value) -> Value:
+        """Return |x|."""
+        return self.builder.bitcast(self.magnitudes(x), self.type)
+
+    def with_sign(self, x: Value, sign: Value) -> Value:
+        """Return x, which is not negative, with the sign of another vector."""
+        b = self.builder
+        bits = b.bitcast(sign, self.no_magnitude.type)
+        bits = b.xor(bits, self.magnitudes(sign))
+        return b.bitcast(b.or_(b.bitcast(x, bits.type), bits), self.type)
+
     def magnitudes(self, x: Value) -> Value:
         """Return the bits of |x|: whole numbers in the order of magnitude, NaN above infinity."""
         numbers = ir.VectorType(_I32, self.lanes)

@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of, nchw, parameter
+from tinygrad_cnn.kernels.jit.norm.group_norm import affine_planes, batch_norm_planes
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -238,6 +239,17 @@ def _pixels(x: Array) -> Array | None:
     return images_of(x)
 
 
+def lie_by_planes(x: Array) -> bool:
+    """Return whether x is signals or volumes in C order, which nothing wants channels last."""
+    fits = x.ndim in (3, 5) and x.dtype == FLOAT32 and x.size > 0
+    return bool(fits and x.flags.c_contiguous and x.flags.aligned)
+
+
+def as_images(x: Array) -> Array:
+    """Return signals (n, c, l) or volumes (n, c, d, h, w) as (n, c, h', w')."""
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+
 def _seen(image: Array) -> Array:
     """Return (n, c) or (n, h, w, c) as the caller sees it."""
     return image if image.ndim == 2 else nchw(image)
@@ -249,6 +261,11 @@ def batch_norm(
     """As `reference.batch_norm`, for parameters of float32; x is copied if its channels are not
     last in memory.
     """
+    if lie_by_planes(x):
+        return batch_norm_planes(x, weight, bias, eps)
+    if x.ndim in (3, 5):
+        found = batch_norm(as_images(x), weight, bias, eps=eps)
+        return None if found is None else (found[0].reshape(x.shape), *found[1:])
     image = _pixels(x)
     if image is None:
         return None
@@ -298,13 +315,19 @@ def batch_norm_backward(
 
 def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Array | None:
     """As `reference.channel_affine`, for float32; x is copied if its channels are not last."""
-    image = _pixels(x)
+    planes = lie_by_planes(x) and not relu
+    if x.ndim in (3, 5) and not planes:
+        found = channel_affine(as_images(x), scale, shift, relu=relu)
+        return None if found is None else found.reshape(x.shape)
+    image = x if planes else _pixels(x)
     if image is None:
         return None
-    c = image.shape[-1]
+    c = x.shape[1]
     scales, shifts = parameter(scale, 1, (c,)), parameter(shift, 0, (c,))
     if scales is None or shifts is None:
         return None
+    if planes:
+        return affine_planes(x, scales, shifts)
     y = empty(image.shape, FLOAT32)
     parts, least = shares(2 * y.nbytes), 0.0 if relu else -np.inf
     with scratch() as take:

@@ -27,6 +27,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
     scattered_planes,
 )
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
+from tinygrad_cnn.kernels.jit.norm.group_norm import batch_norm_planes_backward
 from tinygrad_cnn.kernels.jit.norm.moments import CHUNK_BYTES, add_gated, add_pixels, plain_table
 from tinygrad_cnn.kernels.jit.norm.planar import add_up_planes
 from tinygrad_cnn.kernels.lazy import (
@@ -277,6 +278,12 @@ def batch_norm_backward(
         return found if found is None else (realize(found[0]), *found[1:])
     grad: Array = realize(g)
     inputs: Array = realize(x)
+    if g.shape == x.shape and x.ndim in (3, 5) and x.size:
+        if norm.lie_by_planes(inputs):
+            return batch_norm_planes_backward(grad, inputs, weight, mean, invstd)
+        pair = norm.as_images(grad), norm.as_images(inputs)
+        moved = batch_norm_backward(*pair, weight, mean, invstd)
+        return None if moved is None else (realize(moved[0]).reshape(x.shape), *moved[1:])
     if x.ndim > 1 and x.shape[1] < TILE.lanes:  # whole vectors of few channels
         return norm.batch_norm_backward(grad, inputs, weight, mean, invstd)
     if x.ndim not in (2, 4) or g.ndim != x.ndim:

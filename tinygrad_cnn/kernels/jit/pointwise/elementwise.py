@@ -126,7 +126,7 @@ def _affine_add(
                 target[j] = value + other[j]
 
 
-def _two(a: Array, b: Array) -> tuple[Array, Array, Callable[[Array], Array]] | None:
+def two(a: Array, b: Array) -> tuple[Array, Array, Callable[[Array], Array]] | None:
     """Return both as (count,) numbers in the same order, and what gives a's shape back to such
     numbers; None if their order in memory differs.
     """
@@ -150,7 +150,7 @@ def _two(a: Array, b: Array) -> tuple[Array, Array, Callable[[Array], Array]] | 
 
 
 def _combined(entry: Callable[..., None], a: Array, b: Array, *numbers: float) -> Array | None:
-    found = _two(a, b)
+    found = two(a, b)
     if found is None:
         return None
     left, right, restore = found
@@ -195,7 +195,7 @@ def add_(a: Array, b: Array) -> Array | None:
     """As `reference.add_`, for arrays of one layout."""
     if not a.flags.writeable or (a.ndim == 4 and a.strides != b.strides):
         return None
-    found = _two(a, b)
+    found = two(a, b)
     if found is None:
         return None
     run(_add_to, shares(3 * a.nbytes), found[0], found[1])
