@@ -299,13 +299,14 @@ class Optimizer:
         by = f"{self._name()}.step"
         for group in self.param_groups:
             given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
+            real = True
             for param, _ in given:
-                param._written_by(by)
-            if any(param._array.dtype.kind == "c" for param, _ in given):
+                if param._written_by(by).dtype.kind == "c":
+                    real = False
+            if not real:
                 for param, grad in given:
                     self._update_parts(param, grad, group)
-                continue
-            if not self.update_together(given, group):
+            elif not self.update_together(given, group):
                 for param, grad in given:
                     self.update(param, grad, self.state[param], group)
 

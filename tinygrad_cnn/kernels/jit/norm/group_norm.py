@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, parameter
-from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number, _sum, _sum_squares
+from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number, _sum
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -25,6 +25,22 @@ class Planes(NamedTuple):
     planes: int
     between: int
     step: int
+
+
+@kernel(fastmath=SUM)
+def _away(row: Array, centre: Number) -> tuple[float, float]:
+    """Return the sums of ``row - centre`` and of its squares."""
+    plain, squares = np.float64(0), np.float64(0)
+    for start in range(0, row.size, PIECE):
+        x = row[start : start + PIECE]
+        first, second = np.float32(0), np.float32(0)
+        for j in range(x.size):
+            d = x[j] - centre
+            first += d
+            second += d * d
+        plain += first
+        squares += second
+    return plain, squares
 
 
 @kernel(fastmath=SUM)
@@ -54,13 +70,16 @@ def _normalise(
     width = set.planes * plane
     for r in range(sets * part // parts, sets * (part + 1) // parts):
         first, stop = r * set.between, r * set.between + set.planes * set.step
-        total, squares = 0.0, 0.0
+        total, off, squares = 0.0, 0.0, 0.0
         for k in range(first, stop, set.step):
             total += _sum(x[k])
         centre = np.float32(total / width)
         for k in range(first, stop, set.step):
-            squares += _sum_squares(x[k], centre)
-        var = squares / width
+            plain, square = _away(x[k], centre)
+            off += plain
+            squares += square
+        off /= width  # by which the centre, a rounded mean, is off
+        var = max(squares / width - off * off, 0.0)
         factor = np.float32(1 / np.sqrt(var + eps))
         stats[0, r], stats[1, r], stats[2, r] = centre, factor, var
         for k in range(first, stop, set.step):
