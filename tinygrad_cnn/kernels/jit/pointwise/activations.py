@@ -157,7 +157,7 @@ SLOPES: dict[str, Slope] = {
 }
 
 
-def _entry(name: str, write: Callable[..., Value]) -> Any:
+def entry_of(name: str, write: Callable[..., Value]) -> Any:
     """Return the kernel that writes ``write(vectors, *, parameters)`` of arrays (count,)."""
 
     @instruction
@@ -185,8 +185,8 @@ def _of_one(form: Form) -> Callable[..., Value]:
     return lambda e, x, _, numbers: form(e, x, numbers)
 
 
-_FORWARD = {name: _entry(name, _of_one(form)) for name, form in FORMS.items()}
-_BACKWARD = {name: _entry(f"{name}_backward", slope) for name, slope in SLOPES.items()}
+_FORWARD = {name: entry_of(name, _of_one(form)) for name, form in FORMS.items()}
+_BACKWARD = {name: entry_of(f"{name}_backward", slope) for name, slope in SLOPES.items()}
 
 
 def _parameters(numbers: tuple[float, ...]) -> Array:
