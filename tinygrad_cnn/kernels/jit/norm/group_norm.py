@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, parameter
-from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number, _sum, _sum_squares
+from tinygrad_cnn.kernels.jit.pointwise.rows import products, sum_away, sum_squares
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -25,21 +25,6 @@ class Planes(NamedTuple):
     planes: int
     between: int
     step: int
-
-
-@kernel(fastmath=SUM)
-def _products(grad: Array, row: Array, mean: Number) -> tuple[float, float]:
-    """Return the sums of grad and of ``grad*(row - mean)``."""
-    plain, product = np.float64(0), np.float64(0)
-    for start in range(0, row.size, PIECE):
-        g, x = grad[start : start + PIECE], row[start : start + PIECE]
-        first, second = np.float32(0), np.float32(0)
-        for j in range(x.size):
-            first += g[j]
-            second += g[j] * (x[j] - mean)
-        plain += first
-        product += second
-    return plain, product
 
 
 @kernel(entry=True)
@@ -56,10 +41,10 @@ def _normalise(
         first, stop = r * set.between, r * set.between + set.planes * set.step
         total, squares = 0.0, 0.0
         for k in range(first, stop, set.step):
-            total += _sum(x[k])
+            total += sum_away(x[k], np.float32(0))
         centre = np.float32(total / width)
         for k in range(first, stop, set.step):
-            squares += _sum_squares(x[k], centre)
+            squares += sum_squares(x[k], centre)
         var = squares / width
         factor = np.float32(1 / np.sqrt(var + eps))
         stats[0, r], stats[1, r], stats[2, r] = centre, factor, var
@@ -85,7 +70,7 @@ def _backward(
         centre, factor = mean[r], invstd[r]
         plain, product = 0.0, 0.0
         for k in range(first, stop, set.step):
-            total, away = _products(g[k], x[k], centre)
+            total, away = products(g[k], x[k], centre)
             away *= factor
             sums[0, k], sums[1, k] = total, away
             plain += total * weight[k % c]
