@@ -49,8 +49,8 @@ FUNCTIONS: list[tuple[Any, Any, float]] = [
     (exponential.expm1, np.expm1, 1.5),
     (exponential.sigmoid, _logistic, 2.5),
     (exponential.tanh, np.tanh, 2.5),
-    (exponential.log1p_exp, lambda x: np.logaddexp(0, x), 3.5),
-    (exponential.tanh_softplus, _tanh_softplus, 4),
+    (exponential.log1p_exp, lambda x: np.logaddexp(0, x), 4),
+    (exponential.tanh_softplus, _tanh_softplus, 4.5),
     (normal, lambda x: _erfc(-x / math.sqrt(2)).astype(float) / 2, 6),
     (density, lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi), 2.5),
 ]

@@ -27,8 +27,7 @@ from tinygrad_cnn.kernels.jit.linear.times_panel import (
     times_panels,
 )
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
-from tinygrad_cnn.kernels.jit.pointwise.rows import Number, exponentials
-from tinygrad_cnn.kernels.jit.pointwise.softmax import store_largest
+from tinygrad_cnn.kernels.jit.pointwise.rows import Number, exponentials, store_largest
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array

@@ -190,12 +190,21 @@ class Emitter(Arithmetic):
         """Return the larger one of two vectors of `magnitudes`, lane by lane."""
         return self.builder.select(self.builder.icmp_unsigned(">", x, y), x, y)
 
+    def across(
+        self, x: Value, combine: Callable[[Value, Value], Value], count: int = 1
+    ) -> Value:  # fmt: skip
+        """Combine every `count`-th lane, beginning with each of the first ones: they hold that."""
+        step = self.lanes // 2
+        while step >= count:
+            other = self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)])
+            x = combine(x, other)
+            step //= 2
+        return x
+
     def store_sums(self, x: Value, address: Value, count: int = 1) -> None:
         """Write the sums over every `count`-th lane, beginning with each of the first ones."""
-        b, step = self.builder, self.lanes // 2
-        while step >= count:
-            x = b.fadd(x, self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)]))
-            step //= 2
+        b = self.builder
+        x = self.across(x, b.fadd, count)
         for k in range(count):
             pointer = self._access(self.add(address, k * BYTES), FLOAT)
             b.store(b.extract_element(x, ir.Constant(WORD, k)), pointer, align=BYTES)

@@ -1,20 +1,24 @@
-"""Sums along a row of float32 numbers, inside kernels that share rows among threads.
+"""Along a row of float32 numbers: sums and the largest, for kernels that share rows among threads.
 
-They run in as many parts as a vector register has numbers (LLVM's ``reassoc``), and in float64 over
+Sums run in as many parts as a vector register has numbers (LLVM's ``reassoc``), and in float64 over
 pieces of `PIECE` numbers.
 """
 
 from __future__ import annotations
 
+import math
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import SUM, kernel
+from tinygrad_cnn.kernels.jit.compile.vector import Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.pointwise.exponential import exp32
 from tinygrad_cnn.types import Array
 
 PIECE = 1024  # numbers of a row added in float32
+TOGETHER = 4  # vectors of a round: a comparison waits for the one before
 Number: TypeAlias = float | np.float32
 
 
@@ -98,3 +102,27 @@ def weighted_products(grad: Array, row: Array, weight: Array, mean: Number) -> t
         plain += first
         product += second
     return plain, product
+
+
+@instruction
+def store_largest(e: Emitter, source: Value, count: Value, out: Value) -> None:
+    """Write the largest of `count` numbers, -infinity if there is none; NaN is passed over."""
+    b, lowest = e.builder, e.constant(-math.inf)
+
+    def larger(x: Value, y: Value) -> Value:
+        return e.where(x, ">", y, x, y)
+
+    rounds = b.udiv(count, e.whole(TOGETHER * e.lanes))
+    with e.loop(rounds, [source, *[lowest] * TOGETHER]) as turn:
+        at, *most = turn.values
+        found = [e.load(e.add(at, k * e.width)) for k in range(TOGETHER)]
+        turn.next = [e.add(at, TOGETHER * e.width), *map(larger, found, most)]
+    at, *most = turn.results
+    rest = b.sub(count, b.mul(rounds, e.whole(TOGETHER * e.lanes)))
+    start = [at, rest, reduce(larger, most)]
+    with e.loop(b.udiv(e.add(rest, e.lanes - 1), e.whole(e.lanes)), start) as turn:
+        place, left, total = turn.values
+        mask = e.first_lanes(left)
+        value = b.select(mask, e.load(place, mask), lowest)
+        turn.next = [e.add(place, e.width), e.add(left, -e.lanes), larger(value, total)]
+    e.store(e.across(turn.results[2], larger), out, e.first_lanes(e.whole(1)))

@@ -6,59 +6,24 @@ run as in `rows`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.jit.pointwise.exponential import exp32
 from tinygrad_cnn.kernels.jit.pointwise.rows import (
     exponentials,
     products,
+    store_largest,
     sum_away,
     sum_exponentials,
 )
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
-
-TOGETHER = 4  # vectors of a round: a comparison waits for the one before
-
-
-@instruction
-def store_largest(e: Emitter, source: Value, count: Value, out: Value) -> None:
-    """Write the largest of `count` numbers, -infinity if there is none; NaN is passed over."""
-    b, lowest = e.builder, e.constant(-math.inf)
-
-    def larger(x: Value, y: Value) -> Value:
-        return b.select(b.fcmp_ordered(">", x, y), x, y)
-
-    rounds = b.udiv(count, e.whole(TOGETHER * e.lanes))
-    with e.loop(rounds, [source, *[lowest] * TOGETHER]) as turn:
-        at, *most = turn.values
-        found = [e.load(e.add(at, k * e.width)) for k in range(TOGETHER)]
-        turn.next = [e.add(at, TOGETHER * e.width), *map(larger, found, most)]
-    at, *most = turn.results
-    total = most[0]
-    for other in most[1:]:
-        total = larger(other, total)
-    rest = b.sub(count, b.mul(rounds, e.whole(TOGETHER * e.lanes)))
-    with e.loop(b.udiv(e.add(rest, e.lanes - 1), e.whole(e.lanes)), [at, rest, total]) as turn:
-        place, left, most_now = turn.values
-        mask = e.first_lanes(left)
-        value = b.select(mask, e.load(place, mask), lowest)
-        turn.next = [e.add(place, e.width), e.add(left, -e.lanes), larger(value, most_now)]
-    total, step = turn.results[2], e.lanes // 2
-    while step:
-        total = larger(
-            e.shuffle(total, total, [(k + step) % e.lanes for k in range(e.lanes)]), total
-        )
-        step //= 2
-    e.store(total, out, e.first_lanes(e.whole(1)))
 
 
 @kernel(entry=True)
