@@ -27,9 +27,7 @@ from tinygrad_cnn.kernels.jit.linear.times_panel import (
     times_panels,
 )
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
-from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number
-from tinygrad_cnn.kernels.jit.pointwise.exponential import exp32
-from tinygrad_cnn.kernels.jit.pointwise.softmax import store_largest
+from tinygrad_cnn.kernels.jit.pointwise.rows import Number, exponentials, store_largest
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -67,21 +65,6 @@ class Lines(NamedTuple):
     gq: int = 0
     gk: int = 0
     gv: int = 0
-
-
-@kernel(fastmath=SUM)
-def _exponentials(row: Array, most: Number) -> float:
-    """Put ``exp(row - most)`` in the row's place and return their sum."""
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece = row[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            value = exp32(piece[j] - most)
-            piece[j] = value
-            part += value
-        total += part
-    return total
 
 
 @kernel()
@@ -171,7 +154,7 @@ def _attention(
             most = spot[0]
             if most == np.float32(-np.inf):
                 most = np.float32(0)
-            total = _exponentials(row, most)
+            total = exponentials(row, most, row)
             scores[r * p.line + count : r * p.line + seen] = 0
             logs[head, first + r] = np.inf if total == 0 else most + np.log(total)
             factors[r] = 1 if total == 0 else 1 / total
@@ -245,7 +228,7 @@ def _attention_backward(
                     source = mask.ctypes.data + starts[3, head] + (first + r) * lines.mask
                     copy_bytes(extra.ctypes.data, source, count * BYTES)
                     _add_mask(row, extra[:count])
-                _exponentials(row, logs[head, first + r])
+                exponentials(row, logs[head, first + r], row)
                 _through_softmax(
                     grads[start : start + count], row, through[head, first + r],
                     np.float32(scale),

@@ -67,10 +67,10 @@ def _pack_backward(part: int, parts: int, cell: Cell, w: Array, panels: Array) -
         )  # fmt: skip
 
 
-@kernel()
-def _add(target: Array, source: Array) -> None:
-    for j in range(target.size):
-        target[j] += source[j]
+@kernel(inline=True)  # so that LLVM sees where `out` is one of them
+def _add(a: Array, b: Array, out: Array) -> None:
+    for j in range(out.size):
+        out[j] = a[j] + b[j]
 
 
 @kernel()
@@ -133,8 +133,8 @@ def _forward(
     for r in range(n):
         act, last, now = gates[r], before[r], y[r]
         for gate in range(summed):
-            _add(act[gate * hidden + low : gate * hidden + high],
-                 bias[gate * hidden + low : gate * hidden + high])  # fmt: skip
+            summands = act[gate * hidden + low : gate * hidden + high]
+            _add(summands, bias[gate * hidden + low : gate * hidden + high], summands)
         one = act[low:high]
         if kind == LSTM:
             two, three = (
@@ -223,12 +223,6 @@ def _lstm_backward(
         carried[j] = gc[j] * keep[j]
 
 
-@kernel()
-def _total(a: Array, b: Array, out: Array) -> None:
-    for j in range(out.size):
-        out[j] = a[j] + b[j]
-
-
 @kernel(entry=True)
 def _backward(
     part: int, parts: int, cell: Cell, panels: Array, after: Array, g: Array, before: Array,
@@ -259,11 +253,11 @@ def _backward(
     gh, gc = space[part, 0, low:high], space[part, 1, low:high]
     for r in range(g.shape[0]):
         act, to, held = gates[r], gx[r], carried[r]
-        _total(g[r, low:high], held[low:high], gh)
+        _add(g[r, low:high], held[low:high], gh)
         one = act[low:high]
         if kind == LSTM:
             cells = held[hidden + low : hidden + high]
-            _total(g[r, hidden + low : hidden + high], cells, gc)
+            _add(g[r, hidden + low : hidden + high], cells, gc)
             _lstm_backward(
                 gh, gc, one, act[hidden + low : hidden + high],
                 act[2 * hidden + low : 2 * hidden + high],

@@ -41,6 +41,8 @@ from tinygrad_cnn.notices import PATIENCE, QUIET
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SUM = ("contract", "reassoc")  # LLVM's flags for loops that add along the vector
+
 SETTINGS = "TINYGRAD_CNN_JIT_"  # environment: variables that may change what is compiled
 NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")  # for which processor Numba compiles
 OLD = 30 * 24 * 3600  # seconds after which a folder that nobody uses is deleted
@@ -278,7 +280,7 @@ def kernel(
         layout at the launch. Each part takes a consecutive range and has its own sums: then a
         number of parts has one result.
     fastmath: LLVM's flags that may change rounding: ``contract`` (multiply-add in one rounding)
-        by default, ``reassoc`` for sums along the vector. Never ``nnan`` or ``ninf``.
+        by default, `SUM` for sums along the vector. Never ``nnan`` or ``ninf``.
     inline: always inlined where another kernel calls it.
     """
 

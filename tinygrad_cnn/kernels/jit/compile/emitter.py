@@ -1,4 +1,4 @@
-"""The words of `vector` in LLVM's language: imported only to compile, as LLVM itself."""
+"""Vectors, memory and control in LLVM's language: imported only to compile, as LLVM itself."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Any
 
 from llvmlite import ir
 
+from tinygrad_cnn.kernels.jit.compile.arithmetic import FLOAT, WORD, Arithmetic
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Value
 
-_I64, _I32, _BYTE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
-_FLOAT = ir.FloatType()
+_I64, _BYTE, _BIT = ir.IntType(64), ir.IntType(8), ir.IntType(1)
 
 
-class Emitter:
-    """Appends instructions where `builder` stands. Addresses and distances are in bytes."""
+class Emitter(Arithmetic):
+    """Appends instructions on vectors where `builder` stands. Addresses and distances are in
+    bytes.
+    """
 
     def __init__(self, builder: Any, lanes: int) -> None:
-        self.builder = builder
-        self.lanes = lanes
+        super().__init__(builder, lanes)
         self.width = lanes * BYTES
-        self.type = ir.VectorType(_FLOAT, lanes)
-        self.zero = ir.Constant(self.type, [0.0] * lanes)
-        self.no_magnitude = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+        self.no_magnitude = self.word(0)
 
     # whole numbers
 
@@ -64,17 +63,13 @@ class Emitter:
 
     # vectors
 
-    def constant(self, value: float) -> Value:
-        """Return a vector of one number."""
-        return ir.Constant(self.type, [value] * self.lanes)
-
     def _access(self, address: Value, kind: Any) -> Value:
         return self.builder.inttoptr(address, kind.as_pointer())
 
     def _masked_load(self, pointer: Value, align: int, mask: Value, rest: Value) -> Value:
         name = f"llvm.masked.load.v{self.lanes}{'f32' if align == BYTES else 'i8'}.p0"
-        call = self._function(name, rest.type, [pointer.type, _I32, mask.type, rest.type])
-        return self.builder.call(call, [pointer, ir.Constant(_I32, align), mask, rest])
+        call = self._function(name, rest.type, [pointer.type, WORD, mask.type, rest.type])
+        return self.builder.call(call, [pointer, ir.Constant(WORD, align), mask, rest])
 
     def load(self, address: Value, mask: Value = None) -> Value:
         """Return the vector at an address; where the mask is off, memory is not touched: 0."""
@@ -112,7 +107,7 @@ class Emitter:
         return [self.first_lanes(twice), self.first_lanes(self.add(twice, -self.lanes))]
 
     def _order(self, lanes: Iterable[int]) -> Value:
-        return ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
+        return ir.Constant(self.words, list(lanes))
 
     def store_bytes(self, value: Value, address: Value, mask: Value = None) -> None:
         """Write a vector of bytes."""
@@ -132,9 +127,9 @@ class Emitter:
             self.builder.store(value, pointer, align=align)
             return
         name = f"llvm.masked.store.v{self.lanes}{'f32' if align == BYTES else 'i8'}.p0"
-        kinds = [value.type, pointer.type, _I32, mask.type]
+        kinds = [value.type, pointer.type, WORD, mask.type]
         call = self._function(name, ir.VoidType(), kinds)
-        self.builder.call(call, [value, pointer, ir.Constant(_I32, align), mask])
+        self.builder.call(call, [value, pointer, ir.Constant(WORD, align), mask])
 
     def masks(self, columns: Value, vectors: int) -> list[Value]:
         """Return the masks of vectors side by side of which so many columns exist."""
@@ -184,85 +179,51 @@ class Emitter:
 
     def spread(self, address: Value) -> Value:
         """Return a vector of the one number at an address."""
-        number = self.builder.load(self._access(address, _FLOAT), align=BYTES)
+        number = self.builder.load(self._access(address, FLOAT), align=BYTES)
         return self._splat(number, self.type)
-
-    def fma(self, x: Value, y: Value, z: Value) -> Value:
-        """Return x*y + z, in one instruction and one rounding where the processor can."""
-        name = f"llvm.fmuladd.v{self.lanes}f32"
-        return self.builder.call(self._function(name, self.type, [self.type] * 3), [x, y, z])
-
-    def nearest(self, x: Value) -> Value:
-        """Return the nearest whole numbers, half to even."""
-        call = self._function(f"llvm.rint.v{self.lanes}f32", self.type, [self.type])
-        return self.builder.call(call, [x])
-
-    def power_of_two(self, n: Value) -> Value:
-        """Return 2**n for whole numbers from -126 to 127."""
-        exponents = self.builder.fadd(n, self.constant(1.5 * 2**23 + 127))  # in the last bits
-        bits = self.builder.bitcast(exponents, self.no_magnitude.type)
-        moved = self.builder.shl(bits, ir.Constant(bits.type, [23] * self.lanes))
-        return self.builder.bitcast(moved, self.type)
-
-    def absolute(self, x: Value) -> Value:
-        """Return |x|."""
-        return self.builder.bitcast(self.magnitudes(x), self.type)
-
-    def with_sign(self, x: Value, sign: Value) -> Value:
-        """Return x, which is not negative, with the sign of another vector."""
-        b = self.builder
-        bits = b.bitcast(sign, self.no_magnitude.type)
-        bits = b.xor(bits, self.magnitudes(sign))
-        return b.bitcast(b.or_(b.bitcast(x, bits.type), bits), self.type)
 
     def magnitudes(self, x: Value) -> Value:
         """Return the bits of |x|: whole numbers in the order of magnitude, NaN above infinity."""
-        numbers = ir.VectorType(_I32, self.lanes)
-        signless = ir.Constant(numbers, [0x7FFFFFFF] * self.lanes)
-        return self.builder.and_(self.builder.bitcast(x, numbers), signless)
+        return self.builder.and_(self.builder.bitcast(x, self.words), self.word(0x7FFFFFFF))
 
     def largest(self, x: Value, y: Value) -> Value:
         """Return the larger one of two vectors of `magnitudes`, lane by lane."""
         return self.builder.select(self.builder.icmp_unsigned(">", x, y), x, y)
 
+    def across(
+        self, x: Value, combine: Callable[[Value, Value], Value], count: int = 1
+    ) -> Value:  # fmt: skip
+        """Combine every `count`-th lane, beginning with each of the first ones: they hold that."""
+        step = self.lanes // 2
+        while step >= count:
+            other = self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)])
+            x = combine(x, other)
+            step //= 2
+        return x
+
     def store_sums(self, x: Value, address: Value, count: int = 1) -> None:
         """Write the sums over every `count`-th lane, beginning with each of the first ones."""
-        b, step = self.builder, self.lanes // 2
-        while step >= count:
-            x = b.fadd(x, self.shuffle(x, x, [(k + step) % self.lanes for k in range(self.lanes)]))
-            step //= 2
+        b = self.builder
+        x = self.across(x, b.fadd, count)
         for k in range(count):
-            pointer = self._access(self.add(address, k * BYTES), _FLOAT)
-            b.store(b.extract_element(x, ir.Constant(_I32, k)), pointer, align=BYTES)
-
-    def sqrt(self, x: Value) -> Value:
-        """Return the square root, rounded as IEEE wants it."""
-        call = self._function(f"llvm.sqrt.v{self.lanes}f32", self.type, [self.type])
-        return self.builder.call(call, [x])
+            pointer = self._access(self.add(address, k * BYTES), FLOAT)
+            b.store(b.extract_element(x, ir.Constant(WORD, k)), pointer, align=BYTES)
 
     def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """Return the vector of these lanes of x and, counted on, y."""
-        order = ir.Constant(ir.VectorType(_I32, self.lanes), list(lanes))
-        return self.builder.shuffle_vector(x, y, order)
+        return self.builder.shuffle_vector(x, y, self._order(lanes))
 
     def first_lanes(self, count: Value) -> Value:
         """Return a mask of the first `count` lanes (all, or none, beyond the ends)."""
-        numbers = ir.VectorType(_I32, self.lanes)
-        lane = ir.Constant(numbers, list(range(self.lanes)))
-        short = self.builder.trunc(count, _I32)
-        return self.builder.icmp_signed("<", lane, self._splat(short, numbers))
+        lane = ir.Constant(self.words, list(range(self.lanes)))
+        short = self.builder.trunc(count, WORD)
+        return self.builder.icmp_signed("<", lane, self._splat(short, self.words))
 
     def _splat(self, scalar: Value, kind: Any) -> Value:
         start = self.builder.insert_element(
-            ir.Constant(kind, ir.Undefined), scalar, ir.Constant(_I32, 0)
+            ir.Constant(kind, ir.Undefined), scalar, ir.Constant(WORD, 0)
         )
-        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(start, ir.Constant(kind, ir.Undefined), zeros)
-
-    def _function(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-        module = self.builder.module
-        found = module.globals.get(name)
-        return found or ir.Function(module, ir.FunctionType(result, list(arguments)), name)
+        return self.builder.shuffle_vector(start, ir.Constant(kind, ir.Undefined), self.word(0))
 
     # memory
 
@@ -317,77 +278,6 @@ class Emitter:
         rest = builder.sub(count, done)
         with builder.if_then(builder.icmp_signed(">", rest, self.whole(0))):
             write(builder.mul(whole, self.whole(self.width)), self.first_lanes(rest))
-
-
-class Numbers:
-    """Appends instructions on single numbers where `builder` stands, for `number_instruction`."""
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-
-    def constant(self, value: float) -> Value:
-        """Return a float32 constant."""
-        return ir.Constant(_FLOAT, value)
-
-    def fma(self, x: Value, y: Value, z: Value) -> Value:
-        """Return x*y + z, in one instruction and one rounding where the processor can."""
-        module, name = self.builder.module, "llvm.fmuladd.f32"
-        kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
-        found = module.globals.get(name) or ir.Function(module, kind, name)
-        return self.builder.call(found, [x, y, z])
-
-    def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Return the polynomial in x by Horner's rule, the highest power's coefficient first."""
-        total = self.constant(coefficients[0])
-        for coefficient in coefficients[1:]:
-            total = self.fma(total, x, self.constant(coefficient))
-        return total
-
-    def absolute(self, x: Value) -> Value:
-        """Return |x|."""
-        bits = self.builder.bitcast(x, _I32)
-        return self._number(self.builder.and_(bits, ir.Constant(_I32, 0x7FFFFFFF)))
-
-    def with_sign(self, x: Value, sign: Value) -> Value:
-        """Return x >= 0 with the sign of another number."""
-        bits = self.builder.bitcast(sign, _I32)
-        bits = self.builder.and_(bits, ir.Constant(_I32, -0x80000000))
-        return self._number(self.builder.or_(bits, self.builder.bitcast(x, _I32)))
-
-    def at_least(self, x: Value, bound: float) -> Value:
-        """Return the larger one of a number and a constant; NaN stays NaN."""
-        least = self.constant(bound)
-        return self.builder.select(self.builder.fcmp_ordered("<", x, least), least, x)
-
-    def at_most(self, x: Value, bound: float) -> Value:
-        """Return the smaller one of a number and a constant; NaN stays NaN."""
-        most = self.constant(bound)
-        return self.builder.select(self.builder.fcmp_ordered(">", x, most), most, x)
-
-    def nearest(self, x: Value, factor: float) -> tuple[Value, Value]:
-        """Return the whole number nearest to ``x * factor``, below 2**22, as a float32 and as 32
-        bits.
-
-        Adding 1.5 * 2**23 shifts a number's fraction out of a float32.
-        """
-        away = self.constant(1.5 * 2**23)
-        shifted = self.fma(x, self.constant(factor), away)
-        bits = self.builder.bitcast(shifted, _I32)
-        whole = self.builder.sub(bits, ir.Constant(_I32, 0x4B400000))
-        return self.builder.fsub(shifted, away), whole
-
-    def half(self, n: Value) -> tuple[Value, Value]:
-        """Return two whole numbers that differ by at most 1 and whose sum is n."""
-        first = self.builder.ashr(n, ir.Constant(_I32, 1))
-        return first, self.builder.sub(n, first)
-
-    def power_of_two(self, n: Value) -> Value:
-        """Return ``2**n``, for -126 <= n <= 127."""
-        biased = self.builder.add(n, ir.Constant(_I32, 127))
-        return self._number(self.builder.shl(biased, ir.Constant(_I32, 23)))
-
-    def _number(self, bits: Value) -> Value:
-        return self.builder.bitcast(bits, _FLOAT)
 
 
 class Loop:

@@ -26,8 +26,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from tinygrad_cnn.kernels.jit.compile.arithmetic import Arithmetic
 from tinygrad_cnn.kernels.jit.compile.build import Kernel
-from tinygrad_cnn.kernels.jit.compile.emitter import Emitter, Numbers
+from tinygrad_cnn.kernels.jit.compile.emitter import Emitter
 from tinygrad_cnn.kernels.jit.compile.engine import emit
 from tinygrad_cnn.kernels.jit.compile.vector import TILE, Instruction, Value
 
@@ -56,7 +57,7 @@ def _intrinsic(instruction: Instruction) -> Any:
 
         def generate(context: Any, builder: Any, signature: object, values: list[Value]) -> Any:
             if instruction.numbers:
-                return write(Numbers(builder), *values)
+                return write(Arithmetic(builder), *values)
             write(Emitter(builder, TILE.lanes), *values)
             return context.get_dummy_value()
 

@@ -2,8 +2,9 @@
 
 Compilers vectorise simple loops well, but not a product that must keep a block of results in
 registers: the micro-kernels of this folder therefore say themselves what each vector holds. The
-words are here and in `emitter`; `products` and `winograd_transforms` speak with them. Everything is
-written once, for vectors of any number of lanes, and LLVM makes the processor's instructions of it.
+words are here, in `arithmetic` and in `emitter`; `products` and `winograd_transforms` speak with
+them. Everything is written once, for vectors of any number of lanes, and LLVM makes the processor's
+instructions of it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cnn.kernels.jit.compile.processor import features
 
 if TYPE_CHECKING:
+    from tinygrad_cnn.kernels.jit.compile.arithmetic import Arithmetic as Arithmetic
     from tinygrad_cnn.kernels.jit.compile.emitter import Emitter as Emitter
 else:
-    Emitter = Any  # a name in annotations: importing it would import LLVM
+    Arithmetic = Emitter = Any  # names in annotations: importing them would import LLVM
 
 BYTES = 4  # of a float32
 LANES_SETTING = "TINYGRAD_CNN_JIT_LANES"  # environment: 16, 8 or 4, instead of what the CPU offers
@@ -93,7 +95,7 @@ def instruction(write: Callable[..., None]) -> Any:
 def number_instruction(write: Callable[..., Any]) -> Any:
     """Make a function of float32 numbers, and to one, that kernels call in their loops.
 
-    The decorated function writes the code, given `emitter.Numbers` and the arguments' values, and
+    The decorated function writes the code, given an `Arithmetic` and the arguments' values, and
     returns the result's: without branches, so that LLVM makes vectors of the loop around it.
     """
     return Instruction(write, numbers=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.build import SUM, kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.linear.panels import copy_panel, tile_product, transpose_block
@@ -123,7 +123,7 @@ def _product(
                         target_row[row] += bias[row]
 
 
-@kernel(entry=True, fastmath=("contract", "reassoc"))
+@kernel(entry=True, fastmath=SUM)
 def _rows_times(
     part: int, parts: int, matrix: Array, vector: Array, shifted: int, bias: Array, out: Array
 ) -> None:

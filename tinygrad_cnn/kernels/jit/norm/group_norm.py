@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, parameter
-from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number, _sum
+from tinygrad_cnn.kernels.jit.pointwise.rows import deviations, products, sum_away
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -25,37 +25,6 @@ class Planes(NamedTuple):
     planes: int
     between: int
     step: int
-
-
-@kernel(fastmath=SUM)
-def _away(row: Array, centre: Number) -> tuple[float, float]:
-    """Return the sums of ``row - centre`` and of its squares."""
-    plain, squares = np.float64(0), np.float64(0)
-    for start in range(0, row.size, PIECE):
-        x = row[start : start + PIECE]
-        first, second = np.float32(0), np.float32(0)
-        for j in range(x.size):
-            d = x[j] - centre
-            first += d
-            second += d * d
-        plain += first
-        squares += second
-    return plain, squares
-
-
-@kernel(fastmath=SUM)
-def _products(grad: Array, row: Array, mean: Number) -> tuple[float, float]:
-    """Return the sums of grad and of ``grad*(row - mean)``."""
-    plain, product = np.float64(0), np.float64(0)
-    for start in range(0, row.size, PIECE):
-        g, x = grad[start : start + PIECE], row[start : start + PIECE]
-        first, second = np.float32(0), np.float32(0)
-        for j in range(x.size):
-            first += g[j]
-            second += g[j] * (x[j] - mean)
-        plain += first
-        product += second
-    return plain, product
 
 
 @kernel(entry=True)
@@ -72,10 +41,10 @@ def _normalise(
         first, stop = r * set.between, r * set.between + set.planes * set.step
         total, off, squares = 0.0, 0.0, 0.0
         for k in range(first, stop, set.step):
-            total += _sum(x[k])
+            total += sum_away(x[k], np.float32(0))
         centre = np.float32(total / width)
         for k in range(first, stop, set.step):
-            plain, square = _away(x[k], centre)
+            plain, square = deviations(x[k], centre)
             off += plain
             squares += square
         off /= width  # by which the centre, a rounded mean, is off
@@ -104,7 +73,7 @@ def _backward(
         centre, factor = mean[r], invstd[r]
         plain, product = 0.0, 0.0
         for k in range(first, stop, set.step):
-            total, away = _products(g[k], x[k], centre)
+            total, away = products(g[k], x[k], centre)
             away *= factor
             sums[0, k], sums[1, k] = total, away
             plain += total * weight[k % c]

@@ -1,69 +1,18 @@
-"""Layer normalisation of the rows of a matrix, shared among threads by rows.
-
-Sums along a row run in as many parts as a vector register has numbers (LLVM's ``reassoc``), and in
-float64 over pieces of `PIECE` numbers.
-"""
+"""Layer normalisation of the rows of a matrix, shared among threads by rows."""
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, parameter
+from tinygrad_cnn.kernels.jit.pointwise.rows import sum_away, sum_squares, weighted_products
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
-PIECE = 1024  # numbers of a row added in float32
 BLOCK = 64  # rows whose gradients of weight and bias are added in float32
-SUM = ("contract", "reassoc")
-Number: TypeAlias = float | np.float32
-
-
-@kernel(fastmath=SUM)
-def _sum(row: Array) -> float:
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece = row[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            part += piece[j]
-        total += part
-    return total
-
-
-@kernel(fastmath=SUM)
-def _sum_squares(row: Array, mean: Number) -> float:
-    """Return the sum of (row - mean)**2."""
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece = row[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            away = piece[j] - mean
-            part += away * away
-        total += part
-    return total
-
-
-@kernel(fastmath=SUM)
-def _sums(grad: Array, row: Array, weight: Array, mean: Number) -> tuple[float, float]:
-    """Return the sums of ``grad*weight`` and ``grad*weight*(row - mean)``."""
-    plain, product = np.float64(0), np.float64(0)
-    for start in range(0, row.size, PIECE):
-        g, x = grad[start : start + PIECE], row[start : start + PIECE]
-        w = weight[start : start + PIECE]
-        first, second = np.float32(0), np.float32(0)
-        for j in range(x.size):
-            u = g[j] * w[j]
-            first += u
-            second += u * (x[j] - mean)
-        plain += first
-        product += second
-    return plain, product
 
 
 @kernel(entry=True)
@@ -79,8 +28,8 @@ def _layer_norm(
     rows, width = x.shape
     for r in range(rows * part // parts, rows * (part + 1) // parts):
         row, target = x[r], y[r]
-        centre = np.float32(_sum(row) / width)
-        factor = np.float32(1 / np.sqrt(_sum_squares(row, centre) / width + eps))
+        centre = np.float32(sum_away(row, np.float32(0)) / width)
+        factor = np.float32(1 / np.sqrt(sum_squares(row, centre) / width + eps))
         mean[r], invstd[r] = centre, factor
         for j in range(width):
             target[j] = (row[j] - centre) * factor * weight[j] + bias[j]
@@ -106,7 +55,7 @@ def _layer_norm_backward(
         for r in range(start, min(high, start + BLOCK)):
             grad, row, target = g[r], x[r], gx[r]
             centre, factor = mean[r], invstd[r]
-            first, second = _sums(grad, row, weight, centre)
+            first, second = weighted_products(grad, row, weight, centre)
             shift = np.float32(-first / width * factor)
             slope = np.float32(-second / width * factor * factor * factor)
             for j in range(width):

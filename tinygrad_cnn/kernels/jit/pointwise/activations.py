@@ -1,9 +1,4 @@
-"""Activation functions and their gradients: one pass over memory, on vectors, on all threads.
-
-The exponential is reduced to ``2**n * exp(r)`` with ``|r| <= log(2)/2`` (Cody and Waite 1980,
-chapter 6), and r's to a polynomial; what else is needed is made of it. Coefficients are fitted by
-least squares at Chebyshev's nodes, to relative errors below float32's rounding.
-"""
+"""Activation functions and their gradients: one pass over memory, on vectors, on all threads."""
 
 from __future__ import annotations
 
@@ -18,206 +13,120 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, dense
 from tinygrad_cnn.kernels.jit.pointwise.elementwise import two
+from tinygrad_cnn.kernels.jit.pointwise.exponential import (
+    exp,
+    expm1,
+    log1p_exp,
+    normal,
+    sigmoid,
+    tanh,
+    tanh_softplus,
+)
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
-
-LOG2_HIGH, LOG2_LOW = (
-    0.693359375,
-    -2.12194440e-4,
-)  # the first has so few bits that n times it is exact
-LOWEST, HIGHEST = -104.0, 89.0  # exp is 0 below and infinite above
-# expm1(r) = r + r**2 * polynomial(r)
-EXPONENTIAL = (0.5, 0.16666666719, 0.04166646416, 0.00833329834, 0.00139337332, 0.00019899392)
-# atanh(s) = s * polynomial(s**2), for s up to 1/3
-INVERSE_TANH = (1.0, 0.33333157968, 0.20012426862, 0.13980709418, 0.14087328631)
-# Phi(-x) = exp(-x**2 / 2) * t * polynomial(t), t = 1 / (1 + MILLS * x), for x >= 0: the form of
-# Abramowitz and Stegun 1964, 7.1.26
-MILLS = 0.3
-NORMAL = (
-    0.11963246, 0.12070612, 0.10020427, 0.12763927, -0.05202943, 0.2046694, -0.15629815, 0.03547603,
-)  # fmt: skip
-
 
 # Twice what gelu's formula takes tanh of, over x: a polynomial in x**2
 TWICE_INNER = (2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715)
 PARAMETERS = 4
 
-
-class Numbers:
-    """The functions of vectors that activations are made of, written by an `Emitter`.
-
-    NaN gives NaN: each choice is by a comparison that is false of it.
-    """
-
-    def __init__(self, e: Emitter) -> None:
-        self.e, self.b = e, e.builder
-        self.one = e.constant(1.0)
-
-    def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Return the sum of ``coefficients[i] * x**i``."""
-        total = self.e.constant(coefficients[-1])
-        for c in coefficients[-2::-1]:
-            total = self.e.fma(total, x, self.e.constant(c))
-        return total
-
-    def where(self, x: Value, sign: str, y: Value, this: Value, other: Value) -> Value:
-        """Return `this` where ``x sign y``, else `other`."""
-        return self.b.select(self.b.fcmp_ordered(sign, x, y), this, other)
-
-    def limited(self, x: Value, low: Value, high: Value) -> Value:
-        """Return x, `low` where it is not above that, `high` where it is not below."""
-        return self.where(x, "<=", low, low, self.where(x, ">=", high, high, x))
-
-    def _reduced(self, x: Value) -> tuple[Value, Value, Value]:
-        """Return expm1(r) and powers of two with ``exp(x) = exp(r) * first * second``."""
-        b, e = self.b, self.e
-        x = self.limited(x, e.constant(LOWEST), e.constant(HIGHEST))
-        n = e.nearest(b.fmul(x, e.constant(1 / math.log(2))))
-        r = e.fma(n, e.constant(-LOG2_HIGH), x)
-        r = e.fma(n, e.constant(-LOG2_LOW), r)
-        half = e.nearest(b.fmul(n, e.constant(0.5)))  # 2**n itself may have no float32
-        small = e.fma(b.fmul(r, r), self.polynomial(r, EXPONENTIAL), r)
-        return small, half, b.fsub(n, half)
-
-    def exp(self, x: Value) -> Value:
-        small, first, second = self._reduced(x)
-        factor = self.e.power_of_two(first)
-        return self.b.fmul(self.e.fma(factor, small, factor), self.e.power_of_two(second))
-
-    def expm1(self, x: Value) -> Value:
-        b, e = self.b, self.e
-        small, first, second = self._reduced(x)
-        factor, less = e.power_of_two(first), e.power_of_two(b.fneg(second))
-        return b.fmul(e.fma(factor, small, b.fsub(factor, less)), e.power_of_two(second))
-
-    def sigmoid(self, x: Value) -> Value:
-        b = self.b
-        small = self.exp(b.fneg(self.e.absolute(x)))  # of what is not positive: never overflows
-        above = self.where(x, ">=", self.e.zero, self.one, small)
-        return b.fdiv(above, b.fadd(self.one, small))
-
-    def log1p_exp(self, x: Value) -> Value:
-        """Return ``log(1 + exp(x))``."""
-        b, e = self.b, self.e
-        small = self.exp(b.fneg(e.absolute(x)))
-        s = b.fdiv(small, b.fadd(small, e.constant(2.0)))  # log1p(small) = 2 atanh(s)
-        log = b.fmul(b.fadd(s, s), self.polynomial(b.fmul(s, s), INVERSE_TANH))
-        return b.fadd(self.where(x, "<=", e.zero, e.zero, x), log)
-
-    def normal(self, x: Value) -> tuple[Value, Value]:
-        """Return the normal distribution function and its density."""
-        b, e = self.b, self.e
-        bell = self.exp(b.fmul(b.fmul(x, x), e.constant(-0.5)))
-        t = b.fdiv(self.one, e.fma(e.absolute(x), e.constant(MILLS), self.one))
-        below = b.fmul(b.fmul(bell, t), self.polynomial(t, NORMAL))
-        density = b.fmul(bell, e.constant(1 / math.sqrt(2 * math.pi)))
-        return self.where(x, ">", e.zero, b.fsub(self.one, below), below), density
-
-    def tanh_softplus(self, x: Value) -> Value:
-        """Return ``tanh(log(1 + exp(x)))``: ``n / (n + 2)`` with ``n = exp(x)**2 + 2 exp(x)``."""
-        b, e = self.b, self.e
-        most = e.constant(20.0)  # where it is 1
-        power = self.exp(self.where(x, ">", most, most, x))
-        n = b.fmul(power, b.fadd(power, e.constant(2.0)))
-        return b.fdiv(n, b.fadd(n, e.constant(2.0)))
-
-    def tanh(self, x: Value) -> Value:
-        b, e = self.b, self.e
-        size = e.absolute(x)
-        grown = self.expm1(
-            self.where(size, ">", e.constant(20.0), e.constant(40.0), b.fadd(size, size))
-        )
-        return e.with_sign(b.fdiv(grown, b.fadd(grown, e.constant(2.0))), x)
+Form = Callable[[Emitter, Value, Sequence[Value]], Value]  # of x and parameters
+Slope = Callable[[Emitter, Value, Value, Sequence[Value]], Value]  # of g too
 
 
-Form = Callable[[Numbers, Value, Sequence[Value]], Value]  # of x and parameters
-Slope = Callable[[Numbers, Value, Value, Sequence[Value]], Value]  # of g too
-
-
-def _elu(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
+def _elu(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
     scale, low, inner, _ = numbers
-    below = m.b.fmul(low, m.expm1(m.b.fmul(m.where(x, ">", m.e.zero, m.e.zero, x), inner)))
-    return m.where(x, ">", m.e.zero, m.b.fmul(x, scale), below)
+    below = e.builder.fmul(low, expm1(e, e.builder.fmul(e.where(x, ">", e.zero, e.zero, x), inner)))
+    return e.where(x, ">", e.zero, e.builder.fmul(x, scale), below)
 
 
-def _elu_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+def _elu_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
     scale, _, inner, slope = numbers
-    below = m.b.fmul(g, m.b.fmul(slope, m.exp(m.b.fmul(x, inner))))
-    return m.where(x, "<=", m.e.zero, below, m.b.fmul(g, scale))
+    below = e.builder.fmul(g, e.builder.fmul(slope, exp(e, e.builder.fmul(x, inner))))
+    return e.where(x, "<=", e.zero, below, e.builder.fmul(g, scale))
 
 
-def _gelu(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
-    return m.b.fmul(x, m.normal(x)[0])
+def _gelu(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
+    return e.builder.fmul(x, normal(e, x)[0])
 
 
-def _gelu_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    below, density = m.normal(x)
-    return m.b.fmul(g, m.e.fma(x, density, below))
+def _gelu_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    below, density = normal(e, x)
+    return e.builder.fmul(g, e.fma(x, density, below))
 
 
-def _gelu_tanh(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
-    inner = m.polynomial(m.b.fmul(x, x), TWICE_INNER)  # (1 + tanh(z)) / 2 is sigmoid(2 z)
-    return m.b.fmul(x, m.sigmoid(m.b.fmul(x, inner)))
+def _gelu_tanh(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
+    inner = e.polynomial(e.builder.fmul(x, x), TWICE_INNER)  # (1 + tanh(z)) / 2 is sigmoid(2 z)
+    return e.builder.fmul(x, sigmoid(e, e.builder.fmul(x, inner)))
 
 
-def _gelu_tanh_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    b, square = m.b, m.b.fmul(x, x)
-    s = m.sigmoid(b.fmul(x, m.polynomial(square, TWICE_INNER)))
-    inner = m.polynomial(square, (TWICE_INNER[0], 3 * TWICE_INNER[1]))
-    rise = b.fmul(b.fmul(s, b.fsub(m.one, s)), inner)
-    return b.fmul(g, m.e.fma(x, rise, s))
+def _gelu_tanh_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    b, square = e.builder, e.builder.fmul(x, x)
+    s = sigmoid(e, b.fmul(x, e.polynomial(square, TWICE_INNER)))
+    inner = e.polynomial(square, (TWICE_INNER[0], 3 * TWICE_INNER[1]))
+    rise = b.fmul(b.fmul(s, b.fsub(e.one, s)), inner)
+    return b.fmul(g, e.fma(x, rise, s))
 
 
-def _mish_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    b, t = m.b, m.tanh_softplus(x)
-    rise = b.fmul(m.sigmoid(x), b.fsub(m.one, b.fmul(t, t)))
-    return b.fmul(g, m.e.fma(x, rise, t))
+def _mish_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    b, t = e.builder, tanh_softplus(e, x)
+    rise = b.fmul(sigmoid(e, x), b.fsub(e.one, b.fmul(t, t)))
+    return b.fmul(g, e.fma(x, rise, t))
 
 
-def _silu_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    b, s = m.b, m.sigmoid(x)
-    return b.fmul(g, b.fmul(s, m.e.fma(x, b.fsub(m.one, s), m.one)))
+def _sigmoid_slope(e: Emitter, g: Value, y: Value, numbers: Sequence[Value]) -> Value:
+    b = e.builder  # of the result y, as that of tanh
+    return b.fmul(g, b.fmul(y, b.fsub(e.one, y)))
 
 
-def _softplus(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
+def _tanh_slope(e: Emitter, g: Value, y: Value, numbers: Sequence[Value]) -> Value:
+    b = e.builder
+    return b.fmul(g, b.fsub(e.one, b.fmul(y, y)))
+
+
+def _silu_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    b, s = e.builder, sigmoid(e, x)
+    return b.fmul(g, b.fmul(s, e.fma(x, b.fsub(e.one, s), e.one)))
+
+
+def _softplus(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
     beta, threshold = numbers[:2]
-    z = m.b.fmul(x, beta)
-    return m.where(z, ">", threshold, x, m.b.fdiv(m.log1p_exp(z), beta))
+    z = e.builder.fmul(x, beta)
+    return e.where(z, ">", threshold, x, e.builder.fdiv(log1p_exp(e, z), beta))
 
 
-def _softplus_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    z = m.b.fmul(x, numbers[0])
-    return m.where(z, ">", numbers[1], g, m.b.fmul(g, m.sigmoid(z)))
+def _softplus_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    z = e.builder.fmul(x, numbers[0])
+    return e.where(z, ">", numbers[1], g, e.builder.fmul(g, sigmoid(e, z)))
 
 
-def _hardtanh_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+def _hardtanh_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
     low, high = numbers[:2]
-    return m.where(x, "<=", low, m.e.zero, m.where(x, ">=", high, m.e.zero, g))
+    return e.where(x, "<=", low, e.zero, e.where(x, ">=", high, e.zero, g))
 
 
-def _hardsigmoid_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    three, rise = m.e.constant(3.0), m.b.fdiv(g, m.e.constant(6.0))
-    rise = m.where(x, "<", three, rise, m.e.zero)
-    return m.where(x, ">", m.b.fneg(three), rise, m.e.zero)
+def _hardsigmoid_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    three, rise = e.constant(3.0), e.builder.fdiv(g, e.constant(6.0))
+    rise = e.where(x, "<", three, rise, e.zero)
+    return e.where(x, ">", e.builder.fneg(three), rise, e.zero)
 
 
-def _hardsigmoid(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
-    six = m.e.constant(6.0)
-    return m.b.fdiv(m.limited(m.b.fadd(x, m.e.constant(3.0)), m.e.zero, six), six)
+def _hardsigmoid(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
+    six = e.constant(6.0)
+    return e.builder.fdiv(e.limited(e.builder.fadd(x, e.constant(3.0)), e.zero, six), six)
 
 
-def _hardswish(m: Numbers, x: Value, numbers: Sequence[Value]) -> Value:
-    six = m.e.constant(6.0)
-    gate = m.limited(m.b.fadd(x, m.e.constant(3.0)), m.e.zero, six)
-    return m.b.fdiv(m.b.fmul(x, gate), six)
+def _hardswish(e: Emitter, x: Value, numbers: Sequence[Value]) -> Value:
+    six = e.constant(6.0)
+    gate = e.limited(e.builder.fadd(x, e.constant(3.0)), e.zero, six)
+    return e.builder.fdiv(e.builder.fmul(x, gate), six)
 
 
-def _hardswish_slope(m: Numbers, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
-    b, three = m.b, m.e.constant(3.0)
-    rise = b.fmul(g, m.e.fma(x, m.e.constant(1 / 3), m.e.constant(0.5)))
-    rise = m.where(x, ">=", three, g, rise)
-    return m.where(x, "<=", b.fneg(three), m.e.zero, rise)
+def _hardswish_slope(e: Emitter, g: Value, x: Value, numbers: Sequence[Value]) -> Value:
+    b, three = e.builder, e.constant(3.0)
+    rise = b.fmul(g, e.fma(x, e.constant(1 / 3), e.constant(0.5)))
+    rise = e.where(x, ">=", three, g, rise)
+    return e.where(x, "<=", b.fneg(three), e.zero, rise)
 
 
 FORMS: dict[str, Form] = {
@@ -226,12 +135,12 @@ FORMS: dict[str, Form] = {
     "gelu_tanh": _gelu_tanh,
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
-    "hardtanh": lambda m, x, numbers: m.limited(x, *numbers[:2]),
-    "mish": lambda m, x, numbers: m.b.fmul(x, m.tanh_softplus(x)),
-    "sigmoid": lambda m, x, numbers: m.sigmoid(x),
-    "silu": lambda m, x, numbers: m.b.fmul(x, m.sigmoid(x)),
+    "hardtanh": lambda e, x, numbers: e.limited(x, *numbers[:2]),
+    "mish": lambda e, x, numbers: e.builder.fmul(x, tanh_softplus(e, x)),
+    "sigmoid": lambda e, x, numbers: sigmoid(e, x),
+    "silu": lambda e, x, numbers: e.builder.fmul(x, sigmoid(e, x)),
     "softplus": _softplus,
-    "tanh": lambda m, x, numbers: m.tanh(x),
+    "tanh": lambda e, x, numbers: tanh(e, x),
 }
 SLOPES: dict[str, Slope] = {
     "elu": _elu_slope,
@@ -241,24 +150,22 @@ SLOPES: dict[str, Slope] = {
     "hardswish": _hardswish_slope,
     "hardtanh": _hardtanh_slope,
     "mish": _mish_slope,
-    # of the result
-    "sigmoid": lambda m, g, y, numbers: m.b.fmul(g, m.b.fmul(y, m.b.fsub(m.one, y))),
+    "sigmoid": _sigmoid_slope,
     "silu": _silu_slope,
     "softplus": _softplus_slope,
-    "tanh": lambda m, g, y, numbers: m.b.fmul(g, m.b.fsub(m.one, m.b.fmul(y, y))),
+    "tanh": _tanh_slope,
 }
 
 
-def _entry(name: str, write: Callable[..., Value]) -> Any:
+def entry_of(name: str, write: Callable[..., Value]) -> Any:
     """Return the kernel that writes ``write(vectors, *, parameters)`` of arrays (count,)."""
 
     @instruction
     def form(e: Emitter, a: Value, b: Value, numbers: Value, out: Value, count: Value) -> None:
         parameters = [e.spread(at) for at in e.steps(numbers, e.whole(BYTES), PARAMETERS)]
-        maths = Numbers(e)
 
         def block(along: Value, mask: Value) -> None:
-            found = write(maths, *[e.load(e.add(at, along), mask) for at in (a, b)], parameters)
+            found = write(e, *[e.load(e.add(at, along), mask) for at in (a, b)], parameters)
             e.store(found, e.add(out, along), mask)
 
         e.channel_blocks(count, block)
@@ -275,11 +182,11 @@ def _entry(name: str, write: Callable[..., Value]) -> Any:
 
 
 def _of_one(form: Form) -> Callable[..., Value]:
-    return lambda m, x, _, numbers: form(m, x, numbers)
+    return lambda e, x, _, numbers: form(e, x, numbers)
 
 
-_FORWARD = {name: _entry(name, _of_one(form)) for name, form in FORMS.items()}
-_BACKWARD = {name: _entry(f"{name}_backward", slope) for name, slope in SLOPES.items()}
+_FORWARD = {name: entry_of(name, _of_one(form)) for name, form in FORMS.items()}
+_BACKWARD = {name: entry_of(f"{name}_backward", slope) for name, slope in SLOPES.items()}
 
 
 def _parameters(numbers: tuple[float, ...]) -> Array:

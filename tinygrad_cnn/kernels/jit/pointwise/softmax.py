@@ -1,112 +1,29 @@
 """Softmax of rows, its logarithm and the cross entropy: rows are shared among threads.
 
 A row stays in cache from one pass to the next: memory is read and written once. Sums along a row
-run as those of `layer_norm` do.
+run as in `rows`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.compile.vector import Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
-from tinygrad_cnn.kernels.jit.norm.layer_norm import PIECE, SUM, Number
 from tinygrad_cnn.kernels.jit.pointwise.exponential import exp32
+from tinygrad_cnn.kernels.jit.pointwise.rows import (
+    exponentials,
+    products,
+    store_largest,
+    sum_away,
+    sum_exponentials,
+)
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
-
-TOGETHER = 4  # vectors of a round: a comparison waits for the one before
-
-
-@instruction
-def store_largest(e: Emitter, source: Value, count: Value, out: Value) -> None:
-    """Write the largest of `count` numbers, -infinity if there is none; NaN is passed over."""
-    b, lowest = e.builder, e.constant(-math.inf)
-
-    def larger(x: Value, y: Value) -> Value:
-        return b.select(b.fcmp_ordered(">", x, y), x, y)
-
-    rounds = b.udiv(count, e.whole(TOGETHER * e.lanes))
-    with e.loop(rounds, [source, *[lowest] * TOGETHER]) as turn:
-        at, *most = turn.values
-        found = [e.load(e.add(at, k * e.width)) for k in range(TOGETHER)]
-        turn.next = [e.add(at, TOGETHER * e.width), *map(larger, found, most)]
-    at, *most = turn.results
-    total = most[0]
-    for other in most[1:]:
-        total = larger(other, total)
-    rest = b.sub(count, b.mul(rounds, e.whole(TOGETHER * e.lanes)))
-    with e.loop(b.udiv(e.add(rest, e.lanes - 1), e.whole(e.lanes)), [at, rest, total]) as turn:
-        place, left, most_now = turn.values
-        mask = e.first_lanes(left)
-        value = b.select(mask, e.load(place, mask), lowest)
-        turn.next = [e.add(place, e.width), e.add(left, -e.lanes), larger(value, most_now)]
-    total, step = turn.results[2], e.lanes // 2
-    while step:
-        total = larger(
-            e.shuffle(total, total, [(k + step) % e.lanes for k in range(e.lanes)]), total
-        )
-        step //= 2
-    e.store(total, out, e.first_lanes(e.whole(1)))
-
-
-@kernel(fastmath=SUM)
-def exponentials(row: Array, most: Number, out: Array) -> float:
-    """Write ``exp(row - most)`` and return their sum."""
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece, target = row[start : start + PIECE], out[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            value = exp32(piece[j] - most)
-            target[j] = value
-            part += value
-        total += part
-    return total
-
-
-@kernel(fastmath=SUM)
-def sum_of_exponentials(row: Array, most: Number) -> float:
-    """Return the sum of ``exp(row - most)``."""
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece = row[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            part += exp32(piece[j] - most)
-        total += part
-    return total
-
-
-@kernel(fastmath=SUM)
-def _dot(a: Array, b: Array) -> float:
-    total = np.float64(0)
-    for start in range(0, a.size, PIECE):
-        left, right = a[start : start + PIECE], b[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(left.size):
-            part += left[j] * right[j]
-        total += part
-    return total
-
-
-@kernel(fastmath=SUM)
-def _sum_away(row: Array, most: Number) -> float:
-    """Return the sum of ``row - most``."""
-    total = np.float64(0)
-    for start in range(0, row.size, PIECE):
-        piece = row[start : start + PIECE]
-        part = np.float32(0)
-        for j in range(piece.size):
-            part += piece[j] - most
-        total += part
-    return total
 
 
 @kernel(entry=True)
@@ -118,7 +35,7 @@ def _softmax(part: int, parts: int, x: Array, logarithm: int, y: Array) -> None:
         store_largest(row.ctypes.data, width, target.ctypes.data)
         most = target[0]
         if logarithm:
-            log = np.float32(np.log(sum_of_exponentials(row, most)))
+            log = np.float32(np.log(sum_exponentials(row, most)))
             for j in range(width):
                 target[j] = (row[j] - most) - log
         else:
@@ -132,7 +49,7 @@ def _softmax_backward(part: int, parts: int, g: Array, y: Array, gx: Array) -> N
     rows, width = y.shape
     for r in range(rows * part // parts, rows * (part + 1) // parts):
         grad, row, target = g[r], y[r], gx[r]
-        through = np.float32(_dot(grad, row))
+        through = np.float32(products(grad, row, np.float32(0))[1])
         for j in range(width):
             target[j] = row[j] * (grad[j] - through)
 
@@ -142,7 +59,7 @@ def _log_softmax_backward(part: int, parts: int, g: Array, y: Array, gx: Array) 
     rows, width = y.shape
     for r in range(rows * part // parts, rows * (part + 1) // parts):
         grad, row, target = g[r], y[r], gx[r]
-        total = np.float32(_sum_away(grad, np.float32(0)))
+        total = np.float32(sum_away(grad, np.float32(0)))
         for j in range(width):
             target[j] = grad[j] - exp32(row[j]) * total
 
@@ -157,11 +74,11 @@ def _cross_entropy(
         row, found = x[r], logs[r]
         store_largest(row.ctypes.data, width, found.ctypes.data)
         most = found[0]
-        log = np.float32(np.log(sum_of_exponentials(row, most)))
+        log = np.float32(np.log(sum_exponentials(row, most)))
         found[1] = log
         value = ((row[labels[r]] - most) - log) * np.float32(smoothing - 1)
         if smoothing:
-            value -= np.float32((_sum_away(row, most) / width - log) * smoothing)
+            value -= np.float32((sum_away(row, most) / width - log) * smoothing)
         loss[r] = value
 
 

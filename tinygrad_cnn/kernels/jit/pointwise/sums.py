@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.build import SUM, kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
@@ -25,7 +25,6 @@ from tinygrad_cnn.kernels.reference.sums import Memory, finished, memory_of
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
-SUM = ("contract", "reassoc")
 FLOAT64 = np.dtype(np.float64)
 ROW = 256  # numbers of a row, at least, where short rows that lie together are read as one
 UNIT = 1024  # results of a unit
