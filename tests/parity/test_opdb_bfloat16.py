@@ -58,7 +58,7 @@ def _names() -> list[str]:
     """Every sixth operator that both libraries have, in one order."""
     found = []
     for info in op_db:
-        function = opdb.with_ours(info.op) or opdb.ours(info.name)
+        function = kinds.with_ours(info.op) or kinds.ours(info.name)
         runs = torch.bfloat16 in info.supported_dtypes("cpu")
         known = info.name in opdb.RANDOM | TIES or info.name in DIFFERENT
         if runs and function is not None and not known and info.name not in found:
@@ -146,7 +146,7 @@ def test_samples_agree_to_one_rounding(name: str) -> None:
         torch.manual_seed(0)
         wants = info.supports_autograd and torch.bfloat16 in info.supported_backward_dtypes("cpu")
         samples = list(info.sample_inputs("cpu", torch.bfloat16, requires_grad=wants))
-        function = opdb.with_ours(info.op) or opdb.ours(info.name)
+        function = kinds.with_ours(info.op) or kinds.ours(info.name)
         for sample in opdb.evenly(samples, 2):
             try:
                 bad = sample_differs(info, function, sample)

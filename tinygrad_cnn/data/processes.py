@@ -210,7 +210,8 @@ def _end(members: list[_Member], owner: int) -> None:
 
 def _settings() -> tuple[Any, ...]:
     """What the consumer has set and a worker must have too."""
-    return recording.get(), get_default_dtype().str, choice.chosen.get(), choice.algorithm.get()
+    kernels, algorithm = str(choice.chosen.get()), str(choice.algorithm.get())
+    return recording.get(), get_default_dtype().str, kernels, algorithm
 
 
 def _set(settings: tuple[Any, ...]) -> None:
