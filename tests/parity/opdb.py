@@ -13,7 +13,16 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from parity import CRYPTIC, ERRORS, UNIMPLEMENTED, array, dtype_name
-from parity.kinds import KINDS, Kind, laid_out, leaves, mapped, overrides, tolerances
+from parity.kinds import (
+    KINDS,
+    Kind,
+    laid_out,
+    leaves,
+    mapped,
+    memory_for,
+    overrides,
+    tolerances,
+)
 
 # Results of these are random: only shapes and dtypes are compared.
 RANDOM = {
@@ -353,6 +362,8 @@ class _Run:
         if self.kind.layout:
             theirs_in = laid_out(theirs_in, torch.Tensor, torch.zeros, turn)
             ours_in = laid_out(ours_in, tg.Tensor, tg.zeros, turn)
+        if self.kind.calls == "out":
+            theirs_in, ours_in = self.with_out(theirs_in, ours_in, turn)
         theirs, their_error = self.attempt(self.theirs, theirs_in)
         if their_error is not None and UNIMPLEMENTED.search(str(their_error)):
             raise Untranslatable(their_error)
@@ -383,6 +394,20 @@ class _Run:
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
+    def with_out(self, theirs_in: Any, ours_in: Any, turn: int) -> tuple[Any, Any]:
+        """The arguments with memory for the results."""
+        plain, error = self.attempt(self.theirs, theirs_in)
+        results = list(leaves(plain, self.torch.Tensor))
+        if error is not None or not results:
+            raise Untranslatable("no tensors to write")
+        several = not isinstance(plain, self.torch.Tensor)
+        given = []
+        for m, (first, args, kwargs) in ((self.torch, theirs_in), (tg, ours_in)):
+            outs = memory_for(results, m, turn)
+            out = tuple(outs) if several else outs[0]
+            given.append((first, args, {**kwargs, "out": out}))
+        return given[0], given[1]
+
     def leaf(self, value: Any) -> Any:
         """PyTorch finds no gradient of a view that was made without recording it."""
         if not isinstance(value, self.torch.Tensor) or not (value.is_leaf and value._is_view()):
@@ -400,6 +425,11 @@ class _Run:
             return None, error
         if self.kind.calls == "in place":
             assert out is first, "a function in place returns another tensor"
+        if "out" in kwargs:  # some functions of PyTorch's return None
+            if function is self.function:
+                same = zip(leaves(out, tg.Tensor), leaves(kwargs["out"], tg.Tensor), strict=True)
+                assert all(a is b for a, b in same), "another tensor than `out` is returned"
+            return kwargs["out"], None
         return out, None
 
     def nearer(self, theirs_in: Any, i: int, a: np.ndarray, b: np.ndarray) -> bool:

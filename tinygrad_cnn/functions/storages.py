@@ -100,7 +100,7 @@ def resize_(self: Tensor, *sizes: Sizes, memory_format: memory_format | None = N
         raise RuntimeError("resize_: this tensor requires gradients; use reshape()")
     offset = self.offset_in_storage()
     wanted = (offset + math.prod(shape)) * self._value.dtype.itemsize
-    if shape and 0 not in shape and wanted > self.bytes_in_storage():
+    if 0 not in shape and wanted > self.bytes_in_storage():
         _grow(self, wanted)
     if shape == self._value.shape:
         self.storage.written("resize_")
