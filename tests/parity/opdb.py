@@ -176,6 +176,42 @@ DECISIONS = (
         ("empty",),
     ),
     Decision("PyTorch has no negative strides", "view$", "RuntimeError: view: .*-", ("strided",)),
+    Decision(
+        "`out` of any dtype that the result can be cast to; PyTorch wants some to be the same",
+        said="accepted, PyTorch: .*(dtype|scalar.type|expects? .*tensor|out type|same type)",
+        kinds=("out",),
+    ),
+    Decision(
+        "arguments that require gradients are refused with `out`; PyTorch lets some functions pass",
+        said="RuntimeError: .* an argument requires gradients",
+        kinds=("out",),
+    ),
+    Decision(
+        "`out` gets the shape of the result; PyTorch keeps one of as many numbers, or fails",
+        "linspace|logspace|normal|native_batch_norm",
+        "result 0: shape|accepted, PyTorch: (The size of|TensorAccessor)",
+        ("out",),
+    ),
+    Decision(
+        "PyTorch's result is wrong: that of another shape, or written as if rows followed one "
+        "another",
+        "fft.ihfft|narrow_copy",
+        "result 0",
+        ("out",),
+    ),
+    Decision(
+        "PyTorch makes the numbers uint8 first, as `out` is, and so 0.5 false",
+        "(all|any)$",
+        "result 0: values",
+        ("out",),
+    ),
+    Decision(
+        "a result of integers, or of random numbers, has no gradient to lose",
+        said="accepted.*automatic differentiation",
+        kinds=("out",),
+    ),
+    Decision("floats do not fit into integers", "(bernoulli|lu)$", "DtypeError", ("out",)),
+    Decision("a tuple for a tuple of results", "nonzero", "accepted.*not tuple", ("out",)),
     Decision(DROPS, "nn.functional.scaled_dot_product_attention"),
     Decision(DROPS, "nn.functional.multi_head_attention_forward"),
     Decision(

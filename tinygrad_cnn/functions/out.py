@@ -43,7 +43,7 @@ NAMES = frozenset(
     index_copy index_reduce index_select inner inverse isin isneginf isposinf kron kthvalue
     lcm ldexp le lerp lgamma linspace log log10 log1p log2 log_softmax logaddexp logaddexp2
     logcumsumexp logical_and logical_not logical_or logical_xor logit logspace logsumexp lt
-    lu_solve lu_unpack masked_select matmul matrix_power max maximum mean median min minimum
+    lu lu_solve lu_unpack masked_select matmul matrix_power max maximum mean median min minimum
     mm mode msort mul multinomial mv mvlgamma nan_to_num nanmean nanmedian nanquantile
     nansum narrow_copy native_batch_norm ne neg nextafter nonzero nonzero_static norm normal
     ones orgqr ormqr outer permute_copy polar polygamma pow prod qr quantile rad2deg rand
@@ -140,7 +140,8 @@ def _written(function: AnyFunction, args: Args, kwargs: Params, out: Any) -> Any
     outs = out if grouped else (out,)
     for x in outs:
         if not isinstance(x, Variable):
-            raise DtypeError(f"{name}: `out` is {out!r}, expected a tensor, or a tuple of them")
+            kind = type(x).__name__
+            raise DtypeError(f"{name}: `out` is of type {kind}, expected a tensor, or several")
         if is_recording() and x.current_node() is not None:
             raise _unrecorded(name, "`out` requires")
     if outs and len(args) <= _before_dtype(function) and kwargs.get("dtype") is None:
