@@ -90,7 +90,7 @@ DECISIONS = (
     ),
     Decision(
         "a result of nothing, where PyTorch refuses",
-        "nn.functional|fft|unique",
+        "nn.functional|fft|unique|native_batch_norm",
         "accepted",
         ("empty",),
     ),
