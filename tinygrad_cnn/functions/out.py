@@ -130,7 +130,7 @@ def taking_out(
 
     call.__module__ = module  # where it is found when it is pickled
     call.__signature__ = _Signature(function)  # type: ignore[attr-defined]  # functions may have one
-    return call  # type: ignore[return-value]  # of the same arguments and results
+    return call
 
 
 def _written(function: AnyFunction, args: Args, kwargs: Params, out: Any) -> Any:
