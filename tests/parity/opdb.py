@@ -210,6 +210,21 @@ DECISIONS = (
         said="accepted.*automatic differentiation",
         kinds=("out",),
     ),
+    Decision(
+        "the result is computed before it is written, so that `out` may overlap arguments",
+        said="accepted, PyTorch: unsupported operation: some elements of the input",
+    ),
+    Decision(
+        "`out` of any dtype that the result can be cast to; PyTorch wants some to be the same",
+        said=r"accepted, PyTorch: .*\bout\b",
+        kinds=("errors",),
+    ),
+    Decision(
+        "`out` is resized whatever its memory is; PyTorch refuses some",
+        "cat$",
+        "accepted.*resiz|ShapeError: as_strided",
+        ("errors",),
+    ),
     Decision("floats do not fit into integers", "(bernoulli|lu)$", "DtypeError", ("out",)),
     Decision("a tuple for a tuple of results", "nonzero", "accepted.*not tuple", ("out",)),
     Decision(
