@@ -3,9 +3,10 @@
 python docs/make_exports.py
 
 They are files of Python that people and type checkers read: `tinygrad_cnn/functions/__init__.py`,
-`tinygrad_cnn/functions/methods.py`, `tinygrad_cnn/nn/functional.py`, and parts of
-`tinygrad_cnn/__init__.py` and `tinygrad_cnn/nn/__init__.py`: for that, every class in `nn/layers/`
-whose file is not in `BASES`. ``tests/test_exports.py`` compares them.
+`tinygrad_cnn/functions/methods.py`, `tinygrad_cnn/functions/with_out.py`,
+`tinygrad_cnn/nn/functional.py`, and parts of `tinygrad_cnn/__init__.py` and
+`tinygrad_cnn/nn/__init__.py`: for that, every class in `nn/layers/` whose file is not in `BASES`.
+``tests/test_exports.py`` compares them.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def files() -> dict[Path, str]:
     """Every file with what should be in it."""
     modules = [import_module(f"tinygrad_cnn.functions.{family}") for family in families()]
     from tinygrad_cnn.functions.export import EXPORTS
+    from tinygrad_cnn.functions.out import NAMES
 
     exports = sorted(EXPORTS.values(), key=lambda e: e.names[0])
     place = {
@@ -103,6 +105,16 @@ def files() -> dict[Path, str]:
             text += f"    {' = '.join(n + '_' for n in e.names)} = {kind}(f.{e.names[0]})\n"
     out[FUNCTIONS / "methods.py"] = text
 
+    with_out = [e for e in exports if e.names[0] in NAMES]
+    text = '"""The public functions that take ``out``, with it."""\n\n'
+    text += HEAD.replace("`export` beside its function", "`functions/out.py`") + (
+        "\nfrom tinygrad_cnn import functions as f\n"
+        "from tinygrad_cnn.functions.out import taking_out\n\n"
+    )
+    for e in with_out:
+        text += f"{' = '.join(e.names)} = taking_out(f.{e.names[0]})\n"
+    out[FUNCTIONS / "with_out.py"] = text
+
     names = [e.names[0] for e in exports if e.nn]
     text = '"""Functions under the names of ``torch.nn.functional``."""\n\n' + HEAD
     text += "# fmt: off\n# isort: off\n" + imported("tinygrad_cnn.functions", names)
@@ -118,8 +130,11 @@ def files() -> dict[Path, str]:
     out[path] = between(path, made, [n for names in layers.values() for n in names], VERSION)
 
     top = [n for e in exports if e.top for n in e.names]
+    writing = {n for e in with_out for n in e.names}
+    made = imported("tinygrad_cnn.functions", [n for n in top if n not in writing])
+    made += imported("tinygrad_cnn.functions.with_out", [n for n in top if n in writing])
     path = PACKAGE / "__init__.py"
-    out[path] = between(path, imported("tinygrad_cnn.functions", top), top)
+    out[path] = between(path, made, top)
     return out
 
 

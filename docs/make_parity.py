@@ -27,8 +27,7 @@ are run here and there, in kinds: dtypes, layouts in memory, forms of the call, 
 `python docs/make_parity.py` writes this page, with names it runs these operators only. `python -m
 tests.parity --all NAME` prints differences. The functions are those of other names too: an operator
 is one of `op_db`, with its variant after a dot. Of operators with more samples, 30 of each kind are
-run, evenly, or all. No function takes `out=`: `x.copy_(…)` and forms in place write into memory
-that is there.
+run, evenly, or all.
 
 """
 Row = dict[str, tuple[int, int]]

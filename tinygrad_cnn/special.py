@@ -7,7 +7,7 @@ tensor([0.5000])
 
 # fmt: off
 # isort: off
-from tinygrad_cnn.functions import (
+from tinygrad_cnn.functions.with_out import (
     airy_ai, bessel_j0, bessel_j1, bessel_y0, bessel_y1, chebyshev_polynomial_t,
     chebyshev_polynomial_u, chebyshev_polynomial_v, chebyshev_polynomial_w, digamma, entr, erf,
     erfc, erfcx, erfinv, exp2, expm1, hermite_polynomial_h, hermite_polynomial_he, i0, i0e, i1, i1e,

@@ -341,7 +341,7 @@ class Tensor(InPlaceMethods):
         steps = self.stride()
         return tuple(sorted(range(self.ndim), key=lambda d: -steps[d]))
 
-    resize_, resize_as_ = storages.resize_, storages.resize_as_
+    resize_ = storages.resize_
     set_, is_set_to = storages.set_, storages.is_set_to
 
     def is_floating_point(self) -> bool:

@@ -32,7 +32,8 @@ class Kind:
     orders
         How many derivatives are compared.
     calls
-        Whether the function, the method or the method in place is called.
+        Whether the function, the method or the method in place is called, or the function with
+        ``out``.
     make
         From PyTorch's description of an operator and its samples to those of the kind.
     layout
@@ -52,6 +53,8 @@ class Kind:
         """Whether PyTorch has the form of the call."""
         if self.calls == "method":
             return callable(getattr(torch.Tensor, info.name, None))
+        if self.calls == "out":  # which functions of `torch.nn` take without saying so
+            return info.supports_out and not info.name.startswith(("nn.", "_"))
         return self.calls == "function" or info.inplace_variant is not None
 
     def samples(
@@ -77,7 +80,7 @@ class Kind:
 
     def function(self, info: Any) -> Callable[..., Any] | None:
         """Ours of an operator; None if there is none."""
-        if self.calls == "function":
+        if self.calls in ("function", "out"):
             return with_ours(info.op) or ours(info.name)
         if self.calls == "method":
             return method(info.name)
@@ -278,6 +281,36 @@ def _promotion(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
     return [SampleInput(x, args=(y,)) for x, y in made]
 
 
+def _with_out(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
+    """Every sample once for each of `OUTS`; the last leaves inputs that require gradients so."""
+    constant = [changed(torch, s, lambda x: x.detach()) for s in drawn]
+    return [s for pair in zip(constant, drawn, strict=True) for s in [pair[0]] * 6 + [pair[1]]]
+
+
+NARROWER = {"float64": "float32", "complex128": "complex64", "int64": "int32", "bool": "uint8"}
+LOWER = {"float64": "int64", "float32": "int64", "complex128": "float64", "int64": "bool"}
+OUTS: tuple[Callable[[Any, tuple[int, ...], str], Any], ...] = (
+    lambda full, shape, dtype: full(shape, dtype),
+    lambda full, shape, dtype: full((0,), dtype),
+    lambda full, shape, dtype: full((*shape, 2), dtype),
+    lambda full, shape, dtype: full((*shape, 2), dtype)[..., 1],
+    lambda full, shape, dtype: full(shape, NARROWER.get(dtype, "float64")),
+    lambda full, shape, dtype: full(shape, LOWER.get(dtype, dtype)),
+    lambda full, shape, dtype: full(shape, dtype),
+)
+"""Memory for a result: right, empty, of another shape, strided, narrower, of a lower kind."""
+
+
+def memory_for(results: Sequence[Any], m: Any, turn: int) -> list[Any]:
+    """Tensors of ``m``, PyTorch or us, for results of PyTorch's: the way of `OUTS` by turns."""
+
+    def full(shape: tuple[int, ...], dtype: str) -> Any:
+        return m.full(shape, 1, dtype=getattr(m, dtype))
+
+    way = OUTS[turn % len(OUTS)]
+    return [way(full, tuple(x.shape), str(x.dtype).removeprefix("torch.")) for x in results]
+
+
 def _methods(torch: Any, info: Any, drawn: list[Any]) -> list[Any]:
     return [s for s in drawn if isinstance(s.input, torch.Tensor)]
 
@@ -299,6 +332,9 @@ KINDS = {
         Kind("methods", "of `Tensor`", FIRST, first=True, make=_methods, calls="method"),
         Kind("in place", "in the first dtype, and int64; first derivatives",
              ("float64", "int64", "bool"), orders=1, calls="in place"),
+        Kind("out", "`out=` of the right shape and dtype, empty, of another shape, strided, of "
+             "another dtype; inputs that require gradients", FIRST, first=True, make=_with_out,
+             calls="out"),
         Kind("errors", "arguments that PyTorch refuses", (), make=_errors),
     )
 }  # fmt: skip

@@ -13,7 +13,16 @@ import numpy as np
 
 import tinygrad_cnn as tg
 from parity import CRYPTIC, ERRORS, UNIMPLEMENTED, array, dtype_name
-from parity.kinds import KINDS, Kind, laid_out, leaves, mapped, overrides, tolerances
+from parity.kinds import (
+    KINDS,
+    Kind,
+    laid_out,
+    leaves,
+    mapped,
+    memory_for,
+    overrides,
+    tolerances,
+)
 
 # Results of these are random: only shapes and dtypes are compared.
 RANDOM = {
@@ -81,7 +90,7 @@ DECISIONS = (
     ),
     Decision(
         "a result of nothing, where PyTorch refuses",
-        "nn.functional|fft|unique",
+        "nn.functional|fft|unique|native_batch_norm|stft",
         "accepted",
         ("empty",),
     ),
@@ -167,6 +176,75 @@ DECISIONS = (
         ("empty",),
     ),
     Decision("PyTorch has no negative strides", "view$", "RuntimeError: view: .*-", ("strided",)),
+    Decision(
+        "`out` of any dtype that the result can be cast to; PyTorch wants some to be the same",
+        said="accepted, PyTorch: .*(dtype|scalar.type|expects? .*tensor|out type|same type)",
+        kinds=("out",),
+    ),
+    Decision(
+        "arguments that require gradients are refused with `out`; PyTorch lets some functions pass",
+        said="RuntimeError: .* an argument requires gradients",
+        kinds=("out",),
+    ),
+    Decision(
+        "`out` gets the shape of the result; PyTorch keeps one of as many numbers, or fails",
+        "linspace|logspace|normal|native_batch_norm",
+        "result 0: shape|accepted, PyTorch: (The size of|TensorAccessor)",
+        ("out",),
+    ),
+    Decision(
+        "PyTorch's result is wrong: that of another shape, or written as if rows followed one "
+        "another",
+        "fft.ihfft|narrow_copy",
+        "result 0",
+        ("out",),
+    ),
+    Decision(
+        "PyTorch makes the numbers uint8 first, as `out` is, and so 0.5 false",
+        "(all|any)$",
+        "result 0: values",
+        ("out",),
+    ),
+    Decision(
+        "a result of integers, or of random numbers, has no gradient to lose",
+        said="accepted.*automatic differentiation",
+        kinds=("out",),
+    ),
+    Decision(
+        "the result is computed before it is written, so that `out` may overlap arguments",
+        said="accepted, PyTorch: unsupported operation: some elements of the input",
+    ),
+    Decision(
+        "`out` of any dtype that the result can be cast to; PyTorch wants some to be the same",
+        said=r"accepted, PyTorch: .*\bout\b",
+        kinds=("errors",),
+    ),
+    Decision(
+        "`out` is resized whatever its memory is; PyTorch refuses some",
+        "cat$",
+        "accepted.*resiz|ShapeError: as_strided",
+        ("errors",),
+    ),
+    Decision("floats do not fit into integers", "(bernoulli|lu)$", "DtypeError", ("out",)),
+    Decision("a tuple for a tuple of results", "nonzero", "accepted.*not tuple", ("out",)),
+    Decision(
+        "PyTorch refuses inputs that are not row by row, or reads them as if they were",
+        "native_group_norm",
+        "accepted|result 0: values",
+        ("strided",),
+    ),
+    Decision(
+        "new numbers are 0; PyTorch's are whatever the memory held",
+        "resize_$",
+        "result 0: values",
+        ("empty",),
+    ),
+    Decision(
+        "of an input that lies backwards, which PyTorch has not, the memory is another",
+        "as_strided(_copy)?$",
+        "result 0: values",
+        ("strided",),
+    ),
     Decision(DROPS, "nn.functional.scaled_dot_product_attention"),
     Decision(DROPS, "nn.functional.multi_head_attention_forward"),
     Decision(
@@ -353,6 +431,8 @@ class _Run:
         if self.kind.layout:
             theirs_in = laid_out(theirs_in, torch.Tensor, torch.zeros, turn)
             ours_in = laid_out(ours_in, tg.Tensor, tg.zeros, turn)
+        if self.kind.calls == "out":
+            theirs_in, ours_in = self.with_out(theirs_in, ours_in, turn)
         theirs, their_error = self.attempt(self.theirs, theirs_in)
         if their_error is not None and UNIMPLEMENTED.search(str(their_error)):
             raise Untranslatable(their_error)
@@ -383,6 +463,20 @@ class _Run:
                 return f"result {i}: {bad}"
         return self.derivatives(theirs_in, ours_in, t, o)
 
+    def with_out(self, theirs_in: Any, ours_in: Any, turn: int) -> tuple[Any, Any]:
+        """The arguments with memory for the results."""
+        plain, error = self.attempt(self.theirs, theirs_in)
+        results = list(leaves(plain, self.torch.Tensor))
+        if error is not None or not results:
+            raise Untranslatable("no tensors to write")
+        several = not isinstance(plain, self.torch.Tensor)
+        given = []
+        for m, (first, args, kwargs) in ((self.torch, theirs_in), (tg, ours_in)):
+            outs = memory_for(results, m, turn)
+            out = tuple(outs) if several else outs[0]
+            given.append((first, args, {**kwargs, "out": out}))
+        return given[0], given[1]
+
     def leaf(self, value: Any) -> Any:
         """PyTorch finds no gradient of a view that was made without recording it."""
         if not isinstance(value, self.torch.Tensor) or not (value.is_leaf and value._is_view()):
@@ -400,6 +494,11 @@ class _Run:
             return None, error
         if self.kind.calls == "in place":
             assert out is first, "a function in place returns another tensor"
+        if "out" in kwargs:  # some functions of PyTorch's return None
+            if function is self.function:
+                same = zip(leaves(out, tg.Tensor), leaves(kwargs["out"], tg.Tensor), strict=True)
+                assert all(a is b for a, b in same), "another tensor than `out` is returned"
+            return kwargs["out"], None
         return out, None
 
     def nearer(self, theirs_in: Any, i: int, a: np.ndarray, b: np.ndarray) -> bool:
@@ -415,7 +514,11 @@ class _Run:
         found = array(self.outputs(exact, [])[0][i])
         if not a.shape == b.shape == found.shape:
             return False
-        error_a, error_b = (np.abs(v.astype(found.dtype) - found).max(initial=0) for v in (a, b))
+        errors = []
+        for v in (a, b):
+            same = (v == found) | (np.isnan(v) & np.isnan(found))  # as infinities may be
+            errors.append(np.abs(np.where(same, 0, v.astype(found.dtype) - found)).max(initial=0))
+        error_a, error_b = errors
         return bool(error_a <= max(2 * error_b, 16 * np.finfo(b.dtype).eps * largest(found)))
 
     def widened(self, x: Any) -> Any:

@@ -224,6 +224,7 @@ class Methods(Variable):
     repeat_interleave = f.repeat_interleave
     reshape = f.reshape
     reshape_as = f.reshape_as
+    resize_as_ = f.resize_as_
     resolve_conj = f.resolve_conj
     resolve_neg = f.resolve_neg
     roll = f.roll

@@ -100,7 +100,7 @@ def resize_(self: Tensor, *sizes: Sizes, memory_format: memory_format | None = N
         raise RuntimeError("resize_: this tensor requires gradients; use reshape()")
     offset = self.offset_in_storage()
     wanted = (offset + math.prod(shape)) * self._value.dtype.itemsize
-    if shape and 0 not in shape and wanted > self.bytes_in_storage():
+    if 0 not in shape and wanted > self.bytes_in_storage():
         _grow(self, wanted)
     if shape == self._value.shape:
         self.storage.written("resize_")
@@ -121,12 +121,12 @@ def _grow(x: Variable, nbytes: int) -> None:
     move_to(x, new, [(t, view_on(new, layout_of(t._array, whole))) for t in tensors])
 
 
-@export(method=False)
+@export()
 def resize_as_(
-    self: Tensor, the_template: Variable, *, memory_format: memory_format | None = None
+    input: Tensor, the_template: Variable, *, memory_format: memory_format | None = None
 ) -> Tensor:
     """`resize_` to the shape of another tensor."""
-    return resize_(self, the_template.shape)
+    return resize_(input, the_template.shape)
 
 
 def set_(
