@@ -22,7 +22,7 @@ pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed: pip install
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
 
-from parity import opdb
+from parity import kinds, opdb
 
 TIES = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
 """Which of equal values is taken is not the same."""
