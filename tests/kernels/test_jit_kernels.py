@@ -17,7 +17,7 @@ from shared import TWOS, assert_close, kernel_set, layouts, parts, poolings, see
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.load import resample
+from tinygrad_cnn.kernels.jit.load import mesh, resample
 from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward, group_norm, layer_norm
@@ -347,3 +347,36 @@ def test_resample(
         found = resample.resample(x, index, weight, dim)
     with np.errstate(invalid="ignore"):
         assert_close(found, reference.resample(wide(x)[0], index, weight, dim))
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 9), st.integers(1, 20)),
+    layouts,
+    st.integers(1, 3),
+    st.sampled_from(["any", "border", "twice"]),
+    parts,
+    seeds,
+)
+def test_mesh(shape: Any, order: str, axes: int, kind: str, count: int, seed: int) -> None:
+    generator, size = np.random.default_rng(seed), shape[4 - axes :]
+    make = {
+        "any": lambda n: generator.integers(0, n, generator.integers(1, 40)),
+        "border": lambda n: np.clip(np.arange(-2, n + 3), 0, n - 1),
+        "twice": lambda n: np.arange(2 * n) // 2,
+    }
+    places = tuple(make[kind](n) for n in size)
+    x, g = singles(seed, shape, (*shape[: 4 - axes], *map(len, places)))
+    with team(1):
+        alone = mesh.add_mesh(laid_out(g, order), places, size)
+    with team(count):
+        found = mesh.take_mesh(laid_out(x, order), places)
+        added = mesh.add_mesh(laid_out(g, order), places, size)
+    np.testing.assert_array_equal(found, reference.take_mesh(x, places))
+    np.testing.assert_array_equal(added, alone)  # bit for bit
+    assert_close(added, reference.add_mesh(wide(g)[0], places, size))
+
+
+def test_mesh_leaves_long_sums_to_the_reference() -> None:
+    (g,) = singles(0, (3, 100))
+    assert mesh.add_mesh(g, (np.zeros(100, np.int64),), (2,)) is None
+    assert mesh.take_mesh(g[:0], (np.zeros(100, np.int64),)) is None

@@ -19,7 +19,7 @@ from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
 from tinygrad_cnn.functions.shaping import reshape, transpose, unsqueeze
 from tinygrad_cnn.ops import index as indexing
-from tinygrad_cnn.ops.resample import resample, spread
+from tinygrad_cnn.ops.resample import resample, spread, take_mesh
 from tinygrad_cnn.types import FLOATING, Array, Sizes
 
 if TYPE_CHECKING:
@@ -98,16 +98,12 @@ def interpolate(
     if min(sizes) < 1:
         raise ShapeError(f"interpolate: the result would have size {tuple(sizes)}")
     corners = bool(align_corners)
-    for axis, (want, have, scale) in enumerate(zip(sizes, old, scales, strict=True), start=2):
-        if mode in ("nearest", "nearest-exact"):
-            index = _nearest(have, want, scale, 0.5 if mode == "nearest-exact" else 0.0)
-            if np.array_equal(index, np.arange(have)):
-                continue
-            if x.dtype.kind != "f":
-                x = indexing.index_select(x, index, dim=axis)
-                continue
-            taps = one_by_one(index, have)
-        elif mode == "area":
+    sides = list(zip(old, sizes, scales, strict=True))
+    if mode in ("nearest", "nearest-exact"):
+        shift = 0.5 if mode == "nearest-exact" else 0.0
+        return take_mesh(x, places=tuple(_nearest(*side, shift) for side in sides))
+    for axis, (have, want, scale) in enumerate(sides, start=2):
+        if mode == "area":
             taps = area_means(have, want)
         elif antialias:
             taps = _smooth_taps(have, want, scale, corners, mode == "bicubic")

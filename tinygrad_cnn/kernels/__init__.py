@@ -24,6 +24,7 @@ from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
 from tinygrad_cnn.kernels.table import add as add
 from tinygrad_cnn.kernels.table import add_ as add_
+from tinygrad_cnn.kernels.table import add_mesh as add_mesh
 from tinygrad_cnn.kernels.table import attention as attention
 from tinygrad_cnn.kernels.table import attention_backward as attention_backward
 from tinygrad_cnn.kernels.table import avg_pool2d as avg_pool2d
@@ -67,5 +68,6 @@ from tinygrad_cnn.kernels.table import softmax_backward as softmax_backward
 from tinygrad_cnn.kernels.table import step as step
 from tinygrad_cnn.kernels.table import sum as sum
 from tinygrad_cnn.kernels.table import sum_squares as sum_squares
+from tinygrad_cnn.kernels.table import take_mesh as take_mesh
 from tinygrad_cnn.kernels.threads import get_num_threads as get_num_threads
 from tinygrad_cnn.kernels.threads import set_num_threads as set_num_threads

@@ -1,10 +1,12 @@
 """Sums of weighted places along one axis: windows, averages and interpolation are such sums.
 
-What is done to several axes is done to one after the other.
+What is done to several axes is done to one after the other; only where each place of the result is
+one place (borders, the nearest pixels), `take_mesh` does it at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -89,3 +91,59 @@ def _spread_samples(draw: Draw) -> Sample:
 def spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
     """The adjoint of `resample`: ``out[index[i, k]] += weight[i, k] * x[i]``, ``size`` places."""
     return kernels.resample(x, *_transposed(index, weight, size), dim)
+
+
+# ---- where places on several axes cross ----------------------------------------------------
+
+
+def _mesh_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    axes = shape[draw.integer(0, len(shape) - 1) :]
+    counts = [draw.integer(1, 4) for _ in axes]
+    places = tuple(
+        np.array([draw.integer(0, n - 1) for _ in range(count)])
+        for n, count in zip(axes, counts, strict=True)
+    )
+    return Sample((draw.array(shape),), {"places": places})
+
+
+def _add_mesh_samples(draw: Draw) -> Sample:
+    sample = _mesh_samples(draw)
+    (x,), places = sample.args, sample.params["places"]
+    lead = x.ndim - len(places)
+    g = draw.array((*x.shape[:lead], *map(len, places)))
+    return Sample((g,), {"places": places, "size": x.shape[lead:]})
+
+
+def _take_mesh_rule(g: Tensor, places: Sequence[Array], shapes: Shapes) -> Tensor:
+    return add_mesh(g, places=places, size=shapes[0][len(shapes[0]) - len(places) :])
+
+
+@op(
+    complex="parts",
+    vjp=_take_mesh_rule,
+    samples=_mesh_samples,
+    errors=(
+        ErrorSample((np.zeros(3),), {"places": (np.full(1, 3),)}, ValueError, "take_mesh: `plac"),
+    ),
+)
+def take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
+    """``x[..., i, j]`` for all i and j of ``places``, which has an array for each last axis."""
+    for axis, index in enumerate(places, start=x.ndim - len(places)):
+        if index.size and not 0 <= index.min() <= index.max() < x.shape[axis]:
+            raise ShapeError(
+                f"take_mesh: `places` holds {index.min()} to {index.max()}, but axis {axis} of "
+                f"{x.shape} has {x.shape[axis]} places"
+            )
+    return kernels.take_mesh(x, places)
+
+
+@op(
+    complex="parts",
+    vjp=lambda g, places: take_mesh(g, places=places),
+    ignore_fp_errors=True,
+    samples=_add_mesh_samples,
+)
+def add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
+    """The adjoint of `take_mesh`: ``out[..., i, j] += x``, with last axes of ``size``."""
+    return kernels.add_mesh(x, places, size)

@@ -29,6 +29,8 @@ from tinygrad_cnn.kernels.reference.max_pool import max_pool2d as max_pool2d
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_gather as max_pool2d_gather
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as max_pool2d_plane_index
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter as max_pool2d_scatter
+from tinygrad_cnn.kernels.reference.mesh import add_mesh as add_mesh
+from tinygrad_cnn.kernels.reference.mesh import take_mesh as take_mesh
 from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient

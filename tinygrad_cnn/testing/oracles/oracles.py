@@ -316,6 +316,17 @@ def _spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Ar
     return np.moveaxis(out, 0, dim)
 
 
+def _take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
+    return x[(..., *np.ix_(*places))]
+
+
+def _add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
+    out = np.zeros((*x.shape[: x.ndim - len(size)], *size))
+    for at in itertools.product(*(range(len(p)) for p in places)):
+        out[(..., *(p[k] for p, k in zip(places, at, strict=True)))] += x[(..., *at)]
+    return out
+
+
 def _matmul(a: Array, b: Array) -> Array:
     return np.asarray((a[..., :, :, None] * b[..., None, :, :]).sum(-2))
 
@@ -399,6 +410,8 @@ ORACLES: dict[str, AnyCallable] = {
     "index_add": _index_add,
     "resample": _resample,
     "spread": _spread,
+    "take_mesh": _take_mesh,
+    "add_mesh": _add_mesh,
     # products
     "matmul": _matmul,
     "linear": _linear,
