@@ -18,10 +18,12 @@ from tinygrad_cnn.kernels.memory import memory_stats as memory_stats
 from tinygrad_cnn.kernels.memory import reset_peak_memory_stats as reset_peak_memory_stats
 from tinygrad_cnn.kernels.reference import add_at as add_at
 from tinygrad_cnn.kernels.reference import max_pool2d_plane_index as max_pool2d_plane_index
+from tinygrad_cnn.kernels.reference import near_equal as near_equal
 from tinygrad_cnn.kernels.table import activate as activate
 from tinygrad_cnn.kernels.table import activate_backward as activate_backward
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d as adaptive_avg_pool2d
 from tinygrad_cnn.kernels.table import adaptive_avg_pool2d_input as adaptive_avg_pool2d_input
+from tinygrad_cnn.kernels.table import adaptive_max_index as adaptive_max_index
 from tinygrad_cnn.kernels.table import add as add
 from tinygrad_cnn.kernels.table import add_ as add_
 from tinygrad_cnn.kernels.table import add_mesh as add_mesh
@@ -63,11 +65,14 @@ from tinygrad_cnn.kernels.table import recurrence_backward as recurrence_backwar
 from tinygrad_cnn.kernels.table import relu as relu
 from tinygrad_cnn.kernels.table import relu_backward as relu_backward
 from tinygrad_cnn.kernels.table import resample as resample
+from tinygrad_cnn.kernels.table import sample_taps as sample_taps
 from tinygrad_cnn.kernels.table import softmax as softmax
 from tinygrad_cnn.kernels.table import softmax_backward as softmax_backward
+from tinygrad_cnn.kernels.table import spread_taps as spread_taps
 from tinygrad_cnn.kernels.table import step as step
 from tinygrad_cnn.kernels.table import sum as sum
 from tinygrad_cnn.kernels.table import sum_squares as sum_squares
 from tinygrad_cnn.kernels.table import take_mesh as take_mesh
+from tinygrad_cnn.kernels.table import weigh_taps as weigh_taps
 from tinygrad_cnn.kernels.threads import get_num_threads as get_num_threads
 from tinygrad_cnn.kernels.threads import set_num_threads as set_num_threads

@@ -6,7 +6,7 @@ one place (borders, the nearest pixels), `take_mesh` does it at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -147,3 +147,62 @@ def take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
 def add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
     """The adjoint of `take_mesh`: ``out[..., i, j] += x``, with last axes of ``size``."""
     return kernels.add_mesh(x, places, size)
+
+
+# ---- a few places for each point -----------------------------------------------------------
+
+
+def _taps_samples(kind: str) -> Callable[[Draw], Sample]:
+    def samples(draw: Draw) -> Sample:
+        n, c, m, t, p = (draw.integer(1, 3) for _ in range(5))
+        index = np.array([draw.integer(-1, m - 1) for _ in range(n * t * p)]).reshape(n, t, p)
+        x, g, weight = draw.array((n, c, m)), draw.array((n, c, p)), draw.array((n, t, p))
+        if kind == "sample":
+            return Sample((x, index, weight))
+        return (
+            Sample((g, index, weight), {"size": m}) if kind == "spread" else Sample((g, x, index))
+        )
+
+    return samples
+
+
+@op(
+    vjp=(
+        lambda g, index, weight, shapes: spread_taps(g, index, weight, size=shapes[0][2]),
+        None,
+        lambda g, x, index: weigh_taps(g, x, index),
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("sample"),
+)
+def sample_taps(x: Array, index: Array, weight: Array) -> Array:
+    """``out[n, c, p] = sum_t weight[n, t, p] * x[n, c, index[n, t, p]]``; -1 reads nothing."""
+    return kernels.sample_taps(x, index, weight)
+
+
+@op(
+    vjp=(
+        lambda g, index, weight: sample_taps(g, index, weight),
+        None,
+        lambda g, x, index: weigh_taps(x, g, index),
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("spread"),
+)
+def spread_taps(x: Array, index: Array, weight: Array, *, size: int) -> Array:
+    """The adjoint of `sample_taps` in ``x``: ``out[n, c, index[n, t, p]] += weight * x``."""
+    return kernels.spread_taps(x, index, weight, size)
+
+
+@op(
+    vjp=(
+        lambda g, source, index: sample_taps(source, index, g),
+        lambda g, x, index, shapes: spread_taps(x, index, g, size=shapes[1][2]),
+        None,
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("weigh"),
+)
+def weigh_taps(x: Array, source: Array, index: Array) -> Array:
+    """The adjoint of `sample_taps` in ``weight``: ``sum_c x * source[index]``, x (n, c, p)."""
+    return kernels.weigh_taps(x, source, index)

@@ -2,6 +2,8 @@
 
 from tinygrad_cnn.kernels.reference.activations import activate as activate
 from tinygrad_cnn.kernels.reference.activations import activate_backward as activate_backward
+from tinygrad_cnn.kernels.reference.adaptive_max import adaptive_max_index as adaptive_max_index
+from tinygrad_cnn.kernels.reference.adaptive_max import near_equal as near_equal
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
 from tinygrad_cnn.kernels.reference.attention import attention as attention
 from tinygrad_cnn.kernels.reference.attention import attention_backward as attention_backward
@@ -54,3 +56,6 @@ from tinygrad_cnn.kernels.reference.softmax import softmax_backward as softmax_b
 from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
 from tinygrad_cnn.kernels.reference.sums import sum as sum
 from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares
+from tinygrad_cnn.kernels.reference.taps import sample_taps as sample_taps
+from tinygrad_cnn.kernels.reference.taps import spread_taps as spread_taps
+from tinygrad_cnn.kernels.reference.taps import weigh_taps as weigh_taps

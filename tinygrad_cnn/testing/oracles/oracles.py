@@ -327,6 +327,33 @@ def _add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Arra
     return out
 
 
+def _taps(index: Array) -> Iterator[tuple[int, int, int, int]]:
+    for (n, t, p), place in np.ndenumerate(index):
+        if place >= 0:
+            yield n, t, p, place
+
+
+def _sample_taps(x: Array, index: Array, weight: Array) -> Array:
+    out = np.zeros((*x.shape[:2], index.shape[2]))
+    for n, t, p, place in _taps(index):
+        out[n, :, p] += weight[n, t, p] * x[n, :, place]
+    return out
+
+
+def _spread_taps(x: Array, index: Array, weight: Array, *, size: int) -> Array:
+    out = np.zeros((*x.shape[:2], size))
+    for n, t, p, place in _taps(index):
+        out[n, :, place] += weight[n, t, p] * x[n, :, p]
+    return out
+
+
+def _weigh_taps(x: Array, source: Array, index: Array) -> Array:
+    out = np.zeros(index.shape)
+    for n, t, p, place in _taps(index):
+        out[n, t, p] = math.fsum(x[n, :, p] * source[n, :, place])
+    return out
+
+
 def _matmul(a: Array, b: Array) -> Array:
     return np.asarray((a[..., :, :, None] * b[..., None, :, :]).sum(-2))
 
@@ -412,6 +439,9 @@ ORACLES: dict[str, AnyCallable] = {
     "spread": _spread,
     "take_mesh": _take_mesh,
     "add_mesh": _add_mesh,
+    "sample_taps": _sample_taps,
+    "spread_taps": _spread_taps,
+    "weigh_taps": _weigh_taps,
     # products
     "matmul": _matmul,
     "linear": _linear,
