@@ -26,15 +26,24 @@ def _index(part: int, parts: int, x: Array, out: Array) -> None:
         target = out[plane, f, i]
         for j in range(ow):
             left, right = j * w // ow, ((j + 1) * w + ow - 1) // ow
-            best, place, lost = np.float32(-np.inf), -1, False
-            for a in range(f * d // od, ((f + 1) * d + od - 1) // od):
-                for b in range(i * h // oh, ((i + 1) * h + oh - 1) // oh):
-                    row = x[plane, a, b, left:right]
-                    start = (a * h + b) * w + left
+            front, back = f * d // od, ((f + 1) * d + od - 1) // od
+            top, bottom = i * h // oh, ((i + 1) * h + oh - 1) // oh
+            place = (front * h + top) * w + left
+            best, lost = x[plane, front, top, left], False
+            for a in range(front, back):
+                for b in range(top, bottom):
+                    row, start = x[plane, a, b, left:right], (a * h + b) * w + left
                     for k in range(row.size):
                         value = row[k]
-                        if (value > best and not lost) or value != value or place < 0:
-                            best, place, lost = value, start + k, lost or value != value
+                        lost |= value != value
+                        if value > best:
+                            best, place = value, start + k
+            if lost:  # the last NaN
+                for a in range(front, back):
+                    for b in range(top, bottom):
+                        for k in range(left, right):
+                            if x[plane, a, b, k] != x[plane, a, b, k]:
+                                place = (a * h + b) * w + k
             target[j] = place
 
 
