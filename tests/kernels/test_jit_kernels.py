@@ -17,12 +17,12 @@ from shared import TWOS, assert_close, kernel_set, layouts, parts, poolings, see
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.load import mesh, resample
+from tinygrad_cnn.kernels.jit.load import mesh, resample, taps
 from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward, group_norm, layer_norm
 from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
-from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
+from tinygrad_cnn.kernels.jit.pool import adaptive_max, avg_pool, max_pool
 
 EPS = 1e-3
 
@@ -380,3 +380,57 @@ def test_mesh_leaves_long_sums_to_the_reference() -> None:
     (g,) = singles(0, (3, 100))
     assert mesh.add_mesh(g, (np.zeros(100, np.int64),), (2,)) is None
     assert mesh.take_mesh(g[:0], (np.zeros(100, np.int64),)) is None
+
+
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 40)),
+    st.integers(1, 9),
+    st.integers(1, 300),
+    parts,
+    seeds,
+)
+def test_taps(shape: Any, each: int, points: int, count: int, seed: int) -> None:
+    n, c, m = shape
+    x, g, weight = singles(seed, shape, (n, c, points), (n, each, points))
+    index = np.random.default_rng(seed).integers(-1, m, (n, each, points))
+    found = []
+    for threads in (1, count):
+        with team(threads):
+            found.append(
+                (
+                    taps.sample_taps(x, index, weight),
+                    taps.spread_taps(g, index, weight, m),
+                    taps.weigh_taps(g, x, index),
+                )
+            )
+    wide_x, wide_g, wide_w = wide(x, g, weight)
+    expected = (
+        reference.sample_taps(wide_x, index, wide_w),
+        reference.spread_taps(wide_g, index, wide_w, m),
+        reference.weigh_taps(wide_g, wide_x, index),
+    )
+    for alone, together, right in zip(*found, expected, strict=True):
+        np.testing.assert_array_equal(alone, together)  # bit for bit
+        assert_close(alone, right)
+
+
+def test_taps_outside_read_nothing() -> None:
+    x, weight = np.full((1, 5, 3), np.inf, np.float32), np.ones((1, 5, 7), np.float32)
+    assert not np.any(taps.sample_taps(x, np.full((1, 5, 7), -1), weight))
+    assert taps.sample_taps(x[:0], np.zeros((0, 5, 7), np.int64), weight[:0]) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(1, 14)), min_size=1, max_size=3),
+    st.sampled_from([0.0, 0.2]),
+    parts,
+    seeds,
+)
+def test_adaptive_max_index(sides: Any, lost: float, count: int, seed: int) -> None:
+    space, size = zip(*sides, strict=True)
+    generator = np.random.default_rng(seed)
+    x = generator.integers(-2, 3, (2, 3, *space)).astype(np.float32)  # with equal maxima
+    x[generator.random(x.shape) < lost] = np.nan
+    with team(count):
+        found = adaptive_max.adaptive_max_index(x, size)
+    np.testing.assert_array_equal(found, reference.adaptive_max_index(x, size))

@@ -327,7 +327,9 @@ def grid_sample(
     (index, weight), *others = lines  # of the taps (n, t, points), the last axis's change first
     for (place, factor), m in zip(others, x.shape[3:], strict=True):
         index, near = index[:, :, None], place[:, None]  # (n, t, 1, points), (n, 1, k, points)
-        index = np.where((index < 0) | (near < 0), -1, index * m + near)
+        outside = (index < 0) | (near < 0)
+        index = index * m + near
+        np.copyto(index, -1, where=outside)
         weight = unsqueeze(weight, 2) * unsqueeze(factor, 1)
         taps = index.shape[1] * index.shape[2]
         index = index.reshape(batch, taps, index.shape[3])
@@ -358,7 +360,8 @@ def _line(at: Tensor, size: int, mode: str, padding: str, corners: bool) -> tupl
 
 
 def _finite(values: Array) -> Array:
-    result: Array = np.clip(np.nan_to_num(values, nan=-100.0), -(2.0**31), 2.0**31)
+    bound = values.dtype.type(2.0**31) if values.dtype.itemsize > 2 else values.dtype.type(2.0**15)
+    result: Array = np.fmin(np.fmax(values, -bound), bound)  # NaN lies outside
     return result
 
 
