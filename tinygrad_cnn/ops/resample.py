@@ -4,6 +4,9 @@ What is done to several axes is done to one after the other; only where each pla
 one place (borders, the nearest pixels), `take_mesh` does it at once.
 """
 
+# A rule names operations that stand below it, whose types mypy does not know yet at that place.
+# mypy: disable-error-code="has-type"
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -317,13 +317,16 @@ def _spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Ar
 
 
 def _take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
-    return x[(..., *np.ix_(*places))]
+    index: Any = (..., *np.ix_(*places))
+    return np.asarray(x[index])
 
 
 def _add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
     out = np.zeros((*x.shape[: x.ndim - len(size)], *size))
     for at in itertools.product(*(range(len(p)) for p in places)):
-        out[(..., *(p[k] for p, k in zip(places, at, strict=True)))] += x[(..., *at)]
+        to: Any = (..., *(p[k] for p, k in zip(places, at, strict=True)))
+        source: Any = (..., *at)
+        out[to] += x[source]
     return out
 
 
