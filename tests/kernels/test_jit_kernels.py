@@ -17,12 +17,12 @@ from shared import TWOS, assert_close, kernel_set, layouts, parts, poolings, see
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.kernels import reference
-from tinygrad_cnn.kernels.jit.load import resample
+from tinygrad_cnn.kernels.jit.load import mesh, resample, taps
 from tinygrad_cnn.kernels.jit.load.images import images_like
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm import batch_norm_backward, group_norm, layer_norm
 from tinygrad_cnn.kernels.jit.pointwise import elementwise, sums
-from tinygrad_cnn.kernels.jit.pool import avg_pool, max_pool
+from tinygrad_cnn.kernels.jit.pool import adaptive_max, avg_pool, max_pool
 
 EPS = 1e-3
 
@@ -347,3 +347,90 @@ def test_resample(
         found = resample.resample(x, index, weight, dim)
     with np.errstate(invalid="ignore"):
         assert_close(found, reference.resample(wide(x)[0], index, weight, dim))
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 9), st.integers(1, 20)),
+    layouts,
+    st.integers(1, 3),
+    st.sampled_from(["any", "border", "twice"]),
+    parts,
+    seeds,
+)
+def test_mesh(shape: Any, order: str, axes: int, kind: str, count: int, seed: int) -> None:
+    generator, size = np.random.default_rng(seed), shape[4 - axes :]
+    make = {
+        "any": lambda n: generator.integers(0, n, generator.integers(1, 40)),
+        "border": lambda n: np.clip(np.arange(-2, n + 3), 0, n - 1),
+        "twice": lambda n: np.arange(2 * n) // 2,
+    }
+    places = tuple(make[kind](n) for n in size)
+    x, g = singles(seed, shape, (*shape[: 4 - axes], *map(len, places)))
+    with team(1):
+        alone = mesh.add_mesh(laid_out(g, order), places, size)
+    with team(count):
+        found = mesh.take_mesh(laid_out(x, order), places)
+        added = mesh.add_mesh(laid_out(g, order), places, size)
+    np.testing.assert_array_equal(found, reference.take_mesh(x, places))
+    np.testing.assert_array_equal(added, alone)  # bit for bit
+    assert_close(added, reference.add_mesh(wide(g)[0], places, size))
+
+
+def test_mesh_leaves_long_sums_to_the_reference() -> None:
+    (g,) = singles(0, (3, 100))
+    assert mesh.add_mesh(g, (np.zeros(100, np.int64),), (2,)) is None
+    assert mesh.take_mesh(g[:0], (np.zeros(100, np.int64),)) is None
+
+
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 40)),
+    st.integers(1, 9),
+    st.integers(1, 300),
+    parts,
+    seeds,
+)
+def test_taps(shape: Any, each: int, points: int, count: int, seed: int) -> None:
+    n, c, m = shape
+    x, g, weight = singles(seed, shape, (n, c, points), (n, each, points))
+    index = np.random.default_rng(seed).integers(-1, m, (n, each, points))
+    found = []
+    for threads in (1, count):
+        with team(threads):
+            found.append(
+                (
+                    taps.sample_taps(x, index, weight),
+                    taps.spread_taps(g, index, weight, m),
+                    taps.weigh_taps(g, x, index),
+                )
+            )
+    wide_x, wide_g, wide_w = wide(x, g, weight)
+    expected = (
+        reference.sample_taps(wide_x, index, wide_w),
+        reference.spread_taps(wide_g, index, wide_w, m),
+        reference.weigh_taps(wide_g, wide_x, index),
+    )
+    for alone, together, right in zip(*found, expected, strict=True):
+        np.testing.assert_array_equal(alone, together)  # bit for bit
+        assert_close(alone, right)
+
+
+def test_taps_outside_read_nothing() -> None:
+    x, weight = np.full((1, 5, 3), np.inf, np.float32), np.ones((1, 5, 7), np.float32)
+    assert not np.any(taps.sample_taps(x, np.full((1, 5, 7), -1), weight))
+    assert taps.sample_taps(x[:0], np.zeros((0, 5, 7), np.int64), weight[:0]) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(1, 14)), min_size=1, max_size=3),
+    st.sampled_from([0.0, 0.2]),
+    parts,
+    seeds,
+)
+def test_adaptive_max_index(sides: Any, lost: float, count: int, seed: int) -> None:
+    space, size = zip(*sides, strict=True)
+    generator = np.random.default_rng(seed)
+    x = generator.integers(-2, 3, (2, 3, *space)).astype(np.float32)  # with equal maxima
+    x[generator.random(x.shape) < lost] = np.nan
+    with team(count):
+        found = adaptive_max.adaptive_max_index(x, size)
+    np.testing.assert_array_equal(found, reference.adaptive_max_index(x, size))

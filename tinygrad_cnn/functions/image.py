@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat
@@ -15,11 +14,11 @@ from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.convolution import one_by_one, window_places
 from tinygrad_cnn.functions.elementwise import clone, mul, where
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
 from tinygrad_cnn.functions.shaping import reshape, transpose, unsqueeze
-from tinygrad_cnn.ops import index as indexing
-from tinygrad_cnn.ops.resample import resample, spread
+from tinygrad_cnn.ops.resample import resample, sample_taps, spread, take_mesh
 from tinygrad_cnn.types import FLOATING, Array, Sizes
 
 if TYPE_CHECKING:
@@ -98,16 +97,12 @@ def interpolate(
     if min(sizes) < 1:
         raise ShapeError(f"interpolate: the result would have size {tuple(sizes)}")
     corners = bool(align_corners)
-    for axis, (want, have, scale) in enumerate(zip(sizes, old, scales, strict=True), start=2):
-        if mode in ("nearest", "nearest-exact"):
-            index = _nearest(have, want, scale, 0.5 if mode == "nearest-exact" else 0.0)
-            if np.array_equal(index, np.arange(have)):
-                continue
-            if x.dtype.kind != "f":
-                x = indexing.index_select(x, index, dim=axis)
-                continue
-            taps = one_by_one(index, have)
-        elif mode == "area":
+    sides = list(zip(old, sizes, scales, strict=True))
+    if mode in ("nearest", "nearest-exact"):
+        shift = 0.5 if mode == "nearest-exact" else 0.0
+        return take_mesh(x, places=tuple(_nearest(*side, shift) for side in sides))
+    for axis, (have, want, scale) in enumerate(sides, start=2):
+        if mode == "area":
             taps = area_means(have, want)
         elif antialias:
             taps = _smooth_taps(have, want, scale, corners, mode == "bicubic")
@@ -329,15 +324,17 @@ def grid_sample(
     ]
     batch, c = x.shape[:2]
     pixels = reshape(x, batch, c, math.prod(x.shape[2:]))
-    total: Any = None
-    for (index, weight), *others in itertools.product(*lines):  # one pixel of each, with its weight
-        for (place, factor), m in zip(others, x.shape[3:], strict=True):
-            index = index * m + place
-            weight = factor * weight
-        index = np.broadcast_to(index[:, None], (batch, c, index.shape[1]))
-        part = indexing.gather(pixels, wrap(index), dim=2) * unsqueeze(weight, 1)
-        total = part if total is None else total + part
-    return own(reshape(total, batch, c, *out))
+    (index, weight), *others = lines  # of the taps (n, t, points), the last axis's change first
+    for (place, factor), m in zip(others, x.shape[3:], strict=True):
+        index, near = index[:, :, None], place[:, None]  # (n, t, 1, points), (n, 1, k, points)
+        outside = (index < 0) | (near < 0)
+        index = index * m + near
+        np.copyto(index, -1, where=outside)
+        weight = unsqueeze(weight, 2) * unsqueeze(factor, 1)
+        taps = index.shape[1] * index.shape[2]
+        index = index.reshape(batch, taps, index.shape[3])
+        weight = reshape(weight, batch, taps, index.shape[2])
+    return own(reshape(sample_taps(pixels, wrap(index), weight), batch, c, *out))
 
 
 def _unnormalised(at: Tensor, size: int, corners: bool) -> Tensor:
@@ -346,38 +343,31 @@ def _unnormalised(at: Tensor, size: int, corners: bool) -> Tensor:
     return result
 
 
-def _line(
-    at: Tensor, size: int, mode: str, padding: str, corners: bool
-) -> list[tuple[Array, Tensor]]:
-    """Pixels along one axis (places, as integers that exist) with their weights."""
+def _line(at: Tensor, size: int, mode: str, padding: str, corners: bool) -> tuple[Array, Tensor]:
+    """Pixels along one axis (places (n, taps, points), -1 for none) with their weights."""
     if mode == "bicubic":  # each pixel is padded, not the place
         first = np.floor(_finite(at._array))
-        t = at - wrap(first)
-        out = []
-        for k, weight in zip(range(-1, 3), _cubic_weights(t), strict=True):
-            near = _padded(wrap(first + k), size, padding, corners)
-            out.append(_existing(near._array, weight, size))
-        return out
+        near = [_padded(wrap(first + k), size, padding, corners)._array for k in range(-1, 3)]
+        weights = _cubic_weights(at - wrap(first))
+        return _existing(np.stack(near, 1), size), stack(weights, 1)
     at = _padded(at, size, padding, corners)
     if mode == "nearest":
-        nearest = np.rint(_finite(at._array))
-        return [_existing(nearest, wrap(np.ones_like(nearest)), size)]
+        nearest = _existing(np.rint(_finite(at._array))[:, None], size)
+        return nearest, wrap(np.ones(nearest.shape, at.dtype))
     first = np.floor(_finite(at._array))
     share = at - wrap(first)
-    return [_existing(first, 1 - share, size), _existing(first + 1, share, size)]
+    return _existing(np.stack([first, first + 1], 1), size), stack([1 - share, share], 1)
 
 
 def _finite(values: Array) -> Array:
-    result: Array = np.clip(np.nan_to_num(values, nan=-100.0), -(2.0**31), 2.0**31)
+    bound = values.dtype.type(2.0**31) if values.dtype.itemsize > 2 else values.dtype.type(2.0**15)
+    result: Array = np.fmin(np.fmax(values, -bound), bound)  # NaN lies outside
     return result
 
 
-def _existing(place: Array, weight: Tensor, size: int) -> tuple[Array, Tensor]:
-    """Places outside become place 0, with weight 0."""
-    there = (place >= 0) & (place < size)
-    if not there.all():
-        weight = where(wrap(there), weight, 0.0)
-    return np.where(there, place, 0).astype(np.int64), weight
+def _existing(place: Array, size: int) -> Array:
+    """Places as integers, -1 outside."""
+    return np.where((place >= 0) & (place < size), place, -1).astype(np.int64)
 
 
 def _cubic_weights(t: Tensor) -> list[Tensor]:

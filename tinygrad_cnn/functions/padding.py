@@ -16,6 +16,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import integers, movedim
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
+from tinygrad_cnn.ops.resample import take_mesh
 from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
@@ -54,11 +55,12 @@ def pad(
         raise ArgumentError(f"pad: `value` is {value}, which only mode 'constant' takes")
     if mode != "circular":
         x = wide(x)
-    for d, (before, after) in enumerate(pairs):
-        if before or after:
-            index = _border_index(mode, x._value.shape[d], before, after)
-            x = indexing.index_select(x, index, dim=d)
-    return x
+    first = next((d for d, pair in enumerate(pairs) if any(pair)), len(pairs))
+    places = tuple(
+        _border_index(mode, n, *pair)
+        for n, pair in zip(x._value.shape[first:], pairs[first:], strict=True)
+    )
+    return take_mesh(x, places=places) if places else x
 
 
 def _pad_constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,16 +184,6 @@ def _picked(x: Tensor, where: Array, single: bool, return_indices: bool) -> Any:
     return _maxima(y, where, single) if return_indices else _result(y, single)
 
 
-def _strongest(x: Tensor, windows: Iterable[tuple[Array, ...]], out: Ints) -> Array:
-    """Where each window has its first maximum: windows are places for each axis, which combine."""
-    size, found = x.shape[2:], []
-    for places in windows:
-        flat = np.ravel_multi_index(np.ix_(*places), size).ravel()
-        values = x._array.reshape(*x.shape[:2], math.prod(size))[:, :, flat]
-        found.append(flat[np.argmax(values, 2)])  # (n, c)
-    return np.stack(found, -1).reshape(*x.shape[:2], *out)
-
-
 def _output_size(name: str, output_size: OutputSize, x: Tensor) -> Ints:
     sides = x.shape[2:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * len(sides)
@@ -204,11 +193,6 @@ def _output_size(name: str, output_size: OutputSize, x: Tensor) -> Ints:
     if min(out) < 0:
         raise ArgumentError(f"{name}: `output_size` is {output_size!r}, which must not be negative")
     return out
-
-
-def _shares(size: int, out: int) -> list[Array]:
-    """The places of each of ``out`` near-equal windows of an axis."""
-    return [np.arange(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
 
 
 def _adaptive_max_pool(
@@ -223,11 +207,7 @@ def _adaptive_max_pool(
     if whole and not return_indices:  # windows that tile the input
         kernel = [m // k for m, k in zip(x.shape[2:], size, strict=True)]
         return _result(_max_pool(n, x, kernel, None, 0, 1, False, False), single)
-    axes = [_shares(m, k) for m, k in zip(x.shape[2:], size, strict=True)]
-    if math.prod(size):
-        where = _strongest(x, itertools.product(*axes), size)
-    else:
-        where = np.zeros((*x.shape[:2], *size), np.int64)
+    where = kernels.adaptive_max_index(x._array, size)
     return _picked(x, where, single, return_indices)
 
 
@@ -574,13 +554,10 @@ def avg_pool3d(
 
 def area_means(size: int, out: int) -> dict[str, Array]:
     """The parameters of `resample` for the means of ``out`` near-equal windows of an axis."""
-    shares = _shares(size, out)
-    terms = max(map(len, shares), default=0)
-    index, weight = np.zeros((out, terms), np.int64), np.zeros((out, terms))
-    for row, places in enumerate(shares):
-        index[row, : len(places)] = places
-        weight[row, : len(places)] = 1 / len(places)
-    return {"index": index, "weight": weight}
+    starts, stops = (places[:, None] for places in kernels.near_equal(size, out))
+    index = starts + np.arange((stops - starts).max(initial=0))
+    weight = np.where(index < stops, 1 / (stops - starts), 0.0)
+    return {"index": np.minimum(index, size - 1), "weight": weight}
 
 
 def _adaptive_avg_pool(n: int, input: TensorLike, output_size: OutputSize) -> Tensor:

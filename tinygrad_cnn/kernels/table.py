@@ -187,6 +187,10 @@ activate = with_fallback(reference.activate, "pointwise.activations", lazy=False
 activate_backward = with_fallback(reference.activate_backward, "pointwise.activations", lazy=False)
 add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
 add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_PASS)
+add_mesh = with_fallback(reference.add_mesh, "load.mesh", lazy=False)
+adaptive_max_index = with_fallback(
+    reference.adaptive_max_index, "pool.adaptive_max", MIN_JIT_IMAGES, lazy=False
+)
 adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 adaptive_avg_pool2d_input = with_fallback(
     reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES
@@ -258,7 +262,11 @@ relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
 softmax = with_fallback(reference.softmax, "pointwise.softmax", lazy=False)
 softmax_backward = with_fallback(reference.softmax_backward, "pointwise.softmax", lazy=False)
 resample = with_fallback(reference.resample, "load.resample", lazy=False)
+sample_taps = with_fallback(reference.sample_taps, "load.taps", lazy=False)
+spread_taps = with_fallback(reference.spread_taps, "load.taps", lazy=False)
+weigh_taps = with_fallback(reference.weigh_taps, "load.taps", lazy=False)
 sum_squares = with_fallback(reference.sum_squares, "pointwise.sums", lazy=False)
+take_mesh = with_fallback(reference.take_mesh, "load.mesh", lazy=False)
 _sum = with_fallback(reference.sum, "pointwise.sums", MIN_JIT_SUM, lazy=False)
 
 

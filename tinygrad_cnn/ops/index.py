@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -333,9 +334,34 @@ def _gather_rule(g: Tensor, index: Tensor, dim: int, shapes: Shapes) -> Tensor:
     return scatter_add(_zeros(shapes[0], g), index, g, dim=dim)
 
 
-@op(complex="parts", vjp=(_gather_rule, None), samples=_gather_samples)
+def _gather_gradients(g: Array, index: Array, dim: int, shapes: Shapes) -> tuple[Array, None]:
+    shape = shapes[0]
+    if _on_lines(shape, index, dim) and g.dtype.kind == "f":
+        lines = (math.prod(shape[:-1]), 1, index.shape[-1])
+        ones = np.ones(lines, g.dtype)
+        found = kernels.spread_taps(g.reshape(lines), index.reshape(lines), ones, shape[-1])
+        return found.reshape(shape), None
+    out = np.zeros(shape, g.dtype)
+    kernels.add_at(out, mesh(index, dim), g)
+    return out, None
+
+
+def _on_lines(shape: tuple[int, ...], index: Array, dim: int) -> bool:
+    """Whether `gather` takes from every line of the last axis, in order."""
+    return dim == len(shape) - 1 and index.shape[:-1] == shape[:-1] and index.size > 0
+
+
+@op(
+    complex="parts",
+    vjp=(_gather_rule, None),
+    array_vjp=_gather_gradients,
+    samples=_gather_samples,
+)
 def gather(x: Array, index: Array, *, dim: int) -> Array:
     """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``."""
+    if _on_lines(x.shape, index, dim) and index.min() >= 0 and index.max() < x.shape[dim]:
+        starts = np.arange(0, x.size, x.shape[dim]).reshape(*x.shape[:-1], 1)
+        return np.take(x, index + starts)
     return np.asarray(x[mesh(index, dim)])
 
 

@@ -1,10 +1,15 @@
 """Sums of weighted places along one axis: windows, averages and interpolation are such sums.
 
-What is done to several axes is done to one after the other.
+What is done to several axes is done to one after the other; only where each place of the result is
+one place (borders, the nearest pixels), `take_mesh` does it at once.
 """
+
+# A rule names operations that stand below it, whose types mypy does not know yet at that place.
+# mypy: disable-error-code="has-type"
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +18,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -89,3 +94,118 @@ def _spread_samples(draw: Draw) -> Sample:
 def spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
     """The adjoint of `resample`: ``out[index[i, k]] += weight[i, k] * x[i]``, ``size`` places."""
     return kernels.resample(x, *_transposed(index, weight, size), dim)
+
+
+# ---- where places on several axes cross ----------------------------------------------------
+
+
+def _mesh_samples(draw: Draw) -> Sample:
+    shape = draw.shape(min_dims=1, min_side=1)
+    axes = shape[draw.integer(0, len(shape) - 1) :]
+    counts = [draw.integer(1, 4) for _ in axes]
+    places = tuple(
+        np.array([draw.integer(0, n - 1) for _ in range(count)])
+        for n, count in zip(axes, counts, strict=True)
+    )
+    return Sample((draw.array(shape),), {"places": places})
+
+
+def _add_mesh_samples(draw: Draw) -> Sample:
+    sample = _mesh_samples(draw)
+    (x,), places = sample.args, sample.params["places"]
+    lead = x.ndim - len(places)
+    g = draw.array((*x.shape[:lead], *map(len, places)))
+    return Sample((g,), {"places": places, "size": x.shape[lead:]})
+
+
+def _take_mesh_rule(g: Tensor, places: Sequence[Array], shapes: Shapes) -> Tensor:
+    return add_mesh(g, places=places, size=shapes[0][len(shapes[0]) - len(places) :])
+
+
+@op(
+    complex="parts",
+    vjp=_take_mesh_rule,
+    samples=_mesh_samples,
+    errors=(
+        ErrorSample((np.zeros(3),), {"places": (np.full(1, 3),)}, ValueError, "take_mesh: `plac"),
+    ),
+)
+def take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
+    """``x[..., i, j]`` for all i and j of ``places``, which has an array for each last axis."""
+    for axis, index in enumerate(places, start=x.ndim - len(places)):
+        if index.size and not 0 <= index.min() <= index.max() < x.shape[axis]:
+            raise ShapeError(
+                f"take_mesh: `places` holds {index.min()} to {index.max()}, but axis {axis} of "
+                f"{x.shape} has {x.shape[axis]} places"
+            )
+    return kernels.take_mesh(x, places)
+
+
+@op(
+    complex="parts",
+    vjp=lambda g, places: take_mesh(g, places=places),
+    ignore_fp_errors=True,
+    samples=_add_mesh_samples,
+)
+def add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
+    """The adjoint of `take_mesh`: ``out[..., i, j] += x``, with last axes of ``size``."""
+    return kernels.add_mesh(x, places, size)
+
+
+# ---- a few places for each point -----------------------------------------------------------
+
+
+def _taps_samples(kind: str) -> Callable[[Draw], Sample]:
+    def samples(draw: Draw) -> Sample:
+        n, c, m, t, p = (draw.integer(1, 3) for _ in range(5))
+        index = np.array([draw.integer(-1, m - 1) for _ in range(n * t * p)]).reshape(n, t, p)
+        x, g, weight = draw.array((n, c, m)), draw.array((n, c, p)), draw.array((n, t, p))
+        if kind == "sample":
+            return Sample((x, index, weight))
+        return (
+            Sample((g, index, weight), {"size": m}) if kind == "spread" else Sample((g, x, index))
+        )
+
+    return samples
+
+
+@op(
+    vjp=(
+        lambda g, index, weight, shapes: spread_taps(g, index, weight, size=shapes[0][2]),
+        None,
+        lambda g, x, index: weigh_taps(g, x, index),
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("sample"),
+)
+def sample_taps(x: Array, index: Array, weight: Array) -> Array:
+    """``out[n, c, p] = sum_t weight[n, t, p] * x[n, c, index[n, t, p]]``; -1 reads nothing."""
+    return kernels.sample_taps(x, index, weight)
+
+
+@op(
+    vjp=(
+        lambda g, index, weight: sample_taps(g, index, weight),
+        None,
+        lambda g, x, index: weigh_taps(x, g, index),
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("spread"),
+)
+def spread_taps(x: Array, index: Array, weight: Array, *, size: int) -> Array:
+    """The adjoint of `sample_taps` in ``x``: ``out[n, c, index[n, t, p]] += weight * x``."""
+    return kernels.spread_taps(x, index, weight, size)
+
+
+@op(
+    vjp=(
+        lambda g, source, index: sample_taps(source, index, g),
+        lambda g, x, index, shapes: spread_taps(x, index, g, size=shapes[1][2]),
+        None,
+    ),
+    ignore_fp_errors=True,
+    samples=_taps_samples("weigh"),
+)
+def weigh_taps(x: Array, source: Array, index: Array) -> Array:
+    """The adjoint of `sample_taps` in ``weight``: ``sum_c x * source[index]``, x (n, c, p)."""
+    return kernels.weigh_taps(x, source, index)

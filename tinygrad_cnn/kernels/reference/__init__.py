@@ -2,6 +2,8 @@
 
 from tinygrad_cnn.kernels.reference.activations import activate as activate
 from tinygrad_cnn.kernels.reference.activations import activate_backward as activate_backward
+from tinygrad_cnn.kernels.reference.adaptive_max import adaptive_max_index as adaptive_max_index
+from tinygrad_cnn.kernels.reference.adaptive_max import near_equal as near_equal
 from tinygrad_cnn.kernels.reference.adding_at import add_at as add_at
 from tinygrad_cnn.kernels.reference.attention import attention as attention
 from tinygrad_cnn.kernels.reference.attention import attention_backward as attention_backward
@@ -29,6 +31,8 @@ from tinygrad_cnn.kernels.reference.max_pool import max_pool2d as max_pool2d
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_gather as max_pool2d_gather
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as max_pool2d_plane_index
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter as max_pool2d_scatter
+from tinygrad_cnn.kernels.reference.mesh import add_mesh as add_mesh
+from tinygrad_cnn.kernels.reference.mesh import take_mesh as take_mesh
 from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient
@@ -52,3 +56,6 @@ from tinygrad_cnn.kernels.reference.softmax import softmax_backward as softmax_b
 from tinygrad_cnn.kernels.reference.sums import cumsum as cumsum
 from tinygrad_cnn.kernels.reference.sums import sum as sum
 from tinygrad_cnn.kernels.reference.sums import sum_squares as sum_squares
+from tinygrad_cnn.kernels.reference.taps import sample_taps as sample_taps
+from tinygrad_cnn.kernels.reference.taps import spread_taps as spread_taps
+from tinygrad_cnn.kernels.reference.taps import weigh_taps as weigh_taps

@@ -316,6 +316,47 @@ def _spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Ar
     return np.moveaxis(out, 0, dim)
 
 
+def _take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
+    index: Any = (..., *np.ix_(*places))
+    return np.asarray(x[index])
+
+
+def _add_mesh(x: Array, *, places: Sequence[Array], size: Sequence[int]) -> Array:
+    out = np.zeros((*x.shape[: x.ndim - len(size)], *size))
+    for at in itertools.product(*(range(len(p)) for p in places)):
+        to: Any = (..., *(p[k] for p, k in zip(places, at, strict=True)))
+        source: Any = (..., *at)
+        out[to] += x[source]
+    return out
+
+
+def _taps(index: Array) -> Iterator[tuple[int, int, int, int]]:
+    for (n, t, p), place in np.ndenumerate(index):
+        if place >= 0:
+            yield n, t, p, place
+
+
+def _sample_taps(x: Array, index: Array, weight: Array) -> Array:
+    out = np.zeros((*x.shape[:2], index.shape[2]))
+    for n, t, p, place in _taps(index):
+        out[n, :, p] += weight[n, t, p] * x[n, :, place]
+    return out
+
+
+def _spread_taps(x: Array, index: Array, weight: Array, *, size: int) -> Array:
+    out = np.zeros((*x.shape[:2], size))
+    for n, t, p, place in _taps(index):
+        out[n, :, place] += weight[n, t, p] * x[n, :, p]
+    return out
+
+
+def _weigh_taps(x: Array, source: Array, index: Array) -> Array:
+    out = np.zeros(index.shape)
+    for n, t, p, place in _taps(index):
+        out[n, t, p] = math.fsum(x[n, :, p] * source[n, :, place])
+    return out
+
+
 def _matmul(a: Array, b: Array) -> Array:
     return np.asarray((a[..., :, :, None] * b[..., None, :, :]).sum(-2))
 
@@ -399,6 +440,11 @@ ORACLES: dict[str, AnyCallable] = {
     "index_add": _index_add,
     "resample": _resample,
     "spread": _spread,
+    "take_mesh": _take_mesh,
+    "add_mesh": _add_mesh,
+    "sample_taps": _sample_taps,
+    "spread_taps": _spread_taps,
+    "weigh_taps": _weigh_taps,
     # products
     "matmul": _matmul,
     "linear": _linear,

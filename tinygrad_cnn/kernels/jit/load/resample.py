@@ -60,6 +60,12 @@ def _gathered(part: int, parts: int, x: Array, index: Array, weight: Array, out:
     for block in range(lead * part // parts, lead * (part + 1) // parts):
         for j in range(tail):
             source, target = x[block, :, j], out[block, :, j]
+            if index.shape[0] == 2:  # linear interpolation
+                for r in range(rows):
+                    one, two = weight[0, r], weight[1, r]
+                    first, second = source[index[0, r]] * one, source[index[1, r]] * two
+                    target[r] = (zero if one == zero else first) + (zero if two == zero else second)
+                continue
             for k in range(index.shape[0]):
                 places, factors = index[k], weight[k]
                 if k == 0:
