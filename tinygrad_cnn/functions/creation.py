@@ -13,7 +13,7 @@ from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.layout import extent_of, memory_format, order_of, view_on
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import (
     array_of,
     as_native,
@@ -312,6 +312,8 @@ def arange(
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
+    if dtype == np.bool_:
+        raise DtypeError("arange: `dtype` is bool, expected one of numbers")
     if dtype is not None and dtype.kind in "iu":  # numbers that it cannot hold wrap around
         whole = [int(v) for v in values]
         ends = whole if dtype == np.int64 else values  # by which PyTorch counts
@@ -337,6 +339,8 @@ def _evenly(
         to_tensor(v, np.complex128 if dtype.kind == "c" else np.float64)._array
         for v in (start, end)
     ]
+    if dtype.kind == "b":
+        raise DtypeError(f"{name}: `dtype` is bool, expected one of numbers")
     if not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
     if any(v.ndim for v in ends) or steps < 0:
