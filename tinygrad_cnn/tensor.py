@@ -618,7 +618,7 @@ class Tensor(InPlaceMethods):
         if node.post_hooks is None:
             node.post_hooks = Hooks()
             node.tensor = lambda: self  # for the hook, whoever else lets go of it
-        return add_hook(node.post_hooks, hook)
+        return add_hook(node.post_hooks, lambda tensor, g: hook(tensor))
 
     # ---- operators -------------------------------------------------------------------------
 

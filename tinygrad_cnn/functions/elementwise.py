@@ -244,6 +244,9 @@ def fmin(input: TensorLike, other: TensorLike) -> Tensor:
 def _better(name: str, than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
     broadcast_shape(name, a, b)
+    for x in (a, b):
+        if x._value.dtype.kind == "c":
+            raise DtypeError(f"{name}: {x.dtype} has no order, expected a real dtype")
     first = than(a._array, b._array) | np.isnan(b._array)
     result: Tensor = where(wrap(first), a, b)
     return result
