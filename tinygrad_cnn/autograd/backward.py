@@ -477,7 +477,9 @@ def _laid_out(g: Tensor) -> Tensor:
     return wrap(ordered)
 
 
-def as_list(value: Variable | Iterable[Variable | None]) -> list[Tensor]:
+def as_list(
+    value: Variable | GradientEdge | Iterable[Variable | GradientEdge | None],
+) -> list[Tensor]:
     """One tensor, or several, as a list; Nones stay."""
     found = [value] if isinstance(value, (Variable, GradientEdge)) else list(value)
     return found  # type: ignore[return-value]  # every Variable is a Tensor

@@ -86,7 +86,7 @@ _METADATA: weakref.WeakKeyDictionary[Any, Params] = weakref.WeakKeyDictionary()
 class _Hooked:
     """What users may attach to nodes of both kinds."""
 
-    __slots__ = ()
+    __slots__ = ("hooks", "post_hooks")
     hooks: Hooks | None
     post_hooks: Hooks | None
 
@@ -132,11 +132,9 @@ class Node(_Hooked):
         "__weakref__",
         "dtypes",
         "fused",
-        "hooks",
         "op",
         "params",
         "parents",
-        "post_hooks",
         "retain",
         "saved",
         "shapes",
@@ -182,7 +180,7 @@ class Node(_Hooked):
 class Leaf(_Hooked):
     """Where the gradient of a tensor that the user created ends up; PyTorch's AccumulateGrad."""
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "tensor", "time")
+    __slots__ = ("__weakref__", "dtype", "shape", "tensor", "time")
 
     op = None
     parents: tuple[()] = ()
