@@ -33,5 +33,9 @@ class AxisError(ShapeError, PositionError):
     """A tensor has too few axes for the operation."""
 
 
+class DivisionError(ZeroDivisionError, RuntimeError):
+    """An integer is divided by 0."""
+
+
 class LinAlgError(ArgumentError):
     """A matrix has no inverse, or no factorization of the kind that is asked for."""

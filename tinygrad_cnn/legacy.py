@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions import tensor, zeros
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Size
+from tinygrad_cnn.types import LEGACY_DTYPES, Size
 
 
 class LegacyType:
@@ -33,8 +32,8 @@ class LegacyType:
     (True, False)
     """
 
-    def __init__(self, name: str, dtype: DTypeLike) -> None:
-        self.__name__, self.dtype = name, np.dtype(dtype)
+    def __init__(self, name: str) -> None:
+        self.__name__, self.dtype = name, LEGACY_DTYPES[name]
 
     def __call__(self, *args: Any) -> Tensor:
         if all(isinstance(a, int | np.integer) for a in args):
@@ -58,15 +57,15 @@ class LegacyType:
         return f"<class {self.__name__!r}>"
 
 
-BoolTensor = LegacyType("BoolTensor", np.bool_)
-ByteTensor = LegacyType("ByteTensor", np.uint8)
-CharTensor = LegacyType("CharTensor", np.int8)
-ShortTensor = LegacyType("ShortTensor", np.int16)
-IntTensor = LegacyType("IntTensor", np.int32)
-LongTensor = LegacyType("LongTensor", np.int64)
-HalfTensor = LegacyType("HalfTensor", np.float16)
-FloatTensor = LegacyType("FloatTensor", np.float32)
-DoubleTensor = LegacyType("DoubleTensor", np.float64)
+BoolTensor = LegacyType("BoolTensor")
+ByteTensor = LegacyType("ByteTensor")
+CharTensor = LegacyType("CharTensor")
+ShortTensor = LegacyType("ShortTensor")
+IntTensor = LegacyType("IntTensor")
+LongTensor = LegacyType("LongTensor")
+HalfTensor = LegacyType("HalfTensor")
+FloatTensor = LegacyType("FloatTensor")
+DoubleTensor = LegacyType("DoubleTensor")
 
 
 class VariableType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinygrad_cnn.autograd import devices
+from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError
 
 _PRECISIONS = ("highest", "high", "medium")
@@ -42,3 +44,19 @@ def are_deterministic_algorithms_enabled() -> bool:
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
     """Whether it was given ``warn_only``."""
     return bool(_made["warn_only"])
+
+
+def set_default_device(device: DeviceLike) -> None:
+    """Nothing: tensors live on the CPU, and another device is refused.
+
+    Raises
+    ------
+    ValueError
+        ``device`` is not the CPU.
+    """
+    check_device(device, "set_default_device")
+
+
+def get_default_device() -> devices.device:
+    """The CPU."""
+    return devices.CPU

@@ -27,7 +27,16 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, DTypeLike, Size, TensorLike
+from tinygrad_cnn.types import (
+    FLOATING,
+    INEXACT,
+    LEGACY_DTYPES,
+    Array,
+    DType,
+    DTypeLike,
+    Size,
+    TensorLike,
+)
 
 _OPERANDS = (Variable, int, float, complex, np.ndarray, np.generic, list)
 Operator = Callable[[Any, Any], Any]
@@ -609,7 +618,7 @@ class Tensor(InPlaceMethods):
         if node.post_hooks is None:
             node.post_hooks = Hooks()
             node.tensor = lambda: self  # for the hook, whoever else lets go of it
-        return add_hook(node.post_hooks, hook)
+        return add_hook(node.post_hooks, lambda tensor, g: hook(tensor))
 
     # ---- operators -------------------------------------------------------------------------
 
@@ -712,8 +721,23 @@ class Tensor(InPlaceMethods):
         """The number of the device: -1 on the CPU."""
         return -1
 
-    def type(self, dtype: DTypeLike) -> Tensor:
-        """Another dtype."""
+    @overload
+    def type(self, dtype: None = None) -> str: ...
+
+    @overload
+    def type(self, dtype: Any) -> Tensor: ...
+
+    def type(self, dtype: Any = None) -> Tensor | str:
+        """Another dtype; without one, this one by PyTorch's older name, ``"torch.FloatTensor"``.
+
+        ``dtype`` may be such a name or its constructor, too.
+        """
+        if dtype is None:
+            own = self._value.dtype
+            older = next((n for n, d in LEGACY_DTYPES.items() if d == own), f"{own}Tensor")
+            return f"torch.{older}"
+        if isinstance(dtype, str):
+            dtype = LEGACY_DTYPES.get(dtype.removeprefix("torch."), dtype)
         return f.to(self, dtype)
 
     def type_as(self, other: TensorLike) -> Tensor:

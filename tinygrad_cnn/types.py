@@ -85,6 +85,22 @@ FLOATING = "fV"
 INEXACT = "fcV"
 """The kinds of floating and complex dtypes."""
 
+LEGACY_DTYPES: dict[str, DType] = {
+    name + "Tensor": np.dtype(dtype)
+    for name, dtype in {
+        "Bool": np.bool_,
+        "Byte": np.uint8,
+        "Char": np.int8,
+        "Short": np.int16,
+        "Int": np.int32,
+        "Long": np.int64,
+        "Half": np.float16,
+        "Float": np.float32,
+        "Double": np.float64,
+    }.items()
+}
+"""Dtypes by the names that PyTorch's constructors had before there was `tensor`."""
+
 AnyFunction: TypeAlias = Callable[..., Any]
 Args: TypeAlias = tuple[Any, ...]
 """Arguments by position: tensors, arrays, numbers, None for one that is left out."""

@@ -286,3 +286,78 @@ def test_function_in_place() -> None:
     assert h._version == 1
     (h * 3).sum().backward()
     assert x.grad.item() == 6.0
+
+
+# ---- what else can be asked of modes and nodes ----------------------------------------------
+
+
+def test_inference_mode_can_be_asked_for():
+    @tg.inference_mode()
+    def inside():
+        return tg.is_inference_mode_enabled(), tg.is_grad_enabled()
+
+    @tg.inference_mode
+    def steps():
+        yield tg.is_inference_mode_enabled()
+
+    assert inside() == (True, False)
+    assert next(steps()) is True
+    with tg.inference_mode():
+        with tg.inference_mode(False):
+            assert (tg.is_inference_mode_enabled(), tg.is_grad_enabled()) == (False, True)
+        assert tg.is_inference_mode_enabled()
+    with tg.no_grad():
+        assert not tg.is_inference_mode_enabled()
+    assert not tg.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("mode", [tg.autograd.detect_anomaly, tg.autograd.set_detect_anomaly])
+def test_anomalies_without_nan(mode):
+    make = mode if mode is tg.autograd.detect_anomaly else lambda *a, **k: mode(True, *a, **k)
+    x = tg.zeros(1, requires_grad=True)
+    with make(check_nan=False):
+        assert tg.autograd.is_anomaly_enabled()
+        (x.sqrt() * 0).backward()  # 0 * inf
+    assert x.grad.isnan().all()
+    assert tg.autograd.is_anomaly_check_nan_enabled()
+    assert not tg.autograd.is_anomaly_enabled()
+    with make(), pytest.raises(RuntimeError, match="NaN"):
+        (x.sqrt() * 0).backward()
+
+
+def test_a_gradient_is_asked_for_at_a_place_in_the_graph():
+    x = tg.tensor([2.0], requires_grad=True)
+    y = x * x
+    z = y * 3
+    middle, leaf = map(tg.autograd.graph.get_gradient_edge, (y, x))
+    assert middle.node is y.grad_fn
+    assert leaf.output_nr == 0
+    assert [g.item() for g in tg.autograd.grad(z, [middle, leaf], retain_graph=True)] == [3, 12]
+    assert tg.autograd.grad(z, middle)[0].item() == 3
+    other = tg.autograd.graph.get_gradient_edge(tg.ones(1, requires_grad=True))
+    with pytest.raises(RuntimeError, match=r"inputs\[0\]` <leaf \(1,\)> was not used"):
+        tg.autograd.grad(x * 1, other)
+    with pytest.raises(RuntimeError, match="get_gradient_edge"):
+        tg.autograd.graph.get_gradient_edge(tg.ones(1))
+
+
+def test_nodes_keep_what_users_note():
+    y = tg.ones(1, requires_grad=True) * 2
+    y.grad_fn.metadata["note"] = 5
+    assert y.grad_fn.metadata == {"note": 5}
+    assert (y * 2).grad_fn.metadata == {}
+
+
+def test_hooks_on_leaves_of_the_graph():
+    x = tg.tensor([2.0], requires_grad=True)
+    seen = []
+    leaf = x.expand_as(x).grad_fn.next_functions[0][0]
+    first = leaf.register_prehook(lambda gs: seen.append(gs[0].item()))
+    leaf.register_hook(
+        lambda inputs, outputs: seen.append((inputs, outputs[0].item(), x.grad.item()))
+    )
+    (x * 3).backward()
+    assert seen == [3.0, ((), 3.0, 3.0)]
+    first.remove()
+    (x * 4).backward()
+    assert seen[2:] == [((), 4.0, 7.0)]

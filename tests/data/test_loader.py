@@ -314,3 +314,34 @@ def test_default_collate_explains_itself():
         default_collate([(1,), (1, 2)])
     with pytest.raises(TypeError, match="samples of type object"):
         default_collate([object()])
+
+
+# ---- as in PyTorch --------------------------------------------------------------------------
+
+
+def test_an_epoch_goes_on_after_an_error():
+    class Broken(data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            if index == 1:
+                raise KeyError("no such sample")
+            return index
+
+    batches = iter(DataLoader(Broken(), batch_size=1))
+    assert len(batches) == 4
+    assert next(batches).item() == 0
+    with pytest.raises(KeyError, match="no such sample"):
+        next(batches)
+    assert [batch.item() for batch in batches] == [2, 3]
+    assert next(batches, None) is None
+
+
+def test_slices_of_subsets():
+    x = tg.arange(6)
+    part = tg.data.Subset(tg.data.TensorDataset(x), [4, 2, 0])
+    assert part[:][0].tolist() == [4, 2, 0]
+    assert part[1:][0].tolist() == part[[1, 2]][0].tolist() == [2, 0]
+    assert tg.data.Subset(part, [1])[:][0].tolist() == [2]
+    assert part[np.int64(1)][0].item() == 2

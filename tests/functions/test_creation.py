@@ -186,3 +186,52 @@ def test_requires_grad() -> None:
         assert made.is_leaf
     with pytest.raises(RuntimeError, match="requires_grad: dtype is int64"):
         tg.arange(2, requires_grad=True)
+
+
+# ---- what others hold -----------------------------------------------------------------------
+
+
+def test_asarray_shares_or_copies():
+    array = np.zeros(3, np.float32)
+    shared = tg.asarray(array)
+    copied = tg.asarray(array, copy=True)
+    cast = tg.asarray(array, dtype=tg.float64)
+    array[0] = 1
+    assert shared.tolist() == [1, 0, 0]
+    assert copied.tolist() == cast.tolist() == [0, 0, 0]
+    assert cast.dtype == tg.float64
+    x = tg.ones(2, requires_grad=True)
+    y = tg.asarray(x)
+    assert not y.requires_grad
+    assert y.data_ptr() == x.data_ptr()
+    assert tg.asarray(x, requires_grad=True) is x
+    assert tg.asarray([1.0], requires_grad=True).requires_grad
+    assert tg.asarray(bytearray(8)).tolist() == [0.0, 0.0]
+    for refused, options in (([1], {}), (array, {"dtype": tg.int64})):
+        with pytest.raises(ValueError, match="asarray: `copy` is False"):
+            tg.asarray(refused, copy=False, **options)
+
+
+def test_frombuffer_reads_bytes_in_place():
+    memory = bytearray(range(9))
+    found = tg.frombuffer(memory, dtype=tg.int16, count=2, offset=2)
+    assert found.tolist() == [2 + 3 * 256, 4 + 5 * 256]
+    found[0] = 0
+    assert memory[2:4] == bytes(2)
+    assert tg.frombuffer(memory, dtype=tg.int16, offset=7).tolist() == [7 + 8 * 256]
+    for options in ({"count": 9}, {"offset": 10}, {}):
+        with pytest.raises(ValueError, match="frombuffer"):
+            tg.frombuffer(memory, dtype=tg.int16, **options)
+
+
+def test_capsules_share_memory():
+    x = tg.ones(2)
+    tg.utils.dlpack.from_dlpack(tg.utils.dlpack.to_dlpack(x))[0] = 5
+    assert x.tolist() == [5, 1]
+
+
+def test_the_default_device_is_the_cpu():
+    tg.set_default_device("cpu")
+    assert tg.get_default_device() == tg.device("cpu")
+    with pytest.raises(ValueError, match="set_default_device"):
+        tg.set_default_device("cuda")

@@ -430,3 +430,11 @@ def test_calls_leave_no_cycles():
         assert [r() for r in refs] == [None, None]
     finally:
         gc.enable()
+
+
+def test_complex_modules():
+    net = nn.Linear(2, 1).to(tg.complex64)
+    net(tg.ones(3, 2, dtype=tg.complex64)).abs().sum().backward()
+    assert net.weight.grad.dtype == tg.complex64
+    assert net.double().weight.dtype == tg.complex64  # that is for real numbers
+    assert net.to(tg.complex128).bias.dtype == tg.complex128

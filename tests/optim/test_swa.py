@@ -1,5 +1,7 @@
 """Averages of weights, against PyTorch's."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,23 @@ def test_bad_arguments():
         swa_utils.get_ema_avg_fn(2)
     with pytest.raises(ValueError, match="AveragedModel: `device` is 'cuda'"):
         swa_utils.AveragedModel(net, "cuda")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"avg_fn": swa_utils.get_ema_avg_fn(0.5)},
+        {"multi_avg_fn": swa_utils.get_ema_multi_avg_fn(0.5)},
+    ],
+)
+def test_averaged_models_can_be_pickled(options):
+    model = tg.nn.Linear(2, 1)
+    averaged = swa_utils.AveragedModel(model, **options)
+    averaged.update_parameters(model)
+    twin = pickle.loads(pickle.dumps(averaged))
+    model.weight.data += 2
+    for one in (averaged, twin):
+        one.update_parameters(model)
+    assert tg.equal(averaged.module.weight, twin.module.weight)
+    assert tg.allclose(twin.module.weight, model.weight - 1)

@@ -460,3 +460,46 @@ def test_waiting_for_data_is_seen(workers):
         for batch in loader:
             batch.exp()
     assert [n.name for n in recording.nodes if n.kind == "operation"] == ["exp"] * 3
+
+
+# ---- ranges and steps -----------------------------------------------------------------------
+
+
+def test_ranges_have_rows_of_their_own():
+    @tg.profiler.record_function("decorated")
+    def work():
+        return tg.ones(2) * 2
+
+    work()  # no profile is open
+    with tg.profiler.profile(activities=[tg.profiler.ProfilerActivity.CPU]) as p:
+        with tg.autograd.profiler.record_function("block"):
+            work()
+        work()
+    names = {row.name: row.calls for row in p.key_averages()}
+    assert names == {"block": 1, "decorated": 2, "mul": 2}
+    assert {row.name for row in p.key_averages("module")} == {"(outside of modules)"}
+
+
+@pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")  # of PyTorch
+@pytest.mark.parametrize("settings", [(1, 1, 2, 0, 0), (0, 0, 1, 2, 3), (2, 0, 3, 1, 1)])
+def test_schedules_are_those_of_pytorch(settings):
+    torch_profiler = pytest.importorskip("torch.profiler")
+    names = dict(zip(("wait", "warmup", "active", "repeat", "skip_first"), settings, strict=True))
+    mine, yours = (m.schedule(**names) for m in (tg.profiler, torch_profiler))
+    assert [mine(i).name for i in range(12)] == [yours(i).name for i in range(12)]
+
+
+def test_a_profile_records_the_steps_of_its_schedule():
+    cycles = []
+    when = tg.profiler.schedule(wait=1, warmup=0, active=2)
+
+    def ready(p):
+        cycles.append([e.name for e in p.events])
+
+    with tg.profiler.profile(schedule=when, on_trace_ready=ready) as p:
+        for function in (tg.exp, tg.sin, tg.cos, tg.tan, tg.log, tg.sqrt):
+            function(tg.ones(2))
+            p.step()
+    assert cycles == [["sin", "cos"], ["log", "sqrt"]]
+    with pytest.raises(ValueError, match="schedule"):
+        tg.profiler.schedule(wait=1, warmup=0, active=0)

@@ -1,6 +1,6 @@
 """The engine: it records operations into a graph and walks it backwards. It names no operation."""
 
-from tinygrad_cnn.autograd import functional, grad_mode, graph
+from tinygrad_cnn.autograd import functional, grad_mode, graph, profiler
 from tinygrad_cnn.autograd.backward import backward, grad
 from tinygrad_cnn.autograd.function import Function, FunctionCtx, once_differentiable
 from tinygrad_cnn.autograd.gradcheck.check import gradcheck, gradgradcheck
@@ -10,8 +10,10 @@ from tinygrad_cnn.autograd.modes import (
     detect_anomaly,
     enable_grad,
     inference_mode,
+    is_anomaly_check_nan_enabled,
     is_anomaly_enabled,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_detect_anomaly,
     set_grad_enabled,
@@ -45,11 +47,14 @@ __all__ = [
     "gradgradcheck",
     "graph",
     "inference_mode",
+    "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "no_grad",
     "once_differentiable",
     "op",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]

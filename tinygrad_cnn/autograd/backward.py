@@ -22,8 +22,13 @@ from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.graph import Walk, walking
 from tinygrad_cnn.autograd.layout import memory_of
-from tinygrad_cnn.autograd.modes import is_anomaly_enabled, recording, set_grad_enabled
-from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
+from tinygrad_cnn.autograd.modes import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    recording,
+    set_grad_enabled,
+)
+from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, depend, in_order, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
@@ -92,7 +97,7 @@ def backward(
 
 def grad(
     outputs: Variable | Sequence[Variable],
-    inputs: Variable | Sequence[Variable],
+    inputs: Variable | GradientEdge | Sequence[Variable | GradientEdge],
     grad_outputs: Variable | Sequence[Variable | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -107,6 +112,8 @@ def grad(
 
     Parameters
     ----------
+    inputs
+        Tensors, or places in the graph (`graph.get_gradient_edge`).
     grad_outputs
         The gradient of each output, of its shape; may be left out for one-element outputs.
     only_inputs
@@ -156,15 +163,16 @@ def grad(
         g = found.get(node)
         if g is not None:
             out.append(g if create_graph else owned.take(g))
-        elif materialize_grads:
+        elif materialize_grads and isinstance(t, Variable):
             zeros = wrap(np.zeros_like(t._array))
             zeros.want_gradient(create_graph)
             out.append(zeros)
         elif allow_unused:
             out.append(None)
         else:
+            what = f"(shape {t._value.shape})" if isinstance(t, Variable) else t.node
             raise RuntimeError(
-                f"grad: `inputs[{i}]` (shape {t._value.shape}) was not used to make `outputs`; "
+                f"grad: `inputs[{i}]` {what} was not used to make `outputs`; "
                 f"allow_unused=True returns None for it, materialize_grads=True zeros"
             )
     return tuple(out)
@@ -243,7 +251,7 @@ def _visit(
     found: dict[GraphNode, Tensor] = {}
     # Sums that this walk itself allocated, and may therefore add to in place.
     sums: set[int] = set()
-    anomaly = is_anomaly_enabled()
+    anomaly = is_anomaly_enabled() and is_anomaly_check_nan_enabled()
     while queue:
         time = -heapq.heappop(queue)
         node, g = pending.pop(time)
@@ -458,7 +466,7 @@ def accumulate(
             tensor._grad = wrap(before._array + g._array)
     if type(node) is Leaf and node.post_hooks:
         for hook in tuple(node.post_hooks.values()):
-            hook(tensor)
+            hook(tensor, g)
 
 
 def _laid_out(g: Tensor) -> Tensor:
@@ -469,9 +477,11 @@ def _laid_out(g: Tensor) -> Tensor:
     return wrap(ordered)
 
 
-def as_list(value: Variable | Iterable[Variable | None]) -> list[Tensor]:
+def as_list(
+    value: Variable | GradientEdge | Iterable[Variable | GradientEdge | None],
+) -> list[Tensor]:
     """One tensor, or several, as a list; Nones stay."""
-    found = [value] if isinstance(value, Variable) else list(value)
+    found = [value] if isinstance(value, (Variable, GradientEdge)) else list(value)
     return found  # type: ignore[return-value]  # every Variable is a Tensor
 
 

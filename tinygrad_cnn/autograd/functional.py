@@ -25,6 +25,7 @@ Tensors = Any
 """A tensor, or a tuple of tensors."""
 
 
+@enable_grad()
 def jacobian(
     func: AnyFunction,
     inputs: Tensors,
@@ -80,6 +81,7 @@ def jacobian(
     return call.as_outputs(rows)
 
 
+@enable_grad()
 def hessian(
     func: AnyFunction,
     inputs: Tensors,
@@ -124,6 +126,7 @@ def hessian(
     return found if several else found[0][0]
 
 
+@enable_grad()
 def vjp(
     func: AnyFunction,
     inputs: Tensors,
@@ -146,6 +149,7 @@ def vjp(
     return call.result(), call.as_inputs(call.pull(us))
 
 
+@enable_grad()
 def jvp(
     func: AnyFunction,
     inputs: Tensors,
@@ -169,12 +173,12 @@ def jvp(
     us = [wrap(np.zeros_like(y._array)) for y in call.outputs]
     for u in us:
         u.want_gradient(True)
-    with enable_grad():
-        gradients = call.pull(us, record=True)
-        found = _gradients(gradients, us, vs, create_graph)
+    gradients = call.pull(us, record=True)
+    found = _gradients(gradients, us, vs, create_graph)
     return call.result(), call.as_outputs(found)
 
 
+@enable_grad()
 def vhp(
     func: AnyFunction,
     inputs: Tensors,
@@ -196,6 +200,7 @@ def vhp(
     return _hessian_product("vhp", func, inputs, v, create_graph, strict)
 
 
+@enable_grad()
 def hvp(
     func: AnyFunction,
     inputs: Tensors,
@@ -221,11 +226,10 @@ def _hessian_product(
     call = _Call(name, func, inputs, create_graph, strict)
     one = _one_number(call)
     vs = _vector(name, v, call.inputs, "`inputs`")
-    with enable_grad():
-        gradients = call.pull([wrap(np.ones_like(one._array))], record=True)
-        if strict:
-            call.check(gradients, "the gradient of input")
-        found = _gradients(gradients, call.inputs, vs, create_graph)
+    gradients = call.pull([wrap(np.ones_like(one._array))], record=True)
+    if strict:
+        call.check(gradients, "the gradient of input")
+    found = _gradients(gradients, call.inputs, vs, create_graph)
     return call.result(), call.as_inputs(found)
 
 
@@ -247,14 +251,13 @@ class _Call:
         self.several = isinstance(inputs, tuple)
         given = _as_tuple(name, "`inputs`", inputs)
         self.inputs: list[Tensor] = []
-        with enable_grad():
-            for t in given:
-                live = create_graph and t.current_node() is not None
-                new = isolate(t) if live else t.detach()
-                if not live:
-                    new.want_gradient(True)
-                self.inputs.append(new)
-            value = func(*self.inputs)
+        for t in given:
+            live = create_graph and t.current_node() is not None
+            new = isolate(t) if live else t.detach()
+            if not live:
+                new.want_gradient(True)
+            self.inputs.append(new)
+        value = func(*self.inputs)
         self.several_outputs = isinstance(value, (tuple, list))
         value = tuple(value) if self.several_outputs else value
         self.outputs = list(_as_tuple(name, "the function's result", value))

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle
 from tinygrad_cnn.autograd.modes import no_grad
-from tinygrad_cnn.autograd.node import GraphNode, Node, SavedValue  # noqa: F401 (PyTorch's place)
+from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Node, SavedValue  # noqa: F401 (PyTorch's place)
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.types import AnyFunction, Params
@@ -158,6 +158,33 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         yield
     finally:
         _disabled.reset(token)
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The place in the graph where the gradient of ``tensor`` arrives.
+
+    `grad` takes it among its inputs in the place of the tensor, which need not live on.
+
+    Raises
+    ------
+    RuntimeError
+        ``tensor`` does not require gradients.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> x = tg.tensor([2.0], requires_grad=True)
+    >>> y = x * x
+    >>> edge = tg.autograd.graph.get_gradient_edge(y)
+    >>> tg.autograd.grad(y.exp(), edge)
+    (tensor([54.5981]),)
+    """
+    node = tensor.current_node()
+    if node is None:
+        raise RuntimeError(
+            f"get_gradient_edge: `tensor` (shape {tensor.shape}) does not require gradients"
+        )
+    return GradientEdge(node)
 
 
 class Walk:

@@ -6,6 +6,7 @@ block restores what it found, whatever happens inside.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -19,14 +20,22 @@ _F = TypeVar("_F", bound=AnyFunction)
 
 recording: ContextVar[bool] = ContextVar("tinygrad_cnn.recording", default=True)
 _anomaly: ContextVar[bool] = ContextVar("tinygrad_cnn.anomaly", default=False)
+_check_nan: ContextVar[bool] = ContextVar("tinygrad_cnn.check_nan", default=True)
+_inference: ContextVar[bool] = ContextVar("tinygrad_cnn.inference", default=False)
 
 is_recording = recording.get  # the hot path calls the C function itself
 is_anomaly_enabled = _anomaly.get
+is_anomaly_check_nan_enabled = _check_nan.get
 
 
 def is_grad_enabled() -> bool:
     """Whether operations on tensors that require gradients are being recorded."""
     return recording.get()
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether an `inference_mode` is on."""
+    return _inference.get()
 
 
 class _Mode:
@@ -50,11 +59,11 @@ class _Mode:
 
     def __call__(self, function: _F) -> _F:
         """Decorate ``function`` (a generator function too) so that its body runs in this mode."""
-        mode, value = type(self), self._value
+        value = self._value
 
         def fresh() -> _Mode:
-            block = mode.__new__(mode)
-            _Mode.__init__(block, value)
+            block = copy.copy(self)
+            block._before = []
             return block
 
         if inspect.isgeneratorfunction(function):
@@ -160,6 +169,11 @@ class inference_mode(_Bare):
     """Do not record operations; ``inference_mode(False)`` records them. The same as `no_grad` here:
 
     a tensor made inside is an ordinary constant outside, where PyTorch would refuse it.
+
+    >>> import tinygrad_cnn as tg
+    >>> with tg.inference_mode():
+    ...     tg.is_inference_mode_enabled(), tg.is_grad_enabled()
+    (True, False)
     """
 
     __slots__ = ()
@@ -167,22 +181,85 @@ class inference_mode(_Bare):
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode)
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._before.append(_inference.get())
+        _inference.set(not self._value)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _inference.set(self._before.pop())
+        super().__exit__(*error)
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate ``function``, as `no_grad` does."""
+        recorded = super().__call__(function)
+        if inspect.isgeneratorfunction(function):
+            return recorded  # its steps enter blocks
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return within(_inference, not self._value, recorded, args, kwargs)
+
+        return call  # type: ignore[return-value]  # same call signature, by wraps
+
 
 class detect_anomaly(_Mode):
     """Look for trouble: a backward rule that makes a NaN raises and shows where its forward ran.
 
-    Slow: every operation keeps the stack that called it.
+    Slow: every operation keeps the stack that called it. Without ``check_nan`` a NaN passes.
     """
 
     variable = _anomaly
-    __slots__ = ()
+    __slots__ = ("_check_nan",)
 
-    def __init__(self) -> None:
+    def __init__(self, check_nan: bool = True) -> None:
         super().__init__(True)
+        self._check_nan = bool(check_nan)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._before.append(_check_nan.get())
+        _check_nan.set(self._check_nan)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _check_nan.set(self._before.pop())
+        super().__exit__(*error)
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate ``function``, as `no_grad` does."""
+        looking = super().__call__(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return within(_check_nan, self._check_nan, looking, args, kwargs)
+
+        return call  # type: ignore[return-value]  # same call signature, by wraps
 
 
 class set_detect_anomaly(_Immediate):
     """Turn `detect_anomaly` on or off at once; undone at the end of a ``with``."""
 
     variable = _anomaly
-    __slots__ = ()
+    __slots__ = ("_check_nan",)
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        super().__init__(mode)
+        self._check_nan = bool(check_nan)
+        self._note()
+
+    def _note(self) -> None:
+        self._before.append(_check_nan.get())
+        _check_nan.set(self._check_nan)
+
+    def __enter__(self) -> Self:
+        applied = self._applied
+        super().__enter__()
+        if not applied:
+            self._note()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _check_nan.set(self._before.pop())
+        super().__exit__(*error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
 from tinygrad_cnn.kernels.lazy import Lazy, realize
@@ -80,18 +80,61 @@ class Derivative(Protocol):
         ...
 
 
-class Node:
+_METADATA: weakref.WeakKeyDictionary[Any, Params] = weakref.WeakKeyDictionary()
+
+
+class _Hooked:
+    """What users may attach to nodes of both kinds."""
+
+    __slots__ = ("hooks", "post_hooks")
+    hooks: Hooks | None
+    post_hooks: Hooks | None
+
+    @property
+    def metadata(self) -> Params:
+        """A dictionary of the user's, for as long as the node lives."""
+        return _METADATA.setdefault(self, {})
+
+    def name(self) -> str:
+        """What the node is called."""
+        raise NotImplementedError
+
+    def register_hook(self, fn: AnyFunction) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the rules; both are tuples.
+
+        A tuple that it returns takes the place of ``grad_inputs``.
+        """
+        if self.post_hooks is None:
+            self.post_hooks = Hooks()
+        return add_hook(self.post_hooks, fn)
+
+    def register_prehook(self, fn: AnyFunction) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the rules; a tuple that it returns takes their place."""
+        if self.hooks is None:
+            self.hooks = Hooks()
+
+        def hook(g: Tensor) -> Tensor | None:
+            found = fn((g,))
+            if found is not None and (not isinstance(found, tuple) or len(found) != 1):
+                raise RuntimeError(
+                    f"a hook before {self.name()} returned {type(found).__name__}, expected None "
+                    f"or a tuple of one gradient"
+                )
+            return None if found is None else found[0]
+
+        return add_hook(self.hooks, hook)
+
+
+class Node(_Hooked):
     """One recorded operation; PyTorch's ``grad_fn``."""
 
     __slots__ = (
         "__weakref__",
         "dtypes",
         "fused",
-        "hooks",
         "op",
         "params",
         "parents",
-        "post_hooks",
         "retain",
         "saved",
         "shapes",
@@ -130,39 +173,14 @@ class Node:
         """The nodes of the inputs, as PyTorch lists them: pairs of node and output number."""
         return tuple((p, 0) for p in self.parents)
 
-    def register_hook(self, fn: AnyFunction) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after the rules; both are tuples.
-
-        A tuple that it returns takes the place of ``grad_inputs``.
-        """
-        if self.post_hooks is None:
-            self.post_hooks = Hooks()
-        return add_hook(self.post_hooks, fn)
-
-    def register_prehook(self, fn: AnyFunction) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the rules; a tuple that it returns takes their place."""
-        if self.hooks is None:
-            self.hooks = Hooks()
-
-        def hook(g: Tensor) -> Tensor | None:
-            found = fn((g,))
-            if found is not None and (not isinstance(found, tuple) or len(found) != 1):
-                raise RuntimeError(
-                    f"a hook before {self.name()} returned {type(found).__name__}, expected None "
-                    f"or a tuple of one gradient"
-                )
-            return None if found is None else found[0]
-
-        return add_hook(self.hooks, hook)
-
     def __repr__(self) -> str:
         return f"<{self.op.name}>"
 
 
-class Leaf:
+class Leaf(_Hooked):
     """Where the gradient of a tensor that the user created ends up; PyTorch's AccumulateGrad."""
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "post_hooks", "shape", "tensor", "time")
+    __slots__ = ("__weakref__", "dtype", "shape", "tensor", "time")
 
     op = None
     parents: tuple[()] = ()
@@ -183,8 +201,27 @@ class Leaf:
     def __repr__(self) -> str:
         return f"<leaf {self.shape}>"
 
+    def register_hook(self, fn: AnyFunction) -> RemovableHandle:
+        """Call ``fn((), (gradient,))`` after ``.grad`` has taken the gradient."""
+        if self.post_hooks is None:
+            self.post_hooks = Hooks()
+        return add_hook(self.post_hooks, lambda tensor, g: fn((), (g,)))
+
 
 GraphNode = Node | Leaf
+
+
+class GradientEdge(NamedTuple):
+    """A place in the graph at which a gradient can be asked for, as from a tensor."""
+
+    node: GraphNode
+    output_nr: int = 0
+
+    def current_node(self) -> GraphNode:
+        """The node."""
+        return self.node
+
+
 Parents: TypeAlias = tuple[GraphNode | None, ...]
 Gradients: TypeAlias = "tuple[Tensor | None, ...]"
 """Those of the inputs; None where there is none, or it is not wanted."""

@@ -265,8 +265,11 @@ def _converted(function: AnyFunction, name: str, args: Args, params: Params) -> 
             args, params = converted(smaller if name in _IN_FAST else wide, args, params)
         return within(fast, None, _converted, (function, name, args, params), {})
     if name in _IN_ONE_GO and args and getattr(args[0], "dtype", _FLOAT32).kind == "V":
+        given = args[0]
         args, params = converted(_wide, args, params)
         result = function(*args, **params)
+        if params.get("inplace") or (len(args) > 1 and args[1] is True):
+            return given.copy_(result)  # what was written to is what `given` was converted to
         return result.to(bfloat16()) if result.dtype == _FLOAT32 else result
     return function(*args, **params)
 

@@ -213,7 +213,12 @@ class Subset(Dataset[T_co]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> T_co:
+    def __getitem__(self, index: int | slice | list[int]) -> Any:
+        """One sample; for a slice or a list of numbers what ``dataset`` has for a list."""
+        if isinstance(index, slice):
+            index = list(range(*index.indices(len(self.indices))))
+        if isinstance(index, list):
+            return self.dataset[[int(self.indices[i]) for i in index]]  # type: ignore[index]  # which may take lists
         return self.dataset[int(self.indices[index])]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:

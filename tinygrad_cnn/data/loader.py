@@ -34,20 +34,41 @@ if TYPE_CHECKING:
 Generated = PythonGenerator[Any, None, None]
 
 
-def _told(batches: Generated) -> Iterator[Any]:
-    """The batches; whoever watches is told of each one that is waited for."""
-    try:
-        while True:
-            if watching:
-                batch = observe("load", "DataLoader", next, (batches, END), {})
-            else:
-                batch = next(batches, END)
-            if batch is END:
-                return
-            yield batch
-            del batch
-    finally:  # also when the consumer stops early
-        batches.close()
+class _Failed:
+    """What a batch could not be built for; the epoch goes on with the next one."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Epoch:
+    """The batches of an epoch; whoever watches is told of each one that is waited for."""
+
+    def __init__(self, loader: DataLoader, batches: Generated, start: int) -> None:
+        self._loader, self._batches, self._start = loader, batches, start
+
+    def __iter__(self) -> _Epoch:
+        return self
+
+    def __len__(self) -> int:
+        """How many batches the whole of it has."""
+        return len(self._loader) - self._start
+
+    def __next__(self) -> Any:
+        if watching:
+            batch = observe("load", "DataLoader", next, (self._batches, END), {})
+        else:
+            batch = next(self._batches, END)
+        if type(batch) is _Failed:
+            raise batch.error
+        if batch is END:
+            self.close()
+            raise StopIteration
+        return batch
+
+    def close(self) -> None:
+        """End it; also done when nobody holds it any more."""
+        self._batches.close()
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
@@ -292,8 +313,10 @@ class DataLoader:
         """
         build = self._ahead if self.num_workers else self._plain
         if self._iterable:  # nobody knows where a later batch begins
-            return _told(_after(build(seed, itertools.repeat(None)), start))
-        return _told(build(seed, itertools.islice(self._index_batches(seed), start, None)))
+            return _Epoch(self, _after(build(seed, itertools.repeat(None)), start), start)
+        return _Epoch(
+            self, build(seed, itertools.islice(self._index_batches(seed), start, None)), start
+        )
 
     def _index_batches(self, seed: int) -> Iterator[Any]:
         """Yield the indices of each batch, or of each sample where they come alone."""
@@ -324,10 +347,14 @@ class DataLoader:
     def _plain(self, seed: int, batches: Iterator[Any]) -> Generated:
         reading, reader = self._reading(), Reader(self.dataset)
         for indices in batches:
-            batch = reading.load(reader, seed, indices)
+            try:
+                batch = reading.load(reader, seed, indices)
+                batch = batch if batch is END else to_tensors(batch)
+            except Exception as error:  # for the consumer to see
+                batch = _Failed(error)
             if batch is END:
                 return
-            yield to_tensors(batch)
+            yield batch
             del batch
 
     def _team(self, seed: int) -> Threads | Processes:

@@ -32,9 +32,10 @@ from tinygrad_cnn.functions.copies import (
     unfold_copy, unsafe_chunk, unsafe_split, unsafe_split_with_sizes, unsqueeze_copy, view_copy,
 )
 from tinygrad_cnn.functions.creation import (
-    arange, as_tensor, empty, empty_like, empty_permuted, empty_strided, eye, finfo, from_dlpack,
-    from_numpy, full, full_like, is_floating_point, is_tensor, linspace, logspace, numel, ones,
-    ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
+    arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, finfo,
+    from_dlpack, from_numpy, frombuffer, full, full_like, is_floating_point, is_tensor, linspace,
+    logspace, numel, ones, ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros,
+    zeros_like,
 )
 from tinygrad_cnn.functions.ctc import ctc_loss
 from tinygrad_cnn.functions.distance import (
@@ -183,8 +184,8 @@ __all__ = [
     "airy_ai", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "angle",
     "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
     "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_copy",
-    "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d",
-    "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "baddbmm",
+    "as_strided_scatter", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh",
+    "atleast_1d", "atleast_2d", "atleast_3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "baddbmm",
     "bartlett_window", "batch_norm", "bernoulli", "bessel_j0", "bessel_j1", "bessel_y0",
     "bessel_y1", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "bincount",
     "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
@@ -205,10 +206,10 @@ __all__ = [
     "expand_copy", "expm1", "eye", "feature_alpha_dropout", "fill", "finfo", "fix", "flatten",
     "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
     "fold", "frac", "fractional_max_pool2d", "fractional_max_pool3d", "frexp", "from_dlpack",
-    "from_numpy", "full", "full_like", "gather", "gaussian_nll_loss", "gcd", "ge", "gelu", "geqrf",
-    "ger", "glu", "gradient", "greater", "greater_equal", "grid_sample", "grid_sampler_2d",
-    "grid_sampler_3d", "group_norm", "gt", "gumbel_softmax", "hamming_window", "hann_window",
-    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "heaviside",
+    "from_numpy", "frombuffer", "full", "full_like", "gather", "gaussian_nll_loss", "gcd", "ge",
+    "gelu", "geqrf", "ger", "glu", "gradient", "greater", "greater_equal", "grid_sample",
+    "grid_sampler_2d", "grid_sampler_3d", "group_norm", "gt", "gumbel_softmax", "hamming_window",
+    "hann_window", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "heaviside",
     "hermite_polynomial_h", "hermite_polynomial_he", "hinge_embedding_loss", "histc", "histogram",
     "hsplit", "hstack", "huber_loss", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac",
     "imag", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
@@ -319,8 +320,42 @@ def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:
     except TypeError:
         out = ()
     if len(out) != n:
-        raise TypeError(f"{name}: `{argument}` is {value!r}, expected an integer or {n} of them")
+        error = ShapeError if out else TypeError
+        raise error(f"{name}: `{argument}` is {value!r}, expected an integer or {n} of them")
     return out
+
+
+def older_call(*factors: str, tensors: int = 2) -> Callable[[F], F]:
+    """Let a function take its factors as PyTorch once had them: numbers among the tensors.
+
+    ``x.add_(0.1, y)`` is ``x.add_(y, alpha=0.1)``; ``addmm(2, x, 3, a, b)`` is
+    ``addmm(x, a, b, beta=2, alpha=3)``. ``factors`` are the keywords in the order of the numbers,
+    and ``tensors`` is how many arguments follow these.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if len(args) <= tensors + 1:
+                return function(*args, **kwargs)
+            head = args[:-tensors]
+            numbers = [v for v in head if not isinstance(v, Variable)]
+            if len(numbers) != len(head) - 1 or len(numbers) > len(factors):
+                return function(*args, **kwargs)  # which says what it expects
+            given = dict(zip(factors, numbers, strict=False))
+            named = ", ".join(f"{key}={value}" for key, value in given.items())
+            warnings.warn(
+                f"{function.__name__}: numbers among the tensors are deprecated; "
+                f"write {named} behind them",
+                UserWarning,
+                stacklevel=2,
+            )
+            input = next(v for v in head if isinstance(v, Variable))
+            return function(input, *args[-tensors:], **given, **kwargs)
+
+        return call  # type: ignore[return-value]  # the same signature and another order
+
+    return decorate
 
 
 def numpy_names(function: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.layout import extent_of, memory_format, order_of, view_on
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import (
     array_of,
     as_native,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-def make(name: str, array: Array, requires_grad: bool, device: DeviceLike = None) -> Tensor:
+def make(name: str, values: Array, requires_grad: bool, device: DeviceLike = None) -> Tensor:
     check_device(device, name)
-    out = wrap(array)
+    out = wrap(values)
     if requires_grad:
         out.want_gradient(True)
     return out
@@ -111,8 +112,114 @@ def as_tensor(data: TensorLike, dtype: DTypeLike = None, device: DeviceLike = No
 
 
 @export(method=False)
+def asarray(
+    obj: Any,
+    *,
+    dtype: DTypeLike = None,
+    device: DeviceLike = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``obj`` as a tensor: a tensor, an array, a buffer of bytes, numbers or nested lists.
+
+    Parameters
+    ----------
+    dtype
+        That of ``obj``, if it is not given; of a buffer the default dtype.
+    copy
+        None shares the memory of ``obj`` where that is possible, True never does.
+    requires_grad
+        Whether the result wants gradients; if not, it is detached from the graph of ``obj``.
+
+    Raises
+    ------
+    ValueError
+        ``copy`` is False, but a copy is necessary.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> array = np.zeros(2, np.float32)
+    >>> tg.asarray(array).fill_(1), tg.asarray(array, dtype=tg.int64), array
+    (tensor([1., 1.]), tensor([1, 1]), array([1., 1.], dtype=float32))
+    >>> tg.asarray(b"ab", dtype=tg.uint8)
+    tensor([97, 98], dtype=uint8)
+    """
+    check_device(device, "asarray")
+    if isinstance(obj, Variable):
+        found: Tensor = to_tensor(obj) if requires_grad else to_tensor(obj).detach()
+    elif isinstance(obj, np.ndarray):
+        found = shared(obj)
+    elif isinstance(obj, (bytes, bytearray, memoryview, array.array)):
+        found = frombuffer(obj, dtype=dtype_of(dtype, "asarray"))
+    elif hasattr(obj, "__dlpack__") and not isinstance(obj, np.generic):
+        found = from_dlpack(obj)
+    elif copy is False:
+        raise ArgumentError(f"asarray: `copy` is False, but a {type(obj).__name__} has no memory")
+    else:
+        found, copy = tensor(obj, dtype), None
+    if dtype is not None and found.dtype != dtype_of(dtype, "asarray"):
+        if copy is False:
+            raise ArgumentError(f"asarray: `copy` is False, but {found.dtype} is not {dtype}")
+        found, copy = found.to(dtype), None
+    if copy:
+        found = found.clone()
+    return found.requires_grad_() if requires_grad and found.is_leaf else found
+
+
+@export(method=False)
+def frombuffer(
+    buffer: Any,
+    *,
+    dtype: DTypeLike,
+    count: int = -1,
+    offset: int = 0,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The bytes of ``buffer`` as a vector of a dtype, in the same memory if they are aligned there.
+
+    ``offset`` bytes are left out at the beginning; ``count`` is how many numbers there are, -1
+    for all. The memory of ``bytes`` cannot be written to: clone() what is to be changed.
+
+    Raises
+    ------
+    ValueError
+        The buffer is empty, too short for ``count`` numbers, or no whole numbers fit in it.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.frombuffer(bytearray([1, 0, 2, 0]), dtype=tg.int16)
+    tensor([1, 2], dtype=int16)
+    """
+    kind = dtype_of(dtype, "frombuffer")
+    try:
+        found = np.frombuffer(buffer, kind, count, offset)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"frombuffer: `buffer`, `count` {count} and `offset` {offset} do not give numbers of "
+            f"{kind}: {error}"
+        ) from None
+    out = shared(found)
+    return out.requires_grad_() if requires_grad else out
+
+
+class _Capsule:
+    """A DLPack capsule as an array that hands it over, which is what NumPy takes."""
+
+    def __init__(self, capsule: object) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> object:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # a CPU
+
+
+@export(method=False)
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor in the memory of another library's array, handed over by DLPack.
+    """A tensor in the memory of another library's array, or of a capsule, handed over by DLPack.
 
     >>> import tinygrad_cnn as tg
     >>> array = np.zeros(2, np.float32)
@@ -121,6 +228,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     >>> array
     array([1., 1.], dtype=float32)
     """
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     if not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(
             f"from_dlpack: `ext_tensor` is a {type(ext_tensor).__name__}, expected an array with "
@@ -312,6 +421,8 @@ def arange(
     if not by or not 0 <= (last - first) / by < 2**60:
         raise ArgumentError(f"arange: from {first} to {last} by steps of {by} is endless")
     dtype = None if dtype is None else dtype_of(dtype, "arange")
+    if dtype == np.bool_:
+        raise DtypeError("arange: `dtype` is bool, expected one of numbers")
     if dtype is not None and dtype.kind in "iu":  # numbers that it cannot hold wrap around
         whole = [int(v) for v in values]
         ends = whole if dtype == np.int64 else values  # by which PyTorch counts
@@ -337,6 +448,8 @@ def _evenly(
         to_tensor(v, np.complex128 if dtype.kind == "c" else np.float64)._array
         for v in (start, end)
     ]
+    if dtype.kind == "b":
+        raise DtypeError(f"{name}: `dtype` is bool, expected one of numbers")
     if not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
     if any(v.ndim for v in ends) or steps < 0:

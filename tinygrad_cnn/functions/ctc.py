@@ -103,6 +103,8 @@ def ctc_loss(
     most = given.shape[-1] if given.ndim else 0
     lengths = _lengths(name, "target_lengths", target_lengths, n, most)
     labels = _padded_targets(name, given.reshape(1, -1) if single else given, lengths)
+    if not labels.shape[1]:
+        labels = np.zeros((n, 1), np.int64)  # of which nothing is used
     used = labels[np.arange(labels.shape[1]) < lengths[:, None]]
     if used.size and not 0 <= used.min() <= used.max() < c:
         raise PositionError(f"{name}: `targets` holds {used.min()} to {used.max()}, c is {c}")

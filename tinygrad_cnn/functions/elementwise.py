@@ -12,7 +12,14 @@ from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
-from tinygrad_cnn.functions.convert import broadcast_shape, dtype_of, operand, to_tensor, unary
+from tinygrad_cnn.functions.convert import (
+    broadcast_shape,
+    dtype_of,
+    older_call,
+    operand,
+    to_tensor,
+    unary,
+)
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
@@ -63,11 +70,13 @@ def _two(x: TensorLike, other: TensorLike) -> tuple[Any, Any]:
 def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
     """``b * alpha``, where a sum with ``a`` is to have the dtype that it has without alpha."""
     factor = operand(alpha)
-    if factor == 1:
+    if factor == 1 and type(factor) is int:
         return b
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in (a, b)])
     if dtype.kind not in INEXACT and isinstance(factor, float):
         raise DtypeError(f"{name}: `alpha` is {factor}, expected an integer for {dtype}")
+    if dtype.kind != "b" and isinstance(factor, bool):
+        raise DtypeError(f"{name}: `alpha` is {factor}, expected a number for {dtype}")
     scaled = b * factor if isinstance(b, (bool, int, float, complex)) else ops.mul(b, factor)
     return to(scaled, dtype) if dtype.kind == "b" else scaled
 
@@ -233,6 +242,9 @@ def fmin(input: TensorLike, other: TensorLike) -> Tensor:
 def _better(name: str, than: np.ufunc, input: TensorLike, other: TensorLike) -> Tensor:
     a, b = to_tensor(input), to_tensor(other)
     broadcast_shape(name, a, b)
+    for x in (a, b):
+        if x._value.dtype.kind == "c":
+            raise DtypeError(f"{name}: {x.dtype} has no order, expected a real dtype")
     first = than(a._array, b._array) | np.isnan(b._array)
     result: Tensor = where(wrap(first), a, b)
     return result
@@ -357,6 +369,7 @@ def lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
 
 
 @export(inplace=True)
+@older_call("value")
 def addcmul(
     input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
 ) -> Tensor:
@@ -364,11 +377,23 @@ def addcmul(
     return add(input, mul(tensor1, tensor2), alpha=value)
 
 
+def check_addcdiv(name: str, tensor1: TensorLike, tensor2: TensorLike) -> None:
+    """Refuse to divide integers, of which PyTorch has meant other things over time."""
+    dtypes = [to_tensor(t)._value.dtype for t in (tensor1, tensor2)]
+    if all(dtype.kind not in INEXACT for dtype in dtypes):
+        raise DtypeError(
+            f"{name}: `tensor1` and `tensor2` are {dtypes[0]} and {dtypes[1]}, expected a floating "
+            f"or complex dtype; add div(tensor1, tensor2), or what it gives with a rounding_mode"
+        )
+
+
 @export(inplace=True)
+@older_call("value")
 def addcdiv(
     input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, *, value: float = 1
 ) -> Tensor:
-    """``input + value * tensor1 / tensor2``."""
+    """``input + value * tensor1 / tensor2``; of the tensors one at least is floating or complex."""
+    check_addcdiv("addcdiv", tensor1, tensor2)
     return add(input, div(tensor1, tensor2), alpha=value)
 
 

@@ -101,14 +101,21 @@ def interpolate(
     if mode in ("nearest", "nearest-exact"):
         shift = 0.5 if mode == "nearest-exact" else 0.0
         return take_mesh(x, places=tuple(_nearest(*side, shift) for side in sides))
-    for axis, (have, want, scale) in enumerate(sides, start=2):
+    along = list(enumerate(sides, start=2))
+    if x.dtype == np.uint8:
+        along.reverse()  # bytes are rounded after each axis, in PyTorch's order
+    for axis, (have, want, scale) in along:
         if mode == "area":
             taps = area_means(have, want)
         elif antialias:
             taps = _smooth_taps(have, want, scale, corners, mode == "bicubic")
         else:
             taps = _taps(have, want, scale, corners, mode == "bicubic")
-        x = resample(x, dim=axis, **taps)
+        x = (
+            _resample_bytes(x, axis, **taps)
+            if x.dtype == np.uint8
+            else resample(x, dim=axis, **taps)
+        )
     return clone(x) if x is input else x
 
 
@@ -123,8 +130,26 @@ def _mode_fits(mode: str, x: Tensor, align_corners: bool | None, antialias: bool
         raise ShapeError(f"interpolate: mode {mode!r} does not fit `input` of shape {x.shape}")
     if antialias and mode not in ("bilinear", "bicubic"):
         raise ArgumentError(f"interpolate: `antialias` does not go with mode {mode!r}")
-    if x.dtype.kind not in FLOATING and not mode.startswith("near"):
+    whole = mode.startswith("near") or (x.dtype == np.uint8 and mode in ("bilinear", "bicubic"))
+    if x.dtype.kind not in FLOATING and not whole:
         raise DtypeError(f"interpolate: `input` is {x.dtype}, expected a floating dtype")
+
+
+def _resample_bytes(x: Tensor, axis: int, index: Array, weight: Array) -> Tensor:
+    """Images of bytes along an axis, in PyTorch's fixed-point numbers, rounded to bytes.
+
+    Weights have 16 bits, with as many of them behind the point as the largest leaves.
+    """
+    bits = 0
+    while bits < 22 and int(0.5 + weight.max() * (1 << (bits + 1))) < 1 << 15:
+        bits += 1
+    scaled = np.trunc(weight * (1 << bits) + np.copysign(0.5, weight)).astype(np.int32)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    total = np.full((), (1 << bits) >> 1, np.int32)
+    for at, by in zip(index.T, scaled.T, strict=True):
+        total = total + x._array.take(at, axis) * by.reshape(shape)
+    return wrap(np.clip(total >> bits, 0, 255).astype(np.uint8))
 
 
 def _nearest(have: int, want: int, scale: float | None, shift: float) -> Array:

@@ -14,7 +14,8 @@ from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import inplace
-from tinygrad_cnn.functions.convert import broadcasts, operand, to_tensor
+from tinygrad_cnn.functions.convert import broadcasts, older_call, operand, to_tensor
+from tinygrad_cnn.functions.elementwise import check_addcdiv
 from tinygrad_cnn.functions.methods import Methods
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -71,10 +72,12 @@ class InPlaceMethods(Methods):
         ignoring_fp_errors(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
+    @older_call("alpha", tensors=1)
     def add_(self, other: TensorLike, *, alpha: builtins.float = 1) -> Tensor:
         """``self += alpha * other``."""
         return self._update("add_", f.add, np.add, other, alpha)
 
+    @older_call("alpha", tensors=1)
     def sub_(self, other: TensorLike, *, alpha: builtins.float = 1) -> Tensor:
         """``self -= alpha * other``."""
         return self._update("sub_", f.sub, np.subtract, other, alpha)
@@ -105,16 +108,19 @@ class InPlaceMethods(Methods):
     def __ixor__(self, other: TensorLike) -> Tensor:
         return inplace.assign(self, f.bitwise_xor(to_tensor(self), other), "^=")
 
+    @older_call("value")
     def addcmul_(
         self, tensor1: TensorLike, tensor2: TensorLike, *, value: builtins.float = 1
     ) -> Tensor:
         """``self += value * tensor1 * tensor2``."""
         return self.add_(f.mul(tensor1, tensor2), alpha=value)
 
+    @older_call("value")
     def addcdiv_(
         self, tensor1: TensorLike, tensor2: TensorLike, *, value: builtins.float = 1
     ) -> Tensor:
         """``self += value * tensor1 / tensor2``."""
+        check_addcdiv("addcdiv_", tensor1, tensor2)
         return self.add_(f.div(tensor1, tensor2), alpha=value)
 
     def copy_(self, src: TensorLike) -> Tensor:
@@ -210,10 +216,18 @@ class InPlaceMethods(Methods):
         rng = numpy_generator(generator)
         return self._sample("uniform_", rng.uniform(from_, to, self._value.shape))
 
-    def bernoulli_(self, p: builtins.float = 0.5, *, generator: Generator | None = None) -> Tensor:
-        """Fill with 1 with probability ``p``, else 0."""
+    def bernoulli_(self, p: TensorLike = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Fill with 1 with probability ``p``, else 0; of a tensor each place has its own."""
+        chances = to_tensor(p)._array
+        if not ((chances >= 0) & (chances <= 1)).all():
+            raise ArgumentError(f"bernoulli_: `p` is {p}, expected probabilities from 0 to 1")
+        if not broadcasts(chances.shape, self._value.shape):
+            raise ShapeError(
+                f"bernoulli_: `p` has shape {chances.shape}, which does not broadcast to "
+                f"{self.shape}"
+            )
         rng = numpy_generator(generator)
-        return self._sample("bernoulli_", rng.random(self._value.shape) < p)
+        return self._sample("bernoulli_", rng.random(self._value.shape) < chances)
 
     def _positive(self, by: str, name: str, value: builtins.float, at_most: builtins.float) -> None:
         if not 0 < value <= at_most:

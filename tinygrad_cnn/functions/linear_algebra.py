@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.functions.convert import axis, broadcasts, one_dtype, own, to_tensor
+from tinygrad_cnn.functions.convert import axis, broadcasts, older_call, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import diagonal
@@ -147,6 +147,7 @@ def _added(name: str, input: TensorLike, product: Tensor, beta: float, alpha: fl
 
 
 @export(inplace=True)
+@older_call("beta", "alpha")
 def addmm(
     input: TensorLike, mat1: TensorLike, mat2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -155,6 +156,7 @@ def addmm(
 
 
 @export(inplace=True)
+@older_call("beta", "alpha")
 def addmv(
     input: TensorLike, mat: TensorLike, vec: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -163,6 +165,7 @@ def addmv(
 
 
 @export(inplace=True)
+@older_call("beta", "alpha")
 def addr(
     input: TensorLike, vec1: TensorLike, vec2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -171,6 +174,7 @@ def addr(
 
 
 @export(inplace=True)
+@older_call("beta", "alpha")
 def baddbmm(
     input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -184,6 +188,7 @@ def baddbmm(
 
 
 @export(inplace=True)
+@older_call("beta", "alpha")
 def addbmm(
     input: TensorLike, batch1: TensorLike, batch2: TensorLike, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:

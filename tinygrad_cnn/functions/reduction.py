@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.compare import ne
 from tinygrad_cnn.functions.convert import axes, axis, floating, inexact, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
@@ -311,8 +311,10 @@ def nansum(
     input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
 ) -> Tensor:
     """`sum` of what is not NaN."""
+    if to_tensor(input)._value.dtype.kind == "c":
+        raise DtypeError(f"nansum: `input` is {to_tensor(input).dtype}, expected a real dtype")
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim)
+    return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim, dtype=dtype)
 
 
 @export()

@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.layout import memory_of
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
-from tinygrad_cnn.functions.convert import axes, axis, numpy_names, own, size_of, to_tensor
+from tinygrad_cnn.functions.convert import (
+    axes,
+    axis,
+    dtype_of,
+    numpy_names,
+    own,
+    size_of,
+    to_tensor,
+)
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.elementwise import clone
-from tinygrad_cnn.types import Array, Dims, Size, Sizes, TensorLike
+from tinygrad_cnn.types import Array, Dims, DType, DTypeLike, Size, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -65,8 +74,19 @@ def reshape(input: TensorLike, *sizes: Sizes, shape: Sizes | None = None) -> Ten
     return ops.reshape(x, shape=wanted)
 
 
-def view(input: TensorLike, *sizes: Sizes, shape: Sizes | None = None) -> Tensor:
-    """``input`` in another shape, in the same memory.
+def view(
+    input: TensorLike, *sizes: Any, shape: Sizes | None = None, dtype: DTypeLike = None
+) -> Tensor:
+    """``input`` in another shape, or its bytes as another dtype, in the same memory.
+
+    Where the sizes of the dtypes differ, the last axis becomes longer or shorter. No gradient
+    passes from one dtype to another.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> tg.tensor([1.0, 2.0]).view(tg.int32)
+    tensor([1065353216, 1073741824], dtype=int32)
 
     Raises
     ------
@@ -74,12 +94,32 @@ def view(input: TensorLike, *sizes: Sizes, shape: Sizes | None = None) -> Tensor
         The elements do not lie in memory such that this is possible.
     """
     x = to_tensor(input)
+    if dtype is None and len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type)):
+        (dtype,), sizes = sizes, ()
+    if dtype is not None:
+        return _as_dtype(x, dtype_of(dtype, "view"))
     out = reshape(x, *sizes, shape=shape)
     if out.storage is not x.storage and x.numel():
         raise RuntimeError(
             f"view: a tensor of shape {x.shape} and strides {x.stride()} cannot be seen in shape "
             f"{out.shape} without a copy; use reshape()"
         )
+    return out
+
+
+def _as_dtype(x: Tensor, dtype: DType | None) -> Tensor:
+    """The bytes of ``x`` as numbers of another dtype."""
+    if dtype is None or dtype == x._value.dtype:
+        return x
+    try:
+        seen = x.array.view(dtype)
+    except ValueError:
+        raise ShapeError(
+            f"view: `dtype` is {dtype}, which numbers of {x.dtype} in shape {x.shape} and strides "
+            f"{x.stride()} cannot be seen as"
+        ) from None
+    out = wrap(seen, None, x.storage)
+    x.storage.shared_by(x, out)
     return out
 
 
@@ -361,6 +401,8 @@ def repeat_interleave(
 def flip(input: TensorLike, *axes_: Sizes, dims: Sizes | None = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
+    if not axes_ and dims is None:
+        raise TypeError("flip: `dims` is missing: the axes along which to reverse")
     given = integers("flip", axes_, dims)
     return ops.flip(x, dims=axes("flip", given, x._value.ndim) if given else ())
 

@@ -15,7 +15,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.errors import DivisionError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
@@ -128,7 +128,7 @@ def _between_jumps(draw: Draw) -> Sample:
 
 def _no_zero(name: str, b: Any, dtype: Any) -> None:
     if dtype.kind in "iub" and not np.all(b):
-        raise ZeroDivisionError(f"{name}: `other` holds 0, and integers cannot be infinite")
+        raise DivisionError(f"{name}: `other` holds 0, and integers cannot be infinite")
 
 
 @op(
@@ -439,7 +439,13 @@ def log10(x: Array) -> Array:
 )
 def log1p(x: Array) -> Array:
     """Elementwise ``log(1 + x)``, accurate near 0."""
-    return np.log1p(x)
+    if not is_complex(x):
+        return np.log1p(x)
+    near = np.where(np.abs(x) < 0.5, x, 0)  # NumPy's real part is not accurate there
+    size = 0.5 * np.log1p(near.real * (2 + near.real) + near.imag**2)
+    plain = np.log1p(x)
+    plain.real = np.where(near != 0, size, plain.real)
+    return plain
 
 
 def log_add_exp(a: Array, b: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -24,14 +25,30 @@ Averages = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]
 """The same for all tensors at once, in place."""
 
 
+# Functions of the module, not made inside of others, so that averaged models can be pickled.
+
+
+def _mean(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
+    mean: Tensor = averaged + (current - averaged) / (n.item() + 1)
+    return mean
+
+
+def _decayed(averaged: Tensor, current: Tensor, n: Tensor, *, decay: float) -> Tensor:
+    mean: Tensor = averaged * decay + current * (1 - decay)
+    return mean
+
+
+def _of_all(
+    averaged: Sequence[Tensor], current: Sequence[Tensor], n: Tensor, *, average: Average
+) -> None:
+    with no_grad():
+        for mean, new in zip(averaged, current, strict=True):
+            mean.copy_(average(mean, new, n))
+
+
 def get_swa_avg_fn() -> Average:
     """The mean of all models that were seen."""
-
-    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
-        mean: Tensor = averaged + (current - averaged) / (n.item() + 1)
-        return mean
-
-    return average
+    return _mean
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
@@ -44,31 +61,17 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
     """
     if not 0 <= decay <= 1:
         raise ArgumentError(f"get_ema_avg_fn: `decay` is {decay}, expected 0 to 1")
-
-    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
-        mean: Tensor = averaged * decay + current * (1 - decay)
-        return mean
-
-    return average
-
-
-def _of_all(average: Average) -> Averages:
-    def averages(averaged: Sequence[Tensor], current: Sequence[Tensor], n: Tensor) -> None:
-        with no_grad():
-            for mean, new in zip(averaged, current, strict=True):
-                mean.copy_(average(mean, new, n))
-
-    return averages
+    return functools.partial(_decayed, decay=decay)
 
 
 def get_swa_multi_avg_fn() -> Averages:
     """`get_swa_avg_fn` for all tensors at once."""
-    return _of_all(get_swa_avg_fn())
+    return functools.partial(_of_all, average=get_swa_avg_fn())
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> Averages:
     """`get_ema_avg_fn` for all tensors at once."""
-    return _of_all(get_ema_avg_fn(decay))
+    return functools.partial(_of_all, average=get_ema_avg_fn(decay))
 
 
 class AveragedModel(nn.Module):
@@ -120,7 +123,9 @@ class AveragedModel(nn.Module):
             raise ArgumentError("AveragedModel: `avg_fn` and `multi_avg_fn` exclude each other")
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", tensor(0))
-        self.average = multi_avg_fn or _of_all(avg_fn or get_swa_avg_fn())
+        self.average = multi_avg_fn or functools.partial(
+            _of_all, average=avg_fn or get_swa_avg_fn()
+        )
         self.use_buffers = use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

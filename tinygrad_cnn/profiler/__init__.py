@@ -5,6 +5,12 @@ from tinygrad_cnn.instrument.places import Line
 from tinygrad_cnn.profiler.averages import Averages, Row
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.lines import Cost, LineProfile, profile_lines
+from tinygrad_cnn.profiler.ranges import (
+    ProfilerAction,
+    ProfilerActivity,
+    record_function,
+    schedule,
+)
 from tinygrad_cnn.profiler.recording import profile
 
 __all__ = [
@@ -14,7 +20,11 @@ __all__ = [
     "Event",
     "Line",
     "LineProfile",
+    "ProfilerAction",
+    "ProfilerActivity",
     "Row",
     "profile",
     "profile_lines",
+    "record_function",
+    "schedule",
 ]

@@ -107,6 +107,8 @@ def averages_of(events: Sequence[Event], depth: int, total: float, by: str) -> A
     for event in events:
         if event.depth != depth or event.kind in ("module", "closure"):
             continue
+        if event.kind == "range" and by != "op":
+            continue
         name = _name(event, by)
         row = rows.setdefault(name, Row(name))
         if event.phase == "backward":

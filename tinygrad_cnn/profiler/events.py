@@ -17,8 +17,8 @@ class Event:
         The operation's name (``conv2d``); that of a module's class, of an optimiser's step.
     kind
         ``"operation"``, ``"module"``, ``"walk"`` (a whole reverse walk), ``"optimizer"``,
-        ``"closure"`` (what an optimiser calls to compute the loss again) or ``"load"`` (the
-        wait for a batch of a `DataLoader`).
+        ``"closure"`` (what an optimiser calls to compute the loss again), ``"load"`` (the
+        wait for a batch of a `DataLoader`) or ``"range"`` (what the user calls `record_function`).
     phase
         ``"forward"``, ``"backward"`` or ``"optimizer"``. The backward event of an operation is its
         derivative rule at work.

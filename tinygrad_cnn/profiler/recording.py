@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,7 @@ from tinygrad_cnn.instrument.tables import TextTable
 from tinygrad_cnn.nn.module.location import running_modules
 from tinygrad_cnn.profiler.averages import Averages, averages_of
 from tinygrad_cnn.profiler.events import Event
+from tinygrad_cnn.profiler.ranges import ProfilerAction, ProfilerActivity
 from tinygrad_cnn.profiler.session import Session, current, here
 from tinygrad_cnn.profiler.trace import write_chrome_trace
 
@@ -32,6 +34,15 @@ class profile:
         Remember the lines of the user's source that led to each operation, for
         ``table(by="line")``; some microseconds more for every operation, which are not counted.
 
+    schedule
+        What to do in each step, such as `schedule` makes it: `step` says that the next one begins.
+        Without, everything is recorded.
+    on_trace_ready
+        Is called with the profile at the end of each cycle of the schedule, without one at the end
+        of the block. Then ``events`` has that cycle's.
+    activities, record_shapes, profile_memory, with_flops, with_modules
+        Change nothing: all of this is recorded always.
+
     Attributes
     ----------
     events
@@ -50,8 +61,22 @@ class profile:
     ((Size([4, 3]), Size([3, 2])), 48)
     """
 
-    def __init__(self, *, with_stack: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        with_stack: bool = False,
+        schedule: Callable[[int], ProfilerAction] | None = None,
+        on_trace_ready: Callable[[profile], object] | None = None,
+        activities: Iterable[ProfilerActivity] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_flops: bool = False,
+        with_modules: bool = False,
+    ) -> None:
         self.with_stack = with_stack
+        self.on_trace_ready = on_trace_ready
+        self.step_num = 0
+        self._schedule = schedule
         self.events: list[Event] = []
         self._session: Session | None = None
         self._began = 0.0
@@ -62,12 +87,14 @@ class profile:
         if self._session is not None:
             raise RuntimeError("profile: this one has been used; make another one for every block")
         session = self._session = current()
-        if not session.recordings:
+        if not session.profiles:
             session.enter_modules(running_modules())
         self._depth = session.depth
-        if not session.recordings:
+        if not session.profiles:
             watch(session.observe)
-        session.recordings.append(self.events)
+        session.profiles += 1
+        if self._recording:
+            session.recordings.append(self.events)
         if self.with_stack:
             if session.with_lines == 0:
                 session.outermost = id(sys._getframe(1))
@@ -85,11 +112,56 @@ class profile:
         assert session is not None
         self._ended = session.now()
         session.with_lines -= self.with_stack
-        session.recordings[:] = [r for r in session.recordings if r is not self.events]
-        if not session.recordings:
+        self._stop()
+        session.profiles -= 1
+        if not session.profiles:
             unwatch(session.observe)
             if here.session is session:
                 here.session = None
+        if self.on_trace_ready is not None and (self._schedule is None or self._recording):
+            self.on_trace_ready(self)
+
+    @property
+    def _action(self) -> ProfilerAction:
+        return ProfilerAction.RECORD if self._schedule is None else self._schedule(self.step_num)
+
+    @property
+    def _recording(self) -> bool:
+        return self._action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+
+    def _stop(self) -> None:
+        assert self._session is not None
+        held = self._session.recordings
+        held[:] = [events for events in held if events is not self.events]
+
+    def step(self) -> None:
+        """Say that a step is over and the next one begins, for the ``schedule``.
+
+        >>> import tinygrad_cnn as tg
+        >>> from tinygrad_cnn.profiler import profile, schedule
+        >>> with profile(
+        ...     schedule=schedule(wait=1, warmup=1, active=1),
+        ...     on_trace_ready=lambda p: print([e.name for e in p.events]),
+        ... ) as p:
+        ...     for function in (tg.exp, tg.sin, tg.cos):
+        ...         x = function(tg.ones(2))
+        ...         p.step()
+        ['cos']
+        """
+        before, was_recording = self._action, self._recording
+        self.step_num += 1
+        if self._session is None or self._ended is not None:
+            return
+        if before is ProfilerAction.RECORD_AND_SAVE:
+            self._stop()
+            if self.on_trace_ready is not None:
+                self.on_trace_ready(self)
+            was_recording = False
+        if self._recording and not was_recording:
+            self.events.clear()
+            self._session.recordings.append(self.events)
+        elif was_recording and not self._recording:
+            self._stop()
 
     @property
     def total(self) -> float:

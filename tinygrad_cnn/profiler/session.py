@@ -44,6 +44,7 @@ class Session:
 
     def __init__(self) -> None:
         self.recordings: list[list[Event]] = []  # of the open profiles
+        self.profiles = 0  # how many are open, also while they do not record
         self.with_lines = 0  # how many of them want lines
         self.outermost = _NOBODY  # id of the frame in which the first of those was opened
         self.modules: list[Module] = []  # the running ones
@@ -205,6 +206,17 @@ class Session:
             self._done(event)
             self._resume(since)
 
+    def begin_range(self, name: str) -> Event:
+        """Begin an event that the user names; `end_range` follows."""
+        since = perf_counter_ns()
+        return self._begin(self._opened(name, "range"), since)
+
+    def end_range(self, event: Event) -> None:
+        """End it."""
+        since = self._end(event)
+        self._done(event)
+        self._resume(since)
+
     # ---- details ---------------------------------------------------------------------------
 
     def _lines(self) -> tuple[Line, ...]:
@@ -271,6 +283,6 @@ here = _Here()
 def current() -> Session:
     """The calling thread's session, a new one if none is open."""
     session = here.session
-    if session is None or not session.recordings:
+    if session is None or not session.profiles:
         session = here.session = Session()
     return session

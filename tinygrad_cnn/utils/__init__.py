@@ -1,5 +1,5 @@
 """Names of ``torch.utils``."""
 
-from tinygrad_cnn.utils import checkpoint, data
+from tinygrad_cnn.utils import checkpoint, data, dlpack
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["checkpoint", "data", "dlpack"]

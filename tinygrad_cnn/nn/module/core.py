@@ -10,15 +10,15 @@ import numpy as np
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.devices import device as tg_device
 from tinygrad_cnn.autograd.rounding import bfloat16
-from tinygrad_cnn.functions.convert import is_dtype
-from tinygrad_cnn.nn.layers.checks import float_dtype
+from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.functions.convert import dtype_of, is_dtype
 from tinygrad_cnn.nn.module.attributes import OwnerMixin
 from tinygrad_cnn.nn.module.hooks import HOOKS, CallMixin, HookTable
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import StateMixin
 from tinygrad_cnn.nn.module.tree import TreeMixin
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import FLOATING, DType, DTypeLike
+from tinygrad_cnn.types import FLOATING, INEXACT, DType, DTypeLike
 
 
 class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
@@ -123,7 +123,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         non_blocking: bool = False,
         memory_format: object = None,
     ) -> Self:
-        """Convert floating parameters, gradients and buffers to a dtype, in place.
+        """Convert floating and complex parameters, gradients and buffers to a dtype, in place.
 
         Takes a dtype, a tensor whose dtype is meant, or the only device, the CPU, which changes
         nothing, and after those PyTorch's ``non_blocking``. The `Parameter` objects stay the same,
@@ -132,7 +132,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         Raises
         ------
         TypeError
-            The dtype is not a floating one.
+            The dtype is neither a floating nor a complex one.
         ValueError
             The device is another one.
 
@@ -147,17 +147,26 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
             elif isinstance(given, str | tg_device) and not is_dtype(given):
                 device = given
             elif given is not None and not isinstance(given, bool):
-                dtype = given  # type: ignore[assignment]  # float_dtype sees what it is
+                dtype = given  # type: ignore[assignment]  # dtype_of sees what it is
         check_device(device, "Module.to")
         if dtype is None:
             return self
-        wanted = float_dtype("Module.to", dtype)
+        wanted = dtype_of(dtype, "Module.to") if is_dtype(dtype) else None
+        if wanted is None or wanted.kind not in INEXACT:
+            raise DtypeError(
+                f"Module.to: `dtype` is {dtype!r} but a floating dtype is expected, or a complex "
+                f"one"
+            )
+        return self._to(wanted, INEXACT)
+
+    def _to(self, wanted: DType, kinds: str = FLOATING) -> Self:
+        """Convert what is of these kinds of dtypes."""
         for module in self.modules():
             for param in module._parameters.values():
-                if param is not None:
+                if param is not None and param.dtype.kind in kinds:
                     _convert(param, wanted)
             for name, buffer in module._buffers.items():
-                if buffer is not None and buffer.dtype.kind in FLOATING:
+                if buffer is not None and buffer.dtype.kind in kinds:
                     module._buffers[name] = buffer.to(wanted)
         return self
 
@@ -188,7 +197,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
 
     def float(self) -> Self:
         """Convert floating parameters and buffers to float32."""
-        return self.to(np.float32)
+        return self._to(np.dtype(np.float32))
 
     def double(self) -> Self:
         """Convert floating parameters and buffers to float64.
@@ -197,15 +206,15 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         >>> nn.Linear(2, 1).double().weight.dtype
         dtype('float64')
         """
-        return self.to(np.float64)
+        return self._to(np.dtype(np.float64))
 
     def half(self) -> Self:
         """Convert floating parameters and buffers to float16."""
-        return self.to(np.float16)
+        return self._to(np.dtype(np.float16))
 
     def bfloat16(self) -> Self:
         """Convert floating parameters and buffers to bfloat16."""
-        return self.to(bfloat16())
+        return self._to(bfloat16())
 
     # -- text ---------------------------------------------------------------------------------
 

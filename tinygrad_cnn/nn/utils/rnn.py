@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import cat, from_numpy, full
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array, DTypeLike
+from tinygrad_cnn.types import Array
 
 
 class _Packed(NamedTuple):
@@ -44,10 +43,10 @@ class PackedSequence(_Packed):
 
     __slots__ = ()
 
-    def to(self, *, dtype: DTypeLike = None, device: DeviceLike = None) -> Self:
-        """Convert the steps to a dtype."""
-        check_device(device, "PackedSequence.to")
-        return self if dtype is None else self._replace(data=self.data.to(dtype))
+    def to(self, *args: Any, **options: Any) -> Self:
+        """Convert the steps, with the arguments of `Tensor.to`."""
+        data = self.data.to(*args, **options)
+        return self if data is self.data else self._replace(data=data)
 
     def cpu(self) -> Self:
         """Return the sequences themselves: there is no other device."""
