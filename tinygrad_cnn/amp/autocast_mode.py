@@ -67,7 +67,8 @@ def set_autocast_dtype(device_type: str, dtype: DTypeLike) -> None:
     """Set the dtype that `autocast` takes on a device; of no effect on others than the CPU."""
     if _on_cpu("set_autocast_dtype", device_type):
         wanted = dtype_of(dtype, "set_autocast_dtype")
-        _state.set(_state.get()._replace(dtype=wanted))
+        default = wanted.name == "bfloat16"
+        _state.set(_state.get()._replace(dtype=None if default else wanted))
         now = fast.get()
         if now is not None:
             fast.set(Fast(wanted, now.cache))

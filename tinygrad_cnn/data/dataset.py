@@ -218,7 +218,7 @@ class Subset(Dataset[T_co]):
         if isinstance(index, slice):
             index = list(range(*index.indices(len(self.indices))))
         if isinstance(index, list):
-            return self.dataset[[int(self.indices[i]) for i in index]]  # type: ignore[index]  # which may take lists
+            return self.dataset[[int(self.indices[i]) for i in index]]  # type: ignore[index, call-overload, unused-ignore]  # which may take lists
         return self.dataset[int(self.indices[index])]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:

@@ -607,4 +607,6 @@ def empty_permuted(
             f"empty_permuted: `physical_layout` is {order}, expected all axes of `size` {sides}"
         )
     dense = np.empty([sides[d] for d in order], dtype_of(dtype, "empty_permuted"))
-    return make("empty_permuted", dense.transpose(np.argsort(order)), requires_grad, device)
+    out = make("empty_permuted", dense.transpose(np.argsort(order)), requires_grad, device)
+    out.storage.expose()  # the layout is the user's, not a kernel's
+    return out

@@ -233,6 +233,7 @@ MATRIX_ORACLES: dict[str, Callable[..., Any]] = {
     "solve_triangular": _solve_triangular,
     "inv": _each(_inv),
     "det": _each(_det),
+    "det_sign": _each(lambda x: np.sign(_det(x))),
     "log_det": _each(_log_det),
     "matrix_exp": _each(_matrix_exp),
     "pinv": _each(_pinv),
