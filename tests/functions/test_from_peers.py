@@ -45,8 +45,6 @@ CASES = [
     *(
         case(name, lambda m, *xs, call=call: call(m, *xs), A, floats(2, 3, seed=1))
         for name, call in {
-            "add": lambda m, x, y: m.add(x, 0.5, y),
-            "sub": lambda m, x, y: x.sub(0.5, y),
             "add_": lambda m, x, y: (x * 1).add_(0.5, y),
             "addcmul": lambda m, x, y: m.addcmul(x, 0.5, x, y),
             "addcdiv_": lambda m, x, y: (x * 1).addcdiv_(-0.5, x, y * y + 1),
