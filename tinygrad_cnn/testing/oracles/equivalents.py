@@ -101,6 +101,21 @@ EQUIVALENT: dict[str, str] = {
             "`2` → `4` (2)",
         )
     },
+    **{
+        f"gather: {change}": "two ways to the same numbers: which one is taken is about time"
+        for change in (
+            "_gather_gradients: `g.dtype.kind == 'f'` → `g.dtype.kind != 'f'`",
+            "_on_lines: `index.size > 0` → `index.size <= 0`",
+            "_on_lines: `len(shape) - 1` → `len(shape)`",
+            "_on_lines: `len(shape) - 1` → `len(shape) + 1`",
+            "_on_lines: `len(shape) - 1` → `1 - len(shape)`",
+            "_on_lines: `0` → `1`",
+            "_on_lines: `-1` → `1`",
+            "_on_lines: `-1` → `1` (2)",
+            "_on_lines: `1` → `2` (2)",
+            "_on_lines: `1` → `2` (3)",
+        )
+    },
     "logsumexp: _logsumexp_rule: `0.0` → `1`": "exp(-inf) is 0 whatever finite is taken away",
     **{
         f"{name}: {rule}: {change}": _TIMES_ZERO
@@ -135,7 +150,6 @@ EQUIVALENT: dict[str, str] = {
             ("_reference: `0.0` → `1`", "a constant in the loss has no derivative"),
             ("_reference: `1` → `2` (5)", _UNKNOWN_LENGTH),
             ("_reference: `1` → `2` (6)", _UNKNOWN_LENGTH),
-            ("_backward: `1` → `2` (3)", _UNKNOWN_LENGTH),
         )
     },
     "std: _var_rule: `max(_count(shapes[0], dim) - correction, 0)` → "

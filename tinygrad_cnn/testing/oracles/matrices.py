@@ -70,6 +70,30 @@ def _det(x: Array) -> Any:
     return np.asarray(total, x.dtype)
 
 
+def _ldl_solve(factors: Array, pivots: Array, b: Array, *, hermitian: bool) -> Array:
+    """By the product of the swaps, the factors below the diagonal and the blocks on it."""
+    out = np.empty(b.shape, np.result_type(factors, b))
+    for at in np.ndindex(b.shape[:-2]):
+        a, n, k = factors[at], factors.shape[-1], 0
+        left, middle = np.eye(n, dtype=a.dtype), np.zeros_like(a)
+        while k < n:
+            stop = k + 1 + int(pivots[at][k] < 0)
+            swap, below = np.eye(n), np.eye(n, dtype=a.dtype)
+            one, other = stop - 1, abs(pivots[at][stop - 1]) - 1
+            swap[[one, other]] = swap[[other, one]]
+            below[stop:, k:stop] = a[stop:, k:stop]
+            left = left @ swap @ below
+            for i, j in itertools.product(range(k, stop), repeat=2):
+                middle[i, j] = a[max(i, j), min(i, j)]
+                if hermitian:
+                    middle[i, j] = middle[i, j].real if i == j else middle[i, j]
+                    middle[i, j] = np.conj(middle[i, j]) if i < j else middle[i, j]
+            k = stop
+        right = np.conj(left.T) if hermitian else left.T
+        out[at] = _eliminated(left @ middle @ right, b[at])
+    return out
+
+
 def _log_det(x: Array) -> Any:
     return np.log(_det(x)) if x.dtype.kind == "c" else math.log(abs(_det(x)))
 
@@ -231,6 +255,7 @@ def _half_dft(x: Array, *, dims: Any, n: int, inverse: bool, norm: str) -> Array
 MATRIX_ORACLES: dict[str, Callable[..., Any]] = {
     "solve": _solve,
     "solve_triangular": _solve_triangular,
+    "ldl_solve": _ldl_solve,
     "inv": _each(_inv),
     "det": _each(_det),
     "det_sign": _each(lambda x: np.sign(_det(x))),

@@ -224,6 +224,29 @@ def _numbered(shape: Shape) -> Array:
     return np.arange(math.prod(shape)).reshape(shape)
 
 
+def _strided(
+    x: Array, *, size: Shape, stride: Shape, start: int, steps: Shape
+) -> Array:  # fmt: skip
+    """Read from a memory of zeros that has x's elements; the mean of those at one place."""
+    memory: dict[int, list[Any]] = {}
+    for at in np.ndindex(*x.shape):
+        memory.setdefault(sum(i * s for i, s in zip(at, steps, strict=True)), []).append(x[at])
+    out = np.zeros(size, x.dtype)
+    for at in np.ndindex(*size):
+        held = memory.get(start + sum(i * s for i, s in zip(at, stride, strict=True)))
+        if held:
+            out[at] = sum(held) / len(held)
+    return out
+
+
+def _windows(x: Array, *, dim: int, size: int, step: int) -> Array:
+    count = (x.shape[dim] - size) // step + 1
+    out = np.empty((*x.shape[:dim], count, *x.shape[dim + 1 :], size), x.dtype)
+    for k, j in itertools.product(range(count), range(size)):
+        out[(slice(None),) * dim + (k, ..., j)] = x.take(k * step + j, dim)
+    return out
+
+
 def _getitem(x: Array, *, index: Any) -> Array:
     return np.array(x.ravel()[np.asarray(_numbered(x.shape)[index])])
 
@@ -428,6 +451,8 @@ ORACLES: dict[str, AnyCallable] = {
     "triu": _triangle(lambda i, j, d: j >= i + d),
     # indices
     "getitem": _getitem,
+    "strided": _strided,
+    "windows": _windows,
     "ungetitem": _ungetitem,
     "put": _put,
     "replay": _replay,
