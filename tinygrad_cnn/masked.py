@@ -31,7 +31,7 @@ from tinygrad_cnn.functions.linalg_norms import vector_norm
 from tinygrad_cnn.functions.nn_activation import softmin as _softmin
 from tinygrad_cnn.functions.reduction import correction_of
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Dims, DType, DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Dims, DType, DTypeLike, TensorLike
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 Reduction = Callable[..., Tensor]
@@ -59,11 +59,11 @@ def _mask_of(name: str, x: Tensor, mask: TensorLike) -> Tensor:
 
 
 def _low(dtype: DType) -> float:
-    return -math.inf if dtype.kind in "fc" else int(np.iinfo(dtype).min)
+    return -math.inf if dtype.kind in INEXACT else int(np.iinfo(dtype).min)
 
 
 def _high(dtype: DType) -> float:
-    return math.inf if dtype.kind in "fc" else int(np.iinfo(dtype).max)
+    return math.inf if dtype.kind in INEXACT else int(np.iinfo(dtype).max)
 
 
 def _filled(name: str, x: Tensor, mask: TensorLike | None, fill: Any) -> Tensor:
@@ -249,7 +249,7 @@ def mean(
     """
     x = to_tensor(input)
     wanted = _dtype("mean", x, dtype)
-    if wanted.kind not in "fc":
+    if wanted.kind not in INEXACT:
         raise DtypeError(f"mean: the result would be {wanted}, expected a floating `dtype`")
     total = sum(x, dim, keepdim=keepdim, dtype=wanted, mask=mask)
     return f.div(total, _counted("mean", x, dim, keepdim, mask))
@@ -279,7 +279,7 @@ def median(
     tensor(5.)
     """
     x = _ordered("median", input)
-    floating = x.dtype.kind == "f"
+    floating = x.dtype.kind in FLOATING
     wide = x if floating else x.to(get_default_dtype())
     found: Tensor = f.nanmedian(_filled("median", wide, mask, math.nan), dim, keepdim).values
     if floating:
@@ -341,9 +341,9 @@ def _spread(
     mask: TensorLike | None,
 ) -> Tensor:
     x = to_tensor(input)
-    natural = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float32)
+    natural = x.dtype if x.dtype.kind in INEXACT else np.dtype(np.float32)
     wanted = natural if dtype is None else dtype_of(dtype, name)
-    inside = wanted if wanted.kind in "fc" else np.dtype(np.float32)
+    inside = wanted if wanted.kind in INEXACT else np.dtype(np.float32)
     less = correction_of(unbiased, correction)
     centre = f.div(
         sum(x, dim, keepdim=True, dtype=wanted, mask=mask), _counted(name, x, dim, True, mask)

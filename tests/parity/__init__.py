@@ -62,7 +62,9 @@ def dtype_name(value: Any) -> str:
 
 def array(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a copy: some of PyTorch's are computed when they are read
-        value = value.detach().resolve_neg().resolve_conj().clone().numpy()
+        value = value.detach().resolve_neg().resolve_conj().clone()
+        half = str(value.dtype).endswith("bfloat16")  # of which PyTorch makes no array
+        value = value.float().numpy() if half else value.numpy()
     return np.asarray(value)
 
 

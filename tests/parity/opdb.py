@@ -267,6 +267,24 @@ DECISIONS = (
         ("errors",),
     ),
     Decision(
+        "a tensor is taken for the list of its rows",
+        "cat$|concat$|concatenate$",
+        "accepted.*must be tuple of Tensors",
+        ("errors",),
+    ),
+    Decision(
+        "an `out` that overlaps itself, which it does not once it is translated",
+        "index_select",
+        "accepted.*more than one element",
+        ("errors",),
+    ),
+    Decision(
+        "a rank above that of an empty matrix is refused",
+        "svd_lowrank",
+        "ArgumentError",
+        ("empty",),
+    ),
+    Decision(
         "a number is taken where a tensor is wanted",
         said=r"accepted.*(must be Tensor, not int|got \(int, |got \(Tensor, int\))",
     ),
@@ -385,7 +403,8 @@ def _weights(rng: np.random.Generator, a: Any) -> np.ndarray:
     out = rng.uniform(-1, 1, tuple(a.shape))
     if a.dtype.kind == "c":
         out = out + 1j * rng.uniform(-1, 1, tuple(a.shape))
-    return np.asarray(out, a.dtype)
+    exact = a.dtype if a.dtype.kind in "fc" else np.float32  # NumPy has no bfloat16
+    return np.asarray(out, exact)
 
 
 def _raised(error: BaseException) -> str:
@@ -548,19 +567,21 @@ class _Run:
                 return None
             rng = np.random.default_rng(order)
             weights = [_weights(rng, a) for a, _ in pairs]
+            theirs = [
+                torch.from_numpy(w).to(b.dtype) for w, (_, b) in zip(weights, pairs, strict=True)
+            ]
+            ours = [tg.tensor(w).to(a.dtype) for w, (a, _) in zip(weights, pairs, strict=True)]
             try:
                 t_g = torch.autograd.grad(
-                    [b for _, b in pairs], t_in, [torch.from_numpy(w) for w in weights],
-                    allow_unused=True, create_graph=twice,
-                )  # fmt: skip
+                    [b for _, b in pairs], t_in, theirs, allow_unused=True, create_graph=twice
+                )
             except RuntimeError as error:
                 if NO_DERIVATIVE.search(str(error)):
                     return None  # PyTorch has no such derivative
                 raise
             o_g = tg.autograd.grad(
-                [a for a, _ in pairs], o_in, [tg.tensor(w) for w in weights],
-                allow_unused=True, create_graph=twice,
-            )  # fmt: skip
+                [a for a, _ in pairs], o_in, ours, allow_unused=True, create_graph=twice
+            )
             t, o = [], []
             for i, (a, b) in enumerate(zip(o_g, t_g, strict=True)):
                 zero = np.zeros(tuple(t_in[i].shape), dtype_name(t_in[i]))

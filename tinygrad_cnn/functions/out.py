@@ -187,7 +187,7 @@ def _unrecorded(name: str, who: str) -> RuntimeError:
 def _before_dtype(function: AnyFunction) -> float:
     """With how many arguments by position ``dtype`` is not yet given; -1 if there is none."""
     parameters = inspect.signature(function).parameters
-    if "dtype" not in parameters:
+    if "dtype" not in parameters or function.__name__ == "view_copy":  # there it is about bytes
         return -1
     by_keyword = parameters["dtype"].kind is inspect.Parameter.KEYWORD_ONLY
     return math.inf if by_keyword else list(parameters).index("dtype")
