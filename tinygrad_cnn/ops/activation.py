@@ -137,8 +137,9 @@ def silu(x: Array) -> Array:
 
 
 def _mish_rule(g: Tensor, x: Tensor) -> Tensor:
-    t = tanh(softplus(x))
-    result: Tensor = g * (t + x * (1.0 - square(t)) * sigmoid(x))
+    small = square(sigmoid(-x))  # tanh(softplus(x)) = (1 - small)/(1 + small)
+    more = 1.0 + small
+    result: Tensor = g * ((1.0 - small) / more + x * (4.0 * small / square(more)) * sigmoid(x))
     return result
 
 

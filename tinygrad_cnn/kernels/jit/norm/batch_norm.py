@@ -263,7 +263,7 @@ def batch_norm(
     """
     if lie_by_planes(x):
         return batch_norm_planes(x, weight, bias, eps)
-    if x.ndim in (3, 5):
+    if x.ndim in (3, 5) and x.size:
         found = batch_norm(as_images(x), weight, bias, eps=eps)
         return None if found is None else (found[0].reshape(x.shape), *found[1:])
     image = _pixels(x)
@@ -316,7 +316,7 @@ def batch_norm_backward(
 def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Array | None:
     """As `reference.channel_affine`, for float32; x is copied if its channels are not last."""
     planes = lie_by_planes(x) and not relu
-    if x.ndim in (3, 5) and not planes:
+    if x.ndim in (3, 5) and x.size and not planes:
         found = channel_affine(as_images(x), scale, shift, relu=relu)
         return None if found is None else found.reshape(x.shape)
     image = x if planes else _pixels(x)
