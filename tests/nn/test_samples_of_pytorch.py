@@ -58,7 +58,7 @@ def close(a, b, what):
     assert a.dtype == b.dtype, what
     rtol, atol = 1e-7, 1e-8
     if a.dtype != np.float64:  # small sums of large numbers are rounded as these are
-        rtol, atol = 1e-4, max(1e-5, 1e-6 * np.abs(b).max(initial=0))
+        rtol, atol = 1e-4, max(1e-5, 1e-5 * np.abs(b).max(initial=0))
     np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=what)
 
 
