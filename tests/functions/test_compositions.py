@@ -234,3 +234,11 @@ def test_what_tensors_say_of_themselves() -> None:
     assert tg.tensor(2.0).is_nonzero()
     assert tg.tensor(A).is_same_size(tg.tensor(B))
     assert tg.tensor(A).ndimension() == 2
+
+
+def test_bytes_may_be_copied_as_another_dtype() -> None:
+    x = tg.tensor([1.0, 2.0])
+    for y in (tg.view_copy(x, tg.int32), tg.view_copy(x, dtype=tg.int32)):
+        assert y.tolist() == [0x3F800000, 0x40000000]
+        y.zero_()
+    assert x.tolist() == [1.0, 2.0]

@@ -102,6 +102,7 @@ def test_other_dtypes(call: Callable[[Any], Any], dtype: Any, expected: Any) -> 
         (lambda x: tg.sort(x, out=(tg.empty(0),)), DtypeError,
          "sort: `out` is a tuple of 1, expected a tuple of 2 tensors"),
         (lambda x: tg.exp(x, out=tg.ones(1).expand(3, 4)), RuntimeError, "exp: .*read-only"),
+        (lambda x: tg.exp(x, out=tg.ones(1).expand(2, 6)), RuntimeError, "exp: .*read-only"),
         (lambda x: tg.exp(x, out=tg.zeros(3, 4, requires_grad=True)), RuntimeError,
          "exp: `out` requires gradients"),
         (lambda x: tg.linalg.norm(x.requires_grad_(), out=tg.empty(0)), RuntimeError,

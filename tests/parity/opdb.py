@@ -273,12 +273,6 @@ DECISIONS = (
         ("errors",),
     ),
     Decision(
-        "an `out` that overlaps itself, which it does not once it is translated",
-        "index_select",
-        "accepted.*more than one element",
-        ("errors",),
-    ),
-    Decision(
         "a rank above that of an empty matrix is refused",
         "svd_lowrank",
         "ArgumentError",

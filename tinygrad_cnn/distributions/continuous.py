@@ -10,24 +10,7 @@ from tinygrad_cnn.functions import erf, erfinv, log, rand, randn, where
 from tinygrad_cnn.tensor import Tensor
 
 
-class Normal(Distribution):
-    """Normal distributions of mean ``loc`` and standard deviation ``scale``.
-
-    Raises
-    ------
-    ValueError
-        ``scale`` is not positive.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> mean = tg.tensor([0.0, 1.0], requires_grad=True)
-    >>> normal = Normal(mean, 2.0)
-    >>> normal.rsample((3,)).sum().backward()
-    >>> mean.grad
-    tensor([3., 3.])
-    """
-
+class _Symmetric(Distribution):
     has_rsample = True
 
     def __init__(
@@ -46,6 +29,25 @@ class Normal(Distribution):
     def mode(self) -> Tensor:
         """``loc``."""
         return self.loc
+
+
+class Normal(_Symmetric):
+    """Normal distributions of mean ``loc`` and standard deviation ``scale``.
+
+    Raises
+    ------
+    ValueError
+        ``scale`` is not positive.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> mean = tg.tensor([0.0, 1.0], requires_grad=True)
+    >>> normal = Normal(mean, 2.0)
+    >>> normal.rsample((3,)).sum().backward()
+    >>> mean.grad
+    tensor([3., 3.])
+    """
 
     @property
     def variance(self) -> Tensor:
@@ -85,7 +87,7 @@ class Normal(Distribution):
         return out
 
 
-class Laplace(Distribution):
+class Laplace(_Symmetric):
     """Laplace distributions, of density ``exp(-|x - loc| / scale) / (2 * scale)``.
 
     Raises
@@ -93,20 +95,6 @@ class Laplace(Distribution):
     ValueError
         ``scale`` is not positive.
     """
-
-    has_rsample = True
-
-    def __init__(
-        self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None
-    ) -> None:
-        self.loc, self.scale = together(loc, scale)
-        super().__init__(self.loc.shape, validate_args=validate_args)
-        self._require("scale", self.scale, self.scale > 0, "positive numbers")
-
-    @property
-    def mean(self) -> Tensor:
-        """``loc``."""
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

@@ -38,8 +38,8 @@ def _copied(
 
 
 @functools.wraps(shaping.view)
-def _view(input: TensorLike, *args: Any) -> Tensor:
-    return shaping.view(to_tensor(input).contiguous(), *args)  # a copy may lie otherwise
+def _view(input: TensorLike, *args: Any, **kwargs: Any) -> Tensor:
+    return shaping.view(to_tensor(input).contiguous(), *args, **kwargs)  # a copy may lie otherwise
 
 
 alias_copy = _copied(clone, "alias_copy")

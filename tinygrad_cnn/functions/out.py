@@ -161,6 +161,8 @@ def _written(function: AnyFunction, args: Args, kwargs: Params, out: Any) -> Any
                 f"{name}: `out` is {x.dtype}, expected a dtype that the result, {y.dtype}, can be "
                 f"cast to"
             )
+        if x.numel():  # before any is changed, or resized, which would give it memory of its own
+            x.check_writable(name, live=False)
     with no_grad():
         for x, y in zip(outs, results, strict=True):
             if x.shape != y.shape:
