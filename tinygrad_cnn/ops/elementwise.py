@@ -443,7 +443,7 @@ def log1p(x: Array) -> Array:
         return np.log1p(x)
     near = np.where(np.abs(x) < 0.5, x, 0)  # NumPy's real part is not accurate there
     size = 0.5 * np.log1p(near.real * (2 + near.real) + near.imag**2)
-    plain = np.log1p(x)
+    plain = np.asarray(np.log1p(x))
     plain.real = np.where(near != 0, size, plain.real)
     return plain
 
