@@ -27,6 +27,7 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
+from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import (
     FLOATING,
     INEXACT,
@@ -250,11 +251,13 @@ class Tensor(InPlaceMethods):
                     f"grad: got shape {value.shape} and dtype {value.dtype}, expected "
                     f"{self.shape} and {self.dtype}"
                 )
+        if taping:
+            taping[0].dropped(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     @property
     def data(self) -> Tensor:

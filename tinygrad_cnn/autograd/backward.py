@@ -33,6 +33,7 @@ from tinygrad_cnn.autograd.variable import Variable, depend, in_order, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.kernels.threads import with_fresh_stack
 from tinygrad_cnn.types import Args
 
@@ -312,7 +313,8 @@ def _visit(
                 continue
             before = waiting[1]
             if at in sums and not create_graph:
-                kernels.add_(before._array, gx._array)
+                total = before._array
+                do(kernels.add_, total, gx._array, writes=(total,))
             else:
                 waiting[1] = before + gx if create_graph else _total(before, gx)
                 if isinstance(before, Variable):
@@ -416,7 +418,7 @@ def _retain(node: Node, g: Tensor) -> None:
     assert node.retain is not None
     tensor = node.retain()
     if tensor is not None:
-        kept = wrap(g._array.copy()) if g.node is None else g
+        kept = wrap(do(np.ndarray.copy, g._array)) if g.node is None else g
         tensor._grad = kept if tensor._grad is None else tensor._grad + kept
 
 
@@ -440,7 +442,7 @@ class Ownership:
         array = g._array
         memory = memory_of(array)
         if memory.nbytes != array.nbytes or id(memory) in self.taken or not array.flags.writeable:
-            return wrap(array.copy())
+            return wrap(do(np.ndarray.copy, array))
         self.taken.add(id(memory))
         return g if g.view_of is None else wrap(array)
 
@@ -461,9 +463,10 @@ def accumulate(
             # The writer says whether it was added to a gradient, or to zeros (`viz.diagnose`).
             fresh = before.storage.writer in ("zero_", "fill_", "zero_grad")
             by = "backward into zeros" if fresh else "backward"
-            np.add(before._array, g._array, out=before._written_by(by))
+            total = before._written_by(by)
+            do(np.add, total, g._array, total, writes=(total,))
         else:
-            tensor._grad = wrap(before._array + g._array)
+            tensor._grad = wrap(do(np.add, before._array, g._array))
     if type(node) is Leaf and node.post_hooks:
         for hook in tuple(node.post_hooks.values()):
             hook(tensor, g)
@@ -515,7 +518,7 @@ def roots_of(
                     f"{name}: output {i} is {out._value.dtype}; its gradient can only be left out "
                     f"for a real number, such as its real part or abs()"
                 )
-            g = wrap(np.ones_like(out._array))
+            g = wrap(made(np.ones_like(out._array)))
         elif not isinstance(g, Variable):
             raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
         elif g._value.shape != out._value.shape:

@@ -23,6 +23,7 @@ from tinygrad_cnn.autograd.variable import Variable, View, depend, operand, wrap
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import FLOATING, INEXACT, AnyFunction, Args, Array, DType, Params
 
 if TYPE_CHECKING:
@@ -171,7 +172,9 @@ class Op:
             arrays = [a._array if isinstance(a, Variable) else a for a in args]
             parents = [a.node if isinstance(a, Variable) else None for a in args]
         try:
-            if self.ignore_fp_errors:  # as in PyTorch, 1/0 is inf, not a warning
+            if taping:
+                result = taping[0].unit(self.forward, arrays, params, ())
+            elif self.ignore_fp_errors:  # as in PyTorch, 1/0 is inf, not a warning
                 result = ignoring_fp_errors(self.forward, arrays, params)
             else:
                 result = self.forward(*arrays, **params)
@@ -325,7 +328,8 @@ class Op:
                     value = value._array
             values.append(value)
         out = []
-        for found in self.array_vjp.function(*values):
+        rule = self.array_vjp.function
+        for found in taping[0].unit(rule, values, {}, ()) if taping else rule(*values):
             if type(found) is Lazy and found.expr[0] != "load":
                 depend(found, f"{self.name}'s gradient", operands)
             out.append(None if found is None else wrap(found))

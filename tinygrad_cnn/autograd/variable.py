@@ -22,6 +22,7 @@ from tinygrad_cnn.autograd.modes import enable_grad, is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import INEXACT, Array, DType, Params, Size
 
 if TYPE_CHECKING:
@@ -245,6 +246,11 @@ class Variable:
         """The values, for the operation ``by`` that is about to change them in place."""
         self.storage.written(by)
         self._saved = None
+        return self._array
+
+    @property
+    def _given(self) -> Array:
+        """The values, for a function that is handed to `kernels.tape.do`."""
         return self._array
 
     def kept(self, node: GraphNode | None) -> SavedValue:
@@ -519,4 +525,4 @@ def depend(lazy: Lazy, name: str, operands: Iterable[Variable | SavedValue]) -> 
 def in_order(array: Array) -> Array:
     """A new result as it should lie: row by row, or as images do between kernels."""
     rows = array.flags.c_contiguous or channels_last(array)
-    return array if rows else np.ascontiguousarray(array)
+    return array if rows else do(np.ascontiguousarray, array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from tinygrad_cnn.autograd.node import Node, SavedValue, clock
 from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.variable import Storage, Variable
 from tinygrad_cnn.functions.elementwise import number
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import TensorLike
 
@@ -48,7 +50,8 @@ def assign(x: Any, result: Tensor, by: str, since: int | None = None) -> Tensor:
         return write(x, ..., result, by)
     if type(result.node) is Node:
         _keep_apart(result.node, x.storage, result.node.time - 1 if since is None else since)
-    np.copyto(x._written_by(by), result._array)
+    values = x._written_by(by)
+    do(np.copyto, values, result._array, writes=(values,))
     x.take_history(result)
     written: Tensor = x
     return written
@@ -82,8 +85,9 @@ def _put(x: Any, value: Any, *, index: Any, by: str) -> Tensor:
     x.check_writable(by, from_ is not None)
     written = value._array
     if value.ndim and np.shares_memory(written, x._array):
-        written = written.copy()
-    x._written_by(by)[index] = written
+        written = do(np.ndarray.copy, written)
+    values = x._written_by(by)
+    do(operator.setitem, values, index, written, writes=(values,))
     if is_recording() and (node is not None or from_ is not None):
         arrays, parents = (x._array, value._array), (node, from_)
         x.take_history(ops.put.record(x._array, (x, value), arrays, parents, {"index": index}, {}))

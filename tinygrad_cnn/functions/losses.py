@@ -19,6 +19,7 @@ from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.notices import warn
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
@@ -66,11 +67,15 @@ def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
 
 def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array, Array | None]:
     """Class numbers fit for indexing, and where they count (None if everywhere)."""
-    labels = target._array
-    if labels.dtype.kind not in "iu":
-        raise DtypeError(
-            f"{name}: `target` has dtype {labels.dtype}, expected integers (class numbers)"
-        )
+    dtype = target._value.dtype
+    if dtype.kind not in "iu":
+        raise DtypeError(f"{name}: `target` has dtype {dtype}, expected integers (class numbers)")
+    return do(_class_numbers, target._given, c, ignore_index, name)
+
+
+def _class_numbers(
+    labels: Array, c: int, ignore_index: int, name: str
+) -> tuple[Array, Array | None]:
     ignored = labels == ignore_index
     counts = None
     if ignored.any():
@@ -292,13 +297,17 @@ def _one_pass(
     labels, counts = _labels(name, target, x._value.shape[1], ignore_index)
     factor: float | None = None
     if reduction == "mean":
-        n = labels.size if counts is None else int(counts.sum())
+        n = labels.size if counts is None else do(_how_many, counts)
         factor = 1.0 / n if n else np.nan
     elif reduction == "sum":
         factor = 1.0
     elif reduction != "none":
         return reduce_loss(name, x, reduction)  # raises
     return losses.softmax_cross_entropy(x, labels, counts, smoothing=smoothing, factor=factor)
+
+
+def _how_many(counts: Array) -> float:
+    return float(counts.sum())
 
 
 def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:

@@ -20,10 +20,11 @@ from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
 from tinygrad_cnn.functions.shaping import integers
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.ops.resample import resample
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -96,7 +97,7 @@ def batch_norm(
     if n:
         batch_mean, batch_var = statistics
         _move(mean, batch_mean, momentum)
-        _move(var, batch_var * (n / (n - 1)), momentum)
+        _move(var, do(np.multiply, batch_var, n / (n - 1)), momentum)
     return y
 
 
@@ -117,8 +118,12 @@ def _move(running: Variable | None, seen: Array, momentum: float, by: str = "bat
     """Move a running statistic by the share ``momentum`` towards what this batch has."""
     if running is not None:
         values = running._written_by(by)
-        values *= 1 - momentum
-        values += momentum * seen
+        do(_moved, values, seen, momentum, writes=(values,))
+
+
+def _moved(values: Array, seen: Array, momentum: float) -> None:
+    values *= 1 - momentum
+    values += momentum * seen
 
 
 def _last_axes(name: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -311,13 +316,17 @@ def _drop(
     generator: Generator | None,
 ) -> Tensor:
     dtype = floating(name, x)._value.dtype
-    if p == 1:
-        mask = np.zeros(mask_shape, dtype)
-    else:
-        draws = numpy_generator(generator).random(mask_shape, dtype=np.float32)
-        mask = (draws >= p) * dtype.type(1 / (1 - p))
-    y = mul(x, wrap(mask))
+    y = mul(x, wrap(do(_mask, mask_shape, dtype, p, generator)))
     return assign(x, y, f"{name}_") if inplace else y
+
+
+def _mask(shape: tuple[int, ...], dtype: DType, p: float, generator: Generator | None) -> Array:
+    """0 with probability p, else 1 / (1 - p)."""
+    if p == 1:
+        return np.zeros(shape, dtype)
+    draws = numpy_generator(generator).random(shape, dtype=np.float32)
+    mask: Array = (draws >= p) * dtype.type(1 / (1 - p))
+    return mask
 
 
 @export(method=False, nn=True)

@@ -32,6 +32,7 @@ import numpy as np
 from tinygrad_cnn.kernels import table as dispatch
 from tinygrad_cnn.kernels.checks import PoolSpec
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import Array, DType
 
 # One for all: computing one expression computes others, and two locks can wait for each other.
@@ -88,7 +89,7 @@ class Lazy:
             with lock:
                 if self.expr[0] != "load":
                     # as in the operations that it stands for
-                    self.settle(ignoring_fp_errors(_evaluate, (self,), {}))
+                    self.settle(do(ignoring_fp_errors, _evaluate, (self,), {}))
         return self.expr[1]  # type: ignore[no-any-return]
 
     def settle(self, array: Array) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels.tape import taping
 
 
 class Generator:
@@ -116,4 +117,6 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def numpy_generator(generator: Generator | None) -> np.random.Generator:
     """The NumPy generator behind ``generator``, or behind the default one."""
+    if taping:
+        taping[0].drawn()
     return (default_generator if generator is None else generator).numpy

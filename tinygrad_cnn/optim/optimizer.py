@@ -18,6 +18,7 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
@@ -290,9 +291,12 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        again(self._advance)
+        return loss
+
+    def _advance(self) -> None:
         self.step_count += 1
         self._update_all()
-        return loss
 
     @ignore_fp_errors  # as every operation: a run that diverges shows it
     def _update_all(self) -> None:

@@ -19,6 +19,41 @@ _FOR_CONTAINER = {list: "List", tuple: "List", dict: "Dict", set: "List", frozen
 _LOOKED_AT = 100  # entries of a plain container that are searched for lost modules
 
 
+class Changes:
+    """How often attributes of modules were set or deleted, or members registered."""
+
+    count = 0
+
+
+changes = Changes()
+
+
+def _counted(name: str) -> Any:
+    change = getattr(dict, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        changes.count += 1
+        return change(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+class Members(dict[Any, Any]):
+    """A dictionary whose changes are counted among those of modules."""
+
+    __slots__ = ()
+
+    __setitem__ = _counted("__setitem__")
+    __delitem__ = _counted("__delitem__")
+    __ior__ = _counted("__ior__")
+    clear = _counted("clear")
+    pop = _counted("pop")
+    popitem = _counted("popitem")
+    setdefault = _counted("setdefault")
+    update = _counted("update")
+
+
 class OwnerMixin:
     """The part of `Module` that registers parameters, buffers and submodules."""
 
@@ -42,6 +77,7 @@ class OwnerMixin:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.count += 1
         if isinstance(value, Parameter):
             self._require_init(f"parameter `{name}` is assigned")
             self._forget(name, keep="_parameters")
@@ -78,6 +114,7 @@ class OwnerMixin:
             self._warn_if_lost(name, value)
 
     def __delattr__(self, name: str) -> None:
+        changes.count += 1
         for registry in _REGISTRIES:
             if name in self.__dict__.get(registry, ()):
                 del self.__dict__[registry][name]

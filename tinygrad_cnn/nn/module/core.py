@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd.devices import device as tg_device
 from tinygrad_cnn.autograd.rounding import bfloat16
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions.convert import dtype_of, is_dtype
-from tinygrad_cnn.nn.module.attributes import OwnerMixin
+from tinygrad_cnn.nn.module.attributes import Members, OwnerMixin
 from tinygrad_cnn.nn.module.hooks import HOOKS, CallMixin, HookTable
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import StateMixin
@@ -56,10 +56,10 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
     def __init__(self) -> None:
         held = self.__dict__
         held["training"] = True
-        held["_parameters"] = {}
-        held["_buffers"] = {}
+        held["_parameters"] = Members()
+        held["_buffers"] = Members()
         held["_non_persistent_buffers_set"] = set()
-        held["_modules"] = {}
+        held["_modules"] = Members()
         for kind in HOOKS:
             held[kind] = HookTable()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.autograd.events import observe, watching
+from tinygrad_cnn.nn.module.attributes import Members
 from tinygrad_cnn.nn.module.backward_hooks import BackwardHook, BackwardPreHook, Passage
 from tinygrad_cnn.nn.module.location import CALL_CODES, LOCATED_ERRORS, locate
 
@@ -29,7 +30,7 @@ HOOKS = (
 """The attributes of a module that hold hooks."""
 
 
-class HookTable(dict[int, tuple[Hook, bool]]):
+class HookTable(Members):
     """Hooks by number, each with a flag: does it take more arguments than others of its kind?
 
     ``always`` holds the numbers of those that are called after an error too.

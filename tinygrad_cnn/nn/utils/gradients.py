@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable
 from types import GeneratorType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,8 +17,11 @@ from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import cat
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, ignoring_fp_errors
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
+
+Arrays: TypeAlias = tuple[Array, ...]
 
 
 def get_total_norm(
@@ -43,8 +47,9 @@ def get_total_norm(
     tensor(5.)
     """
     given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    total = _total_norm("get_total_norm", given, norm_type, error_if_nonfinite)
-    return _zero_dim(total, given)
+    arrays = tuple(t._given for t in given)
+    out: Tensor = wrap(do(_joint_norm, arrays, norm_type, error_if_nonfinite))
+    return out
 
 
 def clip_grads_with_norm_(
@@ -64,7 +69,9 @@ def clip_grads_with_norm_(
     >>> x.grad
     tensor([0.6000, 0.8000])
     """
-    _scale(_gradients(parameters), max_norm, float(total_norm), "clip_grads_with_norm_")
+    written = tuple(g._written_by("clip_grads_with_norm_") for g in _gradients(parameters))
+    total = total_norm._given if isinstance(total_norm, Tensor) else total_norm
+    do(_scale, written, max_norm, total, writes=written)
 
 
 def clip_grad_norm_(
@@ -104,9 +111,10 @@ def clip_grad_norm_(
             stacklevel=2,
         )
     grads = _gradients(params)
-    total = _total_norm("clip_grad_norm_", grads, norm_type, error_if_nonfinite)
-    _scale(grads, max_norm, total, "clip_grad_norm_")
-    return _zero_dim(total, grads)
+    written = tuple(g._written_by("clip_grad_norm_") for g in grads)
+    total = do(_clipped, written, max_norm, norm_type, error_if_nonfinite, writes=written)
+    out: Tensor = wrap(total)
+    return out
 
 
 def clip_grad_value_(
@@ -124,7 +132,8 @@ def clip_grad_value_(
     limit = float(clip_value)
     for g in _gradients(parameters):
         bound = ignoring_fp_errors(g.dtype.type, (limit,), {})  # beyond float16, it is none
-        np.clip(g._array, -bound, bound, out=g._written_by("clip_grad_value_"))
+        values = g._written_by("clip_grad_value_")
+        do(np.clip, values, -bound, bound, values, writes=(values,))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -183,9 +192,19 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 _ROW = 1024
 
 
-def _total_norm(name: str, tensors: list[Tensor], norm_type: float, finite: bool) -> float:
+def _joint_norm(arrays: Arrays, norm_type: float, finite: bool) -> Array:
+    return _zero_dim(_total_norm("get_total_norm", arrays, norm_type, finite), arrays)
+
+
+def _clipped(arrays: Arrays, max_norm: float, norm_type: float, finite: bool) -> Array:
+    total = _total_norm("clip_grad_norm_", arrays, norm_type, finite)
+    _scale(arrays, max_norm, total)
+    return _zero_dim(total, arrays)
+
+
+def _total_norm(name: str, arrays: Arrays, norm_type: float, finite: bool) -> float:
     p = float(norm_type)
-    norms = [_norm(name, t._array, p) for t in tensors]
+    norms = [_norm(name, x, p) for x in arrays]
     total = _norm(name, np.asarray(norms, np.float64), p) if norms else 0.0
     if finite and not math.isfinite(total):
         raise RuntimeError(
@@ -196,10 +215,9 @@ def _total_norm(name: str, tensors: list[Tensor], norm_type: float, finite: bool
 
 
 @ignore_fp_errors  # a norm of float16 values may be beyond float16
-def _zero_dim(total: float, tensors: list[Tensor]) -> Tensor:
-    dtype = np.result_type(*[t.dtype for t in tensors]) if tensors else get_default_dtype()
-    out: Tensor = wrap(np.asarray(total, dtype))
-    return out
+def _zero_dim(total: float, arrays: Arrays) -> Array:
+    dtype = np.result_type(*arrays) if arrays else get_default_dtype()
+    return np.asarray(total, dtype)
 
 
 @ignore_fp_errors
@@ -233,13 +251,12 @@ def _sum_of_squares(x: Array) -> float:
 
 
 @ignore_fp_errors
-def _scale(grads: list[Tensor], max_norm: float, total: float, by: str) -> None:
-    factor = float(max_norm) / (total + 1e-6)
+def _scale(arrays: Arrays, max_norm: float, total: float | Array) -> None:
+    factor = float(max_norm) / (float(total) + 1e-6)
     if factor >= 1.0:  # a nan is not: it, too, is passed on
         return
-    for g in grads:
-        array = g._array
+    for array in arrays:
         # A factor below the dtype's normal numbers would lose digits.
         fits = factor == 0 or not abs(factor) < limits_of(array.dtype).tiny
         wide = array.dtype if fits else np.dtype(np.float64)
-        np.multiply(array, factor, out=g._written_by(by), dtype=wide, casting="same_kind")
+        np.multiply(array, factor, out=array, dtype=wide, casting="same_kind")

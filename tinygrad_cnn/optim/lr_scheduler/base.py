@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 
+from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
@@ -82,12 +83,15 @@ class LRScheduler:
 
         With ``epoch``, which PyTorch advises against, go there, by the closed form if there is one.
         """
+        again(self._step, epoch)
+
+    def _step(self, epoch: float | None) -> None:
         if self._step_count == 1 and _never_stepped(self.optimizer):
             warnings.warn(
                 f"{self._name()}: step() is called before the first optimizer.step(), so the first "
                 f"learning rate is skipped; call optimizer.step() first",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=4,
             )
         self._step_count += 1
         if epoch is None:
@@ -96,7 +100,7 @@ class LRScheduler:
         warnings.warn(
             f"{self._name()}: step(epoch) is deprecated, as in PyTorch; use step()",
             UserWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
         self.last_epoch = epoch  # type: ignore[assignment]  # as in PyTorch, it may be a fraction
         self._write(self.closed_form_lr())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.functions import from_numpy
+from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -57,6 +58,9 @@ class WeightAverage:
 
     def update(self) -> None:
         """Take the model's present weights into account."""
+        again(self._update)
+
+    def _update(self) -> None:
         self.steps += 1
         share = 1.0 - min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, tensor in self._tensors().items():

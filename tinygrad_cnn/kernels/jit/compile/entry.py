@@ -30,6 +30,7 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     HEAD,
     OTHER_TYPES,
 )
+from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import Array
 
 Kind = tuple[Any, ...]
@@ -149,6 +150,8 @@ def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
     }
     exec(
         "def make(call, pack, state, table, keep, Unfit):\n"
+        f"    def block_of(parts, {names}):\n"
+        f"        return pack(state, table, parts, {', '.join(words)})\n"
         f"    def launch(parts, {names}):\n"
         "        try:\n"
         f"            block = pack(state, table, parts, {', '.join(words)})\n"
@@ -157,7 +160,7 @@ def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
         "                raise  # a signal handler's\n"
         f"            return {OTHER_TYPES}\n"
         "        return call(block)\n"
-        "    launch.keep = keep\n"
+        "    launch.keep, launch.block_of = keep, block_of\n"
         "    return launch\n"
         "launch = make(call, pack, state, table, keep, Unfit)\n",
         space,
@@ -255,6 +258,8 @@ def run(kernel: Any, parts: int, *args: object) -> None:
         pool.ready(parts)
     if kernel.launch(parts, *args) == OTHER_TYPES:
         _other_types(kernel, parts, args)
+    if taping:
+        taping[0].launched(kernel, parts, args)
 
 
 def _after_fork() -> None:

@@ -58,7 +58,8 @@ _address = machine_code("pool", "pool", _make)
 _places = [_address(f"_{name}") for name in FUNCTIONS]
 # Functions that let go of the interpreter's lock.
 launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_places[0])
-_work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:])
+_work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:3])
+replay = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 3)(_places[3])
 
 
 def _at(place: int) -> ctypes.c_int64:

@@ -28,11 +28,16 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BLOCK,
     BUSY,
     CHECKED_FLAGS,
+    CLEAR,
+    COPY,
     DESCRIPTION,
     DONE,
+    EXPECT,
     FUNCTION,
     HEAD,
     IDLE,
+    INSTRUCTION_WORDS,
+    LAUNCH,
     LAUNCHED,
     LONG,
     OTHER_TYPES,
@@ -151,8 +156,9 @@ class _Pool:
 
     def write(self) -> None:
         claim = self.claim()
-        self.launch(claim)
+        launch = self.launch(claim)
         self.work(claim)
+        self.replay(launch)
         e, rounds, _ = self.function("spin")
         start = e.ticks()
         with e.loop(rounds):
@@ -225,9 +231,9 @@ class _Pool:
         result.add_incoming(found, inside)
         return result
 
-    def launch(self, claim: ir.Function) -> None:
+    def launch(self, claim: ir.Function) -> ir.Function:
         """launch(block): run all parts and return 0, or OTHER_TYPES."""
-        e, block, _ = self.function("launch")
+        e, block, made = self.function("launch")
         b = e.builder
         self.room(e)
         state, table, parts = e.read(block), e.read(e.add(block, 8)), e.read(e.add(block, 16))
@@ -259,6 +265,58 @@ class _Pool:
         with b.if_then(short):
             b.call(claim, [state, parts])
         self.wait(e, state, parts)
+        return made
+
+    def replay(self, launch: ir.Function) -> None:
+        """replay(program, first, count): follow instructions, and return the number of the first
+        that does not find what it expects, or `count`.
+        """
+        e, program, made = self.function("replay", 3)
+        b, count = e.builder, made.args[2]
+        place = b.alloca(_WORD)
+        b.store(made.args[1], place)
+        with e.forever() as again:
+            now = b.load(place)
+            with b.if_then(b.icmp_unsigned(">=", now, count)):
+                b.ret(count)
+            at = e.add(program, b.mul(now, e.whole(8 * INSTRUCTION_WORDS)))
+            first, second, size = (e.read(e.add(at, 8 * k)) for k in (1, 2, 3))
+            b.store(e.add(now, 1), place)
+            with self.instruction(e, at, LAUNCH, again):
+                with b.if_then(b.not_(e.equal(b.call(launch, [first]), 0))):
+                    b.ret(now)
+            with (
+                self.instruction(e, at, EXPECT, again),
+                e.loop(size) as turn,
+            ):
+                one, other = (
+                    e.read(b.add(start, turn.index), ir.IntType(8)) for start in (first, second)
+                )
+                with b.if_then(b.icmp_unsigned("!=", one, other)):
+                    b.ret(now)
+            with self.instruction(e, at, COPY, again):
+                self.move(e, "llvm.memcpy", first, self.pointed(e, second), size)
+            with self.instruction(e, at, CLEAR, again):
+                self.move(e, "llvm.memset", first, ir.Constant(ir.IntType(8), 0), size)
+            b.ret(now)
+
+    @contextmanager
+    def instruction(self, e: _Words, at: Value, kind: int, after: Value) -> Iterator[None]:
+        """Write what follows an instruction of this kind; then go to the next."""
+        b = e.builder
+        with b.if_then(e.equal(e.read(at), kind)):
+            yield
+            b.branch(after)
+
+    def pointed(self, e: _Words, address: Value) -> Value:
+        return e.builder.inttoptr(address, _BYTES)
+
+    def move(self, e: _Words, name: str, to: Value, what: Value, size: Value) -> None:
+        """Call LLVM's function `name` to copy, or to fill memory."""
+        kinds = [_BYTES, *([_BYTES] if what.type == _BYTES else []), _WORD]
+        function = self.module.declare_intrinsic(name, kinds)
+        no = ir.Constant(ir.IntType(1), 0)
+        e.builder.call(function, [self.pointed(e, to), what, size, no])
 
     def wait(self, e: _Words, state: Value, parts: Value) -> None:
         """Return 0 when all parts are done."""

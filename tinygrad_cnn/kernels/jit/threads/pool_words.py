@@ -22,4 +22,11 @@ DESCRIPTION = ~(0xFF << 24)  # of the dtype's first 8 bytes: all but unused flag
 OTHER_TYPES = 1  # what `launch` returns if not 0
 
 HEAD = object.__basicsize__
-FUNCTIONS = ("launch", "work", "spin")
+FUNCTIONS = ("launch", "work", "spin", "replay")
+
+# An instruction of a program has four words: what to do, and three addresses or counts.
+INSTRUCTION_WORDS = 4
+LAUNCH = 0  # the block at the first address
+EXPECT = 1  # that bytes at two addresses are the same, so many
+COPY = 2  # to the first address what is at the second, so many bytes
+CLEAR = 3  # bytes at the first address, so many (the third word)

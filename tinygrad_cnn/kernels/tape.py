@@ -1,0 +1,110 @@
+"""Being told of what is done to arrays, so that the same can be done again without Python.
+
+Who records (`tinygrad_cnn.programs`) puts a `Tape` into `taping`. The engine then hands it every
+function that computes arrays from arrays (`do`), and kernels their launches. While nobody records,
+each pays for one look at an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from tinygrad_cnn.types import Array
+
+R = TypeVar("R")
+
+
+class Tape(Protocol):
+    """What the engine and the kernels tell."""
+
+    def unit(
+        self,
+        function: Callable[..., Any],
+        arrays: Sequence[Any],
+        params: Mapping[str, Any],
+        writes: tuple[Array, ...],
+    ) -> Any:
+        """Return ``function(*arrays, **params)``."""
+
+    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """Return ``function(*args)``."""
+
+    def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
+        """A compiled kernel has run."""
+
+    def moved(self, to: Array, what: Array | None) -> None:
+        """Memory was filled with what lies elsewhere, or with zeros."""
+
+    def looked(self, array: Array) -> None:
+        """What follows depends on the numbers in an array."""
+
+    def made(self, array: Array) -> None:
+        """An array is the same whenever it is made."""
+
+    def drawn(self) -> None:
+        """Random numbers are about to be drawn."""
+
+    def dropped(self, tensor: Any) -> None:
+        """A tensor's gradient was replaced, whatever it was."""
+
+
+taping: list[Tape] = []
+"""The tape of whoever records, if anybody does."""
+
+
+def do(
+    function: Callable[..., R],
+    *arrays: Any,
+    writes: tuple[Array, ...] = (),
+    **params: Any,
+) -> R:
+    """Return ``function(*arrays, **params)``, which depends on nothing else.
+
+    It changes nothing but, perhaps, the arrays ``writes``.
+    """
+    if taping:
+        result: R = taping[0].unit(function, arrays, params, writes)
+        return result
+    return function(*arrays, **params)
+
+
+def again(function: Callable[..., R], *args: Any) -> R:
+    """Return ``function(*args)``, a call that is to be made whenever this is done again.
+
+    It computes nothing that others compute with, but may change what lives longer: a model's
+    parameters, an optimiser's state, a schedule.
+    """
+    if taping:
+        result: R = taping[0].again(function, args)
+        return result
+    return function(*args)
+
+
+def looked(array: Array) -> Array:
+    """Return ``array``, by whose numbers the caller decides how to go on."""
+    if taping:
+        taping[0].looked(array)
+    return array
+
+
+def made(array: Array) -> Array:
+    """Return ``array``, a new one that depends on no other array's numbers."""
+    if taping:
+        taping[0].made(array)
+    return array
+
+
+def clear(array: Array) -> Array:
+    """Fill a C-contiguous array with zeros, and return it."""
+    array.fill(0)
+    if taping:
+        taping[0].moved(array, None)
+    return array
+
+
+def copy(to: Array, what: Array) -> None:
+    """Write ``what`` to an array of its shape and dtype; both are C-contiguous."""
+    to[...] = what
+    if taping:
+        taping[0].moved(to, what)

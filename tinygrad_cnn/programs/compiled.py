@@ -1,0 +1,375 @@
+"""`compile`: a function that is recorded when it is first called, and replayed from then on."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.autograd.events import watching
+from tinygrad_cnn.autograd.graph import packing
+from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
+from tinygrad_cnn.autograd.node import Leaf, Node
+from tinygrad_cnn.autograd.op import lowering
+from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.kernels import choice, threads
+from tinygrad_cnn.kernels.choice import algorithm
+from tinygrad_cnn.kernels.tape import taping
+from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.programs.guards import State, Unreadable, reach
+from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Ref
+from tinygrad_cnn.programs.program import Instance, Program
+from tinygrad_cnn.programs.recorder import Recorder, Refused
+from tinygrad_cnn.types import Array
+
+MOST_PROGRAMS = 16
+MOST_INSTANCES = 8
+"""Programs that a function keeps, and instances of one that wait to be used again."""
+
+
+class _Argument(NamedTuple):
+    """The result that is an argument, by number."""
+
+    number: int
+
+
+class _Kept(NamedTuple):
+    """The result that is an object which was there before."""
+
+    value: Any
+
+
+class _New(NamedTuple):
+    """A result with memory of its own, and the operation that made it if it wants a gradient."""
+
+    ref: Ref
+    op: Any
+
+
+class _Build(NamedTuple):
+    """A tuple, list or dictionary of results."""
+
+    make: Callable[[list[Any]], Any]
+    parts: tuple[Any, ...]
+
+
+class Recording:
+    """A program, what it returns, and the gradients that it expects to find."""
+
+    def __init__(
+        self,
+        program: Program,
+        result: Any,
+        needs: list[tuple[Variable, Variable | None]],
+    ) -> None:
+        self.program, self.result, self.needs = program, result, needs
+        self.free: list[Instance] = [Instance(program)]
+        self.replays = 0
+
+    def fits(self) -> bool:
+        """Whether the gradients that it adds to are those that were there."""
+        return all(tensor._grad is grad for tensor, grad in self.needs)
+
+    def replay(self, leaves: list[Any], arrays: list[Array]) -> Any:
+        """Run it, and return what the function would."""
+        try:
+            instance = self.free.pop()
+        except IndexError:
+            instance = Instance(self.program)
+        if instance.escaped:
+            instance = Instance(self.program)
+        try:
+            instance.run(arrays)
+            self.replays += 1
+            return self._results(self.result, instance, leaves)
+        finally:
+            if len(self.free) < MOST_INSTANCES:
+                self.free.append(instance)
+
+    def _results(self, result: Any, instance: Instance, leaves: list[Any]) -> Any:
+        kind = type(result)
+        if kind is _New:
+            out = wrap(instance.views[result.ref].copy(order="K"))
+            if result.op is not None:
+                out.node = Node(result.op, (), (), (), {}, {})
+                out.node.saved = None  # the graph was walked
+            return out
+        if kind is _Build:
+            return result.make([self._results(part, instance, leaves) for part in result.parts])
+        if kind is _Argument:
+            return leaves[result.number]
+        return result.value
+
+
+class CompiledFunction:
+    """A function whose calls are recorded and replayed; see `compile`."""
+
+    def __init__(self, function: Callable[..., Any], fullgraph: bool = False) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function, self.fullgraph = function, fullgraph
+        self.programs: OrderedDict[Any, list[Recording] | str] = OrderedDict()
+        self.states: dict[Any, int] = {}
+        self.state: State | None = None
+        self.number = -1
+        self.calls = self.recordings = 0
+        self.told: set[str] = set()
+        self.lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        return self if owner is None else functools.partial(self, owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function, or do again what it did."""
+        if taping:  # it is part of another recording
+            return self.function(*args, **kwargs)
+        self.calls += 1
+        why = _unusual()
+        if why:
+            return self._usual(why, args, kwargs)
+        leaves: list[Any] = []
+        try:
+            key = (_key(args, leaves), _key(kwargs, leaves), _modes(), self._state_number())
+        except (Unreadable, Refused) as error:
+            return self._usual(str(error), args, kwargs)
+        found = self.programs.get(key)
+        if type(found) is str:
+            return self._usual(found, args, kwargs)
+        for recording in found or ():
+            if recording.fits():  # type: ignore[union-attr]
+                with suppress(KeyError):
+                    self.programs.move_to_end(key)
+                arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
+                return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+        return self._record(key, args, kwargs, leaves)
+
+    def _state_number(self) -> int:
+        state = self.state
+        if state is not None and state.holds():
+            return self.number
+        state = reach(self.function)
+        with self.lock:
+            self.number = self.states.setdefault(state.key, len(self.states))
+            self.state = state
+        return self.number
+
+    def _usual(self, why: str, args: Any, kwargs: Any) -> Any:
+        if self.fullgraph:
+            raise RuntimeError(f"compile: fullgraph=True, but {self!r} runs as usual: {why}")
+        if why not in self.told:
+            self.told.add(why)
+            name = getattr(self.function, "__qualname__", repr(self.function))
+            warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=3)
+        return self.function(*args, **kwargs)
+
+    # ---- recording -------------------------------------------------------------------------
+
+    def _record(self, key: Any, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+        state = self.state
+        assert state is not None
+        if state.hooked:
+            return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
+        for leaf in leaves:
+            if isinstance(leaf, Variable) and leaf.current_node() is not None:
+                return self._usual("an argument requires gradients", args, kwargs)
+        with self.lock:
+            self.recordings += 1
+            tensors = list(state.tensors)
+            tensors += [t._grad for t in state.tensors if t._grad is not None]
+            arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
+            recorder = Recorder(arrays, tensors, state.arrays)
+            before = [(t, t._value) for t in state.tensors]
+            with recorder:
+                result = self.function(*args, **kwargs)
+                if isinstance(result, Variable):
+                    result._array  # noqa: B018  # what is still lazy is computed here
+                gradients = recorder.gradients()
+                template, refs = None, []
+                try:
+                    template = self._describe(result, leaves, recorder, refs)
+                except Refused as error:
+                    recorder.refuse(str(error))
+            try:
+                recorder.finish()
+                if any(t._value is not value for t, value in before):
+                    raise Refused("it replaces the numbers of a tensor that it did not make")
+                if reach(self.function).key[0] != state.key[0]:
+                    raise Refused("it changes objects, which a replay would not")
+                needs = _needs(recorder)
+                program = Program(recorder, arrays, gradients, refs)
+                recording = Recording(program, template, needs)
+            except Refused as error:
+                self.programs[key] = str(error)
+                if self.fullgraph:
+                    raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
+                return self._told(str(error), result)
+            if self.fullgraph and (python := [u for u in program.units if not u.native]):
+                raise RuntimeError(
+                    f"compile: fullgraph=True, but {python[0].name} is computed in Python"
+                )
+            known = self.programs.setdefault(key, [])
+            assert type(known) is list
+            known[:] = [recording, *known[:3]]
+            while len(self.programs) > MOST_PROGRAMS:
+                self.programs.popitem(last=False)
+        return result
+
+    def _told(self, why: str, result: Any) -> Any:
+        if why not in self.told:
+            self.told.add(why)
+            name = getattr(self.function, "__qualname__", repr(self.function))
+            warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=4)
+        return result
+
+    def _describe(self, value: Any, leaves: list[Any], recorder: Recorder, refs: list[Ref]) -> Any:
+        """How to make the result."""
+        for number, leaf in enumerate(leaves):
+            if value is leaf:
+                return _Argument(number)
+        if isinstance(value, Variable):
+            assert self.state is not None
+            if any(value is t for t in self.state.tensors):
+                return _Kept(value)
+            node = value.current_node()
+            array = value._array
+            region = recorder.regions.find(array)
+            if region is None:
+                raise Refused("it returns a tensor whose origin is unknown")
+            if region.kind in (INPUT, EXTERNAL):
+                raise Refused("it returns a view of a tensor that it did not make")
+            if any(r.region is region for r in refs):
+                raise Refused("it returns tensors that share memory")
+            if type(node) is Leaf or (type(node) is Node and _is_alive(node)):
+                raise Refused("it returns a tensor whose graph has not been walked")
+            refs.append(recorder.regions.ref(array, region))
+            return _New(refs[-1], None if node is None else node.op)
+        if type(value) in (tuple, list):
+            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
+            return _Build(type(value), parts)
+        if isinstance(value, tuple):
+            kind = type(value)
+            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
+            return _Build(lambda made: kind(*made), parts)
+        if type(value) is dict:
+            keys = list(value)
+            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value.values()])
+            return _Build(lambda made: dict(zip(keys, made, strict=True)), parts)
+        if value is None or isinstance(value, (bool, int, float, str, Module)):
+            return _Kept(value)
+        raise Refused(f"it returns a {type(value).__name__}")
+
+    # ---- telling ---------------------------------------------------------------------------
+
+    def explain(self) -> str:
+        """What was recorded, what still runs in Python and why, memory, and how often."""
+        from tinygrad_cnn.programs.explain import explain
+
+        return explain(self)
+
+
+def _is_alive(node: Node) -> bool:
+    """Whether a graph can be walked: nothing in it was freed."""
+    stack, seen = [node], {node}
+    while stack:
+        one = stack.pop()
+        if one.saved is None:
+            return False
+        for parent in one.parents:
+            if type(parent) is Node and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return True
+
+
+def _needs(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
+    """The gradients on which a recording depends: that they are those that were there."""
+    active = any(u.opaque for u in recorder.units) or recorder.gradients()
+    needs: list[tuple[Variable, Variable | None]] = []
+    for leaf in recorder.leaves:
+        before = recorder.before[id(leaf)]
+        region = None if before is None else recorder.regions.find(before._array)
+        used = region is not None and any(
+            ref.region is region for u in recorder.units for ref in (*u.operands(), *u.work())
+        )
+        if used or (active and id(leaf) not in recorder.zeroed):
+            needs.append((leaf, before))
+    return needs
+
+
+def _unusual() -> str:
+    if watching:
+        return "it is being watched, by the profiler or a drawing"
+    if is_anomaly_enabled():
+        return "anomalies are looked for"
+    if lowering:
+        return "autocast or bfloat16 is in use"
+    if packing() is not None:
+        return "what is saved for the derivatives goes through hooks"
+    return ""
+
+
+def _modes() -> tuple[Any, ...]:
+    return (is_recording(), choice.chosen.get(), algorithm.get(), threads.count(), get_default_dtype())
+
+
+def _key(value: Any, leaves: list[Any]) -> Any:
+    """What about an argument a recording depends on; tensors and arrays are added to ``leaves``."""
+    kind = type(value)
+    if isinstance(value, Variable):
+        leaves.append(value)
+        held = value._value
+        strides = value._array.strides
+        return (kind, held.shape, held.dtype, strides, value.node is None, value._array.flags.aligned)
+    if kind is np.ndarray:
+        leaves.append(value)
+        return (kind, value.shape, value.dtype, value.strides, value.flags.aligned)
+    if kind in (tuple, list):
+        return (kind, *[_key(part, leaves) for part in value])
+    if isinstance(value, tuple):
+        return (kind, *[_key(part, leaves) for part in value])
+    if kind is dict:
+        return (kind, *[(name, _key(part, leaves)) for name, part in value.items()])
+    if value is None or isinstance(value, (bool, int, float, str, np.dtype, type)):
+        return (kind, repr(value) if isinstance(value, float) else value)
+    raise Refused(f"an argument is a {kind.__name__}")
+
+
+def compile(function: Any = None, *, fullgraph: bool = False, **options: Any) -> Any:
+    """Record ``function`` when it is called first, and do again what it did to arrays after that.
+
+    Parameters
+    ----------
+    function
+        A function of tensors, or a `Module`. Left out, the result is a decorator.
+    fullgraph
+        Raise where something has to run in Python.
+    """
+    if function is None:
+        return functools.partial(compile, fullgraph=fullgraph, **options)
+    if isinstance(function, Module):
+        return compiled_module(function, fullgraph)
+    return CompiledFunction(function, fullgraph)
+
+
+def compiled_module(module: Module, fullgraph: bool) -> Module:
+    """A module that shares everything with ``module``, and whose calls are recorded."""
+    kind = type(module)
+    call = CompiledFunction(module, fullgraph)
+    functools.update_wrapper(call, module.forward, updated=())
+
+    def again(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(*args, **kwargs)
+
+    made = type(kind.__name__, (kind,), {"__call__": again, "explain": call.explain, "__module__": kind.__module__})
+    out: Module = object.__new__(made)
+    out.__dict__ = module.__dict__
+    return out

@@ -1,0 +1,261 @@
+"""Where arrays of a recording lie: regions of memory, and templates that name places in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from tinygrad_cnn.autograd.layout import memory_of
+from tinygrad_cnn.autograd.node import Saved
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.types import Array
+
+INPUT, EXTERNAL, CONSTANT, LOCAL = "input", "external", "constant", "local"
+
+
+class Diverged(Exception):
+    """A function does something else with these numbers than it did when it was recorded."""
+
+
+class Region:
+    """Memory that arrays share.
+
+    ``kind`` is `INPUT` (an argument's), `EXTERNAL` (of tensors that were there before: they stay
+    where they are), `CONSTANT` (made by the function, the same each time) or `LOCAL` (computed).
+    ``root`` is an array that keeps the memory alive; ``low`` and ``high`` are addresses.
+    """
+
+    __slots__ = (
+        "content", "first", "high", "index", "kept", "kind", "last", "low", "offset", "root",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, root: Array, low: int, high: int) -> None:
+        self.kind, self.low, self.high = kind, low, high
+        self.root: Array | None = root
+        self.content: Array | None = None  # of a constant
+        self.written = False  # by a unit that did not make it
+        self.kept = False  # the user may hold on to it
+        self.first = self.last = -1  # units that use it
+        self.offset = self.index = 0
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it stays where it was recorded."""
+        return self.kind == EXTERNAL or (self.kind == CONSTANT and not self.written)
+
+    @property
+    def nbytes(self) -> int:
+        """How large it is."""
+        return self.high - self.low
+
+
+class Ref:
+    """An array of the recording: how it lies in its region, and, while it is recorded, itself."""
+
+    __slots__ = ("array", "at", "dtype", "region", "shape", "strides")
+
+    def __init__(self, array: Array, region: Region) -> None:
+        self.array: Array | None = array
+        self.region = region
+        self.shape, self.dtype, self.strides = array.shape, array.dtype, array.strides
+        self.at: int = array.__array_interface__["data"][0] - region.low
+
+    def view(self, memory: Array) -> Array:
+        """An array in ``memory`` as this one lies in its region."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
+        return np.ndarray(self.shape, self.dtype, memory, self.at, self.strides)
+
+
+Views: TypeAlias = "dict[Ref, Array]"
+"""Arrays that stand for those of the recording."""
+
+
+class LazyRef(NamedTuple):
+    """A `Lazy`, as it was before a function got it, or as one returned it."""
+
+    lazy: Lazy
+    expr: tuple[Any, ...]
+    stats: Any
+
+
+class TensorRef(NamedTuple):
+    """A tensor around an array."""
+
+    array: Any
+
+
+class Parts(NamedTuple):
+    """A list, tuple, named tuple or dictionary with arrays in it."""
+
+    make: Callable[[list[Any]], Any]
+    parts: tuple[Any, ...]
+
+
+TEMPLATES = (Ref, LazyRef, TensorRef, Parts)
+
+
+class Regions:
+    """All memory that a recording has met, by the arrays that own it."""
+
+    def __init__(self) -> None:
+        self.by_root: dict[int, list[Region]] = {}
+        self.order: list[Region] = []
+        self.refs: dict[int, Ref] = {}
+
+    def add(self, kind: str, array: Array, *, whole: bool) -> Region:
+        """The region around an array's owner, or, if not ``whole``, around the array alone."""
+        root = memory_of(array)
+        region = Region(kind, root, *byte_bounds(root if whole else array))
+        region.index = len(self.order)
+        self.by_root.setdefault(id(root), []).append(region)
+        self.order.append(region)
+        return region
+
+    def ref(self, array: Array, region: Region) -> Ref:
+        """The reference of an array, which is kept alive."""
+        found = self.refs.get(id(array))
+        if found is None:
+            found = self.refs[id(array)] = Ref(array, region)
+        return found
+
+    def let_go(self) -> None:
+        """Let go of all arrays but those that stay where they are."""
+        for ref in self.refs.values():
+            if not ref.region.is_fixed:
+                ref.array = None
+        for region in self.order:
+            if not region.is_fixed:
+                region.root = None
+        self.refs.clear()
+        self.by_root.clear()
+
+    def find(self, array: Array) -> Region | None:
+        """The region that an array lies in, if it is known."""
+        known = self.by_root.get(id(memory_of(array)))
+        if known is None:
+            return None
+        if len(known) == 1 and known[0].kind != INPUT:
+            return known[0]
+        low, high = byte_bounds(array)
+        for region in known:
+            if region.low <= low and high <= region.high:
+                return region
+        return None
+
+
+def describe(value: Any, ref: Callable[[Array], Any]) -> Any:
+    """A template of a value: with references for its arrays, or itself if it has none."""
+    kind = type(value)
+    if kind is np.ndarray or isinstance(value, np.ndarray):
+        return ref(value)
+    if kind is Lazy:
+        expr = tuple([describe(part, ref) for part in value.expr])
+        return LazyRef(value, expr, describe(value.stats, ref))
+    if isinstance(value, Variable):
+        return TensorRef(describe(value._value, ref))
+    if kind is Saved:
+        parts = [describe(value.out, ref), describe(value.residuals, ref)]
+        return Parts(lambda made: Saved(made[0], **made[1]), tuple(parts))
+    if isinstance(value, (list, tuple)):
+        parts = [describe(part, ref) for part in value]
+        if kind is not list and not any(isinstance(part, TEMPLATES) for part in parts):
+            return value  # a list may be filled by who gets it
+        if isinstance(value, tuple) and kind is not tuple:
+            return Parts(lambda made: kind(*made), tuple(parts))
+        return Parts(kind, tuple(parts))
+    if isinstance(value, dict):
+        keys = tuple(value)
+        parts = [describe(part, ref) for part in value.values()]
+        if not any(isinstance(part, TEMPLATES) for part in parts):
+            return value
+        return Parts(lambda made: dict(zip(keys, made, strict=True)), tuple(parts))
+    return value
+
+
+def build(template: Any, views: Views, memo: dict[int, Lazy]) -> Any:
+    """The value of a template, with arrays of ``views``.
+
+    ``memo`` has the lazy ones by those of the recording: one for each.
+    """
+    kind = type(template)
+    if kind is Ref:
+        return views[template]
+    if kind is Parts:
+        return template.make([build(part, views, memo) for part in template.parts])
+    if kind is LazyRef:
+        like = template.lazy
+        if id(like) not in memo:
+            lazy = Lazy(tuple([build(part, views, memo) for part in template.expr]), like)
+            lazy.shape, lazy.size, lazy.names = like.shape, like.size, like.names
+            memo[id(like)] = lazy
+            if template.stats is not None:
+                lazy.stats = build(template.stats, views, memo)
+        return memo[id(like)]
+    if kind is TensorRef:
+        return wrap(build(template.array, views, memo))
+    return template
+
+
+def refs_of(template: Any) -> list[Ref]:
+    """All references in a template."""
+    kind = type(template)
+    if kind is Ref:
+        return [template]
+    if kind is Parts:
+        return [ref for part in template.parts for ref in refs_of(part)]
+    if kind is LazyRef:
+        return [ref for part in (*template.expr, template.stats) for ref in refs_of(part)]
+    if kind is TensorRef:
+        return refs_of(template.array)
+    return []
+
+
+def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> None:
+    """Write what a function returned now to where it lay when it was recorded.
+
+    Only regions ``born`` then are written to: other results are views of what it was given.
+
+    Raises
+    ------
+    Diverged
+        The result is of another kind now.
+    """
+    kind = type(template)
+    if kind is Ref:
+        if not isinstance(found, (np.ndarray, np.generic)) or found.shape != template.shape:
+            raise Diverged
+        if template.region in born:
+            np.copyto(views[template], found)
+    elif kind is LazyRef:
+        if type(found) is not Lazy:
+            put(template.expr[1], found, views, born)  # it is a load
+            return
+        if template.expr[0] == "load" != found.expr[0]:
+            put(template.expr[1], found.realize(), views, born)
+            return
+        for part, now in zip(template.expr, found.expr, strict=True):
+            put(part, now, views, born)
+        put(template.stats, found.stats, views, born)
+    elif kind is TensorRef:
+        put(template.array, found._value, views, born)
+    elif kind is Parts:
+        if found is None:
+            raise Diverged
+        for part, now in zip(template.parts, _parts_of(found), strict=True):
+            put(part, now, views, born)
+
+
+    elif template is not found and (found is None or template is None or template != found):
+        raise Diverged
+
+
+def _parts_of(value: Any) -> Any:
+    if type(value) is Saved:
+        return value.out, value.residuals
+    return value.values() if isinstance(value, dict) else value

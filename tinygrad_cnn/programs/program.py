@@ -1,0 +1,299 @@
+"""What a recording becomes: instructions for machine code, and the Python that stays between them.
+
+All arrays of a program that nobody else sees lie in one arena: a region has its place there from
+the first unit that uses it to the last. `Instance` is a program with memory of its own; what runs
+on several threads at once has one for each.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.jit.threads import pool
+from tinygrad_cnn.kernels.jit.threads.pool_words import (
+    CLEAR,
+    COPY,
+    EXPECT,
+    INSTRUCTION_WORDS,
+    LAUNCH,
+)
+from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
+from tinygrad_cnn.programs.memory import CONSTANT, INPUT, LOCAL, Ref, Region, Views, build
+from tinygrad_cnn.programs.recorder import Launch, Look, Move, Recorder, Refused, Unit
+from tinygrad_cnn.types import Array
+
+
+class Program:
+    """The units of a recording, and where their arrays lie.
+
+    Attributes
+    ----------
+    inputs
+        The arguments' arrays, in order.
+    gradients
+        Tensors, and what ``.grad`` each has afterwards: a reference, or None.
+    written
+        Tensors that are changed in place, and by what.
+    arena_bytes, kept_bytes
+        Memory of an instance: what is used again and again, and what the caller may hold on to.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        inputs: Sequence[Array],
+        gradients: Sequence[tuple[Variable, Ref | None]],
+        results: Sequence[Ref],
+    ) -> None:
+        regions = recorder.regions
+        self.units = [u for u in recorder.units if u.opaque or not _is_view(u)]
+        self.inputs = [regions.ref(a, _found(regions.find(a))) for a in inputs]
+        self.gradients = list(gradients)
+        self.written = list(recorder.written.values())
+        self.external = regions.order
+        for ref in (g for _, g in gradients if g is not None):
+            ref.region.kept = True
+        self.units = _checks_first(self.units)
+        for number, unit in enumerate(self.units):
+            for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
+                _use(ref.region, number)
+            for ref in unit.writes:
+                ref.region.written = True
+                if ref.region.kind == INPUT:
+                    raise Refused(f"{unit.name} changes an argument in place")
+        for ref in results:
+            _use(ref.region, len(self.units))
+        local = [r for r in regions.order if r.kind == LOCAL and r.last >= 0]
+        self.arena_bytes = _place([r for r in local if not r.kept])
+        self.kept = [r for r in local if r.kept]
+        self.kept_bytes = sum(r.nbytes for r in self.kept)
+        self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
+        self.total_bytes = sum(r.nbytes for r in local)
+        regions.let_go()
+
+
+def _found(region: Region | None) -> Region:
+    assert region is not None
+    return region
+
+
+def _is_view(unit: Unit) -> bool:
+    """Whether a unit computes nothing: its results are views of what it got."""
+    return not unit.born and not unit.writes and not unit.code
+
+
+def _checks_first(units: list[Unit]) -> list[Unit]:
+    """The units in another order: what Python computes of the arguments alone comes first.
+
+    If it fails there, or turns out otherwise than before, nothing has been changed yet.
+    """
+    known: set[Region] = set()
+    first, rest = [], []
+    for unit in units:
+        pure = not (unit.native or unit.opaque or unit.writes or unit.draws or unit.code)
+        if pure and all(r.region.kind == INPUT or r.region in known for r in unit.operands()):
+            known |= unit.born
+            first.append(unit)
+        else:
+            rest.append(unit)
+    return first + rest
+
+
+def _seen(unit: Unit) -> list[Ref]:
+    """Gradients that a call looks at."""
+    return [ref for _, ref in unit.gradients if ref is not None]
+
+
+def _use(region: Region, number: int) -> None:
+    if region.first < 0:
+        region.first = number
+    region.last = max(region.last, number)
+
+
+def _place(regions: list[Region]) -> int:
+    """Give each region its offset in one arena, and return the arena's size.
+
+    The largest first, each as low as no region lies that is in use at the same time.
+    """
+    placed: list[Region] = []
+    size = 0
+    for region in sorted(regions, key=lambda r: (-r.nbytes, r.index)):
+        at = 0
+        for other in sorted(placed, key=lambda r: r.offset):
+            if other.last < region.first or region.last < other.first:
+                continue
+            if at + _padded(region) <= other.offset:
+                break
+            at = max(at, other.offset + _padded(other))
+        region.offset = at
+        placed.append(region)
+        size = max(size, at + _padded(region))
+    return size
+
+
+def _padded(region: Region) -> int:
+    # kernels read whole vectors, a little beyond the end
+    return region.nbytes + -region.nbytes % ALIGNMENT + ALIGNMENT
+
+
+class Instance:
+    """A program with memory."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.arena = aligned(program.arena_bytes)
+        self.memory: dict[Region, Array] = {}
+        self.held = aligned(sum(map(_padded, program.kept)))  # gradients
+        at = 0
+        for region in program.kept:
+            self.memory[region] = self.held[at : at + _padded(region)]
+            at += _padded(region)
+        self.views: Views = {}
+        self.inputs = [self._view(ref) for ref in program.inputs]
+        self.tensors: dict[Ref, Variable] = {}
+        self.gradients = [
+            (tensor, None if ref is None else self._gradient(ref))
+            for tensor, ref in program.gradients
+        ]
+        self.constants = [(self._memory(r), r.content) for r in program.constants]
+        self.blocks: list[Any] = []
+        words: list[tuple[int, int, int, int]] = []
+        self.steps: list[tuple[Unit | None, int, int]] = []
+        self.owners: list[Unit] = []
+        for unit in program.units:
+            if not unit.native:
+                self._views_of(unit)
+                self.steps.append((unit, 0, 0))
+                continue
+            first = len(words)
+            words += self._instructions(unit)
+            self.owners += [unit] * (len(words) - first)
+            if self.steps and self.steps[-1][0] is None:
+                first = self.steps.pop()[1]
+            self.steps.append((None, first, len(words)))
+        self.table = np.array(words, np.int64).reshape(-1, INSTRUCTION_WORDS)
+        self.address = self.table.ctypes.data
+        self.ends = self._ends()
+        self.seconds: dict[Unit, float] = {}
+        own = [g for _, g in self.gradients if g is not None]
+        self._watched = [self.held.base, *(g._value for g in own)]
+        self._owned = own
+        self._counts = self._references()
+
+    def _references(self) -> tuple[list[int], list[int]]:
+        """How often gradients are referred to."""
+        return list(map(sys.getrefcount, self._watched)), list(map(sys.getrefcount, self._owned))
+
+    # ---- memory ----------------------------------------------------------------------------
+
+    def _memory(self, region: Region) -> Array:
+        """The memory of a region that does not stay where it was."""
+        if region not in self.memory:
+            if region.kind == LOCAL:
+                self.memory[region] = self.arena[region.offset : region.offset + _padded(region)]
+            else:
+                self.memory[region] = aligned(_padded(region))
+        return self.memory[region]
+
+    def _view(self, ref: Ref) -> Array:
+        if ref not in self.views:
+            if ref.region.is_fixed:
+                assert ref.array is not None
+                self.views[ref] = ref.array
+            else:
+                self.views[ref] = ref.view(self._memory(ref.region))
+        return self.views[ref]
+
+    def _gradient(self, ref: Ref) -> Variable:
+        """The tensor around an array: one and the same."""
+        if ref not in self.tensors:
+            self.tensors[ref] = wrap(self._view(ref))
+        return self.tensors[ref]
+
+    def _views_of(self, unit: Unit) -> None:
+        for ref in (*unit.operands(), *unit.work(), *unit.results()):
+            self._view(ref)
+
+    @property
+    def escaped(self) -> bool:
+        """Whether somebody still holds gradients of the last run, beside the tensors."""
+        arrays, tensors = self._references()
+        in_use = sum(t._grad is g for t, g in self.gradients if g is not None)
+        return arrays != self._counts[0] or sum(tensors) != sum(self._counts[1]) + in_use
+
+    # ---- instructions ----------------------------------------------------------------------
+
+    def _instructions(self, unit: Unit) -> list[tuple[int, int, int, int]]:
+        self._views_of(unit)
+        words = []
+        for step in unit.code:
+            if type(step) is Launch:
+                args = build(step.args, self.views, {})
+                block = np.frombuffer(step.launch.block_of(step.parts, *args), np.uint8).copy()
+                self.blocks.append((block, args))
+                words.append((LAUNCH, block.ctypes.data, 0, 0))
+            elif type(step) is Move:
+                to = self.views[step.to]
+                if step.what is None:
+                    words.append((CLEAR, to.ctypes.data, 0, to.nbytes))
+                else:
+                    what = self.views[step.what]
+                    words.append((COPY, to.ctypes.data, what.ctypes.data, to.nbytes))
+            elif type(step) is Look:
+                at = self.views[step.at]
+                words.append((EXPECT, at.ctypes.data, step.expected.ctypes.data, at.nbytes))
+        return words
+
+    def _ends(self) -> list[int]:
+        """For each instruction, the number of the first that is not its unit's."""
+        ends = [0] * len(self.owners)
+        for at in range(len(ends) - 1, -1, -1):
+            same = at + 1 < len(ends) and self.owners[at + 1] is self.owners[at]
+            ends[at] = ends[at + 1] if same else at + 1
+        return ends
+
+    # ---- running ---------------------------------------------------------------------------
+
+    def run(self, given: Sequence[Array], timed: bool = False) -> None:
+        """Do on the arrays ``given`` what was recorded."""
+        for to, array in zip(self.inputs, given, strict=True):
+            np.copyto(to, array)
+        for memory, content in self.constants:
+            assert content is not None
+            memory[: content.nbytes] = content
+        ignoring_fp_errors(self._follow, (timed,), {})
+        for tensor, gradient in self.gradients:
+            tensor._grad = gradient
+        for tensor, by in self.program.written:
+            tensor.storage.written(by)
+            tensor._saved = None
+
+    def _follow(self, timed: bool) -> None:
+        for unit, at, end in self.steps:
+            if unit is not None:
+                self._call(unit, timed)
+                continue
+            while at < end:
+                at = pool.replay(self.address, at, end)
+                if at < end:  # this unit has to go another way with these numbers
+                    self._call(self.owners[at], timed)
+                    at = self.ends[at]
+
+    def _call(self, unit: Unit, timed: bool) -> None:
+        start = time.perf_counter() if timed else 0.0
+        if unit.opaque:
+            for tensor, ref in unit.gradients:
+                tensor._grad = None if ref is None else self._gradient(ref)
+            unit.function(*unit.args)
+        else:
+            unit.call(self.views)
+        if timed:
+            spent = time.perf_counter() - start
+            self.seconds[unit] = self.seconds.get(unit, 0.0) + spent

@@ -1,0 +1,465 @@
+"""Recording a function: what it does to arrays, unit by unit.
+
+A unit is a function of arrays that the engine hands over (`kernels.tape`): an operation's forward
+pass, a derivative rule, a sum of gradients, a change in place. Its arrays are named by the memory
+they lie in, so that the same can be done in other memory. Whether a unit consists of launches of
+compiled kernels alone is tried out: on other numbers, in other memory, its launches have to give
+what the function gives, bit by bit. If they do not, the function itself will be called again.
+
+Whatever could make a replay differ from a call ends the recording with a `Refused`: numbers that
+Python looks at, arrays of unknown origin, changes that nobody announces.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.autograd.node import Leaf
+from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.kernels import tape
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.programs.memory import (
+    CONSTANT,
+    EXTERNAL,
+    INPUT,
+    LOCAL,
+    LazyRef,
+    Parts,
+    Ref,
+    Region,
+    Regions,
+    Views,
+    build,
+    describe,
+    put,
+    refs_of,
+)
+from tinygrad_cnn.types import Array
+
+_PACKAGE = str(Path(__file__).parents[1])
+_ENGINE = (str(Path(__file__).parents[1] / "autograd"), str(Path(__file__).parent))
+_lock = threading.Lock()
+
+
+class Refused(Exception):
+    """Why a function cannot be recorded."""
+
+
+class Launch:
+    """A compiled kernel's launch."""
+
+    def __init__(self, kernel: Any, parts: int, args: Any) -> None:
+        self.kernel, self.launch, self.parts, self.args = kernel, kernel.launch, parts, args
+
+
+class Move:
+    """Memory that is filled: with what lies in ``what``, or with zeros."""
+
+    def __init__(self, to: Ref, what: Ref | None) -> None:
+        self.to, self.what = to, what
+
+
+class Look:
+    """Numbers by which the function decided how to go on, as they were."""
+
+    def __init__(self, at: Ref) -> None:
+        self.at, self.expected = at, np.array(at.array)
+
+
+class Unit:
+    """A function of arrays, called once; and the launches it made."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function, self.name = function, name
+        self.args: Any = ()
+        self.params: Any = {}
+        self.out: Any = None
+        self.beside: list[tuple[Any, Any]] = []  # lazy arguments that it has computed
+        self.filled: dict[str, Any] = {}  # lists among its parameters
+        self.writes: tuple[Ref, ...] = ()
+        self.code: list[Launch | Move | Look] = []
+        self.born: set[Region] = set()
+        self.native = False
+        self.opaque = False  # it is called again as it is
+        self.draws = False  # random numbers
+        self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
+
+    def operands(self) -> list[Ref]:
+        """The arrays that it got."""
+        return [*refs_of(self.args), *refs_of(self.params), *self.writes]
+
+    def results(self) -> list[Ref]:
+        """The arrays that it made and did not keep to itself."""
+        made = [self.out, *(after for _, after in self.beside), *self.filled.values()]
+        return [ref for template in made for ref in refs_of(template)]
+
+    def work(self) -> list[Ref]:
+        """The arrays of its launches."""
+        found: list[Ref] = []
+        for step in self.code:
+            if type(step) is Launch:
+                found += refs_of(step.args)
+            elif type(step) is Move:
+                found += [step.to, *([] if step.what is None else [step.what])]
+            elif type(step) is Look:
+                found.append(step.at)
+        return found
+
+    def call(self, views: Views) -> None:
+        """Call the function on arrays of ``views``, and write its results there."""
+        memo: dict[int, Lazy] = {}
+        args, params = build(self.args, views, memo), build(self.params, views, memo)
+        found = ignoring_fp_errors(self.function, args, params)
+        born = frozenset(self.born)
+        put(self.out, found, views, born)
+        for before, after in self.beside:
+            put(after, realize(memo[id(before.lazy)]), views, born)
+        for name, template in self.filled.items():
+            put(template, params[name], views, born)
+
+
+def bytes_at(region: Region) -> Array:
+    """The memory of a region."""
+    raw = (ctypes.c_uint8 * region.nbytes).from_address(region.low)
+    return np.frombuffer(raw, np.uint8)
+
+
+class Recorder:
+    """The tape of one call. A context manager, in which this thread is recorded."""
+
+    def __init__(
+        self, inputs: Sequence[Array], externals: Sequence[Variable], arrays: Sequence[Array] = ()
+    ) -> None:
+        self.thread = threading.get_ident()
+        self.units: list[Unit] = []
+        self.regions = Regions()
+        self.current: Unit | None = None
+        self.reason = ""
+        self.written: dict[int, tuple[Variable, str]] = {}
+        self.zeroed: set[int] = set()
+        self.leaves = [t for t in externals if type(t.node) is Leaf]
+        self.before = {id(t): t._grad for t in self.leaves}
+        self.announced: dict[int, tuple[Array, str]] = {}
+        for array in (*(tensor._array for tensor in externals), *arrays):
+            if self.regions.find(array) is None:
+                self.regions.add(EXTERNAL, array, whole=True)
+        for array in inputs:
+            if self.regions.find(array) is None:
+                self.regions.add(INPUT, array, whole=False)
+
+    # ---- switching it on -------------------------------------------------------------------
+
+    def __enter__(self) -> Recorder:
+        _lock.acquire()
+        self.plain = Variable._array, Variable._written_by
+        Variable._array = property(self._read(Variable._array.fget))  # type: ignore[attr-defined,method-assign,assignment]
+        Variable._written_by = self._write(Variable._written_by)  # type: ignore[method-assign]
+        tape.taping.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        tape.taping.remove(self)
+        Variable._array, Variable._written_by = self.plain  # type: ignore[method-assign]
+        _lock.release()
+
+    def _idle(self) -> bool:
+        """Whether what runs now is no unit's, but would be recorded."""
+        mine = threading.get_ident() == self.thread
+        return mine and self.current is None and not self.reason
+
+    def refuse(self, why: str) -> None:
+        """Give up: the function goes on as usual."""
+        self.reason = self.reason or f"{why} ({where()})"
+
+    def _read(self, read: Callable[[Variable], Array]) -> Callable[[Variable], Array]:
+        def array(tensor: Variable) -> Array:
+            if self._idle():
+                code = sys._getframe(1).f_code
+                if not code.co_filename.startswith(_ENGINE) and code.co_name != "detach":
+                    self.refuse(f"{code.co_name} looks at a tensor's numbers")
+            return read(tensor)
+
+        return array
+
+    def _write(self, write: Callable[[Variable, str], Array]) -> Callable[[Variable, str], Array]:
+        def written(tensor: Variable, by: str) -> Array:
+            array = write(tensor, by)
+            if self._idle():
+                self.announced[id(array)] = (array, by)
+                self.written[id(tensor)] = (tensor, by)
+            return array
+
+        return written
+
+    # ---- what the engine tells -------------------------------------------------------------
+
+    def unit(
+        self,
+        function: Callable[..., Any],
+        arrays: Sequence[Any],
+        params: Mapping[str, Any],
+        writes: tuple[Array, ...],
+    ) -> Any:
+        """Return ``function(*arrays, **params)``."""
+        if not self._idle():
+            return ignoring_fp_errors(function, arrays, params)
+        name = getattr(function, "__name__", type(function).__name__)
+        if name == "ignoring_fp_errors":
+            name = getattr(arrays[0], "__name__", name)
+        unit = Unit(function, name)
+        unit.args = describe(tuple(arrays), self._operand)
+        unit.params = describe(dict(params), self._operand)
+        self._settle(writes)
+        unit.writes = tuple([self._operand(array) for array in writes])
+        if self.reason:
+            return ignoring_fp_errors(function, arrays, params)
+        before = [(ref, bytes_at(ref.region).copy()) for ref in unit.writes]
+        self.current = unit
+        try:
+            result = _as_arrays(ignoring_fp_errors(function, arrays, params))
+            unit.out = describe(result, self._result)
+            for lazy in _lazies(unit.args, {}).values():
+                if lazy.expr[0] != "load" and lazy.lazy.expr[0] == "load":
+                    unit.beside.append((lazy, describe(lazy.lazy.expr[1], self._result)))
+            for key, value in params.items():
+                if type(value) is list and value:
+                    unit.filled[key] = describe(value, self._result)
+        finally:
+            self.current = None
+        if _has_numbers(unit.out):
+            self.refuse(f"{name} returns a number that it computes from arrays")
+        elif unit.born or unit.writes or unit.results() or unit.code:
+            unit.native = bool(unit.code) and _is_native(unit, before)
+            self.units.append(unit)
+        return result
+
+    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """Return ``function(*args)``, which a replay will call too."""
+        if not self._idle():
+            return function(*args)
+        unit = Unit(function, getattr(function, "__qualname__", repr(function)))
+        unit.args, unit.opaque = tuple(args), True
+        unit.gradients = self.gradients()
+        self._settle(())
+        self.current = unit
+        try:
+            result = function(*args)
+        finally:
+            self.current = None
+        if result is not None:
+            self.refuse(f"{unit.name} returns something")
+        unit.code.clear()
+        self.units.append(unit)
+        return result
+
+    def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
+        """Note a launch."""
+        if threading.get_ident() != self.thread or self.reason:
+            return
+        if self.current is None:
+            self.refuse(f"the kernel {kernel.__name__} runs outside of an operation")
+        elif not self.current.opaque:
+            self.current.code.append(Launch(kernel, parts, describe(args, self._result)))
+
+    def moved(self, to: Array, what: Array | None) -> None:
+        """Note that memory was filled."""
+        unit = self.current
+        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
+            unit.code.append(Move(self._result(to), None if what is None else self._result(what)))
+
+    def looked(self, array: Array) -> None:
+        """Note the numbers that decide how it goes on."""
+        unit = self.current
+        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
+            unit.code.append(Look(self._result(array)))
+
+    def made(self, array: Array) -> None:
+        """Note an array that is the same every time."""
+        if self._idle() and self.regions.find(array) is None:
+            region = self.regions.add(CONSTANT, array, whole=True)
+            region.content = bytes_at(region).copy()
+
+    def drawn(self) -> None:
+        """Random numbers have to be drawn again each time: by a unit."""
+        if self._idle():
+            self.refuse(f"{sys._getframe(2).f_code.co_name} draws random numbers")
+        elif self.current is not None and threading.get_ident() == self.thread:
+            self.current.draws = True
+
+    def dropped(self, tensor: Variable) -> None:
+        """Note that a gradient is about to be replaced, and whether anybody has used it before."""
+        if self._idle() and self.before.get(id(tensor), self) is tensor._grad:
+            self.zeroed.add(id(tensor))
+
+    # ---- arrays ----------------------------------------------------------------------------
+
+    def _settle(self, writes: tuple[Array, ...]) -> None:
+        """See to it that whoever announced a change makes it in a unit."""
+        for array in writes:
+            self.announced.pop(id(array), None)
+        for _, by in self.announced.values():
+            self.refuse(f"{by} changes a tensor in a way that is not recorded")
+        self.announced.clear()
+
+    def _operand(self, array: Array) -> Any:
+        region = self.regions.find(array)
+        if region is None:
+            if array.size:
+                self.refuse("an operation gets an array whose origin is unknown")
+            region = self.regions.add(CONSTANT, array, whole=True)
+        return self.regions.ref(array, region)
+
+    def _result(self, array: Array) -> Ref:
+        region = self.regions.find(array)
+        if region is None:
+            region = self.regions.add(LOCAL, array, whole=True)
+            assert self.current is not None
+            self.current.born.add(region)
+        return self.regions.ref(array, region)
+
+    def gradients(self) -> list[tuple[Variable, Ref | None]]:
+        """The leaves whose ``.grad`` is another object than before, and where it lies."""
+        found: list[tuple[Variable, Ref | None]] = []
+        for leaf in self.leaves:
+            gradient = leaf._grad
+            if gradient is self.before[id(leaf)]:
+                continue
+            ref = None if gradient is None else self._operand(gradient._array)
+            found.append((leaf, ref))
+        return found
+
+    def finish(self) -> None:
+        """Check that nothing is left half recorded."""
+        self._settle(())
+        if self.reason:
+            raise Refused(self.reason)
+
+
+def where() -> str:
+    """The line of the user's that is being run."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return "at an unknown line"
+    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def _as_arrays(value: Any) -> Any:
+    """Numbers of NumPy's, which its functions return for 0-d arrays, as these."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if type(value) is tuple:
+        return tuple([_as_arrays(part) for part in value])
+    return value
+
+
+def _has_numbers(template: Any) -> bool:
+    if isinstance(template, (float, complex, np.generic, np.ndarray)):
+        return True
+    if type(template) is Parts:
+        return any(_has_numbers(part) for part in template.parts)
+    if type(template) in (tuple, list):
+        return any(_has_numbers(part) for part in template)
+    return False
+
+
+def _lazies(template: Any, found: dict[int, LazyRef]) -> dict[int, LazyRef]:
+    if type(template) is LazyRef:
+        found.setdefault(id(template.lazy), template)
+        for part in (*template.expr, template.stats):
+            _lazies(part, found)
+    elif type(template) is Parts:
+        for part in template.parts:
+            _lazies(part, found)
+    return found
+
+
+# ---- trying a unit on other numbers --------------------------------------------------------
+
+
+def _is_native(unit: Unit, before: list[tuple[Ref, Array]]) -> bool:
+    """Whether a unit's launches alone do what its function does."""
+    written = dict((id(ref.region), content) for ref, content in before)
+    try:
+        one, two = (_trial(unit, written) for _ in range(2))
+        unit.call(one)
+        for ref in unit.work():  # what a launch does not write is not to be right by chance
+            if ref.region in unit.born:
+                _spoil(two[ref])
+        run(unit, two)
+    except Exception:
+        return False
+    watched = [*unit.results(), *unit.writes]
+    return all(_same(one[r], two[r]) for r in watched)
+
+
+def _trial(unit: Unit, written: dict[int, Array]) -> Views:
+    """Arrays for a unit, with other numbers than it had."""
+    memory: dict[int, Array] = {}
+    views: Views = {}
+    for ref in (*unit.operands(), *unit.work(), *unit.results()):
+        region = ref.region
+        if region.index not in memory:
+            given = written.get(id(region))
+            content = bytes_at(region) if given is None else given
+            memory[region.index] = _aligned(content)
+        views[ref] = ref.view(memory[region.index])
+    changed: set[int] = set()
+    for ref in unit.operands():
+        if ref.region.index not in changed:
+            changed.add(ref.region.index)
+            _vary(views[ref])
+    return views
+
+
+def _aligned(content: Array) -> Array:
+    memory = np.empty(content.size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    out = memory[start : start + content.size]
+    out[...] = content
+    return out
+
+
+def _vary(array: Array) -> None:
+    """Put other numbers of the same kind into an array."""
+    if array.size > 1:
+        array[...] = np.roll(array, 1)
+    if array.dtype.kind in "fc":
+        np.multiply(array, 0.75, out=array, casting="same_kind")
+
+
+def _spoil(array: Array) -> None:
+    array[...] = np.nan if array.dtype.kind in "fc" else 0
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+def run(unit: Unit, views: Views) -> None:
+    """Make a unit's launches, on arrays of ``views``.
+
+    Raises
+    ------
+    Refused
+        The function would have gone on in another way.
+    """
+    for step in unit.code:
+        if type(step) is Launch:
+            args = build(step.args, views, {})
+            if step.launch(step.parts, *args):
+                raise Refused("arguments of other types")
+        elif type(step) is Move:
+            to = views[step.to]
+            to[...] = 0 if step.what is None else views[step.what]
+        elif type(step) is Look and not _same(views[step.at], step.expected):
+            raise Refused("numbers that lead elsewhere")
