@@ -21,6 +21,7 @@ from tinygrad_cnn.functions.convert import (
     unary,
 )
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
@@ -83,7 +84,8 @@ def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
 
 def _bool_kind(v: Any) -> bool:
     if isinstance(v, Variable):
-        v = v._array
+        v = v._value
+        return v.dtype.kind == "b"
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 
@@ -96,7 +98,7 @@ def clone(input: TensorLike, *, memory_format: memory_format | None = None) -> T
     """
     out: Tensor = ops.clone(to_tensor(input))
     if order_of(memory_format) == "C":
-        out._value = np.ascontiguousarray(out._array)
+        out._value = do(np.ascontiguousarray, out._given)
     return out
 
 

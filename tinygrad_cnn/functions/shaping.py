@@ -125,7 +125,7 @@ def _as_dtype(x: Tensor, dtype: DType | None) -> Tensor:
 
 def _in_rows(x: Tensor, shape: tuple[int, ...]) -> None:
     """Have ``x`` such in memory that ``shape`` is a view of it, if it is one in PyTorch."""
-    array = x._array
+    array = x._given
     if not array.flags.c_contiguous and not _is_view(array, shape):
         x.in_rows()
 
