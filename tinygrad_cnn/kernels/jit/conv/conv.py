@@ -47,6 +47,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
     some_images,
     source_of,
 )
+from tinygrad_cnn.kernels.jit.load.rows import ordered
 from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, load, lower, realize
 from tinygrad_cnn.kernels.memory import empty
@@ -73,7 +74,7 @@ def _correlate(
     """Write the correlation of x with w (groups, kh, kw, c/groups, f/groups) to out."""
     if choice.algorithm == "depthwise":
         taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, f)
-        depthwise.correlate_depthwise(x, _plain(taps), bias, out, windows, parts)
+        depthwise.correlate_depthwise(x, ordered(taps), bias, out, windows, parts)
         return None
     if choice.algorithm == "narrow":
         return narrow.correlate_few(
@@ -95,10 +96,6 @@ def _several_depthwise(
         if sums is not None:
             gbias[k :: f // c] = sums
     return gw, gbias if bias else None
-
-
-def _plain(w: Array) -> Array:
-    return np.ascontiguousarray(w)
 
 
 def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
@@ -139,7 +136,7 @@ def conv2d(
     (kh, kw), (oh, ow), f = windows.kernel, windows.size, w.shape[0]
     if not supports_conv2d(x, w, b) or max(ow, kh * kw) > LONGEST_TABLE:
         return None
-    bias = None if b is None else _plain(b)
+    bias = None if b is None else ordered(b)
     parts = shares(x.nbytes + shape[0] * oh * ow * f * BYTES)
     choice, planes = _chosen(x, "forward", shape, f, windows, parts, algorithm.get())
     found: tuple[Array, ...] | None
@@ -151,7 +148,7 @@ def conv2d(
         image = _image(x, choice)
         if choice.algorithm == "winograd":
             found, wide = winograd.correlate_winograd(
-                image, _plain(w), bias, out, windows.origin, parts, moments=moments, keep=keep
+                image, ordered(w), bias, out, windows.origin, parts, moments=moments, keep=keep
             )
             if wide is not None:
                 directly(wide, image, _grouped(w, groups), bias, out, windows, parts)
@@ -203,7 +200,7 @@ def conv2d_input(
         chosen = w[:, :, *taps]  # (f, c/G, kh', kw')
         if choice.algorithm == "winograd":
             sums, lost = winograd.correlate_winograd(
-                grad, _plain(w), None, target, windows.origin, parts, turned=True, mask=mask
+                grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
             )
             if lost is not None:
                 filters = _grouped(chosen, groups, turned=True)
@@ -262,7 +259,7 @@ def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Arra
     grad = planar_source(g)
     if choice.algorithm == "depthwise":
         taps, gbias = depthwise.correlate_depthwise_weight(image, grad, windows, parts, bias=bias)
-        return np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
+        return ordered(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
     if choice.algorithm == "narrow":
         return narrow.correlate_few_weight(image, grad, windows, parts, bias=bias)
     found = None
