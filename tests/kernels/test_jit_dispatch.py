@@ -45,13 +45,13 @@ def numba(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("chosen", "dtype", "size", "calls"),
     [
-        ("auto", "float32", dispatch.MIN_JIT_SIZE, 1),
-        ("auto", "float32", dispatch.MIN_JIT_SIZE - 1, 0),
-        ("auto", "float64", dispatch.MIN_JIT_SIZE, 0),
-        ("auto", "float16", dispatch.MIN_JIT_SIZE, 0),
+        ("auto", "float32", dispatch.MIN_JIT_LAYER, 1),
+        ("auto", "float32", dispatch.MIN_JIT_LAYER - 1, 0),
+        ("auto", "float64", dispatch.MIN_JIT_LAYER, 0),
+        ("auto", "float16", dispatch.MIN_JIT_LAYER, 0),
         ("jit", "float32", 1, 1),
         ("jit", "float64", 1, 0),
-        ("reference", "float32", dispatch.MIN_JIT_SIZE, 0),
+        ("reference", "float32", dispatch.MIN_JIT_LAYER, 0),
     ],
 )
 def test_who_computes(chosen: Any, dtype: str, size: int, calls: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ pytest.importorskip("numba")
 
 from compiled import OTHER_WIDTHS, run_at_width, team
 
+from tinygrad_cnn.errors import PositionError
 from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit.pointwise import softmax
 
@@ -29,20 +32,30 @@ def test_softmax_both_ways(rows: int, width: int, count: int, offset: float, see
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 150), st.integers(1, 3), st.sampled_from([0.0, 0.1]), seeds
+    st.integers(1, 9),
+    st.integers(1, 150),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.1]),
+    st.sampled_from([-100, 0]),
+    st.sampled_from(["none", "sum", "mean"]),
+    seeds,
 )
 def test_cross_entropy_both_ways(
-    rows: int, width: int, count: int, smoothing: float, seed: int
+    rows: int, width: int, count: int, smoothing: float, ignored: int, reduction: str, seed: int
 ) -> None:
-    x, g = singles(seed, (rows, width), (rows,))
+    x, g = singles(seed, (rows, width), (rows,) if reduction == "none" else ())
     labels = np.random.default_rng(seed).integers(0, width, rows)
     with team(count):
-        loss, logs = softmax.cross_entropy(x, labels, smoothing)
-        gx = softmax.cross_entropy_backward(g, x, labels, logs, smoothing)
-    expected = reference.cross_entropy(wide(x)[0], labels, smoothing)
-    assert_close((loss, logs), expected, 1e-5)
+        loss, logs, share = softmax.cross_entropy(x, labels, smoothing, ignored, reduction)
+        gx = softmax.cross_entropy_backward(g, x, labels, logs, share, smoothing, ignored)
+    expected = reference.cross_entropy(wide(x)[0], labels, smoothing, ignored, reduction)
+    assert_close((loss, logs, share), expected, 1e-5)
     g, x, logs = wide(g, x, expected[1])
-    assert_close(gx, reference.cross_entropy_backward(g, x, labels, logs, smoothing), 1e-4)
+    assert_close(
+        gx,
+        reference.cross_entropy_backward(g, x, labels, logs, expected[2], smoothing, ignored),
+        1e-4,
+    )
 
 
 def test_long_rows_and_threads_give_the_same_bits() -> None:
@@ -81,8 +94,16 @@ def test_what_is_left_to_the_reference() -> None:
     assert softmax.softmax(x, 0) is None
     assert softmax.softmax(x[:0], 1) is None
     assert softmax.softmax_backward(x[:1], x, 1) is None
-    assert softmax.cross_entropy(x, np.array([0, 1, 2, 3]), 0.0) is None
-    assert softmax.cross_entropy(x, np.array([0, 1, 2, -1]), 0.0) is None
+    assert softmax.cross_entropy(x, np.array([0, 1, 2]), 0.0, -100, "mean") is None
+
+
+@pytest.mark.parametrize("bad", [3, -1])
+@pytest.mark.parametrize("kernels", [softmax, reference])
+def test_labels_of_no_class_are_refused(kernels: Any, bad: int) -> None:
+    x, labels = np.ones((4, 3), np.float32), np.array([0, 1, bad, 2])
+    with pytest.raises(PositionError, match=f"`target` holds {bad}, expected class numbers from 0"):
+        kernels.cross_entropy(x, labels, 0.0, -100, "mean")
+    assert np.isfinite(kernels.cross_entropy(x, labels, 0.0, bad, "mean")[0])
 
 
 @pytest.mark.parametrize("lanes", OTHER_WIDTHS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Node, SavedValue
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import Array, DType
@@ -58,7 +59,7 @@ def lay_in_rows(tensor: Variable) -> None:
     whole = tensor.whole()
     if len(arrays) < len(tensors) or not channels_last(whole) or whole.flags.c_contiguous:
         return
-    new = do(np.ascontiguousarray, whole)
+    new = do(kernels.in_rows, whole)
     changes = []
     for t, array in zip(tensors, arrays, strict=True):
         values = new if array is whole else _moved(array, whole, new)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import one_dtype, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
@@ -17,9 +17,10 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import linear
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
+from tinygrad_cnn.kernels.checks import check_labels
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.notices import warn
 from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.notices import warn
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions
@@ -65,27 +66,27 @@ def _classes_last(name: str, x: Tensor, target: Tensor) -> int:
     return dim
 
 
-def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array, Array | None]:
-    """Class numbers fit for indexing, and where they count (None if everywhere)."""
+def _integers(name: str, target: Tensor) -> Array:
     dtype = target._value.dtype
     if dtype.kind not in "iu":
         raise DtypeError(f"{name}: `target` has dtype {dtype}, expected integers (class numbers)")
-    return do(_class_numbers, target._given, c, ignore_index, name)
+    return target._given
+
+
+def _labels(name: str, target: Tensor, c: int, ignore_index: int) -> tuple[Array, Array | None]:
+    """Class numbers fit for indexing, and where they count (None if everywhere)."""
+    return do(_class_numbers, _integers(name, target), c, ignore_index, name)
 
 
 def _class_numbers(
     labels: Array, c: int, ignore_index: int, name: str
 ) -> tuple[Array, Array | None]:
+    check_labels(name, labels, c, ignore_index)
     ignored = labels == ignore_index
     counts = None
     if ignored.any():
         counts = ~ignored
         labels = np.where(ignored, 0, labels)
-    if labels.size and (labels.min() < 0 or labels.max() >= c):
-        bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
-        raise PositionError(
-            f"{name}: `target` holds {bad}, expected class numbers from 0 to {c - 1}"
-        )
     return labels.astype(np.int64, copy=False), counts
 
 
@@ -294,20 +295,12 @@ def _one_pass(
     name: str, x: Tensor, target: Tensor, ignore_index: int, reduction: str, smoothing: float
 ) -> Tensor:
     """Cross-entropy of scores (n, c) for labels (n,), the usual case."""
-    labels, counts = _labels(name, target, x._value.shape[1], ignore_index)
-    factor: float | None = None
-    if reduction == "mean":
-        n = labels.size if counts is None else do(_how_many, counts)
-        factor = 1.0 / n if n else np.nan
-    elif reduction == "sum":
-        factor = 1.0
-    elif reduction != "none":
+    labels = _integers(name, target)
+    if reduction not in ("none", "mean", "sum"):
         return reduce_loss(name, x, reduction)  # raises
-    return losses.softmax_cross_entropy(x, labels, counts, smoothing=smoothing, factor=factor)
-
-
-def _how_many(counts: Array) -> float:
-    return float(counts.sum())
+    return losses.softmax_cross_entropy(
+        x, labels, smoothing=smoothing, ignored=ignore_index, reduction=reduction
+    )
 
 
 def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.rounding import limits_of
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import floating, to_tensor
 from tinygrad_cnn.functions.elementwise import add, clone, div, mul, pow, rsqrt, square, to
@@ -19,7 +20,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
 from tinygrad_cnn.functions.shaping import integers
-from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -80,7 +81,9 @@ def batch_norm(
         if not is_recording():
             known = [None if v is None else to_tensor(v)._array for v in (mean, var, weight, bias)]
             if all(v is None or v.dtype == x.dtype for v in known):
-                return ops.channel_affine(x, *_scale_and_shift(known, eps))
+                count = x._value.size // max(c, 1)
+                _, *numbers = ignoring_fp_errors(kernels.channel_numbers, (*known, eps, count), {})
+                return ops.channel_affine(x, *numbers, owned=True)
         scale = rsqrt(var + eps)
         if weight is not None:
             scale = scale * weight
@@ -95,35 +98,10 @@ def batch_norm(
     statistics: list[Array] = []
     y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
     if n:
-        batch_mean, batch_var = statistics
-        _move(mean, batch_mean, momentum)
-        _move(var, do(np.multiply, batch_var, n / (n - 1)), momentum)
+        running = [None if v is None else v._written_by("batch_norm") for v in (mean, var)]
+        written = tuple([v for v in running if v is not None])
+        do(kernels.move_statistics, *running, *statistics, momentum, n, writes=written)
     return y
-
-
-@ignore_fp_errors  # as every operation: 1/0 is inf
-def _scale_and_shift(known: list[Any], eps: float) -> tuple[Any, Any]:
-    """Scale and shift (c,) of a normalisation by known statistics, from arrays: mean, variance,
-    weight, bias. For a network's inference, where a tensor for every step costs more than the step.
-    """
-    mean, var, weight, bias = known
-    scale = 1 / np.sqrt(var + eps)
-    if weight is not None:
-        scale *= weight
-    shift = mean * scale
-    return scale, np.negative(shift, out=shift) if bias is None else bias - shift
-
-
-def _move(running: Variable | None, seen: Array, momentum: float, by: str = "batch_norm") -> None:
-    """Move a running statistic by the share ``momentum`` towards what this batch has."""
-    if running is not None:
-        values = running._written_by(by)
-        do(_moved, values, seen, momentum, writes=(values,))
-
-
-def _moved(values: Array, seen: Array, momentum: float) -> None:
-    values *= 1 - momentum
-    values += momentum * seen
 
 
 def _last_axes(name: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -239,9 +217,8 @@ def instance_norm(
         return clone(x)
     statistics: list[Array] = []  # (n, c)
     y = ops.group_norm(x, weight, bias, groups=c, eps=eps, statistics=statistics)
-    for r, seen in zip(running, statistics, strict=True):
-        unbiased = size / (size - 1) if seen is statistics[1] else 1
-        _move(r, seen.mean(0) * unbiased, momentum, "instance_norm")
+    held = [None if r is None else r._written_by("instance_norm") for r in running]
+    kernels.move_statistics(*held, *[seen.mean(0) for seen in statistics], momentum, size)
     return y
 
 

@@ -37,6 +37,7 @@ from tinygrad_cnn.kernels.table import batch_norm as batch_norm
 from tinygrad_cnn.kernels.table import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.table import channel_affine as channel_affine
 from tinygrad_cnn.kernels.table import channel_moments as channel_moments
+from tinygrad_cnn.kernels.table import channel_numbers as channel_numbers
 from tinygrad_cnn.kernels.table import conv2d as conv2d
 from tinygrad_cnn.kernels.table import conv2d_input as conv2d_input
 from tinygrad_cnn.kernels.table import conv2d_weight as conv2d_weight
@@ -47,6 +48,7 @@ from tinygrad_cnn.kernels.table import embed as embed
 from tinygrad_cnn.kernels.table import fuses as fuses
 from tinygrad_cnn.kernels.table import group_norm as group_norm
 from tinygrad_cnn.kernels.table import group_norm_backward as group_norm_backward
+from tinygrad_cnn.kernels.table import in_rows as in_rows
 from tinygrad_cnn.kernels.table import layer_norm as layer_norm
 from tinygrad_cnn.kernels.table import layer_norm_backward as layer_norm_backward
 from tinygrad_cnn.kernels.table import leaky_relu as leaky_relu
@@ -59,6 +61,7 @@ from tinygrad_cnn.kernels.table import matmul as matmul
 from tinygrad_cnn.kernels.table import max_pool2d as max_pool2d
 from tinygrad_cnn.kernels.table import max_pool2d_gather as max_pool2d_gather
 from tinygrad_cnn.kernels.table import max_pool2d_scatter as max_pool2d_scatter
+from tinygrad_cnn.kernels.table import move_statistics as move_statistics
 from tinygrad_cnn.kernels.table import mul as mul
 from tinygrad_cnn.kernels.table import recurrence as recurrence
 from tinygrad_cnn.kernels.table import recurrence_backward as recurrence_backward

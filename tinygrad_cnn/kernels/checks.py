@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypedDict, Unpack, cast
 
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.types import Array
 
 Shape = Sequence[int]
@@ -31,6 +31,16 @@ def check_image(operation: str, name: str, shape: Sequence[int]) -> None:
     if len(shape) != 4:
         raise ShapeError(
             f"{operation}: `{name}` has shape {tuple(shape)}, expected 4 dimensions (n, c, h, w)"
+        )
+
+
+def check_labels(operation: str, labels: Array, c: int, ignored: int) -> None:
+    """Raise unless all labels but those that are `ignored` are numbers of c classes."""
+    wrong = labels[((labels < 0) | (labels >= c)) & (labels != ignored)]
+    if wrong.size:
+        bad = wrong.min() if wrong.min() < 0 else wrong.max()
+        raise PositionError(
+            f"{operation}: `target` holds {bad}, expected class numbers from 0 to {c - 1}"
         )
 
 

@@ -32,6 +32,9 @@ F = TypeVar("F", bound=Function)
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
 MIN_JIT_SIZE = 1 << 12
 MIN_JIT_IMAGES = 1 << 10  # who has images has convolutions, which pay much earlier
+MIN_JIT_LAYER = 1 << 6  # of what networks end with: some ten numbers of one image
+MIN_JIT_SCORES = 10
+MIN_JIT_LINEAR = 1 << 11  # multiplications of a linear layer, of four rows at least
 MIN_JIT_PRODUCT = 1 << 21  # multiplications
 MIN_JIT_PASS = 1 << 16  # where NumPy needs one pass too
 MIN_JIT_SUM = 1 << 15  # and where it reads, but does not write
@@ -116,6 +119,13 @@ def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: float) -> bool
     return True
 
 
+def _columns(*arrays: Array | None) -> int:
+    for a in arrays:
+        if a is not None:
+            return a.shape[1]
+    return 0
+
+
 def _size(x: Array, *_: object, **__: object) -> int:
     size: int = x.size
     return size
@@ -186,19 +196,19 @@ def with_fallback(
 activate = with_fallback(reference.activate, "pointwise.activations", lazy=False)
 activate_backward = with_fallback(reference.activate_backward, "pointwise.activations", lazy=False)
 add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
-add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_PASS)
+add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_LAYER)
 add_mesh = with_fallback(reference.add_mesh, "load.mesh", lazy=False)
 adaptive_max_index = with_fallback(
     reference.adaptive_max_index, "pool.adaptive_max", MIN_JIT_IMAGES, lazy=False
 )
 adaptive_avg_pool2d = with_fallback(reference.adaptive_avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
 adaptive_avg_pool2d_input = with_fallback(
-    reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES
+    reference.adaptive_avg_pool2d_input, "pool.avg_pool", MIN_JIT_LAYER
 )
 attention = with_fallback(reference.attention, "attention", lazy=False)
 attention_backward = with_fallback(reference.attention_backward, "attention", lazy=False)
 avg_pool2d = with_fallback(reference.avg_pool2d, "pool.avg_pool", MIN_JIT_IMAGES)
-avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_IMAGES)
+avg_pool2d_input = with_fallback(reference.avg_pool2d_input, "pool.avg_pool", MIN_JIT_LAYER)
 bag_sum = with_fallback(reference.bag_sum, "pointwise.bags", lazy=False)
 bag_sum_backward = with_fallback(reference.bag_sum_backward, "pointwise.bags", lazy=False)
 batch_norm = with_fallback(reference.batch_norm, "norm.batch_norm", MIN_JIT_IMAGES)
@@ -210,6 +220,10 @@ channel_gradient = with_fallback(
     reference.channel_gradient, "norm.batch_norm_backward", MIN_JIT_IMAGES
 )
 channel_moments = with_fallback(reference.channel_moments, "norm.moments", MIN_JIT_IMAGES)
+channel_numbers = with_fallback(
+    reference.channel_numbers, "norm.batch_norm", MIN_JIT_IMAGES,
+    lambda mean, *rest: mean.size * rest[-1], lazy=False,
+)  # fmt: skip
 conv2d: Function = with_fallback(
     reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")
 )
@@ -217,14 +231,21 @@ conv2d_input: Function = with_fallback(
     reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, hints=("relu_input",)
 )
 conv2d_weight: Function = with_fallback(reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES)
-cross_entropy = with_fallback(reference.cross_entropy, "pointwise.softmax", lazy=False)
+cross_entropy = with_fallback(
+    reference.cross_entropy, "pointwise.softmax", MIN_JIT_SCORES, lazy=False
+)
 cross_entropy_backward = with_fallback(
-    reference.cross_entropy_backward, "pointwise.softmax", size=lambda g, x, *_: x.size, lazy=False
+    reference.cross_entropy_backward,
+    "pointwise.softmax",
+    MIN_JIT_SCORES,
+    lambda g, x, *_: x.size,
+    lazy=False,
 )
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
-embed = with_fallback(reference.embed, "pointwise.embed")
+embed = with_fallback(reference.embed, "pointwise.embed", MIN_JIT_IMAGES)
 group_norm = with_fallback(reference.group_norm, "norm.group_norm", lazy=False)
 group_norm_backward = with_fallback(reference.group_norm_backward, "norm.group_norm", lazy=False)
+in_rows = with_fallback(reference.in_rows, "load.images", MIN_JIT_LAYER, lazy=False)
 layer_norm = with_fallback(reference.layer_norm, "norm.layer_norm")
 layer_norm_backward = with_fallback(reference.layer_norm_backward, "norm.layer_norm")
 leaky_relu = with_fallback(reference.leaky_relu, "pointwise.elementwise")
@@ -232,14 +253,14 @@ leaky_relu_backward = with_fallback(reference.leaky_relu_backward, "pointwise.el
 linear = with_fallback(
     reference.linear,
     "linear.matmul",
-    MIN_JIT_PRODUCT,
-    lambda x, w, *_: w.size * max(len(x), 4),  # of one image too: a read of w, on all threads
+    MIN_JIT_LINEAR,
+    lambda x, w, *_: w.size * max(len(x), 4),
 )
 linear_backward = with_fallback(
     reference.linear_backward,
     "linear.matmul",
-    MIN_JIT_PRODUCT,
-    lambda g, x, w, _: g.size * (0 if x is w is None else (w if x is None else x).shape[1]),
+    MIN_JIT_LINEAR,
+    lambda g, x, w, _: g.size * _columns(x, w) * max(4 // len(g), 1),
 )
 log_softmax = with_fallback(reference.log_softmax, "pointwise.softmax", lazy=False)
 log_softmax_backward = with_fallback(
@@ -252,13 +273,17 @@ matmul = with_fallback(
     lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
 )
 max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES)
-max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_IMAGES)
-max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_IMAGES)
+max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_LAYER)
+max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_LAYER)
+move_statistics = with_fallback(
+    reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
+    lambda running, *rest: 0 if running is None else running.size * rest[-1], lazy=False,
+)  # fmt: skip
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
 recurrence = with_fallback(reference.recurrence, "recurrent", lazy=False)
 recurrence_backward = with_fallback(reference.recurrence_backward, "recurrent", lazy=False)
-relu = with_fallback(reference.relu, "pointwise.elementwise")
-relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise")
+relu = with_fallback(reference.relu, "pointwise.elementwise", MIN_JIT_LAYER)
+relu_backward = with_fallback(reference.relu_backward, "pointwise.elementwise", MIN_JIT_LAYER)
 softmax = with_fallback(reference.softmax, "pointwise.softmax", lazy=False)
 softmax_backward = with_fallback(reference.softmax_backward, "pointwise.softmax", lazy=False)
 resample = with_fallback(reference.resample, "load.resample", lazy=False)

@@ -95,6 +95,12 @@ def made(array: Array) -> Array:
     return array
 
 
+def fixed(array: Array) -> Array:
+    """Return a new array, which nobody may write to: it depends on no other array's numbers."""
+    array.setflags(write=False)
+    return array
+
+
 def clear(array: Array) -> Array:
     """Fill a C-contiguous array with zeros, and return it."""
     array.fill(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.index import gather
 from tinygrad_cnn.ops.reduce import log_softmax, sum
@@ -21,16 +23,20 @@ if TYPE_CHECKING:
 
 
 def _reference(
-    x: Tensor, labels: Tensor, counts: Tensor | None, *, smoothing: float, factor: float | None
+    x: Tensor, labels: Tensor, *, smoothing: float, ignored: int, reduction: str
 ) -> Tensor:
+    known = labels._array
+    counts = known != ignored
     logp = log_softmax(x, dim=1)
-    at = gather(logp, reshape(labels, shape=(-1, 1)), dim=1)
+    at = gather(logp, reshape(wrap(np.where(counts, known, 0)), shape=(-1, 1)), dim=1)
     loss = reshape(at, shape=(-1,)) * (smoothing - 1)
     if smoothing:
         loss = loss - sum(logp, dim=(1,)) * (smoothing / x._value.shape[1])
-    if counts is not None:
-        loss = where(counts, loss, 0.0)
-    result: Tensor = loss if factor is None else sum(loss, dim=(0,)) * factor
+    loss = where(wrap(counts), loss, 0.0)
+    if reduction == "none":
+        return loss  # type: ignore[no-any-return]
+    count = np.count_nonzero(counts) if reduction == "mean" else 1
+    result: Tensor = sum(loss, dim=(0,)) * (1 / count if count else math.nan)
     return result
 
 
@@ -38,46 +44,34 @@ def _backward(
     g: Array,
     x: Array,
     labels: Array,
-    counts: Array | None,
     logs: Array,
+    share: Array,
     smoothing: float,
-    factor: float | None,
+    ignored: int,
 ) -> Gradients:
-    scale = np.asarray(g, logs.dtype) if factor is None else logs.dtype.type(float(g) * factor)
-    each = np.full(len(x), scale) if factor is not None else scale
-    gx = kernels.cross_entropy_backward(each, x, labels, logs, smoothing)
-    if counts is not None:
-        gx[~counts] = 0
-    return gx, None, None
+    return kernels.cross_entropy_backward(g, x, labels, logs, share, smoothing, ignored), None
 
 
 def _samples(draw: Draw) -> Sample:
     n, c = draw.integer(1, 3), draw.integer(1, 4)
     labels = np.asarray([draw.integer(0, c - 1) for _ in range(n)], np.int64)
-    counts = np.asarray([draw.choice((False, True)) for _ in range(n)])
-    params = {"smoothing": draw.choice((0.0, 0.1)), "factor": draw.choice((None, 1.0, 0.5))}
-    return Sample(
-        (draw.array((n, c)), labels, counts if draw.choice((False, True)) else None), params
-    )
+    params = {
+        "smoothing": draw.choice((0.0, 0.1)),
+        "ignored": draw.choice((-100, 0)),
+        "reduction": draw.choice(("none", "sum", "mean")),
+    }
+    return Sample((draw.array((n, c)), labels), params)
 
 
 @op(fused=_backward, reference=_reference, ignore_fp_errors=True, samples=_samples)
 def softmax_cross_entropy(
-    x: Array,
-    labels: Array,
-    counts: Array | None = None,
-    *,
-    smoothing: float,
-    factor: float | None,
+    x: Array, labels: Array, *, smoothing: float, ignored: int, reduction: str
 ) -> Saved:
     """Minus the log-probability of class ``labels`` (n,) under the scores ``x`` (n, c) → (n,).
 
     The share ``smoothing`` of a target's probability is spread evenly over all classes (Szegedy et
-    al., 2016, section 7). Where ``counts`` (n,) is False the loss is 0. With a ``factor`` the
-    result is that times the sum.
+    al., 2016, section 7). Where a label is ``ignored`` the loss is 0 and does not count for the
+    mean. With the ``reduction`` ``"sum"`` or ``"mean"`` the result is that of all losses.
     """
-    loss, logs = kernels.cross_entropy(x, labels, smoothing)
-    if counts is not None:
-        loss[~counts] = 0
-    out = loss if factor is None else kernels.sum(loss, (0,)) * loss.dtype.type(factor)
-    return Saved(np.asarray(out, x.dtype), logs=logs)
+    loss, logs, share = kernels.cross_entropy(x, labels, smoothing, ignored, reduction)
+    return Saved(np.asarray(loss, x.dtype), logs=logs, share=share)

@@ -63,11 +63,18 @@ def _affine_samples(draw: Draw) -> Sample:
     ignore_fp_errors=True,
     samples=_affine_samples,
 )
-def channel_affine(x: Array | Lazy, scale: Array, shift: Array | None = None) -> Array | Lazy:
-    """``x * scale + shift``, one scale and one shift (c,) for each channel of ``x`` (n, c, ...)."""
+def channel_affine(
+    x: Array | Lazy, scale: Array, shift: Array | None = None, *, owned: bool = False
+) -> Array | Lazy:
+    """``x * scale + shift``, one scale and one shift (c,) for each channel of ``x`` (n, c, ...).
+
+    Both are copied where they are needed later, unless they are ``owned`` by nobody else.
+    """
     shift = np.zeros_like(scale) if shift is None else shift
     if stays_lazy(x, scale, shift):
-        return scale_shift(x, scale.copy(), shift.copy())  # type: ignore[arg-type]
+        if not owned:
+            scale, shift = scale.copy(), shift.copy()
+        return scale_shift(x, scale, shift)  # type: ignore[arg-type]
     found: Array = kernels.channel_affine(realize(x), scale, shift)
     return found
 
@@ -133,9 +140,8 @@ def batch_norm(
     if stays_lazy(x, weight, bias):
         known = x.stats and x.stats.get("moments")  # type: ignore[union-attr]
         mean, var = known or kernels.channel_moments(realize(x))
-        invstd = 1 / np.sqrt(var + x.dtype.type(eps))
-        scale = invstd if weight is None else invstd * weight
-        shift = -mean * scale if bias is None else bias - mean * scale
+        count = x.size // x.shape[1]
+        invstd, scale, shift = kernels.channel_numbers(mean, var, weight, bias, eps, count)
         y = scale_shift(x, scale, shift)  # type: ignore[arg-type]
     else:
         y, mean, invstd, var = kernels.batch_norm(realize(x), weight, bias, eps=eps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -86,12 +87,16 @@ class Recording:
         if instance.escaped:
             instance = Instance(self.program)
         try:
-            instance.run(arrays)
+            instance.run(arrays, timed=self.replays == 1)
             self.replays += 1
             return self._results(self.result, instance, leaves)
         finally:
             if len(self.free) < MOST_INSTANCES:
                 self.free.append(instance)
+
+    def seconds(self) -> dict[Any, float]:
+        """What each part in Python took, in seconds, when the program ran for the second time."""
+        return self.free[0].seconds if self.free else {}
 
     def _results(self, result: Any, instance: Instance, leaves: list[Any]) -> Any:
         kind = type(result)
@@ -111,9 +116,15 @@ class Recording:
 class CompiledFunction:
     """A function whose calls are recorded and replayed; see `compile`."""
 
-    def __init__(self, function: Callable[..., Any], fullgraph: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fullgraph: bool = False,
+        roots: tuple[Any, ...] = (),
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function, self.fullgraph = function, fullgraph
+        self.roots = roots
         self.programs: OrderedDict[Any, list[Recording] | str] = OrderedDict()
         self.states: dict[Any, int] = {}
         self.state: State | None = None
@@ -156,7 +167,7 @@ class CompiledFunction:
         state = self.state
         if state is not None and state.holds():
             return self.number
-        state = reach(self.function)
+        state = reach(self.function, *self.roots)
         with self.lock:
             self.number = self.states.setdefault(state.key, len(self.states))
             self.state = state
@@ -186,7 +197,7 @@ class CompiledFunction:
             tensors = list(state.tensors)
             tensors += [t._grad for t in state.tensors if t._grad is not None]
             arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
-            recorder = Recorder(arrays, tensors, state.arrays)
+            recorder = Recorder(arrays, tensors, state.arrays, state.keep)
             before = [(t, t._value) for t in state.tensors]
             with recorder:
                 result = self.function(*args, **kwargs)
@@ -202,7 +213,7 @@ class CompiledFunction:
                 recorder.finish()
                 if any(t._value is not value for t, value in before):
                     raise Refused("it replaces the numbers of a tensor that it did not make")
-                if reach(self.function).key[0] != state.key[0]:
+                if reach(self.function, *self.roots).key[0] != state.key[0]:
                     raise Refused("it changes objects, which a replay would not")
                 needs = _needs(recorder)
                 program = Program(recorder, arrays, gradients, refs)
@@ -306,6 +317,8 @@ def _needs(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
 
 
 def _unusual() -> str:
+    if sys.getprofile() is not None:
+        return "a profiler of Python is running"
     if watching:
         return "it is being watched, by the profiler or a drawing"
     if is_anomaly_enabled():
@@ -318,7 +331,13 @@ def _unusual() -> str:
 
 
 def _modes() -> tuple[Any, ...]:
-    return (is_recording(), choice.chosen.get(), algorithm.get(), threads.count(), get_default_dtype())
+    return (
+        is_recording(),
+        choice.chosen.get(),
+        algorithm.get(),
+        threads.count(),
+        get_default_dtype(),
+    )
 
 
 def _key(value: Any, leaves: list[Any]) -> Any:
@@ -326,9 +345,9 @@ def _key(value: Any, leaves: list[Any]) -> Any:
     kind = type(value)
     if isinstance(value, Variable):
         leaves.append(value)
-        held = value._value
-        strides = value._array.strides
-        return (kind, held.shape, held.dtype, strides, value.node is None, value._array.flags.aligned)
+        array = value._array
+        layout = array.shape, array.dtype, array.strides, array.flags.aligned
+        return kind, layout, value.node is None
     if kind is np.ndarray:
         leaves.append(value)
         return (kind, value.shape, value.dtype, value.strides, value.flags.aligned)
@@ -369,7 +388,11 @@ def compiled_module(module: Module, fullgraph: bool) -> Module:
     def again(self: Any, *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
-    made = type(kind.__name__, (kind,), {"__call__": again, "explain": call.explain, "__module__": kind.__module__})
+    made = type(
+        kind.__name__,
+        (kind,),
+        {"__call__": again, "explain": call.explain, "__module__": kind.__module__},
+    )
     out: Module = object.__new__(made)
     out.__dict__ = module.__dict__
     return out

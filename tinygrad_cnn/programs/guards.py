@@ -78,10 +78,11 @@ class State:
         return all(tuple(map(id, held)) == ids for held, ids in self.containers)
 
 
-def reach(function: Any) -> State:
-    """Everything that a call of ``function`` can depend on, but for its arguments."""
+def reach(*roots: Any) -> State:
+    """Everything that calls of functions can depend on, but for their arguments."""
     walk = _Walk()
-    walk.visit(function)
+    for root in roots:
+        walk.visit(root)
     walk.state.close()
     return walk.state
 
@@ -125,9 +126,9 @@ class _Walk:
         elif isinstance(value, (list, tuple, set, frozenset, dict)):
             self.container(value)
         elif isinstance(value, types.ModuleType):
-            if _is_users(getattr(value, "__file__", None)):
+            if is_users(getattr(value, "__file__", None)):
                 self.attributes(vars(value))
-        elif hasattr(value, "__dict__") and _is_users(_file_of(type(value))):
+        elif hasattr(value, "__dict__") and is_users(_file_of(type(value))):
             self.methods(type(value))
             self.attributes(vars(value))
 
@@ -150,13 +151,13 @@ class _Walk:
     def methods(self, kind: type) -> None:
         """A class of the user's: its functions, and what these reach."""
         for base in kind.__mro__:
-            if _is_users(_file_of(base)):
+            if is_users(_file_of(base)):
                 for member in vars(base).values():
                     if isinstance(member, types.FunctionType):
                         self.visit(member)
 
     def function(self, function: types.FunctionType) -> None:
-        if not _is_users(function.__code__.co_filename):
+        if not is_users(function.__code__.co_filename):
             return
         state = self.state
         names = _names(function.__code__)
@@ -213,7 +214,7 @@ def _file_of(kind: type) -> str | None:
 
 
 @functools.cache
-def _is_users(file: str | None) -> bool:
+def is_users(file: str | None) -> bool:
     """Whether code is neither ours nor of a library."""
     if file is None:
         return False

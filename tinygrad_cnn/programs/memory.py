@@ -250,7 +250,6 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
         for part, now in zip(template.parts, _parts_of(found), strict=True):
             put(part, now, views, born)
 
-
     elif template is not found and (found is None or template is None or template != found):
         raise Diverged
 

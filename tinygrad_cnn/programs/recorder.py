@@ -13,19 +13,24 @@ Python looks at, arrays of unknown origin, changes that nobody announces.
 from __future__ import annotations
 
 import ctypes
+import io
+import random
 import sys
 import threading
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.node import Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
     EXTERNAL,
@@ -47,6 +52,13 @@ from tinygrad_cnn.types import Array
 _PACKAGE = str(Path(__file__).parents[1])
 _ENGINE = (str(Path(__file__).parents[1] / "autograd"), str(Path(__file__).parent))
 _lock = threading.Lock()
+_EFFECTS = frozenset(["print", "input", "open", "next", "exec", "eval", "setattr", "delattr"])
+_CHANGES = frozenset(
+    "append extend insert pop remove clear sort reverse update setdefault popitem add discard "
+    "__setitem__ __delitem__".split()
+)
+_OUTSIDE = frozenset(["time", "random", "_random", "posix", "nt", "_io", "io", "_socket"])
+_SOURCES = (random.Random, np.random.Generator, np.random.RandomState, io.IOBase)
 
 
 class Refused(Exception):
@@ -136,8 +148,13 @@ class Recorder:
     """The tape of one call. A context manager, in which this thread is recorded."""
 
     def __init__(
-        self, inputs: Sequence[Array], externals: Sequence[Variable], arrays: Sequence[Array] = ()
+        self,
+        inputs: Sequence[Array],
+        externals: Sequence[Variable],
+        arrays: Sequence[Array] = (),
+        known: Sequence[Any] = (),
     ) -> None:
+        self.known = {id(value) for value in known}
         self.thread = threading.get_ident()
         self.units: list[Unit] = []
         self.regions = Regions()
@@ -164,9 +181,11 @@ class Recorder:
         Variable._array = property(self._read(Variable._array.fget))  # type: ignore[attr-defined,method-assign,assignment]
         Variable._written_by = self._write(Variable._written_by)  # type: ignore[method-assign]
         tape.taping.append(self)
+        sys.setprofile(self._called)
         return self
 
     def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
         tape.taping.remove(self)
         Variable._array, Variable._written_by = self.plain  # type: ignore[method-assign]
         _lock.release()
@@ -199,6 +218,24 @@ class Recorder:
             return array
 
         return written
+
+    def _called(self, frame: types.FrameType, event: str, called: Any) -> None:
+        """Look at what the user's code calls: a replay would not call it."""
+        if event != "c_call" or not self._idle():
+            return
+        file = frame.f_code.co_filename
+        if file.startswith(_PACKAGE):
+            return
+        owner = getattr(called, "__self__", None)
+        module = getattr(called, "__module__", None)
+        if is_users(file):
+            if module == "builtins" and called.__name__ in _EFFECTS:
+                self.refuse(f"it calls {called.__name__}()")
+            elif isinstance(owner, (list, dict, set)) and id(owner) in self.known:
+                if called.__name__ in _CHANGES:
+                    self.refuse(f"it changes a {type(owner).__name__} by {called.__name__}()")
+        if module in _OUTSIDE or isinstance(owner, _SOURCES):
+            self.refuse(f"it calls {getattr(called, '__qualname__', called)}()")
 
     # ---- what the engine tells -------------------------------------------------------------
 
@@ -324,9 +361,11 @@ class Recorder:
     def _result(self, array: Array) -> Ref:
         region = self.regions.find(array)
         if region is None:
-            region = self.regions.add(LOCAL, array, whole=True)
             assert self.current is not None
-            self.current.born.add(region)
+            fixed = not memory_of(array).flags.writeable  # a table that is kept
+            region = self.regions.add(CONSTANT if fixed else LOCAL, array, whole=True)
+            if not fixed:
+                self.current.born.add(region)
         return self.regions.ref(array, region)
 
     def gradients(self) -> list[tuple[Variable, Ref | None]]:
@@ -400,7 +439,7 @@ def _is_native(unit: Unit, before: list[tuple[Ref, Array]]) -> bool:
         for rubbish in (np.nan, -3.0):  # what no launch writes is not to be right by chance
             found = _trial(unit, written)
             for ref in unit.work():
-                if ref.region not in given:
+                if ref.region.kind != CONSTANT and ref.region not in given:
                     found[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
             run(unit, found)
             if not all(_same(right[r], found[r]) for r in (*unit.results(), *unit.writes)):

@@ -22,6 +22,7 @@ from tinygrad_cnn.kernels.reference.conv import conv2d_weight as conv2d_weight
 from tinygrad_cnn.kernels.reference.elementwise import add as add
 from tinygrad_cnn.kernels.reference.elementwise import add_ as add_
 from tinygrad_cnn.kernels.reference.elementwise import embed as embed
+from tinygrad_cnn.kernels.reference.elementwise import in_rows as in_rows
 from tinygrad_cnn.kernels.reference.elementwise import leaky_relu as leaky_relu
 from tinygrad_cnn.kernels.reference.elementwise import leaky_relu_backward as leaky_relu_backward
 from tinygrad_cnn.kernels.reference.elementwise import mul as mul
@@ -37,10 +38,12 @@ from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient
 from tinygrad_cnn.kernels.reference.norm import channel_moments as channel_moments
+from tinygrad_cnn.kernels.reference.norm import channel_numbers as channel_numbers
 from tinygrad_cnn.kernels.reference.norm import group_norm as group_norm
 from tinygrad_cnn.kernels.reference.norm import group_norm_backward as group_norm_backward
 from tinygrad_cnn.kernels.reference.norm import layer_norm as layer_norm
 from tinygrad_cnn.kernels.reference.norm import layer_norm_backward as layer_norm_backward
+from tinygrad_cnn.kernels.reference.norm import move_statistics as move_statistics
 from tinygrad_cnn.kernels.reference.product import linear as linear
 from tinygrad_cnn.kernels.reference.product import linear_backward as linear_backward
 from tinygrad_cnn.kernels.reference.product import matmul as matmul

@@ -117,6 +117,15 @@ def embed(x: Array, shape: Shape, start: Shape, step: Shape) -> Array:
     return out
 
 
+def in_rows(x: Array) -> Array:
+    """Return x in C order.
+
+    >>> in_rows(np.ones((2, 3)).T).flags.c_contiguous
+    True
+    """
+    return np.ascontiguousarray(x)
+
+
 def leaky_relu(x: Array, slope: float) -> Array:
     """Return x where it is positive, else ``x * slope``, NaN where x is NaN.
 

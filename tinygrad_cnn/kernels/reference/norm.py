@@ -49,6 +49,39 @@ def _moments(channels: Channels) -> tuple[Array, Array]:
     return pilot + away, np.maximum(second / count - away * away, 0)
 
 
+def channel_numbers(
+    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int
+) -> tuple[Array, Array, Array]:
+    """Return ``1/sqrt(var + eps)``, and scale and shift (c,) of the normalisation by these moments.
+
+    It is one of images with `count` numbers in a channel.
+
+    >>> channel_numbers(np.float32([1]), np.float32([4]), None, np.float32([3]), 0.0, 9)
+    (array([0.5], dtype=float32), array([0.5], dtype=float32), array([2.5], dtype=float32))
+    """
+    invstd = 1 / np.sqrt(var + var.dtype.type(eps))
+    scale = invstd if weight is None else invstd * weight
+    return invstd, scale, -mean * scale if bias is None else bias - mean * scale
+
+
+def move_statistics(
+    running_mean: Array | None, running_var: Array | None, mean: Array, var: Array,
+    momentum: float, count: int,
+) -> None:  # fmt: skip
+    """Move running statistics (c,), in place, by the share `momentum` towards a batch's mean and
+    unbiased variance; `var` is the biased one of `count` numbers.
+
+    >>> running = np.zeros(1)
+    >>> move_statistics(None, running, np.ones(1), np.ones(1), 0.5, 2)
+    >>> running
+    array([1.])
+    """
+    for running, seen in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
+        if running is not None:
+            running *= 1 - momentum
+            running += momentum * seen
+
+
 def channel_moments(x: Array) -> tuple[Array, Array]:
     """Return mean and biased variance of every channel of x (n, c, ...), each (c,), in x's dtype,
     or float32 for float16.

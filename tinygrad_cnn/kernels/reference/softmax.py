@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.checks import check_labels
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.kernels.reference.sums import sum
 from tinygrad_cnn.types import Array
@@ -60,39 +61,53 @@ def log_softmax_backward(g: Array, y: Array, dim: int) -> Array:
     return np.asarray(g - np.exp(y) * sum(g, (dim,), True), y.dtype)
 
 
-def cross_entropy(x: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-    """Return the losses (n,) of scores x (n, c), and (n, 2) each row's largest score and the
-    logarithm of the sum of ``exp(x - largest)``; float32 for float16.
+def cross_entropy(
+    x: Array, labels: Array, smoothing: float, ignored: int, reduction: str
+) -> tuple[Array, Array, Array]:
+    """Return the losses (n,) of scores x (n, c), or by `reduction` their ``"sum"`` or ``"mean"``,
+    then what the gradient needs, in float32 for float16.
 
-    >>> float(cross_entropy(np.zeros((1, 2)), np.array([0]), 0.0)[0][0] / np.log(2))
-    1.0
+    That is each row's largest score and the logarithm of the sum of ``exp(x - largest)``, (n, 2),
+    and (1,) what a loss counts for in the result. Rows whose label is `ignored` count for nothing.
+
+    >>> loss, _, share = cross_entropy(np.zeros((2, 4)), np.array([0, -1]), 0.0, -1, "mean")
+    >>> float(loss / np.log(2)), float(share[0])
+    (2.0, 1.0)
     """
     n, c = x.shape
+    check_labels("cross_entropy", labels, c, ignored)
+    counts = labels != ignored
     x = x.astype(accumulation_dtype(x), copy=False)
     most = _largest(x, 1, keepdims=True, initial=-np.inf)
     z = x - most
     logs = np.log(sum(np.exp(z), (1,), True))
     z -= logs
-    loss = z[np.arange(n), labels] * x.dtype.type(smoothing - 1)
+    loss = z[np.arange(n), np.where(counts, labels, 0)] * x.dtype.type(smoothing - 1)
     if smoothing:
         loss -= sum(z, (1,)) * x.dtype.type(smoothing / c)
-    return loss, np.concatenate((most, logs), axis=1)
+    loss[~counts] = 0
+    count = np.count_nonzero(counts) if reduction == "mean" else 1
+    share = np.asarray([1 / count if count else np.nan], x.dtype)
+    out = loss if reduction == "none" else sum(loss, (0,)) * share[0]
+    return np.asarray(out), np.concatenate((most, logs), axis=1), share
 
 
 def cross_entropy_backward(
-    g: Array, x: Array, labels: Array, logs: Array, smoothing: float
+    g: Array, x: Array, labels: Array, logs: Array, share: Array, smoothing: float, ignored: int
 ) -> Array:
-    """Return the gradient of `cross_entropy` in x, for the losses' gradients g (n,): softmax minus
-    the target's probabilities.
+    """Return the gradient of `cross_entropy` in x, for that of its result, g (n,) or (): softmax
+    minus the target's probabilities.
 
-    >>> logs = np.log([[1.0, 2.0]])
-    >>> cross_entropy_backward(np.ones(1), np.zeros((1, 2)), np.array([0]), logs, 0.0)
+    >>> logs, share = np.log([[1.0, 2.0]]), np.ones(1)
+    >>> cross_entropy_backward(np.ones(()), np.zeros((1, 2)), np.array([0]), logs, share, 0.0, -1)
     array([[-0.5,  0.5]])
     """
     n, c = x.shape
+    counts = labels != ignored
     gx = np.exp((x - logs[:, :1]) - logs[:, 1:])
     if smoothing:
         gx -= gx.dtype.type(smoothing / c)
-    gx[np.arange(n), labels] -= gx.dtype.type(1 - smoothing)
-    gx *= g[:, None]
+    gx[np.arange(n), np.where(counts, labels, 0)] -= gx.dtype.type(1 - smoothing)
+    gx *= np.broadcast_to(g.astype(logs.dtype) * share[0], n)[:, None]
+    gx[~counts] = 0
     return np.asarray(gx, logs.dtype)

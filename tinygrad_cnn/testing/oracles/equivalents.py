@@ -232,7 +232,6 @@ ELSEWHERE: dict[str, str] = {
             "the last columns of Q are free; use mode 'reduced'",
         )
     },
-    "softmax_cross_entropy: _backward: `float(g)` → `g`": "it makes a difference in float16 only",
 }
 """By mutant's name: why certification, which draws plain arrays, cannot reach it."""
 

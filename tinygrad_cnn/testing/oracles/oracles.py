@@ -402,17 +402,20 @@ def _einsum(*xs: Array, equation: str) -> Array:
 
 
 def _cross_entropy(
-    x: Array, labels: Array, counts: Array | None, *, smoothing: float, factor: float | None
+    x: Array, labels: Array, *, smoothing: float, ignored: int, reduction: str
 ) -> Array:
     losses = []
-    for i, (scores, label) in enumerate(zip(x.tolist(), labels.tolist(), strict=True)):
+    for scores, label in zip(x.tolist(), labels.tolist(), strict=True):
         target = [
             smoothing / len(scores) + (1 - smoothing) * (k == label) for k in range(len(scores))
         ]
         logs = _log_softmax(scores)
         loss = -math.fsum(t * v for t, v in zip(target, logs, strict=True))
-        losses.append(loss if counts is None or counts[i] else 0.0)
-    return np.array(losses if factor is None else factor * math.fsum(losses))
+        losses.append(0.0 if label == ignored else loss)
+    if reduction == "none":
+        return np.array(losses)
+    count = sum(label != ignored for label in labels.tolist()) if reduction == "mean" else 1
+    return np.array(math.fsum(losses) / count if count else math.nan)
 
 
 ORACLES: dict[str, AnyCallable] = {

@@ -29,6 +29,8 @@ from tinygrad_cnn.kernels.conv_spec import (
     conv2d_windows,
     phases,
 )
+from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, winograd_weight
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
@@ -47,11 +49,13 @@ from tinygrad_cnn.kernels.jit.load.images import (
     some_images,
     source_of,
 )
+from tinygrad_cnn.kernels.jit.load.rows import ordered
 from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, load, lower, realize
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.reference.layout import all_finite
 from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
+from tinygrad_cnn.kernels.tape import looked, taping
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -73,7 +77,7 @@ def _correlate(
     """Write the correlation of x with w (groups, kh, kw, c/groups, f/groups) to out."""
     if choice.algorithm == "depthwise":
         taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, f)
-        depthwise.correlate_depthwise(x, _plain(taps), bias, out, windows, parts)
+        depthwise.correlate_depthwise(x, ordered(taps), bias, out, windows, parts)
         return None
     if choice.algorithm == "narrow":
         return narrow.correlate_few(
@@ -95,10 +99,6 @@ def _several_depthwise(
         if sums is not None:
             gbias[k :: f // c] = sums
     return gw, gbias if bias else None
-
-
-def _plain(w: Array) -> Array:
-    return np.ascontiguousarray(w)
 
 
 def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
@@ -139,7 +139,7 @@ def conv2d(
     (kh, kw), (oh, ow), f = windows.kernel, windows.size, w.shape[0]
     if not supports_conv2d(x, w, b) or max(ow, kh * kw) > LONGEST_TABLE:
         return None
-    bias = None if b is None else _plain(b)
+    bias = None if b is None else ordered(b)
     parts = shares(x.nbytes + shape[0] * oh * ow * f * BYTES)
     choice, planes = _chosen(x, "forward", shape, f, windows, parts, algorithm.get())
     found: tuple[Array, ...] | None
@@ -151,7 +151,7 @@ def conv2d(
         image = _image(x, choice)
         if choice.algorithm == "winograd":
             found, wide = winograd.correlate_winograd(
-                image, _plain(w), bias, out, windows.origin, parts, moments=moments, keep=keep
+                image, ordered(w), bias, out, windows.origin, parts, moments=moments, keep=keep
             )
             if wide is not None:
                 directly(wide, image, _grouped(w, groups), bias, out, windows, parts)
@@ -203,7 +203,7 @@ def conv2d_input(
         chosen = w[:, :, *taps]  # (f, c/G, kh', kw')
         if choice.algorithm == "winograd":
             sums, lost = winograd.correlate_winograd(
-                grad, _plain(w), None, target, windows.origin, parts, turned=True, mask=mask
+                grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
             )
             if lost is not None:
                 filters = _grouped(chosen, groups, turned=True)
@@ -262,7 +262,7 @@ def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Arra
     grad = planar_source(g)
     if choice.algorithm == "depthwise":
         taps, gbias = depthwise.correlate_depthwise_weight(image, grad, windows, parts, bias=bias)
-        return np.ascontiguousarray(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
+        return ordered(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
     if choice.algorithm == "narrow":
         return narrow.correlate_few_weight(image, grad, windows, parts, bias=bias)
     found = None
@@ -274,6 +274,24 @@ def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Arra
 
 
 # ---- again, for numbers that the fast ways cannot take --------------------------------------
+
+
+@kernel(entry=True)
+def _finite(part: int, parts: int, a: Array, found: Array) -> None:
+    """Write to found (1,) whether all numbers in a (n,) are finite."""
+    found[0] = 1
+    for i in range(a.size):
+        if not np.isfinite(a[i]):
+            found[0] = 0
+
+
+def _note_finite(*arrays: Array) -> None:
+    """Tell who records that it matters whether all numbers are finite."""
+    if taping:
+        for array in arrays:
+            found = np.empty(1, np.uint8)
+            run(_finite, 1, array.reshape(-1), found)
+            looked(found)
 
 
 def directly(
@@ -289,6 +307,7 @@ def directly(
 def look_lost(out: Array) -> bool:
     """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
     first = out[0, 0, 0]
+    _note_finite(first)
     return not math.isfinite(np.vdot(first, first))
 
 
@@ -307,6 +326,7 @@ def strictly_weight(g: Images, x: Images, gw: Array, windows: Windows) -> None:
     f, depth = gw.shape[:2]
     groups = windows.groups
     column, rows = gw[:, 0, 0, 0], gw[:: f // groups]
+    _note_finite(column, rows)
     finite = math.isfinite(np.vdot(column, column)) and math.isfinite(np.vdot(rows, rows))
     if finite or all_finite(gw):
         return

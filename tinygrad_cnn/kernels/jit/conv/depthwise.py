@@ -19,6 +19,7 @@ from tinygrad_cnn.kernels.jit.conv.direct import add_up_weight, weight_share
 from tinygrad_cnn.kernels.jit.conv.plan import Geometry, Tables, area, plan_of
 from tinygrad_cnn.kernels.jit.linear.products import windows_at
 from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
+from tinygrad_cnn.kernels.jit.load.rows import collected, constant
 from tinygrad_cnn.kernels.memory import scratch
 from tinygrad_cnn.types import Array
 
@@ -112,7 +113,7 @@ def correlate_depthwise(
     x and w are C-contiguous; out (n, oh, ow, c) has its channels together and else any strides.
     """
     plan = plan_of(x.other.shape, windows, out.strides[:3], parts, 0, False, x.mode[0] != COPY)
-    shift = np.zeros(out.shape[3], np.float32) if bias is None else bias
+    shift = constant(0, out.shape[3]) if bias is None else bias
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         run(
@@ -150,4 +151,4 @@ def correlate_depthwise_weight(
         gw, gbias = add_up_weight(
             _weight_share, x, grad, plan, parts, math.prod(shape), 0, take, bias=bias
         )
-        return np.asarray(gw.sum(0)).reshape(shape), gbias  # one share after the other
+        return collected(gw).reshape(shape), gbias

@@ -38,6 +38,7 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
 from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
 from tinygrad_cnn.kernels.jit.linear.products import NARROW_ROWS, weight_sum, window_product
 from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
+from tinygrad_cnn.kernels.jit.load.rows import padded_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     CHUNK,
@@ -175,7 +176,8 @@ def correlate(
     """
     plan = plan_of(x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY)
     f = out.shape[3]
-    shift = pack_row(bias, windows.groups, f)
+    each = f // windows.groups
+    shift = padded_row(bias, windows.groups, each + -each % LANES)
     with scratch() as take:
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
@@ -186,15 +188,6 @@ def correlate(
             plan.tables, space, int(moments), sums,
         )  # fmt: skip
         return finish(sums) if moments else None
-
-
-def pack_row(row: Array | None, groups: int, f: int) -> Array:
-    """Return one number per filter (f,) as (groups, f/groups padded to vectors); zeros for None."""
-    each = f // groups
-    packed = np.zeros((groups, each + -each % LANES), np.float32)
-    if row is not None:
-        packed[:, :each] = row.reshape(groups, each)
-    return packed
 
 
 def totals_of(parts: int, count: int, pieces: int, take: Take) -> Array:

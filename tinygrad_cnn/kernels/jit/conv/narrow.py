@@ -17,6 +17,7 @@ from tinygrad_cnn.kernels.jit.conv.direct import add_up_weight, correlate, weigh
 from tinygrad_cnn.kernels.jit.conv.plan import Geometry, plan_of
 from tinygrad_cnn.kernels.jit.linear.products import row_step
 from tinygrad_cnn.kernels.jit.load.images import COPY, Source, nchw
+from tinygrad_cnn.kernels.jit.load.rows import collected
 from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.memory import scratch
 from tinygrad_cnn.kernels.reference.layout import all_finite
@@ -115,6 +116,5 @@ def correlate_few_weight(
             _weight_share, x, grad, plan, parts, f * count * padded, padded, take, bias=bias
         )
         shares = gw.reshape(parts, f, count, padded)
-        total = shares[..., :depth].sum(0)  # one share after the other
-    split = total.reshape(f, kh, kw, c).transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(split), gbias
+        taps = shares[..., :depth].reshape(parts, f, kh, kw, c)
+        return collected(taps.transpose(0, 1, 4, 2, 3)), gbias

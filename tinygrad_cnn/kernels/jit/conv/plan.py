@@ -20,6 +20,7 @@ from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
 from tinygrad_cnn.kernels.jit.load.fill import fill_row
 from tinygrad_cnn.kernels.jit.load.images import COPY, PLANAR, Pixels
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.types import Array
 
 PIECE = 1024  # pixels whose products are added in registers
@@ -132,7 +133,7 @@ def plan_of(
 def _table(distances: Array) -> Array:
     """Return distances as a table that repeats the last one, for tiles that reach over the end."""
     flat = np.ascontiguousarray(distances, np.int64).ravel()
-    return np.concatenate([flat, np.repeat(flat[-1:], MOST_ROWS)])
+    return fixed(np.concatenate([flat, np.repeat(flat[-1:], MOST_ROWS)]))
 
 
 @kernel()

@@ -33,9 +33,11 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
 )
 from tinygrad_cnn.kernels.jit.load.fill import fill_planes
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes
+from tinygrad_cnn.kernels.jit.load.rows import ordered, padded_row
 from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.types import Array
 
 
@@ -81,17 +83,21 @@ def geometry_of(shape: tuple[int, ...], f: int, windows: Windows) -> tuple[Geome
     geometry = Geometry(
         n, c, h, w, f, oh, ow, *windows.origin, height, width, line, *_blocks(f), taps.size
     )
-    table = np.concatenate([taps, taps[-1:].repeat(VECTORS)])
+    table = fixed(np.concatenate([taps, taps[-1:].repeat(VECTORS)]))
     return geometry, table, c * height * width + STEP + width
 
 
-def _packed(w: Array, g: Geometry) -> Array:
-    """Return filters (f, c, kh, kw) as dense blocks (taps, filters of the block), side by side."""
-    flat = np.zeros((MANY * g.many + FEW * g.few, g.taps), np.float32)
-    flat[: g.f] = w.reshape(g.f, -1)
-    edge = MANY * g.many
-    blocks = (flat[:edge].reshape(g.many, MANY, g.taps), flat[edge:].reshape(g.few, FEW, g.taps))
-    return np.concatenate([block.transpose(0, 2, 1).ravel() for block in blocks])
+@kernel(entry=True)
+def _pack_share(part: int, parts: int, g: Geometry, w: Array, packed: Array) -> None:
+    """Write filters w (f*taps,) as dense blocks (taps, filters of the block), side by side."""
+    at = first = 0
+    for block in range(g.many + g.few):
+        filters = MANY if block < g.many else FEW
+        for tap in range(g.taps):
+            for f in range(first, first + filters):
+                packed[at] = w[f * g.taps + tap] if f < g.f else np.float32(0)
+                at += 1
+        first += filters
 
 
 @kernel()
@@ -162,16 +168,16 @@ def correlate_planes(
     f = w.shape[0]
     geometry, taps, area = geometry_of(shape, f, windows)
     planes = MANY * geometry.many + FEW * geometry.few
-    shift = np.zeros(planes, np.float32)
-    if bias is not None:
-        shift[:f] = bias
+    shift = padded_row(bias, 1, planes)
     out = empty((shape[0], f, *windows.size), FLOAT32)
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
         row = take((parts, shape[1] * shape[3]), FLOAT32)
         sums = gathered(parts, f if moments else 1, take)
+        packed = take((planes * geometry.taps,), FLOAT32)
+        run(_pack_share, 1, geometry, ordered(w).reshape(-1), packed)
         run(
-            _share, parts, geometry, x, _packed(w, geometry), shift, taps,
+            _share, parts, geometry, x, packed, shift, taps,
             out.reshape(shape[0], f, -1), space, beside, row, int(moments), sums,
         )  # fmt: skip
         return out, finish(sums) if moments else None
@@ -227,6 +233,27 @@ def _weight_share(
     settle(own, total)
 
 
+@kernel(entry=True)
+def _weight_sums_share(
+    part: int, parts: int, g: Geometry, sums: Array, biases: Array, gw: Array, gbias: Array
+) -> None:
+    """Add up what the threads have in sums (threads, count) and in biases (threads, f)."""
+    planes = MANY * g.many + FEW * g.few
+    for f in range(g.f * part // parts, g.f * (part + 1) // parts):
+        for tap in range(g.taps):
+            at = ((tap // VECTORS * planes + f) * VECTORS + tap % VECTORS) * LANES
+            total = np.float64(0)
+            for share in range(sums.shape[0]):
+                for lane in range(LANES):
+                    total += sums[share, at + lane]
+            gw[f * g.taps + tap] = total
+        if gbias.size:
+            total = np.float64(0)
+            for share in range(biases.shape[0]):
+                total += biases[share, f]
+            gbias[f] = total
+
+
 def correlate_planes_weight(
     x: Planes, shape: tuple[int, ...], grad: Planes, f: int, windows: Windows, parts: int,
     *, bias: bool = False,
@@ -248,7 +275,7 @@ def correlate_planes_weight(
             _weight_share, parts, geometry, x, grad, taps, space, beside, row, sums,
             totals_of(parts, count, pieces, take), int(bias), biases,
         )  # fmt: skip
-        split = sums.reshape(parts, groups, planes, VECTORS, LANES).sum((0, 4))
-        flat = split.transpose(1, 0, 2).reshape(planes, -1)[:f, : geometry.taps]  # (f, taps)
-        gw = np.ascontiguousarray(flat).reshape(f, shape[1], *windows.kernel)
-        return gw, biases.sum(0).astype(np.float32) if bias else None
+        gw = np.empty((f, shape[1], *windows.kernel), FLOAT32)
+        gbias = np.empty(f if bias else 0, FLOAT32)
+        run(_weight_sums_share, 1, geometry, sums, biases, gw.reshape(-1), gbias)
+        return gw, gbias if bias else None

@@ -39,6 +39,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like, pixels_of
+from tinygrad_cnn.kernels.jit.load.rows import padded_row, table_of
 from tinygrad_cnn.kernels.jit.norm.moments import (
     Gathered,
     finish,
@@ -50,6 +51,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
 )
 from tinygrad_cnn.kernels.lazy import Affine
 from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.tape import looked, taping
 from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
@@ -112,7 +114,8 @@ class Wanted(NamedTuple):
 
     what: int
     beside: Array
-    numbers: Array
+    numbers: Array  # (5, f), of which the last two rows are scale and shift
+    centre: Array  # (f,)
     sums: Gathered
 
 
@@ -121,7 +124,7 @@ def input_job(
     part: int, job: int, low: int, high: int, g: Strips, x: Pixels, u: Array, bias: Array,
     out: Array, strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
 ) -> None:  # fmt: skip
-    """Compute filters [low, high) of the outputs of one job."""
+    """Compute filters [low, high) of the outputs of one job; wide (n + 1,) is the share's."""
     v, notes, sums = work.space[part].ctypes.data, work.notes[part], wanted.sums
     plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane_u = g.c * g.wide_f + SKEW
@@ -163,7 +166,7 @@ def input_job(
                 gradient_sums(
                     out.ctypes.data + pixel, wanted.beside.ctypes.data + pixel, line,
                     min(4 * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
-                    line, numbers[5].ctypes.data + low * BYTES,
+                    line, wanted.centre.ctypes.data + low * BYTES,
                     sums.single[part, 1].ctypes.data + low * BYTES, line,
                 )  # fmt: skip
         if wanted.what == MOMENTS:
@@ -181,14 +184,16 @@ def _product_share(
     part: int, parts: int, g: Strips, x: Pixels, u: Array, suitable: Array, bias: Array, out: Array,
     strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
 ) -> None:  # fmt: skip
+    own = wide[part]
+    own[:] = 0
     if not suits(suitable):
-        wide[g.n] = ALL
+        own[g.n] = ALL
         return
     if wanted.what:
         start(part, wanted.sums)
     first, last, low, high = share_of(part, parts, g)
     for job in range(first, last):
-        input_job(part, job, low, high, g, x, u, bias, out, strides, work, wide, wanted)
+        input_job(part, job, low, high, g, x, u, bias, out, strides, work, own, wanted)
 
 
 def transformed_filters(
@@ -206,7 +211,7 @@ def transformed_filters(
         run(_filters_share, parts, g, numbers, int(turned), u[:count], taps, notes, u[count:])
 
     u = None
-    if keep:
+    if keep and not taping:
         u = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
     elif not turned:
         forget(w)
@@ -238,38 +243,37 @@ def correlate_winograd(
     Returns
     -------
     sums: the outputs' mean and variance (f,) if `moments`. For C-contiguous out and a `mask`, the
-        input of a ReLU: the sums of out where that is positive, and of its products with ``mask.x -
-        centre``, both float64 (f,), and the centre. Else None.
+        input of a ReLU: the shares' sums of out where that is positive, and of its products with
+        ``mask.x - centre``, float64 (parts, 2, f), and the centre (f,). Else None.
     wide: a mask (n,) of the images that the caller has to compute directly, after which the sums
         are none; or None.
     """
     n, f = out.shape[0], out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
-    wide = np.zeros(n + 1, np.uint8)
+    wide = np.empty((parts, n + 1), np.uint8)
     with scratch() as take:
-        shift = take((g.wide_f,), np.float32)
-        shift[:] = 0
-        if bias is not None:
-            shift[:f] = bias
+        shift = padded_row(bias, 1, g.wide_f)[0]
         notes = take((parts, note_count(g)), np.int32)
         u, suitable = transformed_filters(g, w, turned, take, notes, keep=keep)
         ring = take((parts, ring_floats(g)), np.float32)
         space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
         gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
         sums = gathered(parts, f, take) if gathering else NO_SUMS
-        beside, numbers = shift, shift.reshape(1, -1)
+        beside, numbers, centre = shift, shift.reshape(1, -1), shift
         if mask is not None:
             image = images_like(mask.x)
-            beside, numbers = image.reshape(-1), np.zeros((6, f), np.float32)
-            numbers[3], numbers[4], numbers[5] = mask.scale, mask.shift, image[0, 0, 0]
+            beside, centre = image.reshape(-1), image[0, 0, 0]
+            numbers = table_of(f, 0, 0, 0, mask.scale, mask.shift)
+            sums = sums._replace(exact=np.empty((parts, 2, f)))
         run(
             _product_share, parts, g, pixels_of(x), u, suitable, shift, first_of(out),
             out.strides[:3], Work(ring, space, notes), wide,
-            Wanted(gathering, beside, numbers, sums),
+            Wanted(gathering, beside, numbers, centre, sums),
         )  # fmt: skip
-        if wide[n]:
-            return None, (wide[:n] != 0) | (wide[n] == ALL)
+        looked(wide)
+        if any(wide[part, n] for part in range(parts)):
+            most = wide.max(0)
+            return None, (most[:n] != 0) | (most[n] == ALL)
         if mask is not None:
-            total, products = sums.exact.sum(0)  # one share after the other
-            return (total, products, numbers[5].copy()), None
+            return (sums.exact, centre), None
         return (finish(sums) if moments else None), None

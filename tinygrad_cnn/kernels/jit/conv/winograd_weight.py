@@ -38,6 +38,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
@@ -149,7 +150,7 @@ def collect_weight(g: Strips, du: Array, whole: Array, take: Take, parts: int) -
     gw = np.empty((g.f, g.c, 3, 3), np.float32)
     taps, found = take((parts, 9 * g.wide_f), np.float32), take((1,), np.int32)
     run(_taps_share, parts, g, du, taps, gw.reshape(-1), whole, found)
-    return gw if found[0] else None
+    return gw if looked(found)[0] else None
 
 
 def correlate_winograd_weight(

@@ -5,7 +5,7 @@ the right operand, then goes over all rows of the left one, which is read where 
 by columns (Goto and van de Geijn 2008, section 4, with the small operand packed). A product is
 computed as ``(b.T @ a.T).T`` where less must be packed and put in order that way.
 
-A vector times a matrix is one read of the matrix, by rows on all threads; by columns BLAS does it.
+A vector times a matrix is one read of the matrix, by rows or by columns.
 
 The products of `DEPTH` numbers are added to each other first, then what comes of them. Shares are
 fixed by the number of threads, and none of them splits a sum, so that a product has one result.
@@ -31,11 +31,12 @@ from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 DEPTH = 1024  # of a panel: 128 KB, a part of the second-level cache
-MIN_JIT_SIZE = 1 << 21  # multiplications: below, BLAS is done before our threads are awake
+MIN_JIT_SIZE = 1 << 21  # multiplications of `matmul`: below, BLAS is done before threads are awake
 MOST = 1 << 27  # multiplications: from here on BLAS is woken with all its threads, and as fast
 THIN = 128  # of a side: much memory is read for the arithmetic, and BLAS is slow
 NARROWEST = 2  # rows or columns: below, it is a matrix times a vector
-LEAST_ROWS = 1 << 19  # numbers of a matrix whose rows are multiplied by a vector on all threads
+LEAST_ROWS = 1 << 19  # numbers of a matrix whose rows `matmul` multiplies by a vector
+BLOCK = 256  # results whose sums stay in the nearest cache
 
 
 class Plan(NamedTuple):
@@ -139,6 +140,20 @@ def _rows_times(
         out[i] = total
 
 
+@kernel(entry=True)
+def _times_rows(part: int, parts: int, vector: Array, matrix: Array, out: Array) -> None:
+    """Write a vector (k,) times matrix (k, m) to out (m,)."""
+    last = out.size * (part + 1) // parts
+    for first in range(out.size * part // parts, last, BLOCK):
+        stop = min(last, first + BLOCK)
+        target = out[first:stop]
+        target[:] = 0
+        for i in range(vector.size):
+            row, factor = matrix[i, first:stop], vector[i]
+            for j in range(target.size):
+                target[j] += factor * row[j]
+
+
 def _even(a: Array) -> tuple[Array, int, int] | None:
     """Return a's numbers in their order in memory, and the distances between its rows and columns;
     None if they have no such order.
@@ -158,29 +173,40 @@ def _waste(count: int, step: int, parts: int) -> float:
     return -(-tiles // parts) * parts * step / count
 
 
-def _by_rows(a: Array, b: Array, bias: Array | None) -> Array | None:
-    """Return what `_multiply` does for one row a (1, k), if b's columns are dense."""
-    matrix = b.T
-    flags, own = matrix.flags, a.flags
-    dense = flags.c_contiguous and flags.aligned and own.c_contiguous and own.aligned
-    if not dense or matrix.size < LEAST_ROWS or not a.dtype == b.dtype == FLOAT32:
+def _one_row(a: Array, b: Array, bias: Array | None) -> Array | None:
+    """Return what `_multiply` does for one row a (1, k), if b's rows or columns are dense."""
+    matrix, flags = _even(b), a.flags
+    if matrix is None or not (flags.c_contiguous and flags.aligned and a.dtype == FLOAT32):
         return None
-    out = empty((1, len(matrix)), FLOAT32)
-    shifted, shift = int(bias is not None), out[0] if bias is None else bias
-    run(_rows_times, shares(matrix.nbytes), matrix, a[0], shifted, shift, out[0])
+    out = empty((1, b.shape[1]), FLOAT32)
+    if b.flags.f_contiguous:
+        shifted, shift = int(bias is not None), out[0] if bias is None else bias
+        run(_rows_times, shares(b.nbytes), b.T, a[0], shifted, shift, out[0])
+        return out
+    if bias is not None or len(b) > DEPTH:  # whose sums would be long
+        return None
+    run(_times_rows, shares(b.nbytes), a[0], b, out[0])
     return out
 
 
+def _pays(a: Array, b: Array) -> bool:
+    """Return whether a product of any two matrices is faster than BLAS's."""
+    (n, k), m = a.shape, b.shape[1]
+    if n == 1:
+        return b.flags.f_contiguous and b.size >= LEAST_ROWS
+    return n * k * m >= MIN_JIT_SIZE and min(n, m) >= NARROWEST
+
+
 def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
-    """Return a (n, k) times b (k, m), plus bias (m,), or None for what BLAS does better."""
+    """Return a (n, k) times b (k, m), plus bias (m,), or None for what only BLAS does."""
     (n, k), m = a.shape, b.shape[1]
     if k > LONG and n > 1 and a.dtype == b.dtype == FLOAT32:
         total = in_pieces(product_of, a, b)
         return total if bias is None else np.add(total, bias, out=total)
     if n == 1:
-        return _by_rows(a, b, bias)
+        return _one_row(a, b, bias)
     work = n * k * m
-    if work < MIN_JIT_SIZE or min(n, m) < NARROWEST or (work >= MOST and min(n, k, m) > THIN):
+    if work >= MOST and min(n, k, m) > THIN:
         return None
     left, right = _even(a), _even(b)
     if left is None or right is None:
@@ -208,23 +234,21 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
 
 def matmul(a: Array, b: Array) -> Array | None:
     """As `reference.matmul`, for two matrices that lie together in memory, by rows or columns."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or not _pays(a, b):
         return None
-    out = _multiply(a, b)
-    return None if out is None else out
+    return _multiply(a, b) if a.size and b.size else None
 
 
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array | None:
     """As `reference.linear`, for matrices as `matmul` takes them."""
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or not (x.size and w.size):
         return None
     if bias is not None:
         flags = bias.flags
         plain = flags.c_contiguous and flags.aligned and bias.dtype == FLOAT32
         if not plain or bias.shape != w.shape[:1]:
             return None
-    out = _multiply(x, w.T, bias)
-    return None if out is None else out
+    return _multiply(x, w.T, bias)
 
 
 def product_of(a: Array, b: Array) -> Array:
@@ -235,7 +259,9 @@ def product_of(a: Array, b: Array) -> Array:
 def linear_backward(
     g: Array, x: Array | None, w: Array | None, needs: tuple[bool, bool, bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """As `reference.linear_backward`; products that do not pay are NumPy's."""
+    """As `reference.linear_backward`; what BLAS is faster at it does."""
+    if g.size == 0 or any(a is not None and a.size == 0 for a in (x, w)):
+        return None
     gx = gw = gbias = None
     if needs[0] and w is not None:
         gx = product_of(g, w)

@@ -22,9 +22,11 @@ import numpy.typing as npt
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
+from tinygrad_cnn.kernels.jit.load.rows import constant, ordered, table_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.lazy import Affine, Gradient, Lazy, lower, realize
 from tinygrad_cnn.kernels.memory import empty
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -58,6 +60,14 @@ def _to_channels_last(part: int, parts: int, x: Array, out: Array) -> None:
         )  # fmt: skip
 
 
+def exchanged(x: Array) -> Array:
+    """Return dense float32 x (n, c, pixels) as (n, pixels, c)."""
+    n, c, pixels = x.shape
+    out = empty((n, pixels, c), FLOAT32)
+    run(_to_channels_last, shares(2 * x.nbytes), x, out)
+    return out
+
+
 def images_like(g: Array, dtype: npt.DTypeLike = FLOAT32) -> Array:
     """Return g (n, c, h, w) as (n, h, w, c), copied if need be."""
     image = g.transpose(0, 2, 3, 1)
@@ -65,12 +75,12 @@ def images_like(g: Array, dtype: npt.DTypeLike = FLOAT32) -> Array:
     if flags.c_contiguous and flags.aligned and g.dtype == dtype:
         return image
     flags, (n, h, w, c) = g.flags, image.shape
+    if g.dtype == dtype == FLOAT32 and g.size:
+        if flags.c_contiguous and flags.aligned:
+            return exchanged(g.reshape(n, c, h * w)).reshape(n, h, w, c)
+        return ordered(image)
     out = empty((n, h, w, c), dtype)
-    if flags.c_contiguous and flags.aligned and g.dtype == dtype == FLOAT32 and g.size:
-        planes, target = g.reshape(n, c, h * w), out.reshape(n, h * w, c)
-        run(_to_channels_last, shares(2 * g.nbytes), planes, target)
-    else:
-        np.copyto(out, image, casting="unsafe")
+    np.copyto(out, image, casting="unsafe")
     return out
 
 
@@ -79,6 +89,15 @@ def images_of(x: Array) -> Array | None:
     has no numbers.
     """
     return images_like(x) if x.ndim == 4 and x.dtype == FLOAT32 and x.size else None
+
+
+def in_rows(x: Array) -> Array | None:
+    """As `reference.in_rows`, for dense images whose channels are last."""
+    image = images(x)
+    if image is None:
+        return None
+    n, h, w, c = image.shape
+    return exchanged(image.reshape(n, h * w, c)).reshape(x.shape)
 
 
 def nchw(image: Array) -> Array:
@@ -109,14 +128,14 @@ def first_of(out: Array) -> Array:
 
 
 def parameter(value: Array | None, default: float, shape: tuple[int, ...]) -> Array | None:
-    """Return numbers of a shape, `default` where there are none, as kernels take them: in a row;
+    """Return numbers of a shape, `default` where there are none, as kernels read them: in a row;
     None if they do not fit.
     """
     if value is None:
-        return np.full(math.prod(shape), default, np.float32)
+        return constant(default, math.prod(shape))
     if value.shape != shape or value.dtype != FLOAT32:
         return None
-    row = np.ascontiguousarray(value)
+    row = ordered(value)
     return row if row.ndim == 1 else row.reshape(-1)
 
 
@@ -155,17 +174,18 @@ class Pixels(NamedTuple):
     mode: Mode
 
 
-def table_of(c: int, *rows: Array | float) -> Array:
-    """Return a `Source`'s table (5, c) that begins with such rows."""
-    table = np.empty((5, c), np.float32)
-    for i, row in enumerate(rows):
-        table[i] = row
-    return table
-
-
 @lru_cache(maxsize=64)
 def _no_table(c: int) -> Array:
-    return table_of(c, 1, -0.0, -np.inf)  # leaves every number as it is, -0 too
+    return fixed(np.array([[1], [-0.0], [-np.inf], [0], [0]], np.float32).repeat(c, 1))
+
+
+def affine_table(c: int, moved: Affine | None) -> Array:
+    """Return the table of an `AFFINE` source; of one that leaves every number as it is, -0 too, if
+    there is none.
+    """
+    if moved is None:
+        return _no_table(c)
+    return table_of(c, moved.scale, moved.shift, 0.0 if moved.relu else -np.inf)
 
 
 def source_of(x: Images) -> Source:
@@ -178,8 +198,7 @@ def source_of(x: Images) -> Source:
         return source
     if type(found) is Affine:
         image, c = images_like(found.x), found.x.shape[1]
-        table = table_of(c, found.scale, found.shift, 0 if found.relu else -np.inf)
-        return Source(image, image, table, (AFFINE, 0, 0, 0))
+        return Source(image, image, affine_table(c, found), (AFFINE, 0, 0, 0))
     image = images_like(realize(x))
     return Source(image, image, _no_table(image.shape[3]), (COPY, 0, 0, 0))
 
@@ -195,7 +214,7 @@ def planar_source(x: Images) -> Source:
     dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
     if not dense or image.flags.c_contiguous:
         return source_of(x)
-    return Source(image, image, table_of(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
+    return Source(image, image, _no_table(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
 
 
 def gradient_source(found: Gradient) -> Source | None:
@@ -239,8 +258,8 @@ PLANES = 0  # x (n, c, h, w), as they are
 SCATTERED = 1  # `GRADIENT` of x (n, c, h/2, w/2), `other` (n, c, h, w), index like x
 PIXELS = 2  # channels last, a `Source`
 
-_NO_PLACES = np.zeros(1, np.uint8)
-_NO_TABLE = np.zeros((5, 1), np.float32)
+_NO_PLACES = fixed(np.zeros(1, np.uint8))
+_NO_TABLE = fixed(np.zeros((5, 1), np.float32))
 
 
 class Planes(NamedTuple):

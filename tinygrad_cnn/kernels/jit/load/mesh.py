@@ -18,6 +18,7 @@ from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images, nchw
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.resample import LONG
+from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -172,7 +173,7 @@ def _readers(places: Array, size: int) -> tuple[Array, Array] | None:
 
 def _three(places: Sequence[Array]) -> list[Array]:
     """Return the places on three axes, as kernels take them."""
-    given = [np.ascontiguousarray(p, np.int64) for p in places]
+    given = [np.ascontiguousarray(looked(p), np.int64) for p in places]
     return [np.zeros(1, np.int64)] * (AXES - len(given)) + given
 
 

@@ -313,6 +313,56 @@ def batch_norm_backward(
     return _seen(gx), gweight, gbias
 
 
+@kernel(entry=True)
+def _numbers_share(
+    part: int, parts: int, mean: Array, var: Array, weight: Array, bias: Array, eps: float,
+    found: Array,
+) -> None:  # fmt: skip
+    """Write ``1/sqrt(var + eps)``, scale and shift to found (3, c)."""
+    for k in range(mean.size):
+        invstd = 1 / np.sqrt(var[k] + eps)
+        scale = np.float32(invstd * weight[k])
+        found[0, k], found[1, k] = invstd, scale
+        found[2, k] = bias[k] - np.float64(mean[k]) * scale
+
+
+def channel_numbers(
+    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int
+) -> tuple[Array, Array, Array] | None:
+    """As `reference.channel_numbers`, for float32."""
+    shape = mean.shape
+    given = [parameter(mean, 0, shape), parameter(var, 1, shape)]
+    given += [parameter(weight, 1, shape), parameter(bias, 0, shape)]
+    if any(row is None for row in given):
+        return None
+    found = np.empty((3, mean.size), FLOAT32)
+    run(_numbers_share, 1, *given, float(eps), found)
+    return found[0], found[1], found[2]
+
+
+@kernel(entry=True)
+def _move_share(
+    part: int, parts: int, running_mean: Array, running_var: Array, mean: Array, var: Array,
+    share: float, unbiased: float,
+) -> None:  # fmt: skip
+    for k in range(mean.size):
+        running_mean[k] = (1 - share) * running_mean[k] + share * mean[k]
+        running_var[k] = (1 - share) * running_var[k] + share * (unbiased * var[k])
+
+
+def move_statistics(
+    running_mean: Array | None, running_var: Array | None, mean: Array, var: Array,
+    momentum: float, count: int,
+) -> bool | None:  # fmt: skip
+    """As `reference.move_statistics`, for four rows of float32; then True."""
+    arrays = (running_mean, running_var, mean, var)
+    for a in arrays:
+        if a is None or a.dtype != FLOAT32 or a.shape != mean.shape or not a.flags.c_contiguous:
+            return None
+    run(_move_share, 1, *arrays, float(momentum), count / (count - 1))
+    return True
+
+
 def channel_affine(x: Array, scale: Array, shift: Array, *, relu: bool = False) -> Array | None:
     """As `reference.channel_affine`, for float32; x is copied if its channels are not last."""
     planes = lie_by_planes(x) and not relu

@@ -26,6 +26,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
     pixels_of,
     scattered_planes,
 )
+from tinygrad_cnn.kernels.jit.load.rows import constant
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm.group_norm import batch_norm_planes_backward
 from tinygrad_cnn.kernels.jit.norm.moments import CHUNK_BYTES, add_gated, add_pixels, plain_table
@@ -50,11 +51,11 @@ Parameters = Array | None
 
 @kernel(entry=True)
 def _sums_share(
-    part: int, parts: int, source: Pixels, mean: Array, size: Pair, space: Array, exact: Array,
-    single: Array,
+    part: int, parts: int, source: Pixels, plain: Array, mean: Array, size: Pair, space: Array,
+    exact: Array, single: Array,
 ) -> None:  # fmt: skip
     g, x, table, mode = source.x, source.other, source.table, source.mode
-    unchanged = Pixels(g, x, table[5:], mode)
+    unchanged = Pixels(g, x, plain, mode)
     c = mean.size
     exact[part] = 0
     single[part] = 0
@@ -80,21 +81,26 @@ def _sums_share(
 
 @kernel(entry=True)
 def _numbers_share(
-    part: int, parts: int, exact: Array, count: int, weight: Array, mean: Array, invstd: Array,
-    found: Array,
+    part: int, parts: int, exact: Array, pilot: Array, count: int, weight: Array, mean: Array,
+    invstd: Array, found: Array, gweight: Array, gbias: Array,
 ) -> None:  # fmt: skip
-    """Write scale, slope, shift, gradient of weight and of bias: found (5, c)."""
+    """Write scale, slope and shift, found (3, c), and the gradients of weight and bias.
+
+    exact (shares, 2, c) are sums of g and of ``g*(x - pilot)``.
+    """
     for k in range(mean.size):
         total, products = 0.0, 0.0
         for share in range(exact.shape[0]):
             total += exact[share, 0, k]
             products += exact[share, 1, k]
+        if pilot[k] != mean[k]:
+            products += (np.float64(pilot[k]) - mean[k]) * total
         factor = np.float64(invstd[k]) * weight[k]
         inner = products * invstd[k]
         slope = -factor * invstd[k] * inner / count
         found[0, k], found[1, k] = factor, slope
         found[2, k] = -factor * total / count - slope * mean[k]
-        found[3, k], found[4, k] = inner, total
+        gweight[k], gbias[k] = inner, total
 
 
 @kernel(entry=True)
@@ -134,22 +140,16 @@ def _four(x: Array) -> Array:
     return x[:, :, None, None] if x.ndim == 2 else x
 
 
-def _add_up(
-    source: Source, centre: Array, scale: Array, factor: Array, found: Array, parts: int
-) -> None:
-    """Read g and x once, and write to `found` what `_numbers` makes of their sums."""
-    c = centre.size
+def _add_up(source: Source, centre: Array, exact: Array) -> None:
+    """Read g and x once, and write the sums of shares to `exact` (parts, 2, c)."""
+    parts, _, c = exact.shape
     with scratch() as take:
-        exact, single = take((parts, 2, c), np.float64), take((parts, 2, c), np.float32)
         h, w = source.other.shape[1:3]
         space = take((parts, w * c if source.places is not None else 0), np.float32)
-        table = np.concatenate([source.table, plain_table(c)])
-        grads, inputs = source.x.reshape(-1), source.other.reshape(-1)
         run(
-            _sums_share, parts, Pixels(grads, inputs, table, source.mode), centre, (h, w), space,
-            exact, single,
+            _sums_share, parts, pixels_of(source), plain_table(c), centre, (h, w), space, exact,
+            take(exact.shape, np.float32),
         )  # fmt: skip
-        run(_numbers_share, 1, exact, inputs.size // c, scale, centre, factor, found)
 
 
 def _select_and_add_up(g: Lazy, x: Array, centre: Array, exact: Array) -> Array:
@@ -168,17 +168,14 @@ def _select_and_add_up(g: Lazy, x: Array, centre: Array, exact: Array) -> Array:
     return g.realize()
 
 
-def _sums_before(g: Lazy, centre: Array) -> Array | None:
-    """Return the sums (1, 2, c) of a ``select`` that were taken when its gradient was made."""
+def _sums_before(g: Lazy) -> tuple[Array, Array] | None:
+    """Return the sums (shares, 2, c) of a ``select`` that were taken when its gradient was made,
+    and what was taken off x.
+    """
     match g.expr:
-        case (
-            "select",
-            Lazy(expr=("load", _), stats={"relu_sums": (mask, total, products, pilot)}),
-            y,
-        ):
+        case ("select", Lazy(expr=("load", _), stats={"relu_sums": (mask, exact, pilot)}), y):
             if mask is y:
-                products = products + (pilot.astype(np.float64) - centre) * total
-                return np.stack([total, products])[None]
+                return exact, pilot
     return None
 
 
@@ -203,9 +200,8 @@ def norm_gradient(
     if scale is None or centre is None or factor is None:
         return None
     inputs: Array = realize(x)
-    one = np.ones(c, np.float32)
-    found = np.empty((5, c), np.float32)
-    parts, exact = shares(2 * x.nbytes), None
+    one = constant(1, c)
+    parts, exact, pilot = shares(2 * x.nbytes), None, centre
     g = g if isinstance(g, Lazy) else load(g)
     if g.expr[0] == "select" and g.expr[2].is_realized and c >= TILE.lanes:
         exact = np.empty((parts, 2, c))
@@ -216,19 +212,25 @@ def norm_gradient(
         form = lower_normalised(g, inputs, one, one, one)
         assert form is not None
     planes = scattered_planes(form) if c < TILE.lanes else None
+    found = np.empty((3, c), np.float32)
+    gweight, gbias = np.empty(c, np.float32), np.empty(c, np.float32)
+    source = None
     if planes is not None:
         exact = add_up_planes(planes, inputs, centre)
-        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
-        return normalised(g, load(inputs), *found[:3]), found[3], found[4]
-    source = gradient_source(form)
-    if source is None:
-        return None
-    if exact is None:
-        exact = _sums_before(g, centre)
-    if exact is not None:
-        run(_numbers_share, 1, exact, x.size // c, scale, centre, factor, found)
     else:
-        _add_up(source, centre, scale, factor, found, parts)
+        source = gradient_source(form)
+        if source is None:
+            return None
+        if exact is None and (known := _sums_before(g)) is not None:
+            exact, pilot = known
+        elif exact is None:
+            exact = np.empty((parts, 2, c))
+            _add_up(source, centre, exact)
+    run(
+        _numbers_share, 1, exact, pilot, x.size // c, scale, centre, factor, found, gweight, gbias
+    )  # fmt: skip
+    if source is None:
+        return normalised(g, load(inputs), *found), gweight, gbias
     # In the order in which they have been read: not copied again by those who read them next.
     image = load(nchw(source.other))
     grad = load(nchw(source.x))
@@ -237,7 +239,7 @@ def norm_gradient(
     if isinstance(form.e, np.ndarray) and isinstance(form.f, np.ndarray):
         positive = Lazy(("relu", scale_shift(image, form.e, form.f)), image)
         grad = Lazy(("select", grad, positive), image)
-    return normalised(grad, image, *found[:3]), found[3], found[4]
+    return normalised(grad, image, *found), gweight, gbias
 
 
 def channel_gradient(

@@ -24,6 +24,7 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.load.images import images_of
 from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -278,7 +279,7 @@ def channel_moments(x: Array) -> tuple[Array, Array] | None:
 @lru_cache(maxsize=64)
 def plain_table(c: int) -> Array:
     """Return a table (5, c) that leaves every gradient as it is; nobody writes to it."""
-    return np.array([[1], [0], [0], [0], [1]], np.float32).repeat(c, 1)
+    return fixed(np.array([[1], [0], [0], [0], [1]], np.float32).repeat(c, 1))
 
 
 @kernel()

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
-from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes, are_planes, nchw
+from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes, affine_table, are_planes, nchw
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, lower
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
@@ -29,8 +29,8 @@ def pool_row(
 ) -> None:  # fmt: skip
     """Write maxima and places in their windows of ``max(x*scale + shift, least)``.
 
-    For a row of windows of 2 x 2, of whose pixels the rows are `above` and `below`; the three
-    `numbers` are `line` apart.
+    For a row of windows of 2 x 2, of whose pixels the rows are `above` and `below`; the first
+    three `numbers` are `line` apart.
     """
     b = e.builder
     scale, shift, least = (e.spread(at) for at in e.steps(numbers, line, 3))
@@ -60,7 +60,7 @@ def pool_row(
 def _pool_share(
     part: int, parts: int, x: Array, numbers: Array, y: Array, index: Array, space: Array
 ) -> None:
-    """Write y (n, h/2*w/2*c) and index (n, c, h/2, w/2); `numbers` (3, c) as for `pool_row`."""
+    """Write y (n, h/2*w/2*c) and index (n, c, h/2, w/2); `numbers` (5, c) as for `pool_row`."""
     n, c, oh, ow = index.shape
     row = space[part]
     for image in range(n * part // parts, n * (part + 1) // parts):
@@ -91,11 +91,7 @@ def max_pool_planes(x: Array | Lazy, oh: int, ow: int) -> tuple[Array, Array] | 
         return None
     if x.shape[2:] != (2 * oh, 2 * ow) or c == 1:
         return None
-    numbers = np.empty((3, c), FLOAT32)
-    numbers[0], numbers[1], numbers[2] = 1, -0.0, -np.inf  # leave every number as it is, -0 too
-    if type(found) is Affine:
-        numbers[0], numbers[1] = found.scale, found.shift
-        numbers[2] = 0 if found.relu else -np.inf
+    numbers = affine_table(c, found if type(found) is Affine else None)
     y, index = empty((n, oh, ow, c), FLOAT32), empty((n, c, oh, ow), np.uint8)
     parts = shares(x.nbytes + y.nbytes)
     with scratch() as take:

@@ -23,6 +23,7 @@ from tinygrad_cnn.kernels.jit.pointwise.exponential import (
     tanh_softplus,
 )
 from tinygrad_cnn.kernels.memory import empty
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -192,7 +193,7 @@ _BACKWARD = {name: entry_of(f"{name}_backward", slope) for name, slope in SLOPES
 def _parameters(numbers: tuple[float, ...]) -> Array:
     found = np.zeros(PARAMETERS, FLOAT32)
     found[: len(numbers)] = numbers
-    return found
+    return fixed(found)
 
 
 def activate(x: Array, name: str, numbers: tuple[float, ...] = ()) -> Array | None:

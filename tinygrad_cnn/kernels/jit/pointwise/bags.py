@@ -13,6 +13,7 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.sums import SHORT
+from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -92,7 +93,7 @@ def _entries(
     """Return what is named, from where on and times what, as kernels take it; None if a row is not
     in the table, or factors are of another dtype.
     """
-    if rows.size == 0 or rows.min() < 0 or rows.max() >= count or len(rows) != starts[-1]:
+    if rows.size == 0 or looked(rows).min() < 0 or rows.max() >= count or len(rows) != starts[-1]:
         return None
     if factors is None:
         factors = np.empty(0, FLOAT32)

@@ -22,8 +22,9 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.sums import Memory, finished, memory_of
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 FLOAT64 = np.dtype(np.float64)
 ROW = 256  # numbers of a row, at least, where short rows that lie together are read as one
@@ -250,6 +251,11 @@ def _numbers(x: Array, memory: Memory) -> tuple[Array, int]:
     return np.lib.stride_tricks.as_strided(corner, (extent,), (BYTES,)), first
 
 
+@lru_cache(maxsize=64)
+def _zeros(count: int) -> Array:
+    return fixed(np.zeros(count))
+
+
 def _seen(x: Array, axes: tuple[int, ...]) -> tuple[Memory, Plan, int] | None:
     """Return how x lies in memory, a plan for it and the number of shares, or None."""
     if x.size == 0 or not x.flags.aligned:
@@ -259,12 +265,28 @@ def _seen(x: Array, axes: tuple[int, ...]) -> tuple[Memory, Plan, int] | None:
     return None if plan is None else (memory, plan, parts)
 
 
-def _sums(numbers: Array, first: int, plan: Plan, parts: int, centre: Array | None) -> Array:
-    """Return the sums (m*k*j,) of numbers, or of their squares about `centre`, in float64."""
-    exact = np.empty((1 if plan.shared == UNITS else parts, plan.m * plan.k * plan.j))
+@kernel(entry=True)
+def _finish_share(part: int, parts: int, exact: Array, divisor: float, out: Array) -> None:
+    """Add up the shares' sums, exact (shares, count), in their order, and divide."""
+    for i in range(out.size * part // parts, out.size * (part + 1) // parts):
+        total = exact[0, i]
+        for share in range(1, exact.shape[0]):
+            total += exact[share, i]
+        out[i] = total / divisor
+
+
+def _sums(
+    numbers: Array, first: int, plan: Plan, parts: int, centre: Array | None,
+    divisor: float = 1.0, dtype: DType = FLOAT64,
+) -> Array:  # fmt: skip
+    """Return the sums (m*k*j,) of numbers, or of their squares about `centre`, over a divisor."""
+    count = plan.m * plan.k * plan.j
+    exact = np.empty((1 if plan.shared == UNITS else parts, count))
     middle, wide = (exact[0] if centre is None else centre), np.empty((parts, 2, plan.row))
     run(_share, parts, numbers, plan, first, int(centre is not None), middle, exact, wide)
-    return exact[0] if len(exact) == 1 else np.asarray(np.add.reduce(exact, 0))
+    out = np.empty(count, dtype)
+    run(_finish_share, shares(exact.nbytes), exact, float(divisor), out)
+    return out
 
 
 def sum(
@@ -275,10 +297,9 @@ def sum(
     if found is None:
         return None
     memory, plan, parts = found
-    total = _sums(*_numbers(x, memory), plan, parts, None)
-    if divisor is not None:
-        total /= divisor
-    return finished(total, memory, keepdims=keepdims).astype(FLOAT32)
+    over = 1.0 if divisor is None else divisor
+    total = _sums(*_numbers(x, memory), plan, parts, None, over, FLOAT32)
+    return finished(total, memory, keepdims=keepdims)
 
 
 def sum_squares(
@@ -291,10 +312,9 @@ def sum_squares(
     memory, plan, parts = found
     numbers = _numbers(x, memory)
     if centred:
-        centre = _sums(*numbers, plan, parts, None)
-        centre /= plan.r * plan.l
+        centre = _sums(*numbers, plan, parts, None, plan.r * plan.l)
     else:
-        centre = np.zeros(plan.m * plan.k * plan.j)
+        centre = _zeros(plan.m * plan.k * plan.j)
     return finished(_sums(*numbers, plan, parts, centre), memory, keepdims=keepdims)
 
 

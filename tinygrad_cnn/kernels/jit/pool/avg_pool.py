@@ -20,6 +20,7 @@ from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.avg_pool import AvgPoolSpec, AvgPoolWindow, spans, window_areas
 from tinygrad_cnn.kernels.reference.sums import SHORT
+from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -95,7 +96,7 @@ def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> tuple[Array, Array]:
     for axis in (0, 1):
         start = np.arange(out[axis], dtype=np.int64) * spec.stride[axis] - spec.padding[axis]
         edges = np.stack([start, start + spec.kernel_size[axis]], axis=1)
-        found.append(np.clip(edges, 0, size[axis]))
+        found.append(fixed(np.clip(edges, 0, size[axis])))
     return found[0], found[1]
 
 
@@ -103,7 +104,7 @@ def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> tuple[Array, Array]:
 def _factor(divisor: Array, oh: int, ow: int) -> Array:
     """Return one over the divisor of each window, (oh, ow) float32."""
     wide = divisor.reshape(oh, ow) if divisor.ndim else np.full((oh, ow), divisor)
-    return (1 / wide.astype(np.float64)).astype(np.float32)
+    return fixed((1 / wide.astype(np.float64)).astype(np.float32))
 
 
 def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Array | None:
@@ -163,7 +164,7 @@ def avg_pool2d_input(g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]) -
 
 def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
     rows, columns = (spans(size[a], out[a]) for a in (0, 1))
-    return np.array(rows), np.array(columns), window_areas(rows, columns, FLOAT32)
+    return fixed(np.array(rows)), fixed(np.array(columns)), window_areas(rows, columns, FLOAT32)
 
 
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array | None:

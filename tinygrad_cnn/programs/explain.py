@@ -1,0 +1,61 @@
+"""What a compiled function does, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.programs.compiled import CompiledFunction, Recording
+
+
+def explain(function: CompiledFunction) -> str:
+    """What was recorded, what still runs in Python, memory and guards, in lines of text."""
+    name = getattr(function.function, "__qualname__", type(function.function).__name__)
+    replays = sum(r.replays for found in function.programs.values() if not isinstance(found, str)
+                  for r in found)  # fmt: skip
+    lines = [
+        f"compiled {name}: {function.calls} calls, {function.recordings} recorded, "
+        f"{replays} replayed"
+    ]
+    if function.state is not None:
+        state = function.state
+        lines.append(
+            f"guards: {len(state.tensors)} tensors, {len(state.names)} names, "
+            f"{len(state.containers)} containers; attributes of modules by one count"
+        )
+    for number, found in enumerate(function.programs.values(), start=1):
+        if isinstance(found, str):
+            lines.append(f"signature {number} runs as usual: {found}")
+            continue
+        for recording in found:
+            lines += _program(number, recording)
+    return "\n".join(lines)
+
+
+def _program(number: int, recording: Recording) -> list[str]:
+    program = recording.program
+    shapes = ", ".join(f"{ref.dtype}{list(ref.shape)}" for ref in program.inputs) or "nothing"
+    native = [u for u in program.units if u.native]
+    launches = sum(len(u.code) for u in native)
+    lines = [
+        f"signature {number}, of {shapes}: {recording.replays} replays",
+        f"  machine code: {launches} instructions of {len(native)} operations, in "
+        f"{_segments(recording)} parts",
+        f"  memory: arena {_mb(program.arena_bytes)} (the arrays it holds in turn: "
+        f"{_mb(program.total_bytes)}), gradients {_mb(program.kept_bytes)}",
+    ]
+    seconds = recording.seconds()
+    for name, count in Counter(u.name for u in program.units if not u.native).most_common():
+        spent = sum(s for u, s in seconds.items() if u.name == name)
+        lines.append(f"  in Python: {count} x {name}, {spent * 1e6:.0f} µs at the last timed call")
+    return lines
+
+
+def _segments(recording: Recording) -> int:
+    instance = recording.free[0] if recording.free else None
+    return 0 if instance is None else sum(unit is None for unit, _, _ in instance.steps)
+
+
+def _mb(nbytes: int) -> str:
+    return f"{nbytes / 1e6:.2f} MB"
