@@ -36,6 +36,9 @@ class Tape(Protocol):
     def moved(self, to: Array, what: Array | None) -> None:
         """Memory was filled with what lies elsewhere, or with zeros."""
 
+    def counted(self, array: Array) -> None:
+        """One was added to an integer."""
+
     def looked(self, array: Array) -> None:
         """What follows depends on the numbers in an array."""
 
@@ -107,6 +110,20 @@ def clear(array: Array) -> Array:
     if taping:
         taping[0].moved(array, None)
     return array
+
+
+def count(array: Array) -> None:
+    """Add one to an array (), int64."""
+    if taping:
+        taping[0].unit(_count, (array,), {}, (array,))
+    else:
+        array += 1
+
+
+def _count(array: Array) -> None:
+    array += 1
+    if taping:
+        taping[0].counted(array)
 
 
 def copy(to: Array, what: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -90,6 +91,12 @@ class TensorRef(NamedTuple):
     array: Any
 
 
+class Address(NamedTuple):
+    """Where an array lies, as a number."""
+
+    ref: Ref
+
+
 class Parts(NamedTuple):
     """A list, tuple, named tuple or dictionary with arrays in it."""
 
@@ -97,7 +104,8 @@ class Parts(NamedTuple):
     parts: tuple[Any, ...]
 
 
-TEMPLATES = (Ref, LazyRef, TensorRef, Parts)
+TEMPLATES = (Address, Ref, LazyRef, TensorRef, Parts)
+_ADDRESSES = 1 << 32  # numbers from here on are addresses, among a launch's arguments
 
 
 class Regions:
@@ -124,6 +132,15 @@ class Regions:
             found = self.refs[id(array)] = Ref(array, region)
         return found
 
+    def at(self, address: int) -> Ref | None:
+        """A reference of the byte at an address, if it is in known memory."""
+        for region in self.order:
+            if region.low <= address < region.high:
+                byte = (ctypes.c_uint8 * 1).from_address(address)
+                found = self.refs[-address] = Ref(np.frombuffer(byte, np.uint8), region)
+                return found
+        return None
+
     def let_go(self) -> None:
         """Let go of all arrays but those that stay where they are."""
         for ref in self.refs.values():
@@ -149,11 +166,16 @@ class Regions:
         return None
 
 
-def describe(value: Any, ref: Callable[[Array], Any]) -> Any:
-    """A template of a value: with references for its arrays, or itself if it has none."""
+def describe(value: Any, ref: Callable[[Array], Any], at: Callable[[int], Any] = int) -> Any:
+    """A template of a value: with references for its arrays, or itself if it has none.
+
+    ``at`` is called with numbers so large that they are addresses.
+    """
     kind = type(value)
     if kind is np.ndarray or isinstance(value, np.ndarray):
         return ref(value)
+    if kind is int:
+        return value if value < _ADDRESSES else at(value)
     if kind is Lazy:
         expr = tuple([describe(part, ref) for part in value.expr])
         return LazyRef(value, expr, describe(value.stats, ref))
@@ -163,7 +185,7 @@ def describe(value: Any, ref: Callable[[Array], Any]) -> Any:
         parts = [describe(value.out, ref), describe(value.residuals, ref)]
         return Parts(lambda made: Saved(made[0], **made[1]), tuple(parts))
     if isinstance(value, (list, tuple)):
-        parts = [describe(part, ref) for part in value]
+        parts = [describe(part, ref, at) for part in value]
         if kind is not list and not any(isinstance(part, TEMPLATES) for part in parts):
             return value  # a list may be filled by who gets it
         if isinstance(value, tuple) and kind is not tuple:
@@ -186,6 +208,8 @@ def build(template: Any, views: Views, memo: dict[int, Lazy]) -> Any:
     kind = type(template)
     if kind is Ref:
         return views[template]
+    if kind is Address:
+        return views[template.ref].ctypes.data
     if kind is Parts:
         return template.make([build(part, views, memo) for part in template.parts])
     if kind is LazyRef:
@@ -207,6 +231,8 @@ def refs_of(template: Any) -> list[Ref]:
     kind = type(template)
     if kind is Ref:
         return [template]
+    if kind is Address:
+        return [template.ref]
     if kind is Parts:
         return [ref for part in template.parts for ref in refs_of(part)]
     if kind is LazyRef:

@@ -20,13 +20,14 @@ from tinygrad_cnn.kernels.jit.threads import pool
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     CLEAR,
     COPY,
+    COUNT,
     EXPECT,
     INSTRUCTION_WORDS,
     LAUNCH,
 )
 from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
 from tinygrad_cnn.programs.memory import CONSTANT, INPUT, LOCAL, Ref, Region, Views, build
-from tinygrad_cnn.programs.recorder import Launch, Look, Move, Recorder, Refused, Unit
+from tinygrad_cnn.programs.recorder import Count, Launch, Look, Move, Recorder, Refused, Unit
 from tinygrad_cnn.types import Array
 
 
@@ -246,6 +247,8 @@ class Instance:
                 else:
                     what = self.views[step.what]
                     words.append((COPY, to.ctypes.data, what.ctypes.data, to.nbytes))
+            elif type(step) is Count:
+                words.append((COUNT, self.views[step.at].ctypes.data, 0, 0))
             elif type(step) is Look:
                 at = self.views[step.at]
                 words.append((EXPECT, at.ctypes.data, step.expected.ctypes.data, at.nbytes))

@@ -36,6 +36,7 @@ from tinygrad_cnn.programs.memory import (
     EXTERNAL,
     INPUT,
     LOCAL,
+    Address,
     LazyRef,
     Parts,
     Ref,
@@ -79,6 +80,13 @@ class Move:
         self.to, self.what = to, what
 
 
+class Count:
+    """An integer to which one is added."""
+
+    def __init__(self, at: Ref) -> None:
+        self.at = at
+
+
 class Look:
     """Numbers by which the function decided how to go on, as they were."""
 
@@ -97,11 +105,12 @@ class Unit:
         self.beside: list[tuple[Any, Any]] = []  # lazy arguments that it has computed
         self.filled: dict[str, Any] = {}  # lists among its parameters
         self.writes: tuple[Ref, ...] = ()
-        self.code: list[Launch | Move | Look] = []
+        self.code: list[Launch | Move | Count | Look] = []
         self.born: set[Region] = set()
         self.native = False
         self.opaque = False  # it is called again as it is
         self.draws = False  # random numbers
+        self.opaque_code = False  # an address among its launches' arguments is nobody's
         self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
 
     def operands(self) -> list[Ref]:
@@ -121,7 +130,7 @@ class Unit:
                 found += refs_of(step.args)
             elif type(step) is Move:
                 found += [step.to, *([] if step.what is None else [step.what])]
-            elif type(step) is Look:
+            else:
                 found.append(step.at)
         return found
 
@@ -276,7 +285,7 @@ class Recorder:
             self.refuse(f"{name} returns a number that it computes from arrays")
         elif unit.born or unit.writes or unit.results() or unit.code:
             self.units.append(unit)
-            if unit.code:
+            if unit.code and not unit.opaque_code:
                 self.trying = True
                 unit.native = _is_native(unit, before)
                 self.trying = False
@@ -308,13 +317,20 @@ class Recorder:
         if self.current is None:
             self.refuse(f"the kernel {kernel.__name__} runs outside of an operation")
         elif not self.current.opaque:
-            self.current.code.append(Launch(kernel, parts, describe(args, self._result)))
+            args = describe(args, self._result, self._address)
+            self.current.code.append(Launch(kernel, parts, args))
 
     def moved(self, to: Array, what: Array | None) -> None:
         """Note that memory was filled."""
         unit = self.current
         if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
             unit.code.append(Move(self._result(to), None if what is None else self._result(what)))
+
+    def counted(self, array: Array) -> None:
+        """Note that one was added to a number."""
+        unit = self.current
+        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
+            unit.code.append(Count(self._result(array)))
 
     def looked(self, array: Array) -> None:
         """Note the numbers that decide how it goes on."""
@@ -357,6 +373,14 @@ class Recorder:
                 self.refuse("an operation gets an array whose origin is unknown")
             region = self.regions.add(CONSTANT, array, whole=True)
         return self.regions.ref(array, region)
+
+    def _address(self, number: int) -> Any:
+        ref = self.regions.at(number)
+        if ref is None:
+            assert self.current is not None
+            self.current.opaque_code = True
+            return number
+        return Address(ref)
 
     def _result(self, array: Array) -> Ref:
         region = self.regions.find(array)
@@ -504,5 +528,7 @@ def run(unit: Unit, views: Views) -> None:
         elif type(step) is Move:
             to = views[step.to]
             to[...] = 0 if step.what is None else views[step.what]
+        elif type(step) is Count:
+            views[step.at][...] += 1
         elif type(step) is Look and not _same(views[step.at], step.expected):
             raise Refused("numbers that lead elsewhere")

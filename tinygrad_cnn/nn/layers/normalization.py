@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import ones, tensor, zeros
-from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
 from tinygrad_cnn.nn.layers.checks import factory, integer, positive
@@ -126,8 +124,7 @@ class _BatchNorm(_RunningNorm):
         if self.training and self.track_running_stats:
             count = self.num_batches_tracked
             if count is not None:
-                values = count._written_by("BatchNorm.forward")
-                do(np.add, values, 1, values, writes=(values,))
+                tape.count(count._written_by("BatchNorm.forward"))
                 if factor is None:  # a plain average over all batches so far
                     factor = 1.0 / count.item()
         elif from_batch:

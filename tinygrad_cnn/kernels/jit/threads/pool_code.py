@@ -30,6 +30,7 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     CHECKED_FLAGS,
     CLEAR,
     COPY,
+    COUNT,
     DESCRIPTION,
     DONE,
     EXPECT,
@@ -298,6 +299,8 @@ class _Pool:
                 self.move(e, "llvm.memcpy", first, self.pointed(e, second), size)
             with self.instruction(e, at, CLEAR, again):
                 self.move(e, "llvm.memset", first, ir.Constant(ir.IntType(8), 0), size)
+            with self.instruction(e, at, COUNT, again):
+                b.store(e.add(e.read(first), 1), e.pointer(first))
             b.ret(now)
 
     @contextmanager
