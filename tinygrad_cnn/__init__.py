@@ -242,6 +242,7 @@ from tinygrad_cnn.amp.autocast_mode import (  # isort: skip
     set_autocast_dtype,
     set_autocast_enabled,
 )
+from tinygrad_cnn.programs import compile  # isort: skip
 from tinygrad_cnn.serialization import load, save  # isort: skip
 
 _sys.modules["tinygrad_cnn.autograd"].Variable = _VARIABLE  # type: ignore[attr-defined]

@@ -134,7 +134,12 @@ class CompiledFunction:
         self.lock = threading.RLock()
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
+        return f"<compiled {self.name()}>"
+
+    def name(self) -> str:
+        """What is compiled, in a word."""
+        function = self.function
+        return getattr(function, "__qualname__", type(function).__name__)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -178,7 +183,7 @@ class CompiledFunction:
             raise RuntimeError(f"compile: fullgraph=True, but {self!r} runs as usual: {why}")
         if why not in self.told:
             self.told.add(why)
-            name = getattr(self.function, "__qualname__", repr(self.function))
+            name = self.name()
             warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=3)
         return self.function(*args, **kwargs)
 
@@ -237,7 +242,7 @@ class CompiledFunction:
     def _told(self, why: str, result: Any) -> Any:
         if why not in self.told:
             self.told.add(why)
-            name = getattr(self.function, "__qualname__", repr(self.function))
+            name = self.name()
             warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=4)
         return result
 

@@ -11,11 +11,10 @@ if TYPE_CHECKING:
 
 def explain(function: CompiledFunction) -> str:
     """What was recorded, what still runs in Python, memory and guards, in lines of text."""
-    name = getattr(function.function, "__qualname__", type(function.function).__name__)
     replays = sum(r.replays for found in function.programs.values() if not isinstance(found, str)
                   for r in found)  # fmt: skip
     lines = [
-        f"compiled {name}: {function.calls} calls, {function.recordings} recorded, "
+        f"compiled {function.name()}: {function.calls} calls, {function.recordings} recorded, "
         f"{replays} replayed"
     ]
     if function.state is not None:

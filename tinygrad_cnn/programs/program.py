@@ -16,7 +16,6 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.jit.threads import pool
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     CLEAR,
     COPY,
@@ -179,6 +178,10 @@ class Instance:
             if self.steps and self.steps[-1][0] is None:
                 first = self.steps.pop()[1]
             self.steps.append((None, first, len(words)))
+        if words:
+            from tinygrad_cnn.kernels.jit.threads.pool import replay
+
+            self.replay = replay
         self.table = np.array(words, np.int64).reshape(-1, INSTRUCTION_WORDS)
         self.address = self.table.ctypes.data
         self.ends = self._ends()
@@ -284,7 +287,7 @@ class Instance:
                 self._call(unit, timed)
                 continue
             while at < end:
-                at = pool.replay(self.address, at, end)
+                at = self.replay(self.address, at, end)
                 if at < end:  # this unit has to go another way with these numbers
                     self._call(self.owners[at], timed)
                     at = self.ends[at]

@@ -243,8 +243,10 @@ class Recorder:
             elif isinstance(owner, (list, dict, set)) and id(owner) in self.known:
                 if called.__name__ in _CHANGES:
                     self.refuse(f"it changes a {type(owner).__name__} by {called.__name__}()")
-        if module in _OUTSIDE or isinstance(owner, _SOURCES):
-            self.refuse(f"it calls {getattr(called, '__qualname__', called)}()")
+            elif module in _OUTSIDE:
+                self.refuse(f"it calls {called.__qualname__}()")
+        if isinstance(owner, _SOURCES):
+            self.refuse(f"it calls {called.__qualname__}()")
 
     # ---- what the engine tells -------------------------------------------------------------
 
