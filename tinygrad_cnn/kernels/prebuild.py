@@ -1,5 +1,5 @@
 """Write the machine code of the kernels that the package knows into shared libraries, for levels
-of x86-64: ``python -m tinygrad_cnn.kernels.prebuild [--target x86-64-v3 ...] [OUT]``.
+of x86-64: ``python -m tinygrad_cnn.kernels.prebuild [--target x86-64-v3] ... [OUT]``.
 
 A process whose package has the library for its processor needs neither Numba nor a linker for these
 kernels (`jit.compile.prebuilt`). The same sources and versions give the same bytes. It takes as
@@ -96,7 +96,7 @@ def _compiled(cache: Path, target: str, wanted: Sequence[str]) -> list[bytes]:
             worker.end()
     objects = _objects(cache)
     there = set(map(beginning_of_file, objects))
-    missing = [each for each in wanted if beginning_of(each) not in there]
+    missing = [each.partition(" ")[0] for each in wanted if beginning_of(each) not in there]
     if missing or not any(each.startswith("pool-") for each in there):
         raise PrebuildError(f"{target}: not compiled: {', '.join(missing) or 'the pool'}")
     return [path.read_bytes() for path in objects]
@@ -113,12 +113,12 @@ def _say(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the libraries that the command line asks for."""
     parser = argparse.ArgumentParser(prog="prebuild", description="Write compiled kernels' code.")
-    parser.add_argument("--target", nargs="+", choices=TARGETS, default=DEFAULT)
+    parser.add_argument("--target", action="append", choices=TARGETS, help="again for another")
     parser.add_argument("out", metavar="OUT", nargs="?", type=Path, default=FOLDER)
     options = parser.parse_args(arguments)
     start = time.monotonic()
     try:
-        for path in prebuild(options.out, options.target):
+        for path in prebuild(options.out, options.target or DEFAULT):
             _say(f"{path} has {path.stat().st_size // 1024} KB")
     except PrebuildError as error:
         parser.exit(1, f"{error}\n")

@@ -308,6 +308,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], entry: bool) -> None:
         self.function, self.options, self.entry = function, options, entry
         self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.__module__ = function.__module__
         # How to launch it with arguments of some types: the latest, and all that there are.
         self.launch: Callable[..., int] = _not_yet
         self.launches: list[Callable[..., int]] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from tinygrad_cnn.notices import PATIENCE, QUIET
 
@@ -21,7 +21,7 @@ Counts = tuple[int, int]  # kernels done, and how many there will be
 class Progress:
     """Shows counts while inside: as a bar in a terminal, elsewhere a line every few seconds.
 
-    ``show`` takes them instead if it is set: ``show(done, total)``, and ``show(0, 0)`` at the end.
+    ``show`` takes them instead while there is one (`shown_by`).
     """
 
     def __init__(self) -> None:
@@ -92,3 +92,15 @@ def line(done: int, total: int, *, bar: bool) -> str:
 
 
 progress = Progress()
+
+
+@contextmanager
+def shown_by(show: Callable[[int, int], None]) -> Iterator[None]:
+    """Inside, call ``show(done, total)`` again and again while kernels are being compiled, and
+    ``show(0, 0)`` after that, instead of writing to standard error.
+    """
+    former, progress.show = progress.show, show
+    try:
+        yield
+    finally:
+        progress.show = former

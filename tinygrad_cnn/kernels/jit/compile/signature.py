@@ -25,6 +25,7 @@ Kinds = tuple[Kind, ...]
 
 FOLDER = Path(__file__).parents[1]
 PACKAGE = __name__.rpartition(".compile")[0] + "."  # in front of the names of kernels' modules
+KERNELS = PACKAGE.removesuffix("jit.")  # and of those of their tuples
 
 
 def kind_of(value: object) -> Kind:
@@ -67,7 +68,7 @@ def _kind(part: Any) -> Kind:
     module, _, name = rest[0].partition(":")
     if module == "builtins":
         cls: Any = tuple
-    elif module.startswith(PACKAGE):
+    elif module.startswith(KERNELS):
         cls = getattr(import_module(module), name)
     else:
         raise LookupError(f"no tuple of kernels: {rest[0]}")
