@@ -89,6 +89,31 @@ def test_libraries_are_reproduced_and_used_without_numba(tmp_path: Path) -> None
     assert not (tmp_path / "none").exists() or not [*(tmp_path / "none").rglob("*.so")]
 
 
+TRAIN = """
+import tinygrad_cnn as tg
+from tinygrad_cnn.kernels.jit.compile import build, prebuilt
+net = tg.nn.Sequential(
+    tg.nn.Conv2d(3, 6, 5), tg.nn.ReLU(), tg.nn.MaxPool2d(2), tg.nn.Flatten(), tg.nn.Linear(1176, 10)
+)
+loss = tg.nn.functional.cross_entropy(net(tg.randn(64, 3, 32, 32)), tg.zeros(64, dtype=tg.int64))
+loss.backward()
+tg.optim.SGD(net.parameters(), lr=0.1, momentum=0.9).step()
+print(len(build.met), prebuilt.functions() is not None)
+"""
+
+
+@pytest.mark.skipif(
+    prebuilt.path_here() is None, reason="the package has no library for this processor"
+)
+def test_the_packages_library_is_used(tmp_path: Path) -> None:
+    """Run by `.ci/run` on the wheel, without Numba."""
+    (said,) = run(TRAIN, cache=tmp_path)
+    count, there = said.split()
+    assert there == "True"
+    assert int(count) > 8
+    assert not [*tmp_path.rglob("*.o")]
+
+
 @needs_compiler
 def test_libraries_for_other_processors_are_made_too(tmp_path: Path) -> None:
     pytest.importorskip("numba", reason="Numba is not installed: pip install numba")

@@ -9,6 +9,7 @@ many processes as there are processors, and needs Numba and a linker.
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 import tempfile
 import time
@@ -55,10 +56,11 @@ def prebuild(
 
     Raises
     ------
-    PrebuildError: Numba or a linker is missing, or a kernel does not compile.
+    PrebuildError: Numba or a linker is missing, it is another system, or a kernel does not
+        compile.
     """
-    if not has_numba() or sys.platform != "linux":
-        raise PrebuildError("prebuild compiles with Numba, on Linux: pip install numba")
+    if not has_numba() or sys.platform != "linux" or platform.machine() != "x86_64":
+        raise PrebuildError("prebuild compiles with Numba, on Linux on x86-64: pip install numba")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for target in targets:
