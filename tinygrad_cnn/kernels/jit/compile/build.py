@@ -1,8 +1,9 @@
 """How functions become machine code: compiled once on this machine, kept on disk, loaded again.
 
 `kernel` marks a function and does nothing else. At an entry's first launch with some types of
-arguments its machine code is looked for in `cache_folder`; only if it is not there is Numba
-imported to make it (`numba_lowering`). Where the system has a linker the code is kept as a shared
+arguments its machine code is looked for in the package (`prebuilt`) and in `cache_folder`; only if
+it is not there is Numba imported to make it (`numba_lowering`), while other processes make what
+will be needed next (`ahead`). Where the system has a linker the code is kept as a shared
 library, which the system loads: a process whose kernels have been compiled before sees neither
 Numba nor LLVM, and debuggers and profilers see functions in files. Elsewhere LLVM loads the object
 code (`engine`).
