@@ -193,4 +193,5 @@ def _after_fork() -> None:
 
 
 atexit.register(lambda: _state.end())
-os.register_at_fork(after_in_child=_after_fork) if hasattr(os, "register_at_fork") else None
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
