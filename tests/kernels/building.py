@@ -48,4 +48,6 @@ def works(kernel: Any) -> None:
 
 
 def files(cache: Path, suffix: str = "") -> list[Path]:
-    return [path for path in cache.rglob(f"*{suffix}") if path.is_file()]
+    """What is kept there."""
+    there = cache.rglob(f"*{suffix}")
+    return [path for path in there if path.is_file() and path.suffix != ".lock"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from building import SOURCE, files, works
 from shared import python
 
 from tinygrad_cnn.kernels.choice import NoCompiler
-from tinygrad_cnn.kernels.jit.compile import build, engine, entry
+from tinygrad_cnn.kernels.jit.compile import ahead, build, engine, entry, progress
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -48,16 +50,17 @@ define i64 @{symbol}_counts() {{
     def make(symbol: str) -> bytes:
         return engine.emit_assembly(text.format(symbol=symbol))
 
+    code = build.Code("test.counts", "key")
     for loader in ("", "llvm"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(build.LOADER, loader)
-            address = build.machine_code("test.counts", "key", make)
-        count = ctypes.CFUNCTYPE(ctypes.c_int64)(address("_counts"))
-        assert [count(), count()] == [42, 43]
-        with pytest.raises(
-            RuntimeError, match=r"no function .tinygrad_cnn_test_counts_\w+_nothing"
-        ):
-            address("_nothing")
+            (address,) = build.machine_code(code, make, ["_counts"])
+            count = ctypes.CFUNCTYPE(ctypes.c_int64)(address)
+            assert [count(), count()] == [42, 43]
+            with pytest.raises(
+                RuntimeError, match=r"no function .tinygrad_cnn_test_counts_\w+_nothing"
+            ):
+                build.machine_code(code, make, ["_nothing"])
 
 
 def test_without_numba_what_is_compiled_runs_and_the_rest_is_missing(
@@ -160,28 +163,52 @@ class Terminal:
 
 
 @pytest.mark.parametrize(
-    ("terminal", "quiet", "patience", "lines"),
-    [(True, "", 0.0, 1), (True, "1", 0.0, 0), (False, "", 0.0, 1), (True, "", 1000.0, 0)],
+    ("terminal", "quiet", "patience", "said"),
+    [
+        (True, "", 0.0, r"(\r\x1b\[2Ktinygrad_cnn: WHAT [━╌]{24} [01]/1)+\r\x1b\[2K"),
+        (False, "", 0.0, r"tinygrad_cnn: WHAT: 0 of about 1 \.\.\.\n"),
+        (True, "1", 0.0, ""),
+        (True, "", 1000.0, ""),
+    ],
 )
-def test_long_compiling_says_one_line(
+def test_long_compiling_is_said(
     load: Any,
     terminal: bool,
     quiet: str,
     patience: float,
-    lines: int,
+    said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = Terminal(terminal)
-    monkeypatch.setattr(build, "progress", build._Progress())
-    monkeypatch.setattr(build, "PATIENCE", patience)
-    monkeypatch.setenv(build.QUIET, quiet)
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    monkeypatch.setattr(ahead, "progress", progress.Progress())
+    monkeypatch.setenv(progress.QUIET, quiet)
     monkeypatch.setattr(sys, "stderr", screen)
     works(load())
+    assert re.fullmatch(said.replace("WHAT", progress.WHAT), screen.text)
+    before = screen.text
     shutil.rmtree(build.cache_folder())
     works(load())
-    assert screen.text.count("compiling kernels for this CPU, once") == lines
-    assert screen.text.count("\n") == lines
-    assert build.progress.timer is None or build.progress.said
+    assert (screen.text == before) == (not terminal or not before)  # a line every few seconds
+
+
+def test_counts_may_be_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    seen: list[tuple[int, int]] = []
+    enough = threading.Event()
+
+    def show(done: int, total: int) -> None:
+        seen.append((done, total))
+        if len(seen) > 2:
+            enough.set()
+
+    shown = progress.Progress()
+    shown.show, shown.counts = show, lambda: (3, 7)
+    with shown:
+        assert enough.wait(30)
+    assert set(seen[:-1]) == {(3, 7)}
+    assert seen[-1] == (0, 0)
 
 
 def test_the_package_is_imported_without_numba() -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 
 from building import files, works
 
+from tinygrad_cnn import notices
 from tinygrad_cnn.kernels.jit.compile import build, entry, linker, processor
 
 LINKER = any(shutil.which(command.split()[0]) for command in linker.COMMANDS)
@@ -130,7 +131,7 @@ def test_where_libraries_cannot_be_loaded_llvm_loads_object_code(
     load: Any, compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system without programs, for example."""
-    monkeypatch.setattr(build, "_open", lambda path: None)
+    monkeypatch.setattr(build, "open_library", lambda path: None)
     works(load())
     monkeypatch.setattr(build, "link", None)  # it would be of no use
     works(load())
@@ -268,7 +269,7 @@ def test_the_key_follows_what_the_code_depends_on(
         build.cache_folder.cache_clear()
         seen.add(build.cache_folder())
     assert len(seen) == 9
-    monkeypatch.setenv(build.QUIET, "1")
+    monkeypatch.setenv(notices.QUIET, "1")
     build.cache_folder.cache_clear()
     assert build.cache_folder() in seen
 

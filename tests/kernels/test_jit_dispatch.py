@@ -139,8 +139,8 @@ def test_what_is_not_compiled_the_reference_does_without_a_word() -> None:
 
 
 def test_without_llvm_everything_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "has_llvmlite", lambda: False)
-    monkeypatch.setattr(choice, "has_numba", lambda: False)
+    for name in ("has_llvmlite", "has_numba", "has_prebuilt"):
+        monkeypatch.setattr(choice, name, lambda: False)
     x = -np.ones(dispatch.MIN_JIT_SIZE, np.float32)
     np.testing.assert_array_equal(kernels.relu(x), np.zeros_like(x))
     assert dispatch._compiled == {"relu": None}

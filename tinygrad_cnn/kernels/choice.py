@@ -1,5 +1,6 @@
 """What a thread or context has chosen: which set of kernels computes, NumPy's or machine code that
-Numba makes on this machine; and whether convolutions are fast or exact to the last rounding.
+comes with the package or is made on this machine by Numba; and whether convolutions are fast or
+exact to the last rounding.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ def has_llvmlite() -> bool:
 
 
 @cache
+def has_prebuilt() -> bool:
+    """Tell whether the package has machine code for this processor."""
+    from tinygrad_cnn.kernels.jit.compile.prebuilt import path_here  # here: it imports this package
+
+    return path_here() is not None
+
+
+def can_load() -> bool:
+    """Tell whether there may be compiled kernels here: some come with the package, or llvmlite
+    loads what is on disk and compiles the rest.
+    """
+    return has_prebuilt() or has_llvmlite()
+
+
+@cache
 def has_numba() -> bool:
     """Tell whether Numba is installed, without importing it."""
     return find_spec("numba") is not None
@@ -47,7 +63,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
 
     ``"auto"`` takes compiled kernels where Numba is installed, for float32 arrays that are large
     enough to repay the call; where compiling fails, it warns once and goes on with NumPy.
-    Without Numba, what has been compiled before is still used.
+    Without Numba, what comes with the package or has been compiled before is still used.
     ``"jit"`` takes them for arrays of every size and raises what goes wrong; what no compiled
     kernel does (other dtypes, some memory layouts) is still NumPy's. ``"reference"`` takes NumPy's
     kernels only.
@@ -55,7 +71,8 @@ def set_kernels(name: KernelSet) -> KernelSet:
     Raises
     ------
     ValueError: no such set.
-    ModuleNotFoundError: ``"jit"`` without Numba.
+    ModuleNotFoundError: ``"jit"`` without Numba, and no machine code for this processor in the
+        package.
 
     >>> former = set_kernels("reference")
     >>> set_kernels(former)
@@ -65,7 +82,7 @@ def set_kernels(name: KernelSet) -> KernelSet:
         raise ArgumentError(
             f"set_kernels: `name` is {name!r}, expected one of {', '.join(get_args(KernelSet))}"
         )
-    if name == "jit" and not has_numba():
+    if name == "jit" and not (has_numba() or has_prebuilt()):
         raise ModuleNotFoundError("set_kernels: Numba is not installed: pip install numba")
     former = chosen.get()
     chosen.set(name)

@@ -48,7 +48,7 @@ _compiled: dict[str, Function | None] = {}
 def _load(name: str) -> Function | None:
     """Import the compiled kernel, and with the first one the pool of threads."""
     found = None
-    if choice.has_llvmlite():
+    if choice.can_load():
         module = f"{__package__}.jit.{_MODULES.get(name, 'pointwise.optimizers')}"
         try:
             found = getattr(threads.run_in_fresh_thread(lambda: import_module(module)), name, None)

@@ -179,7 +179,7 @@ def count() -> int:
 def team() -> int:
     """Return how many threads share the work of a large call of a compiled kernel."""
     if _chosen.team is None:
-        _chosen.team = _blas.threads() if _blas.get else _processors()
+        _chosen.team = _blas.threads() if _blas.get else processors()
     return _chosen.team
 
 
@@ -188,7 +188,7 @@ def shares(nbytes: int) -> int:
     return max(1, min(_chosen.team or team(), nbytes // LEAST_SHARE, MOST_PARTS))
 
 
-def _processors() -> int:
+def processors() -> int:
     """Return how many processors this process may use, or fewer if OMP_NUM_THREADS says so."""
     if hasattr(os, "sched_getaffinity"):
         most = len(os.sched_getaffinity(0))

@@ -3,11 +3,13 @@
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tinygrad_cnn.kernels.jit.compile.progress import shown_by
 from tinygrad_cnn.train.loop.epochs import Totals
 from tinygrad_cnn.train.run.checkpoint import Row
 
@@ -19,8 +21,8 @@ class RunProgress:
     """Progress of a run of ``epochs`` epochs on ``console``.
 
     On a terminal a bar at the bottom shows the epoch, loss, accuracy, speed and the time that the
-    whole run still needs. Elsewhere, and with ``live=False``, only the rows are printed; with
-    ``quiet`` nothing is.
+    whole run still needs, or how many kernels are compiled. Elsewhere, and with ``live=False``,
+    only the rows are printed; with ``quiet`` nothing is.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class RunProgress:
         self._epochs = epochs
         self._quiet = quiet
         self._bar: Progress | None = None
+        self._instead = ExitStack()
         if live and console.is_terminal and not quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -44,6 +47,7 @@ class RunProgress:
     def __enter__(self) -> "RunProgress":
         if self._bar is not None:
             self._bar.start()
+            self._instead.enter_context(shown_by(self._compiling))
         return self
 
     def __exit__(
@@ -52,8 +56,14 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._instead.close()
         if self._bar is not None:
             self._bar.stop()
+
+    def _compiling(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            text = f"compiling kernels for this CPU, once: {done}/{total}" if total else ""
+            self._bar.update(self._task, text=text)
 
     def begin(self, epoch: int, images: int) -> None:
         """Epoch ``epoch`` (from 1) of ``images`` training images begins."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn import nn as layers
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.functions import randint, randn
+from tinygrad_cnn.kernels.jit.compile.build import cache_folder
+from tinygrad_cnn.kernels.jit.compile.progress import shown_by
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.optim import SGD, Adam
@@ -97,11 +100,20 @@ def _use(model: layers.Module, shape: tuple[int, ...], random: Generator) -> Non
         model(x)
 
 
+@contextmanager
+def _compiled_only() -> Iterator[None]:
+    former = kernels.set_kernels("jit")
+    try:
+        yield
+    finally:
+        kernels.set_kernels(former)
+
+
 def warm_up(model: str | None = None, watch: Callable[[str], None] = lambda name: None) -> Warmed:
     """Compile every kernel, or those that ``model`` needs, and keep them on disk.
 
     ``model`` is ``FILE.py[:Class]`` or ``package.module:Class``, for images (n, 3, 32, 32).
-    ``watch`` is told what comes next.
+    ``watch`` is told again and again what is being done.
 
     Raises
     ------
@@ -110,14 +122,17 @@ def warm_up(model: str | None = None, watch: Callable[[str], None] = lambda name
     """
     if not kernels.has_numba():
         raise TrainError("warmup compiles with Numba: pip install numba")
-    from tinygrad_cnn.kernels.jit.compile.build import cache_folder  # imports LLVM
-
     folder, random = cache_folder(), Generator(0)
     before, start = _files(folder), time.perf_counter()
-    former = kernels.set_kernels("jit")
-    try:
+    current = model or ""
+
+    def show(done: int, total: int) -> None:
+        watch(f"{current} ({done} of about {total} kernels)" if total else current)
+
+    with shown_by(show), _compiled_only():
         if model is None:
             for name, make, shape in pieces():
+                current = name
                 watch(name)
                 _use(make(), shape, random)
         else:
@@ -125,8 +140,6 @@ def warm_up(model: str | None = None, watch: Callable[[str], None] = lambda name
             built = build_model(model, CLASSES)
             with users_code(model):
                 _use(built, (8, 3, 32, 32), random)
-    finally:
-        kernels.set_kernels(former)
     return Warmed(len(_files(folder) - before), time.perf_counter() - start, folder)
 
 

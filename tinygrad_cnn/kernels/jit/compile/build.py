@@ -1,8 +1,9 @@
 """How functions become machine code: compiled once on this machine, kept on disk, loaded again.
 
 `kernel` marks a function and does nothing else. At an entry's first launch with some types of
-arguments its machine code is looked for in `cache_folder`; only if it is not there is Numba
-imported to make it (`numba_lowering`). Where the system has a linker the code is kept as a shared
+arguments its machine code is looked for in the package (`prebuilt`) and in `cache_folder`; only if
+it is not there is Numba imported to make it (`numba_lowering`), while other processes make what
+will be needed next (`ahead`). Where the system has a linker the code is kept as a shared
 library, which the system loads: a process whose kernels have been compiled before sees neither
 Numba nor LLVM, and debuggers and profilers see functions in files. Elsewhere LLVM loads the object
 code (`engine`).
@@ -15,7 +16,6 @@ read or written is no cache, not an error.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import os
@@ -26,27 +26,33 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import platformdirs
 
-from tinygrad_cnn.kernels.jit.compile import processor
+from tinygrad_cnn.kernels.jit.compile import known, prebuilt, processor
+from tinygrad_cnn.kernels.jit.compile.claims import claimed
 from tinygrad_cnn.kernels.jit.compile.linker import link
-from tinygrad_cnn.notices import PATIENCE, QUIET
+from tinygrad_cnn.kernels.jit.compile.prebuilt import (
+    LOADER,
+    NUMBA_SETTINGS,
+    SETTINGS,
+    Functions,
+    open_library,
+    sources_key,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 SUM = ("contract", "reassoc")  # LLVM's flags for loops that add along the vector
 
-SETTINGS = "TINYGRAD_CNN_JIT_"  # environment: variables that may change what is compiled
-NUMBA_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")  # for which processor Numba compiles
+MARK = 12  # digits of a hash in files' names
 OLD = 30 * 24 * 3600  # seconds after which a folder that nobody uses is deleted
-LOADER = "TINYGRAD_CNN_LOADER"  # environment: "llvm" leaves shared libraries alone (tests)
 
 
 def user_cache_folder() -> Path:
@@ -60,8 +66,10 @@ def _llvmlite_version() -> str:
     if spec and spec.origin:
         with suppress(OSError):
             return Path(spec.origin).with_name("_version.py").read_text(encoding="utf-8")
-    import llvmlite
-
+    try:
+        import llvmlite
+    except ImportError:
+        return ""
     return str(llvmlite.__version__)
 
 
@@ -73,14 +81,13 @@ def cache_folder() -> Path:
     belongs to one version of Numba, is.
     """
     parts = [
+        sources_key(),
         _llvmlite_version(),
         sys.version,
         processor.identity(),
         *(os.environ.get(name, "") for name in NUMBA_SETTINGS),
         *sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(SETTINGS)),
     ]
-    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
-        parts += [source.name, hashlib.sha256(source.read_bytes()).hexdigest()]
     key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:20]
     folder = user_cache_folder() / "kernels" / key
     with suppress(OSError):
@@ -91,7 +98,7 @@ def cache_folder() -> Path:
 _refused: set[Path] = set()  # folders of which it has been said that they are not used
 
 
-def _usable_folder() -> Path | None:
+def usable_folder() -> Path | None:
     """Return the cache folder, made if need be, or None if there can be none.
 
     Whoever writes to it decides what this process runs: it must be the user's, and nobody else may
@@ -136,38 +143,6 @@ def _danger(folder: Path) -> str:
     return ""
 
 
-class _Progress:
-    """Says once in a process that kernels are being compiled, if that takes long."""
-
-    def __init__(self) -> None:
-        self.said = False
-        self.depth = 0
-        self.timer: threading.Timer | None = None
-
-    def __enter__(self) -> None:
-        self.depth += 1
-        if self.said or self.timer or os.environ.get(QUIET):
-            return
-        self.timer = threading.Timer(PATIENCE, self.say)
-        self.timer.name, self.timer.daemon = "tinygrad_cnn progress", True
-        self.timer.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.depth = max(0, self.depth - 1)
-        if self.timer and self.depth == 0:
-            self.timer.cancel()
-            self.timer = None
-
-    def say(self) -> None:
-        self.said = True
-        print("tinygrad_cnn: compiling kernels for this CPU, once ...", file=sys.stderr)
-
-
-progress = _Progress()
-
-Functions = Callable[[str], int]  # address by name, 0 if there is none
-
-
 def _path(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
     return folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
 
@@ -199,51 +174,133 @@ def _keep(folder: Path | None, stem: str, suffix: str, content: bytes | None) ->
     return None
 
 
-def machine_code(name: str, key: str, make: Callable[[str], bytes]) -> Functions:
-    """Load machine code, from disk or else from ``make(symbol)``, which returns object code.
+@dataclass(frozen=True)
+class Code:
+    """Machine code by what it is made of.
 
-    Returns the function that gives the address of ``symbol + ending`` for an ending. `name` is for
-    people who look into the folder; `key` says what is compiled, together with the folder's name.
-    The object code stays beside the shared library: where that cannot be loaded (from a file
-    system without programs), LLVM takes it.
+    `name` is for people who look into the folder; `signature` tells it from others of a version's,
+    and `details` what else may differ between processes of one version. `by_signature` says that
+    others can make it who know no more than that (`signature.found`).
     """
-    mark = hashlib.sha256(f"{cache_folder().name}\n{key}".encode()).hexdigest()[:16]
-    stem, symbol = f"{name}-{mark}", f"tinygrad_cnn_{re.sub('[^A-Za-z0-9]+', '_', name)}_{mark}"
-    folder = _usable_folder()
+
+    name: str
+    signature: str
+    details: str = ""
+    by_signature: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The beginning of its files' names."""
+        return beginning(self.name, self.signature) + _mark(self.signature + self.details)
+
+    @property
+    def symbol(self) -> str:
+        """The beginning of its functions' names."""
+        return "tinygrad_cnn_" + re.sub("[^A-Za-z0-9]+", "_", self.stem)
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:MARK]
+
+
+def beginning(name: str, signature: str) -> str:
+    """Return how the names of files begin that have machine code of a signature."""
+    return f"{name}-{_mark(signature)}"
+
+
+def beginning_of_file(path: Path) -> str:
+    """Return what `beginning` gave for a file's signature."""
+    return path.name.rpartition("-")[0][:-MARK]
+
+
+Make = Callable[[str], bytes]
+met: list[str] = []  # the signatures of machine code that this process uses, in order
+
+
+def machine_code(code: Code, make: Make, endings: Sequence[str] = ("",)) -> list[int]:
+    """Load machine code and return the addresses of its functions, ``code.symbol + ending``.
+
+    It is in the package (`prebuilt`), or on disk, or else made: ``make(symbol)`` returns object
+    code. That stays beside the shared library: where this cannot be loaded (from a file system
+    without programs), LLVM takes it.
+    """
+    symbols = [code.symbol + ending for ending in endings]
+    from_package = prebuilt.functions()
+    places = [from_package(symbol) for symbol in symbols] if from_package else []
+    if not (places and all(places)):
+        functions = _functions(code, make)
+        places = [functions(symbol) for symbol in symbols]
+    for symbol, place in zip(symbols, places, strict=True):
+        if not place:
+            raise RuntimeError(f"machine code has no function {symbol!r}")
+    met.append(code.signature)
+    return places
+
+
+def _functions(code: Code, make: Make) -> Functions:
+    folder = usable_folder()
     shared = folder if os.environ.get(LOADER) != "llvm" else None
-    library = _find(shared, stem, ".so")
-    functions = _open(library[0]) if library else None
+    library = _find(shared, code.stem, ".so")
+    functions = open_library(library[0]) if library else None
     if functions is None:
-        kept = _find(folder, stem, ".o")
-        if kept:
-            code = kept[1]
+        if _find(folder, code.stem, ".o"):
+            content, path = complete(folder, shared, code, make)
         else:
-            with progress:
-                code = make(symbol)
-            _keep(folder, stem, ".o", code)
-        path = _keep(shared, stem, ".so", link(code, shared)) if shared and not library else None
-        functions = _open(path) if path else None
+            from tinygrad_cnn.kernels.jit.compile import ahead  # here: mostly all is on disk
+
+            with ahead.compiling(folder, code):
+                content, path = _made(folder, shared, code, make, ahead.help_along)
+        functions = open_library(path) if path and not library else None
         if functions is None:
             from tinygrad_cnn.kernels.jit.compile.engine import load
 
-            functions = load(code)
-    return partial(_address, functions, symbol)
+            functions = load(content)
+    return functions
 
 
-def _address(functions: Functions, symbol: str, ending: str) -> int:
-    address = functions(symbol + ending)
-    if not address:
-        raise RuntimeError(f"machine code has no function {symbol + ending!r}")
-    return address
+def _made(
+    folder: Path | None, shared: Path | None, code: Code, make: Make, meanwhile: Callable[[], bool]
+) -> tuple[bytes, Path | None]:
+    """Return object code and the shared library, which this or another process makes.
+
+    While another process is at it, ``meanwhile()`` does something else, as long as it returns True.
+    """
+    busy = True
+    while True:
+        with claimed(folder, code.stem, wait=not busy) as mine:
+            if mine:
+                return complete(folder, shared, code, make)
+        busy = meanwhile()
 
 
-def _open(path: Path) -> Functions | None:
-    """Load a shared library, unless the system refuses to, and return where its functions are."""
-    try:
-        library: Any = ctypes.CDLL(str(path))
-    except OSError:
-        return None
-    return lambda symbol: ctypes.cast(getattr(library, symbol, 0), ctypes.c_void_p).value or 0
+def complete(
+    folder: Path | None, shared: Path | None, code: Code, make: Make
+) -> tuple[bytes, Path | None]:
+    """Return object code and the shared library; what is not on disk is made."""
+    kept = _find(folder, code.stem, ".o")
+    content = kept[1] if kept else make(code.symbol)
+    if not kept:
+        _keep(folder, code.stem, ".o", content)
+        if code.by_signature:
+            known.note(folder, code.signature)
+    library = _find(shared, code.stem, ".so")
+    if library:
+        return content, library[0]
+    return content, _keep(shared, code.stem, ".so", link([content], shared)) if shared else None
+
+
+def prepare(code: Code, make: Make) -> bool:
+    """Have machine code on disk; return whether that was left to this process."""
+    folder = usable_folder()
+    if folder is None:
+        return False
+    with claimed(folder, code.stem, wait=False) as mine:
+        if mine:
+            complete(folder, folder, code, make)
+        return mine
+
+
+ENTRIES: dict[str, Kernel] = {}  # those that Python may launch, by module and name
 
 
 class Kernel:
@@ -252,11 +309,14 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], entry: bool) -> None:
         self.function, self.options, self.entry = function, options, entry
         self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.__module__ = function.__module__
         # How to launch it with arguments of some types: the latest, and all that there are.
         self.launch: Callable[..., int] = _not_yet
         self.launches: list[Callable[..., int]] = []
         self.made: set[tuple[Any, ...]] = set()  # for which types
-        self.missing: set[str] = set()  # types for which there is no machine code and no compiler
+        self.missing: set[Code] = set()  # for which there is no machine code and no compiler
+        if entry:
+            ENTRIES[f"{function.__module__}:{function.__qualname__}"] = self
 
 
 def _not_yet(*args: object) -> int:

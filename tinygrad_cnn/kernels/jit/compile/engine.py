@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import mmap
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from tinygrad_cnn.kernels.jit.compile.prebuilt import NUMBA_SETTINGS
 
 _engines: list[Any] = []  # which keep their code
 
@@ -15,7 +18,7 @@ _engines: list[Any] = []  # which keep their code
 def emit(module: Any, cpu: str | None = None, features: str | None = None, opt: int = 3) -> bytes:
     """Return object code of a module that both a linker and LLVM's loader take.
 
-    It is for this processor unless another is named.
+    It is for this processor unless another is named, here or in Numba's settings.
     """
     return bytes(_machine(cpu, features, opt).emit_object(module))
 
@@ -37,11 +40,16 @@ def emit_assembly(assembly: str) -> bytes:
 def _machine(cpu: str | None = None, features: str | None = None, opt: int = 2) -> Any:
     import llvmlite.binding as llvm
 
+    settings = [os.environ.get(name) for name in NUMBA_SETTINGS]
+    if features is None:
+        features = settings[1]
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=llvm.get_host_cpu_name() if cpu is None else cpu,
-        features=llvm.get_host_cpu_features().flatten() if features is None else features,
+        cpu=cpu if cpu is not None else settings[0] or llvm.get_host_cpu_name(),
+        features=features,
         opt=opt,
         reloc="pic",  # or a library's code would be written to when it is loaded
         codemodel="jitdefault",  # LLVM's loader puts what belongs together anywhere

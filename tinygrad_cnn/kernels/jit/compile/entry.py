@@ -8,13 +8,11 @@ compiled for, which costs less than to ask in Python; only if not, the right cod
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import struct
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ import numpy as np
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.choice import NoCompiler
 from tinygrad_cnn.kernels.jit.compile.build import Kernel, machine_code
+from tinygrad_cnn.kernels.jit.compile.signature import Kind, Kinds, code_of, compile_for, kind_of
 from tinygrad_cnn.kernels.jit.threads import pool
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     ARGUMENTS,
@@ -32,9 +31,6 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
 )
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import Array
-
-Kind = tuple[Any, ...]
-Kinds = tuple[Kind, ...]
 
 _lock = threading.RLock()
 
@@ -73,20 +69,6 @@ def _check_layout() -> None:
 
 
 _check_layout()
-
-
-def _kind(value: object) -> Kind:
-    if isinstance(value, np.ndarray):
-        flags = value.flags
-        return ("array", value.dtype.str, value.ndim, "C" if flags.c_contiguous else "A",
-                flags.aligned)  # fmt: skip
-    if isinstance(value, float | np.floating):
-        return ("float",)
-    if isinstance(value, tuple):
-        return ("tuple", type(value), *map(_kind, value))
-    if isinstance(value, int | np.integer | np.bool_):
-        return ("int",)
-    raise TypeError(f"a compiled kernel takes no {type(value).__name__}")
 
 
 Rows = tuple[Any, ...]  # for each argument `_row`, of a tuple those of its parts, or None
@@ -169,65 +151,24 @@ def _launcher(address: int, kinds: Kinds, rows: Rows) -> Callable[..., int]:
     return made
 
 
-def _compile(kernel: Kernel, kinds: Kinds, symbol: str) -> bytes:
-    """Return object code."""
-    try:
-        from tinygrad_cnn.kernels.jit.compile.numba_lowering import compile_entry
-    except ModuleNotFoundError as error:
-        if error.name != "numba":
-            raise
-        raise NoCompiler(f"{kernel.__name__} is not compiled yet, and Numba is missing") from None
-    return compile_entry(kernel, kinds, ARGUMENTS, symbol)
-
-
-def _constants(kernel: Kernel, seen: set[str]) -> None:
-    """Note the numbers of its module that a kernel, or one that it calls, is compiled with.
-
-    They are the source's, unless somebody has set others in this process.
-    """
-    function = kernel.function
-    names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
-    cells = function.__closure__ or ()  # in the order of `co_freevars`
-    free = zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True)
-    for name, value in [*names.items(), *free]:
-        if isinstance(value, int | float):
-            seen.add(f"{function.__module__}.{name}={value!r}")
-        elif isinstance(value, Kernel) and value.__name__ not in seen:
-            seen.add(value.__name__)
-            _constants(value, seen)
-
-
 def _add(kernel: Kernel, kinds: Kinds, rows: Rows) -> None:
     """Add a launcher for arguments of these types, whose machine code is found or made.
 
     Called by `threads.run_in_fresh_thread`, so that it comes to its end whatever a signal handler
     raises.
     """
-    function = kernel.function
-    types = ";".join(
-        ",".join(f"{v.__module__}.{v.__qualname__}" if isinstance(v, type) else str(v) for v in k)
-        for k in kinds
-    )
-    seen: set[str] = set()
-    _constants(kernel, seen)
-    key = f"{function.__module__}.{function.__qualname__}:{types}:{sorted(seen)}"
-    source = Path(function.__code__.co_filename)
-    if Path(__file__).parents[1] not in source.parents:  # somebody's: not in the folder's name
-        key += hashlib.sha256(source.read_bytes()).hexdigest()
+    code = code_of(kernel, kinds)
     with _lock:
         if (kinds, rows) in kernel.made:
             return
-        if key in kernel.missing:
+        if code in kernel.missing:
             raise NoCompiler(f"{kernel.__name__} is not compiled, and Numba is missing")
         try:
-            address = machine_code(
-                f"{function.__module__.rpartition('.')[2]}.{function.__name__}", key,
-                lambda symbol: _compile(kernel, kinds, symbol),
-            )  # fmt: skip
+            (address,) = machine_code(code, partial(compile_for, kernel, kinds))
         except NoCompiler:
-            kernel.missing.add(key)
+            kernel.missing.add(code)
             raise
-        kernel.launches.append(_launcher(address(""), kinds, rows))
+        kernel.launches.append(_launcher(address, kinds, rows))
         kernel.made.add((kinds, rows))
 
 
@@ -236,7 +177,7 @@ def _other_types(kernel: Kernel, parts: int, args: tuple[object, ...]) -> None:
     args = tuple(map(_plain, args))
     for attempt in range(2):
         if attempt:
-            kinds, rows = tuple(map(_kind, args)), tuple(map(_rows, args))
+            kinds, rows = tuple(map(kind_of, args)), tuple(map(_rows, args))
             threads.run_in_fresh_thread(
                 partial(_add, kernel, kinds, rows)
             )  # which does not know the arrays

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +21,7 @@ PATIENCE = 60  # seconds for linking, which takes some hundredths
 _broken: set[str] = set()  # commands that have failed in this process
 
 
-def link(code: bytes, folder: Path) -> bytes | None:
+def link(codes: Sequence[bytes], folder: Path) -> bytes | None:
     """Return the shared library with all of this object code, or None if no linker makes it.
 
     The command that worked before, by the note in the cache folder, comes first.
@@ -30,7 +31,7 @@ def link(code: bytes, folder: Path) -> bytes | None:
         noted = note.read_text(encoding="utf-8")
     for command in sorted(COMMANDS, key=lambda command: command != noted):
         if command not in _broken and sys.platform != "win32" and shutil.which(command.split()[0]):
-            library = _run(command, code)
+            library = _run(command, codes)
             if library is None:
                 _broken.add(command)
                 continue
@@ -41,7 +42,7 @@ def link(code: bytes, folder: Path) -> bytes | None:
     return None
 
 
-def _run(command: str, code: bytes) -> bytes | None:
+def _run(command: str, codes: Sequence[bytes]) -> bytes | None:
     """Return what a command makes of object code, or None if it fails."""
     import subprocess  # here: most processes link nothing
     from tempfile import TemporaryDirectory
@@ -51,9 +52,13 @@ def _run(command: str, code: bytes) -> bytes | None:
         suppress(OSError, subprocess.SubprocessError),
         TemporaryDirectory(prefix="tinygrad_cnn", ignore_cleanup_errors=True) as folder,
     ):
-        files = {"code": os.path.join(folder, "code.o"), "library": os.path.join(folder, "code.so")}
-        Path(files["code"]).write_bytes(code)
-        words = [word.format(**files) for word in command.split()]
+        library, objects = Path(folder, "code.so"), []
+        for number, code in enumerate(codes):
+            objects.append(os.path.join(folder, f"code{number}.o"))
+            Path(objects[-1]).write_bytes(code)
+        words: list[str] = []
+        for word in command.split():
+            words += objects if word == "{code}" else [word.format(library=library)]
         subprocess.run(words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True)
-        return Path(files["library"]).read_bytes()
+        return library.read_bytes()
     return None

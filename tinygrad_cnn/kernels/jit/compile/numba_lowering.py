@@ -258,12 +258,13 @@ def compile_entry(
     (compiled,) = dispatcher.overloads.values()
     module, codegen = attrgetter("library._final_module", "library._codegen")(compiled)
     name = compiled.fndesc.llvm_func_name
-    for function in module.functions:
+    for number, function in enumerate(list(module.functions)):
         if function.is_declaration:
             if not function.name.startswith("llvm.") and function.name not in C_LIBRARY:
                 raise RuntimeError(f"{kernel.__name__}: machine code calls {function.name!r}")
         elif function.name != name:
-            function.linkage = "internal"  # Numba numbers names anew in each process
+            function.linkage = "internal"
+            function.name = f"{symbol}.{number}"  # Numba's differ from process to process
     module.get_function(name).name = symbol
     for variable in module.global_variables:
         if variable.linkage.name == "common":

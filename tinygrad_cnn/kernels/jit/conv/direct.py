@@ -247,6 +247,7 @@ def weight_share(piece: Entry) -> Entry:
         settle(sums, total)
 
     share.__name__ = share.__qualname__ = f"{piece.__name__}_share"  # by which it is found on disk
+    share.__module__ = piece.__module__
     return kernel(entry=True)(share)
 
 

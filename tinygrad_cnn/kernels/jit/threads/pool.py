@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
-from tinygrad_cnn.kernels.jit.compile.build import machine_code
+from tinygrad_cnn.kernels.jit.compile.build import Code, machine_code
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BUSY,
     FUNCTIONS,
@@ -54,8 +54,7 @@ def _make(symbol: str) -> bytes:
     return pool_code(symbol)
 
 
-_address = machine_code("pool", "pool", _make)
-_places = [_address(f"_{name}") for name in FUNCTIONS]
+_places = machine_code(Code("pool", "pool"), _make, [f"_{name}" for name in FUNCTIONS])
 # Functions that let go of the interpreter's lock.
 launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_places[0])
 _work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:3])
