@@ -1,5 +1,6 @@
 """Files: what goes in comes out, and what is damaged is never mistaken for good."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -208,7 +209,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
         def broken(file, mode="r", *args, **kwargs):
             opened = real(file, mode, *args, **kwargs)
-            if mode == "xb":
+            if mode == "x+b":
                 opened.close()  # the write that follows fails
             return opened
 
@@ -236,6 +237,53 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path, moment):
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -9
     assert load(path) == {"epoch": 1}
+
+
+def test_a_file_that_the_disk_gives_back_changed_never_takes_the_old_ones_place(
+    tmp_path, monkeypatch
+):
+    path, real = tmp_path / "state", os.fsync
+    write_atomically(path, "old")
+
+    def fsync(descriptor):
+        os.pwrite(descriptor, b"?", 1)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="what was written is not what the disk gives back"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no open files")
+@pytest.mark.parametrize("dead", [False, True])
+def test_the_draft_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path, dead):
+    code = (
+        "import os, sys\n"
+        "from tinygrad_cnn.serialization import write_atomically\n"
+        "os.replace = lambda *a: print(end='now', flush=True) or sys.stdin.read()\n"
+        "write_atomically(sys.argv[1], 'other')\n"
+    )
+    path = tmp_path / "state"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(3) == b"now"
+        if dead:
+            process.kill()
+            process.wait()
+        write_atomically(path, "ours")
+        assert len(os.listdir(tmp_path)) == (1 if dead else 2)
+        process.kill()
+    assert path.read_text() == "ours"
+
+
+def test_a_draft_of_this_name_and_number_is_in_nobodys_way(tmp_path, monkeypatch):
+    counter = itertools.count(7)
+    monkeypatch.setattr("tinygrad_cnn.serialization.files._counter", counter)
+    (tmp_path / f".state.{os.getpid()}-7.tmp").touch()  # in a container numbers come again
+    write_atomically(tmp_path / "state", "whole")
+    assert os.listdir(tmp_path) == ["state"]
 
 
 def test_text_is_written_as_utf8_under_the_users_umask(tmp_path):

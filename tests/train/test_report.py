@@ -2,13 +2,18 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError
+from tinygrad_cnn import nn
+from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError, fit, train_run
 
 MATRIX = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
 REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"best_epoch": 3})
@@ -99,11 +104,50 @@ def test_folders(tmp_path, monkeypatch):
         RunFolder.create(tmp_path / "file", config)
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_who_writes_not_by_who_reads(tmp_path):
     folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
-    (folder.path / ".metrics.csv.123-0.tmp").touch()
+    names = ".metrics.csv.123-0.tmp", ".metrics.csv.mine.tmp", "config.json"
+    for name in names[:2]:
+        (folder.path / name).touch()
     RunFolder.open(folder.path)
-    assert [p.name for p in folder.path.iterdir()] == ["config.json"]
+    assert sorted(p.name for p in folder.path.iterdir()) == sorted(names)
+    folder.write_metrics([])
+    assert sorted(p.name for p in folder.path.iterdir()) == [*names[1:], "metrics.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no locks of folders")
+def test_one_process_at_a_time_trains_into_a_folder(tmp_path):
+    config = Config(model="zoo:Net")
+    folder = RunFolder.create(tmp_path / "run", config)
+    with folder.held():
+        with pytest.raises(TrainError, match=r"another process trains into .*run; wait"):
+            fit(nn.Linear(1, 2), [()], folder=folder.path, quiet=True)
+        with pytest.raises(TrainError, match="another process trains into"):
+            train_run(config, folder, Console(file=io.StringIO()))
+        folder.abandon()
+        assert folder.config.exists()
+        RunFolder.open(folder.path)
+    for _ in range(2):
+        folder.abandon()
+        assert not folder.path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_the_folder_of_a_killed_process_is_free_though_its_workers_live(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "from tinygrad_cnn.train import RunFolder\n"
+        "with RunFolder(pathlib.Path(sys.argv[1])).held():\n"
+        "    if os.fork():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.wait() == -signal.SIGKILL
+        with RunFolder(tmp_path).held():
+            process.stdin.write(b"the child is alive")
+            process.stdin.flush()
 
 
 def test_metrics_keep_every_bit(tmp_path):

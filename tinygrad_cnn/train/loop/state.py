@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.loop.callbacks import best_epoch
+from tinygrad_cnn.train.loop.callbacks import Callback, best_epoch
 from tinygrad_cnn.train.loop.measures import METRICS
 from tinygrad_cnn.train.run.checkpoint import Checkpoint
 
@@ -44,7 +46,17 @@ def snapshot(trainer: Trainer) -> Checkpoint:
             "seconds": trainer.seconds,
             "waited": trainer.waited,
         },
+        callbacks={n: state for n, c in _named(trainer) if (state := c.state_dict())},
     )
+
+
+def _named(trainer: Trainer) -> Iterator[tuple[str, Callback]]:
+    """The callbacks by their class and their number among those of one class."""
+    seen: Counter[str] = Counter()
+    for callback in trainer.callbacks:
+        name = type(callback).__qualname__
+        yield f"{name} {seen[name]}", callback
+        seen[name] += 1
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
@@ -56,6 +68,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.scheduler.load_state_dict(checkpoint.scheduler)
         if trainer.average is not None:
             trainer.average.load_state_dict(checkpoint.average or {})
+        for name, callback in _named(trainer):
+            if name in checkpoint.callbacks:
+                callback.load_state_dict(checkpoint.callbacks[name])
         default_generator.set_state(checkpoint.generators["default"])
         partial = dict(checkpoint.partial)
         trainer.seconds, trainer.waited = partial.pop("seconds", 0.0), partial.pop("waited", 0.0)

@@ -27,7 +27,8 @@ class Checkpoint:
     ``model``, ``optimizer``, ``scheduler`` and ``average`` are their ``state_dict``s,
     ``generators`` the states of the random generators by name, ``best_epoch`` the epoch (from 1)
     whose model was kept. ``seed`` gives every epoch its order and augmentation, ``steps`` counts
-    the optimiser's steps, and ``partial`` has the sums over the batches of the epoch under way.
+    the optimiser's steps, ``partial`` has the sums over the batches of the epoch under way, and
+    ``callbacks`` the states of callbacks that have one.
     """
 
     model: dict[str, Tensor]
@@ -41,6 +42,7 @@ class Checkpoint:
     steps: int = 0
     batch: int = 0
     partial: dict[str, float | int] = field(default_factory=dict)
+    callbacks: dict[str, State] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Replace the file at ``path`` by this state, whole or not at all."""

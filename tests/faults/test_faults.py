@@ -1,0 +1,31 @@
+"""A small dose of every part; the whole: ``python -m tests.faults``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def dose(part: str, count: int) -> str:
+    """Run a part in a process of its own; what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults", part, "--count", str(count)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_kills_lose_nothing() -> None:
+    assert "kills: 6 kills of " in dose("kills", 6)
