@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,6 +80,23 @@ def test_a_report_of_scores_has_top5_calibration_and_the_worst_mistakes():
     assert report.mistakes[1].label_share == pytest.approx(0.02 / 0.7)
     assert report.calibration.counts.sum() == 6
     assert "top-5 100.00%" in report.headline()
+
+
+def test_names_are_text_wherever_they_stand():
+    names = "<script>x</script>", "[/bold] *b* | ![](https://x)", "a_b"
+    facts = {"model": "n.py\n# <img src=x>"}
+    report = Report("<h1> on ___", names, 0.25, 0.85, MATRIX, facts)
+    page = report.to_markdown()
+    assert re.findall(r"(?<!\\)[<>\[\]`&]", page) == []
+    assert "* model: n.py # \\<img src=x\\>\n" in page
+    assert "| a_b |" in page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:4]}) == 1
+    for width in (200, 40):
+        screen = io.StringIO()
+        report.show(Console(file=screen, width=width))
+        assert "<script>" in screen.getvalue()
+        assert "[/b" in screen.getvalue()
 
 
 def test_folders(tmp_path, monkeypatch):

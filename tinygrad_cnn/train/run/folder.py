@@ -109,10 +109,9 @@ class RunFolder:
             raise TrainError(f"there is no run folder {path}")
         try:
             text = folder.config.read_text(encoding="utf-8")
+            config = Config.from_json(text)
         except FileNotFoundError:
             raise TrainError(f"{path} is not a run folder (it has no config.json)") from None
-        try:
-            config = Config.from_json(text)
         except (TrainError, UnicodeDecodeError) as error:
             raise TrainError(f"{folder.config} is damaged: {error}") from error
         return folder, replace(config, model=_seen_from_here(config.model))
