@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kills
+from . import hostile, kills
 
 PARTS: dict[str, tuple[Callable[[int, int], list[str]], int]] = {
     "kills": (kills.run, 200),
+    "files": (hostile.run, 100_000),
 }
 """By name: from a count and a seed to what went wrong; the whole count."""
 

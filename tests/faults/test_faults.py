@@ -29,3 +29,9 @@ def dose(part: str, count: int) -> str:
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_kills_lose_nothing() -> None:
     assert "kills: 6 kills of " in dose("kills", 6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits on memory")
+def test_hostile_files_raise_what_is_documented() -> None:
+    said = dose("files", 150)
+    assert "files: 1950 files" in said

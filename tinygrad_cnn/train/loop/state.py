@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SUMS = "images", "loss_sum", "batches"
 _METRIC = "sum of "
+_MALFORMED = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
 def snapshot(trainer: Trainer) -> Checkpoint:
@@ -82,8 +83,15 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.totals.metrics = {n: METRICS[n] for n in trainer.totals.sums}
         for name in _SUMS:
             setattr(trainer.totals, name, partial.get(name, 0))
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split())
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        message = " ".join(str(error).split())[:500]
         raise TrainError(f"the checkpoint does not fit: {message}") from error
     trainer.history, trainer.seed = list(checkpoint.history), checkpoint.seed
     trainer.step.taken, trainer.batch = checkpoint.steps, checkpoint.batch

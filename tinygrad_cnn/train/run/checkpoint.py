@@ -5,6 +5,7 @@ what it would have done without the interruption. One safetensors file holds ten
 together: a pair of files could be torn apart by a crash between the two.
 """
 
+import reprlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,21 @@ class Checkpoint:
         except SerializationError as error:
             raise TrainError(str(error).removeprefix("load: ")) from error
         try:
-            return cls(**state["checkpoint"])
+            checkpoint = cls(**state["checkpoint"])
         except (KeyError, TypeError) as error:
             raise TrainError(f"{path} is not a checkpoint of this program") from error
+        checkpoint._check(path)
+        return checkpoint
+
+    def _check(self, path: Path) -> None:
+        """Refuse what `write` does not write; what is in the states, their owners look at."""
+        kinds = {"best_epoch": int, "seed": int, "steps": int, "batch": int, "history": list}
+        for f in fields(self):
+            value, kind = getattr(self, f.name), kinds.get(f.name, dict)
+            optional = value is None and f.name in ("scheduler", "average")
+            if not optional and (type(value) is not kind or (kind is int and value < 0)):
+                raise TrainError(f"{path} is damaged: its `{f.name}` is {reprlib.repr(value)}")
+        for row in self.history:
+            numbers = row.values() if isinstance(row, dict) else [row]
+            if not all(isinstance(n, int | float | None) for n in numbers):
+                raise TrainError(f"{path} is damaged: its `history` has {reprlib.repr(row)}")
