@@ -6,12 +6,19 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
-from . import hostile, kills
+from . import hostile, kills, trials
 
 PARTS: dict[str, tuple[Callable[[int, int], list[str]], int]] = {
-    "kills": (kills.run, 200),
+    "kills": (partial(kills.run, "kill"), 200),
+    "interrupts": (partial(kills.run, "interrupt"), 100),
+    "disks": (partial(kills.run, "full"), 50),
     "files": (hostile.run, 100_000),
+    "caches": (trials.caches, 6000),
+    "compiling": (trials.compiling, 20),
+    "threads": (trials.threads, 100),
+    "memory": (trials.memory, 1000),
 }
 """By name: from a count and a seed to what went wrong; the whole count."""
 

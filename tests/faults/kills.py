@@ -1,6 +1,6 @@
-"""SIGKILL at random moments of training, and at every step of a save: nothing is lost.
+"""Kills, Ctrl-C and full disks at random moments of training, and in every step of a save.
 
-Each run is killed again and again until it comes to its end, while another process reads its
+Each run is struck again and again until it comes to its end, while another process reads its
 folder. Then it must have the weights, the history and the files of a run that nobody disturbed.
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,7 +116,8 @@ def start(folder: RunFolder, options: dict[str, Any], fault: Fault | None = None
 
     def work() -> str:
         warnings.simplefilter("ignore")  # that these weights do not become better
-        if fault is not None and fault.call:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if fault is not None and fault.in_a_save:
             fault.prepare()
         return train(folder.path, options)
 
@@ -122,36 +125,63 @@ def start(folder: RunFolder, options: dict[str, Any], fault: Fault | None = None
 
 
 class Fault:
-    """A kill at a random moment or, of half of them, before or after a random step of a save."""
+    """What happens to a process at a random moment or, half of the time, in a step of a save.
 
-    def __init__(self, draw: random.Random, seconds: float) -> None:
-        self.wait = draw.uniform(0, seconds)
-        self.call = draw.choice(["", "", "fsync", "replace"])
+    It is killed, it gets Ctrl-C (once or twice), or from then on the disk takes no more than some
+    bytes of a file, which to a program is a full one.
+    """
+
+    def __init__(self, kind: str, draw: random.Random, seconds: float) -> None:
+        self.kind, self.wait = kind, draw.uniform(0, seconds)
+        self.call = draw.choice(["fsync", "replace"])
+        self.in_a_save = kind == "full" or draw.random() < 0.5
         self.number, self.after = draw.randint(1, 30), draw.random() < 0.5
+        self.signals = [signal.SIGKILL] if kind == "kill" else [signal.SIGINT] * draw.randint(1, 2)
+        self.room = draw.choice([0, 100, 1000, 10_000, 100_000])
 
     def strike(self, folder: RunFolder, options: dict[str, Any]) -> tuple[int, str]:
-        """Train, and kill."""
+        """Train, and be struck."""
         child = start(folder, options, self)
-        if not self.call:
+        if not self.in_a_save:
             time.sleep(self.wait)
-            child.kill()
+            self.send(child.pid)
         return child.end()
 
+    def send(self, process: int) -> None:
+        """Send the signals."""
+        for number in self.signals:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
     def prepare(self) -> None:
-        """Have this process killed at a certain call of ``os.fsync`` or ``os.replace``."""
+        """Have this process struck at a certain call of ``os.fsync`` or ``os.replace``."""
         real, left = getattr(os, self.call), self.number
+
+        def strike() -> None:
+            if self.kind == "full":
+                hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+                resource.setrlimit(resource.RLIMIT_FSIZE, (self.room, hard))
+            else:
+                self.send(os.getpid())
 
         def counting(*arguments: Any) -> Any:
             nonlocal left
             left -= 1
             if left == 0 and not self.after:
-                os.kill(os.getpid(), signal.SIGKILL)
+                strike()
             result = real(*arguments)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if left == 0 and self.after:
+                strike()
             return result
 
         setattr(os, self.call, counting)
+
+    def struck(self, code: int, answer: str) -> bool:
+        """Whether the process ended by this, as it should."""
+        expected = {"interrupt": "KeyboardInterrupt", "full": "TrainError: cannot write into"}
+        if self.kind == "kill":
+            return code == -signal.SIGKILL
+        return code == 1 and answer.startswith(expected[self.kind])
 
 
 def look(folder: RunFolder) -> str:
@@ -198,16 +228,16 @@ def _bits(tree: Any) -> Any:
     return tree.numpy().tobytes() if isinstance(tree, Tensor) else tree
 
 
-def kill_until_it_ends(
-    options: dict[str, Any], folder: RunFolder, seconds: float, draw: random.Random, most: int
+def strike_until_it_ends(
+    options: dict[str, Any], folder: RunFolder, faults: Iterator[Fault]
 ) -> tuple[str, int, list[str]]:
-    """The digest of a run that was killed up to ``most`` times, how often, and what was wrong."""
+    """The digest of a run that met these faults, how many of them, and what was wrong."""
     wrong: list[str] = []
-    kills, before = 0, (0, 0)
+    met, before = 0, (0, 0)
     reader = Child(lambda: look(folder))
     try:
         while True:
-            fault = Fault(draw, seconds) if kills < most else None
+            fault = next(faults, None)
             code, answer = fault.strike(folder, options) if fault else start(folder, options).end()
             try:
                 now = place(folder)
@@ -217,47 +247,48 @@ def kill_until_it_ends(
             if now < before:
                 wrong.append(f"epoch and batch {before} were saved, now it is at {now}")
             before = now
-            if code != -signal.SIGKILL:
+            if fault is None or not fault.struck(code, answer):
                 wrong += [answer] * bool(code)
                 break
-            kills += 1
+            met += 1
+            drafts = [p.name for p in folder.path.iterdir() if p.name.endswith(".tmp")]
+            if drafts and fault.kind != "kill" and len(fault.signals) == 1:
+                wrong.append(f"after {fault.kind} there are {drafts}")
     finally:
         reader.kill()
         ended, said = reader.end()
         if ended != -signal.SIGKILL:
             wrong.append(f"a reader: {said}")
-    return answer, kills, wrong
+    return answer, met, wrong
 
 
-def run(count: int, seed: int) -> list[str]:
-    """Kill ``count`` times, in turn with all settings."""
+def run(kind: str, count: int, seed: int) -> list[str]:
+    """Let ``count`` faults of a kind happen, in turn to all settings."""
     wrong: list[str] = []
-    draw, kills, runs = random.Random(seed), 0, 0
+    draw, met, runs = random.Random(seed), 0, 0
     with TemporaryDirectory() as root:
         whole: dict[str, tuple[str, float, dict[str, Any]]] = {}
-        while kills < count:
-            for name, options in SETTINGS.items():
-                if kills >= count:
-                    break
-                if name not in whole:
-                    begin, undisturbed = time.perf_counter(), RunFolder(Path(root, f"{name} whole"))
-                    code, digest = start(undisturbed, options).end()
-                    if code:
-                        return [digest]
-                    whole[name] = digest, time.perf_counter() - begin, files(undisturbed)
-                expected, seconds, left = whole[name]
-                runs += 1
-                folder = RunFolder(Path(root, f"{name} {runs}"))
-                digest, more, found = kill_until_it_ends(
-                    options, folder, seconds, draw, count - kills
-                )
-                kills += more
-                wrong += [f"run {runs}, {name}: {what}" for what in found]
-                if digest != expected:
-                    wrong.append(f"run {runs}, {name}: other weights or history")
-                    continue
-                for kind, value in files(folder).items():
-                    if value != left[kind]:
-                        wrong.append(f"run {runs}, {name}: other {kind}")
-    print(f"kills: {kills} kills of {runs} runs, {len(whole)} settings", file=sys.stderr)
+        for name, options in itertools.cycle(SETTINGS.items()):
+            if met >= count:
+                break
+            if name not in whole:
+                begin, undisturbed = time.perf_counter(), RunFolder(Path(root, f"{name} whole"))
+                code, digest = start(undisturbed, options).end()
+                if code:
+                    return [digest]
+                whole[name] = digest, time.perf_counter() - begin, files(undisturbed)
+            expected, seconds, left = whole[name]
+            runs += 1
+            folder = RunFolder(Path(root, f"{name} {runs}"))
+            faults = (Fault(kind, draw, seconds) for _ in range(count - met))
+            digest, more, found = strike_until_it_ends(options, folder, faults)
+            met += more
+            wrong += [f"run {runs}, {name}: {what}" for what in found]
+            if digest != expected:
+                wrong.append(f"run {runs}, {name}: other weights or history")
+                continue
+            for part, value in files(folder).items():
+                if value != left[part]:
+                    wrong.append(f"run {runs}, {name}: other {part}")
+    print(f"{kind}: {met} of {runs} runs, {len(whole)} settings", file=sys.stderr)
     return wrong

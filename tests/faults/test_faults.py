@@ -26,12 +26,25 @@ def dose(part: str, count: int) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_kills_lose_nothing() -> None:
-    assert "kills: 6 kills of " in dose("kills", 6)
+@pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of processes")
+@pytest.mark.parametrize(
+    ("part", "kind"), [("kills", "kill"), ("interrupts", "interrupt"), ("disks", "full")]
+)
+def test_a_run_that_is_struck_ends_as_an_undisturbed_one(part: str, kind: str) -> None:
+    assert f"{kind}: 4 of " in dose(part, 4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits on memory")
 def test_hostile_files_raise_what_is_documented() -> None:
     said = dose("files", 150)
     assert "files: 1950 files" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of processes")
+@pytest.mark.parametrize(
+    ("part", "count"), [("caches", 60), ("compiling", 1), ("threads", 3), ("memory", 60)]
+)
+def test_audits_hold(part: str, count: int) -> None:
+    if part in ("caches", "compiling"):
+        pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
+    assert f"{part}: {count} " in dose(part, count)

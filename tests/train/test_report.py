@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError, fit, train_run
+from tinygrad_cnn.train.run.folder_data import FolderSplit
 
 MATRIX = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
 REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"best_epoch": 3})
@@ -117,6 +119,11 @@ def test_folders(tmp_path, monkeypatch):
     folder.config.write_text("{")
     with pytest.raises(TrainError, match=r"config\.json is damaged: not a JSON object"):
         RunFolder.open(folder.path)
+    for content in (b"\xff{}", b"[" * 10**5, b'{"model": ' + b"[" * 500 + b"]" * 500 + b"}"):
+        folder.config.write_bytes(content)
+        with pytest.raises(TrainError, match=r"config\.json is damaged") as caught:
+            RunFolder.open(folder.path)
+        assert len(str(caught.value)) < 1000 + len(str(tmp_path))
     (tmp_path / "file").touch()
     with pytest.raises(TrainError, match="is not a folder"):
         RunFolder.create(tmp_path / "file", config)
@@ -166,6 +173,34 @@ def test_the_folder_of_a_killed_process_is_free_though_its_workers_live(tmp_path
         with RunFolder(tmp_path).held():
             process.stdin.write(b"the child is alive")
             process.stdin.flush()
+
+
+SPLIT = FolderSplit("root", ("a", "b"), 8, [("a/1.png", 0)], [("b/1.png", 1)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ()}, "are not names"),
+        ({"classes": ("a", 1)}, "are not names"),
+        ({"classes": ("a", "\x1b[2J")}, "control characters"),
+        ({"size": 2**40}, "`size` is 1099511627776"),
+        ({"size": True}, "`size` is True"),
+        ({"train": [("a", 2)]}, "'a' is of class 2, expected one of 2 classes"),
+        ({"test": [("a", -1)]}, "'a' is of class -1"),
+        ({"test": [("a", 0.5)]}, "is not a file and its class"),
+        ({"validation": [("a\0", 0)]}, "is not a file and its class"),
+        ({"mean": (1, 2)}, "`mean` is"),
+        ({"std": (1, 0, 1)}, "`std` is"),
+        ({"std": (1, "x", 1)}, "`std` is"),
+    ],
+)
+def test_splits_with_other_values_are_refused(tmp_path, changes, message):
+    SPLIT.write(tmp_path / "split")
+    assert FolderSplit.read(tmp_path / "split") == SPLIT
+    replace(SPLIT, **changes).write(tmp_path / "split")
+    with pytest.raises(TrainError, match=message):
+        FolderSplit.read(tmp_path / "split")
 
 
 def test_metrics_keep_every_bit(tmp_path):

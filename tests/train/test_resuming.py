@@ -137,6 +137,25 @@ def test_damaged_checkpoints_are_refused(model_file, splits, tmp_path):
         Checkpoint.read(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("history", {}),
+        ("history", [3]),
+        ("history", [{"epoch": [1]}]),
+        ("seed", 1.5),
+        ("batch", -1),
+        ("model", None),
+        ("callbacks", []),
+    ],
+)
+def test_checkpoints_with_other_values_are_refused(model_file, splits, tmp_path, field, value):
+    state = Run(Config(str(model_file), augment="none"), splits).trainer.snapshot()
+    replace(state, **{field: value}).write(tmp_path / "c")
+    with pytest.raises(TrainError, match=f"c is damaged: its `{field}`"):
+        Checkpoint.read(tmp_path / "c")
+
+
 def test_a_diverging_loss_stops_the_run_and_keeps_the_checkpoint(
     model_file, splits, tmp_path, monkeypatch
 ):

@@ -80,6 +80,6 @@ class Checkpoint:
             if not optional and (type(value) is not kind or (kind is int and value < 0)):
                 raise TrainError(f"{path} is damaged: its `{f.name}` is {reprlib.repr(value)}")
         for row in self.history:
-            numbers = row.values() if isinstance(row, dict) else [row]
-            if not all(isinstance(n, int | float | None) for n in numbers):
+            known = isinstance(row, dict)
+            if not known or not all(isinstance(n, int | float | None) for n in row.values()):
                 raise TrainError(f"{path} is damaged: its `history` has {reprlib.repr(row)}")
