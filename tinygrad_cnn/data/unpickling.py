@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -109,7 +109,8 @@ class _Machine:
     def run(self) -> object:
         """What the pickle says, or any error."""
         push = self.stack.append
-        for opcode, argument, _ in pickletools.genops(self.data):
+        opcodes: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(self.data)
+        for opcode, argument, _ in opcodes:
             name = opcode.name
             if name in _VALUES:
                 push(_VALUES[name])
@@ -160,6 +161,11 @@ class _Machine:
                 raise ValueError(f"refused a {_kind(key)} as key")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
+    def entries(self, items: list[Any]) -> None:
+        """A dictionary of keys and values, in turn."""
+        self.stack.append({})
+        self.update(items)
+
     def find(self, module: object, name: object) -> None:
         """One of five names, each bound to a stand-in of this file; nothing is imported."""
         if not isinstance(module, str) or not isinstance(name, str):
@@ -194,12 +200,12 @@ _OTHERS: Final[dict[str, Callable[[_Machine, Any], object]]] = {
     "MARK": lambda m, _: m.marks.append(len(m.stack)),
     "POP": lambda m, _: m.popped(len(m.stack) - 1),
     "POP_MARK": lambda m, _: m.marked(),
-    "MEMOIZE": lambda m, _: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    "MEMOIZE": lambda m, _: m.memo.update({len(m.memo): m.stack[-1]}),
     "EMPTY_LIST": lambda m, _: m.stack.append([]),
     "EMPTY_DICT": lambda m, _: m.stack.append({}),
     "LIST": lambda m, _: m.stack.append(m.marked()),
     "TUPLE": lambda m, _: m.stack.append(tuple(m.marked())),
-    "DICT": lambda m, _: (items := m.marked(), m.stack.append({}), m.update(items)),
+    "DICT": lambda m, _: m.entries(m.marked()),
     "APPEND": lambda m, _: m.extend(m.popped(len(m.stack) - 1)),
     "APPENDS": lambda m, _: m.extend(m.marked()),
     "SETITEM": lambda m, _: m.update(m.popped(len(m.stack) - 2)),

@@ -268,7 +268,8 @@ def _array(entry: Any) -> Array:
     """What safetensors read of one tensor as an array."""
     name = entry["dtype"]
     if name == "BOOL":  # any byte but 0 is True
-        return (np.frombuffer(entry["data"], np.uint8) != 0).reshape(entry["shape"])
+        truth: Array = np.frombuffer(entry["data"], np.uint8) != 0
+        return truth.reshape(entry["shape"])
     return np.frombuffer(entry["data"], dtype_of(_DTYPES[name])).reshape(entry["shape"]).copy()
 
 

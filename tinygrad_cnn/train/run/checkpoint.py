@@ -73,11 +73,16 @@ class Checkpoint:
 
     def _check(self, path: Path) -> None:
         """Refuse what `write` does not write; what is in the states, their owners look at."""
-        kinds = {"best_epoch": int, "seed": int, "steps": int, "batch": int, "history": list}
+        numbers = "best_epoch", "seed", "steps", "batch"
         for f in fields(self):
-            value, kind = getattr(self, f.name), kinds.get(f.name, dict)
-            optional = value is None and f.name in ("scheduler", "average")
-            if not optional and (type(value) is not kind or (kind is int and value < 0)):
+            value: Any = getattr(self, f.name)
+            if f.name in numbers:
+                fits = type(value) is int and value >= 0
+            elif value is None:
+                fits = f.name in ("scheduler", "average")
+            else:
+                fits = isinstance(value, list if f.name == "history" else dict)
+            if not fits:
                 raise TrainError(f"{path} is damaged: its `{f.name}` is {reprlib.repr(value)}")
         for row in self.history:
             known = isinstance(row, dict)

@@ -148,8 +148,8 @@ class FolderSplit:
                 return f"{reprlib.repr(place)} is of class {label}, expected {known}"
         for name, floor in (("mean", -math.inf), ("std", 0.0)):
             numbers = getattr(self, name)
-            known = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-            if len(numbers) != 3 or not known or min(numbers) <= floor:
+            finite = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+            if len(numbers) != 3 or not finite or min(numbers) <= floor:
                 return f"`{name}` is {reprlib.repr(numbers)}, expected three numbers"
         return ""
 
