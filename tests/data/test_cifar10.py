@@ -3,6 +3,7 @@
 import os
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -189,7 +190,7 @@ class Command:
     [
         (b"", "0 bytes"),
         (b"\x03" * 3073, "is not a pickled CIFAR-10 batch"),
-        (pickled_batch()[:-900], "truncated"),
+        (pickled_batch()[:-900], r"expected 9223 bytes .*, but only \d+ remain"),
         (pickle.dumps([1, 2]), "holds a list, not a dictionary"),
         (pickled_batch(data=None), r"`data` of NoneType, expected a uint8 array \(n, 3072\)"),
         (pickled_batch(data=np.zeros((2, 5), np.uint8)), r"`data` of shape \(2, 5\), expected"),
@@ -225,6 +226,54 @@ def test_a_malicious_pickle_runs_nothing(tmp_path):
     for module, name in (("numpy", "ndarray.tofile"), ("tinygrad_cnn.data.unpickling", "pickle")):
         with pytest.raises(ValueError, match=f"refused `{module}.{name}`"):
             load_trusting_nothing(f"\x80\x04c{module}\n{name}\n.".encode("latin1"))
+
+
+def nesting(levels):
+    """A dictionary with a key that is a tuple of itself, 2^levels times."""
+    return b"\x80\x02})" + b"q\x00h\x00\x86" * levels + b"K\x01s."
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+DTYPE = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\xef.", "holds a NoneType"),  # a memo of 4 billion entries
+        (nesting(60), "refused a tuple as key"),  # a minute of hashing, and more
+        (b"\x80\x02" + ARRAY + b"(K\x01(J\xff\xff\xff\x7fU\x01xt" + DTYPE + b"I00\nU\x00tb.",
+         "shape is not a few integers"),  # two billion times "x"
+        (b"\x80\x02c_codecs\nencode\nq\x00(X\xc8\0\0\0" + b"a" * 200 + b"q\x01X\x06\0\0\0latin1tR"
+         + b"h\x00(h\x01X\x06\0\0\0latin1tR" * 9 + b".", "more than those of the file"),
+        (b"\x80\x02\x8a\x50" + b"\x7f" * 80 + b".", "refused an integer of 639 bits"),
+        (b"\x80\x02N2.", "refused the opcode DUP"),
+        (b"\x80\x02a.", "IndexError|index out of range|the stack is empty"),
+        (b"\x80\x02K\x01Na.", "items for a int"),
+        (b"\x80\x02K\x01NNs.", "entries for a int"),
+        (b"\x80\x02K\x01Nb.", "a state for a int"),
+        (b"\x80\x02K\x01)R.", "refused to call a int"),
+        (b"\x80\x02cnumpy\ndtype\nNR.", "arguments in a NoneType"),
+        (b"\x80\x02cnumpy\ndtype\n)R.", "missing 1 required"),
+    ],
+)  # fmt: skip
+def test_a_small_pickle_takes_little_memory_and_time(content, message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message) as caught:
+            load_trusting_nothing(content)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 200
+
+
+def test_names_of_classes_are_not_longer_than_their_file(tmp_path):
+    write_python(tmp_path / "root", python3_pickle)
+    names = {b"label_names": [b"x" * 1000] * 1000}
+    (tmp_path / "root" / "batches.meta").write_bytes(pickle.dumps(names))
+    with pytest.raises(ValueError, match="names of classes that are longer than the file"):
+        CIFAR10(tmp_path / "root")
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -1,5 +1,8 @@
 """Image files, folders of them, and transforms of single images."""
 
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,6 +82,43 @@ def test_transparency_and_the_camera_s_position(tmp_path):
     exif[0x0112] = 6
     picture(4, 9).save(tmp_path / "turned.jpg", exif=exif)
     assert read_image(tmp_path / "turned.jpg").size == (4, 9)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "F"])
+def test_images_are_converted_some_rows_at_a_time(tmp_path, monkeypatch, mode):
+    image, options = picture(23, 5, "RGBA"), {}
+    if mode == "I;16":
+        image = Image.fromarray(RNG.integers(0, 65536, (23, 5)).astype(np.uint16))
+    elif mode == "F":
+        image = Image.fromarray(RNG.standard_normal((23, 5)).astype(np.float32))
+    elif mode == "P":
+        image, options = image.convert("RGB").convert("P"), {"transparency": 3}
+    else:
+        image = image.convert(mode)
+    path = tmp_path / ("a.tif" if mode == "F" else "a.png")
+    image.save(path, **options)
+    whole = np.asarray(read_image(path))
+    monkeypatch.setattr("tinygrad_cnn.data.folder._ROWS", 4)
+    monkeypatch.setattr("tinygrad_cnn.data.folder._LARGE", 1)
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
+def test_many_bits_take_few_copies_of_a_large_image(tmp_path):
+    ramp = np.arange(1 << 22).reshape(2048, 2048).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    tracemalloc.start()
+    try:
+        read_image(tmp_path / "a.png")
+        assert tracemalloc.get_traced_memory()[1] < 9 * ramp.size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is no file"):
+        read_image(tmp_path / "a.png")
 
 
 def test_files_that_are_refused(tmp_path, monkeypatch):

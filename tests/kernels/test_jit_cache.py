@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import stat
 import sys
 import time
 from importlib.machinery import ModuleSpec
@@ -18,7 +20,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 from building import files, works
 
 from tinygrad_cnn import notices
-from tinygrad_cnn.kernels.jit.compile import build, entry, linker, processor
+from tinygrad_cnn.kernels.jit.compile import build, entry, linker, private, processor
 
 LINKER = any(shutil.which(command.split()[0]) for command in linker.COMMANDS)
 needs_linker = pytest.mark.skipif(
@@ -167,6 +169,92 @@ def test_a_cache_of_somebody_else_is_not_used(
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
     with pytest.warns(RuntimeWarning, match="belongs to another user"):
         works(load())
+    assert compiled == ["add_doubles"] * 2
+
+
+@posix
+@pytest.mark.parametrize("way", ["link", "link to a link", "folder", "folder above"])
+@pytest.mark.parametrize("open_to", ["writers", "its owner"])
+def test_a_cache_that_is_reached_through_what_others_can_exchange_is_not_used(
+    load: Any, cache: Path, compiled: list[str], way: str, open_to: str
+) -> None:
+    others = cache.parent / "others"
+    (others / "above" / "cache").mkdir(parents=True, mode=0o700)
+    goal = others / "above" / "cache" if way == "folder above" else others / "cache"
+    goal.mkdir(mode=0o700, exist_ok=True)
+    if way == "link to a link":
+        (others / "link").symlink_to(goal.rename(cache.parent / "mine"))
+        goal = others / "link"
+    cache.symlink_to(os.path.relpath(goal, cache.parent))
+    works(load())
+    works(load())
+    assert compiled == ["add_doubles"]  # a link by itself is no danger
+    if open_to == "writers":
+        others.chmod(0o777)
+        reason = f"others can write to {others}:"
+    elif os.geteuid() == 0:
+        os.chown(others, 54321, -1)
+        reason = f"{others} belongs to another user:"
+    else:
+        pytest.skip("only the superuser gives folders away")
+    with pytest.warns(RuntimeWarning, match=reason):
+        works(load())
+    works(load())
+    assert compiled == ["add_doubles"] * 3
+
+
+@posix
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only the superuser gives links away"
+)
+def test_a_link_of_somebody_else_is_not_followed(
+    load: Any, cache: Path, compiled: list[str]
+) -> None:
+    (cache.parent / "mine").mkdir(mode=0o700)
+    cache.symlink_to(cache.parent / "mine")
+    os.chown(cache, 54321, -1, follow_symlinks=False)
+    with pytest.warns(RuntimeWarning, match="the link .*/cache belongs to another user"):
+        works(load())
+    assert compiled == ["add_doubles"]
+
+
+@posix
+def test_links_in_a_circle_are_no_cache(load: Any, cache: Path, compiled: list[str]) -> None:
+    cache.symlink_to(cache)
+    works(load())
+    assert compiled == ["add_doubles"]
+    with pytest.raises(OSError, match="symbolic links"):
+        private.check_folder(cache, own=0)
+
+
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "link", "socket", "device", "somebody's"])
+def test_entries_that_are_not_plain_files_of_the_users_are_not_read(
+    load: Any, cache: Path, compiled: list[str], kind: str
+) -> None:
+    works(load())
+    if kind in ("device", "somebody's") and os.geteuid() != 0:
+        pytest.skip("only the superuser makes devices and gives files away")
+    for path in files(cache):
+        if kind == "somebody's":
+            os.chown(path, 54321, -1)
+            continue
+        path.rename(cache.parent / path.name)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "link":
+            path.symlink_to(cache.parent / path.name)
+        elif kind == "device":
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, which never ends
+        else:
+            with socket.socket(socket.AF_UNIX) as end, pytest.MonkeyPatch.context() as patch:
+                patch.chdir(path.parent)  # addresses are short
+                end.bind(path.name[:80])
+                os.rename(path.name[:80], path)
+    with pytest.warns(RuntimeWarning, match="is no plain file:|belongs to another user:"):
+        works(load())
+    assert compiled == ["add_doubles"] * 2
+    works(load())  # what was in the way has been replaced
     assert compiled == ["add_doubles"] * 2
 
 

@@ -1,7 +1,9 @@
 """Files: what goes in comes out, and what is damaged is never mistaken for good."""
 
+import itertools
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import save as to_bytes
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.serialization import (
@@ -20,6 +23,7 @@ from tinygrad_cnn.serialization import (
     save_state,
     write_atomically,
 )
+from tinygrad_cnn.serialization.state import _checksum, _read
 
 DTYPES = [
     tg.float16,
@@ -208,7 +212,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
         def broken(file, mode="r", *args, **kwargs):
             opened = real(file, mode, *args, **kwargs)
-            if mode == "xb":
+            if mode == "x+b":
                 opened.close()  # the write that follows fails
             return opened
 
@@ -236,6 +240,111 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path, moment):
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -9
     assert load(path) == {"epoch": 1}
+
+
+def test_a_file_that_the_disk_gives_back_changed_never_takes_the_old_ones_place(
+    tmp_path, monkeypatch
+):
+    path, real = tmp_path / "state", os.fsync
+    write_atomically(path, "old")
+
+    def fsync(descriptor):
+        os.pwrite(descriptor, b"?", 1)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="what was written is not what the disk gives back"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no open files")
+@pytest.mark.parametrize("dead", [False, True])
+def test_the_draft_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path, dead):
+    code = (
+        "import os, sys\n"
+        "from tinygrad_cnn.serialization import write_atomically\n"
+        "os.replace = lambda *a: print(end='now', flush=True) or sys.stdin.read()\n"
+        "write_atomically(sys.argv[1], 'other')\n"
+    )
+    path = tmp_path / "state"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(3) == b"now"
+        if dead:
+            process.kill()
+            process.wait()
+        write_atomically(path, "ours")
+        assert len(os.listdir(tmp_path)) == (1 if dead else 2)
+        process.kill()
+    assert path.read_text() == "ours"
+
+
+def test_a_draft_of_this_name_and_number_is_in_nobodys_way(tmp_path, monkeypatch):
+    counter = itertools.count(7)
+    monkeypatch.setattr("tinygrad_cnn.serialization.files._counter", counter)
+    (tmp_path / f".state.{os.getpid()}-7.tmp").touch()  # in a container numbers come again
+    write_atomically(tmp_path / "state", "whole")
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def crafted(path, change=lambda tree: tree, **changes):
+    """A file with a changed tree and note, and the right checksum."""
+    x = tg.arange(6.0)
+    save({"a": [x[1:], x[:3]], "b": (tg.ones(2),)}, path)
+    arrays, note = _read(path)
+    tree = note["tree"] if "tree" in changes else json.dumps(change(json.loads(note["tree"])))
+    note |= {"tree": tree, "checksum": _checksum(arrays, tree)} | changes
+    path.write_bytes(to_bytes(arrays, {"tinygrad_cnn": json.dumps(note)}))
+
+
+def deep(levels, value=None):
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def parts(*place):
+    return lambda tree: {"dict": [["a", {"tensor": "a.0", "part": list(place)}]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: [tree] * 2, "damaged"),  # a small file asks for copies without end
+        (lambda tree: deep(900), "damaged"),
+        (lambda tree: {"dict": [[[], 1]]}, "damaged"),
+        (lambda tree: {"tensor": "c"}, "damaged"),
+        (lambda tree: {}, "damaged"),
+        (parts(0, 2**50, 0, [4]), r"its tensors lie in \d+ bytes of memory"),
+        (parts(0, 8, 0, [4]), "damaged"),  # beyond the memory
+        (parts(0, 24, -4, [4]), "damaged"),
+        (parts(0, 24, 0, [4, 4]), "damaged"),
+        (parts([], 24, 0, [4]), "damaged"),
+        (parts(0, 24), "damaged"),
+    ],
+)
+def test_crafted_trees_under_a_right_checksum_are_refused(tmp_path, change, message):
+    crafted(tmp_path / "state", change)
+    with pytest.raises(SerializationError, match=message) as caught:
+        load(tmp_path / "state")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("changes", [{"tree": 5}, {"tree": None}, {"version": []}, {"version": 9}])
+def test_crafted_notes_are_refused(tmp_path, changes):
+    crafted(tmp_path / "state", **changes)
+    with pytest.raises(SerializationError, match=r"damaged|version"):
+        load(tmp_path / "state")
+
+
+def test_bytes_of_a_boolean_tensor_are_zero_or_one(tmp_path):
+    header = json.dumps({"a": {"dtype": "BOOL", "shape": [3], "data_offsets": [0, 3]}}).encode()
+    (tmp_path / "a").write_bytes(struct.pack("<Q", len(header)) + header + b"\x00\x02\xff")
+    loaded = load(tmp_path / "a")["a"]
+    assert loaded.tolist() == [False, True, True]
+    assert loaded.sum().item() == 2
 
 
 def test_text_is_written_as_utf8_under_the_users_umask(tmp_path):

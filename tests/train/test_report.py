@@ -2,13 +2,21 @@
 
 import io
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError
+from tinygrad_cnn import nn
+from tinygrad_cnn.train import Config, Report, RunFolder, Totals, TrainError, fit, train_run
+from tinygrad_cnn.train.run.folder_data import FolderSplit
 
 MATRIX = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
 REPORT = Report("Net on toys", ("ant", "antler", "cat"), 0.25, 0.85, MATRIX, {"best_epoch": 3})
@@ -76,6 +84,23 @@ def test_a_report_of_scores_has_top5_calibration_and_the_worst_mistakes():
     assert "top-5 100.00%" in report.headline()
 
 
+def test_names_are_text_wherever_they_stand():
+    names = "<script>x</script>", "[/bold] *b* | ![](https://x)", "a_b"
+    facts = {"model": "n.py\n# <img src=x>"}
+    report = Report("<h1> on ___", names, 0.25, 0.85, MATRIX, facts)
+    page = report.to_markdown()
+    assert re.findall(r"(?<!\\)[<>\[\]`&]", page) == []
+    assert "* model: n.py # \\<img src=x\\>\n" in page
+    assert "| a_b |" in page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:4]}) == 1
+    for width in (200, 40):
+        screen = io.StringIO()
+        report.show(Console(file=screen, width=width))
+        assert "<script>" in screen.getvalue()
+        assert "[/b" in screen.getvalue()
+
+
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").touch()
@@ -94,16 +119,88 @@ def test_folders(tmp_path, monkeypatch):
     folder.config.write_text("{")
     with pytest.raises(TrainError, match=r"config\.json is damaged: not a JSON object"):
         RunFolder.open(folder.path)
+    for content in (b"\xff{}", b"[" * 10**5, b'{"model": ' + b"[" * 500 + b"]" * 500 + b"}"):
+        folder.config.write_bytes(content)
+        with pytest.raises(TrainError, match=r"config\.json is damaged") as caught:
+            RunFolder.open(folder.path)
+        assert len(str(caught.value)) < 1000 + len(str(tmp_path))
     (tmp_path / "file").touch()
     with pytest.raises(TrainError, match="is not a folder"):
         RunFolder.create(tmp_path / "file", config)
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_who_writes_not_by_who_reads(tmp_path):
     folder = RunFolder.create(tmp_path / "run", Config(model="zoo:Net"))
-    (folder.path / ".metrics.csv.123-0.tmp").touch()
+    names = ".metrics.csv.123-0.tmp", ".metrics.csv.mine.tmp", "config.json"
+    for name in names[:2]:
+        (folder.path / name).touch()
     RunFolder.open(folder.path)
-    assert [p.name for p in folder.path.iterdir()] == ["config.json"]
+    assert sorted(p.name for p in folder.path.iterdir()) == sorted(names)
+    folder.write_metrics([])
+    assert sorted(p.name for p in folder.path.iterdir()) == [*names[1:], "metrics.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no locks of folders")
+def test_one_process_at_a_time_trains_into_a_folder(tmp_path):
+    config = Config(model="zoo:Net")
+    folder = RunFolder.create(tmp_path / "run", config)
+    with folder.held():
+        with pytest.raises(TrainError, match=r"another process trains into .*run; wait"):
+            fit(nn.Linear(1, 2), [()], folder=folder.path, quiet=True)
+        with pytest.raises(TrainError, match="another process trains into"):
+            train_run(config, folder, Console(file=io.StringIO()))
+        folder.abandon()
+        assert folder.config.exists()
+        RunFolder.open(folder.path)
+    for _ in range(2):
+        folder.abandon()
+        assert not folder.path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_the_folder_of_a_killed_process_is_free_though_its_workers_live(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "from tinygrad_cnn.train import RunFolder\n"
+        "with RunFolder(pathlib.Path(sys.argv[1])).held():\n"
+        "    if os.fork():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.wait() == -signal.SIGKILL
+        with RunFolder(tmp_path).held():
+            process.stdin.write(b"the child is alive")
+            process.stdin.flush()
+
+
+SPLIT = FolderSplit("root", ("a", "b"), 8, [("a/1.png", 0)], [("b/1.png", 1)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ()}, "are not names"),
+        ({"classes": ("a", 1)}, "are not names"),
+        ({"classes": ("a", "\x1b[2J")}, "control characters"),
+        ({"size": 2**40}, "`size` is 1099511627776"),
+        ({"size": True}, "`size` is True"),
+        ({"train": [("a", 2)]}, "'a' is of class 2, expected one of 2 classes"),
+        ({"test": [("a", -1)]}, "'a' is of class -1"),
+        ({"test": [("a", 0.5)]}, "is not a file and its class"),
+        ({"validation": [("a\0", 0)]}, "is not a file and its class"),
+        ({"mean": (1, 2)}, "`mean` is"),
+        ({"std": (1, 0, 1)}, "`std` is"),
+        ({"std": (1, "x", 1)}, "`std` is"),
+    ],
+)
+def test_splits_with_other_values_are_refused(tmp_path, changes, message):
+    SPLIT.write(tmp_path / "split")
+    assert FolderSplit.read(tmp_path / "split") == SPLIT
+    replace(SPLIT, **changes).write(tmp_path / "split")
+    with pytest.raises(TrainError, match=message):
+        FolderSplit.read(tmp_path / "split")
 
 
 def test_metrics_keep_every_bit(tmp_path):

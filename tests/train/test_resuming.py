@@ -137,6 +137,25 @@ def test_damaged_checkpoints_are_refused(model_file, splits, tmp_path):
         Checkpoint.read(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("history", {}),
+        ("history", [3]),
+        ("history", [{"epoch": [1]}]),
+        ("seed", 1.5),
+        ("batch", -1),
+        ("model", None),
+        ("callbacks", []),
+    ],
+)
+def test_checkpoints_with_other_values_are_refused(model_file, splits, tmp_path, field, value):
+    state = Run(Config(str(model_file), augment="none"), splits).trainer.snapshot()
+    replace(state, **{field: value}).write(tmp_path / "c")
+    with pytest.raises(TrainError, match=f"c is damaged: its `{field}`"):
+        Checkpoint.read(tmp_path / "c")
+
+
 def test_a_diverging_loss_stops_the_run_and_keeps_the_checkpoint(
     model_file, splits, tmp_path, monkeypatch
 ):
@@ -210,9 +229,11 @@ def _no_page(monkeypatch):
 @pytest.mark.usefixtures("_no_page")
 @pytest.mark.usefixtures("hears_control_c")
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
-def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("accumulate", "stops"), [(1, 3), (2, 4)])
+def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch, accumulate, stops):
     monkeypatch.setattr("tinygrad_cnn.train.run.runner.load_splits", lambda *_, download: splits)
-    config = Config(str(model_file), epochs=3, batch_size=8, augment="none")
+    options = {"augment": "none", "accumulate": accumulate}
+    config = Config(str(model_file), epochs=3, batch_size=8, **options)
     whole = Run(config, splits)
     whole.trainer.run()
 
@@ -233,7 +254,7 @@ def test_control_c_loses_no_batch(model_file, splits, tmp_path, monkeypatch):
         train_run(config, folder, Console(file=io.StringIO()))
     monkeypatch.setattr(Run, "__init__", before)
     kept = Checkpoint.read(folder.checkpoint)
-    assert (len(kept.history), kept.batch) == (1, 3)
+    assert (len(kept.history), kept.batch) == (1, stops)
     train_run(config, folder, Console(file=io.StringIO()), resume=True)
     last = Checkpoint.read(folder.checkpoint)
     assert untimed(last.history) == untimed(whole.history)

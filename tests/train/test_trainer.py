@@ -12,6 +12,7 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader, TensorDataset
+from tinygrad_cnn.serialization import load_state
 from tinygrad_cnn.train import (
     Callback,
     EarlyStopping,
@@ -174,7 +175,7 @@ def test_fit_is_the_loop_written_by_hand(toy):
     watcher = Trainer(make(), loader, optimizer="sgd", epochs=3, callbacks=[order], seed=4)
     step = watcher.step
     watcher.step = lambda x, y: (order.epochs[-1].append((x, y)), step(x, y))[1]
-    watcher.step.finish, watcher.step.rate = lambda: None, 0.0
+    watcher.step.finish, watcher.step.rate, watcher.step.pending = lambda: None, 0.0, False
     watcher.run()
     for epoch, seen in enumerate(order.epochs):
         if epoch == 2:
@@ -413,6 +414,58 @@ def test_a_metric_goes_on_within_an_epoch(toy):
     (resumed,) = again.run()
     for name in ("train_loss", "train_accuracy"):
         assert row[name] == resumed[name]
+
+
+class Interrupt(Callback):
+    """Stop as Ctrl-C does, after a batch of an epoch; what it has seen goes on with the run."""
+
+    def __init__(self, epoch=None, batch=None):
+        self.place, self.seen = (epoch, batch), 0
+
+    def on_batch_end(self, trainer):
+        self.seen += 1
+        if (len(trainer.history), trainer.batch) == self.place:
+            raise KeyboardInterrupt
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("stopped", [(1, 1), (3, 2)])
+def test_the_best_weights_survive_an_interruption(toy, tmp_path, stopped, validated):
+    data = [DataLoader(toy(24, 0), 8, shuffle=True), DataLoader(toy(8, 1), 8)][: 1 + validated]
+    monitor = f"{'val' if validated else 'train'}_accuracy"
+
+    def run(folder, *stop):
+        model, counting = make(), Interrupt(*stop)
+        callbacks = [Script(monitor, [0.2, 0.7, 0.3, 0.1, 0.1]), counting]
+        options = {"callbacks": callbacks, "seed": 1, "epochs": 5, "quiet": True, "resume": True}
+        fit(model, *data, folder=folder, monitor=monitor, keep_best=True, save_every=0, **options)
+        kept = load_state(folder / "model.safetensors")
+        for a, b in zip(weights(model), kept.values(), strict=True):
+            np.testing.assert_array_equal(a, b.numpy())
+        return weights(model), counting.seen
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", *stopped)
+    for _ in range(2):  # the second time nothing is left to do
+        ours, seen = run(tmp_path / "run")
+        assert seen == whole[1] == 15
+        for a, b in zip(ours, whole[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_best_weights_that_no_checkpoint_has_are_said_to_be_lost(toy, tmp_path):
+    data = batches(toy(16, 0))
+    options = {"folder": tmp_path, "quiet": True, "resume": True}
+    fit(make(), data, data, epochs=2, callbacks=[Script("val_loss", [1.0, 2.0])], **options)
+    with pytest.warns(UserWarning, match="the best epoch was before this run went on, and its"):
+        fit(make(), data, data, epochs=2, keep_best=True, **options)
 
 
 def test_what_is_monitored_must_be_there(toy, capsys):

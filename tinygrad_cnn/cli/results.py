@@ -1,12 +1,13 @@
 """``report`` and ``compare``: what runs have come to."""
 
 import dataclasses
-import json
+import reprlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from tinygrad_cnn.cli.friendly import console, drawing, friendly, out_file
@@ -18,6 +19,9 @@ from tinygrad_cnn.train.report.results import report_run
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.folder import RunFolder
+from tinygrad_cnn.train.run.reading import read_object
+
+_LARGEST = 1e15  # of the numbers in a report
 
 
 @click.command()
@@ -74,17 +78,17 @@ def compare(folders: tuple[Path, ...], out: Path) -> None:
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for name, run in zip(names, runs, strict=True):
-        table.add_row(name, *run.cells())
+        table.add_row(escape(name), *run.cells())
     screen = console()
     screen.print(table)
     settings = Table(box=None, pad_edge=False, header_style="bold")
     settings.add_column("setting", no_wrap=True)
     for name in names:
-        settings.add_column(name)
+        settings.add_column(escape(name))
     for field in dataclasses.fields(Config):
         values = [str(getattr(run.config, field.name)) for run in runs]
         if len(set(values)) > 1 and field.name != "root":
-            settings.add_row(field.name.replace("_", " "), *values)
+            settings.add_row(field.name.replace("_", " "), *map(escape, values))
     if settings.row_count:
         screen.print()
         screen.print(settings)
@@ -119,14 +123,12 @@ class _Run:
 
 def _results(path: Path) -> dict[str, float | None]:
     """What report.json says, as far as it is shown."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        shown = {name: found.get(name) for name in ("test_accuracy", "test_loss", "parameters")}
-    except (AttributeError, ValueError) as error:
-        raise TrainError(f"{path} is damaged: {error}") from error
+    found = read_object(path)
+    shown = {name: found.get(name) for name in ("test_accuracy", "test_loss", "parameters")}
     for name, value in shown.items():
-        if not isinstance(value, int | float | None):
-            raise TrainError(f"{path} is damaged: {name} is {value!r}, expected a number")
+        if not isinstance(value, int | float | None) or abs(value or 0) > _LARGEST:
+            text = reprlib.repr(value)
+            raise TrainError(f"{path} is damaged: {name} is {text}, expected a number")
     return shown
 
 

@@ -98,6 +98,8 @@ def _receive(url: str, part: Path, report: Report) -> None:
                 file.write(chunk)
                 done += len(chunk)
                 report(done, total)
+            file.flush()
+            os.fsync(file.fileno())
     if total is not None and done < total:
         raise ConnectionError(f"the connection broke after {done} of {total} bytes")
 

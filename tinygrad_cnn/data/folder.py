@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 import os
 import threading
 import warnings
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
 
@@ -22,6 +25,9 @@ IMG_EXTENSIONS: Final = (
 )  # fmt: skip
 # What Pillow decodes itself. Others start programs (EPS: Ghostscript) or are read by few people.
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_LARGE: Final = 1 << 24  # pixels from which on images are decoded one at a time
+_ONE_AT_A_TIME: Final = threading.Lock()
+_ROWS: Final = 256
 _OPENING: Final = threading.Lock()  # warnings' filters are those of all threads
 
 Files = str | os.PathLike[str]
@@ -52,7 +58,9 @@ def read_image(path: Files) -> Image:
     from PIL import ImageOps  # here, to keep the import light
 
     with _opened(path) as file:
-        return _rgb(ImageOps.exif_transpose(file), png=file.format == "PNG")
+        turn = _ONE_AT_A_TIME if math.prod(file.size) > _LARGE else contextlib.nullcontext()
+        with turn:
+            return _rgb(ImageOps.exif_transpose(file), png=file.format == "PNG")
 
 
 def image_size(path: Files) -> tuple[int, int]:
@@ -67,10 +75,13 @@ def _opened(path: Files) -> Iterator[Image]:
     from PIL import Image, UnidentifiedImageError
 
     bombs = Image.DecompressionBombWarning, Image.DecompressionBombError
+    if os.path.lexists(path) and not os.path.isfile(path):  # nobody may write to a pipe, ever
+        raise ValueError(f"{path} is no file")
     try:
         with _OPENING, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = Image.open(path, formats=_FORMATS)
+            # From memory: a number in a file may ask for gigabytes of it, of a file one gets them.
+            file = Image.open(io.BytesIO(Path(path).read_bytes()), formats=_FORMATS)
         with file:
             yield file
     except FileNotFoundError:
@@ -83,8 +94,11 @@ def _opened(path: Files) -> Iterator[Image]:
             f"{path} is an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels, the limit against "
             "files that fill the memory (PIL.Image.MAX_IMAGE_PIXELS)"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error})") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # malformed files raise nearly anything in Pillow
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image ({text})") from error
 
 
 def _rgb(image: Image, png: bool) -> Image:
@@ -92,20 +106,33 @@ def _rgb(image: Image, png: bool) -> Image:
     from PIL import Image
 
     if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image, np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("its values are not finite")
-        low, high = float(values.min()), float(values.max())
-        if image.mode.startswith("I;16") or (image.mode == "I" and png):
-            low, high = 0.0, 65535.0
-        elif image.mode == "F" and low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
-        scaled = (values - low) / ((high - low) or 1.0)
-        return Image.fromarray(np.rint(scaled * 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_bytes_of(image, png)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        out = Image.new("RGB", image.size)
+        for top in range(0, image.height, _ROWS):  # few rows at a time: it takes many copies
+            box = 0, top, image.width, min(top + _ROWS, image.height)
+            layer = image.crop(box).convert("RGBA")
+            white = Image.new("RGBA", layer.size, "white")
+            out.paste(Image.alpha_composite(white, layer).convert("RGB"), box[:2])
+        return out
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _bytes_of(image: Image, png: bool) -> NDArray[np.uint8]:
+    """Grayscale of more than 8 bits as bytes, some rows at a time."""
+    values = np.asarray(image)  # (h, w)
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low + high):  # NaN is the smallest and the largest
+        raise ValueError("its values are not finite")
+    if image.mode.startswith("I;16") or (image.mode == "I" and png):
+        low, high = 0.0, 65535.0
+    elif image.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    out = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):
+        rows = values[top : top + _ROWS].astype(np.float64)
+        out[top : top + _ROWS] = np.rint((rows - low) / ((high - low) or 1.0) * 255)
+    return out
 
 
 class ImageFolder(Dataset[tuple[object, object]]):

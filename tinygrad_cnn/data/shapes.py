@@ -191,6 +191,8 @@ def _kept_or_drawn(n: int, train: bool, seed: int, size: int) -> Bytes:
     folder = platformdirs.user_cache_path("tinygrad_cnn", appauthor=False, opinion=False) / "shapes"
     name = f"{_sources()}-{'train' if train else 'test'}-{n}-{seed}-{size}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
+        if not (folder / name).is_file():  # a pipe would be waited for
+            raise FileNotFoundError
         kept = np.load(folder / name, mmap_mode="c", allow_pickle=False)
         if kept.shape == shape and kept.dtype == np.uint8:
             return np.asarray(kept)
@@ -200,6 +202,8 @@ def _kept_or_drawn(n: int, train: bool, seed: int, size: int) -> Bytes:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
             np.save(file, drawn)
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave zeros under the name
         os.replace(file.name, folder / name)
     return drawn
 

@@ -57,7 +57,10 @@ class Shared:
         """The tensor of ``values`` in its place; the same one if it was asked for before."""
         memory = self._memories.get(number)
         if memory is None:
-            memory = self._memories[number] = Memory(np.zeros(size, np.uint8))
+            try:
+                memory = self._memories[number] = Memory(np.zeros(size, np.uint8))
+            except MemoryError:  # of gaps between tensors there may be any number
+                raise ValueError(f"its tensors lie in {size} bytes of memory") from None
         layout = (values.dtype, values.shape, tuple(strides), offset)
         found = self._tensors.get((number, layout))
         if found is None:

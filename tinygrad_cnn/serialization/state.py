@@ -31,6 +31,18 @@ _DTYPES = {
 }  # fmt: skip
 """Dtypes by the names that safetensors gives them."""
 
+_WORDS = 200  # letters of an error that are shown
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a file raises that is not as `save` writes it."""
+
 StrPath = str | os.PathLike[str]
 Arrays = dict[str, Array]
 
@@ -100,8 +112,8 @@ def load(path: StrPath, map_location: Any = None, *, weights_only: bool = True) 
         raise SerializationError(f"load: {path} is damaged (its checksum does not match)")
     try:
         return _Decoding(arrays).decode(json.loads(note["tree"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise SerializationError(f"load: {path} is damaged ({error})") from error
+    except _MALFORMED as error:
+        raise SerializationError(f"load: {path} is damaged ({_said(error)})") from error
 
 
 def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
@@ -194,12 +206,12 @@ class _Decoding:
         if not isinstance(tree, dict):
             return tree
         if "part" in tree:
-            return self.shared.tensor(self.arrays[tree["tensor"]], *tree["part"])
+            return self.shared.tensor(self.arrays.pop(tree["tensor"]), *tree["part"])
         ((kind, value),) = tree.items()
-        if kind == "tensor":
-            return tensor(self.arrays[value])
+        if kind == "tensor":  # each is there once: a small file could ask for a thousand copies
+            return tensor(self.arrays.pop(value))
         if kind == "array":
-            return self.arrays[value]
+            return self.arrays.pop(value)
         if kind == "tuple":
             return tuple(self.decode(item) for item in value)
         return {key: self.decode(item) for key, item in value}
@@ -233,14 +245,17 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
         ) from error
     except KeyError as error:  # a dtype that tensors cannot have
         raise SerializationError(f"load: {path} has tensors of dtype {error}") from error
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    text = header.get("__metadata__", {}).get(_KEY)
-    if text is None:
-        return arrays, None
+    except _MALFORMED as error:  # shapes that no array has
+        raise SerializationError(f"load: {path} is damaged ({_said(error)})") from error
     try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
+        text = (header.get("__metadata__") or {}).get(_KEY)
+        if text is None:
+            return arrays, None
         note = dict(json.loads(text))
-        version, _, _ = note["version"], note["checksum"], note["tree"]
-    except (KeyError, TypeError, ValueError) as error:
+        version, _, tree = note["version"], note["checksum"], note["tree"]
+        tree.encode()
+    except _MALFORMED as error:
         raise SerializationError(f"load: {path} is damaged (its metadata is not ours)") from error
     if version not in range(1, _VERSION + 1):
         raise SerializationError(
@@ -251,8 +266,17 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
 
 def _array(entry: Any) -> Array:
     """What safetensors read of one tensor as an array."""
-    dtype = dtype_of(_DTYPES[entry["dtype"]])
-    return np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).copy()
+    name = entry["dtype"]
+    if name == "BOOL":  # any byte but 0 is True
+        truth: Array = np.frombuffer(entry["data"], np.uint8) != 0
+        return truth.reshape(entry["shape"])
+    return np.frombuffer(entry["data"], dtype_of(_DTYPES[name])).reshape(entry["shape"]).copy()
+
+
+def _said(error: Exception) -> str:
+    """An error in a few words: it may quote the file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _WORDS else f"{text[:_WORDS]} …"
 
 
 def _refuse_pickles(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
 from tinygrad_cnn.train.loop.measures import known, lower_is_better
 from tinygrad_cnn.train.loop.progress import RunProgress
-from tinygrad_cnn.train.run.checkpoint import Row
+from tinygrad_cnn.train.run.checkpoint import Row, State
 from tinygrad_cnn.train.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Training is over."""
+
+    def state_dict(self) -> State:
+        """What a checkpoint must keep of it, so that a run goes on as if it had not stopped.
+
+        Whatever `serialization.save` takes. Nothing by default.
+        """
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what `state_dict` returned."""
 
 
 def best_epoch(history: Sequence[Row], monitor: str = "val_loss") -> int:
@@ -104,11 +114,23 @@ class KeepBest(Callback):
         if best_epoch(trainer.history, self.monitor) == len(trainer.history):
             self.weights = {name: t.clone() for name, t in trainer.weights().items()}
 
+    def state_dict(self) -> State:
+        """The copy: a run that goes on may never be better than before the interruption."""
+        return {} if self.weights is None else {"weights": self.weights}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over the copy."""
+        self.weights = state["weights"]
+
     def on_fit_end(self, trainer: Trainer) -> None:
         """Load them; warn if nothing has become better."""
+        values = [row.get(self.monitor) for row in trainer.history]
         if self.weights is not None:
             trainer.model.load_state_dict(self.weights)
-        values = [row.get(self.monitor) for row in trainer.history]
+        elif values:
+            why = "the best epoch was before this run went on, and its checkpoint has no copy of it"
+            warnings.warn(f"fit: {why}, so the last weights are kept", stacklevel=2)
+            return
         if values and not any(map(known, values)):
             why = f"{self.monitor} was never a number, so the last weights are kept"
         elif len(values) > 1 and best_epoch(trainer.history, self.monitor) == 1:
@@ -122,11 +144,14 @@ class SaveRun(Callback):
     """Keep the run in a folder: checkpoint, metrics, and the weights of the best epoch.
 
     The checkpoint is written after every epoch, within an epoch every ``seconds``, and when Ctrl-C
-    is pressed; a run that is continued from it comes to the same weights, bit for bit.
+    is pressed; a run that is continued from it comes to the same weights, bit for bit. ``monitor``
+    is the column by which an epoch is best, by default that of the trainer's setting.
     """
 
-    def __init__(self, folder: RunFolder, seconds: float = 60.0) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(
+        self, folder: RunFolder, seconds: float = 60.0, monitor: str | None = None
+    ) -> None:
+        self.folder, self.seconds, self.monitor = folder, seconds, monitor
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Write what there is: the process may have died between two files."""
@@ -149,7 +174,8 @@ class SaveRun(Callback):
         repeated and the same model is written again.
         """
         with self._writing():
-            if best_epoch(trainer.history, trainer.chosen_by) == len(trainer.history):
+            monitor = self.monitor or trainer.chosen_by
+            if best_epoch(trainer.history, monitor) == len(trainer.history):
                 self.folder.write_model(trainer.weights())
             self._write(trainer)
             self.folder.write_metrics(trainer.history)

@@ -1,5 +1,6 @@
 """`fit`: training in one call."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def fit(
     keep_best: bool = False,
     folder: str | Path | None = None,
     resume: bool = False,
+    save_every: float = 60.0,
     seed: int | None = None,
     quiet: bool = False,
     **settings: Any,
@@ -72,10 +74,13 @@ def fit(
         whether the model has the weights of the best epoch in the end, by ``monitor``; without
         validation data by the training loss.
     folder
-        where to keep a checkpoint, metrics.csv and the best weights.
+        where to keep a checkpoint, metrics.csv and the best weights. One process at a time trains
+        into a folder; others may read it meanwhile.
     resume
         go on after the checkpoint in ``folder``, if there is one, to the same weights that it would
-        have come to without the interruption.
+        have come to without the interruption, also those of the best epoch.
+    save_every
+        seconds between checkpoints within an epoch.
     seed
         decides the order and the augmentation of every epoch; by default drawn from the loader's
         generator.
@@ -87,8 +92,8 @@ def fit(
     ValueError
         A setting is out of range.
     TrainError
-        The loss diverges, there are no data, a name is unknown, or a checkpoint is damaged or does
-        not fit.
+        The loss diverges, there are no data, a name is unknown, a checkpoint is damaged or does
+        not fit, or another process trains into ``folder``.
     KeyboardInterrupt
         Ctrl-C; it waits for the end of a batch, and for the checkpoint.
 
@@ -121,16 +126,22 @@ def fit(
     )
     if keep_best:
         trainer.callbacks.append(KeepBest(trainer.monitor))
-    if folder is not None:
-        place = RunFolder(Path(folder))
-        place.path.mkdir(parents=True, exist_ok=True)
-        if resume and place.checkpoint.exists():
-            trainer.restore(Checkpoint.read(place.checkpoint))
-        trainer.callbacks.append(SaveRun(place))
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            place = RunFolder(Path(folder))
+            stack.enter_context(place.held())
+            if resume and place.checkpoint.exists():
+                trainer.restore(Checkpoint.read(place.checkpoint))
+            monitor = trainer.monitor if keep_best else None
+            trainer.callbacks.append(SaveRun(place, save_every, monitor))
+        return _run(trainer, train, keep_best, quiet)
+
+
+def _run(trainer: Trainer, train: Batches, keep_best: bool, quiet: bool) -> list[Row]:
     if quiet:
         return trainer.run()
     images = len(train.dataset) if isinstance(train, DataLoader) else 0
-    if keep_best and val is None and not trainer.note:
+    if keep_best and trainer.val is None and not trainer.note:
         trainer.note = f"There are no validation data: {trainer.monitor} chooses the best epoch."
     with RunProgress(Console(), trainer.epochs) as progress:
         if trainer.note:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.loop.callbacks import best_epoch
+from tinygrad_cnn.train.loop.callbacks import Callback, best_epoch
 from tinygrad_cnn.train.loop.measures import METRICS
 from tinygrad_cnn.train.run.checkpoint import Checkpoint
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _SUMS = "images", "loss_sum", "batches"
 _METRIC = "sum of "
+_MALFORMED = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
 def snapshot(trainer: Trainer) -> Checkpoint:
@@ -44,7 +47,17 @@ def snapshot(trainer: Trainer) -> Checkpoint:
             "seconds": trainer.seconds,
             "waited": trainer.waited,
         },
+        callbacks={n: state for n, c in _named(trainer) if (state := c.state_dict())},
     )
+
+
+def _named(trainer: Trainer) -> Iterator[tuple[str, Callback]]:
+    """The callbacks by their class and their number among those of one class."""
+    seen: Counter[str] = Counter()
+    for callback in trainer.callbacks:
+        name = type(callback).__qualname__
+        yield f"{name} {seen[name]}", callback
+        seen[name] += 1
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
@@ -56,6 +69,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.scheduler.load_state_dict(checkpoint.scheduler)
         if trainer.average is not None:
             trainer.average.load_state_dict(checkpoint.average or {})
+        for name, callback in _named(trainer):
+            if name in checkpoint.callbacks:
+                callback.load_state_dict(checkpoint.callbacks[name])
         default_generator.set_state(checkpoint.generators["default"])
         partial = dict(checkpoint.partial)
         trainer.seconds, trainer.waited = partial.pop("seconds", 0.0), partial.pop("waited", 0.0)
@@ -67,8 +83,15 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.totals.metrics = {n: METRICS[n] for n in trainer.totals.sums}
         for name in _SUMS:
             setattr(trainer.totals, name, partial.get(name, 0))
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split())
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        message = " ".join(str(error).split())[:500]
         raise TrainError(f"the checkpoint does not fit: {message}") from error
     trainer.history, trainer.seed = list(checkpoint.history), checkpoint.seed
     trainer.step.taken, trainer.batch = checkpoint.steps, checkpoint.batch

@@ -183,7 +183,8 @@ class Trainer:
             self._count_warm(len(labels), spent)
             spent = self.seconds + self.waited
             self._call("on_batch_end")
-            interrupt.check()
+            if not self.step.pending:  # in between nothing can be saved
+                interrupt.check()
         if not self.totals.batches:
             raise TrainError(f"epoch {len(self.history) + 1}: `train` gave no batches")
         self.step.finish()

@@ -1,6 +1,7 @@
 """The result of a run for people and programs: accuracies, scores per class, confusion matrix."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -22,6 +24,9 @@ from tinygrad_cnn.train.loop.metrics import (
     probabilities,
     top_k_accuracy,
 )
+
+# What Markdown or HTML may take for a mark; an underscore within a word is none.
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 class Mistake(NamedTuple):
@@ -141,10 +146,14 @@ class Report:
         }
 
     def to_markdown(self) -> str:
-        """A page with two tables."""
-        lines = [f"# {self.title}", "", f"**Test accuracy {self.accuracy:.2%}** on "]
+        """A page with two tables; names stand there as text, whatever they look like."""
+        lines = [f"# {as_text(self.title)}", "", f"**Test accuracy {self.accuracy:.2%}** on "]
         lines[-1] += f"{self.images:,} images, {', '.join(self.headline())}."
-        lines += ["", *[f"* {key.replace('_', ' ')}: {v}" for key, v in self.facts.items()], ""]
+        lines += [
+            "",
+            *[f"* {key.replace('_', ' ')}: {as_text(v)}" for key, v in self.facts.items()],
+        ]
+        lines.append("")
         lines += ["| class | accuracy | precision | F1 | examples | most often taken for |"]
         lines += ["|:--|--:|--:|--:|--:|:--|"]
         scores = class_scores(self.matrix)
@@ -153,11 +162,12 @@ class Report:
             if not math.isnan(scores.precision[i]):
                 precision = f"{scores.precision[i]:.1%}"
             f1 = "" if math.isnan(scores.f1[i]) else f"{scores.f1[i]:.3f}"
-            cells = name, _percent(share), precision, f1, f"{examples:,}", taken
+            cells = as_text(name), _percent(share), precision, f1, f"{examples:,}", as_text(taken)
             lines.append("| " + " | ".join(cells) + " |")
         lines += ["", "Confusion matrix: a row per true class, a column per predicted class.", ""]
-        lines += ["| | " + " | ".join(self.classes) + " |", "|:--|" + "--:|" * len(self.classes)]
-        for name, counts in zip(self.classes, self.matrix, strict=True):
+        names = [as_text(name) for name in self.classes]
+        lines += ["| | " + " | ".join(names) + " |", "|:--|" + "--:|" * len(names)]
+        for name, counts in zip(names, self.matrix, strict=True):
             lines.append(f"| **{name}** | " + " | ".join(str(c) for c in counts) + " |")
         return "\n".join(lines) + "\n"
 
@@ -196,17 +206,28 @@ class Report:
         if with_matrix:
             table.add_column(rule, no_wrap=True)
             for short in _short(self.classes):
-                table.add_column(short, justify="right", no_wrap=True)
+                table.add_column(escape(short), justify="right", no_wrap=True)
         else:
             table.add_column("most often taken for", no_wrap=True)
         for i, (name, share, examples, taken) in enumerate(self.rows()):
-            cells = [taken]
+            cells = [escape(taken)]
             if with_matrix:
                 counts = [str(count) if count else blank for count in self.matrix[i].tolist()]
                 counts[i] = f"[bold]{self.matrix[i, i]}[/bold]"
                 cells = [rule, *counts]
-            table.add_row(name, _percent(share), f"{examples:,}", *cells)
+            table.add_row(escape(name), _percent(share), f"{examples:,}", *cells)
         return table
+
+
+def as_text(value: object) -> str:
+    r"""``value`` in a line of Markdown, as it is: no tag, link, emphasis or cell begins in it.
+
+    Examples
+    --------
+    >>> print(as_text("*a*|<b>"), as_text("train_data/lenet5.py"))
+    \*a\*\|\<b\> train_data/lenet5.py
+    """
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(str(value).split()))
 
 
 def _known(value: float) -> float | None:

@@ -19,7 +19,7 @@ from tinygrad_cnn.train.run.config import DATA, Config
 from tinygrad_cnn.train.run.folder import RunFolder
 from tinygrad_cnn.train.run.initial import differences
 from tinygrad_cnn.train.run.model_files import build_model, check_output, users_code
-from tinygrad_cnn.train.run.splits import Splits, load_splits, load_test
+from tinygrad_cnn.train.run.splits import Splits, data_info, load_splits, load_test
 
 Show = Callable[[Report], None]
 
@@ -66,6 +66,7 @@ def report_run(
         As `evaluate_run`, or metrics.csv is damaged.
     """
     history = folder.read_metrics()
+    data_info(config, folder)  # how the images were split is read, not decided anew
     splits = load_splits(config, folder, download=download)
     model = build_model(config.model, len(splits.classes))
     return conclude(config, folder, model, splits, history, show)

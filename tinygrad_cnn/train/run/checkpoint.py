@@ -5,6 +5,7 @@ what it would have done without the interruption. One safetensors file holds ten
 together: a pair of files could be torn apart by a crash between the two.
 """
 
+import reprlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Checkpoint:
     ``model``, ``optimizer``, ``scheduler`` and ``average`` are their ``state_dict``s,
     ``generators`` the states of the random generators by name, ``best_epoch`` the epoch (from 1)
     whose model was kept. ``seed`` gives every epoch its order and augmentation, ``steps`` counts
-    the optimiser's steps, and ``partial`` has the sums over the batches of the epoch under way.
+    the optimiser's steps, ``partial`` has the sums over the batches of the epoch under way, and
+    ``callbacks`` the states of callbacks that have one.
     """
 
     model: dict[str, Tensor]
@@ -41,6 +43,7 @@ class Checkpoint:
     steps: int = 0
     batch: int = 0
     partial: dict[str, float | int] = field(default_factory=dict)
+    callbacks: dict[str, State] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Replace the file at ``path`` by this state, whole or not at all."""
@@ -62,6 +65,26 @@ class Checkpoint:
         except SerializationError as error:
             raise TrainError(str(error).removeprefix("load: ")) from error
         try:
-            return cls(**state["checkpoint"])
+            checkpoint = cls(**state["checkpoint"])
         except (KeyError, TypeError) as error:
             raise TrainError(f"{path} is not a checkpoint of this program") from error
+        checkpoint._check(path)
+        return checkpoint
+
+    def _check(self, path: Path) -> None:
+        """Refuse what `write` does not write; what is in the states, their owners look at."""
+        numbers = "best_epoch", "seed", "steps", "batch"
+        for f in fields(self):
+            value: Any = getattr(self, f.name)
+            if f.name in numbers:
+                fits = type(value) is int and value >= 0
+            elif value is None:
+                fits = f.name in ("scheduler", "average")
+            else:
+                fits = isinstance(value, list if f.name == "history" else dict)
+            if not fits:
+                raise TrainError(f"{path} is damaged: its `{f.name}` is {reprlib.repr(value)}")
+        for row in self.history:
+            known = isinstance(row, dict)
+            if not known or not all(isinstance(n, int | float | None) for n in row.values()):
+                raise TrainError(f"{path} is damaged: its `history` has {reprlib.repr(row)}")

@@ -8,6 +8,7 @@ import inspect
 import json
 import math
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ from tinygrad_cnn.train.loop.measures import parse_monitor
 from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
 from tinygrad_cnn.train.run.augmentations import AUGMENTATIONS, make_augmentation
 from tinygrad_cnn.train.run.build import OPTIMIZERS, default_lr
+from tinygrad_cnn.train.run.reading import parse_object
 
 DATA = ("shapes", "cifar10")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -219,20 +221,21 @@ class Config:
             message lists all of them.
         """
         try:
-            values: dict[str, Any] = dict(json.loads(text))
-        except (TypeError, ValueError) as error:
+            values = parse_object(text)
+        except ValueError as error:
             raise TrainError(f"not a JSON object of settings ({error})") from error
         needed = ["model", *(name for name, setting in SETTINGS.items() if not setting.added)]
-        wrong = [f"unknown setting {n!r}" for n in values if n not in _TYPES]
+        wrong = [f"unknown setting {reprlib.repr(n)}" for n in values if n not in _TYPES]
         wrong += [f"missing setting {name!r}" for name in needed if name not in values]
         for name, value in values.items():
             try:
                 if name in _TYPES and not _setting(name).accepts(value, _TYPES[name]):
-                    wrong.append(f"setting {name!r} is {value!r}")
+                    wrong.append(f"setting {name!r} is {reprlib.repr(value)}")
             except TrainError as error:
                 wrong.append(f"setting {name!r}: {error}")
         if wrong:
-            raise TrainError("; ".join(wrong))
+            more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+            raise TrainError("; ".join(wrong[:20]) + more)
         return cls(**values)
 
 

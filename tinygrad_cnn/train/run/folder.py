@@ -18,7 +18,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tinygrad_cnn.serialization import (
     save_state,
     write_atomically,
 )
+from tinygrad_cnn.serialization.files import holding, make_folder
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.run.checkpoint import Row
@@ -78,7 +79,7 @@ class RunFolder:
         while True:
             folder = cls(path or Path("runs") / f"{stem}-{number}")
             try:
-                folder.path.mkdir(parents=True, exist_ok=path is not None)
+                make_folder(folder.path, exist_ok=path is not None)
                 break
             except FileExistsError as error:
                 if path is not None:
@@ -108,20 +109,40 @@ class RunFolder:
             raise TrainError(f"there is no run folder {path}")
         try:
             text = folder.config.read_text(encoding="utf-8")
+            config = Config.from_json(text)
         except FileNotFoundError:
             raise TrainError(f"{path} is not a run folder (it has no config.json)") from None
-        try:
-            config = Config.from_json(text)
         except (TrainError, UnicodeDecodeError) as error:
             raise TrainError(f"{folder.config} is damaged: {error}") from error
-        config = replace(config, model=_seen_from_here(config.model))
-        for leftover in path.glob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
-        return folder, config
+        return folder, replace(config, model=_seen_from_here(config.model))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, made if need be, with nobody else who trains into it until the block ends.
+
+        The system lets go of it when the process ends, however it ends. Readers need not ask.
+
+        Raises
+        ------
+        TrainError
+            Another process, or thread, trains into it, or it cannot be made.
+        """
+        try:
+            make_folder(self.path)
+        except OSError as error:
+            raise TrainError(f"cannot make the folder {self.path} ({error})") from error
+        with holding(self.path) as alone:
+            if not alone:
+                raise TrainError(f"another process trains into {self.path}; wait for its end")
+            yield
 
     def abandon(self) -> None:
         """Remove the folder again if it holds nothing but settings: no run has begun."""
-        if self.checkpoint.exists():
+        try:
+            with holding(self.path) as alone:
+                if not alone or self.checkpoint.exists():
+                    return
+        except OSError:  # there is none
             return
         self.config.unlink(missing_ok=True)
         self.split.unlink(missing_ok=True)

@@ -1,7 +1,10 @@
 """Training on a folder of images: which file is in which part, kept with the run; the pixels."""
 
 import json
+import math
 import os
+import re
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +22,11 @@ from tinygrad_cnn.notices import saying
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.serialization import write_atomically
 from tinygrad_cnn.train.errors import TrainError
+from tinygrad_cnn.train.run.reading import read_object
 
 TEST_SHARE = 0.2  # of the images of each class, where the folder does not say which are for testing
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LARGEST_SIZE = 1 << 14
 LARGEST_SIDE = 64  # unless --size asks for more
 _HELD = "test", "val", "valid", "validation"  # folders beside `train`, in this order
 
@@ -89,6 +95,9 @@ class FolderSplit:
     ) -> "FolderSplit":
         if len(classes) < 2:
             raise TrainError(f"{root} has images of one class, {classes[0]}; expected two or more")
+        for name in classes:
+            if _CONTROLS.search(name):
+                raise TrainError(f"{root} has a class with a control character: {name!r}")
         if size is None:
             size = min(_usual_side(Path(root), train), LARGEST_SIDE)
         return cls(root, classes, size, train, test, validation)
@@ -107,16 +116,42 @@ class FolderSplit:
             There is no such file, or it is damaged.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_object(path)
             for name in ("train", "test", "validation"):
-                values[name] = [(str(p), int(label)) for p, label in values[name]]
+                values[name] = [(place, label) for place, label in values[name]]
             for name in ("classes", "mean", "std"):
                 values[name] = tuple(values[name])
-            return cls(**values)
+            split = cls(**values)
+            wrong = split._wrong()
         except FileNotFoundError:
             raise TrainError(f"there is no {path}, which says how the images were split") from None
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise TrainError(f"{path} is damaged: {error}") from error
+        if wrong:
+            raise TrainError(f"{path} is damaged: {wrong}")
+        return split
+
+    def _wrong(self) -> str:
+        """The first field that is not what `write` writes, in words, or ""."""
+        texts: list[object] = [self.root, *self.classes]
+        if not self.classes or not all(isinstance(text, str) for text in texts):
+            return "`root` and `classes` are not names"
+        if any(map(_CONTROLS.search, self.classes)):
+            return "`classes` have control characters, which a terminal obeys"
+        if type(self.size) is not int or not 1 <= self.size <= _LARGEST_SIZE:
+            return f"`size` is {reprlib.repr(self.size)}, expected 1 to {_LARGEST_SIZE}"
+        for place, label in [*self.train, *self.test, *self.validation]:
+            if not isinstance(place, str) or "\0" in place or type(label) is not int:
+                return f"{reprlib.repr((place, label))} is not a file and its class"
+            if not 0 <= label < len(self.classes):
+                known = f"one of {len(self.classes)} classes"
+                return f"{reprlib.repr(place)} is of class {label}, expected {known}"
+        for name, floor in (("mean", -math.inf), ("std", 0.0)):
+            numbers = getattr(self, name)
+            finite = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+            if len(numbers) != 3 or not finite or min(numbers) <= floor:
+                return f"`{name}` is {reprlib.repr(numbers)}, expected three numbers"
+        return ""
 
 
 class DataInfo(NamedTuple):

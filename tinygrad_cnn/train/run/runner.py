@@ -124,33 +124,35 @@ def train_run(
     KeyboardInterrupt
         Ctrl-C; the checkpoint is that of the last batch.
     TrainError
-        Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges.
+        Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges,
+        another process that trains into ``folder``.
     """
-    checkpoint = Checkpoint.read(folder.checkpoint) if resume else None
-    splits = load_splits(config, folder, download=download)
-    state = Run(config, splits, fresh=checkpoint is None)
-    if checkpoint is not None:
-        state.restore(checkpoint)
-        folder.write_config(config)  # it may ask for more epochs than before
-    with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
-        progress.note(_summary(state, folder))
-        for note in state.notes:
-            progress.note(note)
+    with folder.held():
+        checkpoint = Checkpoint.read(folder.checkpoint) if resume else None
+        splits = load_splits(config, folder, download=download)
+        state = Run(config, splits, fresh=checkpoint is None)
         if checkpoint is not None:
-            progress.note(_whence(state.trainer))
-        if state.trainer.note:
-            progress.note(state.trainer.note)
-        progress.note("")
-        state.trainer.callbacks += [
-            SaveRun(folder, save_every),
-            ShowProgress(progress, len(state.splits.train)),
-        ]
-        state.train()
-        if state.trainer.stopped:
-            progress.note(f"Stopped: {state.trainer.stopped}.")
-        waited = mean_wait(state.history)
-        progress.note(f"Waiting for data took {waited:.1%} of the training time.")
-    return conclude(config, folder, state.model, splits, state.history, show)
+            state.restore(checkpoint)
+            folder.write_config(config)  # it may ask for more epochs than before
+        with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
+            progress.note(_summary(state, folder))
+            for note in state.notes:
+                progress.note(note)
+            if checkpoint is not None:
+                progress.note(_whence(state.trainer))
+            if state.trainer.note:
+                progress.note(state.trainer.note)
+            progress.note("")
+            state.trainer.callbacks += [
+                SaveRun(folder, save_every),
+                ShowProgress(progress, len(state.splits.train)),
+            ]
+            state.train()
+            if state.trainer.stopped:
+                progress.note(f"Stopped: {state.trainer.stopped}.")
+            waited = mean_wait(state.history)
+            progress.note(f"Waiting for data took {waited:.1%} of the training time.")
+        return conclude(config, folder, state.model, splits, state.history, show)
 
 
 def _whence(trainer: Trainer) -> str:

@@ -21,7 +21,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import sys
 import threading
 import time
@@ -35,7 +34,7 @@ from typing import Any, TypeVar, cast
 
 import platformdirs
 
-from tinygrad_cnn.kernels.jit.compile import known, prebuilt, processor
+from tinygrad_cnn.kernels.jit.compile import known, prebuilt, private, processor
 from tinygrad_cnn.kernels.jit.compile.claims import claimed
 from tinygrad_cnn.kernels.jit.compile.linker import link
 from tinygrad_cnn.kernels.jit.compile.prebuilt import (
@@ -109,38 +108,31 @@ def usable_folder() -> Path | None:
         new = not folder.is_dir()
         for path in [*reversed(folder.parents), folder] if new else []:
             path.mkdir(mode=0o700, exist_ok=True)
-        danger = _danger(folder)
-        for other in folder.parent.iterdir() if new and not danger else []:  # nobody uses any more
+        private.check_folder(folder, own=3)  # with `kernels` and the package's
+        for other in folder.parent.iterdir() if new else []:  # nobody uses any more
             with suppress(OSError):
                 if other != folder and other.is_dir() and time.time() - other.stat().st_mtime > OLD:
                     shutil.rmtree(other, ignore_errors=True)
     except OSError:
         return None
-    if danger and folder not in _refused:
-        _refused.add(folder)
-        warnings.warn(
-            f"{danger}: compiled kernels are neither read from {folder} nor kept there, so that "
-            f"every process compiles them anew; make it yours alone (chown, chmod go-w), or, on "
-            f"Linux, set XDG_CACHE_HOME to a folder that is",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return None if danger else folder
+    except private.NotPrivate as danger:
+        _refuse(folder, danger)
+        return None
+    return folder
 
 
-def _danger(folder: Path) -> str:
-    """Return how others could have put machine code into the cache folder, or ""."""
-    if not hasattr(os, "geteuid"):
-        return ""  # not POSIX: the platform's folder is private
-    user = os.geteuid()
-    package, above = folder.parents[1:3]
-    for path in (folder, folder.parent, package, above):
-        info = path.stat()
-        if info.st_uid not in ({user, 0} if path is above else {user}):
-            return f"{path} belongs to another user"
-        if info.st_mode & 0o022 and not (path is above and info.st_mode & stat.S_ISVTX):
-            return f"others can write to {path}"
-    return ""
+def _refuse(folder: Path, danger: private.NotPrivate) -> None:
+    """Say once why nothing is taken from the cache folder."""
+    if folder in _refused:
+        return
+    _refused.add(folder)
+    warnings.warn(
+        f"{danger}: compiled kernels are neither read from {folder} nor kept there, so that "
+        f"every process compiles them anew; make it yours alone (chown, chmod go-w), or, on "
+        f"Linux, set XDG_CACHE_HOME to a folder that is",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _path(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
@@ -153,7 +145,12 @@ def _find(folder: Path | None, stem: str, suffix: str) -> tuple[Path, bytes] | N
         with suppress(OSError):
             for name in os.listdir(folder):
                 if name.startswith(f"{stem}-") and name.endswith(suffix):
-                    path, content = folder / name, (folder / name).read_bytes()
+                    path = folder / name
+                    try:
+                        content = private.read(path)
+                    except private.NotPrivate as danger:
+                        _refuse(folder, danger)
+                        continue
                     if _path(folder, stem, suffix, content) == path:
                         return path, content
                     path.unlink()

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tinygrad_cnn.kernels.jit.compile import private
+
 COMMANDS = (
     "cc -shared -nostartfiles -o {library} {code} -lm",
     "ld -shared -o {library} {code}",
@@ -27,8 +29,8 @@ def link(codes: Sequence[bytes], folder: Path) -> bytes | None:
     The command that worked before, by the note in the cache folder, comes first.
     """
     note, noted = folder / NOTE, ""
-    with suppress(OSError, UnicodeDecodeError):
-        noted = note.read_text(encoding="utf-8")
+    with suppress(OSError, UnicodeDecodeError, private.NotPrivate):
+        noted = private.read(note).decode()
     for command in sorted(COMMANDS, key=lambda command: command != noted):
         if command not in _broken and sys.platform != "win32" and shutil.which(command.split()[0]):
             library = _run(command, codes)
@@ -37,6 +39,7 @@ def link(codes: Sequence[bytes], folder: Path) -> bytes | None:
                 continue
             if command != noted:
                 with suppress(OSError):
+                    note.unlink(missing_ok=True)  # it may be a link, or a pipe
                     note.write_text(command, encoding="utf-8")
             return library
     return None

@@ -1,0 +1,1 @@
+"""Faults from outside: kills, interrupts, full disks, hostile files, threads, long runs."""
