@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.anomaly import record_of
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.graph import Packed, pack_all, packing
@@ -233,7 +233,7 @@ class Op:
         dtypes = tuple(map(getattr, arrays, _DTYPE, _NONE))
         node = Node(self, parents, shapes, dtypes, params, saved)
         if is_anomaly_enabled():
-            node.trace = "".join(traceback.format_stack()[:-2])
+            node.trace = record_of(self.args, arrays)
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
             saved["y"] = SavedValue(out._value, None, out.storage)
