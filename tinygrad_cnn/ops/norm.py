@@ -36,7 +36,7 @@ def _is_far(mean: Array, invstd: Array) -> bool:
     return not ((np.abs(mean) * invstd).max() <= FAR and invstd.min() > 0)
 
 
-def _wide(*arrays: Array | None) -> list[Any]:
+def _wide(*arrays: Any) -> list[Any]:
     return [None if a is None else a.astype(np.float64) for a in arrays]
 
 
@@ -171,7 +171,7 @@ def batch_norm(
         y, mean, invstd, var = kernels.batch_norm(*wide, eps=eps)
         y = y.astype(x.dtype)
     if statistics is not None:
-        kept = accumulation_dtype(x)
+        kept = np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
         statistics.extend((mean.astype(kept, copy=False), var.astype(kept, copy=False)))
     return Saved(y, mean=mean, invstd=invstd)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import numbers
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def _is_whole(value: object) -> bool:
     return True
 
 
-_EXPECTED = {
+_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Tensor": ("a Tensor", lambda v: isinstance(v, Variable)),
     "Tensor | PackedSequence": (
         "a Tensor or a PackedSequence",

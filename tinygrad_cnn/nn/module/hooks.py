@@ -92,7 +92,7 @@ class CallMixin:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except (*LOCATED_ERRORS, AttributeError) as error:
-            better = explained(self, error, args, kwargs)
+            better = explained(self, error, args, kwargs)  # type: ignore[arg-type]  # a Module
             if better is not None:
                 locate(better, sys._getframe())
                 raise better from error
