@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import weakref
 
@@ -128,9 +130,65 @@ def test_anomaly_mode_names_the_operation_and_its_place() -> None:
         y = (x * 0).sqrt()
         with pytest.raises(RuntimeError, match=r"(?s)mul: .*contains NaN.*test_anomaly_mode"):
             (y * 1).sum().backward()
+    found = re.escape(f"{__file__}:")
+    with detect_anomaly():
+        y = (x * 0).sqrt()
+        with pytest.raises(RuntimeError, match=found) as caught:
+            y.backward()
+    assert "`a` of shape (1,) from 0 to 0." in str(caught.value)
     with set_detect_anomaly(True):
         pass
     x.sqrt().sum().backward()  # inf, but nobody asked
+
+
+class Rooted(tg.nn.Module):
+    """The root of what is positive, masked when it is too late."""
+
+    def forward(self, x):
+        return self.chosen(x, self.root(x))
+
+    def root(self, x):
+        return x.sqrt() * 2
+
+    def chosen(self, x, y):
+        return tg.where(x > 0, y, 0.0)
+
+
+@pytest.mark.parametrize("choose", ["where", "masked_fill"])
+def test_anomaly_mode_names_the_module_and_the_mask(choose: str) -> None:
+    class Layer(Rooted):
+        def chosen(self, x, y):
+            return super().chosen(x, y) if choose == "where" else y.masked_fill(x <= 0, 0.0)
+
+    x = leaf(4.0, 0.0, 9.0)
+    with detect_anomaly():
+        y = tg.nn.Sequential(tg.nn.Identity(), Layer())(x)
+        with pytest.raises(RuntimeError) as caught:
+            y.sum().backward()
+    first, *rest = str(caught.value).splitlines()
+    assert first == (
+        "sqrt: its gradient for input `x`, of shape (3,), contains NaN in 1 of 3 numbers in "
+        "1 (Layer)"
+    )
+    assert "from a masked branch: where in 1 (Layer) at" in rest[1]
+    assert "`x` of shape (3,) from 0 to 9" in "\n".join(rest)
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [
+        (lambda x: (x * math.nan).log(), "The gradient that came to it"),
+        (lambda x: x.log() * math.nan, "The gradient that came to it"),
+        (lambda x: tg.where(x > 0, x, 0.0).sqrt(), "Its argument"),  # not masked from above
+    ],
+)
+def test_anomaly_mode_blames_no_mask_without_cause(function, cause) -> None:
+    x = leaf(0.0, 1.0)
+    with detect_anomaly():
+        y = (function(x) * 0.0).sum()
+        with pytest.raises(RuntimeError, match=cause) as caught:
+            y.backward()
+    assert "masked branch" not in str(caught.value)
 
 
 # ---- Function ------------------------------------------------------------------------------

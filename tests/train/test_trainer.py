@@ -23,6 +23,7 @@ from tinygrad_cnn.train import (
     fit,
 )
 from tinygrad_cnn.train.loop.callbacks import best_epoch
+from tinygrad_cnn.train.run.checkpoint import Checkpoint
 
 
 def make(seed=3):
@@ -491,6 +492,59 @@ def test_no_data_is_an_error(toy):
         fit(make(), iter(data), epochs=2, quiet=True)
     with pytest.raises(TrainError, match="epoch 1: `val` gave no batches"):
         fit(make(), data, iter([]), epochs=2, quiet=True)
+
+
+class Poisoned(nn.Module):
+    """A network with running means, whose `bad` batches have NaN in their scores or gradients."""
+
+    def __init__(self, bad, where):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4), nn.Linear(4, 10)
+        )
+        self.bad, self.where, self.seen = bad, where, 0
+
+    def forward(self, x):
+        self.seen += self.training
+        if not self.training or self.seen not in self.bad:
+            return self.body(x)
+        if self.where == "scores":
+            return self.body(x * math.inf)
+        return self.body(x) + (self.body[1].bias * 0).sqrt().sum()
+
+
+@pytest.mark.parametrize("where", ["scores", "gradients"])
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}, {"accumulate": 2}, {"ema": 0.5}])
+def test_batches_without_a_finite_loss_can_be_skipped(toy, capsys, where, options):
+    data = batches(toy(48, 0))  # six batches
+    tg.manual_seed(1)
+    model = Poisoned({2, 5}, where)
+    history = fit(model, data, data, epochs=2, non_finite="skip", **options)
+    assert all(math.isfinite(row["train_loss"]) for row in history)
+    for name, value in model.state_dict().items():
+        assert np.isfinite(value.numpy()).all(), name
+    assert "Skipped" in capsys.readouterr().out
+
+
+def test_a_run_all_of_whose_batches_are_skipped_ends(toy):
+    with pytest.raises(TrainError, match="all 6 of which were skipped: no loss was finite"):
+        fit(Poisoned(range(99), "scores"), batches(toy(48, 0)), non_finite="skip", quiet=True)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_and_names_the_checkpoint(toy, tmp_path):
+    data = batches(toy(48, 0))
+    tg.manual_seed(1)
+    model, same = Poisoned({9}, "scores"), Poisoned({}, "scores")
+    same.load_state_dict(model.state_dict())
+    message = r"epoch 2: the loss is nan in batch 3; .*checkpoint.safetensors has the state after "
+    message += r"epoch 1, batch 0; non_finite='skip' leaves such batches out"
+    with pytest.raises(TrainError, match=message):
+        fit(model, data, epochs=3, folder=tmp_path, seed=1, quiet=True)
+    fit(same, data, epochs=1, seed=1, quiet=True)
+    kept = Checkpoint.read(tmp_path / "checkpoint.safetensors").model
+    for name, value in same.state_dict().items():
+        np.testing.assert_array_equal(kept[name].numpy(), value.numpy())
+    assert all(np.isfinite(p.detach().numpy()).all() for p in model.parameters())
 
 
 def test_nan_is_an_error_and_no_progress_a_warning(toy):

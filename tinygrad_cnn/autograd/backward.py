@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.anomaly import MASKS
+from tinygrad_cnn.autograd.anomaly import check as check_gradient
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.function import FunctionCtx, OutputPart
 from tinygrad_cnn.autograd.graph import Walk, walking
@@ -253,6 +255,7 @@ def _visit(
     # Sums that this walk itself allocated, and may therefore add to in place.
     sums: set[int] = set()
     anomaly = is_anomaly_enabled() and is_anomaly_check_nan_enabled()
+    masks: dict[int, Node] = {}  # by the time of a node what masked its gradient, for anomalies
     while queue:
         time = -heapq.heappop(queue)
         node, g = pending.pop(time)
@@ -303,9 +306,12 @@ def _visit(
                 or gx._value.dtype != node.dtypes[i]
             ):
                 gx = _fit(node, i, gx)
-            if anomaly:
-                _check_finite(node, i, gx)
             at = parent.time
+            if anomaly:
+                mask = node if node.op.name in MASKS else masks.get(time)
+                if mask is not None:
+                    masks.setdefault(at, mask)
+                check_gradient(node, i, gx, g, masks.get(time))
             waiting = pending.get(at)
             if waiting is None:
                 pending[at] = [parent, gx]
@@ -420,12 +426,6 @@ def _retain(node: Node, g: Tensor) -> None:
     if tensor is not None:
         kept = wrap(do(np.ndarray.copy, g._array)) if g.node is None else g
         tensor._grad = kept if tensor._grad is None else tensor._grad + kept
-
-
-def _check_finite(node: Node, i: int, gx: Tensor) -> None:
-    if isinstance(gx, Variable) and np.isnan(gx._array).any():
-        where = f"\nIts forward pass ran here:\n{node.trace}" if node.trace else ""
-        raise RuntimeError(f"{node.op.name}: its gradient for input {i} contains NaN{where}")
 
 
 # ---- both ends: what a walk starts from, and where the gradients it finds are put -------------

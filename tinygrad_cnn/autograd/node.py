@@ -18,6 +18,7 @@ from tinygrad_cnn.types import AnyFunction, Args, Array, Params
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tinygrad_cnn.autograd.anomaly import Record
     from tinygrad_cnn.autograd.variable import Storage, Variable
     from tinygrad_cnn.tensor import Tensor
 
@@ -161,7 +162,7 @@ class Node(_Hooked):
         self.hooks: Hooks | None = None
         self.post_hooks: Hooks | None = None
         self.retain: weakref.ref[Variable] | None = None
-        self.trace: str | None = None
+        self.trace: Record | None = None  # of `detect_anomaly`
         self.fused: str | None = None  # for people: what it was computed together with
 
     def name(self) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.anomaly import record_of
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.graph import Packed, pack_all, packing
@@ -181,17 +181,21 @@ class Op:
         except ValueError as error:
             if self.broadcasts and "broadcast" in str(error):
                 shapes = " and ".join(str(np.shape(a)) for a in arrays)
-                raise ShapeError(f"{self.name}: shapes {shapes} do not broadcast") from None
+                names = " and ".join(f"`{name}`" for name in self.args[: len(arrays)])
+                raise ShapeError(
+                    f"{self.name}: shapes {shapes} do not broadcast: {names} are expected to have "
+                    "equal sides, counted from the last, or sides of 1"
+                ) from None
             raise
         except TypeError:
             if not self.complex and any(np.iscomplexobj(a) for a in arrays if type(a) is not Lazy):
-                raise self._not_for_complex() from None
+                raise self._not_for_complex(arrays) from None
             raise
         residuals = None
         if type(result) is Saved:
             result, residuals = result.out, result.residuals
         if result.dtype.kind == "c" and not self.complex:
-            raise self._not_for_complex()
+            raise self._not_for_complex(arrays)
         live = any(parents)
         if live and is_recording() and result.dtype.kind in INEXACT:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
@@ -207,8 +211,15 @@ class Op:
             self._track_view(out, args[0], params)
         return out
 
-    def _not_for_complex(self) -> DtypeError:
-        return DtypeError(f"{self.name}: it is not implemented for complex numbers")
+    def _not_for_complex(self, arrays: Sequence[Any]) -> DtypeError:
+        found = [
+            f"`{self.args[min(i, len(self.args) - 1)]}` is {a.dtype}, expected real numbers: "
+            for i, a in enumerate(arrays)
+            if isinstance(a, np.ndarray) and a.dtype.kind == "c"
+        ]
+        return DtypeError(
+            f"{self.name}: {''.join(found[:1])}it is not implemented for complex numbers"
+        )
 
     def record(
         self,
@@ -236,7 +247,7 @@ class Op:
         dtypes = tuple(map(getattr, arrays, _DTYPE, _NONE))
         node = Node(self, parents, shapes, dtypes, params, saved)
         if is_anomaly_enabled():
-            node.trace = "".join(traceback.format_stack()[:-2])
+            node.trace = record_of(self.args, arrays)
         out = wrap(result, node)
         if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
             saved["y"] = SavedValue(out._value, None, out.storage)

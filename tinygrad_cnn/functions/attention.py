@@ -169,12 +169,15 @@ def multi_head_attention_forward(
     if lone:
         query, key, value = (t.unsqueeze(1) for t in (query, key, value))
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    for name, t in (("query", query), ("key", key), ("value", value)):
+        if t.ndim != 3:
+            raise ShapeError(f"{me}: `{name}` has shape {t.shape}, expected (l, n, e) or (l, e)")
     length, n, width = query.shape
     heads = num_heads
     if width != embed_dim_to_check or width % heads or key.shape[:2] != value.shape[:2]:
         raise ShapeError(
-            f"{me}: (l, n, {embed_dim_to_check}), (s, n, ...) and (s, n, ...) are expected for "
-            f"{heads} heads (query {query.shape}, key {key.shape}, value {value.shape})"
+            f"{me}: `query` has shape {query.shape}, `key` {key.shape} and `value` {value.shape}, "
+            f"expected (l, n, {embed_dim_to_check}), (s, n, ...) and (s, n, ...) for {heads} heads"
         )
     if is_causal and attn_mask is None:
         raise ArgumentError(f"{me}: `is_causal` is set but `attn_mask`, which it is about, is None")

@@ -29,10 +29,12 @@ def _apply(
     if da is not db and (da is not None and db is not None and da != db):
         dtype = promotion.common_dtype(values)
         a, b = np.asarray(a, dtype), np.asarray(b, dtype)
-    for v in (a, b):
-        kind = np.asarray(v).dtype.kind
-        if kind not in kinds:
-            raise DtypeError(f"{name}: an operand is {np.asarray(v).dtype}, which is refused")
+    for argument, v in (("input", a), ("other", b)):
+        dtype = np.asarray(v).dtype
+        if dtype.kind not in kinds:
+            raise DtypeError(
+                f"{name}: `{argument}` is {dtype}, which has no order; expected real numbers"
+            )
     try:
         return wrap(ignoring_fp_errors(ufunc, (a, b), {}))
     except ValueError as error:

@@ -243,8 +243,8 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
             if fast.get() is not None and all(t._value.dtype.itemsize < 8 for t in (x, other)):
                 continue  # autocast is about to convert both
             raise DtypeError(
-                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}; "
-                f"convert one of them, for instance x.to({argument}.dtype)"
+                f"{name}: `input` is {x.dtype} but `{argument}` is {other.dtype}, "
+                f"expected one dtype; convert one of them, for instance x.to({argument}.dtype)"
             )
 
 

@@ -119,7 +119,10 @@ def sub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """``input - alpha * other``, broadcasting; bools are refused as in NumPy and PyTorch."""
     a, b = _two(input, other)
     if _bool_kind(a) or _bool_kind(b):
-        raise DtypeError("sub: an operand is bool; use ^ or logical_not()")
+        name = "input" if _bool_kind(a) else "other"
+        raise DtypeError(
+            f"sub: `{name}` is bool, expected numbers; use ^ or logical_not() for bools"
+        )
     return ops.sub(a, _times("sub", a, b, alpha))
 
 

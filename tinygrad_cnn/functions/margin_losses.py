@@ -61,6 +61,7 @@ def hinge_embedding_loss(
     tensor([0.2500, 0.7500])
     """
     reduction = legacy_reduction(reduction, size_average, reduce)
+    target = to_tensor(target)
     far = where(target != 1, clamp_min(margin - input, 0), 0.0)
     loss = far + where(target != -1, input, 0.0)
     return reduce_loss("hinge_embedding_loss", loss, reduction)
@@ -87,10 +88,15 @@ def cosine_embedding_loss(
     """
     name = "cosine_embedding_loss"
     reduction = legacy_reduction(reduction, size_average, reduce)
-    if target.ndim > 1 or {input1.ndim, input2.ndim} != {target.ndim + 1}:
+    sides = {input1.shape[:-1], input2.shape[:-1]} - {(1,), target.shape}
+    if (
+        target.ndim > 1
+        or {input1.ndim, input2.ndim} != {target.ndim + 1}
+        or (sides and target.shape != (1,))
+    ):
         raise ShapeError(
-            f"{name}: shapes {input1.shape}, {input2.shape} and {target.shape}, expected (n, d) "
-            f"twice and (n,), or (d,) twice and ()"
+            f"{name}: `input1`, `input2` and `target` have shapes {input1.shape}, {input2.shape} "
+            f"and {target.shape}, expected (n, d) twice and (n,), or (d,) twice and ()"
         )
     lengths = ((input1 * input1).sum(-1) + 1e-12) * ((input2 * input2).sum(-1) + 1e-12)
     cos = (input1 * input2).sum(-1) / lengths.sqrt()
@@ -121,7 +127,7 @@ def _classes(name: str, x: TensorLike, target: TensorLike, labels: bool) -> tupl
     """``input`` (n, c) and class numbers (n,), or (n, c) unless ``labels``; both without n too."""
     x, found = to_tensor(x), to_tensor(target)._array
     if not x.ndim:  # one class
-        x, found = x.reshape(1), found if labels else found.reshape(1)
+        x, found = x.reshape(1), found.reshape(1) if found.size == 1 and not labels else found
     wanted = x.shape[:-1] if labels else x.shape
     if not 0 < x.ndim < 3 or found.shape not in (wanted, (1,) if x.ndim == 1 else wanted):
         raise ShapeError(
@@ -219,6 +225,8 @@ def multilabel_soft_margin_loss(
     tensor(0.6931)
     """
     reduction = legacy_reduction(reduction, size_average, reduce)
+    if not input.ndim:
+        raise ShapeError("multilabel_soft_margin_loss: `input` has shape (), expected (n, c)")
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = mul(loss, weight)

@@ -18,7 +18,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.activation import elu, leaky_relu, relu, sigmoid, softmax, softplus
-from tinygrad_cnn.functions.convert import floating, one_dtype
+from tinygrad_cnn.functions.convert import axis, floating, one_dtype
 from tinygrad_cnn.functions.elementwise import mul, tanh, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign, in_place
@@ -253,7 +253,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     tensor([1.])
     """
     if not input.ndim:
-        raise ShapeError("glu: `input` has no dimensions to take apart")
+        raise ShapeError(f"glu: `input` has shape {input.shape}, expected axes to take apart")
+    dim = axis("glu", dim, input.ndim)
     if input.shape[dim] % 2:
         raise ShapeError(
             f"glu: `input` has {input.shape[dim]} values along dim {dim} but an even number is "

@@ -78,6 +78,9 @@ def _max_pool(
 ) -> Any:
     name = f"max_pool{n}d"
     x, single = with_batch(name, input, n)
+    if x.dtype.kind in "bc":
+        raise DtypeError(f"{name}: `input` is {x.dtype}, expected floating numbers or integers")
+    pair(name, "dilation", dilation, n)  # which may not be left out
     window = _window(name, n, kernel_size, stride, padding, dilation)
     if n == 3:
         y, where = _max_pool3d(x, window, bool(ceil_mode), return_indices)
@@ -267,6 +270,8 @@ def _fractional_max_pool(
     name = f"fractional_max_pool{n}d"
     x, single = with_batch(name, input, n)
     kernel = pair(name, "kernel_size", kernel_size, n)
+    if min(kernel) < 1:
+        raise ArgumentError(f"{name}: `kernel_size` is {kernel}, expected at least 1")
     if (output_size is None) == (output_ratio is None):
         raise ArgumentError(f"{name}: one of `output_size` and `output_ratio` is expected")
     if output_size is None:
@@ -609,6 +614,8 @@ def _lp_pool(
     ceil_mode: bool,
 ) -> Tensor:
     name = f"lp_pool{n}d"
+    if not norm_type:
+        raise ArgumentError(f"{name}: `norm_type` is {norm_type}, expected a number other than 0")
     powers = pow(to_tensor(input), norm_type)
     taps = math.prod(pair(name, "kernel_size", kernel_size, n))
     mean = _avg_pool(name, n, powers, kernel_size, stride, 0, ceil_mode, True)

@@ -319,7 +319,10 @@ def broadcast_tensors(*tensors: TensorLike) -> tuple[Tensor, ...]:
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ShapeError(f"broadcast_tensors: shapes {shapes} do not broadcast") from None
+        raise ShapeError(
+            f"broadcast_tensors: shapes {shapes} of `tensors` do not broadcast, expected equal "
+            "sides, counted from the last, or sides of 1"
+        ) from None
     return tuple(expand(x, shape) for x in xs)
 
 

@@ -45,9 +45,9 @@ def smooth_l1_loss(
     d = (input - target).abs()
     if beta == 0:
         return reduce_loss("smooth_l1_loss", d, reduction)
-    return reduce_loss(
-        "smooth_l1_loss", where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction
-    )
+    near = d.clamp(max=beta)  # the square of an infinity has no derivative to mask
+    loss = where(d < beta, near * near * (0.5 / beta), d - 0.5 * beta)
+    return reduce_loss("smooth_l1_loss", loss, reduction)
 
 
 @export(top=False, method=False, nn=True)
@@ -68,7 +68,8 @@ def huber_loss(
         raise ArgumentError(f"huber_loss: `delta` is {delta} but a positive number is expected")
     x, target = one_shape("huber_loss", input, target)
     d = (x - target).abs()
-    loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    near = d.clamp(max=delta)  # the square of an infinity has no derivative to mask
+    loss = where(d <= delta, near * near * 0.5, (d - 0.5 * delta) * delta)
     if weight is not None:
         loss = loss * like_input("huber_loss", weight, input)
     return reduce_loss("huber_loss", loss, reduction)
@@ -221,7 +222,9 @@ def gaussian_nll_loss(
     if (spread._array < 0).any():
         raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
     constant = spread.detach()
-    spread = spread + (constant.clamp(min=eps) - constant)
+    least = constant.clamp(min=eps)
+    # The difference of two infinities is NaN.
+    spread = spread + where(least == constant, 0.0, least - constant)
     loss = 0.5 * (spread.log() + (input - target) ** 2 / spread)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)

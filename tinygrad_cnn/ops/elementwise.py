@@ -182,7 +182,7 @@ def fmod(a: Array, b: Array) -> Array:
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
     if x.dtype.kind == "b":
-        raise DtypeError("neg: `input` is bool; use ~ or logical_not()")
+        raise DtypeError("neg: `input` is bool, expected numbers; use ~ or logical_not() for bools")
     return np.negative(x)
 
 

@@ -15,6 +15,7 @@ from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, scale_shift, stays_lazy
+from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
@@ -22,6 +23,33 @@ from tinygrad_cnn.types import Array, Gradients, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+
+FAR = 512.0
+"""Deviations from 0 from which on a mean is rounded too coarsely in float32."""
+
+
+def _is_far(mean: Array, invstd: Array) -> bool:
+    """Whether numbers of this mean and deviation need float64, or their squares overflow."""
+    if not mean.size or mean.dtype == np.float64:
+        return False
+    return not ((np.abs(mean) * invstd).max() <= FAR and invstd.min() > 0)
+
+
+def _wide(*arrays: Any) -> list[Any]:
+    return [None if a is None else a.astype(np.float64) for a in arrays]
+
+
+def _backward(
+    kernel: Any, g: Any, x: Any, weight: Array | None, mean: Array, invstd: Array, **how: int
+) -> Gradients:
+    """The gradients, in float64 if the forward pass kept a mean in it."""
+    if mean.dtype == x.dtype or mean.dtype != np.float64:
+        found: Gradients = kernel(g, x, weight, mean, invstd, **how)
+        return found
+    dtypes = x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2
+    found = kernel(*_wide(realize(g), realize(x), weight, mean, invstd), **how)
+    return tuple(a.astype(dtype) for a, dtype in zip(found, dtypes, strict=True))
 
 
 def _per_channel(v: Tensor, ndim: int) -> Tensor:
@@ -103,8 +131,7 @@ def _batch_norm_reference(
 def _batch_norm_backward(
     g: Array | Lazy, x: Array | Lazy, weight: Array | None, mean: Array, invstd: Array
 ) -> Gradients:
-    result: Gradients = kernels.batch_norm_backward(g, x, weight, mean, invstd)
-    return result
+    return _backward(kernels.batch_norm_backward, g, x, weight, mean, invstd)
 
 
 def _batch_norm_samples(draw: Draw) -> Sample:
@@ -145,8 +172,13 @@ def batch_norm(
         y = scale_shift(x, scale, shift)  # type: ignore[arg-type]
     else:
         y, mean, invstd, var = kernels.batch_norm(realize(x), weight, bias, eps=eps)
+    if _is_far(mean, invstd):
+        wide = _wide(realize(x), weight, bias)
+        y, mean, invstd, var = kernels.batch_norm(*wide, eps=eps)
+        y = y.astype(x.dtype)
     if statistics is not None:
-        statistics.extend((mean, var))
+        kept = np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
+        statistics.extend((mean.astype(kept, copy=False), var.astype(kept, copy=False)))
     return Saved(y, mean=mean, invstd=invstd)
 
 
@@ -168,7 +200,7 @@ def _layer_norm_reference(
 def _layer_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, ndim: int
 ) -> Gradients:
-    return kernels.layer_norm_backward(g, x, weight, mean, invstd, ndim=ndim)
+    return _backward(kernels.layer_norm_backward, g, x, weight, mean, invstd, ndim=ndim)
 
 
 def _layer_norm_samples(draw: Draw) -> Sample:
@@ -203,6 +235,9 @@ def layer_norm(
     Ba, Kiros & Hinton, 2016. ``weight`` and ``bias`` have the shape of these axes.
     """
     y, mean, invstd = kernels.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
+    if _is_far(mean, invstd):
+        y, mean, invstd = kernels.layer_norm(*_wide(x, weight, bias), ndim=ndim, eps=eps)
+        y = y.astype(x.dtype)
     return Saved(y, mean=mean, invstd=invstd)
 
 
@@ -232,7 +267,7 @@ def _group_norm_reference(
 def _group_norm_backward(
     g: Array, x: Array, weight: Array | None, mean: Array, invstd: Array, groups: int
 ) -> Gradients:
-    return kernels.group_norm_backward(g, x, weight, mean, invstd, groups=groups)
+    return _backward(kernels.group_norm_backward, g, x, weight, mean, invstd, groups=groups)
 
 
 def _group_norm_samples(draw: Draw) -> Sample:
@@ -266,6 +301,11 @@ def group_norm(
     receives the means and biased variances, each (n, groups).
     """
     y, mean, invstd, var = kernels.group_norm(x, weight, bias, groups=groups, eps=eps)
+    if _is_far(mean, invstd):
+        wide = _wide(x, weight, bias)
+        y, mean, invstd, var = kernels.group_norm(*wide, groups=groups, eps=eps)
+        y = y.astype(x.dtype)
     if statistics is not None:
-        statistics.extend((mean, var))
+        kept = accumulation_dtype(x)
+        statistics.extend((mean.astype(kept, copy=False), var.astype(kept, copy=False)))
     return Saved(y, mean=mean, invstd=invstd)

@@ -122,9 +122,10 @@ def _var_rule(
     g: Tensor, x: Tensor, shapes: Shapes, dim: Dims, correction: float, keepdim: bool
 ) -> Tensor:
     n = max(_count(shapes[0], dim) - correction, 0)
-    return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * (
-        x - mean(x, dim=dim, keepdim=True)
-    )
+    dtype = x._value.dtype
+    wide = x.to(np.float64) if dtype.kind == "f" else x  # in which a large mean is not rounded
+    away = (wide - mean(wide, dim=dim, keepdim=True)).to(dtype)
+    return _spread(g * (2.0 / n if n else math.nan), shapes, dim, keepdim) * away
 
 
 def _var_samples(draw: Draw) -> Sample:
@@ -194,8 +195,8 @@ def _norm2_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
     at_zero = wrap(y._array == 0)
-    unit = where(at_zero, 0.0, g) / where(at_zero, 1.0, y)
-    return _spread(unit, shapes, dim, keepdim) * x
+    unit = x / _spread(where(at_zero, 1.0, y), shapes, dim, keepdim)  # where 1/y is infinite too
+    return _spread(where(at_zero, 0.0, g), shapes, dim, keepdim) * unit
 
 
 @op(vjp=_norm2_rule, ignore_fp_errors=True, samples=_samples(distinct=True))
@@ -246,6 +247,16 @@ def cumprod(x: Array, *, dim: int) -> Array:
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
+def _by_their_sum(share: Tensor, *dim: int) -> Tensor:
+    """``exp(x - logsumexp(x))`` with the sum 1, as far as it has any.
+
+    Beside large numbers the logarithm of how many there are is lost in logsumexp(x).
+    """
+    total = sum(share, dim=dim, keepdim=True)
+    known = np.isfinite(total._array) & (total._array != 0)
+    return share / where(wrap(known), total, 1.0)
+
+
 def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     # The shares exp(x_i - y_j), i <= j, are at most 1: nothing overflows, in memory of n² numbers.
     n, last = shapes[0][dim], len(shapes[0]) - 1
@@ -253,7 +264,8 @@ def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int
     lead = x._value.shape[:-1]
     y = y.reshape((*lead, 1, n))
     used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array.real)  # (..., i, j)
-    share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y, -math.inf))
+    share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y.detach(), -math.inf))
+    share = _by_their_sum(share, last)  # (..., i, j)
     return sum(conj(share) * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
 
 
@@ -281,8 +293,8 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
 def _logsumexp_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    y = _spread(where(wrap(np.isneginf(y._array.real)), 0.0, y), shapes, dim, keepdim)
-    return _spread(g, shapes, dim, keepdim) * conj(exp(x - y))
+    y = _spread(where(wrap(np.isneginf(y._array.real)), 0.0, y), shapes, dim, keepdim).detach()
+    return _spread(g, shapes, dim, keepdim) * conj(_by_their_sum(exp(x - y), *dim))
 
 
 @op(

@@ -102,8 +102,8 @@ class Adam(Optimizer):
             np.subtract(g, m, out=s)
             np.multiply(s, 1.0 - beta1, out=s)
             np.add(m, s, out=m)
-            np.multiply(g, g, out=s)
-            np.multiply(s, 1.0 - beta2, out=s)
+            np.multiply(g, 1.0 - beta2, out=s)
+            np.multiply(s, g, out=s)  # the square alone overflows earlier
             np.multiply(v, beta2, out=v)
             np.add(v, s, out=v)
             if largest:

@@ -114,9 +114,10 @@ class Adafactor(FormulaOptimizer):
             # (…, m, n): the product, divided by what both have in common
             variance = rows * columns / np.maximum(rows.mean(-2, keepdims=True), least)
         u = g / np.sqrt(np.maximum(variance, least * least))
-        rate = max(float(least_rms), _rms(w)) * min(lr, 1.0 / math.sqrt(t))
+        # NumPy's maximum, of which NaN is no less than a number
+        rate = float(np.maximum(least_rms, _rms(w))) * min(lr, 1.0 / math.sqrt(t))
         w *= 1.0 - lr * float(group["weight_decay"])
-        w -= rate / max(1.0, _rms(u) / float(group["d"])) * u
+        w -= rate / float(np.maximum(1.0, _rms(u) / float(group["d"]))) * u
 
 
 class Muon(FormulaOptimizer):

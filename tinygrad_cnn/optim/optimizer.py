@@ -387,6 +387,14 @@ class Optimizer:
         for before in self._before_loading.values():
             given = before(self, dict(state_dict))
             state_dict = state_dict if given is None else given
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            keys = (
+                sorted(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+            )
+            raise ArgumentError(
+                f"{me}.load_state_dict: `state_dict` has {keys}, expected what {me}.state_dict() "
+                "returns, a dict with 'state' and 'param_groups'"
+            )
         saved = list(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ValueError(

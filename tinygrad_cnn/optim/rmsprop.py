@@ -81,7 +81,8 @@ class RMSprop(FormulaOptimizer):
         if group["centered"]:
             mean = held["grad_avg"]
             average(mean, g, 1.0 - alpha)
-            spread = square - mean * mean
+            # Of an infinity nothing can be taken, least of all another.
+            spread = np.where(np.isinf(square), square, square - mean * mean)
         direction = g / (np.sqrt(spread) + float(group["eps"]))
         if momentum > 0:
             buffer = held["momentum_buffer"]

@@ -53,15 +53,16 @@ def _gelu_slope(g: Array, x: Array) -> Any:
 
 
 def _gelu_tanh(x: Array) -> Any:
-    return 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * (x + CUBIC * x * x * x)))
+    # (1 + tanh(a)) / 2 = sigmoid(2*a), which cancels nothing where it is small
+    return x * _sigmoid(2 * ROOT_2_OVER_PI * (x + CUBIC * x * x * x))
 
 
 def _gelu_tanh_slope(g: Array, x: Array) -> Any:
     wide = x.astype(np.float32) if x.dtype == np.float16 else x  # whose range the cube leaves
     square = wide * wide
-    t = np.tanh(ROOT_2_OVER_PI * (wide + CUBIC * wide * square))
+    s = _sigmoid(2 * ROOT_2_OVER_PI * (wide + CUBIC * wide * square))
     inner = ROOT_2_OVER_PI * (1 + 3 * CUBIC * square)
-    return g * (0.5 * (1 + t) + 0.5 * wide * (1 - t * t) * inner)
+    return g * (s + 2 * wide * s * (1 - s) * inner)
 
 
 def _silu_slope(g: Array, x: Array) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
+import numpy as np
+
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import dtype_of, is_dtype
+from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import FLOATING, DType, DTypeLike
 
 
@@ -44,8 +48,16 @@ def filled(value: _T | Sequence[_T], n: int) -> tuple[_T, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (cast("_T", value),) * n
 
 
+def _real(owner: str, name: str, value: object) -> None:
+    if isinstance(value, complex) or not isinstance(value, numbers.Number | np.generic | Tensor):
+        raise DtypeError(
+            f"{owner}: `{name}` is {value!r} ({type(value).__name__}) but a real number is expected"
+        )
+
+
 def probability(owner: str, name: str, value: float) -> float:
     """Return ``value``, which must be between 0 and 1."""
+    _real(owner, name, value)
     if not 0 <= value <= 1:
         raise ArgumentError(
             f"{owner}: `{name}` is {value} but a number between 0 and 1 is expected"
@@ -62,8 +74,7 @@ def flag(owner: str, name: str, value: bool) -> bool:
 
 def positive(owner: str, name: str, value: float) -> float:
     """Return ``value``, which must be above 0."""
-    if isinstance(value, complex):
-        raise DtypeError(f"{owner}: `{name}` is {value} but a real number is expected")
+    _real(owner, name, value)
     if not value > 0:
         raise ArgumentError(f"{owner}: `{name}` is {value} but a positive number is expected")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 from tinygrad_cnn.autograd.devices import DeviceLike
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn import init
@@ -34,6 +34,7 @@ class _Table(Module):
         self.num_embeddings = n = integer(me, "num_embeddings", sizes[0], least=0)
         self.embedding_dim = integer(me, "embedding_dim", sizes[1], least=0)
         if padding_idx is not None:
+            padding_idx = integer(me, "padding_idx", padding_idx, least=-n)
             if not -n <= padding_idx < n:
                 raise ArgumentError(f"{me}: `padding_idx` is {padding_idx} but there are {n} rows")
             padding_idx %= n
@@ -43,6 +44,8 @@ class _Table(Module):
         if given is None:
             self.weight = Parameter(empty(n, self.embedding_dim, dtype=kind))
             self.reset_parameters()
+        elif not isinstance(given, Tensor):
+            raise DtypeError(f"{me}: `_weight` is {given!r}, expected a Tensor or None")
         elif given.shape == (n, self.embedding_dim):
             self.weight = Parameter(given)
         else:

@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.nn.module.attributes import Members
 from tinygrad_cnn.nn.module.backward_hooks import BackwardHook, BackwardPreHook, Passage
+from tinygrad_cnn.nn.module.explain import explained
 from tinygrad_cnn.nn.module.location import CALL_CODES, LOCATED_ERRORS, locate
 
 Hook: TypeAlias = Callable[..., Any]
@@ -91,8 +92,13 @@ class CallMixin:
             ):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
-        except LOCATED_ERRORS as error:
-            locate(error, sys._getframe())
+        except (*LOCATED_ERRORS, AttributeError) as error:
+            better = explained(self, error, args, kwargs)  # type: ignore[arg-type]  # a Module
+            if better is not None:
+                locate(better, sys._getframe())
+                raise better from error
+            if not isinstance(error, AttributeError):
+                locate(error, sys._getframe())
             raise
 
     def _call_with_hooks(self, args: Args, kwargs: Kwargs) -> Any:

@@ -7,6 +7,8 @@ import sys
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.autograd.anomaly import tellers
+
 if TYPE_CHECKING:
     from tinygrad_cnn.nn.module.core import Module
 
@@ -65,6 +67,18 @@ def path_of(modules: list[Module]) -> str:
     return ".".join("?" if name is None else name for name in names)
 
 
+def _named(frame: FrameType) -> str | None:
+    """The running module as errors name it: ``features.3 (Conv2d)``."""
+    modules = _modules_above(frame)
+    if not modules:
+        return None
+    path, kind = path_of(modules), type(modules[-1]).__name__
+    return f"{path} ({kind})" if path else kind
+
+
+tellers.append(_named)
+
+
 def locate(error: BaseException, frame: FrameType) -> None:
     """Add `` [in features.3 (Conv2d)]`` to the text of ``error``, once, where it was raised.
 
@@ -73,10 +87,8 @@ def locate(error: BaseException, frame: FrameType) -> None:
     """
     if getattr(error, "_module_path", None) is not None:
         return
-    modules = _modules_above(frame)
-    path, kind = path_of(modules), type(modules[-1]).__name__
-    where = f"in {path} ({kind})" if path else f"in {kind}"
-    error._module_path = path  # type: ignore[attr-defined]  # the mark
+    error._module_path = path_of(_modules_above(frame))  # type: ignore[attr-defined]  # the mark
+    where = f"in {_named(frame)}"
     if len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]} [{where}]",)
     else:  # an error with several or no arguments formats itself: leave them alone

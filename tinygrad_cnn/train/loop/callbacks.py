@@ -180,8 +180,13 @@ class SaveRun(Callback):
             self._write(trainer)
             self.folder.write_metrics(trainer.history)
 
+    def kept(self) -> str:
+        """Which state the checkpoint has, to be said when the training fails."""
+        return f"; {self.folder.checkpoint} has the state after epoch {self._after}"
+
     def _write(self, trainer: Trainer) -> None:
         trainer.snapshot().write(self.folder.checkpoint)
+        self._after = f"{len(trainer.history)}, batch {trainer.batch}"
         self._last = time.perf_counter()
 
     @contextlib.contextmanager
@@ -200,6 +205,7 @@ class ShowProgress(Callback):
 
     def __init__(self, progress: RunProgress, images: int) -> None:
         self.progress, self.images = progress, images
+        self.skipped = 0
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Start the bar."""
@@ -214,5 +220,8 @@ class ShowProgress(Callback):
         self.progress.looking()
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
-        """Print the line."""
+        """Print the line, and how many steps were skipped."""
         self.progress.end(row)
+        skipped, self.skipped = trainer.step.skipped - self.skipped, trainer.step.skipped
+        if skipped:
+            self.progress.note(f"Skipped {skipped} batches: loss or gradients were not finite.")

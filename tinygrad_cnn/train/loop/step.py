@@ -1,12 +1,13 @@
 """What happens to one batch: forward, backward, clipping, the optimiser's step, its schedule."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.nn.utils import clip_grad_norm_
+from tinygrad_cnn.nn.utils import clip_grad_norm_, get_total_norm
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.average import WeightAverage
 
@@ -42,6 +43,10 @@ class TrainingStep:
         steps in which the learning rate rises evenly from 0 to what the schedule says.
     average
         is updated after every step of the optimiser.
+    skip
+        whether batches whose loss or gradients are not finite are left out, and counted as
+        ``skipped``; buffers, such as running means, are then as before. Without it such a loss
+        is returned before anything is changed by it.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class TrainingStep:
         accumulate: int = 1,
         warmup: int = 0,
         average: WeightAverage | None = None,
+        skip: bool = False,
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"TrainingStep: `clip_norm` is {clip_norm} but a positive is expected")
@@ -66,6 +72,7 @@ class TrainingStep:
         self.model, self.loss_function, self.optimizer = model, loss_function, optimizer
         self.scheduler, self.average = scheduler, average
         self.clip_norm, self.accumulate, self.warmup = clip_norm, accumulate, warmup
+        self.skip, self.skipped = skip, 0
         self.taken = 0
         self._batches = self._images = 0
 
@@ -81,8 +88,14 @@ class TrainingStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Train on ``images`` (n, …) and ``labels``; the step follows the last of a group."""
+        buffers = [(b, b._array.copy()) for b in self.model.buffers()] if self.skip else []
         scores = self.model(images)  # (n, classes)
         loss = self.loss_function(scores, labels)
+        if not math.isfinite(loss.item()):
+            for buffer, before in buffers:
+                np.copyto(buffer._written_by("TrainingStep"), before)
+            self.skipped += self.skip
+            return loss.item(), scores
         if not self.pending:
             self.optimizer.zero_grad()
         if self.accumulate == 1:
@@ -105,8 +118,15 @@ class TrainingStep:
                 if p.grad is not None:
                     gradient = p.grad._written_by("TrainingStep")
                     np.multiply(gradient, 1 / self._images, out=gradient)
+        norm = 0.0
         if self.clip_norm is not None:
-            clip_grad_norm_(parameters, self.clip_norm)
+            norm = float(clip_grad_norm_(parameters, self.clip_norm))
+        elif self.skip:
+            norm = float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        if self.skip and not math.isfinite(norm):
+            self.skipped += self._batches
+            self._batches = self._images = 0
+            return
         self._step()
         self.taken += 1
         self._batches = self._images = 0

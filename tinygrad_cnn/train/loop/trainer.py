@@ -20,7 +20,7 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt, state
 from tinygrad_cnn.train.loop.average import WeightAverage
-from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping
+from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun
 from tinygrad_cnn.train.loop.epochs import Batches, Totals, evaluate
 from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
@@ -106,7 +106,9 @@ class Trainer:
             accumulate=settings["accumulate"],
             warmup=round(settings["warmup"] * steps),
             average=self.average,
+            skip=settings["non_finite"] == "skip",
         )
+        self.way_out = "; non_finite='skip' leaves such batches out"
         if settings["patience"] is not None:
             self.callbacks.append(EarlyStopping(settings["patience"], self.monitor))
         self.seed = _drawn_seed(train) if seed is None else seed
@@ -172,12 +174,17 @@ class Trainer:
         self._call("on_epoch_begin")
         spent = self.seconds + self.waited
         for images, labels in self._batches():
-            begin = time.perf_counter()
+            begin, loss = time.perf_counter(), 0.0
             try:
                 loss, scores = self.step(images, labels)
-                self.totals.add(loss, scores, labels)
+                if math.isfinite(loss) or not self.step.skip:
+                    self.totals.add(loss, scores, labels)
             except TrainError as error:
-                raise TrainError(f"epoch {len(self.history) + 1}: {error}") from error
+                kept = "".join(c.kept() for c in self.callbacks if isinstance(c, SaveRun))
+                way_out = "" if math.isfinite(loss) else self.way_out
+                raise TrainError(
+                    f"epoch {len(self.history) + 1}: {error}{kept}{way_out}"
+                ) from error
             self.batch += 1
             self.seconds += time.perf_counter() - begin
             self._count_warm(len(labels), spent)
@@ -186,7 +193,11 @@ class Trainer:
             if not self.step.pending:  # in between nothing can be saved
                 interrupt.check()
         if not self.totals.batches:
-            raise TrainError(f"epoch {len(self.history) + 1}: `train` gave no batches")
+            skipped = f", all {self.batch} of which were skipped: no loss was finite"
+            raise TrainError(
+                f"epoch {len(self.history) + 1}: `train` gave no batches"
+                f"{skipped if self.batch else ''}"
+            )
         self.step.finish()
         self._call("on_validation_begin")
         row = self._row()

@@ -190,6 +190,14 @@ class Config:
         fit=True,
         added=True,
     )
+    non_finite: str = _set(
+        "stop",
+        "What a loss that is NaN or infinite does: stop the run before its step, or skip the step.",
+        among=("stop", "skip"),
+        fit=True,
+        free=True,
+        added=True,
+    )
     flip_test: bool = _set(
         False, "Average the scores of a test image and its mirror image.", free=True, added=True
     )

@@ -60,6 +60,7 @@ class Run:
             seed=config.seed,
             **{n: getattr(config, n) for n in names},
         )
+        self.trainer.way_out = ""  # `train` has the words of the command line
 
     @property
     def history(self) -> list[Row]:
@@ -96,7 +97,7 @@ class Run:
         except TrainError as error:
             if error.__cause__ is not None and not isinstance(error.__cause__, TrainError):
                 raise
-            hint = f"; try a smaller --lr than {self.config.lr:g}"
+            hint = f"; try a smaller --lr than {self.config.lr:g}, or --non-finite skip"
             raise TrainError(f"{error}{hint}") from error
 
 

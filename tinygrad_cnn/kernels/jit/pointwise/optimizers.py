@@ -52,7 +52,7 @@ def _adam(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Va
     sign, decay, keep, new1, beta2, new2, root, eps, down = numbers
     d = e.fma(w, decay, b.fmul(g, sign))
     m = e.fma(b.fsub(d, m), new1, m)
-    v = e.fma(b.fmul(d, d), new2, b.fmul(v, beta2))
+    v = e.fma(b.fmul(d, new2), d, b.fmul(v, beta2))  # d*d alone overflows earlier
     way = b.fdiv(m, b.fadd(b.fdiv(e.sqrt(v), root), eps))
     return {0: e.fma(way, down, b.fmul(w, keep)), 2: m, 3: v}
 
