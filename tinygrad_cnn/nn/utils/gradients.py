@@ -9,6 +9,7 @@ from types import GeneratorType
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.promotion import get_default_dtype, is_half
 from tinygrad_cnn.autograd.rounding import limits_of
@@ -103,7 +104,13 @@ def clip_grad_norm_(
             "can be read only once)",
             stacklevel=2,
         )
-    grads = _gradients(params)
+    grads, by = _gradients(params), "clip_grad_norm_"
+    if norm_type == 2 and not error_if_nonfinite:
+        norm = np.empty((), np.float32)
+        rows = [(g._written_by(by),) for g in grads]
+        if kernels.step("clip", rows, most=float(max_norm), norm=norm):
+            out: Tensor = wrap(norm)
+            return out
     total = _total_norm("clip_grad_norm_", grads, norm_type, error_if_nonfinite)
     _scale(grads, max_norm, total, "clip_grad_norm_")
     return _zero_dim(total, grads)

@@ -232,7 +232,6 @@ ELSEWHERE: dict[str, str] = {
             "the last columns of Q are free; use mode 'reduced'",
         )
     },
-
 }
 """By mutant's name: why certification, which draws plain arrays, cannot reach it."""
 
