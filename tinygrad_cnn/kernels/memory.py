@@ -33,6 +33,7 @@ ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 register
 SCRATCH_LIMIT = (
     64 << 20
 )  # bytes a thread keeps between calls; larger requests are served and let go
+MOST_VIEWS = 1 << 12  # arrays of scratch memory that are kept
 SMALLEST_STORED = 1 << 18  # bytes: below this malloc itself reuses memory without page faults
 
 
@@ -65,25 +66,39 @@ def _padded(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
 
 class _Stack:
     """One thread's scratch memory: `block[:top]` is in use, `peak` is the most ever wanted at
-    once.
+    once. Arrays that have been cut off the block are handed out again at the same place.
     """
 
-    __slots__ = ("block", "peak", "top")
+    __slots__ = ("block", "peak", "top", "views")
 
     def __init__(self) -> None:
-        self.block: npt.NDArray[np.uint8] = aligned(0)
         self.top = 0
-        self.peak = 0
+        self.renew(0)
+
+    def renew(self, nbytes: int) -> None:
+        """Start with another block."""
+        self.block: npt.NDArray[np.uint8] = aligned(nbytes)
+        self.peak = nbytes
+        self.views: dict[tuple[Any, ...], tuple[Array, int]] = {}
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        start = self.top
+        key = shape, dtype, start
+        known = self.views.get(key)
+        if known is not None:
+            array, self.top = known
+            return array
         nbytes = _padded(shape, dtype)  # type: ignore[arg-type]  # a dtype or a type
-        start, block = self.top, self.block
         self.top = top = start + nbytes
         if top > self.peak:
             self.peak = top
-        if top > block.size:  # does not fit: this once from malloc, next time from a larger block
-            block, start = aligned(nbytes), 0
-        return np.ndarray(shape, dtype, block, start)
+        if top > self.block.size:  # does not fit: from malloc, next time from a larger block
+            return np.ndarray(shape, dtype, aligned(nbytes))
+        array = np.ndarray(shape, dtype, self.block, start)
+        if len(self.views) >= MOST_VIEWS:
+            self.views = {}
+        self.views[key] = array, top
+        return array
 
 
 class _Here(threading.local):
@@ -116,7 +131,7 @@ class scratch:
         self.stack = stack = here.stack
         self.start = stack.top
         if self.start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
-            stack.block = aligned(min(stack.peak, SCRATCH_LIMIT))
+            stack.renew(min(stack.peak, SCRATCH_LIMIT))
         return stack.take
 
     def __exit__(self, *error: object) -> None:
@@ -268,7 +283,7 @@ def clear() -> None:
     set_store_limit(set_store_limit(0))
     stack = here.stack
     if stack.top == 0:
-        stack.block, stack.peak = aligned(0), 0
+        stack.renew(0)
 
 
 # ---- accounting ----------------------------------------------------------------------------

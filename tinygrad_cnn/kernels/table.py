@@ -87,11 +87,12 @@ def fuses(x: Array | Lazy) -> bool:
     return _compiled["conv2d"] is not None
 
 
-def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: float) -> bool:
+def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
     """Step parameters in place as optimiser `name` does, with a compiled kernel; False, and nothing
     done, if there is none for these arrays.
 
-    A row has a parameter, its gradient and its states, arrays of one shape.
+    A row has a parameter, its gradient and its states, arrays of one shape; for ``"average"`` a
+    mean and a parameter, for ``"clip"`` a gradient.
     """
     wanted = chosen.get()
     if wanted == "reference" or not rows:
@@ -260,7 +261,7 @@ linear_backward = with_fallback(
     reference.linear_backward,
     "linear.matmul",
     MIN_JIT_LINEAR,
-    lambda g, x, w, _: g.size * _columns(x, w) * max(4 // len(g), 1),
+    lambda g, x, w, _: g.size * _columns(x, w) * max(4 // max(len(g), 1), 1),
 )
 log_softmax = with_fallback(reference.log_softmax, "pointwise.softmax", lazy=False)
 log_softmax_backward = with_fallback(

@@ -57,7 +57,7 @@ def _samples(draw: Draw) -> Sample:
     labels = np.asarray([draw.integer(0, c - 1) for _ in range(n)], np.int64)
     params = {
         "smoothing": draw.choice((0.0, 0.1)),
-        "ignored": draw.choice((-100, 0)),
+        "ignored": draw.choice((-100, 0)) if labels.any() else -100,  # a mean of none is NaN
         "reduction": draw.choice(("none", "sum", "mean")),
     }
     return Sample((draw.array((n, c)), labels), params)

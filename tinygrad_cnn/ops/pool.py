@@ -152,7 +152,7 @@ def max_pool2d_scatter(
 ) -> Array | Lazy:
     """The adjoint of `max_pool2d_gather`: each value of ``dy`` goes to the place chosen for it."""
     tiled = kernel_size == stride and padding == (0, 0) and dilation == (1, 1)
-    tiled = tiled and size == tuple(np.multiply(dy.shape[2:], kernel_size))
+    tiled = tiled and size == tuple(n * k for n, k in zip(dy.shape[2:], kernel_size, strict=True))
     if tiled and index.dtype == np.uint8 and type(dy) is Lazy and kernels.fuses(dy):
         return unpool(dy, index, size, kernel_size)
     return kernels.max_pool2d_scatter(

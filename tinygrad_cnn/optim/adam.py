@@ -78,9 +78,7 @@ class Adam(Optimizer):
         """Change ``param`` in place."""
         values = param._array
         if not state:
-            state["step"] = new_step()
-            state["exp_avg"] = from_numpy(np.zeros_like(values))
-            state["exp_avg_sq"] = from_numpy(np.zeros_like(values))
+            state.update(_first_state(values))
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = from_numpy(np.zeros_like(values))
         by = f"{self._name()}.step"
@@ -120,9 +118,12 @@ class Adam(Optimizer):
         if type(self).update is not Adam.update:
             return False  # somebody's own formula
         states = [self.state[p] for p, _ in given]
-        steps = {float(s["step"]._array) if s else 0.0 for s in states}
-        if group["amsgrad"] or len(steps) != 1 or 0.0 in steps:
-            return False  # the first step makes the states
+        first = not any(states)
+        if first:  # kept once the step is done
+            states = [_first_state(p._array) for p, _ in given]
+        steps = {float(s["step"]._array) if s else -1.0 for s in states}
+        if group["amsgrad"] or len(steps) != 1:
+            return False
         t, by = steps.pop() + 1, f"{self._name()}.step"
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
@@ -142,8 +143,10 @@ class Adam(Optimizer):
             maximize=bool(group["maximize"]),
         )
         if done:
-            for state in states:
+            for (param, _), state in zip(given, states, strict=True):
                 _next_step(state, by)
+                if first:
+                    self.state[param].update(state)
         return done
 
     def _decayed(self, w: Array, g: Array, decay: float, maximize: bool) -> Array:
@@ -184,6 +187,12 @@ class AdamW(Adam):
         **how: Unpack[How],
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **how)
+
+
+def _first_state(w: Array) -> State:
+    """The state of a parameter before its first step."""
+    moments = {name: from_numpy(np.zeros_like(w)) for name in ("exp_avg", "exp_avg_sq")}
+    return {"step": new_step(), **moments}
 
 
 def _next_step(state: State, by: str) -> float:

@@ -124,24 +124,28 @@ class SGD(Optimizer):
             return False  # somebody's own formula
         momentum = float(group["momentum"])
         rows: list[tuple[Array, ...]] = [(p._array, g) for p, g in given]
-        buffers: list[Array] = []
+        first: dict[Tensor, Tensor] = {}  # buffers that this step makes
         if momentum:
-            for param, _ in given:
-                buffer = self.state[param].get("momentum_buffer")
-                if buffer is None:
-                    return False  # the first step makes them
-                buffers.append(buffer._written_by("SGD.step"))
-            rows = [(*row, b) for row, b in zip(rows, buffers, strict=True)]
-        return kernels.step(
+            held = [self.state[p].get("momentum_buffer") for p, _ in given]
+            if None in held:
+                if held.count(None) < len(held):
+                    return False
+                first = {p: from_numpy(np.zeros_like(p._array)) for p, _ in given}
+                held = list(first.values())
+            rows = [(*row, b._written_by("SGD.step")) for row, b in zip(rows, held, strict=True)]
+        done = kernels.step(
             "sgd",
             rows,
             lr=float(group["lr"]),
             momentum=momentum,
-            keep=1.0 - float(group["dampening"]),
+            keep=1.0 if first else 1.0 - float(group["dampening"]),
             decay=float(group["weight_decay"]),
             nesterov=bool(group["nesterov"]),
             maximize=bool(group["maximize"]),
         )
+        for param, buffer in first.items() if done else ():
+            self.state[param]["momentum_buffer"] = buffer
+        return done
 
 
 class ASGD(FormulaOptimizer):

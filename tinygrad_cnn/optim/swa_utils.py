@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tinygrad_cnn import nn
+from tinygrad_cnn import kernels, nn
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.errors import ArgumentError
@@ -46,6 +46,16 @@ def _of_all(
             mean.copy_(average(mean, new, n))
 
 
+def _decayed_together(
+    averaged: Sequence[Tensor], current: Sequence[Tensor], n: Tensor, *, decay: float
+) -> None:
+    rows = [
+        (mean._written_by("average"), w._array) for mean, w in zip(averaged, current, strict=True)
+    ]
+    if not kernels.step("average", rows, share=1 - decay):
+        _of_all(averaged, current, n, average=functools.partial(_decayed, decay=decay))
+
+
 def get_swa_avg_fn() -> Average:
     """The mean of all models that were seen."""
     return _mean
@@ -71,7 +81,8 @@ def get_swa_multi_avg_fn() -> Averages:
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> Averages:
     """`get_ema_avg_fn` for all tensors at once."""
-    return functools.partial(_of_all, average=get_ema_avg_fn(decay))
+    get_ema_avg_fn(decay)  # checks it
+    return functools.partial(_decayed_together, decay=decay)
 
 
 class AveragedModel(nn.Module):

@@ -105,7 +105,7 @@ class Parts(NamedTuple):
 
 
 TEMPLATES = (Address, Ref, LazyRef, TensorRef, Parts)
-_ADDRESSES = 1 << 32  # numbers from here on are addresses, among a launch's arguments
+ADDRESSES = 1 << 32  # numbers from here on are addresses, among a launch's arguments
 
 
 class Regions:
@@ -175,7 +175,7 @@ def describe(value: Any, ref: Callable[[Array], Any], at: Callable[[int], Any] =
     if kind is np.ndarray or isinstance(value, np.ndarray):
         return ref(value)
     if kind is int:
-        return value if value < _ADDRESSES else at(value)
+        return value if value < ADDRESSES else at(value)
     if kind is Lazy:
         expr = tuple([describe(part, ref) for part in value.expr])
         return LazyRef(value, expr, describe(value.stats, ref))

@@ -32,6 +32,7 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
+    ADDRESSES,
     CONSTANT,
     EXTERNAL,
     INPUT,
@@ -320,6 +321,11 @@ class Recorder:
             self.refuse(f"the kernel {kernel.__name__} runs outside of an operation")
         elif not self.current.opaque:
             args = describe(args, self._result, self._address)
+            for ref in refs_of(args):  # a table of addresses is good for this once
+                if ref.dtype.kind in "iu" and ref.dtype.itemsize == 8 and ref.shape:
+                    array = ref.array
+                    if array is not None and array.size and array.max() >= ADDRESSES:
+                        self.current.opaque_code = True
             self.current.code.append(Launch(kernel, parts, args))
 
     def moved(self, to: Array, what: Array | None) -> None:

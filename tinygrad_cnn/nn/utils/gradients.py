@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.promotion import get_default_dtype, is_half
 from tinygrad_cnn.autograd.rounding import limits_of
@@ -197,6 +198,10 @@ def _joint_norm(arrays: Arrays, norm_type: float, finite: bool) -> Array:
 
 
 def _clipped(arrays: Arrays, max_norm: float, norm_type: float, finite: bool) -> Array:
+    if norm_type == 2 and not finite:
+        norm = np.empty((), np.float32)
+        if kernels.step("clip", [(x,) for x in arrays], most=float(max_norm), norm=norm):
+            return norm
     total = _total_norm("clip_grad_norm_", arrays, norm_type, finite)
     _scale(arrays, max_norm, total)
     return _zero_dim(total, arrays)

@@ -144,14 +144,6 @@ EQUIVALENT: dict[str, str] = {
         for change in ("`-1` → `1`", "`1` → `2`")
     },
     "scatter: vjp: `1` → `2`": "the index and the source have one shape",
-    **{
-        f"softmax_cross_entropy: {change}": reason
-        for change, reason in (
-            ("_reference: `0.0` → `1`", "a constant in the loss has no derivative"),
-            ("_reference: `1` → `2` (5)", _UNKNOWN_LENGTH),
-            ("_reference: `1` → `2` (6)", _UNKNOWN_LENGTH),
-        )
-    },
     "std: _var_rule: `max(_count(shapes[0], dim) - correction, 0)` → "
     "`_count(shapes[0], dim) - correction`": "the deviation itself is NaN there",
     "std: _var_rule: `0` → `1`": "the deviation itself is NaN there",

@@ -7,8 +7,8 @@ who repeats the launches repeats the step.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,17 +19,18 @@ from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
+Number: TypeAlias = Array | float
+
 AXES = 4  # of what is collected
 
 
 @lru_cache(maxsize=1024)
-def _constant(value: float, sign: float, shape: tuple[int, ...]) -> Array:
+def constant(value: float, *shape: int) -> Array:
+    """Return an array of one number, float32; nobody writes to it. 0 and -0 are one."""
     return fixed(np.full(shape, value, np.float32))
 
 
-def constant(value: float, *shape: int) -> Array:
-    """Return an array of one number, float32; nobody writes to it."""
-    return _constant(value, math.copysign(1, value), shape)  # -0 equals 0
+_ZERO = constant(0.0, 1)
 
 
 @kernel()
@@ -56,16 +57,24 @@ def _table_share(
     _put(f, table[4])
 
 
-def table_of(c: int, *rows: Array | float) -> Array:
-    """Return a table (5, c) that begins with rows (c,), or with one number again and again.
+def table_of(
+    c: int, a: Number, b: Number, d: Number, e: Number = _ZERO, f: Number = _ZERO
+) -> Array:  # fmt: skip
+    """Return a table (5, c) of rows (c,), or of one number again and again.
 
-    >>> table_of(2, np.float32([3, 4]), 5)[:3].tolist()
+    >>> table_of(2, np.float32([3, 4]), 5, 0)[:3].tolist()
     [[3.0, 4.0], [5.0, 5.0], [0.0, 0.0]]
     """
-    given = [row if isinstance(row, np.ndarray) else constant(row, 1) for row in rows]
-    given += [constant(0, 1)] * (5 - len(given))
     table = np.empty((5, c), np.float32)
-    run(_table_share, 1, *given, table)
+    run(
+        _table_share, 1,
+        a if type(a) is np.ndarray else constant(a, 1),
+        b if type(b) is np.ndarray else constant(b, 1),
+        d if type(d) is np.ndarray else constant(d, 1),
+        e if type(e) is np.ndarray else constant(e, 1),
+        f if type(f) is np.ndarray else constant(f, 1),
+        table,
+    )  # fmt: skip
     return table
 
 

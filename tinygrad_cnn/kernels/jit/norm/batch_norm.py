@@ -313,17 +313,18 @@ def batch_norm_backward(
     return _seen(gx), gweight, gbias
 
 
-@kernel(entry=True)
+@kernel(entry=True, fastmath=())
 def _numbers_share(
     part: int, parts: int, mean: Array, var: Array, weight: Array, bias: Array, eps: float,
     found: Array,
 ) -> None:  # fmt: skip
     """Write ``1/sqrt(var + eps)``, scale and shift to found (3, c)."""
     for k in range(mean.size):
-        invstd = 1 / np.sqrt(var[k] + eps)
-        scale = np.float32(invstd * weight[k])
+        # Rounded like the operations that are recorded where gradients are wanted.
+        invstd = np.float32(1) / np.sqrt(var[k] + np.float32(eps))
+        scale = invstd * weight[k]
         found[0, k], found[1, k] = invstd, scale
-        found[2, k] = bias[k] - np.float64(mean[k]) * scale
+        found[2, k] = bias[k] - mean[k] * scale
 
 
 def channel_numbers(

@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
+from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares
 from tinygrad_cnn.kernels.jit.threads.pool_words import HEAD
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -26,7 +27,9 @@ Formula: TypeAlias = Callable[[Emitter, list[Value], list[Value]], dict[int, Val
 ALIGNED = 16  # numbers: ranges of threads start at multiples, which is no more than tidy
 
 
-PLAIN, MOMENTUM, NESTEROV, ADAM = range(4)  # the formulas
+PLAIN, MOMENTUM, NESTEROV, ADAM, AVERAGE, SCALE = range(6)  # the formulas
+HALF = 2.0**64  # by which a factor that is no normal number is larger, and then smaller again
+TINY = float(np.finfo(np.float32).tiny)
 
 
 def _sgd(
@@ -57,6 +60,17 @@ def _adam(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Va
     return {0: e.fma(way, down, b.fmul(w, keep)), 2: m, 3: v}
 
 
+def _average(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
+    """``mean += share*(w - mean)``."""
+    mean, w = arrays
+    return {0: e.fma(e.builder.fsub(w, mean), numbers[0], mean)}
+
+
+def _scale(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
+    """``g = g*first*second``."""
+    return {0: e.builder.fmul(e.builder.fmul(arrays[0], numbers[0]), numbers[1])}
+
+
 def _step(arrays: int, wanted: int, formula: Formula) -> Any:
     """Return the instruction that steps `count` numbers, from `first` on, of a row's arrays.
 
@@ -85,11 +99,13 @@ _plain_step = _step(2, 5, partial(_sgd, momentum=False, nesterov=False))
 _momentum_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=False))
 _nesterov_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=True))
 _adam_step = _step(4, 9, _adam)
+_average_step = _step(2, 1, _average)
+_scale_step = _step(1, 2, _scale)
 
 
 @kernel(entry=True)
 def _share(part: int, parts: int, table: Array, numbers: Array, total: int, which: int) -> None:
-    """Step a share of all numbers; `table` (arrays, 4 or 5) has addresses of array objects, sizes.
+    """Step a share of all numbers; `table` has addresses of array objects, and sizes, in its rows.
 
     Costs three reads and two writes of each number (two and one without momentum; Adam four and
     three).
@@ -108,6 +124,10 @@ def _share(part: int, parts: int, table: Array, numbers: Array, total: int, whic
                 _nesterov_step(row, first, last - first, at)
             elif which == MOMENTUM:
                 _momentum_step(row, first, last - first, at)
+            elif which == AVERAGE:
+                _average_step(row, first, last - first, at)
+            elif which == SCALE:
+                _scale_step(row, first, last - first, at)
             else:
                 _plain_step(row, first, last - first, at)
         start += size
@@ -143,6 +163,50 @@ def sgd(
     numbers = np.array([-1.0 if maximize else 1.0, decay, keep, momentum, -lr], np.float32)
     which = PLAIN if len(rows[0]) < 3 else NESTEROV if nesterov else MOMENTUM
     run(_share, shares(12 * total), table, numbers, total, which)
+
+
+def average(rows: Sequence[tuple[Array, ...]], *, share: float) -> None:
+    """Move every mean of rows (mean, w) by a share towards w, in place; arrays as for `sgd`."""
+    table, total = _table(rows, 2)
+    run(_share, shares(12 * total), table, np.array([share], np.float32), total, AVERAGE)
+
+
+@kernel(entry=True)
+def _squares_share(part: int, parts: int, x: Array, exact: Array) -> None:
+    exact[part] = line_squares(x[x.size * part // parts : x.size * (part + 1) // parts], 0.0)
+
+
+@kernel(entry=True)
+def _factor_share(
+    part: int, parts: int, exact: Array, most: float, norm: Array, numbers: Array
+) -> None:
+    """Write the root of the sum of exact (count,), and the factors that make it `most` at most."""
+    total = 0.0
+    for k in range(exact.size):
+        total += exact[k]
+    length = np.sqrt(total)
+    factor = most / (length + 1e-6)
+    if factor >= 1:  # NaN is not
+        factor = 1.0
+    norm[0] = length
+    small = 0 < factor < TINY
+    numbers[0] = factor * HALF if small else factor
+    numbers[1] = 1 / HALF if small else 1.0
+
+
+def clip(rows: Sequence[tuple[Array, ...]], *, most: float, norm: Array) -> None:
+    """Scale all rows (g,) in place so that their joint norm is `most` at most, and write what it
+    was to norm (). Arrays as for `sgd`.
+    """
+    parts = [shares(g.nbytes) for (g,) in rows]
+    exact, numbers = np.empty(sum(parts)), np.empty(2, np.float32)
+    start = 0
+    for (g,), count in zip(rows, parts, strict=True):
+        run(_squares_share, count, g.reshape(-1), exact[start : start + count])
+        start += count
+    run(_factor_share, 1, exact, float(most), norm.reshape(1), numbers)
+    table, total = _table(rows, 1)
+    run(_share, shares(8 * total), table, numbers, total, SCALE)
 
 
 def adam(

@@ -8,6 +8,7 @@ where windows overlap. Windows of more than `SHORT` pixels are added in float64.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Unpack
 
 import numpy as np
@@ -90,14 +91,17 @@ def _avg_pool2d_input(
                             pixel[k] += grad[k] * scale
 
 
-def _ranges(spec: AvgPoolSpec, size: Pair, out: Pair) -> tuple[Array, Array]:
-    """Return the pixels [start, stop) of the windows along both axes, (oh, 2) and (ow, 2) int64."""
+@lru_cache(maxsize=256)
+def _sliding(spec: AvgPoolSpec, size: Pair, out: Pair) -> tuple[Array, Array, Array]:
+    """Return the pixels [start, stop) of the windows along both axes, (oh, 2) and (ow, 2) int64,
+    and one over their divisors.
+    """
     found = []
     for axis in (0, 1):
         start = np.arange(out[axis], dtype=np.int64) * spec.stride[axis] - spec.padding[axis]
         edges = np.stack([start, start + spec.kernel_size[axis]], axis=1)
         found.append(fixed(np.clip(edges, 0, size[axis])))
-    return found[0], found[1]
+    return found[0], found[1], _factor(spec.divisor(size, out, FLOAT32), *out)
 
 
 @ignore_fp_errors
@@ -107,15 +111,14 @@ def _factor(divisor: Array, oh: int, ow: int) -> Array:
     return fixed((1 / wide.astype(np.float64)).astype(np.float32))
 
 
-def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> Array | None:
-    """Return the sums of windows of at most `most` pixels over their divisors."""
+def _pool(x: Array, rows: Array, columns: Array, factor: Array, most: int) -> Array | None:
+    """Return the sums of windows of at most `most` pixels times their factors."""
     image = images_of(x)
     if image is None:
         return None
     n, _, _, c = image.shape
     oh, ow = len(rows), len(columns)
     y = empty((n, oh, ow, c), FLOAT32)
-    factor = _factor(divisor, oh, ow)
     parts = shares(x.nbytes + y.nbytes)
     if most <= SHORT:
         run(_avg_pool2d, parts, image, rows, columns, factor, y)
@@ -127,14 +130,13 @@ def _pool(x: Array, rows: Array, columns: Array, divisor: Array, most: int) -> A
 
 
 def _pool_input(
-    g: Array, size: Pair, rows: Array, columns: Array, divisor: Array, most: int
+    g: Array, size: Pair, rows: Array, columns: Array, factor: Array, most: int
 ) -> Array | None:
     """Return the gradients of pixels that are in at most `most` windows."""
     n, c, oh, ow = g.shape
     if most > SHORT:
         return None  # windows that all but coincide
     gx = empty((n, *size, c), FLOAT32)
-    factor = _factor(divisor, oh, ow)
     parts = shares(gx.nbytes + g.nbytes)
     run(_avg_pool2d_input, parts, images_like(g), rows, columns, factor, gx)
     return nchw(gx)
@@ -146,8 +148,7 @@ def avg_pool2d(x: Array, **window: Unpack[AvgPoolWindow]) -> Array | None:
         return None
     spec, size = AvgPoolSpec(**window), (x.shape[2], x.shape[3])
     out = spec.output_size("avg_pool2d", x.shape)
-    divisor = spec.divisor(size, out, FLOAT32)
-    return _pool(x, *_ranges(spec, size, out), divisor, math.prod(spec.kernel_size))
+    return _pool(x, *_sliding(spec, size, out), math.prod(spec.kernel_size))
 
 
 def avg_pool2d_input(g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]) -> Array | None:
@@ -159,12 +160,14 @@ def avg_pool2d_input(g: Array, *, size: Pair, **window: Unpack[AvgPoolWindow]) -
     if g.shape[2:] != out:
         return None
     most = math.prod(-(-k // s) for k, s in zip(spec.kernel_size, spec.stride, strict=True))
-    return _pool_input(g, size, *_ranges(spec, size, out), spec.divisor(size, out, FLOAT32), most)
+    return _pool_input(g, size, *_sliding(spec, size, out), most)
 
 
+@lru_cache(maxsize=256)
 def _adaptive(size: Pair, out: Pair) -> tuple[Array, Array, Array]:
     rows, columns = (spans(size[a], out[a]) for a in (0, 1))
-    return fixed(np.array(rows)), fixed(np.array(columns)), window_areas(rows, columns, FLOAT32)
+    areas = window_areas(rows, columns, FLOAT32)
+    return fixed(np.array(rows)), fixed(np.array(columns)), _factor(areas, *out)
 
 
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array | None:
