@@ -18,8 +18,8 @@ from tinygrad_cnn.functions.linear_algebra import linear
 from tinygrad_cnn.functions.reduction import mean, sum
 from tinygrad_cnn.functions.shaping import broadcast_tensors, reshape
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.notices import warn
 from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.notices import warn
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import loss as losses
 from tinygrad_cnn.ops import reduce as reductions

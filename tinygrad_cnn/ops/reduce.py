@@ -13,13 +13,15 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.units import computed, one_unit
 from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp, log_add_exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
-from tinygrad_cnn.types import Array, Shapes
+from tinygrad_cnn.types import Array, DType, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -84,6 +86,7 @@ def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
 
 
+@one_unit
 def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
@@ -94,7 +97,7 @@ def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepd
     rest = [i for i in range(len(shape)) if i not in dim]
     n = _count(shape, dim)
     front = x.permute((*rest, *dim)).reshape((*(shape[i] for i in rest), 1, n))
-    copies = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, front)  # (rest..., n, n)
+    copies = where(wrap(made(np.eye(n, dtype=np.bool_))), 1.0, front)  # (rest..., n, n)
     others = prod(copies, dim=(len(rest) + 1,))  # (rest..., n)
     back = others.reshape((*(shape[i] for i in rest), *(shape[i] for i in dim)))
     inverse = np.argsort([*rest, *dim])
@@ -152,7 +155,7 @@ def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 def _std_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, correction: float, keepdim: bool
 ) -> Tensor:
-    flat = wrap(y._array == 0)
+    flat = computed(np.equal, y, 0)
     half = where(flat, 0.0, g) / (2.0 * where(flat, 1.0, y))
     return _var_rule(half, x, shapes, dim, correction, keepdim)
 
@@ -171,11 +174,17 @@ def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 def _extreme_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    extreme = y._array.reshape(_kept(shapes[0], dim))
-    hit = x._array == extreme
-    hit |= np.isnan(x._array) & np.isnan(extreme)
-    share = hit / np.maximum(_add(hit, dim, keepdims=True), 1)
-    return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g._value.dtype))
+    share = computed(_shares, x, y, dim, g._value.dtype)
+    return _spread(g, shapes, dim, keepdim) * share
+
+
+def _shares(x: Array, y: Array, dim: Dims, dtype: DType) -> Array:
+    """How much of the gradient belongs to each number: that of the extreme ones, evenly."""
+    extreme = y.reshape(_kept(x.shape, dim))
+    hit = x == extreme
+    hit |= np.isnan(x) & np.isnan(extreme)
+    share: Array = (hit / np.maximum(_add(hit, dim, keepdims=True), 1)).astype(dtype)
+    return share
 
 
 @op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
@@ -193,7 +202,7 @@ def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 def _norm2_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    at_zero = wrap(y._array == 0)
+    at_zero = computed(np.equal, y, 0)
     unit = where(at_zero, 0.0, g) / where(at_zero, 1.0, y)
     return _spread(unit, shapes, dim, keepdim) * x
 
@@ -215,6 +224,7 @@ def cumsum(x: Array, *, dim: int) -> Array:
     return kernels.cumsum(x, dim)
 
 
+@one_unit
 def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     if np.all(x._array != 0):
         return flip(cumsum(flip(g * conj(y), dims=(dim,)), dim=dim), dims=(dim,)) / conj(x)
@@ -222,7 +232,7 @@ def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> 
     n, last = shapes[0][dim], len(shapes[0]) - 1
     front = x.transpose(dim, last)  # (..., n)
     lead = front._value.shape[:-1]
-    used = wrap(np.tri(n, dtype=np.bool_))
+    used = wrap(made(np.tri(n, dtype=np.bool_)))
     factors = where(used, front.reshape((*lead, 1, n)), 1.0)  # (..., product, factor)
     products = prod(factors, dim=(last + 1,))  # (..., product)
     again = _prod_rule(
@@ -246,14 +256,20 @@ def cumprod(x: Array, *, dim: int) -> Array:
     return np.cumprod(x, dim, dtype=np.int64 if x.dtype.kind in "biu" else None)
 
 
+def _used(y: Array, n: int) -> Array:
+    """Which numbers enter which sums: (..., i, j) where i <= j, and the sum is not empty."""
+    used: Array = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y.real)
+    return used
+
+
 def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     # The shares exp(x_i - y_j), i <= j, are at most 1: nothing overflows, in memory of n² numbers.
     n, last = shapes[0][dim], len(shapes[0]) - 1
     x, y, g = (v.transpose(dim, last) for v in (x, y, g))
     lead = x._value.shape[:-1]
     y = y.reshape((*lead, 1, n))
-    used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array.real)  # (..., i, j)
-    share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y, -math.inf))
+    used = computed(_used, y, n)
+    share = exp(where(used, x.reshape((*lead, n, 1)) - y, -math.inf))
     return sum(conj(share) * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
 
 
@@ -278,10 +294,14 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
 # ---- softmax -------------------------------------------------------------------------------
 
 
+def _is_empty(y: Array) -> Array:
+    return np.isneginf(y.real)
+
+
 def _logsumexp_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    y = _spread(where(wrap(np.isneginf(y._array.real)), 0.0, y), shapes, dim, keepdim)
+    y = _spread(where(computed(_is_empty, y), 0.0, y), shapes, dim, keepdim)
     return _spread(g, shapes, dim, keepdim) * conj(exp(x - y))
 
 
