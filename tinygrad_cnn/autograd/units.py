@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.tape import do, taping
@@ -41,3 +43,17 @@ def one_unit(function: F) -> F:
 
 def _has_history(value: object) -> bool:
     return isinstance(value, Variable) and value.current_node() is not None
+
+
+def check(function: Callable[..., None], *args: Any, **params: Any) -> None:
+    """Call a function of arrays that raises an error if their numbers are not as they should be."""
+    arrays = [a._given if isinstance(a, Variable) else a for a in args]
+    if taping:
+        do(_checking, function, *arrays, **params)
+    else:
+        function(*arrays, **params)
+
+
+def _checking(function: Callable[..., None], *args: Any, **params: Any) -> Array:
+    function(*args, **params)
+    return np.empty(1, np.bool_)  # what has no result would not be done again

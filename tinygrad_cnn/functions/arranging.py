@@ -241,7 +241,7 @@ def as_strided(
         # The way from the base, on which it does not matter how ``input`` looks into it.
         base: Any = x.view_of.base
         start = params["start"] + x.offset_in_storage() - base.offset_in_storage()
-        params = {**params, "start": start, "steps": steps_of(base._array)}
+        params = {**params, "start": start, "steps": steps_of(base._given)}
         out.view_of.steps = ((indexing.strided, params),)
         out.view_of.detour = True
     return out
@@ -267,14 +267,14 @@ def strided_params(
         )
     if not x._value.size:  # it has no place in memory
         offset = at
-    if has_gaps(memory_of(x._array)):
+    if has_gaps(memory_of(x._given)):
         raise ArgumentError(f"{name}: `input` is in another library's memory, which has gaps")
 
     return {
         "size": sides,
         "stride": steps,
         "start": offset - at,
-        "steps": steps_of(x._array),
+        "steps": steps_of(x._given),
     }
 
 
@@ -378,7 +378,7 @@ def block_diag(*tensors: TensorLike) -> Tensor:
             [0, 2, 3]])
     """
     xs = [to_tensor(x) for x in tensors]
-    dtype = common_dtype([x._array for x in xs]) if xs else np.float32
+    dtype = common_dtype([x._given for x in xs]) if xs else np.float32
     blocks = [reshape(to(x, dtype), 1, -1) if x.ndim < 2 else to(x, dtype) for x in xs]
     if any(b.ndim > 2 for b in blocks):
         shapes = [b.shape for b in blocks]

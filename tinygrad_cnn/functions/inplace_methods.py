@@ -18,6 +18,7 @@ from tinygrad_cnn.functions.convert import broadcasts, older_call, operand, to_t
 from tinygrad_cnn.functions.elementwise import check_addcdiv
 from tinygrad_cnn.functions.methods import Methods
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.tape import do, taping
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.types import FLOATING, INEXACT, Array, TensorLike
 
@@ -53,7 +54,7 @@ class InPlaceMethods(Methods):
             self.current_node() is not None
             or (isinstance(b, Variable) and b.current_node() is not None)
         )
-        array = b._array if isinstance(b, Variable) else b
+        array = b._given if isinstance(b, Variable) else b
         same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
         if (
             live
@@ -69,7 +70,10 @@ class InPlaceMethods(Methods):
                 f"{self.shape}, in which the result must fit in place"
             )
         values = self._written_by(by)
-        ignoring_fp_errors(ufunc, (values, array), {"out": values})
+        if taping:
+            do(_update, ufunc, values, array, writes=(values,))
+        else:
+            ignoring_fp_errors(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     @older_call("alpha", tensors=1)
@@ -294,3 +298,7 @@ class InPlaceMethods(Methods):
             raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
         drawn = numpy_generator(generator).integers(from_, last, self._value.shape, endpoint=True)
         return self._sample("random_", np.asarray(drawn))
+
+
+def _update(ufunc: np.ufunc, values: Array, other: Any) -> None:
+    ufunc(values, other, out=values)

@@ -35,7 +35,7 @@ def cat(tensors: Tensors, dim: int = 0) -> Tensor:
     xs = several("cat", tensors)
     if not xs:
         raise ArgumentError("cat: `tensors` is empty, expected at least one")
-    dtype = promotion.common_dtype([x._array for x in xs])
+    dtype = promotion.common_dtype([x._given for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
         first = next((x for x in xs if x.shape != (0,)), xs[0])._value
     else:

@@ -103,6 +103,7 @@ def _checks_first(units: list[Unit]) -> list[Unit]:
             first.append(unit)
         else:
             rest.append(unit)
+            known.difference_update(ref.region for ref in unit.writes)  # not as they were
     return first + rest
 
 
