@@ -30,6 +30,7 @@ from tinygrad_cnn.functions.shaping import (
     transpose,
     unsqueeze,
 )
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.types import Array, Params, TensorLike, Tensors
 
@@ -173,7 +174,7 @@ def diag_embed(input: TensorLike, offset: int = 0, dim1: int = -2, dim2: int = -
     n = x.shape[-1] + abs(offset)
     i = np.arange(x.shape[-1])
     index = (..., i + max(-offset, 0), i + max(offset, 0))
-    out = indexing.put(wrap(np.zeros((*x.shape[:-1], n, n), x.dtype)), x, index=index)
+    out = indexing.put(wrap(made(np.zeros((*x.shape[:-1], n, n), x.dtype))), x, index=index)
     return own(movedim(out, (-2, -1), (a, b)))
 
 
@@ -387,10 +388,10 @@ def block_diag(*tensors: TensorLike) -> Tensor:
     rows, before = [], 0
     for b in blocks:
         after = int(width) - before - b.shape[1]
-        zeros = [wrap(np.zeros((b.shape[0], n), dtype)) for n in (before, after)]
+        zeros = [wrap(made(np.zeros((b.shape[0], n), dtype))) for n in (before, after)]
         rows.append(cat([zeros[0], b, zeros[1]], 1))
         before += b.shape[1]
-    return cat(rows, 0) if rows else wrap(np.zeros((1, 0), dtype))
+    return cat(rows, 0) if rows else wrap(made(np.zeros((1, 0), dtype)))
 
 
 @export(method=False)

@@ -18,6 +18,7 @@ from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
 from tinygrad_cnn.functions.shaping import reshape, transpose, unsqueeze
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.resample import resample, sample_taps, spread, take_mesh
 from tinygrad_cnn.types import FLOATING, Array, Sizes
 
@@ -378,7 +379,7 @@ def _line(at: Tensor, size: int, mode: str, padding: str, corners: bool) -> tupl
     at = _padded(at, size, padding, corners)
     if mode == "nearest":
         nearest = _existing(np.rint(_finite(at._array))[:, None], size)
-        return nearest, wrap(np.ones(nearest.shape, at.dtype))
+        return nearest, wrap(made(np.ones(nearest.shape, at.dtype)))
     first = np.floor(_finite(at._array))
     share = at - wrap(first)
     return _existing(np.stack([first, first + 1], 1), size), stack([1 - share, share], 1)

@@ -14,6 +14,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat
 from tinygrad_cnn.functions.linalg_systems import matrices, same_dtypes
 from tinygrad_cnn.functions.padding import tril, triu
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import factorizations as ops
 from tinygrad_cnn.ops import linear_systems
 from tinygrad_cnn.ops.linear_systems import mH
@@ -130,7 +131,7 @@ def cholesky_ex(A: TensorLike, *, upper: bool = False, check_errors: bool = Fals
     x = matrices("cholesky_ex", A, square=True)
     factor = _cholesky(x, upper, check_errors)
     if np.isfinite(factor._array).all():  # where there is none, it is NaN
-        return CholeskyInfo(factor, wrap(np.zeros(x._value.shape[:-2], np.int32)))
+        return CholeskyInfo(factor, wrap(made(np.zeros(x._value.shape[:-2], np.int32))))
     array = np.conj(np.swapaxes(x._array, -1, -2)) if upper else x._array
     return CholeskyInfo(factor, wrap(ops.cholesky_info(array)))
 
@@ -155,7 +156,7 @@ def qr(A: TensorLike, mode: str = "reduced") -> QR:
     if mode not in ("reduced", "complete", "r"):
         raise ArgumentError(f"qr: `mode` is {mode!r}, expected 'reduced', 'complete' or 'r'")
     q, r = ops.qr_parts(ops.qr(x, mode=mode), x._value.shape[-2])
-    return QR(wrap(np.empty(0, x._value.dtype)) if mode == "r" else own(q), own(r))
+    return QR(wrap(made(np.empty(0, x._value.dtype))) if mode == "r" else own(q), own(r))
 
 
 def _lu(name: str, A: TensorLike, pivot: bool) -> tuple[Any, Array, Array, int]:
@@ -181,7 +182,7 @@ def lu(A: TensorLike, *, pivot: bool = True) -> LU:
     packed, order, _, n = _lu("lu", A, pivot)
     lower, upper = ops.lu_parts(packed, n)
     dtype = packed._value.dtype
-    return LU(_permutation(order, dtype) if pivot else wrap(np.empty(0, dtype)), lower, upper)
+    return LU(_permutation(order, dtype) if pivot else wrap(made(np.empty(0, dtype))), lower, upper)
 
 
 def lu_factor(A: TensorLike, *, pivot: bool = True) -> LUFactor:
@@ -216,7 +217,7 @@ def lu_unpack(
     if pivots._value.dtype != np.int32:
         raise ArgumentError(f"lu_unpack: `LU_pivots` is {pivots.dtype}, expected int32")
     m, n = factors._value.shape[-2:]
-    nothing = wrap(np.empty(0, factors._value.dtype))
+    nothing = wrap(made(np.empty(0, factors._value.dtype)))
     order, lower, upper = nothing, nothing, nothing
     if unpack_pivots:
         if pivots._value.shape[-1:] != (min(m, n),):
@@ -226,7 +227,7 @@ def lu_unpack(
         order = _permutation(ops.order_of(pivots._array, m), factors._value.dtype)
     if unpack_data:
         k = min(m, n)
-        eye = wrap(np.eye(m, k, dtype=factors._value.dtype))
+        eye = wrap(made(np.eye(m, k, dtype=factors._value.dtype)))
         lower = tril(factors[..., :k], -1) + eye
         upper = triu(factors[..., :k, :])
     return LU(order, lower, upper)
@@ -434,7 +435,7 @@ def householder_product(A: TensorLike, tau: TensorLike) -> Tensor:
             f"householder_product: `A` has shape {x.shape} and `tau` {t.shape}, expected "
             f"(..., m, n) and (..., k) with k ≤ n ≤ m"
         )
-    eye = wrap(np.eye(m, n, dtype=x._value.dtype))
+    eye = wrap(made(np.eye(m, n, dtype=x._value.dtype)))
     return _reflected(x, t, eye.expand((*x._value.shape[:-2], m, n)))
 
 
@@ -444,7 +445,7 @@ def _reflected(x: Tensor, tau: Tensor, out: Any, *, inverse: bool = False) -> Te
     k = tau._value.shape[-1]
     if not k:
         return out.clone()  # type: ignore[no-any-return]
-    vectors = tril(x, -1) + wrap(np.eye(m, n, dtype=x._value.dtype))
+    vectors = tril(x, -1) + wrap(made(np.eye(m, n, dtype=x._value.dtype)))
     factors = tau.conj() if inverse else tau
     for i in range(k) if inverse else reversed(range(k)):
         v = vectors[..., i : i + 1]  # (..., m, 1)

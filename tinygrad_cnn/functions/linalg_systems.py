@@ -13,6 +13,7 @@ from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import factorizations, linear_systems, matrix_functions
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.linear_systems import mH
@@ -165,7 +166,7 @@ def solve_ex(
     if check_errors or not info._array.any():
         return ResultInfo(solve(a, B, left=left), info)
     bad = wrap(info._array[..., None, None] != 0)
-    eye = wrap(np.eye(a._value.shape[-1], dtype=a._value.dtype))
+    eye = wrap(made(np.eye(a._value.shape[-1], dtype=a._value.dtype)))
     out = solve(a.masked_fill(bad, 0.0) + bad * eye, B, left=left)
     lost = bad if out._value.ndim > info._value.ndim + 1 else bad.squeeze(-1)
     return ResultInfo(out.masked_fill(lost, float("nan")), info)
@@ -336,7 +337,7 @@ def lstsq(
     if b._value.ndim < 2 or b._value.shape[-2] != m:
         raise ShapeError(f"lstsq: `A` has shape {a.shape} and `B` {b.shape}, expected {m} rows")
     solution = matmul(pinv(a, rcond), b)
-    residuals = values = wrap(np.empty(0, a._array.real.dtype))
+    residuals = values = wrap(made(np.empty(0, a._array.real.dtype)))
     rank = np.empty(0, np.int64)
     if driver != "gels":
         found = np.linalg.svd(a._array, compute_uv=False)

@@ -14,6 +14,7 @@ from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import integers, movedim
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.resample import take_mesh
@@ -135,4 +136,4 @@ def diag(input: TensorLike, diagonal: int = 0) -> Tensor:
     n = x._value.size + abs(diagonal)
     i = np.arange(x._value.size)
     index = (i - min(diagonal, 0), i + max(diagonal, 0))
-    return indexing.put(wrap(np.zeros((n, n), x._value.dtype)), x, index=index)
+    return indexing.put(wrap(made(np.zeros((n, n), x._value.dtype))), x, index=index)
