@@ -173,7 +173,7 @@ def diag_embed(input: TensorLike, offset: int = 0, dim1: int = -2, dim2: int = -
         raise ArgumentError(f"diag_embed: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
     n = x.shape[-1] + abs(offset)
     i = np.arange(x.shape[-1])
-    index = (..., i + max(-offset, 0), i + max(offset, 0))
+    index = (..., made(i + max(-offset, 0)), made(i + max(offset, 0)))
     out = indexing.put(wrap(made(np.zeros((*x.shape[:-1], n, n), x.dtype))), x, index=index)
     return own(movedim(out, (-2, -1), (a, b)))
 
@@ -316,7 +316,7 @@ def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tenso
         d = axis("cross", dim, a.ndim)
     if not a.ndim or a.shape[d] != 3:
         raise ShapeError(f"cross: axis {d} of `input` {a.shape} must have size 3")
-    turn, back = np.array([1, 2, 0]), np.array([2, 0, 1])
+    turn, back = made(np.array([1, 2, 0])), made(np.array([2, 0, 1]))
 
     def turned(x: Tensor, order: Array) -> Tensor:
         return indexing.index_select(x, order, dim=d)

@@ -96,7 +96,7 @@ class Recording:
     def _results(self, result: Any, instance: Instance, leaves: list[Any]) -> Any:
         kind = type(result)
         if kind is _New:
-            out = wrap(instance.views[result.ref].copy(order="K"))
+            out = wrap(instance._view(result.ref).copy(order="K"))
             if result.op is not None:
                 out.node = Node(result.op, (), (), (), {}, {})
                 out.node.saved = None  # the graph was walked
@@ -258,7 +258,8 @@ class CompiledFunction:
         if isinstance(value, tuple):
             kind = type(value)
             parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
-            return _Build(lambda made: kind(*made), parts)
+            named = hasattr(kind, "_fields")
+            return _Build(lambda made: kind(*made) if named else kind(made), parts)
         if type(value) is dict:
             keys = list(value)
             parts = tuple([self._describe(v, leaves, recorder, refs) for v in value.values()])
