@@ -24,7 +24,7 @@ from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
-from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Ref
+from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Diverged, Ref
 from tinygrad_cnn.programs.program import Instance, Program
 from tinygrad_cnn.programs.recorder import Recorder, Refused
 from tinygrad_cnn.types import Array
@@ -86,7 +86,15 @@ class Recording:
         if instance.escaped:
             instance = Instance(self.program)
         try:
-            instance.run(arrays)
+            try:
+                instance.run(arrays)
+            except Diverged:
+                if instance.step < self.program.checks:
+                    raise
+                raise RuntimeError(
+                    "compile: with these numbers the function takes another way than when it was "
+                    "recorded, and has begun to change memory"
+                ) from None
             self.replays += 1
             return self._results(self.result, instance, leaves)
         finally:
@@ -149,7 +157,10 @@ class CompiledFunction:
                 with suppress(KeyError):
                     self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
-                return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+                try:
+                    return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+                except Diverged:  # before anything was changed
+                    return self._usual("numbers lead elsewhere", args, kwargs)
         return self._record(key, args, kwargs, leaves)
 
     def _state_number(self) -> int:
