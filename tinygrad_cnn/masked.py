@@ -24,7 +24,6 @@ import numpy as np
 
 from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.promotion import get_default_dtype
-from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axes, axis, broadcasts, dtype_of, to_tensor
 from tinygrad_cnn.functions.linalg_norms import vector_norm
@@ -222,8 +221,8 @@ def logaddexp(
 
 def _counted(name: str, x: Tensor, dim: Dims, keepdim: bool, mask: TensorLike | None) -> Tensor:
     """How many values are left over ``dim``."""
-    every = np.ones(x.shape, np.bool_) if mask is None else _mask_of(name, x, mask).numpy()
-    return f.sum(wrap(every), dim, keepdim)
+    every = f.ones(x.shape, dtype=np.bool_) if mask is None else _mask_of(name, x, mask)
+    return f.sum(every, dim, keepdim)
 
 
 def mean(

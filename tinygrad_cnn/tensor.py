@@ -27,7 +27,7 @@ from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
 from tinygrad_cnn.functions.numpy_protocol import apply_function, apply_ufunc
 from tinygrad_cnn.functions.printing import format_tensor
 from tinygrad_cnn.functions.shaping import view
-from tinygrad_cnn.kernels.tape import taping
+from tinygrad_cnn.kernels.tape import do, taping
 from tinygrad_cnn.types import (
     FLOATING,
     INEXACT,
@@ -327,7 +327,7 @@ class Tensor(InPlaceMethods):
     def stride(self, dim: builtins.int | None = None) -> tuple[builtins.int, ...] | builtins.int:
         """Elements to skip in memory for one step along each axis, or along one."""
         self.in_rows()
-        steps = steps_of(self._array)
+        steps = steps_of(self._given)
         return steps if dim is None else steps[axis("stride", dim, self.ndim)]
 
     def is_contiguous(
@@ -335,9 +335,9 @@ class Tensor(InPlaceMethods):
     ) -> builtins.bool:
         """Whether its elements lie in memory in row-major order, or as images channels last."""
         if memory_format.name.startswith("channels_last"):
-            return channels_last(self._array)
+            return channels_last(self._given)
         self.in_rows()
-        return self._array.flags.c_contiguous
+        return self._given.flags.c_contiguous
 
     def storage_offset(self) -> int:
         """How many elements of its memory lie before its first one."""
@@ -767,10 +767,10 @@ class Tensor(InPlaceMethods):
     def contiguous(self, *, memory_format: memory_format | None = None) -> Tensor:
         """Itself if its elements lie in row-major order, else a copy that does."""
         self.in_rows()
-        if self._array.flags.c_contiguous or memory_format is not None:
+        if self._given.flags.c_contiguous or memory_format is not None:
             return self
         out = f.clone(self)
-        out._value = np.ascontiguousarray(out._array)
+        out._value = do(np.ascontiguousarray, out._given)
         return out
 
     def new_tensor(

@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from faults import wrong_uses
-from faults.wrong_uses import LAYERS, REFUSED, Use, tensors_like
 
 import tinygrad_cnn as tg
+from faults import wrong_uses
+from faults.wrong_uses import LAYERS, REFUSED, Use, tensors_like
 from tinygrad_cnn import nn
 from tinygrad_cnn.train import TrainError
 

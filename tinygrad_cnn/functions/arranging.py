@@ -30,6 +30,7 @@ from tinygrad_cnn.functions.shaping import (
     transpose,
     unsqueeze,
 )
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.types import Array, Params, TensorLike, Tensors
 
@@ -172,8 +173,8 @@ def diag_embed(input: TensorLike, offset: int = 0, dim1: int = -2, dim2: int = -
         raise ArgumentError(f"diag_embed: `dim1` and `dim2` are one axis, {dim1} and {dim2}")
     n = x.shape[-1] + abs(offset)
     i = np.arange(x.shape[-1])
-    index = (..., i + max(-offset, 0), i + max(offset, 0))
-    out = indexing.put(wrap(np.zeros((*x.shape[:-1], n, n), x.dtype)), x, index=index)
+    index = (..., made(i + max(-offset, 0)), made(i + max(offset, 0)))
+    out = indexing.put(wrap(made(np.zeros((*x.shape[:-1], n, n), x.dtype))), x, index=index)
     return own(movedim(out, (-2, -1), (a, b)))
 
 
@@ -241,7 +242,7 @@ def as_strided(
         # The way from the base, on which it does not matter how ``input`` looks into it.
         base: Any = x.view_of.base
         start = params["start"] + x.offset_in_storage() - base.offset_in_storage()
-        params = {**params, "start": start, "steps": steps_of(base._array)}
+        params = {**params, "start": start, "steps": steps_of(base._given)}
         out.view_of.steps = ((indexing.strided, params),)
         out.view_of.detour = True
     return out
@@ -267,14 +268,14 @@ def strided_params(
         )
     if not x._value.size:  # it has no place in memory
         offset = at
-    if has_gaps(memory_of(x._array)):
+    if has_gaps(memory_of(x._given)):
         raise ArgumentError(f"{name}: `input` is in another library's memory, which has gaps")
 
     return {
         "size": sides,
         "stride": steps,
         "start": offset - at,
-        "steps": steps_of(x._array),
+        "steps": steps_of(x._given),
     }
 
 
@@ -315,7 +316,7 @@ def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tenso
         d = axis("cross", dim, a.ndim)
     if not a.ndim or a.shape[d] != 3:
         raise ShapeError(f"cross: axis {d} of `input` {a.shape} must have size 3")
-    turn, back = np.array([1, 2, 0]), np.array([2, 0, 1])
+    turn, back = made(np.array([1, 2, 0])), made(np.array([2, 0, 1]))
 
     def turned(x: Tensor, order: Array) -> Tensor:
         return indexing.index_select(x, order, dim=d)
@@ -378,7 +379,7 @@ def block_diag(*tensors: TensorLike) -> Tensor:
             [0, 2, 3]])
     """
     xs = [to_tensor(x) for x in tensors]
-    dtype = common_dtype([x._array for x in xs]) if xs else np.float32
+    dtype = common_dtype([x._given for x in xs]) if xs else np.float32
     blocks = [reshape(to(x, dtype), 1, -1) if x.ndim < 2 else to(x, dtype) for x in xs]
     if any(b.ndim > 2 for b in blocks):
         shapes = [b.shape for b in blocks]
@@ -387,10 +388,10 @@ def block_diag(*tensors: TensorLike) -> Tensor:
     rows, before = [], 0
     for b in blocks:
         after = int(width) - before - b.shape[1]
-        zeros = [wrap(np.zeros((b.shape[0], n), dtype)) for n in (before, after)]
+        zeros = [wrap(made(np.zeros((b.shape[0], n), dtype))) for n in (before, after)]
         rows.append(cat([zeros[0], b, zeros[1]], 1))
         before += b.shape[1]
-    return cat(rows, 0) if rows else wrap(np.zeros((1, 0), dtype))
+    return cat(rows, 0) if rows else wrap(made(np.zeros((1, 0), dtype)))
 
 
 @export(method=False)

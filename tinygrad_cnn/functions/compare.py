@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import broadcast_shape, one_dtype, operand, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.types import TensorLike
+from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.types import Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+
+def _in_dtype(a: Any, b: Any, dtype: DType) -> tuple[Array, Array]:
+    return np.asarray(a, dtype), np.asarray(b, dtype)
 
 
 def _apply(
@@ -23,12 +29,12 @@ def _apply(
 ) -> Tensor:
     values = []
     for v in (operand(x), operand(other)):
-        values.append(v._array if isinstance(v, Variable) else v)
+        values.append(v._given if isinstance(v, Variable) else v)
     a, b = values
     da, db = getattr(a, "dtype", None), getattr(b, "dtype", None)
     if da is not db and (da is not None and db is not None and da != db):
         dtype = promotion.common_dtype(values)
-        a, b = np.asarray(a, dtype), np.asarray(b, dtype)
+        a, b = do(_in_dtype, a, b, dtype)
     for argument, v in (("input", a), ("other", b)):
         dtype = np.asarray(v).dtype
         if dtype.kind not in kinds:
@@ -36,7 +42,7 @@ def _apply(
                 f"{name}: `{argument}` is {dtype}, which has no order; expected real numbers"
             )
     try:
-        return wrap(ignoring_fp_errors(ufunc, (a, b), {}))
+        return wrap(do(ignoring_fp_errors, ufunc, (a, b), {}))
     except ValueError as error:
         if "broadcast" not in str(error):
             raise
@@ -102,7 +108,7 @@ def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
 @export(inplace=True, numpy=np.logical_not)
 def logical_not(input: TensorLike) -> Tensor:
     """Whether it is false (0)."""
-    return wrap(np.logical_not(to_tensor(input)._array))
+    return computed(np.logical_not, to_tensor(input))
 
 
 @export(inplace=True, numpy=np.bitwise_and)
@@ -126,30 +132,28 @@ def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
 @export(inplace=True, numpy=np.invert)
 def bitwise_not(input: TensorLike) -> Tensor:
     """Every bit inverted, of bools or integers."""
-    array = to_tensor(input)._array
-    if array.dtype.kind not in "biu":
-        raise DtypeError(
-            f"bitwise_not: `input` is {array.dtype}, expected bool or an integer dtype"
-        )
-    return wrap(np.invert(array))
+    x = to_tensor(input)
+    if x._value.dtype.kind not in "biu":
+        raise DtypeError(f"bitwise_not: `input` is {x.dtype}, expected bool or an integer dtype")
+    return computed(np.invert, x)
 
 
 @export(numpy=np.isnan)
 def isnan(input: TensorLike) -> Tensor:
     """Whether it is NaN."""
-    return wrap(np.isnan(to_tensor(input)._array))
+    return computed(np.isnan, to_tensor(input))
 
 
 @export(numpy=np.isinf)
 def isinf(input: TensorLike) -> Tensor:
     """Whether it is inf or -inf."""
-    return wrap(np.isinf(to_tensor(input)._array))
+    return computed(np.isinf, to_tensor(input))
 
 
 @export(numpy=np.isfinite)
 def isfinite(input: TensorLike) -> Tensor:
     """Whether it is neither infinite nor NaN."""
-    return wrap(np.isfinite(to_tensor(input)._array))
+    return computed(np.isfinite, to_tensor(input))
 
 
 @export()
@@ -168,9 +172,8 @@ def isclose(
     first, second = to_tensor(input), to_tensor(other)
     if isinstance(input, Variable) and isinstance(other, Variable):
         one_dtype("isclose", first, other=second)
-    a, b = first._array, second._array
-    broadcast_shape("isclose", a, b)
-    return wrap(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
+    broadcast_shape("isclose", first._value, second._value)
+    return computed(np.isclose, first, second, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @export()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, to_tensor, unary
 from tinygrad_cnn.functions.elementwise import cos, mul, sign, sin
@@ -164,7 +164,7 @@ def view_as_complex(input: TensorLike) -> Tensor:
     if x._value.dtype not in (np.float32, np.float64):
         raise DtypeError(f"view_as_complex: `input` is {x.dtype}, expected float32 or float64")
     out: Tensor = ops.from_parts(x)
-    if x._value.size and not np.shares_memory(out._array, x._array):
+    if x._value.size and not np.shares_memory(out._given, x._given):
         raise ShapeError(
             f"view_as_complex: `input` (shape {x.shape}) does not lie in memory pair by pair; use "
             f"contiguous()"
@@ -175,4 +175,4 @@ def view_as_complex(input: TensorLike) -> Tensor:
 @export()
 def isreal(input: TensorLike) -> Tensor:
     """Where numbers have no imaginary part."""
-    return wrap(np.asarray(np.isreal(to_tensor(input)._array)))
+    return computed(np.isreal, to_tensor(input))

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.types import FLOATING, Array, Dims, DType, DTypeLike, Sizes, TensorLike, Tensors
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
         ``data`` is ragged.
     """
     if isinstance(data, Variable):
-        source: Any = data._array
+        source: Any = data._given
     elif isinstance(data, (list, tuple)) and isinstance(_first(data), Variable):
-        source = _stack(data)
+        source = do(_stack, data)
     else:
         try:
             source = np.asarray(data)
@@ -63,7 +64,10 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
     wanted = dtype_of(source.dtype if dtype is None else dtype)
     if source.dtype.kind == "c" != wanted.kind and not isinstance(data, Variable):
         raise DtypeError(f"tensor: `data` is complex, which does not fit into {wanted}")
-    return ignoring_fp_errors(np.array, (source,), {"dtype": wanted, "order": "K"})
+    params = {"dtype": wanted, "order": "K"}
+    if source is not data and not isinstance(data, Variable):  # of numbers
+        return made(ignoring_fp_errors(np.array, (source,), params))
+    return do(ignoring_fp_errors, np.array, (source,), params)
 
 
 def is_dtype(value: Any) -> bool:

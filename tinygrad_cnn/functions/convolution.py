@@ -13,6 +13,7 @@ from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import pad
 from tinygrad_cnn.functions.shaping import permute, reshape, squeeze, unsqueeze
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import conv as ops
 from tinygrad_cnn.ops.resample import resample, spread
 from tinygrad_cnn.types import Array, Sizes, TensorLike
@@ -125,7 +126,7 @@ def one_by_one(places: Array, size: int) -> dict[str, Array]:
     """The parameters of `resample` that read ``places``, in order, and 0 where there is none."""
     flat = places.reshape(-1, 1)
     there = (flat >= 0) & (flat < size)
-    return {"index": np.where(there, flat, 0), "weight": there.astype(np.float64)}
+    return {"index": made(np.where(there, flat, 0)), "weight": made(there.astype(np.float64))}
 
 
 def _conv3d(

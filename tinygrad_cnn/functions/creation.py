@@ -26,6 +26,7 @@ from tinygrad_cnn.functions.convert import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 def make(name: str, values: Array, requires_grad: bool, device: DeviceLike = None) -> Tensor:
     check_device(device, name)
-    out = wrap(values)
+    out = wrap(made(values))  # unless it was computed or drawn, it is the same each time
     if requires_grad:
         out.want_gradient(True)
     return out
@@ -320,9 +321,8 @@ def full(
     """A shape full of one number, of that number's dtype."""
     size = size if isinstance(size, (tuple, list)) else (size,)
     value = array_of(operand(fill_value), dtype)
-    return make(
-        "full", np.full(size_of("full", tuple(size)), value, value.dtype), requires_grad, device
-    )
+    values = do(np.full, size_of("full", tuple(size)), value, value.dtype)
+    return make("full", values, requires_grad, device)
 
 
 def _like(
@@ -336,8 +336,8 @@ def _like(
 ) -> Tensor:
     wanted = None if dtype is None else dtype_of(dtype, name)
     order = order_of(memory_format)
-    made = fill(to_tensor(input)._array, dtype=wanted, order=order)
-    return make(name, made, requires_grad, device)
+    values = fill(to_tensor(input)._given, dtype=wanted, order=order)
+    return make(name, values, requires_grad, device)
 
 
 @export(method=False)
@@ -390,9 +390,10 @@ def full_like(
     memory_format: memory_format | None = None,
 ) -> Tensor:
     """The shape and dtype of ``input`` full of one number."""
-    like = to_tensor(input)._array
+    like = to_tensor(input)._given
     wanted = like.dtype if dtype is None else dtype_of(dtype, "full_like")
-    full = np.full_like(like, array_of(fill_value, wanted), wanted, order_of(memory_format))
+    fill = array_of(fill_value, wanted)
+    full = do(np.full_like, like, fill, wanted, order_of(memory_format))
     return make("full_like", full, requires_grad, device)
 
 
@@ -444,10 +445,8 @@ def _evenly(
     """``function`` of evenly spaced numbers. Counted from both ends, as PyTorch does; of integers,
     the ends are cut off first and the results then.
     """
-    ends = [
-        to_tensor(v, np.complex128 if dtype.kind == "c" else np.float64)._array
-        for v in (start, end)
-    ]
+    wide = np.complex128 if dtype.kind == "c" else np.float64
+    ends = [v._array if isinstance(v, Variable) else array_of(v, wide) for v in (start, end)]
     if dtype.kind == "b":
         raise DtypeError(f"{name}: `dtype` is bool, expected one of numbers")
     if not isinstance(steps, (int, np.integer)):

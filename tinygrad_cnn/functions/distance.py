@@ -13,6 +13,7 @@ from tinygrad_cnn.functions.elementwise import mul, sub, where
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.reduction import norm
 from tinygrad_cnn.functions.shaping import broadcast_tensors
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """
     if input.ndim != 2:
         raise ShapeError(f"pdist: `input` has shape {input.shape}, expected (n, d)")
-    first, second = np.triu_indices(len(input), 1)
+    first, second = map(made, np.triu_indices(len(input), 1))
     apart = input.index_select(0, wrap(first)) - input.index_select(0, wrap(second))
     return _length(apart, p)
 

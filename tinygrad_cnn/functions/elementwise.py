@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.rounding import limits_of
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import (
@@ -25,7 +26,7 @@ from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.ops import trigonometry as trig
-from tinygrad_cnn.types import FLOATING, INEXACT, DType, DTypeLike, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -153,12 +154,17 @@ def div(input: TensorLike, other: TensorLike, *, rounding_mode: str | None = Non
     if rounding_mode == "floor":
         return floor_divide(input, other)
     a, b = _two(input, other)
-    dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
+    dtype = promotion.common_dtype([v._value if isinstance(v, Variable) else v for v in (a, b)])
     if dtype.kind in FLOATING:
         return trunc(ops.div(a, b))
-    down = floor_divide(a, b)._array
-    inexact = down * choice.raw(b) != choice.raw(a)
-    return wrap((down + (inexact & (down < 0))).astype(dtype))
+    return computed(_towards_zero, floor_divide(a, b), a, b, dtype)
+
+
+def _towards_zero(down: Array, a: Any, b: Any, dtype: DType) -> Array:
+    """The quotients of integers, by those that are rounded down."""
+    inexact = np.not_equal(np.multiply(down, b), a)
+    quotients: Array = (down + (inexact & (down < 0))).astype(dtype)
+    return quotients
 
 
 @export(inplace=True, numpy=np.floor_divide)
@@ -250,9 +256,14 @@ def _better(name: str, than: np.ufunc, input: TensorLike, other: TensorLike) -> 
     for x in (a, b):
         if x._value.dtype.kind == "c":
             raise DtypeError(f"{name}: {x.dtype} has no order, expected a real dtype")
-    first = than(a._array, b._array) | np.isnan(b._array)
-    result: Tensor = where(wrap(first), a, b)
+    result: Tensor = where(computed(_holds, than, a, b), a, b)
     return result
+
+
+def _holds(than: np.ufunc, a: Any, b: Any) -> Array:
+    """Where ``than(a, b)`` holds, or ``b`` is NaN."""
+    found: Array = than(a, b) | np.isnan(b)
+    return found
 
 
 @export(method=False, numpy=np.where)
@@ -272,7 +283,7 @@ def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     if condition._value.dtype.kind != "b":
         raise DtypeError(f"where: `condition` has dtype {condition.dtype}, expected bool")
     a, b = operand(input), operand(other)
-    dtype = promotion.common_dtype([getattr(v, "array", v) for v in (a, b)])
+    dtype = promotion.common_dtype([v._value if isinstance(v, Variable) else v for v in (a, b)])
     return choice.where(condition, to(a, dtype), to(b, dtype))
 
 
@@ -320,9 +331,9 @@ def clamp(
 
 def _beyond(than: np.ufunc, x: Tensor, bound: TensorLike) -> Tensor:
     """Where ``bound`` takes the place of ``x``: a NaN does so too."""
-    limit = choice.raw(operand(bound))
-    broadcast_shape("clamp", x._value, limit)
-    return wrap(than(x._array, limit) | np.isnan(limit))
+    limit = operand(bound)
+    broadcast_shape("clamp", x._value, limit._value if isinstance(limit, Variable) else limit)
+    return computed(_holds, than, x, limit)
 
 
 @export(inplace=True)
@@ -419,9 +430,9 @@ def nan_to_num(
     limits = limits_of(x._value.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
-    out: Tensor = where(wrap(np.isnan(x._array)), nan, x)
-    out = where(wrap(x._array == math.inf), high, out)
-    out = where(wrap(x._array == -math.inf), low, out)
+    out: Tensor = where(computed(np.isnan, x), nan, x)
+    out = where(computed(np.equal, x, math.inf), high, out)
+    out = where(computed(np.equal, x, -math.inf), low, out)
     return out
 
 

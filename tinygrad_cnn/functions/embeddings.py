@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn.autograd.function import Function, FunctionCtx
+from tinygrad_cnn.autograd.units import check
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.creation import arange, zeros
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.indexing import gather, index_add, index_select
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops.elementwise import mul
 from tinygrad_cnn.ops.embedding import bag_sum
-from tinygrad_cnn.types import Array
+from tinygrad_cnn.types import Array, DType
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -164,14 +166,19 @@ def _rows(flat: Tensor, weight: Tensor, padding_idx: int | None, by_frequency: b
     found = index_select(weight, 0, flat)
     if padding_idx is None and not by_frequency:
         return found
-    index = flat._array
-    factor = np.ones(index.size, weight.dtype)
+    factor = do(_factors, flat._given, weight.dtype, padding_idx, by_frequency)
+    out: Tensor = _ScaledGradient.apply(found, factor)
+    return out
+
+
+def _factors(index: Array, dtype: DType, padding_idx: int | None, by_frequency: bool) -> Array:
+    """What the gradients of rows (n,) are multiplied by: (n, 1)."""
+    factor = np.ones(index.size, dtype)
     if by_frequency:
         factor /= np.bincount(index, minlength=1)[index] if index.size else 1
     if padding_idx is not None:
         factor[index == padding_idx] = 0
-    out: Tensor = _ScaledGradient.apply(found, factor[:, None])
-    return out
+    return factor[:, None]
 
 
 def _checked(name: str, input: Tensor, weight: Tensor) -> Array:
@@ -182,15 +189,18 @@ def _checked(name: str, input: Tensor, weight: Tensor) -> Array:
         raise ShapeError(
             f"{name}: `weight` has shape {weight.shape} but a matrix (rows, d) is expected"
         )
-    index, rows = input._array, weight.shape[0]
+    check(_in_table, name, input, *weight.shape)
+    found: Array = input._given
+    return found
+
+
+def _in_table(name: str, index: Array, rows: int, d: int) -> None:
     outside = (index < 0) | (index >= rows)
     if outside.any():
         raise PositionError(
             f"{name}: `input` holds {index[outside].flat[0]} but 0 to {rows - 1} is expected "
-            f"(weight {weight.shape})"
+            f"(weight {(rows, d)})"
         )
-    found: Array = index
-    return found
 
 
 def _padding(name: str, padding_idx: int | None, weight: Tensor) -> int | None:

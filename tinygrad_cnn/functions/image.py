@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
@@ -18,6 +19,7 @@ from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linear_algebra import matmul
 from tinygrad_cnn.functions.pooling import area_means
 from tinygrad_cnn.functions.shaping import reshape, transpose, unsqueeze
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops.resample import resample, sample_taps, spread, take_mesh
 from tinygrad_cnn.types import FLOATING, Array, Sizes
 
@@ -155,8 +157,7 @@ def _resample_bytes(x: Tensor, axis: int, index: Array, weight: Array) -> Tensor
 def _nearest(have: int, want: int, scale: float | None, shift: float) -> Array:
     step = np.float32(have / want if scale is None else scale)  # PyTorch, too, counts in float32
     source = np.floor((np.arange(want, dtype=np.float32) + np.float32(shift)) * step)
-    result: Array = np.minimum(source.astype(np.int64), have - 1)
-    return result
+    return made(np.minimum(source.astype(np.int64), have - 1))
 
 
 def _cubic_near(x: Any, a: float) -> Any:
@@ -195,7 +196,7 @@ def _taps(
     offsets = np.arange(-1, 3) if cubic else np.arange(2)
     distance = at[:, None] - (first + offsets)
     weight = _cubic(distance, -0.75) if cubic else 1 - np.abs(distance)
-    return {"index": np.clip(first + offsets, 0, have - 1), "weight": weight}
+    return {"index": made(np.clip(first + offsets, 0, have - 1)), "weight": made(weight)}
 
 
 def _smooth_taps(
@@ -371,17 +372,26 @@ def _unnormalised(at: Tensor, size: int, corners: bool) -> Tensor:
 def _line(at: Tensor, size: int, mode: str, padding: str, corners: bool) -> tuple[Array, Tensor]:
     """Pixels along one axis (places (n, taps, points), -1 for none) with their weights."""
     if mode == "bicubic":  # each pixel is padded, not the place
-        first = np.floor(_finite(at._array))
-        near = [_padded(wrap(first + k), size, padding, corners)._array for k in range(-1, 3)]
-        weights = _cubic_weights(at - wrap(first))
-        return _existing(np.stack(near, 1), size), stack(weights, 1)
+        first = computed(_floor, at)
+        near = [_padded(first + k, size, padding, corners) for k in range(-1, 3)]
+        weights = _cubic_weights(at - first)
+        return do(_existing, stack(near, 1)._given, size), stack(weights, 1)
     at = _padded(at, size, padding, corners)
     if mode == "nearest":
-        nearest = _existing(np.rint(_finite(at._array))[:, None], size)
-        return nearest, wrap(np.ones(nearest.shape, at.dtype))
-    first = np.floor(_finite(at._array))
-    share = at - wrap(first)
-    return _existing(np.stack([first, first + 1], 1), size), stack([1 - share, share], 1)
+        nearest = do(_nearest_existing, at._given, size)
+        return nearest, wrap(made(np.ones(nearest.shape, at.dtype)))
+    first = computed(_floor, at)
+    share = at - first
+    near = do(_existing, stack([first, first + 1], 1)._given, size)
+    return near, stack([1 - share, share], 1)
+
+
+def _floor(at: Array) -> Array:
+    return np.floor(_finite(at))
+
+
+def _nearest_existing(at: Array, size: int) -> Array:
+    return _existing(np.rint(_finite(at))[:, None], size)
 
 
 def _finite(values: Array) -> Array:
@@ -409,13 +419,27 @@ def _padded(at: Tensor, size: int, padding: str, corners: bool) -> Tensor:
         if not span:
             return mul(at, 0)
         at = at - low
-        at = at * wrap(np.where(at._array < 0, -1, 1).astype(at.dtype))
-        flips = np.floor(_finite(at._array) / span)
-        at = at - wrap((flips * span).astype(at.dtype))
-        at = where(wrap(flips % 2 == 0), at, span - at) + low
-    inside = (at._array > 0) & (at._array < size - 1)
-    result: Tensor = where(wrap(inside), at, wrap(np.clip(at._array, 0, size - 1)))
+        at = at * computed(_side, at)
+        turned, even = map(wrap, do(_flips, at._given, span))
+        at = at - turned
+        at = where(even, at, span - at) + low
+    result: Tensor = where(computed(_inside, at, size), at, computed(np.clip, at, 0, size - 1))
     return result
+
+
+def _side(at: Array) -> Array:
+    return np.where(at < 0, -1, 1).astype(at.dtype)
+
+
+def _flips(at: Array, span: float) -> tuple[Array, Array]:
+    """How far places are beyond the image, in whole widths of it; whether these are even."""
+    flips = np.floor(_finite(at) / span)
+    return (flips * span).astype(at.dtype), flips % 2 == 0
+
+
+def _inside(at: Array, size: int) -> Array:
+    inside: Array = (at > 0) & (at < size - 1)
+    return inside
 
 
 # ---- pixels and channels -------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.convert import axis, broadcasts, numpy_names, own, size_of, to_tensor
@@ -14,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
@@ -53,7 +55,7 @@ def setitem(x: Tensor, index: Any, value: TensorLike) -> None:
         if second is not None and first is not None:
             x, first = ops.getitem(x, index=first), None
         index = ... if first is second is None else second if first is None else first
-        target_shape = np.shape(x._array[index])
+        target_shape = np.shape(x._given[index])
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
     source = to(value, x.dtype)
@@ -88,7 +90,7 @@ def _gather_shapes(name: str, x: Tensor, index: Tensor, d: int) -> None:
             f"{name}: `index` has shape {b}, which must have as many axes as {a} and, but for axis "
             f"{d}, be no longer along any"
         )
-    in_range(name, index._array, a[d] if a else 1)
+    check(in_range, name, index, a[d] if a else 1)
 
 
 @export()
@@ -113,6 +115,11 @@ def gather(input: TensorLike, dim: int, index: TensorLike, *, sparse_grad: bool 
     return ops.gather(x, index, dim=d)
 
 
+def _from_start(places: Array, n: int) -> Array:
+    """Places among ``n``, of which the negative ones are counted from the end."""
+    return np.where(places < 0, places + n, places)
+
+
 @export()
 @numpy_names
 def take_along_dim(input: TensorLike, indices: TensorLike, dim: int | None = None) -> Tensor:
@@ -126,10 +133,7 @@ def take_along_dim(input: TensorLike, indices: TensorLike, dim: int | None = Non
             f"take_along_dim: `indices` has shape {indices.shape}, expected {x.ndim} axes as "
             f"`input` {x.shape}"
         )
-    if indices._value.size and indices._array.min() < 0:  # counted from the end
-        indices = wrap(
-            np.where(indices._array < 0, indices._array + x._value.shape[d], indices._array)
-        )
+    indices = computed(_from_start, indices, x._value.shape[d])
     a, b = list(x._value.shape), list(indices._value.shape)
     try:
         shape = list(np.broadcast_shapes([*a[:d], 1, *a[d + 1 :]], [*b[:d], 1, *b[d + 1 :]]))
@@ -216,7 +220,7 @@ def index_select(input: TensorLike, dim: int, index: TensorLike) -> Tensor:
             f"index_select: `index` has shape {index.shape}, expected a vector (of one index for "
             f"an `input` without dimensions)"
         )
-    in_range("index_select", index._array, x._value.shape[d] if x._value.ndim else 1)
+    check(in_range, "index_select", index, x._value.shape[d] if x._value.ndim else 1)
     if not x._value.ndim:
         return x.clone()
     return ops.index_select(x, index.reshape(-1), dim=d)
@@ -240,7 +244,7 @@ def index_add(
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
     if source._value.shape != shape:
         raise ShapeError(f"index_add: `source` has shape {source.shape}, expected {shape}")
-    in_range("index_add", index._array, x._value.shape[d])
+    check(in_range, "index_add", index, x._value.shape[d])
     return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
 
 
@@ -277,15 +281,21 @@ def one_hot(tensor: TensorLike, num_classes: int = -1) -> Tensor:
     tensor([[0, 1, 0],
             [1, 0, 0]])
     """
-    labels = _index_tensor("one_hot", tensor)._array
-    if num_classes < 1 and not labels.size:
+    labels = _index_tensor("one_hot", tensor)
+    if num_classes < 1 and not labels._value.size:
         raise ShapeError(
             f"one_hot: `num_classes` is {num_classes}, and no label in `tensor` {labels.shape} "
             f"says how many there are"
         )
-    n = num_classes if num_classes != -1 else int(labels.max()) + 1 if labels.size else 0
+    if num_classes != -1 or not labels._value.size:
+        return computed(_one_hot, labels, max(num_classes, 0))
+    return computed(_one_hot, labels, int(labels._array.max()) + 1)
+
+
+def _one_hot(labels: Array, n: int) -> Array:
     in_range("one_hot", labels, n)
-    return wrap((labels[..., None] == np.arange(n)).astype(np.int64))
+    rows: Array = (labels[..., None] == np.arange(n)).astype(np.int64)
+    return rows
 
 
 # ---- compositions --------------------------------------------------------------------------
@@ -303,7 +313,7 @@ def index_put(
     values = to(values, x._value.dtype)
     try:
         index = tuple([p if isinstance(p, slice) else array_part(p) for p in indices])
-        shape = np.shape(x._array[index])
+        shape = np.shape(x._given[index])
         if accumulate:
             return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x._value.shape))
         return ops.put(x, values, index=index)
@@ -314,8 +324,8 @@ def index_put(
 def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
     index = _index_tensor(name, index)
     d = axis(name, dim, x._value.ndim)
-    in_range(name, index._array, x._value.shape[d])
-    return (slice(None),) * d + (index._array,)
+    check(in_range, name, index, x._value.shape[d])
+    return (slice(None),) * d + (index._given,)
 
 
 @export(inplace=True)
@@ -338,7 +348,7 @@ def index_copy(input: TensorLike, dim: int, index: TensorLike, source: TensorLik
         axis("index_copy", dim, 0)
         return own(index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0])
     places, source = _along_axis("index_copy", x, dim, index), to_tensor(source)
-    shape = np.shape(x._array[places])
+    shape = np.shape(x._given[places])
     if source.shape != shape:
         raise ShapeError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
     return index_put(x, places, source)
@@ -370,8 +380,7 @@ def argwhere(input: TensorLike) -> Tensor:
 @export(method=False)
 def isin(elements: TensorLike, test_elements: TensorLike) -> Tensor:
     """For each of ``elements``, whether it is one of ``test_elements``."""
-    found = np.isin(to_tensor(elements)._array, to_tensor(test_elements)._array)
-    return wrap(found)
+    return computed(np.isin, to_tensor(elements), to_tensor(test_elements))
 
 
 @export(method=False)
@@ -382,8 +391,12 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
     >>> tg.unravel_index(tg.tensor([1, 5]), (2, 3))
     (tensor([0, 1]), tensor([1, 2]))
     """
-    places = _index_tensor("unravel_index", indices)._array
+    places = _index_tensor("unravel_index", indices)
     sides = size_of("unravel_index", tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))
+    return tuple(map(wrap, do(_unraveled, places._given, sides)))
+
+
+def _unraveled(places: Array, sides: tuple[int, ...]) -> tuple[Array, ...]:
     n = int(np.prod(sides))
     if places.size and (places.min() < -n or places.max() >= n):
         raise PositionError(
@@ -393,7 +406,7 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
     out = []
     places = places.astype(np.int64)
     for side in reversed(sides):
-        out.append(wrap(np.asarray(places % side)))
+        out.append(np.asarray(places % side))
         places = places // side
     return tuple(out[::-1])
 
@@ -402,10 +415,14 @@ def unravel_index(indices: TensorLike, shape: Any) -> tuple[Tensor, ...]:
 def nonzero_static(input: TensorLike, *, size: int, fill_value: int = -1) -> Tensor:
     """`nonzero` of ``size`` rows: the rest is left out, and what is missing ``fill_value``."""
     (size,) = size_of("nonzero_static", (size,))
-    found = nonzero(input)._array[:size]
-    out = np.full((size, found.shape[1]), fill_value, np.int64)
+    return computed(_first_found, to_tensor(input), size, fill_value)
+
+
+def _first_found(x: Array, size: int, fill_value: int) -> Array:
+    found = np.argwhere(x)[:size]
+    out = np.full((size, x.ndim), fill_value, np.int64)
     out[: len(found)] = found
-    return wrap(out)
+    return out
 
 
 @export()

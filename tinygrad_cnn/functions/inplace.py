@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.node import Node, SavedValue, clock
 from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.variable import Storage, Variable
 from tinygrad_cnn.functions.elementwise import number
+from tinygrad_cnn.kernels.lazy import realize
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import TensorLike
@@ -51,7 +52,7 @@ def assign(x: Any, result: Tensor, by: str, since: int | None = None) -> Tensor:
     if type(result.node) is Node:
         _keep_apart(result.node, x.storage, result.node.time - 1 if since is None else since)
     values = x._written_by(by)
-    do(np.copyto, values, result._array, writes=(values,))
+    do(np.copyto, values, result._given, writes=(values,))
     x.take_history(result)
     written: Tensor = x
     return written
@@ -61,7 +62,9 @@ def _keep_apart(node: Node, storage: Storage, since: int) -> None:
     """Copy what nodes newer than ``since`` keep of a storage."""
     for name, value in (node.saved or {}).items():
         if name != "y" and type(value) is SavedValue and value.storage is storage:
-            node.saved[name] = SavedValue(value._array.copy(), value.node, Storage())  # type: ignore[index]  # it has saved this
+            node.saved[name] = SavedValue(
+                do(np.ndarray.copy, realize(value._value)), value.node, Storage()
+            )  # type: ignore[index]  # it has saved this
         elif type(value) is Packed:
             value.keep_apart(storage)
     for parent in node.parents:
@@ -83,14 +86,14 @@ def write(x: Any, index: Any, value: Tensor, by: str) -> Tensor:
 def _put(x: Any, value: Any, *, index: Any, by: str) -> Tensor:
     node, from_ = x.current_node(), value.current_node()
     x.check_writable(by, from_ is not None)
-    written = value._array
-    if value.ndim and np.shares_memory(written, x._array):
+    written = value._given
+    if value.ndim and np.shares_memory(written, x._given):
         written = do(np.ndarray.copy, written)
     values = x._written_by(by)
     do(operator.setitem, values, index, written, writes=(values,))
     if is_recording() and (node is not None or from_ is not None):
-        arrays, parents = (x._array, value._array), (node, from_)
-        x.take_history(ops.put.record(x._array, (x, value), arrays, parents, {"index": index}, {}))
+        arrays, parents = (x._given, value._given), (node, from_)
+        x.take_history(ops.put.record(x._given, (x, value), arrays, parents, {"index": index}, {}))
     changed: Tensor = x
     return changed
 
@@ -122,8 +125,8 @@ def become(x: Variable, view: Variable, by: str) -> None:
     """
     if others := x.views(but=view):
         start = x.offset_in_storage() - view.offset_in_storage()
-        steps = steps_of(view._array)
-        sides, apart = x._value.shape, steps_of(x._array)
+        steps = steps_of(view._given)
+        sides, apart = x._value.shape, steps_of(x._given)
         whole = {"size": sides, "stride": apart, "start": start, "steps": steps}
         for other in others:
             (op, params), *rest = other.steps

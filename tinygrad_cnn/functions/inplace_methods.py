@@ -18,8 +18,9 @@ from tinygrad_cnn.functions.convert import broadcasts, older_call, operand, to_t
 from tinygrad_cnn.functions.elementwise import check_addcdiv
 from tinygrad_cnn.functions.methods import Methods
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import FLOATING, INEXACT, Array, TensorLike
+from tinygrad_cnn.kernels.tape import do, taping
+from tinygrad_cnn.ops.random import Generator, draw, numpy_generator
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -53,7 +54,7 @@ class InPlaceMethods(Methods):
             self.current_node() is not None
             or (isinstance(b, Variable) and b.current_node() is not None)
         )
-        array = b._array if isinstance(b, Variable) else b
+        array = b._given if isinstance(b, Variable) else b
         same = not isinstance(b, Variable) or b._value.dtype == self._value.dtype
         if (
             live
@@ -69,7 +70,10 @@ class InPlaceMethods(Methods):
                 f"{self.shape}, in which the result must fit in place"
             )
         values = self._written_by(by)
-        ignoring_fp_errors(ufunc, (values, array), {"out": values})
+        if taping:
+            do(_update, ufunc, values, array, writes=(values,))
+        else:
+            ignoring_fp_errors(ufunc, (values, array), {"out": values})
         return self  # type: ignore[return-value]  # every Variable is a Tensor
 
     @older_call("alpha", tensors=1)
@@ -173,7 +177,7 @@ class InPlaceMethods(Methods):
             ) from None
         numbers = map(function, *[a.ravel().tolist() for a in (self._array, *arrays)])
         found = np.array(list(numbers)).reshape(self._value.shape)
-        return self._sample(by, found)
+        return self._become(by, found.astype(self._value.dtype, copy=False))
 
     def apply_(self, function: Callable[[Any], Any]) -> Tensor:
         """Write ``function(number)`` in the place of each number. Slow: in Python."""
@@ -187,8 +191,13 @@ class InPlaceMethods(Methods):
         """`map_` with the numbers of two other tensors."""
         return self._mapped("map2_", function, x, y)
 
-    def _sample(self, by: str, values: Array) -> Tensor:
-        return inplace.assign(self, wrap(values.astype(self._value.dtype, copy=False)), by)
+    def _become(self, by: str, values: Array) -> Tensor:
+        return inplace.assign(self, wrap(values), by)
+
+    def _sample(self, by: str, generator: Generator | None, method: str, *args: Any) -> Tensor:
+        dtype = self._value.dtype
+        drawn = draw(generator, method, *args, self._value.shape, dtype=dtype)
+        return self._become(by, drawn)
 
     def normal_(
         self,
@@ -200,8 +209,7 @@ class InPlaceMethods(Methods):
         """Fill with normal random numbers."""
         if std < 0:
             raise ArgumentError(f"normal_: `std` is {std}, which must not be negative")
-        rng = numpy_generator(generator)
-        return self._sample("normal_", rng.normal(mean, std, self._value.shape))
+        return self._sample("normal_", generator, "normal", mean, std)
 
     def uniform_(
         self,
@@ -213,21 +221,19 @@ class InPlaceMethods(Methods):
         """Fill with uniform random numbers."""
         if to < from_:
             raise ArgumentError(f"uniform_: there is nothing from {from_} up to {to}")
-        rng = numpy_generator(generator)
-        return self._sample("uniform_", rng.uniform(from_, to, self._value.shape))
+        return self._sample("uniform_", generator, "uniform", from_, to)
 
     def bernoulli_(self, p: TensorLike = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Fill with 1 with probability ``p``, else 0; of a tensor each place has its own."""
-        chances = to_tensor(p)._array
-        if not ((chances >= 0) & (chances <= 1)).all():
-            raise ArgumentError(f"bernoulli_: `p` is {p}, expected probabilities from 0 to 1")
-        if not broadcasts(chances.shape, self._value.shape):
+        chances = to_tensor(p)
+        shape, dtype = self._value.shape, self._value.dtype
+        if not broadcasts(chances._value.shape, shape):
             raise ShapeError(
                 f"bernoulli_: `p` has shape {chances.shape}, which does not broadcast to "
                 f"{self.shape}"
             )
-        rng = numpy_generator(generator)
-        return self._sample("bernoulli_", rng.random(self._value.shape) < chances)
+        drawn = do(_bernoulli, chances._given, shape, dtype, generator)
+        return self._become("bernoulli_", drawn)
 
     def _positive(self, by: str, name: str, value: builtins.float, at_most: builtins.float) -> None:
         if not 0 < value <= at_most:
@@ -242,22 +248,20 @@ class InPlaceMethods(Methods):
     ) -> Tensor:
         """Fill with random numbers of the Cauchy distribution around ``median``."""
         self._positive("cauchy_", "sigma", sigma, np.inf)
-        drawn = numpy_generator(generator).standard_cauchy(self._value.shape)
-        return self._sample("cauchy_", np.asarray(median + sigma * drawn))
+        shape, dtype = self._value.shape, self._value.dtype
+        return self._become("cauchy_", do(_cauchy, shape, dtype, median, sigma, generator))
 
     def exponential_(
         self, lambd: builtins.float = 1.0, *, generator: Generator | None = None
     ) -> Tensor:
         """Fill with random numbers of the exponential distribution of mean ``1 / lambd``."""
         self._positive("exponential_", "lambd", lambd, np.inf)
-        drawn = numpy_generator(generator).exponential(1 / lambd, self._value.shape)
-        return self._sample("exponential_", np.asarray(drawn))
+        return self._sample("exponential_", generator, "exponential", 1 / lambd)
 
     def geometric_(self, p: builtins.float, *, generator: Generator | None = None) -> Tensor:
         """Fill with how many trials it takes until one that has the probability ``p`` succeeds."""
         self._positive("geometric_", "p", p, 1)
-        drawn = numpy_generator(generator).geometric(p, self._value.shape)
-        return self._sample("geometric_", np.asarray(drawn))
+        return self._sample("geometric_", generator, "geometric", p)
 
     def log_normal_(
         self,
@@ -268,8 +272,7 @@ class InPlaceMethods(Methods):
     ) -> Tensor:
         """Fill with random numbers whose logarithm is normal, of this mean and deviation."""
         self._positive("log_normal_", "std", std, np.inf)
-        drawn = numpy_generator(generator).lognormal(mean, std, self._value.shape)
-        return self._sample("log_normal_", np.asarray(drawn))
+        return self._sample("log_normal_", generator, "lognormal", mean, std)
 
     def random_(
         self,
@@ -292,5 +295,23 @@ class InPlaceMethods(Methods):
         )
         if last < from_:
             raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
-        drawn = numpy_generator(generator).integers(from_, last, self._value.shape, endpoint=True)
-        return self._sample("random_", np.asarray(drawn))
+        return self._sample("random_", generator, "integers", from_, last + 1)
+
+
+def _update(ufunc: np.ufunc, values: Array, other: Any) -> None:
+    ufunc(values, other, out=values)
+
+
+def _bernoulli(p: Array, shape: Any, dtype: DType, generator: Generator | None) -> Array:
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ArgumentError(f"bernoulli_: `p` is {p}, expected probabilities from 0 to 1")
+    found: Array = (numpy_generator(generator).random(shape) < p).astype(dtype)
+    return found
+
+
+def _cauchy(
+    shape: Any, dtype: DType, median: float, sigma: float, generator: Generator | None
+) -> Array:
+    drawn = numpy_generator(generator).standard_cauchy(shape)
+    found: Array = np.asarray(median + sigma * drawn).astype(dtype)
+    return found

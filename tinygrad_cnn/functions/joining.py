@@ -14,6 +14,7 @@ from tinygrad_cnn.functions.convert import axis, numpy_names, several, to_tensor
 from tinygrad_cnn.functions.elementwise import to
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import expand, integers, ravel, reshape, transpose, unsqueeze
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.types import Sizes, TensorLike, Tensors
@@ -35,7 +36,7 @@ def cat(tensors: Tensors, dim: int = 0) -> Tensor:
     xs = several("cat", tensors)
     if not xs:
         raise ArgumentError("cat: `tensors` is empty, expected at least one")
-    dtype = promotion.common_dtype([x._array for x in xs])
+    dtype = promotion.common_dtype([x._given for x in xs])
     if len(xs) > 1:  # an old habit of PyTorch's: a tensor of shape (0,) goes with anything
         first = next((x for x in xs if x.shape != (0,)), xs[0])._value
     else:
@@ -237,7 +238,7 @@ def combinations(input: TensorLike, r: int = 2, with_replacement: bool = False) 
     if not r:
         return x[:0].clone()
     places = np.array(list(choose(range(x._value.size), r)), np.int64).reshape(-1, r)
-    return indexing.getitem(x, index=places)
+    return indexing.getitem(x, index=made(places))
 
 
 @export()

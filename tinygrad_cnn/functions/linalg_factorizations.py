@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd.pieces import without_derivative
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
@@ -14,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.joining import cat
 from tinygrad_cnn.functions.linalg_systems import matrices, same_dtypes
 from tinygrad_cnn.functions.padding import tril, triu
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import factorizations as ops
 from tinygrad_cnn.ops import linear_systems
 from tinygrad_cnn.ops.linear_systems import mH
@@ -129,10 +131,13 @@ def cholesky_ex(A: TensorLike, *, upper: bool = False, check_errors: bool = Fals
     """
     x = matrices("cholesky_ex", A, square=True)
     factor = _cholesky(x, upper, check_errors)
-    if np.isfinite(factor._array).all():  # where there is none, it is NaN
-        return CholeskyInfo(factor, wrap(np.zeros(x._value.shape[:-2], np.int32)))
-    array = np.conj(np.swapaxes(x._array, -1, -2)) if upper else x._array
-    return CholeskyInfo(factor, wrap(ops.cholesky_info(array)))
+    return CholeskyInfo(factor, computed(_cholesky_info, x, factor, upper))
+
+
+def _cholesky_info(x: Array, factor: Array, upper: bool) -> Array:
+    if np.isfinite(factor).all():  # where there is none, it is NaN
+        return np.zeros(x.shape[:-2], np.int32)
+    return ops.cholesky_info(np.conj(np.swapaxes(x, -1, -2)) if upper else x)
 
 
 def qr(A: TensorLike, mode: str = "reduced") -> QR:
@@ -155,7 +160,7 @@ def qr(A: TensorLike, mode: str = "reduced") -> QR:
     if mode not in ("reduced", "complete", "r"):
         raise ArgumentError(f"qr: `mode` is {mode!r}, expected 'reduced', 'complete' or 'r'")
     q, r = ops.qr_parts(ops.qr(x, mode=mode), x._value.shape[-2])
-    return QR(wrap(np.empty(0, x._value.dtype)) if mode == "r" else own(q), own(r))
+    return QR(wrap(made(np.empty(0, x._value.dtype))) if mode == "r" else own(q), own(r))
 
 
 def _lu(name: str, A: TensorLike, pivot: bool) -> tuple[Any, Array, Array, int]:
@@ -169,7 +174,11 @@ def _lu(name: str, A: TensorLike, pivot: bool) -> tuple[Any, Array, Array, int]:
 def _permutation(order: Array, dtype: Any) -> Tensor:
     """P with ``(P @ x)[order[i]] = x[i]``."""
     m = order.shape[-1]
-    return wrap(np.asarray(np.arange(m)[:, None] == order[..., None, :], dtype))
+    return wrap(do(_permuting, order, m, dtype))
+
+
+def _permuting(order: Array, m: int, dtype: Any) -> Array:
+    return np.asarray(np.arange(m)[:, None] == order[..., None, :], dtype)
 
 
 def lu(A: TensorLike, *, pivot: bool = True) -> LU:
@@ -181,7 +190,7 @@ def lu(A: TensorLike, *, pivot: bool = True) -> LU:
     packed, order, _, n = _lu("lu", A, pivot)
     lower, upper = ops.lu_parts(packed, n)
     dtype = packed._value.dtype
-    return LU(_permutation(order, dtype) if pivot else wrap(np.empty(0, dtype)), lower, upper)
+    return LU(_permutation(order, dtype) if pivot else wrap(made(np.empty(0, dtype))), lower, upper)
 
 
 def lu_factor(A: TensorLike, *, pivot: bool = True) -> LUFactor:
@@ -198,10 +207,15 @@ def lu_factor(A: TensorLike, *, pivot: bool = True) -> LUFactor:
 def lu_factor_ex(A: TensorLike, *, pivot: bool = True, check_errors: bool = False) -> LUFactorInfo:
     """`lu_factor`, and ``info`` in place of an error: which pivot, counted from 1, is 0."""
     packed, _, pivots, n = _lu("lu_factor", A, pivot)
-    info = ops.lu_info(packed._array, n)
+    info = computed(_lu_info, packed, n, check_errors)
+    return LUFactorInfo(own(packed[..., :n]), wrap(pivots), info)
+
+
+def _lu_info(packed: Array, n: int, check_errors: bool) -> Array:
+    info = ops.lu_info(packed, n)
     if check_errors and info.any():
         raise LinAlgError(f"lu_factor: pivot {info[info != 0].flat[0]} is 0: `A` is singular")
-    return LUFactorInfo(own(packed[..., :n]), wrap(pivots), wrap(np.asarray(info, np.int32)))
+    return np.asarray(info, np.int32)
 
 
 @export(method=False)
@@ -216,17 +230,17 @@ def lu_unpack(
     if pivots._value.dtype != np.int32:
         raise ArgumentError(f"lu_unpack: `LU_pivots` is {pivots.dtype}, expected int32")
     m, n = factors._value.shape[-2:]
-    nothing = wrap(np.empty(0, factors._value.dtype))
+    nothing = wrap(made(np.empty(0, factors._value.dtype)))
     order, lower, upper = nothing, nothing, nothing
     if unpack_pivots:
         if pivots._value.shape[-1:] != (min(m, n),):
             raise ShapeError(
                 f"lu_unpack: `LU_pivots` has shape {pivots.shape}, expected (..., {min(m, n)})"
             )
-        order = _permutation(ops.order_of(pivots._array, m), factors._value.dtype)
+        order = _permutation(do(ops.order_of, pivots._given, m), factors._value.dtype)
     if unpack_data:
         k = min(m, n)
-        eye = wrap(np.eye(m, k, dtype=factors._value.dtype))
+        eye = wrap(made(np.eye(m, k, dtype=factors._value.dtype)))
         lower = tril(factors[..., :k], -1) + eye
         upper = triu(factors[..., :k, :])
     return LU(order, lower, upper)
@@ -259,19 +273,22 @@ def ldl_factor(A: TensorLike, *, hermitian: bool = False) -> LDLFactor:
     return LDLFactor(*ldl_factor_ex(A, hermitian=hermitian, check_errors=True)[:2])
 
 
+def _ldl(x: Array, hermitian: bool, check_errors: bool) -> tuple[Array, Array, Array]:
+    factors, pivots, info = ops.ldl(x, hermitian)
+    if check_errors and info.any():
+        raise LinAlgError(
+            f"ldl_factor: column {info[info != 0].flat[0]} of D is 0: `A` is singular"
+        )
+    return factors, pivots, np.asarray(info)
+
+
 def ldl_factor_ex(
     A: TensorLike, *, hermitian: bool = False, check_errors: bool = False
 ) -> LDLFactorInfo:
     """`ldl_factor`, and ``info`` in place of an error: which column of D, from 1, is 0."""
     x = matrices("ldl_factor", A, square=True)
-    factors, pivots, info = ops.ldl(x._array, hermitian)
-    if check_errors and info.any():
-        raise LinAlgError(
-            f"ldl_factor: column {info[info != 0].flat[0]} of D is 0: `A` is singular"
-        )
-    return LDLFactorInfo(
-        without_derivative("ldl_factor", factors, x), wrap(pivots), wrap(np.asarray(info))
-    )
+    factors, pivots, info = do(_ldl, x._given, hermitian, check_errors)
+    return LDLFactorInfo(without_derivative("ldl_factor", factors, x), wrap(pivots), wrap(info))
 
 
 def ldl_solve(
@@ -434,7 +451,7 @@ def householder_product(A: TensorLike, tau: TensorLike) -> Tensor:
             f"householder_product: `A` has shape {x.shape} and `tau` {t.shape}, expected "
             f"(..., m, n) and (..., k) with k ≤ n ≤ m"
         )
-    eye = wrap(np.eye(m, n, dtype=x._value.dtype))
+    eye = wrap(made(np.eye(m, n, dtype=x._value.dtype)))
     return _reflected(x, t, eye.expand((*x._value.shape[:-2], m, n)))
 
 
@@ -444,7 +461,7 @@ def _reflected(x: Tensor, tau: Tensor, out: Any, *, inverse: bool = False) -> Te
     k = tau._value.shape[-1]
     if not k:
         return out.clone()  # type: ignore[no-any-return]
-    vectors = tril(x, -1) + wrap(np.eye(m, n, dtype=x._value.dtype))
+    vectors = tril(x, -1) + wrap(made(np.eye(m, n, dtype=x._value.dtype)))
     factors = tau.conj() if inverse else tau
     for i in range(k) if inverse else reversed(range(k)):
         v = vectors[..., i : i + 1]  # (..., m, 1)

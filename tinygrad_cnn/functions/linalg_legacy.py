@@ -14,6 +14,7 @@ from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linalg_systems import matrices
 from tinygrad_cnn.functions.sampling import randn
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.linear_systems import mH
 from tinygrad_cnn.types import TensorLike
 
@@ -90,7 +91,9 @@ def svd(input: TensorLike, some: bool = True, compute_uv: bool = True) -> SVDWit
         m, n = x._value.shape[-2:]
         lead, dtype = x._value.shape[:-2], x._value.dtype
         return SVDWithV(
-            wrap(np.zeros((*lead, m, m), dtype)), s, wrap(np.zeros((*lead, n, n), dtype))
+            wrap(made(np.zeros((*lead, m, m), dtype))),
+            s,
+            wrap(made(np.zeros((*lead, n, n), dtype))),
         )
     return SVDWithV(u, s, mH(vh))
 

@@ -21,6 +21,7 @@ from tinygrad_cnn.functions.joining import stack
 from tinygrad_cnn.functions.linalg_factorizations import svdvals
 from tinygrad_cnn.functions.linalg_systems import inv_ex, matrices, same_dtypes
 from tinygrad_cnn.functions.linear_algebra import matmul
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import INEXACT, DTypeLike, TensorLike
 
@@ -160,7 +161,7 @@ def cond(A: TensorLike, p: Any = None) -> Tensor:
     if p is None or p in (2, -2):
         values = svdvals(x)
         if not values._value.shape[-1]:
-            return wrap(np.zeros(x.shape[:-2], values.dtype))  # as PyTorch
+            return wrap(made(np.zeros(x.shape[:-2], values.dtype)))  # as PyTorch
         first, last = values[..., 0], values[..., -1]
         out = last / first if p == -2 else first / last
         return out
@@ -262,7 +263,7 @@ def vander(x: TensorLike, *, N: int | None = None) -> Tensor:
     if columns < 1:
         raise ArgumentError(f"vander: `N` is {columns}, expected at least 1")
     dtype = np.int64 if v._value.dtype.kind in "biu" else v._value.dtype
-    powers = [wrap(np.ones(v._value.shape, dtype))]
+    powers = [wrap(made(np.ones(v._value.shape, dtype)))]
     for _ in range(columns - 1):
         powers.append(mul(powers[-1], v))
     return stack(powers, -1)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from tinygrad_cnn.autograd.rounding import in_its_dtype, wide
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import own, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import matmul
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import factorizations, linear_systems, matrix_functions
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.linear_systems import mH
-from tinygrad_cnn.types import TensorLike
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -87,8 +89,12 @@ def same_dtypes(name: str, **tensors: Any) -> None:
 def _info(x: Tensor) -> Tensor:
     """Where, counted from 1, the first pivot of each matrix is 0; 0 if none is."""
     n = x._value.shape[-1]
-    factors = factorizations.lu.forward(x._array)
-    return wrap(np.asarray(factorizations.lu_info(factors, n), np.int32))
+    return computed(_first_zero, x, n)
+
+
+def _first_zero(x: Array, n: int) -> Array:
+    factors = factorizations.lu.forward(x)
+    return np.asarray(factorizations.lu_info(factors, n), np.int32)
 
 
 def inv(A: TensorLike) -> Tensor:
@@ -165,7 +171,7 @@ def solve_ex(
     if check_errors or not info._array.any():
         return ResultInfo(solve(a, B, left=left), info)
     bad = wrap(info._array[..., None, None] != 0)
-    eye = wrap(np.eye(a._value.shape[-1], dtype=a._value.dtype))
+    eye = wrap(made(np.eye(a._value.shape[-1], dtype=a._value.dtype)))
     out = solve(a.masked_fill(bad, 0.0) + bad * eye, B, left=left)
     lost = bad if out._value.ndim > info._value.ndim + 1 else bad.squeeze(-1)
     return ResultInfo(out.masked_fill(lost, float("nan")), info)
@@ -216,7 +222,7 @@ def slogdet(A: TensorLike) -> SignLogAbsDet:
     log_det = matrix_functions.log_det(x)
     if not is_complex(x):
         return SignLogAbsDet(matrix_functions.det_sign(x), log_det)
-    zero = wrap(np.isneginf(log_det._array.real))
+    zero = computed(np.isneginf, log_det.real)
     phase = (1j * log_det.imag).exp()
     return SignLogAbsDet(phase.masked_fill(zero, 0.0), log_det.real)
 
@@ -235,13 +241,16 @@ def _cutoffs(
     x: Tensor, atol: Any, rtol: Any, shape: tuple[int, ...]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Below which singular values of matrices of ``shape`` count as 0: as such, and relatively."""
-    absolute = np.asarray(0.0 if atol is None else to_tensor(atol)._array)
-    if rtol is None:
-        eps = max(shape[-2:]) * float(np.finfo(x._value.dtype).eps)
-        relative = np.where(absolute > 0, 0.0, eps)
-    else:
-        relative = np.asarray(to_tensor(rtol)._array)
-    return absolute, relative
+    absolute = to_tensor(0.0 if atol is None else atol)._given
+    if rtol is not None:
+        return absolute, to_tensor(rtol)._given
+    eps = max(shape[-2:]) * float(np.finfo(x._value.dtype).eps)
+    return absolute, do(_unless, absolute, eps)
+
+
+def _unless(absolute: Array, relative: float) -> Array:
+    """``relative``, or 0 where something else than 0 is given."""
+    return np.where(absolute > 0, 0.0, relative)
 
 
 def pinv(
@@ -289,7 +298,7 @@ def matrix_power(A: TensorLike, n: int) -> Tensor:
         x, times = inv(x), -times
     if not times:
         eye = np.eye(x._value.shape[-1], dtype=x._value.dtype)
-        return wrap(np.broadcast_to(eye, x._value.shape).copy())
+        return wrap(made(np.broadcast_to(eye, x._value.shape).copy()))
     out: Any = None
     while True:
         if times & 1:
@@ -336,7 +345,7 @@ def lstsq(
     if b._value.ndim < 2 or b._value.shape[-2] != m:
         raise ShapeError(f"lstsq: `A` has shape {a.shape} and `B` {b.shape}, expected {m} rows")
     solution = matmul(pinv(a, rcond), b)
-    residuals = values = wrap(np.empty(0, a._array.real.dtype))
+    residuals = values = wrap(made(np.empty(0, a._array.real.dtype)))
     rank = np.empty(0, np.int64)
     if driver != "gels":
         found = np.linalg.svd(a._array, compute_uv=False)
@@ -395,7 +404,7 @@ def cholesky_inverse(L: TensorLike, upper: bool = False) -> Tensor:
     """The inverse of ``L @ Lᴴ`` (of ``Lᴴ @ L`` with ``upper``), of which L is the factor."""
     factor = matrices("cholesky_inverse", L, square=True, argument="L")
     eye = np.broadcast_to(np.eye(factor._value.shape[-1], dtype=factor._value.dtype), factor.shape)
-    return cholesky_solve(wrap(eye.copy()), factor, upper)
+    return cholesky_solve(wrap(made(eye.copy())), factor, upper)
 
 
 def tensorinv(A: TensorLike, ind: int = 2) -> Tensor:
@@ -454,9 +463,13 @@ def matrix_rank(
     if tol is not None:
         atol, rtol = tol, 0.0
     absolute, relative = _cutoffs(x, atol, rtol, x._value.shape)
+    return computed(_rank, x, absolute, relative, hermitian)
+
+
+def _rank(x: Array, absolute: Array, relative: Array, hermitian: bool) -> Array:
     if hermitian:
-        values = np.abs(np.linalg.eigvalsh(x._array))
+        values = np.abs(np.linalg.eigvalsh(x))
     else:
-        values = np.linalg.svd(x._array, compute_uv=False)
+        values = np.linalg.svd(x, compute_uv=False)
     cutoff = np.maximum(absolute, relative * values.max(-1, initial=0.0))
-    return wrap(np.asarray((values > cutoff[..., None]).sum(-1)))
+    return np.asarray((values > cutoff[..., None]).sum(-1))

@@ -87,7 +87,12 @@ def _class_numbers(
     if ignored.any():
         counts = ~ignored
         labels = np.where(ignored, 0, labels)
-    return labels.astype(np.int64, copy=False), counts
+    return labels.astype(np.int64), counts  # in memory of its own, whether any is ignored or not
+
+
+def _of_labels(weight: Array, labels: Array) -> Array:
+    found: Array = weight[labels]
+    return found
 
 
 def _class_weight(name: str, weight: TensorLike | None, x: Tensor, c: int) -> Tensor | None:
@@ -162,7 +167,7 @@ def nll_loss(
     weight = _class_weight("nll_loss", weight, x, c)
     labels, counts = _labels("nll_loss", target, c, ignore_index)
     picked = -_pick(pieces(x), labels, dim)
-    weights = None if weight is None else weight._array[labels]
+    weights = None if weight is None else do(_of_labels, weight._given, labels)
     return _weigh("nll_loss", picked, weights, counts, reduction, x._value.dtype)
 
 
@@ -228,7 +233,7 @@ def cross_entropy(
     if soft:
         return _soft_cross_entropy(logp, target, weight, dim, reduction, label_smoothing)
     labels, counts = _labels(name, target, c, ignore_index)
-    weights = None if weight is None else weight._array[labels]
+    weights = None if weight is None else do(_of_labels, weight._given, labels)
     hard = _weigh(name, -_pick(logp, labels, dim), weights, counts, reduction, x._value.dtype)
     if not label_smoothing:
         return hard

@@ -19,6 +19,7 @@ from tinygrad_cnn.functions.image import grid_sample
 from tinygrad_cnn.functions.normalization import batch_norm, group_norm, layer_norm
 from tinygrad_cnn.functions.reduction import mean, var
 from tinygrad_cnn.functions.shaping import reshape
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.types import TensorLike
 
 if TYPE_CHECKING:
@@ -141,6 +142,6 @@ def native_batch_norm(
     x = to_tensor(input)
     out = batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
-        return out, wrap(np.empty(0, x.dtype)), wrap(np.empty(0, x.dtype))
+        return out, wrap(made(np.empty(0, x.dtype))), wrap(made(np.empty(0, x.dtype)))
     dims = tuple(d for d in range(x.ndim) if d != 1)
     return out, *_statistics(x.detach(), dims, False, eps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.activation import elu, leaky_relu, relu, sigmoid, softmax, softplus
@@ -24,8 +25,8 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign, in_place
 from tinygrad_cnn.ops import activation as ops
 from tinygrad_cnn.ops.choice import pieces
-from tinygrad_cnn.ops.random import numpy_generator
-from tinygrad_cnn.types import DTypeLike
+from tinygrad_cnn.ops.random import draw
+from tinygrad_cnn.types import Array, DTypeLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -318,9 +319,8 @@ def rrelu(
         raise ArgumentError(f"rrelu: `lower` is {lower} and `upper` {upper}, expected in order")
     x = floating("rrelu", input)
     if training:
-        slopes = numpy_generator(None).uniform(lower, upper, x.shape).astype(x.dtype)
-        below = wrap(np.where(x._array <= 0, slopes, x.dtype.type(1)))
-        out = mul(x, below)
+        slopes = draw(None, "uniform", lower, upper, x._value.shape, dtype=x.dtype)
+        out = mul(x, computed(_below_zero, x, slopes))
     else:
         out = ops.leaky_relu(x, negative_slope=(lower + upper) / 2)
     return assign(input, out, "rrelu_") if inplace else out
@@ -340,19 +340,28 @@ def gumbel_softmax(
     1.0
     """
     x = floating("gumbel_softmax", logits)
-    noise = numpy_generator(None).gumbel(size=x.shape).astype(x.dtype)
+    noise = draw(None, "gumbel", 0.0, 1.0, x._value.shape, dtype=x.dtype)
     soft = softmax((x + wrap(noise)) / tau, dim)
     if not hard:
         return soft
-    values = soft._array
+    result: Tensor = computed(_largest, soft, dim) - soft.detach() + soft
+    return result
+
+
+def _below_zero(x: Array, slopes: Array) -> Array:
+    """The slopes of negative numbers, 1 of others."""
+    return np.where(x <= 0, slopes, x.dtype.type(1))
+
+
+def _largest(values: Array, dim: int) -> Array:
+    """1 for the first of the largest numbers along an axis, else 0."""
     first = np.argmax(values, dim, keepdims=True) if values.ndim else np.asarray(0)
     places = np.arange(values.shape[dim]) if values.ndim else np.asarray(0)
     shape = [1] * values.ndim
     if values.ndim:
         shape[dim] = -1
-    chosen = (places.reshape(shape) == first).astype(values.dtype)
-    result: Tensor = wrap(chosen) - soft.detach() + soft
-    return result
+    chosen: Array = (places.reshape(shape) == first).astype(values.dtype)
+    return chosen
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

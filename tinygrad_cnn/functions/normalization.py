@@ -21,7 +21,7 @@ from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
 from tinygrad_cnn.functions.shaping import integers
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import norm as ops
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.ops.resample import resample
@@ -272,7 +272,8 @@ def local_response_norm(
     c = x.shape[1]
     places = np.arange(c)[:, None] + np.arange(size) - size // 2
     there = (places >= 0) & (places < c)
-    near = resample(square(x), index=np.where(there, places, 0), weight=there / size, dim=1)
+    index, weight = made(np.where(there, places, 0)), made(there / size)
+    near = resample(square(x), index=index, weight=weight, dim=1)
     return div(x, pow(near * alpha + k, beta))
 
 

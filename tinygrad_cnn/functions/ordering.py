@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
 from tinygrad_cnn.functions.elementwise import maximum, minimum
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.reduction import amax, amin, not_empty
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, TensorLike
@@ -32,13 +34,17 @@ def _arg(name: str, x: TensorLike, dim: Any, keepdim: bool) -> Tensor:
     find = getattr(np, name)
     if dim is None:
         not_empty(name, x, tuple(range(x._value.ndim)))
-        out = np.asarray(find(x._array), np.int64)
-        return wrap(out.reshape((1,) * x._value.ndim) if keepdim else out)
+        out = computed(_found, x, find, None, False)
+        return own(reshape(out, shape=(1,) * x._value.ndim)) if keepdim else out
     d = axis(name, dim, x._value.ndim)
     if not x._value.ndim:
-        return wrap(np.zeros((), np.int64))
+        return wrap(made(np.zeros((), np.int64)))
     not_empty(name, x, (d,))
-    return wrap(np.asarray(find(x._array, axis=d, keepdims=keepdim), np.int64))
+    return computed(_found, x, find, d, keepdim)
+
+
+def _found(x: Array, find: Any, axis: int | None, keepdims: bool) -> Array:
+    return np.asarray(find(x, axis=axis, keepdims=keepdims), np.int64)
 
 
 @export(numpy=np.argmax)
@@ -68,7 +74,7 @@ def _along(x: Tensor, index: Tensor, d: int, keepdim: bool) -> ValuesIndices:
     if keepdim:
         return ValuesIndices(values, index)
     shape = tuple(n for i, n in enumerate(x._value.shape) if i != d)
-    return ValuesIndices(own(reshape(values, shape=shape)), wrap(index._array.reshape(shape)))
+    return ValuesIndices(own(reshape(values, shape=shape)), wrap(index._given.reshape(shape)))
 
 
 @export()
@@ -107,10 +113,9 @@ def min(
     return _along(x, argmin(x, d, keepdim=True), d, keepdim)
 
 
-def _order(x: Tensor, d: int, descending: bool) -> Array:
-    values = x._array
+def _order(values: Array, d: int, descending: bool) -> Array:
     if not descending:
-        return np.argsort(values, axis=d, kind="stable")
+        return np.argsort(values, axis=d, kind="stable").astype(np.int64, copy=False)
     # a stable descending order: sort the reversed sequence upwards and read both backwards
     back = np.argsort(np.flip(values, d), axis=d, kind="stable")
     return np.flip(values.shape[d] - 1 - back, d)
@@ -130,8 +135,8 @@ def sort(
     x = to_tensor(input)
     d = axis("sort", dim, x._value.ndim)
     if not x._value.ndim:
-        return ValuesIndices(x.clone(), wrap(np.zeros((), np.int64)))
-    index = wrap(_order(x, d, descending).astype(np.int64))
+        return ValuesIndices(x.clone(), wrap(made(np.zeros((), np.int64))))
+    index = computed(_order, x, d, descending)
     return ValuesIndices(indexing.gather(x, index, dim=d), index)
 
 
@@ -142,6 +147,10 @@ def argsort(
 ) -> Tensor:
     """The indices that put ``input`` in order along ``dim``."""
     return sort(input, dim, descending).indices
+
+
+def _first_of(values: Array, d: int, descending: bool, k: int) -> Array:
+    return np.ascontiguousarray(np.take(_order(values, d, descending), range(k), axis=d))
 
 
 @export()
@@ -158,8 +167,7 @@ def topk(
         raise ShapeError(f"topk: `k` is {k!r}, but `input` has shape {x.shape} (dim {d})")
     if not x._value.ndim:
         return sort(x)
-    index = np.take(_order(x, d, largest), range(k), axis=d)
-    where = wrap(np.ascontiguousarray(index).astype(np.int64))
+    where = computed(_first_of, x, d, largest, k)
     return ValuesIndices(indexing.gather(x, where, dim=d), where)
 
 
@@ -185,11 +193,15 @@ def median(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> 
     if not x._value.ndim:
         return sort(x)
     not_empty("median", x, (d,))
-    order, n = _order(x, d, False), x._value.shape[d]
-    missing = np.add.reduce(np.isnan(x._array), d, keepdims=True)  # NaN is sorted to the end
+    return _along(x, computed(_middle, x, d), d, keepdim)
+
+
+def _middle(x: Array, d: int) -> Array:
+    """Where the middle value is along an axis, or the first NaN."""
+    order, n = _order(x, d, False), x.shape[d]
+    missing = np.add.reduce(np.isnan(x), d, keepdims=True)  # NaN is sorted to the end
     middle = np.where(missing, n - missing, (n - 1) // 2)
-    index = np.take_along_axis(order, middle, d)
-    return _along(x, wrap(index.astype(np.int64)), d, keepdim)
+    return np.take_along_axis(order, middle, d)
 
 
 class MinMax(NamedTuple):

@@ -14,6 +14,7 @@ from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import integers, movedim
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import shape as ops
 from tinygrad_cnn.ops.resample import take_mesh
@@ -86,11 +87,11 @@ def _border_index(mode: str, n: int, before: int, after: int) -> Array:
         )
     place = np.arange(-before, n + after)
     if mode == "replicate":
-        return np.clip(place, 0, n - 1)
+        return made(np.clip(place, 0, n - 1))
     if mode == "circular":
-        return start + (place - start) % kept
+        return made(start + (place - start) % kept)
     folded = np.abs(place)
-    return np.where(folded >= n, 2 * (n - 1) - folded, folded)
+    return made(np.where(folded >= n, 2 * (n - 1) - folded, folded))
 
 
 @export(inplace=True)
@@ -134,5 +135,5 @@ def diag(input: TensorLike, diagonal: int = 0) -> Tensor:
         raise ShapeError(f"diag: `input` has shape {x.shape}, expected a vector or a matrix")
     n = x._value.size + abs(diagonal)
     i = np.arange(x._value.size)
-    index = (i - min(diagonal, 0), i + max(diagonal, 0))
-    return indexing.put(wrap(np.zeros((n, n), x._value.dtype)), x, index=index)
+    index = (made(i - min(diagonal, 0)), made(i + max(diagonal, 0)))
+    return indexing.put(wrap(made(np.zeros((n, n), x._value.dtype))), x, index=index)

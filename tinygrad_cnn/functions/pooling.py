@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.activation import relu
@@ -17,9 +18,10 @@ from tinygrad_cnn.functions.convolution import window_places, with_batch
 from tinygrad_cnn.functions.elementwise import abs, add, mul, pow, sign
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.shaping import reshape, squeeze, unsqueeze
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import pool as ops
-from tinygrad_cnn.ops.random import numpy_generator
+from tinygrad_cnn.ops.random import draw
 from tinygrad_cnn.ops.resample import resample
 from tinygrad_cnn.types import FLOATING, Array, OutputSize, Params, Sizes, TensorLike
 
@@ -99,8 +101,12 @@ def _max_pool(
 
 def _plane_index(x: Tensor, params: Params) -> Array:
     """Where each maximum is, as ``row * w + column``."""
-    _, chosen = kernels.max_pool2d(x._array, **params)
-    return kernels.max_pool2d_plane_index(chosen, size=x._array.shape[2:], **params)
+    return do(_chosen, x._given, **params)
+
+
+def _chosen(x: Array, **params: Any) -> Array:
+    _, chosen = kernels.max_pool2d(x, **params)
+    return kernels.max_pool2d_plane_index(chosen, size=x.shape[2:], **params)
 
 
 def _max_pool3d(
@@ -210,7 +216,7 @@ def _adaptive_max_pool(
     if whole and not return_indices:  # windows that tile the input
         kernel = [m // k for m, k in zip(x.shape[2:], size, strict=True)]
         return _result(_max_pool(n, x, kernel, None, 0, 1, False, False), single)
-    where = kernels.adaptive_max_index(x._array, size)
+    where = do(kernels.adaptive_max_index, x._given, size)
     return _picked(x, where, single, return_indices)
 
 
@@ -286,14 +292,20 @@ def _fractional_max_pool(
         raise ShapeError(f"{name}: {size} windows of {kernel} do not fit into `input` {x.shape}")
     batch, c = x.shape[:2]
     if random_samples is None:
-        samples = numpy_generator(None).random((batch, c, n))
+        samples = draw(None, "random", (batch, c, n))
     else:
-        samples = to_tensor(random_samples)._array
+        samples = to_tensor(random_samples)._given
         if samples.shape[1:] != (c, n) or len(samples) < batch:
             raise ShapeError(
                 f"{name}: `_random_samples` has shape {samples.shape}, expected {(batch, c, n)}"
             )
         samples = samples[:batch]
+    return _picked(x, do(_largest, x._given, samples, kernel, size), single, return_indices)
+
+
+def _largest(x: Array, samples: Array, kernel: Ints, size: Ints) -> Array:
+    """Where, in each plane, the largest number of each window is."""
+    (batch, c), n = x.shape[:2], x.ndim - 2
     if n == 2:  # PyTorch's order: width, height; but depth, height, width
         samples = samples[..., ::-1]
     base: Array = np.zeros((batch, c, *(1,) * n), np.int64)
@@ -305,11 +317,11 @@ def _fractional_max_pool(
     for k, stride in zip(kernel, strides, strict=True):
         taps = (taps[:, None] + np.arange(k) * stride).ravel()
     every = base[..., None] + taps  # (n, c, …, taps)
-    flat = x._array.reshape(batch, c, math.prod(x.shape[2:]))
+    flat = x.reshape(batch, c, math.prod(x.shape[2:]))
     spread = every.reshape(batch, c, math.prod(every.shape[2:]))
     values = np.take_along_axis(flat, spread, 2).reshape(every.shape)
     chosen = np.argmax(values, -1)[..., None]
-    return _picked(x, np.take_along_axis(every, chosen, -1)[..., 0], single, return_indices)
+    return np.take_along_axis(every, chosen, -1)[..., 0]
 
 
 @export(method=False, nn=True)
@@ -377,20 +389,27 @@ def _max_unpool(
                 )
         size = wanted
     batch, c = x.shape[:2]
-    flat = where._array.reshape(batch, c, math.prod(x.shape[2:]))
+    flat = where._given.reshape(batch, c, math.prod(x.shape[2:]))
+    check(_inside, name, flat, size)
+    empty = wrap(made(np.zeros((batch, c, math.prod(size)), x.dtype)))
+    values = reshape(x, batch, c, flat.shape[2])
+    out = indexing.scatter_add(empty, wrap(flat), values, dim=2)
+    # As in PyTorch a value that is put somewhere twice is there once, but has both gradients.
+    out = add(out, computed(_less, empty, flat, values, out))
+    return _result(own(reshape(out, batch, c, *size)), single)
+
+
+def _inside(name: str, flat: Array, size: tuple[int, ...]) -> None:
     if flat.size and not 0 <= flat.min() <= flat.max() < math.prod(size):
         raise ShapeError(
             f"{name}: `indices` holds {flat.min()} to {flat.max()}, which do not all lie in an "
             f"output of {size}"
         )
-    empty = wrap(np.zeros((batch, c, math.prod(size)), x.dtype))
-    values = reshape(x, batch, c, flat.shape[2])
-    out = indexing.scatter_add(empty, wrap(flat), values, dim=2)
-    # As in PyTorch a value that is put somewhere twice is there once, but has both gradients.
-    once = indexing.scatter.forward(empty._array, flat, values._array, dim=2)
-    if not np.array_equal(once, out._array):
-        out = add(out, wrap(once - out._array))
-    return _result(own(reshape(out, batch, c, *size)), single)
+
+
+def _less(empty: Array, flat: Array, values: Array, out: Array) -> Array:
+    once: Array = indexing.scatter.forward(empty, flat, values, dim=2)
+    return np.where(once == out, -0.0, once - out).astype(out.dtype)
 
 
 @export(method=False, nn=True)
@@ -471,7 +490,7 @@ def _avg_pool(
         k, s, p = (window[name][0] for name in ("kernel_size", "stride", "padding"))
         index, weight = _depth_means(name, d, k, s, p, bool(ceil_mode), bool(count_include_pad))
         if divisor_override is not None:
-            weight = (weight != 0).astype(np.float64)  # frames have been divided
+            weight = made((weight != 0).astype(np.float64))  # frames have been divided
         frames = reshape(frames, batch, c, d, *frames.shape[2:])
         out = resample(frames, index=index, weight=weight, dim=2)
     return _result(out, single)
@@ -491,7 +510,7 @@ def _depth_means(
     places = window_places(name, size, k, stride, (padding, far), 1)
     there = (places >= 0) & (places < size)
     counts = np.sum(places < size + padding if with_padding else there, 1, keepdims=True)
-    return np.where(there, places, 0), there / np.maximum(counts, 1)
+    return made(np.where(there, places, 0)), made(there / np.maximum(counts, 1))
 
 
 @export(method=False, nn=True)
@@ -562,7 +581,7 @@ def area_means(size: int, out: int) -> dict[str, Array]:
     starts, stops = (places[:, None] for places in kernels.near_equal(size, out))
     index = starts + np.arange((stops - starts).max(initial=0))
     weight = np.where(index < stops, 1 / (stops - starts), 0.0)
-    return {"index": np.minimum(index, size - 1), "weight": weight}
+    return {"index": made(np.minimum(index, size - 1)), "weight": made(weight)}
 
 
 def _adaptive_avg_pool(n: int, input: TensorLike, output_size: OutputSize) -> Tensor:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.compare import ne
 from tinygrad_cnn.functions.convert import axes, axis, floating, inexact, numpy_names, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, mul, pow, sign, sub, to, where
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.ops import reduce as ops
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.index import getitem
-from tinygrad_cnn.types import Dims, DTypeLike, TensorLike
+from tinygrad_cnn.types import Array, Dims, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -202,7 +202,7 @@ def _truth(
     x = to_tensor(input)
     dtype = np.uint8 if x._value.dtype == np.uint8 else np.bool_  # PyTorch's former bools
     dims = axes(name, dim, x._value.ndim)
-    return wrap(np.asarray(found(x._array, axis=dims, keepdims=keepdim), dtype))
+    return computed(_in_dtype, x, found, dtype, axis=dims, keepdims=keepdim)
 
 
 @export()
@@ -210,11 +210,12 @@ def _truth(
 def count_nonzero(input: TensorLike, dim: Dims = None) -> Tensor:
     """How many values are not 0."""
     x = to_tensor(input)
-    return wrap(
-        np.asarray(
-            np.count_nonzero(x._array, axis=axes("count_nonzero", dim, x._value.ndim)), np.int64
-        )
-    )
+    dims = axes("count_nonzero", dim, x._value.ndim)
+    return computed(_in_dtype, x, np.count_nonzero, np.int64, axis=dims)
+
+
+def _in_dtype(x: Array, function: Callable[..., Any], dtype: DTypeLike, **params: Any) -> Array:
+    return np.asarray(function(x, **params), dtype)
 
 
 @export()
@@ -259,19 +260,19 @@ def norm(
     if p == -math.inf:
         return ops.amin(size, dim=dims, keepdim=keepdim)
     if p == 0:  # how many are not 0: NaN is not
-        counted = where(wrap(np.isnan(size._array)), 1.0, sign(size))
+        counted = where(computed(np.isnan, size), 1.0, sign(size))
         return ops.sum(counted, dim=dims, keepdim=keepdim)
     if p == 1:
         return ops.sum(size, dim=dims, keepdim=keepdim)
     if promotion.is_half(x._value.dtype):  # in which powers overflow
         return to(norm(to(x, np.float32), p, dims, keepdim), x._value.dtype)
     if p < 1:  # the slope of |x|**p at 0 is infinite
-        zero = wrap(size._array == 0)
+        zero = computed(np.equal, size, 0)
         powers = where(zero, 0.0 if p > 0 else math.inf, pow(where(zero, 1.0, size), p))
     else:
         powers = pow(size, p)
     total = ops.sum(powers, dim=dims, keepdim=keepdim)
-    zero = wrap(total._array == 0)
+    zero = computed(np.equal, total, 0)
     root = pow(where(zero, 1.0, total), 1 / p)
     out: Tensor = where(zero, 0.0, root)
     return out
@@ -314,7 +315,7 @@ def nansum(
     if to_tensor(input)._value.dtype.kind == "c":
         raise DtypeError(f"nansum: `input` is {to_tensor(input).dtype}, expected a real dtype")
     x = to_tensor(input) if dtype is None else to(input, dtype)
-    return sum(where(wrap(np.isnan(x._array)), 0, x), dim, keepdim, dtype=dtype)
+    return sum(where(computed(np.isnan, x), 0, x), dim, keepdim, dtype=dtype)
 
 
 @export()
@@ -327,9 +328,13 @@ def nanmean(
     if promotion.is_half(x._value.dtype):  # in which the sum, and the count, overflow
         return to(nanmean(to(x, np.float32), dim, keepdim), x._value.dtype)
     dims = axes("nanmean", dim, x._value.ndim)
-    seen = np.sum(~np.isnan(x._array), axis=dims, keepdims=keepdim)
-    share = ignoring_fp_errors(np.reciprocal, (np.asarray(seen, x._value.dtype),), {})
-    return mul(nansum(x, dim, keepdim), share)
+    return mul(nansum(x, dim, keepdim), computed(_share_of_seen, x, dims, keepdim))
+
+
+@ignore_fp_errors
+def _share_of_seen(x: Array, dims: tuple[int, ...], keepdims: bool) -> Array:
+    seen = np.sum(~np.isnan(x), axis=dims, keepdims=keepdims)
+    return np.reciprocal(np.asarray(seen, x.dtype))
 
 
 @export()

@@ -10,14 +10,16 @@ import numpy as np
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.devices import DeviceLike
 from tinygrad_cnn.autograd.layout import memory_format
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.units import computed
+from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import dtype_of, floating, size_of, to_tensor
 from tinygrad_cnn.functions.creation import make
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.ops.random import Generator, numpy_generator
-from tinygrad_cnn.types import FLOATING, Array, DTypeLike, Sizes, TensorLike
+from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.ops.random import Generator, draw, numpy_generator
+from tinygrad_cnn.types import FLOATING, Array, DType, DTypeLike, Sizes, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -26,10 +28,15 @@ if TYPE_CHECKING:
 def _draw(
     name: str, shape: tuple[int, ...], dtype: DTypeLike, generator: Generator | None, method: str
 ) -> Array:
-    wanted = dtype_of(dtype, name)
+    return do(_drawn, name, shape, dtype_of(dtype, name), generator, method)
+
+
+def _drawn(
+    name: str, shape: tuple[int, ...], wanted: DType, generator: Generator | None, method: str
+) -> Array:
     if wanted.kind == "c":  # normal numbers of variance 1, halved between the parts
-        part = np.float32 if wanted == np.complex64 else np.float64
-        pairs = _draw(name, (*shape, 2), part, generator, method)
+        part = np.dtype(np.float32 if wanted == np.complex64 else np.float64)
+        pairs = _drawn(name, (*shape, 2), part, generator, method)
         scale = math.sqrt(0.5) if "normal" in method else 1
         return np.asarray(np.multiply(pairs, scale, dtype=part).view(wanted)[..., 0])
     if wanted.kind not in FLOATING:
@@ -133,8 +140,8 @@ def randint(
     if high <= low:
         raise ArgumentError(f"randint: there is no integer from {low} up to but without {high}")
     shape = size_of("randint", tuple(size) if isinstance(size, (tuple, list)) else (size,))
-    drawn = numpy_generator(generator).integers(low, high, shape)
-    return make("randint", drawn.astype(dtype_of(dtype, "randint")), requires_grad, device)
+    drawn = draw(generator, "integers", low, high, shape, dtype=dtype_of(dtype, "randint"))
+    return make("randint", drawn, requires_grad, device)
 
 
 @export(method=False)
@@ -169,8 +176,8 @@ def randperm(
 ) -> Tensor:
     """The integers from 0 to n - 1 in random order."""
     (n,) = size_of("randperm", (n,))
-    order = numpy_generator(generator).permutation(n)
-    return make("randperm", order.astype(dtype_of(dtype, "randperm")), requires_grad, device)
+    order = draw(generator, "permutation", n, dtype=dtype_of(dtype, "randperm"))
+    return make("randperm", order, requires_grad, device)
 
 
 @export(method=False, inplace=True)
@@ -198,11 +205,14 @@ def normal(
 @export()
 def bernoulli(input: TensorLike, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that ``input`` holds in each place, else 0."""
-    p = to_tensor(input)
-    if not ((p._array >= 0) & (p._array <= 1)).all():
+    return computed(_bernoulli, to_tensor(input), generator)
+
+
+def _bernoulli(p: Array, generator: Generator | None) -> Array:
+    if not ((p >= 0) & (p <= 1)).all():
         raise ArgumentError("bernoulli: `input` holds values that are no probabilities from 0 to 1")
-    draws = numpy_generator(generator).random(p._value.shape)
-    return wrap((draws < p._array).astype(p._value.dtype))
+    found: Array = (numpy_generator(generator).random(p.shape) < p).astype(p.dtype)
+    return found
 
 
 @export()
@@ -214,7 +224,14 @@ def multinomial(
     generator: Generator | None = None,
 ) -> Tensor:
     """``num_samples`` indices for each row of weights (c,) or (n, c)."""
-    weights = floating("multinomial", to_tensor(input))._array.astype(np.float64)
+    weights = floating("multinomial", to_tensor(input))
+    return computed(_multinomial, weights, num_samples, replacement, generator)
+
+
+def _multinomial(
+    weights: Array, num_samples: int, replacement: bool, generator: Generator | None
+) -> Array:
+    weights = weights.astype(np.float64)
     if weights.ndim not in (1, 2) or num_samples < 1:
         raise ShapeError(
             f"multinomial: `input` has shape {weights.shape} and `num_samples` is {num_samples}, "
@@ -231,4 +248,4 @@ def multinomial(
         )
     rng = numpy_generator(generator)
     out = [rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows]
-    return wrap(np.array(out, np.int64).reshape((*weights.shape[:-1], num_samples)))
+    return np.array(out, np.int64).reshape((*weights.shape[:-1], num_samples))

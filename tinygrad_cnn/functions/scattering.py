@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.arranging import strided_params
@@ -19,8 +20,9 @@ from tinygrad_cnn.functions.indexing import gather, in_range, index_put, scatter
 from tinygrad_cnn.functions.joining import select
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import expand, permute, reshape
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import index as ops
-from tinygrad_cnn.types import FLOATING, Array, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -28,13 +30,18 @@ if TYPE_CHECKING:
 
 def _places(name: str, index: TensorLike, n: int) -> Array:
     """Integers that may count from the end, as places from 0 to n - 1."""
-    places = to_tensor(index)._array
+    places = to_tensor(index)._given
     if places.dtype.kind not in "iu":
         raise DtypeError(f"{name}: `index` has dtype {places.dtype}, expected integers")
+    return do(_in_range, name, places, n)
+
+
+def _in_range(name: str, places: Array, n: int) -> Array:
     if places.size and not -n <= places.min() <= places.max() < n:
         bad = places.min() if places.min() < -n else places.max()
         raise PositionError(f"{name}: `index` holds {bad}, expected {-n} to {n - 1}")
-    return places % n if n else places
+    found: Array = places % n if n else places.copy()
+    return found
 
 
 @export()
@@ -71,7 +78,7 @@ def put(
 
 def _put(name: str, x: Tensor, index: Any, src: TensorLike) -> Tensor:
     source = to(src, x.dtype)
-    shape = np.shape(x._array[index])
+    shape = np.shape(x._given[index])
     if source.shape != shape:
         raise ShapeError(f"{name}: `src` has shape {source.shape}, expected {shape}")
     return ops.put(x, source, index=index)
@@ -177,9 +184,9 @@ def index_reduce(
     shape = (*x.shape[:d], places.numel(), *x.shape[d + 1 :])
     if values.shape != shape:
         raise ShapeError(f"index_reduce: `source` has shape {values.shape}, expected {shape}")
-    in_range("index_reduce", places._array, x.shape[d])
+    check(in_range, "index_reduce", places, x.shape[d])
     line = reshape(places, *(1,) * d, -1, *(1,) * (x.ndim - d - 1))
-    wide = wrap(np.ascontiguousarray(expand(line, shape)._array))
+    wide = computed(np.ascontiguousarray, expand(line, shape))
     return _reduced("index_reduce", x, d, wide, values, reduce, include_self)
 
 
@@ -201,15 +208,15 @@ def _reduced(
         lines = reshape(x, 1), 0, reshape(places, -1), reshape(values, -1)
         return own(reshape(_reduced(name, *lines, reduce, include_self), ()))
     d = axis(name, dim, x.ndim)
-    ones = wrap(np.ones(places.shape, np.int64))
-    hits = scatter_add(wrap(np.zeros(x.shape, np.int64)), d, places, ones)._array  # checks shapes
+    ones = wrap(made(np.ones(places.shape, np.int64)))
+    hits = scatter_add(wrap(made(np.zeros(x.shape, np.int64))), d, places, ones)  # checks shapes
     if values.dtype != x.dtype:
         raise DtypeError(f"{name}: `src` is {values.dtype}, expected {x.dtype} as `input`")
     if values.shape != places.shape:
         values = ops.getitem(values, index=tuple(slice(n) for n in places.shape))
-    hit = wrap(hits > 0)
+    hit = computed(np.greater, hits, 0)
     if reduce in ("amax", "amin"):
-        return _extreme(x, d, places, values, reduce, hits > 0, include_self)
+        return _extreme(x, d, places, values, reduce, hit, include_self)
     if not include_self:
         x = where(hit, to(1 if reduce == "prod" else 0, x.dtype), x)
     if reduce == "prod":
@@ -217,10 +224,13 @@ def _reduced(
     total = scatter_add(x, d, places, values)
     if reduce == "sum":
         return total
-    counts = np.maximum(hits + include_self, 1).astype(x.dtype)
-    if x.dtype.kind in FLOATING:
-        return div(total, wrap(counts))
-    return wrap(total._array // counts)
+    counts = computed(_counted, hits, include_self, x.dtype)
+    return div(total, counts) if x.dtype.kind in FLOATING else total // counts
+
+
+def _counted(hits: Array, more: bool, dtype: DType) -> Array:
+    counts: Array = np.maximum(hits + more, 1).astype(dtype)
+    return counts
 
 
 def _product(x: Tensor, d: int, index: Tensor, src: Tensor) -> Tensor:
@@ -236,13 +246,13 @@ def _product(x: Tensor, d: int, index: Tensor, src: Tensor) -> Tensor:
     out, values = reshape(x, -1), reshape(src, -1)
     for k in range(int(rank.max(initial=-1)) + 1):
         now = np.flatnonzero(rank == k)
-        ones = wrap(np.ones(out.shape, x.dtype))
+        ones = wrap(made(np.ones(out.shape, x.dtype)))
         out = mul(out, ops.put(ones, ops.getitem(values, index=now), index=flat[now]))
     return own(reshape(out, x.shape), x)
 
 
 def _extreme(
-    x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str, hit: Array, include_self: bool
+    x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str, hit: Tensor, include_self: bool
 ) -> Tensor:
     choose = np.maximum if reduce == "amax" else np.minimum
     worst: Any = -math.inf if reduce == "amax" else math.inf
@@ -250,28 +260,39 @@ def _extreme(
         worst = np.iinfo(x.dtype).min if reduce == "amax" else np.iinfo(x.dtype).max
     elif x.dtype.kind == "b":
         worst = reduce == "amin"
-    own_counts = np.ones(x.shape, np.bool_) if include_self else ~hit
-    best = np.where(own_counts, x._array, np.asarray(worst, x.dtype))
-    choose.at(best, ops.mesh(index._array, d), src._array)
-    out = wrap(best)
+    if not include_self:
+        x = where(hit, to(worst, x.dtype), x)
+    out = computed(_best, x, index, src, d, choose)
     if x.dtype.kind not in FLOATING:
         return out
     # Constants but for the gradient, which those that are equal to the result share.
-    mine = own_counts & (x._array == best)
-    theirs = src._array == gather(out, d, index)._array
-    zero = wrap(np.zeros(x.shape, np.int64))
-    counts = mine + scatter_add(zero, d, index, wrap(theirs.astype(np.int64)))._array
-    share = wrap((1 / np.maximum(counts, 1)).astype(x.dtype))
+    mine = computed(np.equal, x, out)
+    if not include_self:
+        mine = mine & ~hit
+    theirs = computed(np.equal, src, gather(out, d, index))
+    counts = scatter_add(to(mine, np.int64), d, index, to(theirs, np.int64))
+    share = computed(_even_share, counts, x.dtype)
     changes = add(
-        mul(where(wrap(mine), x - x.detach(), 0.0), share),
+        mul(where(mine, x - x.detach(), 0.0), share),
         scatter_add(
-            wrap(np.zeros(x.shape, x.dtype)),
+            wrap(made(np.zeros(x.shape, x.dtype))),
             d,
             index,
-            mul(where(wrap(theirs), src - src.detach(), 0.0), gather(share, d, index)),
+            mul(where(theirs, src - src.detach(), 0.0), gather(share, d, index)),
         ),
     )
-    return add(out, where(wrap(np.isfinite(best)), changes, 0.0))
+    return add(out, where(computed(np.isfinite, out), changes, 0.0))
+
+
+def _best(x: Array, index: Array, src: Array, d: int, choose: np.ufunc) -> Array:
+    best = x.copy()
+    choose.at(best, ops.mesh(index, d), src)
+    return best
+
+
+def _even_share(counts: Array, dtype: DType) -> Array:
+    share: Array = (1 / np.maximum(counts, 1)).astype(dtype)
+    return share
 
 
 @export()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import check
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.arranging import unfold_axis
@@ -17,9 +18,10 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.fourier import fft, ifft, irfft, rfft
 from tinygrad_cnn.functions.padding import pad
 from tinygrad_cnn.functions.shaping import expand, squeeze, transpose, unsqueeze
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.ops.index import ungetitem
-from tinygrad_cnn.types import TensorLike
+from tinygrad_cnn.types import Array, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -147,10 +149,19 @@ def stft(
     return view_as_real(out) if return_complex is False else own(out)
 
 
+def _covered(weight: Array, hop: int) -> None:
+    least = np.abs(weight).min(initial=np.inf)
+    if not _SILENT <= least < np.inf:
+        raise ArgumentError(
+            f"istft: `window` and `hop_length` {hop} leave out a place of the signal, "
+            f"whose windows' squares add up to {least}"
+        )
+
+
 def _added_up(frames: Tensor, hop: int, length: int) -> Tensor:
     """Frames (batch, frames, n_fft) in their places, their sum where they overlap."""
     count, n_fft = frames.shape[1:]
-    places = np.arange(count)[:, None] * hop + np.arange(n_fft)
+    places = made(np.arange(count)[:, None] * hop + np.arange(n_fft))
     found: Tensor = ungetitem(frames, index=(slice(None), places), shape=(len(frames), length))
     return found
 
@@ -248,12 +259,7 @@ def istft(
         else start + _between("istft", "length", length, np.inf, "a positive number")
     )
     signal, weight = signal[:, start:end], weight[:, start:end]
-    least = np.abs(weight._array).min(initial=np.inf)
-    if not _SILENT <= least < np.inf:
-        raise ArgumentError(
-            f"istft: `window` and `hop_length` {hop} leave out a place of the signal, "
-            f"whose windows' squares add up to {least}"
-        )
+    check(_covered, weight, hop)
     signal = div(signal, weight)
     missing = end - start - signal.shape[1]
     signal = pad(signal, (0, missing)) if missing > 0 else signal

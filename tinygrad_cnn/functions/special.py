@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import (
@@ -38,12 +39,13 @@ from tinygrad_cnn.functions.elementwise import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.ordering import ValuesIndices
-from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops import special as ops
 from tinygrad_cnn.ops.conjugate import is_complex
-from tinygrad_cnn.types import FLOATING, Array, TensorLike
+from tinygrad_cnn.types import FLOATING, Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -75,7 +77,7 @@ def entr(input: TensorLike) -> Tensor:
     """``-x log(x)``; 0 at 0 and minus infinity below."""
     x = to_tensor(input)
     out = neg(ops.xlogy(x, x))
-    result: Tensor = where(wrap(x._array < 0), -math.inf, out)
+    result: Tensor = where(computed(np.less, x, 0), -math.inf, out)
     return result
 
 
@@ -109,15 +111,19 @@ def polygamma(n: Any, input: Any) -> Tensor:
     return ops.digamma(x) if n == 0 else ops.polygamma(x, n=n)
 
 
+def _above_half(x: Array, p: int) -> None:
+    if p < 1 or not (x > (p - 1) / 2).all():
+        raise ArgumentError(
+            f"mvlgamma: `p` is {p} and `input` has a value of {np.min(x, initial=np.inf)}, "
+            f"expected p of at least 1 and values above (p - 1) / 2"
+        )
+
+
 @export(inplace=True)
 def mvlgamma(input: TensorLike, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     x = to_tensor(input)
-    if p < 1 or not (x._array > (p - 1) / 2).all():
-        raise ArgumentError(
-            f"mvlgamma: `p` is {p} and `input` has a value of {np.min(x._array, initial=np.inf)}, "
-            f"expected p of at least 1 and values above (p - 1) / 2"
-        )
+    check(_above_half, x, p)
     total = lgamma(x)
     for i in range(1, p):
         total = add(total, lgamma(sub(x, i / 2)))
@@ -161,15 +167,20 @@ def _running(name: str, input: TensorLike, dim: int, choose: np.ufunc) -> Values
     x = to_tensor(input)
     d = axis(name, dim, x.ndim)
     if not x.ndim:
-        return ValuesIndices(clone(x), wrap(np.zeros((), np.int64)))
-    values = x._array
+        return ValuesIndices(clone(x), wrap(made(np.zeros((), np.int64))))
+    index = computed(_last_best, x, d, choose)
+    return ValuesIndices(indexing.gather(x, index, dim=d), index)
+
+
+def _last_best(values: Array, d: int, choose: np.ufunc) -> Array:
+    """Where, up to each place, the best value is: the last one."""
     best = choose.accumulate(values, axis=d)
-    shape = [1] * x.ndim
+    shape = [1] * values.ndim
     shape[d] = -1
     here = np.arange(values.shape[d]).reshape(shape)
     hit = (values == best) | np.isnan(values)
-    index = wrap(np.maximum.accumulate(np.where(hit, here, 0), axis=d))
-    return ValuesIndices(indexing.gather(x, index, dim=d), index)
+    found: Array = np.maximum.accumulate(np.where(hit, here, 0), axis=d)
+    return found
 
 
 # ---- of two arguments ----------------------------------------------------------------------
@@ -183,7 +194,7 @@ def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, ...]:
     broadcast_shape(name, *values)
     dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64
     number = (bool, int, float)
-    return tuple(np.asarray(v, dtype) if isinstance(v, number) else v for v in (a, b))
+    return tuple(made(np.asarray(v, dtype)) if isinstance(v, number) else v for v in (a, b))
 
 
 @export(inplace=True, numpy=np.copysign)
@@ -264,14 +275,17 @@ def frexp(input: TensorLike) -> Frexp:
     x = to_tensor(input)
     if x.dtype.kind not in FLOATING:
         raise DtypeError(f"frexp: `input` is {x.dtype}, expected a floating dtype")
-    exponent = np.frexp(x._array)[1]
-    half = exponent // 2  # in two steps, as 2**-1074 has no inverse
-    out = mul(mul(x, _power_of_two(-half, x)), _power_of_two(half - exponent, x))
-    return Frexp(out, wrap(np.asarray(exponent, np.int32)))
+    exponent, first, second = map(wrap, do(_exponents, x._given))
+    return Frexp(mul(mul(x, first), second), exponent)
 
 
-def _power_of_two(exponent: Array, like: Tensor) -> Tensor:
-    return wrap(np.asarray(np.ldexp(like.dtype.type(1), exponent), like.dtype))
+def _exponents(x: Array) -> tuple[Array, Array, Array]:
+    """The exponents of numbers, and two factors, as 2**-1074 has no inverse, that undo them."""
+    exponent = np.frexp(x)[1]
+    half = exponent // 2
+    one = x.dtype.type(1)
+    factors = [np.asarray(np.ldexp(one, e), x.dtype) for e in (-half, half - exponent)]
+    return np.asarray(exponent, np.int32), factors[0], factors[1]
 
 
 # ---- without a derivative ------------------------------------------------------------------
@@ -295,8 +309,12 @@ def _constant(
     elif dtype.kind not in kinds:
         expected = "integers" if "f" not in kinds else "floating dtypes or integers"
         raise DtypeError(f"{name}: the operands are {dtype}, expected {expected}")
-    a, b = (np.asarray(getattr(v, "_array", v), dtype) for v in given)
-    return wrap(np.asarray(ignoring_fp_errors(compute, (a, b), {}), dtype))
+    return computed(_in_dtype, *given, compute, dtype)
+
+
+@ignore_fp_errors
+def _in_dtype(a: Any, b: Any, compute: Callable[..., Any], dtype: DType) -> Array:
+    return np.asarray(compute(np.asarray(a, dtype), np.asarray(b, dtype)), dtype)
 
 
 @export(inplace=True, numpy=np.gcd)
@@ -338,8 +356,12 @@ def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next floating number after ``input`` towards ``other``; its derivative is 1 or 0."""
     a, b = to_tensor(input), to_tensor(other)
     out = _constant("nextafter", np.nextafter, "fV", a.detach(), b.detach())
-    moves = (a._array != b._array) & np.isfinite(a._array)
-    return add(out, to(where(wrap(moves), sub(a, a.detach()), 0.0), out.dtype))
+    return add(out, to(where(computed(_moves, a, b), sub(a, a.detach()), 0.0), out.dtype))
+
+
+def _moves(a: Array, b: Array) -> Array:
+    moves: Array = (a != b) & np.isfinite(a)
+    return moves
 
 
 @export(inplace=True)
@@ -356,20 +378,20 @@ def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
 @export()
 def signbit(input: TensorLike) -> Tensor:
     """Whether the sign is minus, that of -0.0 too."""
-    x = to_tensor(input)._array
-    return wrap(np.signbit(x) if x.dtype.kind in FLOATING else np.less(x, 0))
+    x = to_tensor(input)
+    return computed(np.signbit, x) if x.dtype.kind in FLOATING else computed(np.less, x, 0)
 
 
 @export()
 def isposinf(input: TensorLike) -> Tensor:
     """Whether values are plus infinity."""
-    return wrap(np.equal(to_tensor(input)._array, np.inf))
+    return computed(np.equal, to_tensor(input), np.inf)
 
 
 @export()
 def isneginf(input: TensorLike) -> Tensor:
     """Whether values are minus infinity."""
-    return wrap(np.equal(to_tensor(input)._array, -np.inf))
+    return computed(np.equal, to_tensor(input), -np.inf)
 
 
 @export()
@@ -395,8 +417,8 @@ def rad2deg(input: TensorLike) -> Tensor:
 
 def _floats(input: TensorLike) -> Array:
     """The values, of the default dtype unless they are floating."""
-    values = to_tensor(input)._array
-    return values if values.dtype.kind in FLOATING else values.astype(promotion.get_default_dtype())
+    x = to_tensor(input)
+    return (x if x.dtype.kind in FLOATING else x.to(promotion.get_default_dtype()))._given
 
 
 def _of_scipy(name: str, theirs: str, says: str) -> Callable[..., Tensor]:
@@ -430,7 +452,11 @@ scaled_modified_bessel_k1 = _of_scipy(
 def spherical_bessel_j0(input: TensorLike) -> Tensor:
     """``sin(x) / x``, 1 at 0; without a derivative, as in PyTorch."""
     values = _floats(input)
-    return wrap(np.where(np.isinf(values), 0, np.sinc(values / np.pi)).astype(values.dtype))
+    return wrap(do(_sinc, values))
+
+
+def _sinc(values: Array) -> Array:
+    return np.where(np.isinf(values), 0, np.sinc(values / np.pi)).astype(values.dtype)
 
 
 @export(top=False, method=False)
@@ -438,8 +464,11 @@ def airy_ai(input: TensorLike) -> Tensor:
     """The Airy function Ai; without a derivative, as in PyTorch."""
     from scipy import special
 
-    values = _floats(input)
-    return wrap(np.asarray(special.airy(values)[0], values.dtype))
+    return wrap(do(_airy, special.airy, _floats(input)))
+
+
+def _airy(airy: Callable[..., Any], values: Array) -> Array:
+    return np.asarray(airy(values)[0], values.dtype)
 
 
 @export(top=False, method=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import reduction
@@ -21,8 +22,9 @@ from tinygrad_cnn.functions.ordering import ValuesIndices, sort
 from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.reduction import not_empty
 from tinygrad_cnn.functions.shaping import movedim, reshape, squeeze, transpose
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as indexing
-from tinygrad_cnn.types import Array, TensorLike
+from tinygrad_cnn.types import Array, DTypeLike, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -63,8 +65,11 @@ def kthvalue(input: TensorLike, k: int, dim: int = -1, keepdim: bool = False) ->
     k = operator.index(k)
     if not x.ndim:
         return sort(x)
-    order = np.argsort(x._array, axis=d, kind="stable")
-    return _found(x, np.take(order, [k - 1], axis=d), d, keepdim)
+    return _found(x, do(_kth, x._given, k, d), d, keepdim)
+
+
+def _kth(x: Array, k: int, d: int) -> Array:
+    return np.take(np.argsort(x, axis=d, kind="stable"), [k - 1], axis=d)
 
 
 @export()
@@ -80,7 +85,11 @@ def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndic
     d = _line("mode", x, dim)
     if not x.ndim:
         return sort(x)
-    lines = np.moveaxis(x._array, d, -1)
+    return _found(x, do(_most_frequent, x._given, d), d, keepdim)
+
+
+def _most_frequent(x: Array, d: int) -> Array:
+    lines = np.moveaxis(x, d, -1)
     order = np.argsort(lines, axis=-1, kind="stable")
     ranked = np.take_along_axis(lines, order, -1)
     n = lines.shape[-1]
@@ -89,7 +98,7 @@ def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndic
     begin = np.maximum.accumulate(np.where(fresh, np.arange(n), 0), axis=-1)
     run = np.arange(n) - begin + 1  # how often the value has come up to here
     index = np.take_along_axis(order, np.argmax(run, -1)[..., None], -1)
-    return _found(x, np.moveaxis(index, -1, d), d, keepdim)
+    return np.moveaxis(index, -1, d)
 
 
 @export()
@@ -102,10 +111,14 @@ def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) 
     d = _line("nanmedian", x, dim)
     if not x.ndim:
         return sort(x)
-    order = np.argsort(x._array, axis=d, kind="stable")  # NaN comes last
-    count = np.sum(~np.isnan(x._array), axis=d, keepdims=True)
-    index = np.take_along_axis(order, np.maximum(count - 1, 0) // 2, d)
-    return _found(x, index, d, keepdim)
+    return _found(x, do(_middle, x._given, d), d, keepdim)
+
+
+def _middle(x: Array, d: int) -> Array:
+    """Where the middle value of those that are not NaN is along an axis."""
+    order = np.argsort(x, axis=d, kind="stable")  # NaN comes last
+    count = np.sum(~np.isnan(x), axis=d, keepdims=True)
+    return np.take_along_axis(order, np.maximum(count - 1, 0) // 2, d)
 
 
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -159,15 +172,13 @@ def _quantile(
 ) -> Tensor:
     x = floating(name, to_tensor(input))
     portion = to_tensor(q, x.dtype)
-    shares = portion._array
     if not x.numel():
         raise ShapeError(f"{name}: `input` has shape {x.shape}, and there is no value to choose")
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(
             f"{name}: `interpolation` is {interpolation!r}, expected one of {_INTERPOLATIONS}"
         )
-    if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
-        raise ArgumentError(f"{name}: `q` is {q!r}, expected a number or a vector, 0 to 1")
+    check(_are_shares, name, portion)
     kept = list(x.shape)
     if dim is None or not x.ndim:
         kept, lines = [1] * x.ndim, reshape(x, -1)
@@ -176,7 +187,35 @@ def _quantile(
         kept[d], lines = 1, movedim(x, d, -1)
     not_empty(name, lines, (lines.ndim - 1,))
     ranked = sort(lines, -1).values  # (..., n), NaN last
-    missing = np.isnan(lines._array).sum(-1, keepdims=True)
+    found = do(_ranks, lines._given, portion._given, interpolation, skips_nan)
+    low, high, last, share = map(wrap, found)
+    out = indexing.gather(ranked, low, dim=ranked.ndim - 1)
+    if interpolation in ("linear", "midpoint"):
+        above = indexing.gather(ranked, high, dim=ranked.ndim - 1)
+        if interpolation == "midpoint":
+            out = lerp(out, above, 0.5)
+        else:  # which depends on q
+            slope = mul(reshape(portion, -1), last)
+            weight = share + slope - slope.detach()
+            out = lerp(out, above, weight)
+    out = movedim(out, -1, 0)  # (q, ...)
+    if keepdim:
+        out = reshape(out, len(out), *kept)
+    return own(out) if portion.ndim else own(reshape(out, out.shape[1:]))
+
+
+def _are_shares(name: str, q: Array) -> None:
+    if q.ndim > 1 or not ((q >= 0) & (q <= 1)).all():
+        raise ArgumentError(f"{name}: `q` is {q!r}, expected a number or a vector, 0 to 1")
+
+
+def _ranks(
+    lines: Array, shares: Array, interpolation: str, skips_nan: bool
+) -> tuple[Array, Array, Array, Array]:
+    """Of each quantile the places below and above among the ranked numbers (..., q), the number of
+    steps from the first to the last of these, and the share of the one above.
+    """
+    missing = np.isnan(lines).sum(-1, keepdims=True)
     n = lines.shape[-1]
     last = np.maximum(n - missing - 1, 0) if skips_nan else np.full(missing.shape, n - 1)
     rank = shares.reshape(-1) * last  # (..., q)
@@ -185,20 +224,8 @@ def _quantile(
     if interpolation == "nearest":
         rank = np.rint(rank)
     low = np.floor(rank) if interpolation != "higher" else np.ceil(rank)
-    out = indexing.gather(ranked, wrap(low.astype(np.int64)), dim=ranked.ndim - 1)
-    if interpolation in ("linear", "midpoint"):
-        high = np.ceil(rank).astype(np.int64)
-        above = indexing.gather(ranked, wrap(high), dim=ranked.ndim - 1)
-        if interpolation == "midpoint":
-            out = lerp(out, above, 0.5)
-        else:  # which depends on q
-            slope = mul(reshape(portion, -1), wrap(last.astype(x.dtype)))
-            weight = wrap((rank - low).astype(x.dtype)) + slope - slope.detach()
-            out = lerp(out, above, weight)
-    out = movedim(out, -1, 0)  # (q, ...)
-    if keepdim:
-        out = reshape(out, len(out), *kept)
-    return own(out) if shares.ndim else own(reshape(out, out.shape[1:]))
+    places = low.astype(np.int64), np.ceil(rank).astype(np.int64)
+    return *places, last.astype(lines.dtype), (rank - low).astype(lines.dtype)
 
 
 @export()
@@ -230,7 +257,7 @@ def searchsorted(
     tensor([1, 3])
     """
     name = "searchsorted"
-    lines, values = to_tensor(sorted_sequence)._array, to_tensor(input)._array
+    lines, values = to_tensor(sorted_sequence)._given, to_tensor(input)._given
     if side not in (None, "left", "right") or (side == "left" and right):
         raise ArgumentError(f"{name}: `side` is {side!r} and `right` {right}, which do not fit")
     if not lines.ndim or (lines.ndim > 1 and lines.shape[:-1] != values.shape[:-1]):
@@ -239,18 +266,23 @@ def searchsorted(
             f"expected a vector or all axes but the last alike"
         )
     if sorter is not None:
-        order = to_tensor(sorter)._array
+        order = to_tensor(sorter)._given
         if order.shape != lines.shape or order.dtype.kind not in "iu":
             raise ShapeError(f"{name}: `sorter` has shape {order.shape}, expected {lines.shape}")
-        lines = np.take_along_axis(lines, order, -1)
+        lines = do(np.take_along_axis, lines, order, -1)
     where: Literal["left", "right"] = "right" if right or side == "right" else "left"
+    return wrap(do(_searched, lines, values, where, np.int32 if out_int32 else np.int64))
+
+
+def _searched(
+    lines: Array, values: Array, where: Literal["left", "right"], dtype: DTypeLike
+) -> Array:
     if lines.ndim == 1:
-        out = np.searchsorted(lines, values, where)
-    else:
-        out = np.empty(values.shape, np.int64)
-        for at in np.ndindex(lines.shape[:-1]):
-            out[at] = np.searchsorted(lines[at], values[at], where)
-    return wrap(np.asarray(out, np.int32 if out_int32 else np.int64))
+        return np.asarray(np.searchsorted(lines, values, where), dtype)
+    out = np.empty(values.shape, dtype)
+    for at in np.ndindex(lines.shape[:-1]):
+        out[at] = np.searchsorted(lines[at], values[at], where)
+    return out
 
 
 @export(method=False)
@@ -304,10 +336,13 @@ def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) ->
     >>> tg.histc(tg.tensor([1.0, 2.0, 1.0]), 2)
     tensor([2., 1.])
     """
-    x = to_tensor(input)
-    edges = _edges("histc", x._array, bins, min, max)
-    counts, _ = np.histogram(x._array, bins, (edges[0], edges[-1]))
-    return wrap(counts.astype(x.dtype))
+    return computed(_histc, to_tensor(input), bins, min, max)
+
+
+def _histc(x: Array, bins: int, low: float, high: float) -> Array:
+    edges = _edges("histc", x, bins, low, high)
+    counts, _ = np.histogram(x, bins, (edges[0], edges[-1]))
+    return counts.astype(x.dtype)
 
 
 @export()
@@ -325,21 +360,27 @@ def histogram(
     result's integral is 1.
     """
     x = floating("histogram", to_tensor(input))
-    values = x._array.reshape(-1)
+    values = x._given.reshape(-1)
     if isinstance(bins, (int, np.integer)):
         low, high = (0.0, 0.0 if values.size else 1.0) if range is None else range
-        edges = _edges("histogram", values, int(bins), low, high)
+        edges = do(_edges, "histogram", values, int(bins), low, high)
     else:
-        edges = to_tensor(bins)._array
+        edges = to_tensor(bins)._given
         if edges.ndim != 1 or not edges.size:
             raise ShapeError(
                 f"histogram: `bins` has shape {edges.shape}, expected a vector of edges"
             )
-    given = None if weight is None else to_tensor(weight)._array.reshape(-1)
+    given = None if weight is None else to_tensor(weight)._given.reshape(-1)
     if given is not None and given.shape != values.shape:
         raise ShapeError(f"histogram: `weight` has {given.size} values, expected {values.size}")
-    counts, _ = np.histogram(values, edges, weights=given, density=density)
-    return Histogram(wrap(counts.astype(x.dtype)), wrap(edges.astype(x.dtype)))
+    return Histogram(*map(wrap, do(_histogram, values, edges, given, density)))
+
+
+def _histogram(
+    values: Array, edges: Array, weights: Array | None, density: bool
+) -> tuple[Array, Array]:
+    counts, _ = np.histogram(values, edges, weights=weights, density=density)
+    return counts.astype(values.dtype), edges.astype(values.dtype)
 
 
 # ---- what occurs ---------------------------------------------------------------------------
@@ -389,9 +430,18 @@ def _weights(name: str, given: TensorLike | None, n: int, kinds: str) -> Tensor 
             f"cov: `{name}` has shape {w.shape} and dtype {w.dtype}, expected {n} "
             f"{'integers' if kinds == 'iu' else 'floating numbers'}, one for each observation"
         )
-    if (w._array < 0).any():
-        raise ArgumentError(f"cov: `{name}` holds {w._array.min()}, expected no negative number")
+    check(_not_negative, name, w)
     return w
+
+
+def _not_negative(name: str, w: Array) -> None:
+    if (w < 0).any():
+        raise ArgumentError(f"cov: `{name}` holds {w.min()}, expected no negative number")
+
+
+def _not_all_zero(w: Array) -> None:
+    if not np.any(w):
+        raise ArgumentError("cov: the weights sum to 0, so there is no mean")
 
 
 @export()
@@ -428,8 +478,8 @@ def cov(
     often, much = _weights("fweights", fweights, n, "iu"), _weights("aweights", aweights, n, "f")
     w = often if much is None else much if often is None else mul(often, much)
     total: Any = n if w is None else reduction.sum(w)
-    if w is not None and not np.any(w._array):
-        raise ArgumentError("cov: the weights sum to 0, so there is no mean")
+    if w is not None:
+        check(_not_all_zero, w)
     mean = div(reduction.sum(x if w is None else mul(x, w), 1, keepdim=True), total)
     away = sub(x, mean)
     left = total

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.errors import PositionError
+from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import Array
 
 ALL = slice(None)
@@ -97,7 +98,8 @@ def _part(p: Any) -> Any:
         return slice(*[_part(n) if isinstance(n, Variable | np.ndarray) else n
                        for n in (p.start, p.stop, p.step)])  # fmt: skip
     if isinstance(p, Variable):
-        array = p._array.copy()
+        by_place = p._value.ndim and p._value.dtype.kind == "i"  # how many do not depend on numbers
+        array = do(np.ndarray.copy, p._given) if by_place else p._array.copy()
     else:
         array = np.array(_plain(p))
         if not array.size and not isinstance(p, np.ndarray | np.generic):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.autograd.units import check
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype
 from tinygrad_cnn.functions.creation import full_like
@@ -18,6 +19,7 @@ from tinygrad_cnn.functions.losses import (
     same_shape,
 )
 from tinygrad_cnn.notices import warn
+from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -140,12 +142,7 @@ def binary_cross_entropy(
     reduction = legacy_reduction(reduction, size_average, reduce)
     same_shape("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target=target)
-    if input.numel() and not (0 <= input._array.min() and input._array.max() <= 1):
-        raise ArgumentError(
-            f"binary_cross_entropy: `input` has values from {input._array.min()} to "
-            f"{input._array.max()} but probabilities in [0, 1] are expected; for logits use "
-            f"binary_cross_entropy_with_logits"
-        )
+    check(_are_probabilities, input)
     loss = -(target * _safe_log(input) + (1 - target) * _safe_log(1 - input))
     if weight is not None:
         loss = loss * weight
@@ -219,8 +216,7 @@ def gaussian_nll_loss(
         raise ShapeError(
             f"{name}: `var` has shape {spread.shape}, expected {input.shape} as `input`"
         )
-    if (spread._array < 0).any():
-        raise ArgumentError(f"{name}: `var` holds {spread._array.min()}, expected none below 0")
+    check(_not_negative, name, spread)
     constant = spread.detach()
     least = constant.clamp(min=eps)
     # The difference of two infinities is NaN.
@@ -239,3 +235,17 @@ def _safe_log(x: Tensor) -> Tensor:
     exact = constant.masked_fill(constant == 0, 1.0).log().masked_fill(constant == 0, -100.0)
     out: Tensor = near + (exact.clamp(min=-100.0) - near.detach())
     return out
+
+
+def _are_probabilities(x: Array) -> None:
+    if x.size and not (0 <= x.min() and x.max() <= 1):
+        raise ArgumentError(
+            f"binary_cross_entropy: `input` has values from {x.min()} to {x.max()} but "
+            f"probabilities in [0, 1] are expected; for logits use "
+            f"binary_cross_entropy_with_logits"
+        )
+
+
+def _not_negative(name: str, var: Array) -> None:
+    if (var < 0).any():
+        raise ArgumentError(f"{name}: `var` holds {var.min()}, expected none below 0")

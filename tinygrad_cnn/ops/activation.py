@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, unary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
@@ -56,7 +56,7 @@ def relu(x: Array | Lazy) -> Array | Lazy:
 
 
 @op(
-    vjp=(lambda g, x, negative_slope: where(wrap(x._array > 0), g, g * negative_slope),),
+    vjp=(lambda g, x, negative_slope: where(computed(np.greater, x, 0), g, g * negative_slope),),
     ignore_fp_errors=True,
     array_vjp=lambda g, x, negative_slope: (kernels.leaky_relu_backward(x, g, negative_slope),),
     piecewise=True,
@@ -71,10 +71,10 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
 
 
 def _elu_rule(g: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
-    positive = wrap(~(x._array <= 0))  # and NaN, as in PyTorch
     # Of values that are not negative, zeros, whose second derivative is 0 as in PyTorch.
-    below = where(wrap(x._array >= 0), 0.0, x * input_scale)
-    return where(positive, g * scale, g * (alpha * scale * input_scale * exp(below)))
+    below = where(computed(np.greater_equal, x, 0), 0.0, x * input_scale)
+    slope = alpha * scale * input_scale * exp(below)
+    return where(computed(np.less_equal, x, 0), g * slope, g * scale)  # NaN as in PyTorch
 
 
 def _elu_samples(draw: Draw) -> Sample:
@@ -155,13 +155,25 @@ def mish(x: Array) -> Array:
     return kernels.activate(x, "mish")
 
 
+def _is_outside(x: Array, low: float, high: float) -> Array:
+    return (x <= low) | (x >= high)
+
+
+def _is_inside(x: Array, low: float, high: float) -> Array:
+    return (x > low) & (x < high)
+
+
+def _is_above(x: Array, beta: float, threshold: float) -> Array:
+    return x * beta > threshold
+
+
 def _hardtanh_samples(draw: Draw) -> Sample:
     bounds = draw.choice(({}, {"low": -0.75, "high": 0.5}))
     return Sample((draw.distinct(draw.shape()),), bounds)
 
 
 @op(
-    vjp=(lambda g, x, low, high: where(wrap((x._array <= low) | (x._array >= high)), 0.0, g),),
+    vjp=(lambda g, x, low, high: where(computed(_is_outside, x, low, high), 0.0, g),),
     array_vjp=lambda g, x, low, high: (kernels.activate_backward(g, x, "hardtanh", (low, high)),),
     piecewise=True,
     ignore_fp_errors=True,
@@ -178,7 +190,7 @@ def _around_three(draw: Draw) -> Sample:
 
 
 @op(
-    vjp=(lambda g, x: where(wrap((x._array > -3) & (x._array < 3)), g / 6.0, 0.0),),
+    vjp=(lambda g, x: where(computed(_is_inside, x, -3, 3), g / 6.0, 0.0),),
     array_vjp=lambda g, x: (kernels.activate_backward(g, x, "hardsigmoid"),),
     piecewise=True,
     ignore_fp_errors=True,
@@ -191,9 +203,10 @@ def hardsigmoid(x: Array) -> Array:
 
 
 def _hardswish_rule(g: Tensor, x: Tensor) -> Tensor:
-    values = x._array
     inside = g * (x / 3.0 + 0.5)
-    return where(wrap(values <= -3), 0.0, where(wrap(values >= 3), g, inside))
+    return where(
+        computed(np.less_equal, x, -3), 0.0, where(computed(np.greater_equal, x, 3), g, inside)
+    )
 
 
 @op(
@@ -246,7 +259,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
 
 
 def _softplus_rule(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
-    return where(wrap(x._array * beta > threshold), g, g * sigmoid(x * beta))
+    return where(computed(_is_above, x, beta, threshold), g, g * sigmoid(x * beta))
 
 
 @op(

@@ -13,7 +13,9 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, unary
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.types import Array
 
@@ -28,7 +30,7 @@ def raw(x: Any) -> Any:
 
 def zeros_like(g: Tensor) -> Tensor:
     """Zeros of the shape and dtype of ``g``, as a constant."""
-    return wrap(np.zeros_like(g._array))
+    return wrap(made(np.zeros_like(g._given)))
 
 
 NO_BROADCAST = (
@@ -45,7 +47,7 @@ def _abs_rule(g: Any, x: Any) -> Any:
         from tinygrad_cnn.ops.complex import sgn  # made of operations that need this file
 
         return g * sgn(x)
-    return g * wrap(_sign(x._array))
+    return g * computed(_sign, x)
 
 
 @op(complex="whole", vjp=_abs_rule, piecewise=True, samples=unary(away_from=0), oracle=builtins.abs)
@@ -87,9 +89,13 @@ def round(x: Array, *, decimals: int = 0) -> Array:
 
 def _share(a: Tensor, b: Tensor) -> Tensor:
     """1 where a > b, ½ where they are equal, 0 where a < b; 1 where either is NaN, as PyTorch."""
-    x, y = raw(a), raw(b)
+    return computed(_shares, a, b)
+
+
+def _shares(x: Any, y: Any) -> Array:
     dtype = x.dtype if isinstance(x, np.ndarray) else y.dtype
-    return wrap((~np.less(x, y) - np.float16(0.5) * np.equal(x, y)).astype(dtype))
+    share: Array = (~np.less(x, y) - np.float16(0.5) * np.equal(x, y)).astype(dtype)
+    return share
 
 
 @op(
@@ -147,12 +153,16 @@ def where(condition: Array, a: Array, b: Array) -> Array:
 
 
 def _clamp_rule(g: Tensor, x: Tensor, min: float | None, max: float | None) -> Tensor:
-    inside = np.ones(x._value.shape, np.bool_)
+    return where(computed(_inside, x, min, max), g, 0.0)
+
+
+def _inside(x: Array, min: float | None, max: float | None) -> Array:
+    inside = np.ones(x.shape, np.bool_)
     if min is not None:
-        inside &= x._array >= min
+        inside &= x >= min
     if max is not None:
-        inside &= x._array <= max
-    return where(wrap(inside), g, 0.0)
+        inside &= x <= max
+    return inside
 
 
 def _clamp_samples(draw: Draw) -> Sample:

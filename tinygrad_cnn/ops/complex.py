@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.ops.choice import NO_BROADCAST, abs, where, zeros_like
 from tinygrad_cnn.ops.conjugate import complex_samples, conj, is_complex
@@ -96,7 +96,7 @@ def from_parts(x: Array) -> Array:
 
 def _sgn_rule(g: Any, x: Any, y: Any) -> Any:
     """Along the direction of ``x`` nothing changes, across it by the inverse size."""
-    zero = wrap(x._array == 0)
+    zero = computed(np.equal, x, 0)
     size = where(zero, 1.0, abs(x))
     return where(zero, 0.0, (g - y * real_part(conj(y) * g)) / size)
 
@@ -117,7 +117,7 @@ def sgn(x: Array) -> Array:
 def _angle_rule(g: Any, x: Any) -> Any:
     if not is_complex(x):
         return zeros_like(g)
-    zero = wrap(x._array == 0)
+    zero = computed(np.equal, x, 0)
     return where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))
 
 

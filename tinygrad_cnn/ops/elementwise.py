@@ -14,11 +14,11 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import DivisionError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, where, zeros_like
+from tinygrad_cnn.ops.choice import NO_BROADCAST, where, zeros_like
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import Array
 
@@ -148,8 +148,16 @@ def floor_divide(a: Array, b: Array) -> Array:
     return out if out.dtype.kind != "f" else np.where(np.equal(b, 0), np.true_divide(a, b), out)
 
 
+def _floor_ratio(a: Any, b: Any) -> Array:
+    return np.floor(np.true_divide(a, b))
+
+
+def _trunc_ratio(a: Any, b: Any) -> Array:
+    return np.trunc(np.true_divide(a, b))
+
+
 @op(
-    vjp=(lambda g: g, lambda g, a, b: -g * wrap(np.floor(raw(a) / raw(b)))),
+    vjp=(lambda g: g, lambda g, a, b: -g * computed(_floor_ratio, a, b)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -164,7 +172,7 @@ def remainder(a: Array, b: Array) -> Array:
 
 
 @op(
-    vjp=(lambda g: g, lambda g, a, b: -g * wrap(np.trunc(raw(a) / raw(b)))),
+    vjp=(lambda g: g, lambda g, a, b: -g * computed(_trunc_ratio, a, b)),
     broadcasts=True,
     promotes="common",
     ignore_fp_errors=True,
@@ -210,14 +218,19 @@ def cast(x: Array, *, dtype: Any) -> Array:
 
 def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     slope = g * conj(b * pow(a, b - 1.0))
-    zero = np.equal(raw(b), 0)
-    return where(wrap(zero), 0.0, slope) if np.any(zero) else slope
+    if isinstance(b, (int, float, complex)):
+        return slope if b else zeros_like(slope)
+    return where(computed(np.equal, b, 0), 0.0, slope)
+
+
+def _is_flat(x: Any, n: Any) -> Array:
+    flat: Array = np.equal(x, 0) & np.greater_equal(n, 0)
+    return flat
 
 
 def _pow_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     # d/db a**b = a**b log(a), which tends to 0 with a for b > 0: there 0 * log(0) is meant as 0.
-    x, n = raw(a), raw(b)
-    flat = wrap(np.equal(x, 0) & np.greater_equal(n, 0))
+    flat = computed(_is_flat, a, b)
     base = where(flat, 1.0, a)
     if is_complex(y):
         base = base + 0j  # of a negative number too there is a logarithm

@@ -9,8 +9,10 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.kernels.reference.bags import bag_of
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.index import index_add, index_select
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Gradients
@@ -23,9 +25,9 @@ def _reference(weight: Tensor, rows: Tensor, starts: Tensor, factors: Tensor | N
     found = index_select(weight, rows, dim=0)
     if factors is not None:
         found = found * reshape(factors, shape=(-1, 1))
-    bags, d = len(starts._array) - 1, weight._value.shape[1]
-    out = wrap(np.zeros((bags, d), weight._value.dtype))
-    result: Tensor = index_add(out, wrap(bag_of(starts._array)), found, dim=0)
+    bags, d = starts._value.shape[0] - 1, weight._value.shape[1]
+    out = wrap(made(np.zeros((bags, d), weight._value.dtype)))
+    result: Tensor = index_add(out, computed(bag_of, starts), found, dim=0)
     return result
 
 

@@ -14,8 +14,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError
+from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.complex import imag_part, real
 from tinygrad_cnn.ops.conjugate import conj
@@ -44,7 +46,7 @@ def column_scaled(x: Any, s: Any) -> Any:
 
 
 def _eye(x: Any) -> Any:
-    return wrap(np.eye(x._value.shape[-1], dtype=x._value.dtype))
+    return wrap(made(np.eye(x._value.shape[-1], dtype=x._value.dtype)))
 
 
 def _only_diagonal(s: Any) -> Any:
@@ -193,18 +195,21 @@ def lu_parts(y: Any, n: int) -> tuple[Any, Any]:
     m = y._value.shape[-2]
     k = min(m, n)
     lower = tril(y[..., :k], diagonal=-1)
-    return lower + wrap(np.eye(m, k, dtype=y._value.dtype)), triu(y[..., :k, :n])
+    return lower + wrap(made(np.eye(m, k, dtype=y._value.dtype))), triu(y[..., :k, :n])
 
 
 def lu_numbers(y: Any, n: int) -> tuple[Array, Array]:
     """Of the array that `lu` gives the order of the rows (..., m) and LAPACK's pivots (..., k)."""
     k = min(y._value.shape[-2], n)
-    return _order(y, n), y._array[..., :k, n + 1].real.astype(np.int32)
+    return _order(y, n), do(_as_integers, y._given[..., :k, n + 1], np.int32)
 
 
 def _order(y: Any, n: int) -> Array:
-    order: Array = y._array[..., n].real.astype(np.int64)
-    return order
+    return do(_as_integers, y._given[..., n], np.int64)
+
+
+def _as_integers(numbers: Array, dtype: Any) -> Array:
+    return numbers.real.astype(dtype)
 
 
 def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
@@ -238,8 +243,12 @@ def _lu_rule(g: Any, y: Any, shapes: Any) -> Any:
         out = cat(out, left(gu[..., k:]), dim=last)
     if m > k:
         out = cat(out, right(gl[..., k:, :]), dim=last - 1)
-    rows = np.argsort(_order(y, n), -1)[..., None]  # back to the order of x
-    return gather(out, wrap(np.broadcast_to(rows, shapes[0])), dim=last - 1)
+    rows = computed(_inverse_order, wrap(_order(y, n)), shapes[0])  # back to the order of x
+    return gather(out, rows, dim=last - 1)
+
+
+def _inverse_order(order: Array, shape: Any) -> Array:
+    return np.broadcast_to(np.argsort(order, -1)[..., None], shape)
 
 
 def lu_info(y: Array, n: int) -> Array:
@@ -399,6 +408,12 @@ def eig_parts(y: Any) -> tuple[Any, Any]:
     return y[..., 0, :], y[..., 1:, :]
 
 
+def _largest(vectors: Array) -> Array:
+    """The row of each vector's largest component, in every row: (..., n, n)."""
+    at = np.abs(vectors).argmax(-2)[..., None]  # (..., n, 1)
+    return np.broadcast_to(at, vectors.shape)
+
+
 def _eig_rule(g: Any, y: Any, phases: str) -> Any:
     """C. Boeddeker et al., "On the computation of complex-valued gradients with application to
     statistically optimum beamforming" (2017), section 4.18, for vectors of length 1.
@@ -410,8 +425,7 @@ def _eig_rule(g: Any, y: Any, phases: str) -> Any:
         check_phases("eig", inner)
     inner = inner - column_scaled(matmul(mH(vectors), vectors), real(on_diagonal))
     if phases == "lapack":  # that of the largest component stays real
-        at = np.abs(vectors._array).argmax(-2)[..., None]  # (..., n, 1)
-        rows = wrap(np.broadcast_to(at, vectors._value.shape))
+        rows = computed(_largest, vectors)
         rows = gather(vectors, rows, dim=vectors._value.ndim - 2)  # those of the largest
         inner = inner - column_scaled(mH(rows), 1j * imag_part(on_diagonal) / diagonal(rows))
     inner = over(inner, conj(_differences(values))) + _only_diagonal(g_values)
@@ -442,7 +456,7 @@ def eig(x: Array, *, phases: str = "free") -> Array:
 def all_but_one(s: Any) -> Any:
     """For each element of the last axis the product of all others: (..., n) → (..., n)."""
     n = s._value.shape[-1]
-    rows = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, s[..., None, :])  # (..., n, n)
+    rows = where(wrap(made(np.eye(n, dtype=np.bool_))), 1.0, s[..., None, :])  # (..., n, n)
     return prod(rows, dim=(rows._value.ndim - 1,))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.shape import pad
 from tinygrad_cnn.types import Array
 
@@ -61,7 +62,7 @@ def _weighted(g: Any, dim: int, n: int, factor: float) -> Any:
     half = g._value.shape[dim]
     double = np.ones(half, g._value.real.dtype)
     double[1 : half if n % 2 else half - 1] = factor
-    return g * double.reshape((-1, *(1,) * (g._value.ndim - dim - 1)))
+    return g * made(double).reshape((-1, *(1,) * (g._value.ndim - dim - 1)))
 
 
 def _real_rule(g: Any, shapes: Any, dims: Dims, inverse: bool, norm: str) -> Any:

@@ -21,10 +21,12 @@ from tinygrad_cnn.autograd.layout import (
 )
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.shape import permute
-from tinygrad_cnn.types import Array, Params, Shapes
+from tinygrad_cnn.types import Array, DType, Params, Shape, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -209,7 +211,7 @@ def strided(
 
 def _windows_rule(g: Tensor, shapes: Shapes, dim: int, size: int, step: int) -> Tensor:
     n = len(shapes[0])
-    places = np.arange(g._value.shape[dim])[:, None] * step + np.arange(size)
+    places = made(np.arange(g._value.shape[dim])[:, None] * step + np.arange(size))
     index = (slice(None),) * dim + (places,)
     order = (*range(dim + 1), n, *range(dim + 1, n))
     return ungetitem(permute(g, dims=order), index=index, shape=shapes[0])
@@ -247,7 +249,7 @@ def _replay_samples(draw: Draw) -> Sample:
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    return wrap(np.zeros(shape, like._value.dtype))
+    return wrap(made(np.zeros(shape, like._value.dtype)))
 
 
 @op(
@@ -383,10 +385,16 @@ def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     return out
 
 
+def _staying(index: Array, dim: int, shape: Shape, dtype: DType) -> Array:
+    """1 for each place that is not written again later, else 0."""
+    stays: Array = _winners(mesh(index, dim), shape, index.shape).astype(dtype)
+    return stays
+
+
 def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
     part = gather(g, index, dim=dim)
-    stays = _winners(mesh(index._array, dim), g._value.shape, index._value.shape)
-    result: Tensor = part * wrap(stays.astype(g._value.dtype))
+    shape, dtype = g._value.shape, g._value.dtype
+    result: Tensor = part * computed(_staying, index, dim, shape, dtype)
     return result
 
 

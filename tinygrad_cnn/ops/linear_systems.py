@@ -15,8 +15,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
+from tinygrad_cnn.autograd.units import one_unit
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, LinAlgError, ShapeError
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.linalg import _mT as mT
@@ -237,6 +239,7 @@ def has_digits(x: Array, inverse: Array) -> bool:
 # ---- for the rules of factorizations -------------------------------------------------------
 
 
+@one_unit
 def over(x: Any, e: Any) -> Any:
     """``x / e``, where 0 / 0 is 0: a loss that a factor does not enter has no part in it."""
     both = (x._array == 0) & (e._array == 0)
@@ -249,10 +252,11 @@ def phase_term(skew: Any, s: Any) -> Any:
     """What phases of complex singular vectors, ``skew`` on its diagonal, add along the values."""
     if not is_complex(skew):
         return 0.0
-    eye = wrap(np.eye(s._value.shape[-1], dtype=s._value.dtype))
+    eye = wrap(made(np.eye(s._value.shape[-1], dtype=s._value.dtype)))
     return over(skew * eye, 2.0 * s[..., None])
 
 
+@one_unit
 def check_phases(name: str, *inner: Any) -> None:
     """Raise an error unless ``inner``, the products of vectors with their gradients, has a real
     diagonal in sum: complex vectors are free up to phases, on which a loss must not depend.

@@ -16,7 +16,9 @@ import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.units import one_unit
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.factorizations import cofactors
 from tinygrad_cnn.ops.linalg import matmul
@@ -25,6 +27,7 @@ from tinygrad_cnn.ops.shape import cat
 from tinygrad_cnn.types import Array
 
 
+@one_unit
 def _det_rule(g: Any, x: Any, y: Any) -> Any:
     g = g[..., None, None]
     inverse = inv(x, check=False)
@@ -69,7 +72,7 @@ def log_det(x: Array) -> Array:
 
 
 @op(
-    vjp=lambda g, shapes: wrap(np.zeros(shapes[0], g._value.dtype)),
+    vjp=lambda g, shapes: wrap(made(np.zeros(shapes[0], g._value.dtype))),
     piecewise=True,
     ignore_fp_errors=True,
     samples=square_samples,

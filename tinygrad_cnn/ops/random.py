@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.kernels.tape import taping
+from tinygrad_cnn.kernels.tape import do, taping
+from tinygrad_cnn.types import Array, DType
 
 
 class Generator:
@@ -120,3 +121,15 @@ def numpy_generator(generator: Generator | None) -> np.random.Generator:
     if taping:
         taping[0].drawn()
     return (default_generator if generator is None else generator).numpy
+
+
+def draw(generator: Generator | None, method: str, *args: Any, dtype: DType | None = None) -> Array:
+    """What a method of NumPy's generator gives, in ``dtype``; drawn again whenever this is done."""
+    return do(_drawn, generator, method, args, dtype)
+
+
+def _drawn(
+    generator: Generator | None, method: str, args: tuple[Any, ...], dtype: DType | None
+) -> Array:
+    found = np.asarray(getattr(numpy_generator(generator), method)(*args))
+    return found if dtype is None else found.astype(dtype, copy=False)

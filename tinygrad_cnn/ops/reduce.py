@@ -13,13 +13,15 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
+from tinygrad_cnn.autograd.units import computed, one_unit
 from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp, log_add_exp
 from tinygrad_cnn.ops.shape import expand, flip, reshape
-from tinygrad_cnn.types import Array, Shapes
+from tinygrad_cnn.types import Array, DType, Shapes
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -84,6 +86,7 @@ def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
 
 
+@one_unit
 def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     shape = shapes[0]
     g = _spread(g, shapes, dim, keepdim)
@@ -94,7 +97,7 @@ def _prod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepd
     rest = [i for i in range(len(shape)) if i not in dim]
     n = _count(shape, dim)
     front = x.permute((*rest, *dim)).reshape((*(shape[i] for i in rest), 1, n))
-    copies = where(wrap(np.eye(n, dtype=np.bool_)), 1.0, front)  # (rest..., n, n)
+    copies = where(wrap(made(np.eye(n, dtype=np.bool_))), 1.0, front)  # (rest..., n, n)
     others = prod(copies, dim=(len(rest) + 1,))  # (rest..., n)
     back = others.reshape((*(shape[i] for i in rest), *(shape[i] for i in dim)))
     inverse = np.argsort([*rest, *dim])
@@ -153,7 +156,7 @@ def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 def _std_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, correction: float, keepdim: bool
 ) -> Tensor:
-    flat = wrap(y._array == 0)
+    flat = computed(np.equal, y, 0)
     half = where(flat, 0.0, g) / (2.0 * where(flat, 1.0, y))
     return _var_rule(half, x, shapes, dim, correction, keepdim)
 
@@ -172,11 +175,17 @@ def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) ->
 def _extreme_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    extreme = y._array.reshape(_kept(shapes[0], dim))
-    hit = x._array == extreme
-    hit |= np.isnan(x._array) & np.isnan(extreme)
-    share = hit / np.maximum(_add(hit, dim, keepdims=True), 1)
-    return _spread(g, shapes, dim, keepdim) * wrap(share.astype(g._value.dtype))
+    share = computed(_shares, x, y, dim, g._value.dtype)
+    return _spread(g, shapes, dim, keepdim) * share
+
+
+def _shares(x: Array, y: Array, dim: Dims, dtype: DType) -> Array:
+    """How much of the gradient belongs to each number: that of the extreme ones, evenly."""
+    extreme = y.reshape(_kept(x.shape, dim))
+    hit = x == extreme
+    hit |= np.isnan(x) & np.isnan(extreme)
+    share: Array = (hit / np.maximum(_add(hit, dim, keepdims=True), 1)).astype(dtype)
+    return share
 
 
 @op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
@@ -194,7 +203,7 @@ def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
 def _norm2_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    at_zero = wrap(y._array == 0)
+    at_zero = computed(np.equal, y, 0)
     unit = x / _spread(where(at_zero, 1.0, y), shapes, dim, keepdim)  # where 1/y is infinite too
     return _spread(where(at_zero, 0.0, g), shapes, dim, keepdim) * unit
 
@@ -216,6 +225,7 @@ def cumsum(x: Array, *, dim: int) -> Array:
     return kernels.cumsum(x, dim)
 
 
+@one_unit
 def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
     if np.all(x._array != 0):
         return flip(cumsum(flip(g * conj(y), dims=(dim,)), dim=dim), dims=(dim,)) / conj(x)
@@ -223,7 +233,7 @@ def _cumprod_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> 
     n, last = shapes[0][dim], len(shapes[0]) - 1
     front = x.transpose(dim, last)  # (..., n)
     lead = front._value.shape[:-1]
-    used = wrap(np.tri(n, dtype=np.bool_))
+    used = wrap(made(np.tri(n, dtype=np.bool_)))
     factors = where(used, front.reshape((*lead, 1, n)), 1.0)  # (..., product, factor)
     products = prod(factors, dim=(last + 1,))  # (..., product)
     again = _prod_rule(
@@ -253,8 +263,18 @@ def _by_their_sum(share: Tensor, *dim: int) -> Tensor:
     Beside large numbers the logarithm of how many there are is lost in logsumexp(x).
     """
     total = sum(share, dim=dim, keepdim=True)
-    known = np.isfinite(total._array) & (total._array != 0)
-    return share / where(wrap(known), total, 1.0)
+    return share / where(computed(_is_known, total), total, 1.0)
+
+
+def _is_known(total: Array) -> Array:
+    known: Array = np.isfinite(total) & (total != 0)
+    return known
+
+
+def _used(y: Array, n: int) -> Array:
+    """Which numbers enter which sums: (..., i, j) where i <= j, and the sum is not empty."""
+    used: Array = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y.real)
+    return used
 
 
 def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int) -> Tensor:
@@ -263,8 +283,8 @@ def _logcumsumexp_rule(g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: int
     x, y, g = (v.transpose(dim, last) for v in (x, y, g))
     lead = x._value.shape[:-1]
     y = y.reshape((*lead, 1, n))
-    used = np.tri(n, dtype=np.bool_).T & ~np.isneginf(y._array.real)  # (..., i, j)
-    share = exp(where(wrap(used), x.reshape((*lead, n, 1)) - y.detach(), -math.inf))
+    used = computed(_used, y, n)
+    share = exp(where(used, x.reshape((*lead, n, 1)) - y.detach(), -math.inf))
     share = _by_their_sum(share, last)  # (..., i, j)
     return sum(conj(share) * g.reshape((*lead, 1, n)), dim=(last + 1,)).transpose(dim, last)
 
@@ -290,10 +310,14 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
 # ---- softmax -------------------------------------------------------------------------------
 
 
+def _is_empty(y: Array) -> Array:
+    return np.isneginf(y.real)
+
+
 def _logsumexp_rule(
     g: Tensor, x: Tensor, y: Tensor, shapes: Shapes, dim: Dims, keepdim: bool
 ) -> Tensor:
-    y = _spread(where(wrap(np.isneginf(y._array.real)), 0.0, y), shapes, dim, keepdim).detach()
+    y = _spread(where(computed(_is_empty, y), 0.0, y), shapes, dim, keepdim).detach()
     return _spread(g, shapes, dim, keepdim) * conj(_by_their_sum(exp(x - y), *dim))
 
 

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample, binary, unary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.ops.choice import NO_BROADCAST, raw, sign, where, zeros_like
+from tinygrad_cnn.ops.choice import NO_BROADCAST, sign, where, zeros_like
 from tinygrad_cnn.ops.elementwise import exp, exp2, log, square
 from tinygrad_cnn.types import Array
 
@@ -180,7 +180,7 @@ def igammac(a: Array, b: Array) -> Array:
 
 def _over_x(values: Tensor, x: Tensor, at_zero: float) -> Tensor:
     """``values / x``, and ``at_zero``, its limit, where ``x`` is 0."""
-    zero = wrap(x._array == 0)
+    zero = computed(np.equal, x, 0)
     return where(zero, at_zero, values / where(zero, at_zero, x))
 
 
@@ -232,9 +232,12 @@ def i1e(x: Array) -> Array:
 
 
 def _copysign_rule(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
-    values = raw(a)
-    turned = where(wrap(np.signbit(values) != np.signbit(y._array)), -g, g)
-    return where(wrap(np.equal(values, 0)), 0.0, turned)
+    turned = where(computed(_signs_differ, a, y), -g, g)
+    return where(computed(np.equal, a, 0), 0.0, turned)
+
+
+def _signs_differ(a: Any, b: Any) -> Array:
+    return np.signbit(a) != np.signbit(b)
 
 
 @op(
@@ -265,8 +268,14 @@ def logaddexp2(a: Array, b: Array) -> Array:
     return np.logaddexp2(a, b)
 
 
+def _has_pole(a: Any, b: Any, pole: float) -> Array:
+    """Whether a logarithm without a value is multiplied by 0."""
+    found: Array = np.equal(a, 0) & np.less_equal(b, pole)
+    return found
+
+
 def _xlogy_rule(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    flat = wrap(np.equal(raw(a), 0) & np.less_equal(raw(b), 0))
+    flat = computed(_has_pole, a, b, 0)
     return xlogy(where(flat, 0.0, g), b)
 
 
@@ -285,7 +294,7 @@ def xlogy(a: Array, b: Array) -> Array:
 
 
 def _xlog1py_rule(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    flat = wrap(np.equal(raw(a), 0) & np.less_equal(raw(b), -1))
+    flat = computed(_has_pole, a, b, -1)
     return xlog1py(where(flat, 0.0, g), b)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
-from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.elementwise import rsqrt
@@ -167,7 +167,7 @@ def hypot(a: Array, b: Array) -> Array:
 def _square_distance(a: Tensor, b: Tensor) -> Tensor:
     """``a² + b²``, but 1 at the origin, where the angle's derivative is meant as 0."""
     square = a * a + b * b
-    return where(wrap(square._array == 0), 1.0, square)
+    return where(computed(np.equal, square, 0), 1.0, square)
 
 
 @op(
@@ -192,13 +192,17 @@ _SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(10,
 _NEAR = 0.5
 
 
+def _is_near(x: Array) -> Array:
+    return np.abs(x) < _NEAR
+
+
 def _sinc_slope(x: Tensor) -> Tensor:
     """``(cos(pi*x) - sinc(x)) / x``; near 0, where it cancels, by its series."""
     u = math.pi**2 * x * x
     series: Any = 0.0
     for coefficient in _SINC_SERIES:
         series = series * u + coefficient
-    near = np.abs(x._array) < _NEAR
+    near = computed(_is_near, x)
     far = where(near, _NEAR, x)
     return where(near, math.pi**2 * x * series, (cos(math.pi * far) - sinc(far)) / far)
 

@@ -25,7 +25,7 @@ from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
-from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Ref
+from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Diverged, Ref
 from tinygrad_cnn.programs.program import Instance, Program
 from tinygrad_cnn.programs.recorder import Recorder, Refused
 from tinygrad_cnn.types import Array
@@ -87,7 +87,15 @@ class Recording:
         if instance.escaped:
             instance = Instance(self.program)
         try:
-            instance.run(arrays, timed=self.replays == 1)
+            try:
+                instance.run(arrays, timed=self.replays == 1)
+            except Diverged:
+                if instance.step < self.program.checks:
+                    raise
+                raise RuntimeError(
+                    "compile: with these numbers the function takes another way than when it was "
+                    "recorded, and has begun to change memory"
+                ) from None
             self.replays += 1
             return self._results(self.result, instance, leaves)
         finally:
@@ -101,7 +109,7 @@ class Recording:
     def _results(self, result: Any, instance: Instance, leaves: list[Any]) -> Any:
         kind = type(result)
         if kind is _New:
-            out = wrap(instance.views[result.ref].copy(order="K"))
+            out = wrap(instance._view(result.ref).copy(order="K"))
             if result.op is not None:
                 out.node = Node(result.op, (), (), (), {}, {})
                 out.node.saved = None  # the graph was walked
@@ -165,7 +173,10 @@ class CompiledFunction:
                 with suppress(KeyError):
                     self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
-                return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+                try:
+                    return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+                except Diverged:  # before anything was changed
+                    return self._usual("numbers lead elsewhere", args, kwargs)
         return self._record(key, args, kwargs, leaves)
 
     def _state_number(self) -> int:
@@ -274,7 +285,8 @@ class CompiledFunction:
         if isinstance(value, tuple):
             kind = type(value)
             parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
-            return _Build(lambda made: kind(*made), parts)
+            named = hasattr(kind, "_fields")
+            return _Build(lambda made: kind(*made) if named else kind(made), parts)
         if type(value) is dict:
             keys = list(value)
             parts = tuple([self._describe(v, leaves, recorder, refs) for v in value.values()])

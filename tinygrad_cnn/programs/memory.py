@@ -258,6 +258,8 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
             raise Diverged
         if template.region in born:
             np.copyto(views[template], found)
+        elif found.size and not np.may_share_memory(found, views[template]):
+            raise Diverged  # it was a view of what the function was given
     elif kind is LazyRef:
         if type(found) is not Lazy:
             put(template.expr[1], found, views, born)  # it is a load

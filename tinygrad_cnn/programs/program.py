@@ -60,7 +60,7 @@ class Program:
         self.external = regions.order
         for ref in (g for _, g in gradients if g is not None):
             ref.region.kept = True
-        self.units = _checks_first(self.units)
+        self.units, self.checks = _checks_first(self.units)
         for number, unit in enumerate(self.units):
             for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
                 _use(ref.region, number)
@@ -89,8 +89,8 @@ def _is_view(unit: Unit) -> bool:
     return not unit.born and not unit.writes and not unit.code
 
 
-def _checks_first(units: list[Unit]) -> list[Unit]:
-    """The units in another order: what Python computes of the arguments alone comes first.
+def _checks_first(units: list[Unit]) -> tuple[list[Unit], int]:
+    """The units in another order, and how many come first: what Python computes of arguments alone.
 
     If it fails there, or turns out otherwise than before, nothing has been changed yet.
     """
@@ -103,7 +103,8 @@ def _checks_first(units: list[Unit]) -> list[Unit]:
             first.append(unit)
         else:
             rest.append(unit)
-    return first + rest
+            known.difference_update(ref.region for ref in unit.writes)  # not as they were
+    return first + rest, len(first)
 
 
 def _seen(unit: Unit) -> list[Ref]:
@@ -186,6 +187,7 @@ class Instance:
         self.address = self.table.ctypes.data
         self.ends = self._ends()
         self.seconds: dict[Unit, float] = {}
+        self.step = 0  # the last one that was begun
         own = [g for _, g in self.gradients if g is not None]
         self._watched = [self.held.base, *(g._value for g in own)]
         self._owned = own
@@ -282,7 +284,8 @@ class Instance:
             tensor._saved = None
 
     def _follow(self, timed: bool) -> None:
-        for unit, at, end in self.steps:
+        for number, (unit, at, end) in enumerate(self.steps):
+            self.step = number
             if unit is not None:
                 self._call(unit, timed)
                 continue
