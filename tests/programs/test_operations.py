@@ -39,7 +39,7 @@ WIDE = {"float32": "float64", "complex64": "complex128"}
 
 @dataclass
 class Case:
-    """A function of tensors, or what makes one of a state of its own, and arrays for three calls."""
+    """A function of tensors, or what makes one of its own state, and arrays for three calls."""
 
     make: Callable[[], Callable[..., Any]]
     arrays: list[list[np.ndarray]]
@@ -441,9 +441,7 @@ def main() -> None:
         print(f"{count.replayed:8}  {count.failed:6}  {len(count.as_usual):8}  {name}", *found)
     AS_USUAL.write_text("\n".join([*lines, ""]), encoding="utf-8")
     others = len({line.partition(": ")[0] for line in lines})
-    print(
-        f"{len(EVERY)} names, {others} as usual in some samples; {replayed} programs, {failed} errors"
-    )
+    print(f"{len(EVERY)} names, {others} as usual in some; {replayed} programs, {failed} errors")
 
 
 if __name__ == "__main__":

@@ -85,8 +85,7 @@ def _times(name: str, a: Any, b: Any, alpha: float) -> Any:
 
 def _bool_kind(v: Any) -> bool:
     if isinstance(v, Variable):
-        v = v._value
-        return v.dtype.kind == "b"
+        return bool(v._value.dtype.kind == "b")
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 

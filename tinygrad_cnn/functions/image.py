@@ -382,8 +382,8 @@ def _line(at: Tensor, size: int, mode: str, padding: str, corners: bool) -> tupl
         return nearest, wrap(made(np.ones(nearest.shape, at.dtype)))
     first = computed(_floor, at)
     share = at - first
-    near = do(_existing, stack([first, first + 1], 1)._given, size)
-    return near, stack([1 - share, share], 1)
+    existing = do(_existing, stack([first, first + 1], 1)._given, size)
+    return existing, stack([1 - share, share], 1)
 
 
 def _floor(at: Array) -> Array:

@@ -62,9 +62,9 @@ def _keep_apart(node: Node, storage: Storage, since: int) -> None:
     """Copy what nodes newer than ``since`` keep of a storage."""
     for name, value in (node.saved or {}).items():
         if name != "y" and type(value) is SavedValue and value.storage is storage:
-            node.saved[name] = SavedValue(
-                do(np.ndarray.copy, realize(value._value)), value.node, Storage()
-            )  # type: ignore[index]  # it has saved this
+            assert node.saved is not None
+            apart = do(np.ndarray.copy, realize(value._value))
+            node.saved[name] = SavedValue(apart, value.node, Storage())
         elif type(value) is Packed:
             value.keep_apart(storage)
     for parent in node.parents:

@@ -176,6 +176,18 @@ def group_norm(
     return ops.group_norm(x, weight, bias, groups=num_groups, eps=eps) if size else clone(x)
 
 
+def _move_by_mean(
+    mean: Array | None,
+    var: Array | None,
+    seen_mean: Array,
+    seen_var: Array,
+    momentum: float,
+    size: int,
+) -> None:
+    """Move running statistics (c,) towards the mean of those of each image (n, c)."""
+    kernels.move_statistics(mean, var, seen_mean.mean(0), seen_var.mean(0), momentum, size)
+
+
 @export(method=False, nn=True)
 def instance_norm(
     input: TensorLike,
@@ -219,7 +231,8 @@ def instance_norm(
     statistics: list[Array] = []  # (n, c)
     y = ops.group_norm(x, weight, bias, groups=c, eps=eps, statistics=statistics)
     held = [None if r is None else r._written_by("instance_norm") for r in running]
-    kernels.move_statistics(*held, *[seen.mean(0) for seen in statistics], momentum, size)
+    written = tuple([v for v in held if v is not None])
+    do(_move_by_mean, *held, *statistics, momentum, size, writes=written)
     return y
 
 

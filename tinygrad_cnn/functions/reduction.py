@@ -334,7 +334,8 @@ def nanmean(
 @ignore_fp_errors
 def _share_of_seen(x: Array, dims: tuple[int, ...], keepdims: bool) -> Array:
     seen = np.sum(~np.isnan(x), axis=dims, keepdims=keepdims)
-    return np.reciprocal(np.asarray(seen, x.dtype))
+    share: Array = np.reciprocal(np.asarray(seen, x.dtype))
+    return share
 
 
 @export()

@@ -27,6 +27,7 @@ from tinygrad_cnn.kernels.table import adaptive_max_index as adaptive_max_index
 from tinygrad_cnn.kernels.table import add as add
 from tinygrad_cnn.kernels.table import add_ as add_
 from tinygrad_cnn.kernels.table import add_mesh as add_mesh
+from tinygrad_cnn.kernels.table import are_far as are_far
 from tinygrad_cnn.kernels.table import attention as attention
 from tinygrad_cnn.kernels.table import attention_backward as attention_backward
 from tinygrad_cnn.kernels.table import avg_pool2d as avg_pool2d

@@ -123,7 +123,7 @@ def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
 def _columns(*arrays: Array | None) -> int:
     for a in arrays:
         if a is not None:
-            return a.shape[1]
+            return int(a.shape[1])
     return 0
 
 
@@ -221,6 +221,9 @@ channel_gradient = with_fallback(
     reference.channel_gradient, "norm.batch_norm_backward", MIN_JIT_IMAGES
 )
 channel_moments = with_fallback(reference.channel_moments, "norm.moments", MIN_JIT_IMAGES)
+are_far = with_fallback(
+    reference.are_far, "norm.batch_norm", MIN_JIT_IMAGES, lambda mean, *rest: rest[-1], lazy=False
+)
 channel_numbers = with_fallback(
     reference.channel_numbers, "norm.batch_norm", MIN_JIT_IMAGES,
     lambda mean, *rest: mean.size * rest[-1], lazy=False,

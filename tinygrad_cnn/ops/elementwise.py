@@ -149,11 +149,13 @@ def floor_divide(a: Array, b: Array) -> Array:
 
 
 def _floor_ratio(a: Any, b: Any) -> Array:
-    return np.floor(np.true_divide(a, b))
+    ratio: Array = np.floor(np.true_divide(a, b))
+    return ratio
 
 
 def _trunc_ratio(a: Any, b: Any) -> Array:
-    return np.trunc(np.true_divide(a, b))
+    ratio: Array = np.trunc(np.true_divide(a, b))
+    return ratio
 
 
 @op(

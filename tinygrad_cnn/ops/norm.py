@@ -29,11 +29,11 @@ FAR = 512.0
 """Deviations from 0 from which on a mean is rounded too coarsely in float32."""
 
 
-def _is_far(mean: Array, invstd: Array) -> bool:
+def _is_far(x: Array | Lazy, mean: Array, invstd: Array) -> bool:
     """Whether numbers of this mean and deviation need float64, or their squares overflow."""
     if not mean.size or mean.dtype == np.float64:
         return False
-    return not ((np.abs(mean) * invstd).max() <= FAR and invstd.min() > 0)
+    return kernels.are_far(mean, invstd, FAR, x.size)
 
 
 def _wide(*arrays: Any) -> list[Any]:
@@ -49,7 +49,8 @@ def _backward(
         return found
     dtypes = x.dtype, *(x.dtype if weight is None else weight.dtype,) * 2
     found = kernel(*_wide(realize(g), realize(x), weight, mean, invstd), **how)
-    return tuple(a.astype(dtype) for a, dtype in zip(found, dtypes, strict=True))
+    pairs: Any = zip(found, dtypes, strict=True)
+    return tuple(a.astype(dtype) for a, dtype in pairs)
 
 
 def _per_channel(v: Tensor, ndim: int) -> Tensor:
@@ -172,7 +173,7 @@ def batch_norm(
         y = scale_shift(x, scale, shift)  # type: ignore[arg-type]
     else:
         y, mean, invstd, var = kernels.batch_norm(realize(x), weight, bias, eps=eps)
-    if _is_far(mean, invstd):
+    if _is_far(x, mean, invstd):
         wide = _wide(realize(x), weight, bias)
         y, mean, invstd, var = kernels.batch_norm(*wide, eps=eps)
         y = y.astype(x.dtype)
@@ -235,7 +236,7 @@ def layer_norm(
     Ba, Kiros & Hinton, 2016. ``weight`` and ``bias`` have the shape of these axes.
     """
     y, mean, invstd = kernels.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
-    if _is_far(mean, invstd):
+    if _is_far(x, mean, invstd):
         y, mean, invstd = kernels.layer_norm(*_wide(x, weight, bias), ndim=ndim, eps=eps)
         y = y.astype(x.dtype)
     return Saved(y, mean=mean, invstd=invstd)
@@ -301,7 +302,7 @@ def group_norm(
     receives the means and biased variances, each (n, groups).
     """
     y, mean, invstd, var = kernels.group_norm(x, weight, bias, groups=groups, eps=eps)
-    if _is_far(mean, invstd):
+    if _is_far(x, mean, invstd):
         wide = _wide(x, weight, bias)
         y, mean, invstd, var = kernels.group_norm(*wide, groups=groups, eps=eps)
         y = y.astype(x.dtype)

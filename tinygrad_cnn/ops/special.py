@@ -237,7 +237,8 @@ def _copysign_rule(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
 
 
 def _signs_differ(a: Any, b: Any) -> Array:
-    return np.signbit(a) != np.signbit(b)
+    differ: Array = np.signbit(a) != np.signbit(b)
+    return differ
 
 
 @op(

@@ -220,7 +220,8 @@ class CompiledFunction:
                 if isinstance(result, Variable):
                     result._array  # noqa: B018  # what is still lazy is computed here
                 gradients = recorder.gradients()
-                template, refs = None, []
+                template: Any = None
+                refs: list[Ref] = []
                 try:
                     template = self._describe(result, leaves, recorder, refs)
                 except Refused as error:

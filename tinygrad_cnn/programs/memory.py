@@ -136,8 +136,7 @@ class Regions:
         """A reference of the byte at an address, if it is in known memory."""
         for region in self.order:
             if region.low <= address < region.high:
-                byte = (ctypes.c_uint8 * 1).from_address(address)
-                found = self.refs[-address] = Ref(np.frombuffer(byte, np.uint8), region)
+                found = self.refs[-address] = Ref(bytes_of(address, 1), region)
                 return found
         return None
 
@@ -164,6 +163,13 @@ class Regions:
             if region.low <= low and high <= region.high:
                 return region
         return None
+
+
+def bytes_of(address: int, count: int) -> Array:
+    """So many bytes of memory."""
+    raw: Any = (ctypes.c_uint8 * count).from_address(address)
+    found: Array = np.frombuffer(raw, np.uint8)
+    return found
 
 
 def describe(value: Any, ref: Callable[[Array], Any], at: Callable[[int], Any] = int) -> Any:

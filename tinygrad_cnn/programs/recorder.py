@@ -12,7 +12,6 @@ Python looks at, arrays of unknown origin, changes that nobody announces.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import random
 import sys
@@ -45,6 +44,7 @@ from tinygrad_cnn.programs.memory import (
     Regions,
     Views,
     build,
+    bytes_of,
     describe,
     put,
     refs_of,
@@ -131,7 +131,7 @@ class Unit:
                 found += refs_of(step.args)
             elif type(step) is Move:
                 found += [step.to, *([] if step.what is None else [step.what])]
-            else:
+            elif isinstance(step, (Count, Look)):
                 found.append(step.at)
         return found
 
@@ -150,8 +150,7 @@ class Unit:
 
 def bytes_at(region: Region) -> Array:
     """The memory of a region."""
-    raw = (ctypes.c_uint8 * region.nbytes).from_address(region.low)
-    return np.frombuffer(raw, np.uint8)
+    return bytes_of(region.low, region.nbytes)
 
 
 class Recorder:
@@ -189,7 +188,7 @@ class Recorder:
         _lock.acquire()
         self.plain = Variable._array, Variable._written_by
         Variable._array = property(self._read(Variable._array.fget))  # type: ignore[attr-defined,method-assign,assignment]
-        Variable._written_by = self._write(Variable._written_by)  # type: ignore[method-assign]
+        Variable._written_by = self._write(Variable._written_by)  # type: ignore[method-assign,assignment]
         tape.taping.append(self)
         sys.setprofile(self._called)
         return self

@@ -34,6 +34,7 @@ from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as ma
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_scatter as max_pool2d_scatter
 from tinygrad_cnn.kernels.reference.mesh import add_mesh as add_mesh
 from tinygrad_cnn.kernels.reference.mesh import take_mesh as take_mesh
+from tinygrad_cnn.kernels.reference.norm import are_far as are_far
 from tinygrad_cnn.kernels.reference.norm import batch_norm as batch_norm
 from tinygrad_cnn.kernels.reference.norm import batch_norm_backward as batch_norm_backward
 from tinygrad_cnn.kernels.reference.norm import channel_gradient as channel_gradient

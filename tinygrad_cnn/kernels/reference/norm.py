@@ -49,6 +49,17 @@ def _moments(channels: Channels) -> tuple[Array, Array]:
     return pilot + away, np.maximum(second / count - away * away, 0)
 
 
+def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool:
+    """Return whether a mean is more than `limit` deviations away from 0, or something not finite.
+
+    They are those of `count` numbers in all.
+
+    >>> are_far(np.float32([3, -9]), np.float32([1, 2]), 10, 4)
+    True
+    """
+    return not ((np.abs(mean) * invstd).max() <= limit and invstd.min() > 0)
+
+
 def channel_numbers(
     mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int
 ) -> tuple[Array, Array, Array]:

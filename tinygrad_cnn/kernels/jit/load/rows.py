@@ -57,6 +57,11 @@ def _table_share(
     _put(f, table[4])
 
 
+def _row(number: Number) -> Array:
+    """A row, or a number as one."""
+    return number if isinstance(number, np.ndarray) else constant(number, 1)
+
+
 def table_of(
     c: int, a: Number, b: Number, d: Number, e: Number = _ZERO, f: Number = _ZERO
 ) -> Array:  # fmt: skip
@@ -68,12 +73,7 @@ def table_of(
     table = np.empty((5, c), np.float32)
     run(
         _table_share, 1,
-        a if type(a) is np.ndarray else constant(a, 1),
-        b if type(b) is np.ndarray else constant(b, 1),
-        d if type(d) is np.ndarray else constant(d, 1),
-        e if type(e) is np.ndarray else constant(e, 1),
-        f if type(f) is np.ndarray else constant(f, 1),
-        table,
+        _row(a), _row(b), _row(d), _row(e), _row(f), table,
     )  # fmt: skip
     return table
 

@@ -18,6 +18,7 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of, nchw, parameter
 from tinygrad_cnn.kernels.jit.norm.group_norm import affine_planes, batch_norm_planes
 from tinygrad_cnn.kernels.memory import empty, scratch
+from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -325,6 +326,26 @@ def _numbers_share(
         scale = invstd * weight[k]
         found[0, k], found[1, k] = invstd, scale
         found[2, k] = bias[k] - mean[k] * scale
+
+
+@kernel(entry=True)
+def _far_share(
+    part: int, parts: int, mean: Array, invstd: Array, limit: float, found: Array
+) -> None:  # fmt: skip
+    found[0] = 0
+    for k in range(mean.size):
+        if not (abs(mean[k]) * invstd[k] <= np.float32(limit) and invstd[k] > 0):
+            found[0] = 1
+
+
+def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool | None:
+    """As `reference.are_far`, for two arrays of float32."""
+    if mean.shape != invstd.shape or invstd.dtype != FLOAT32:
+        return None
+    found = np.empty(1, np.uint8)
+    numbers = np.ascontiguousarray(mean), np.ascontiguousarray(invstd)
+    run(_far_share, 1, numbers[0].reshape(-1), numbers[1].reshape(-1), float(limit), found)
+    return bool(looked(found)[0])
 
 
 def channel_numbers(
