@@ -437,9 +437,7 @@ def main() -> None:
         print("  ".join(f"{n:8}" for n in numbers), name, *found)
     AS_USUAL.write_text("\n".join([*lines, ""]), encoding="utf-8")
     others = len({line.partition(": ")[0] for line in lines})
-    print(
-        f"{len(EVERY)} names, {others} as usual in some samples; {replayed} programs, {failed} errors"
-    )
+    print(f"{len(EVERY)} names, {others} as usual; {replayed} programs, {failed} errors")
 
 
 if __name__ == "__main__":
