@@ -228,6 +228,8 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
     """
     kind = type(template)
     if kind is Ref:
+        if type(found) is Lazy:
+            found = found.realize()
         if not isinstance(found, (np.ndarray, np.generic)) or found.shape != template.shape:
             raise Diverged
         if template.region in born:
