@@ -31,7 +31,7 @@ from tinygrad_cnn.programs import compile
 from tinygrad_cnn.testing.draws import GeneratorDraw
 
 AS_USUAL = Path(__file__).parent / "as_usual.txt"
-SAMPLES = 2  # of each name with `pytest --slow`; without, one of every third
+SAMPLES = 2  # of each name with `pytest --slow`; without, one of every fifth
 WAYS = (("float32", "auto"), ("float64", "jit" if has_numba() else "auto"))
 SEEDS = (0, 1, 2)
 WIDE = {"float32": "float64", "complex64": "complex128"}
@@ -39,7 +39,7 @@ WIDE = {"float32": "float64", "complex64": "complex128"}
 
 @dataclass
 class Case:
-    """A function of tensors, or what makes one of its own state, and arrays for three calls."""
+    """What makes a function of tensors, with a state of its own, and arrays for three calls."""
 
     make: Callable[[], Callable[..., Any]]
     arrays: list[list[np.ndarray]]
@@ -147,7 +147,7 @@ def compared(case: Case, count: Count) -> list[str]:
             same = bits(wanted) == bits(got) and state(plain) == state(recorded)
             if error != other or not same:
                 found.append(f"order {order}, call {turn}: {error or 'other bits'} {other}")
-        count.as_usual |= {re.sub(r" \([^()]*, line \d+\)$", "", why) for why in compiled.told}
+        count.as_usual |= {re.sub(r" \([^()]*, line \d+\)$", "", w) for w in compiled.told}
         count.failed += bool(error)
         count.replayed += not compiled.told and not error
     return found
@@ -396,7 +396,7 @@ def known(name: str) -> list[str]:
     return [line for line in lines if line.startswith(f"{name}: ")]
 
 
-@pytest.mark.parametrize("name", [n for n in EVERY if zlib.crc32(n.encode()) % 3 == 0])
+@pytest.mark.parametrize("name", [n for n in EVERY if zlib.crc32(n.encode()) % 5 == 0])
 def test_a_replay_gives_the_same_bits(name: str) -> None:
     """As CI has the time for: one sample, of one dtype and set of kernels."""
     count = Count()
@@ -414,18 +414,13 @@ def test_replays_give_the_same_bits_on_all_samples(name: str) -> None:
 
 
 def test_a_hidden_dependence_is_seen() -> None:
-    """A function whose second call takes other numbers differs from its replay."""
-    calls: list[int] = []
+    """What reads a number where the recorder cannot see it differs when it is replayed."""
+    rows = [[np.full(2, k, np.float32)] for k in (1, 2, 3)]
 
     def hidden(x: Any) -> Any:
-        return x * float(len(calls))
+        return x * float(x._value[0])
 
-    def counted(x: Any) -> Any:
-        calls.append(1)
-        return hidden(x)
-
-    rows = [[np.full(2, k, np.float32)] for k in (1, 2, 3)]
-    assert compared(Case(lambda: counted, rows), Count())
+    assert compared(Case(lambda: hidden, rows), Count())
 
 
 def main() -> None:
@@ -438,10 +433,11 @@ def main() -> None:
         found = certify(source, WAYS, SAMPLES, count)
         lines += reasons(name, count)
         replayed, failed = replayed + count.replayed, failed + count.failed
-        print(f"{count.replayed:8}  {count.failed:6}  {len(count.as_usual):8}  {name}", *found)
+        numbers = count.replayed, count.failed, len(count.as_usual)
+        print("  ".join(f"{n:8}" for n in numbers), name, *found)
     AS_USUAL.write_text("\n".join([*lines, ""]), encoding="utf-8")
     others = len({line.partition(": ")[0] for line in lines})
-    print(f"{len(EVERY)} names, {others} as usual in some; {replayed} programs, {failed} errors")
+    print(f"{len(EVERY)} names, {others} as usual; {replayed} programs, {failed} errors")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def _weigh(
         picked = where(wrap(counts), picked, 0.0)  # an ignored loss may be inf
     loss = mul(picked, wrap(w)) if weights is not None else picked
     if reduction == "mean":
-        return _over(loss, np.add.reduce(w, None, dtype=np.float64))
+        return _over(loss, do(_total, w))
     return reduce_loss(name, loss, reduction)
 
 
@@ -243,9 +243,9 @@ def cross_entropy(
         even = where(wrap(counts), even, 0.0)
     if reduction == "mean":
         if weights is None:
-            n = even._value.size if counts is None else counts.sum()
+            n = even._value.size if counts is None else do(_how_many, counts)
         else:
-            n = np.add.reduce(weights if counts is None else weights * counts, None, np.float64)
+            n = do(_total, weights if counts is None else weights * counts)
         even = _over(even, n)
     else:
         even = reduce_loss(name, even, reduction)
@@ -306,6 +306,11 @@ def _one_pass(
     return losses.softmax_cross_entropy(
         x, labels, smoothing=smoothing, ignored=ignore_index, reduction=reduction
     )
+
+
+def _total(weights: Array) -> float:
+    """A number, so that what follows is not recorded."""
+    return float(np.add.reduce(weights, None, dtype=np.float64))
 
 
 def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:

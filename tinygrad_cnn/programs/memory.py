@@ -260,11 +260,13 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
     """
     kind = type(template)
     if kind is Ref:
+        if type(found) is Lazy:
+            found = found.realize()
         if not isinstance(found, (np.ndarray, np.generic)) or found.shape != template.shape:
             raise Diverged
         if template.region in born:
             np.copyto(views[template], found)
-        elif found.size and not np.may_share_memory(found, views[template]):
+        elif not np.may_share_memory(found, views[template]) and _differ(found, views[template]):
             raise Diverged  # it was a view of what the function was given
     elif kind is LazyRef:
         if type(found) is not Lazy:
@@ -275,7 +277,8 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
             return
         for part, now in zip(template.expr, found.expr, strict=True):
             put(part, now, views, born)
-        put(template.stats, found.stats, views, born)
+        if template.stats is not None:
+            put(template.stats, found.stats, views, born)
     elif kind is TensorRef:
         put(template.array, found._value, views, born)
     elif kind is Parts:
@@ -286,6 +289,10 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
 
     elif template is not found and (found is None or template is None or template != found):
         raise Diverged
+
+
+def _differ(a: Any, b: Array) -> bool:
+    return bool(a.tobytes() != b.tobytes())
 
 
 def _parts_of(value: Any) -> Any:
