@@ -98,7 +98,8 @@ def batch_norm(
     y = ops.batch_norm(x, weight, bias, eps=eps, statistics=statistics)
     if n:
         running = [None if v is None else v._written_by("batch_norm") for v in (mean, var)]
-        kernels.move_statistics(*running, *statistics, momentum, n)
+        batch_mean, batch_var = statistics
+        kernels.move_statistics(running[0], running[1], batch_mean, batch_var, momentum, n)
     return y
 
 
@@ -216,7 +217,8 @@ def instance_norm(
     statistics: list[Array] = []  # (n, c)
     y = ops.group_norm(x, weight, bias, groups=c, eps=eps, statistics=statistics)
     held = [None if r is None else r._written_by("instance_norm") for r in running]
-    kernels.move_statistics(*held, *[seen.mean(0) for seen in statistics], momentum, size)
+    means, variances = (seen.mean(0) for seen in statistics)
+    kernels.move_statistics(held[0], held[1], means, variances, momentum, size)
     return y
 
 

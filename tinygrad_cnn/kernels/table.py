@@ -123,7 +123,7 @@ def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
 def _columns(*arrays: Array | None) -> int:
     for a in arrays:
         if a is not None:
-            return a.shape[1]
+            return int(a.shape[1])
     return 0
 
 

@@ -34,7 +34,7 @@ def _reference(
         loss = loss - sum(logp, dim=(1,)) * (smoothing / x._value.shape[1])
     loss = where(wrap(counts), loss, 0.0)
     if reduction == "none":
-        return loss  # type: ignore[no-any-return]
+        return loss
     count = np.count_nonzero(counts) if reduction == "mean" else 1
     result: Tensor = sum(loss, dim=(0,)) * (1 / count if count else math.nan)
     return result

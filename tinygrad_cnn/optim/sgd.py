@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class SGD(Optimizer):
         rows: list[tuple[Array, ...]] = [(p._array, g) for p, g in given]
         first: dict[Tensor, Tensor] = {}  # buffers that this step makes
         if momentum:
-            held = [self.state[p].get("momentum_buffer") for p, _ in given]
+            held: list[Any] = [self.state[p].get("momentum_buffer") for p, _ in given]
             if None in held:
                 if held.count(None) < len(held):
                     return False

@@ -193,8 +193,8 @@ def _pays(a: Array, b: Array) -> bool:
     """Return whether a product of any two matrices is faster than BLAS's."""
     (n, k), m = a.shape, b.shape[1]
     if n == 1:
-        return b.flags.f_contiguous and b.size >= LEAST_ROWS
-    return n * k * m >= MIN_JIT_SIZE and min(n, m) >= NARROWEST
+        return bool(b.flags.f_contiguous and b.size >= LEAST_ROWS)
+    return bool(n * k * m >= MIN_JIT_SIZE and min(n, m) >= NARROWEST)
 
 
 def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
@@ -258,7 +258,7 @@ def product_of(a: Array, b: Array) -> Array:
 
 def linear_backward(
     g: Array, x: Array | None, w: Array | None, needs: tuple[bool, bool, bool]
-) -> tuple[Array | None, Array | None, Array | None]:
+) -> tuple[Array | None, Array | None, Array | None] | None:
     """As `reference.linear_backward`; what BLAS is faster at it does."""
     if g.size == 0 or any(a is not None and a.size == 0 for a in (x, w)):
         return None

@@ -67,11 +67,11 @@ def table_of(
     table = np.empty((5, c), np.float32)
     run(
         _table_share, 1,
-        a if type(a) is np.ndarray else constant(a, 1),
-        b if type(b) is np.ndarray else constant(b, 1),
-        d if type(d) is np.ndarray else constant(d, 1),
-        e if type(e) is np.ndarray else constant(e, 1),
-        f if type(f) is np.ndarray else constant(f, 1),
+        a if isinstance(a, np.ndarray) else constant(a, 1),
+        b if isinstance(b, np.ndarray) else constant(b, 1),
+        d if isinstance(d, np.ndarray) else constant(d, 1),
+        e if isinstance(e, np.ndarray) else constant(e, 1),
+        f if isinstance(f, np.ndarray) else constant(f, 1),
         table,
     )  # fmt: skip
     return table

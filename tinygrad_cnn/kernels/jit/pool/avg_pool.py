@@ -132,7 +132,7 @@ def _pool_input(
     g: Array, size: Pair, rows: Array, columns: Array, factor: Array, most: int
 ) -> Array | None:
     """Return the gradients of pixels that are in at most `most` windows."""
-    n, c, oh, ow = g.shape
+    n, c = g.shape[:2]
     if most > SHORT:
         return None  # windows that all but coincide
     gx = empty((n, *size, c), FLOAT32)
