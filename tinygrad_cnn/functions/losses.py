@@ -243,7 +243,7 @@ def cross_entropy(
         even = where(wrap(counts), even, 0.0)
     if reduction == "mean":
         if weights is None:
-            n = even._value.size if counts is None else do(_how_many, counts)
+            n = even._value.size if counts is None else do(_total, counts)
         else:
             n = do(_total, weights if counts is None else weights * counts)
         even = _over(even, n)

@@ -7,6 +7,7 @@ on several threads at once has one for each.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
@@ -85,8 +87,18 @@ def _found(region: Region | None) -> Region:
 
 
 def _is_view(unit: Unit) -> bool:
-    """Whether a unit computes nothing: its results are views of what it got."""
-    return not unit.born and not unit.writes and not unit.code
+    """Whether a unit computes nothing: its results are views of what it got.
+
+    A check returns what it got too, but has to be made again.
+    """
+    if unit.born or unit.writes or unit.code:
+        return False
+    return unit.function is np.ascontiguousarray or unit.function in _views()
+
+
+@functools.cache
+def _views() -> frozenset[Any]:
+    return frozenset([op.forward for op in REGISTRY.values() if op.view])
 
 
 def _checks_first(units: list[Unit]) -> tuple[list[Unit], int]:
