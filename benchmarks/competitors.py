@@ -36,6 +36,14 @@ TORCH = {"install": "pip install torch==2.13.0", "on_disk": ("torch", "numpy")}
 CLANG = "pip install tinygrad==0.11.0 (it compiles with clang)"
 ROWS = (
     Competitor(OURS, OURS, "pip install '.[fast]'", OURS, ("tinygrad-cnn", "numba"), True),
+    Competitor(  # fmt: skip
+        "compiled",
+        OURS,
+        "pip install '.[fast]'",
+        f"{OURS}, compiled",
+        ("tinygrad-cnn", "numba"),
+        True,
+    ),
     Competitor("numpy", OURS, "pip install .", f"{OURS}, NumPy only", ("tinygrad-cnn",)),
     Competitor(BASELINE, "torch", text="PyTorch eager", **TORCH),
     Competitor("torch-channels-last", "torch", text="PyTorch channels_last", **TORCH),
@@ -102,7 +110,7 @@ class Contender:
             model = model.to(memory_format=framework.channels_last)
             x = x.contiguous(memory_format=framework.channels_last)
         model.train(what == "step")
-        run = framework.compile(model) if self.name == "torch-compile" else model
+        run = framework.compile(model) if self.name in ("torch-compile", "compiled") else model
         if what == "inference":
 
             def infer() -> Any:
@@ -114,14 +122,15 @@ class Contender:
             model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4
         )
 
-        def step() -> float:
+        def train(x: Any, y: Any) -> Any:
             optimizer.zero_grad()
             loss = framework.nn.functional.cross_entropy(run(x), y)
             loss.backward()
             optimizer.step()
-            return float(loss.item())
+            return loss
 
-        return step, scores
+        whole = framework.compile(train) if self.name == "compiled" else train
+        return lambda: float(whole(x, y).item()), scores
 
     def convolution(self, shape: dict[str, Any], what: str) -> Step:
         """Return one convolution: "forward", "dx" or "dw" of ``shape``.

@@ -380,18 +380,55 @@ def _key(value: Any, leaves: list[Any]) -> Any:
     raise Refused(f"an argument is a {kind.__name__}")
 
 
-def compile(function: Any = None, *, fullgraph: bool = False, **options: Any) -> Any:
-    """Record ``function`` when it is called first, and do again what it did to arrays after that.
+def compile(function: Any = None, *, fullgraph: bool = False) -> Any:
+    """Record what ``function`` does to arrays when it is called first, and replay it from then on.
+
+    A replay makes no operation, node or module call: most of it is one call into machine code. It
+    gives the same bits as a usual call: results, gradients, parameters, running statistics, masks
+    of dropout. Where that is not certain the function runs as usual, and a warning says once why:
+    if it asks for a tensor's numbers (``item()``, ``if loss > 1``), prints, changes objects, has
+    hooks, or gets arguments that require gradients.
+
+    Recorded anew is what is called with other shapes, dtypes, layouts or Python arguments, or after
+    a change of what the function can reach: modules (also ``training``), parameters, buffers,
+    containers, globals. Numbers are read at each replay: values of tensors however they were
+    changed, learning rates, a schedule's steps.
 
     Parameters
     ----------
     function
-        A function of tensors, or a `Module`. Left out, the result is a decorator.
+        A function of tensors, or a `Module`, which must not return tensors whose graph is still to
+        be walked. Left out, the result is a decorator.
     fullgraph
-        Raise where something has to run in Python.
+        Raise RuntimeError where something would run in Python.
+
+    Returns
+    -------
+    CompiledFunction or Module
+        It is called as ``function`` is. A module shares all its state with the one that was given.
+        ``explain()`` tells what was recorded, what still runs in Python, and memory.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn, optim
+    >>> net = nn.Linear(3, 2)
+    >>> sgd = optim.SGD(net.parameters(), lr=0.1)
+    >>> @tg.compile
+    ... def step(x, y):
+    ...     sgd.zero_grad()
+    ...     loss = nn.functional.mse_loss(net(x), y)
+    ...     loss.backward()
+    ...     sgd.step()
+    ...     return loss
+    >>> losses = [step(tg.ones(4, 3), tg.zeros(4, 2)).item() for _ in range(3)]
+    >>> losses[0] > losses[1] > losses[2]
+    True
+    >>> print(step.explain().splitlines()[0])
+    compiled step: 3 calls, 1 recorded, 2 replayed
     """
     if function is None:
-        return functools.partial(compile, fullgraph=fullgraph, **options)
+        return functools.partial(compile, fullgraph=fullgraph)
     if isinstance(function, Module):
         return compiled_module(function, fullgraph)
     return CompiledFunction(function, fullgraph)
@@ -406,11 +443,13 @@ def compiled_module(module: Module, fullgraph: bool) -> Module:
     def again(self: Any, *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
-    made = type(
-        kind.__name__,
-        (kind,),
-        {"__call__": again, "explain": call.explain, "__module__": kind.__module__},
-    )
+    names = {
+        "__call__": again,
+        "__module__": kind.__module__,
+        "__reduce_ex__": lambda self, protocol: (compiled_module, (module, fullgraph)),
+        "explain": call.explain,
+    }
+    made = type(kind.__name__, (kind,), names)
     out: Module = object.__new__(made)
     out.__dict__ = module.__dict__
     return out
