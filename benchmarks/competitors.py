@@ -36,7 +36,7 @@ TORCH = {"install": "pip install torch==2.13.0", "on_disk": ("torch", "numpy")}
 CLANG = "pip install tinygrad==0.11.0 (it compiles with clang)"
 ROWS = (
     Competitor(OURS, OURS, "pip install '.[fast]'", OURS, ("tinygrad-cnn", "numba"), True),
-    Competitor(  # fmt: skip
+    Competitor(
         "compiled",
         OURS,
         "pip install '.[fast]'",

@@ -58,8 +58,7 @@ def test_nothing_in_the_package_writes_into_what_is_for_reading() -> None:
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(PACKAGE)}:{node.lineno}" for node in _writes(tree)]
-    # The walk adds to sums that it allocated itself and nobody else has seen.
-    assert [place.split(":")[0] for place in found] == ["autograd/backward.py"], found
+    assert not found  # a change is announced, or named where it is handed to `tape.do`
 
 
 def test_the_check_sees_writes() -> None:

@@ -353,6 +353,30 @@ def test_numbers_that_lead_another_way_are_computed_that_way():
         assert found.numpy().tobytes() == right.numpy().tobytes(), k
 
 
+@pytest.mark.filterwarnings("ignore:compile")
+def test_arguments_that_are_one_or_share_memory():
+    f = tg.compile(lambda a, b: a * 2 + b)
+    weight = tg.tensor([1.0, 2.0])
+    g = tg.compile(lambda a: a * weight)
+    x, y, whole = tg.tensor([1.0, 2.0]), tg.tensor([5.0, 7.0]), tg.arange(4.0)
+    pairs = [(x, x), (x, y), (y, x), (y, y), (whole[:2], whole[2:]), (whole[:3], whole[1:])]
+    for a, b in pairs * 2:
+        assert f(a, b).tolist() == (a * 2 + b).tolist()
+    for a in (weight, x, y, weight):
+        assert g(a).tolist() == (a * weight).tolist()
+    assert weight.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.filterwarnings("ignore:compile")
+def test_numbers_that_python_reads_from_arrays_are_no_constants():
+    f = tg.compile(lambda a: a * float(a.array.sum()))
+    h = tg.compile(lambda a: a * a.sum().item())
+    for k in (1.0, 2.0, 3.0):
+        a = tg.full((2,), k)
+        assert f(a).tolist() == [2 * k * k] * 2
+        assert h(a).tolist() == [2 * k * k] * 2
+
+
 def test_an_error_leaves_what_a_usual_call_leaves():
     f = tg.compile(lambda a, b: a @ b)
     with pytest.raises(ValueError, match="matmul"):

@@ -84,7 +84,7 @@ class Recording:
             instance = self.free.pop()
         except IndexError:
             instance = Instance(self.program)
-        if instance.escaped:
+        if not instance.release():
             instance = Instance(self.program)
         try:
             try:
@@ -361,6 +361,9 @@ def _modes() -> tuple[Any, ...]:
 def _key(value: Any, leaves: list[Any]) -> Any:
     """What about an argument a recording depends on; tensors and arrays are added to ``leaves``."""
     kind = type(value)
+    for number, leaf in enumerate(leaves):
+        if leaf is value:
+            return "the same as", number
     if isinstance(value, Variable):
         leaves.append(value)
         array = value._array

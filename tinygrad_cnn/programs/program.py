@@ -8,9 +8,9 @@ on several threads at once has one for each.
 from __future__ import annotations
 
 import functools
-import sys
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Program:
         regions = recorder.regions
         self.units = [u for u in recorder.units if u.opaque or not _is_view(u)]
         self.inputs = [regions.ref(a, _found(regions.find(a))) for a in inputs]
+        _expect_apart([ref.region for ref in self.inputs])
         self.gradients = list(gradients)
         self.written = list(recorder.written.values())
         self.external = regions.order
@@ -79,6 +80,17 @@ class Program:
         self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
         self.total_bytes = sum(r.nbytes for r in local)
         regions.let_go()
+
+
+def _expect_apart(inputs: list[Region]) -> None:
+    """Raise Refused unless arguments have memory of their own, as those of later calls may."""
+    end = 0
+    for region in sorted(inputs, key=lambda r: r.low):
+        if region.kind != INPUT:
+            raise Refused("an argument is reached in another way too")
+        if region.low < end and region.nbytes:
+            raise Refused("arguments share memory")
+        end = max(end, region.high)
 
 
 def _found(region: Region | None) -> Region:
@@ -156,6 +168,15 @@ def _padded(region: Region) -> int:
     return region.nbytes + -region.nbytes % ALIGNMENT + ALIGNMENT
 
 
+class _Lease:
+    """Whose memory gradients are; its end means that nobody holds any of them."""
+
+    __slots__ = ("__array_interface__", "__weakref__", "memory")
+
+    __array_interface__: dict[str, Any]
+    memory: Array
+
+
 class Instance:
     """A program with memory."""
 
@@ -164,17 +185,18 @@ class Instance:
         self.arena = aligned(program.arena_bytes)
         self.memory: dict[Region, Array] = {}
         self.held = aligned(sum(map(_padded, program.kept)))  # gradients
+        self.places: dict[Region, slice] = {}  # in there
         at = 0
         for region in program.kept:
-            self.memory[region] = self.held[at : at + _padded(region)]
+            self.places[region] = slice(at, at + _padded(region))
+            self.memory[region] = self.held[self.places[region]]
             at += _padded(region)
         self.views: Views = {}
         self.inputs = [self._view(ref) for ref in program.inputs]
+        self.lease: Callable[[], _Lease | None] = lambda: None
+        self.lent: Array | None = None
         self.tensors: dict[Ref, Variable] = {}
-        self.gradients = [
-            (tensor, None if ref is None else self._gradient(ref))
-            for tensor, ref in program.gradients
-        ]
+        self.given: list[tuple[Variable, Variable | None]] = []
         self.constants = [(self._memory(r), r.content) for r in program.constants]
         self.blocks: list[Any] = []
         words: list[tuple[int, int, int, int]] = []
@@ -200,14 +222,6 @@ class Instance:
         self.ends = self._ends()
         self.seconds: dict[Unit, float] = {}
         self.step = 0  # the last one that was begun
-        own = [g for _, g in self.gradients if g is not None]
-        self._watched = [self.held.base, *(g._value for g in own)]
-        self._owned = own
-        self._counts = self._references()
-
-    def _references(self) -> tuple[list[int], list[int]]:
-        """How often gradients are referred to."""
-        return list(map(sys.getrefcount, self._watched)), list(map(sys.getrefcount, self._owned))
 
     # ---- memory ----------------------------------------------------------------------------
 
@@ -230,21 +244,42 @@ class Instance:
         return self.views[ref]
 
     def _gradient(self, ref: Ref) -> Variable:
-        """The tensor around an array: one and the same."""
+        """The tensor around an array, one and the same in a run."""
         if ref not in self.tensors:
-            self.tensors[ref] = wrap(self._view(ref))
+            place = self.places.get(ref.region)
+            if place is None:
+                array = self._view(ref)
+            else:
+                assert self.lent is not None
+                array = ref.view(self.lent[place])
+            self.tensors[ref] = wrap(array)
         return self.tensors[ref]
 
     def _views_of(self, unit: Unit) -> None:
         for ref in (*unit.operands(), *unit.work(), *unit.results()):
             self._view(ref)
 
-    @property
-    def escaped(self) -> bool:
-        """Whether somebody still holds gradients of the last run, beside the tensors."""
-        arrays, tensors = self._references()
-        in_use = sum(t._grad is g for t, g in self.gradients if g is not None)
-        return arrays != self._counts[0] or sum(tensors) != sum(self._counts[1]) + in_use
+    def release(self) -> bool:
+        """Take back the gradients of the last run; return whether nobody else holds any."""
+        for tensor, gradient in self.given:
+            if tensor._grad is gradient:
+                tensor._grad = None
+        gradient = None
+        self.given = []
+        return self.lease() is None
+
+    def _lend(self) -> None:
+        """Get ready to hand out gradients: arrays whose memory is the lease's."""
+        lease = _Lease()
+        lease.memory = self.held
+        lease.__array_interface__ = {
+            "version": 3,
+            "shape": self.held.shape,
+            "typestr": "|u1",
+            "data": (self.held.ctypes.data, False),
+        }
+        self.lease = weakref.ref(lease)
+        self.lent = np.asarray(lease)
 
     # ---- instructions ----------------------------------------------------------------------
 
@@ -283,13 +318,23 @@ class Instance:
 
     def run(self, given: Sequence[Array], timed: bool = False) -> None:
         """Do on the arrays ``given`` what was recorded."""
+        try:
+            self._run(given, timed)
+        finally:
+            self.lent, self.tensors = None, {}
+
+    def _run(self, given: Sequence[Array], timed: bool) -> None:
+        if self.places:
+            self._lend()
         for to, array in zip(self.inputs, given, strict=True):
             np.copyto(to, array)
         for memory, content in self.constants:
             assert content is not None
             memory[: content.nbytes] = content
         ignoring_fp_errors(self._follow, (timed,), {})
-        for tensor, gradient in self.gradients:
+        for tensor, ref in self.program.gradients:
+            gradient = None if ref is None else self._gradient(ref)
+            self.given.append((tensor, gradient))
             tensor._grad = gradient
         for tensor, by in self.program.written:
             tensor.storage.written(by)

@@ -13,6 +13,7 @@ Python looks at, arrays of unknown origin, changes that nobody announces.
 from __future__ import annotations
 
 import io
+import os
 import random
 import sys
 import threading
@@ -425,6 +426,20 @@ class Recorder:
         self._settle(())
         if self.reason:
             raise Refused(self.reason)
+
+
+def _after_fork() -> None:
+    """Nobody records in a child process: not the thread that did so in its parent."""
+    global _lock
+    _lock = threading.Lock()
+    for recorder in tuple(tape.taping):
+        tape.taping.remove(recorder)
+        if isinstance(recorder, Recorder):
+            Variable._array, Variable._written_by = recorder.plain  # type: ignore[method-assign]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def where() -> str:
