@@ -234,6 +234,7 @@ def test_errors_say_what_was_expected(call, said):
         call(x, z) if "leave out" not in said else tg.istft(z, 8, 8, window=window)
 
 
+@pytest.mark.filterwarnings("ignore:A window was not provided")  # PyTorch's, the first time
 def test_pytorch_finds_the_same_default_hop():
     torch = require_torch()
     ours = tg.stft(tg.tensor(X), 6, return_complex=True)

@@ -279,9 +279,22 @@ matmul = with_fallback(
 max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES)
 max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_LAYER)
 max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_LAYER)
-move_statistics = with_fallback(
+_move_statistics = with_fallback(
     reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
-    lambda running, *rest: 0 if running is None else running.size * rest[-1], lazy=False,
+    lambda running, *rest: running.size * rest[-1], lazy=False,
+)  # fmt: skip
+mul = with_fallback(
+    reference.matmul,
+    "linear.matmul",
+    MIN_JIT_PRODUCT,
+    lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
+)
+max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES)
+max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_LAYER)
+max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_LAYER)
+_move_statistics = with_fallback(
+    reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
+    lambda running, *rest: running.size * rest[-1], lazy=False,
 )  # fmt: skip
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
 recurrence = with_fallback(reference.recurrence, "recurrent", lazy=False)
@@ -306,3 +319,14 @@ def sum(
     if x.size < MIN_JIT_SUM and chosen.get() != "jit":
         return reference.sum(x, axes, keepdims, divisor)
     return _sum(x, axes, keepdims, divisor)
+
+
+def move_statistics(
+    running_mean: Array | None, running_var: Array | None, mean: Array, var: Array,
+    momentum: float, count: int,
+) -> None:  # fmt: skip
+    """Do as `reference.move_statistics`; a single one is moved by NumPy."""
+    if running_mean is None or running_var is None:
+        reference.move_statistics(running_mean, running_var, mean, var, momentum, count)
+    else:
+        _move_statistics(running_mean, running_var, mean, var, momentum, count)

@@ -18,14 +18,6 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.jit.threads.pool_words import (
-    CLEAR,
-    COPY,
-    COUNT,
-    EXPECT,
-    INSTRUCTION_WORDS,
-    LAUNCH,
-)
 from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
 from tinygrad_cnn.programs.memory import CONSTANT, INPUT, LOCAL, Ref, Region, Views, build
 from tinygrad_cnn.programs.recorder import Count, Launch, Look, Move, Recorder, Refused, Unit
@@ -217,7 +209,7 @@ class Instance:
             from tinygrad_cnn.kernels.jit.threads.pool import replay
 
             self.replay = replay
-        self.table = np.array(words, np.int64).reshape(-1, INSTRUCTION_WORDS)
+        self.table = np.array(words, np.int64).reshape(-1, 4)
         self.address = self.table.ctypes.data
         self.ends = self._ends()
         self.seconds: dict[Unit, float] = {}
@@ -284,6 +276,9 @@ class Instance:
     # ---- instructions ----------------------------------------------------------------------
 
     def _instructions(self, unit: Unit) -> list[tuple[int, int, int, int]]:
+        # here, since who has no compiled kernels has no instructions either
+        from tinygrad_cnn.kernels.jit.threads.pool_words import CLEAR, COPY, COUNT, EXPECT, LAUNCH
+
         self._views_of(unit)
         words = []
         for step in unit.code:
