@@ -253,6 +253,13 @@ def test_what_changes_objects_runs_as_usual():
     assert (len(seen), count["n"], net.calls) == (3, 3, 3)
 
 
+@pytest.mark.filterwarnings("ignore:compile")
+def test_iterators_go_on():
+    numbers = iter(range(5))
+    f = tg.compile(lambda x: x + next(numbers))
+    assert [f(tg.zeros(1)).item() for _ in range(4)] == [0, 1, 2, 3]
+
+
 def test_says_once_why_it_runs_as_usual():
     f = tg.compile(lambda x: x.item())
     with pytest.warns(RuntimeWarning, match="runs as usual"):

@@ -17,8 +17,8 @@ from tinygrad_cnn.autograd.events import watching
 from tinygrad_cnn.autograd.graph import packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.node import Leaf, Node
-from tinygrad_cnn.autograd.op import lowering
 from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels import choice, threads
 from tinygrad_cnn.kernels.choice import algorithm
@@ -341,8 +341,8 @@ def _unusual() -> str:
         return "it is being watched, by the profiler or a drawing"
     if is_anomaly_enabled():
         return "anomalies are looked for"
-    if lowering:
-        return "autocast or bfloat16 is in use"
+    if fast.get() is not None:
+        return "autocast is in use"
     if packing() is not None:
         return "what is saved for the derivatives goes through hooks"
     return ""

@@ -118,6 +118,8 @@ class _Walk:
                     self.visit(param)
         elif isinstance(value, types.FunctionType):
             self.function(value)
+        elif hasattr(value, "__next__"):
+            raise Unreadable(f"it can reach a {type(value).__name__}, which may go on")
         elif isinstance(value, types.MethodType):
             self.visit(value.__func__)
             self.visit(value.__self__)

@@ -63,13 +63,13 @@ _ENGINE = frozenset(
     ]
 )
 _lock = threading.Lock()
-_EFFECTS = frozenset(["print", "input", "open", "next", "exec", "eval", "setattr", "delattr"])
+_EFFECTS = frozenset(["print", "input", "open", "exec", "eval", "setattr", "delattr"])
 _CHANGES = frozenset(
     "append extend insert pop remove clear sort reverse update setdefault popitem add discard "
     "__setitem__ __delitem__".split()
 )
 _OUTSIDE = frozenset(["time", "random", "_random", "posix", "nt", "_io", "io", "_socket"])
-_SOURCES = (random.Random, np.random.Generator, np.random.RandomState, io.IOBase)
+_SOURCES = (random.Random, np.random.Generator, np.random.RandomState)
 
 
 class Refused(Exception):
@@ -254,7 +254,7 @@ class Recorder:
             elif isinstance(owner, (list, dict, set)) and id(owner) in self.known:
                 if called.__name__ in _CHANGES:
                     self.refuse(f"it changes a {type(owner).__name__} by {called.__name__}()")
-            elif module in _OUTSIDE:
+            elif module in _OUTSIDE or isinstance(owner, io.IOBase):
                 self.refuse(f"it calls {called.__qualname__}()")
         if isinstance(owner, _SOURCES):
             self.refuse(f"it calls {called.__qualname__}()")
@@ -385,6 +385,8 @@ class Recorder:
         self.announced.clear()
 
     def _operand(self, array: Array) -> Any:
+        if array.dtype.kind == "V":
+            self.refuse("bfloat16 is in use")
         region = self.regions.find(array)
         if region is None:
             if array.size:
