@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import promotion
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
 from tinygrad_cnn.functions.activation import softplus
 from tinygrad_cnn.functions.convert import one_dtype, to_tensor
 from tinygrad_cnn.functions.elementwise import abs, add, div, mul, square, sub, to, where
@@ -82,6 +82,8 @@ def _class_numbers(
     labels: Array, c: int, ignore_index: int, name: str
 ) -> tuple[Array, Array | None]:
     check_labels(name, labels, c, ignore_index)
+    if labels.size and not c:
+        raise PositionError(f"{name}: `input` has 0 classes, expected at least one")
     ignored = labels == ignore_index
     counts = None
     if ignored.any():

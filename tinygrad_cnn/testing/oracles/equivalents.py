@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 _BROADCASTS = "the product with an array of the full shape stretches it just the same"
-_ALL_ARE_NAN = "NaN is only ever the extreme where there is a NaN"
-_ALWAYS_A_HIT = "an extreme is among the values, so there is always at least one"
 _NOT_READ = "the value goes where it is masked out; it only has to be finite"
 _TIMES_ZERO = "it is multiplied by x, or by x minus its mean, which is 0 there"
-_ZERO_BRANCH = "cumprod gets here only with a zero among the factors, where this is not computed"
 _OVERWRITTEN = "every place that is read is written first"
 _TWO_AXES = "linear's arrays have two axes, whose numbers these are too"
 
@@ -18,24 +15,11 @@ _SPREAD = (
     "_spread: `expand(g if keepdim else reshape(g, shape=_kept(shape, dim)), shape=shape)` → "
     "`g if keepdim else reshape(g, shape=_kept(shape, dim))`"
 )
-_QUOTIENT = "`_spread(y, shapes, dim, keepdim) / x`"
-_PRODUCT = "`g * conj(_spread(y, shapes, dim, keepdim) / x)`"
 
 EQUIVALENT: dict[str, str] = {
     **{
         f"{name}: {_SPREAD}": _BROADCASTS
-        for name in ("amax", "amin", "cumprod", "logsumexp", "norm2", "prod", "std", "var")
-    },
-    **{
-        f"{name}: _extreme_rule: `np.isnan(x._array) & np.isnan(extreme)` → `np.isnan(x._array)`": (
-            _ALL_ARE_NAN
-        )
-        for name in ("amax", "amin")
-    },
-    **{
-        f"{name}: _extreme_rule: `np.maximum(_add(hit, dim, keepdims=True), 1)` → "
-        f"`_add(hit, dim, keepdims=True)`": _ALWAYS_A_HIT
-        for name in ("amax", "amin")
+        for name in ("amax", "amin", "logsumexp", "norm2", "std", "var")
     },
     "atan2: _square_distance: `1.0` → `2.0`": "at the origin the numerator is 0",
     "cast: vjp: `cast(g, dtype=dtypes[0])` → `g`": "the walk brings gradients to the input's dtype",
@@ -45,43 +29,6 @@ EQUIVALENT: dict[str, str] = {
         )
         for rule in ("conv2d: _conv2d_joint", "linear: _linear_gradients")
     },
-    **{
-        f"cumprod: _cumprod_rule: {change}": (
-            "the products are for the branch without zeros, and there is a zero here"
-        )
-        for change in (
-            "`prod(factors, dim=(last + 1,))` → `factors`",
-            "`last + 1` → `last` (2)",
-            "`last + 1` → `1` (2)",
-            "`last + 1` → `last - 1` (2)",
-        )
-    },
-    "cumprod: _prod_rule: `np.argsort([*rest, *dim])` → `[*rest, *dim]`": (
-        "cumprod reduces the last axis, so the order is already the right one"
-    ),
-    **{
-        f"cumprod: _prod_rule: {change}": _ZERO_BRANCH
-        for change in (
-            f"{_PRODUCT} → `g`",
-            f"{_PRODUCT} → `conj({_QUOTIENT[1:-1]})`",
-            f"{_PRODUCT} → `g / conj({_QUOTIENT[1:-1]})`",
-            f"`conj({_QUOTIENT[1:-1]})` → {_QUOTIENT}",
-            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim)`",
-            f"{_QUOTIENT} → `x`",
-            f"{_QUOTIENT} → `_spread(y, shapes, dim, keepdim) * x`",
-            f"{_QUOTIENT} → `x / _spread(y, shapes, dim, keepdim)`",
-            "`_spread(y, shapes, dim, keepdim)` → `_spread(shapes, y, dim, keepdim)`",
-            "`_spread(y, shapes, dim, keepdim)` → `y`",
-        )
-    },
-    **{
-        f"det: _det_rule: `has_digits({x}._array, inverse._array)` → "
-        f"`has_digits(inverse._array, {x}._array)`": "it is symmetric"
-        for x in ("x", "whole")
-    },
-    "eig: _eig_rule: `np.abs(vectors._array)` → `vectors._array`": (
-        "LAPACK makes the largest component of a complex vector positive"
-    ),
     "eig: _differences: `s[..., None, :] - s[..., None] + _eye(s)` → "
     "`s[..., None, :] - s[..., None] - _eye(s)`": "what is divided there is 0",
     "elu: _elu_rule: `0.0` → `1`": _NOT_READ,
@@ -101,6 +48,8 @@ EQUIVALENT: dict[str, str] = {
             "`2` → `4` (2)",
         )
     },
+    "gather: _zeros: `made(np.zeros(shape, like._value.dtype))` → "
+    "`np.zeros(shape, like._value.dtype)`": "only who records a program asks",
     **{
         f"gather: {change}": "two ways to the same numbers: which one is taken is about time"
         for change in (
@@ -158,16 +107,30 @@ _ANGLE = "where(zero, 0.0, g * 1j / conj(where(zero, 1.0, x)))"
 
 ELSEWHERE: dict[str, str] = {
     **{
-        f"det: _det_rule: {change}": (
-            "samples have rank n - 1 or n; others are in tests/functions/test_linalg.py"
-        )
+        f"layer_norm: {change}": "samples are float64; tests/numerics has those that become it"
         for change in (
-            "`g * cofactors(x, det)` → `g`",
-            "`g * cofactors(x, det)` → `cofactors(x, det)`",
-            "`g * cofactors(x, det)` → `g / cofactors(x, det)`",
-            "`cofactors(x, det)` → `cofactors(det, x)`",
-            "`cofactors(x, det)` → `x`",
-            "`False` → `True` (2)",
+            "_backward: `if mean.dtype == x.dtype or mean.dtype != np.float64:\n    found: Gradients = kernel(g, x, weight, mean, invstd, **how)\n    return found` → `if not (mean.dtype == x.dtype or mean.dtype != np.float64):\n    found: Gradients = kernel(g, x, weight, mean, invstd, **how)\n    return found`",  # noqa: E501
+            "_backward: `mean.dtype == x.dtype or mean.dtype != np.float64` → `mean.dtype == x.dtype and mean.dtype != np.float64`",  # noqa: E501
+            "_backward: `zip(found, dtypes, strict=True)` → `zip(dtypes, found, strict=True)`",
+            "_backward: `zip(found, dtypes, strict=True)` → `found`",
+            "_backward: `mean.dtype == x.dtype` → `mean.dtype != x.dtype`",
+            "_backward: `mean.dtype != np.float64` → `mean.dtype == np.float64`",
+            "_backward: `kernel(g, x, weight, mean, invstd, **how)` → `kernel(x, g, weight, mean, invstd, **how)`",  # noqa: E501
+            "_backward: `kernel(g, x, weight, mean, invstd, **how)` → `g`",
+            "_backward: `(x.dtype if weight is None else weight.dtype,) * 2` → `(x.dtype if weight is None else weight.dtype,)`",  # noqa: E501
+            "_backward: `(x.dtype if weight is None else weight.dtype,) * 2` → `2`",
+            "_backward: `(x.dtype if weight is None else weight.dtype,) * 2` → `(x.dtype if weight is None else weight.dtype,) / 2`",  # noqa: E501
+            "_backward: `_wide(realize(g), realize(x), weight, mean, invstd)` → `_wide(realize(x), realize(g), weight, mean, invstd)`",  # noqa: E501
+            "_backward: `_wide(realize(g), realize(x), weight, mean, invstd)` → `realize(g)`",
+            "_backward: `a.astype(dtype)` → `dtype`",
+            "_backward: `2` → `4`",
+            "_backward: `realize(g)` → `g`",
+            "_backward: `realize(x)` → `x`",
+            "_backward: `x.dtype if weight is None else weight.dtype` → `weight.dtype if weight is None else x.dtype`",  # noqa: E501
+            "_backward: `weight is None` → `weight is not None`",
+            "_wide: `None if a is None else a.astype(np.float64)` → `a.astype(np.float64) if a is None else None`",  # noqa: E501
+            "_wide: `a is None` → `a is not None`",
+            "_wide: `a.astype(np.float64)` → `np.float64`",
         )
     },
     **{
