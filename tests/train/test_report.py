@@ -163,8 +163,11 @@ def test_the_folder_of_a_killed_process_is_free_though_its_workers_live(tmp_path
         "import os, pathlib, signal, sys, time\n"
         "from tinygrad_cnn.train import RunFolder\n"
         "with RunFolder(pathlib.Path(sys.argv[1])).held():\n"
+        "    ready, there = os.pipe()\n"
         "    if os.fork():\n"
+        "        os.read(ready, 1)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    os.write(there, b'.')\n"
         "    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -283,19 +283,6 @@ _move_statistics = with_fallback(
     reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
     lambda running, *rest: running.size * rest[-1], lazy=False,
 )  # fmt: skip
-mul = with_fallback(
-    reference.matmul,
-    "linear.matmul",
-    MIN_JIT_PRODUCT,
-    lambda a, b: a.size * b.shape[1] if a.ndim == b.ndim == 2 else 0,
-)
-max_pool2d: Function = with_fallback(reference.max_pool2d, "pool.max_pool", MIN_JIT_IMAGES)
-max_pool2d_gather = with_fallback(reference.max_pool2d_gather, "pool.max_pool", MIN_JIT_LAYER)
-max_pool2d_scatter = with_fallback(reference.max_pool2d_scatter, "pool.max_pool", MIN_JIT_LAYER)
-_move_statistics = with_fallback(
-    reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
-    lambda running, *rest: running.size * rest[-1], lazy=False,
-)  # fmt: skip
 mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
 recurrence = with_fallback(reference.recurrence, "recurrent", lazy=False)
 recurrence_backward = with_fallback(reference.recurrence_backward, "recurrent", lazy=False)
