@@ -166,7 +166,7 @@ def test_settings_keep_the_packages_libraries_away(
     prebuilt.path_here.cache_clear()
     try:
         assert prebuilt.path_here() is None
-        path = tmp_path / prebuilt.library_name("x86-64-v3")
+        path = tmp_path / prebuilt.file_name("x86-64-v3")
         path.touch()
         prebuilt.path_here.cache_clear()
         assert prebuilt.path_here() == path

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import warnings
+from collections import deque
 
 import numpy as np
 import pytest
@@ -251,6 +253,208 @@ def test_what_changes_objects_runs_as_usual():
         g(tg.ones(2))
         h(tg.ones(2))
     assert (len(seen), count["n"], net.calls) == (3, 3, 3)
+
+
+class Settings:
+    scale = 2.0
+
+    @property
+    def doubled(self):
+        return self.scale * FACTORS["two"]
+
+
+FACTORS = {"two": 2.0}
+
+
+def _helper(settings):
+    return settings.scale
+
+
+@pytest.mark.filterwarnings("ignore:compile")
+def test_what_functions_read_of_objects_is_guarded():
+    class Slotted:
+        __slots__ = ("scale",)
+
+    own, slotted, held = Settings(), Slotted(), [1.0]
+    slotted.scale = 1.0
+    table, chosen, queue = {}, {1}, deque([1.0])
+    functions = [
+        lambda x: x * Settings.scale,
+        lambda x: x * own.doubled,
+        lambda x: x * _helper(own),
+        lambda x: x * slotted.scale,
+        lambda x: x * held[-1],
+        lambda x: x * (1 + len(table)),
+        lambda x: x * (1 + len(chosen)),
+        lambda x: x * queue[0],
+        lambda x: x * getattr(own, "scale"),  # noqa: B009
+    ]
+    compiled = [tg.compile(f) for f in functions]
+
+    def change(k):
+        Settings.scale = 2.0 + k
+        FACTORS["two"] = 3.0 + k
+        slotted.scale = 5.0 + k
+        held.append(7.0 + k)
+        table[k] = k
+        chosen.add(100 + k)
+        queue.appendleft(11.0 + k)
+
+    try:
+        for k in range(3):
+            for _ in range(2):
+                for f, g in zip(functions, compiled, strict=True):
+                    assert g(tg.ones(2)).tolist() == f(tg.ones(2)).tolist()
+            change(k)
+        own.scale = -1.0
+        assert compiled[2](tg.ones(1)).item() == -1
+    finally:
+        Settings.scale, FACTORS["two"] = 2.0, 2.0
+    assert all("1 recorded" not in g.explain() for g in compiled)
+
+
+def test_an_object_at_the_place_of_a_former_one_is_another():
+    net = nn.Linear(1, 1)
+    with tg.no_grad():
+        nn.init.ones_(net.weight)
+        nn.init.zeros_(net.bias)
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = net
+
+            def forward(self, x):
+                return self.act(self.inner(x))
+
+        whole = Net()
+        f = tg.compile(whole)
+        for k in range(40):
+            whole.act = eval(f"lambda x: x * {k}")  # the former one's memory is free then
+            gc.collect()
+            for _ in range(2):
+                assert f(tg.ones(1, 1)).item() == k
+
+
+@pytest.mark.filterwarnings("ignore:compile")
+def test_hooks_that_come_later_are_called():
+    net, seen = nn.Linear(2, 1), []
+    sgd = optim.SGD(net.parameters(), lr=0.1)
+
+    @tg.compile
+    def step(x):
+        sgd.zero_grad()
+        net(x).sum().backward()
+        sgd.step()
+
+    for _ in range(2):
+        step(tg.ones(1, 2))
+    handles = [
+        net.weight.register_hook(lambda g: seen.append("tensor")),
+        sgd.register_step_post_hook(lambda *_: seen.append("step")),
+        net.register_forward_hook(lambda *_: seen.append("module")),
+    ]
+    step(tg.ones(1, 2))
+    assert sorted(seen) == ["module", "step", "tensor"]
+    for handle in handles:
+        handle.remove()
+    step(tg.ones(1, 2))
+    assert len(seen) == 3
+
+
+def test_models_and_optimisers_may_be_arguments():
+    def step(net, sgd, x):
+        sgd.zero_grad(set_to_none=False)
+        loss = net(x).sum()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    run, states = tg.compile(step), []
+    for call in (step, run):
+        tg.manual_seed(0)
+        nets = [nn.Linear(2, 1) for _ in range(2)]
+        sgds = [optim.SGD(net.parameters(), lr=0.1) for net in nets]
+        losses = [
+            call(net, sgd, tg.ones(1, 2)).item()
+            for _ in range(4)
+            for net, sgd in zip(nets, sgds, strict=True)
+        ]
+        states.append((losses, [p.tolist() for net in nets for p in net.parameters()]))
+    assert states[0] == states[1]
+    assert run.recordings == 4  # for each of both, without gradients and with
+
+
+def test_methods_can_be_decorated():
+    class Trainer:
+        def __init__(self):
+            self.net = nn.Linear(2, 1)
+
+        @tg.compile
+        def scores(self, x):
+            return self.net(x).detach()
+
+    trainer = Trainer()
+    for k in range(3):
+        x = tg.full((1, 2), float(k))
+        assert trainer.scores(x).tolist() == trainer.net(x).tolist()
+    assert type(trainer).scores.recordings == 1
+
+
+def test_what_waits_to_read_memory_reads_it_before_a_replay_writes():
+    x = tg.randn(2, 16, 8, 8)
+    f = tg.compile(lambda: x.mul_(2.0) and None) if False else tg.compile(lambda: _double(x))
+    for _ in range(3):
+        y = F.batch_norm(x * 1, training=True)
+        z = F.relu(F.batch_norm(x, training=True))
+        f()
+        expected = F.relu(F.batch_norm(x / 2, training=True))
+        np.testing.assert_allclose(z.numpy(), expected.numpy(), atol=1e-5)
+        assert y.shape == z.shape
+
+
+def _double(x):
+    x.mul_(2.0)
+
+
+@pytest.mark.filterwarnings("ignore:compile")
+def test_errors_that_the_function_catches():
+    def f(x):
+        try:
+            return x.reshape(2, -1)
+        except ValueError:
+            return x
+
+    g = tg.compile(f)
+    for n in (3, 4, 3, 4, 3):
+        assert g(tg.ones(n)).shape == f(tg.ones(n)).shape
+
+
+def test_gradients_are_there_after_an_error():
+    w = tg.ones(3, requires_grad=True)
+
+    @tg.compile
+    def f(x, labels):
+        loss = F.cross_entropy(x * w, labels)
+        w.grad = None
+        loss.backward()
+
+    for _ in range(3):
+        f(tg.eye(3), tg.tensor([0, 1, 2]))
+    before = w.grad.tolist()
+    with pytest.raises(IndexError):
+        f(tg.eye(3), tg.tensor([0, 1, 3]))
+    assert w.grad.tolist() == before
+
+
+def test_arrays_that_lie_backwards_or_have_steps():
+    f = tg.compile(lambda x: x * 2 + 1)
+    whole = np.arange(24, dtype=np.float32).reshape(4, 6)
+    for array in (whole[::-1], whole[:, ::2], whole.T, np.broadcast_to(whole[0], (3, 6))):
+        for k in (1, 2, 3):
+            x = tg.from_numpy(array * 1 if array is whole else array)
+            np.testing.assert_array_equal(f(x).numpy(), array * 2 + 1)
+            assert k
 
 
 @pytest.mark.filterwarnings("ignore:compile")

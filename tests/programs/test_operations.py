@@ -2,7 +2,7 @@
 
 Each is called three times, on numbers that are drawn afresh: the first call is recorded, the others
 are replays. What cannot be recorded runs as usual, with a warning; `as_usual.txt` lists these calls
-and why. ``python programs/test_operations.py``, in the folder of the tests, prints how often each
+and why. ``python -m programs.test_operations``, in the folder of the tests, prints how often each
 was replayed, and writes that list.
 """
 
@@ -410,7 +410,7 @@ def test_a_replay_gives_the_same_bits(name: str) -> None:
 def test_replays_give_the_same_bits_on_all_samples(name: str) -> None:
     count = Count()
     assert not certify(EVERY[name], WAYS, SAMPLES, count)
-    assert reasons(name, count) == known(name), "run tests/programs/test_operations.py"
+    assert reasons(name, count) == known(name), "run python -m programs.test_operations in tests"
 
 
 def test_a_hidden_dependence_is_seen() -> None:

@@ -96,9 +96,8 @@ class _Hooked:
         """A dictionary of the user's, for as long as the node lives."""
         return _METADATA.setdefault(self, {})
 
-    def name(self) -> str:
-        """What the node is called."""
-        raise NotImplementedError
+    name: Callable[[], str]
+    """What the node is called."""
 
     def register_hook(self, fn: AnyFunction) -> RemovableHandle:
         """Call ``fn(grad_inputs, grad_outputs)`` after the rules; both are tuples.

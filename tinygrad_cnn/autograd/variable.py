@@ -96,8 +96,12 @@ class Storage:
 
     def settle(self) -> None:
         """Compute all that waits to read this memory, and forget what was known of its numbers."""
+        (self if self.memory is None else self.memory).stats = None
+        self.compute_waiting()
+
+    def compute_waiting(self) -> None:
+        """Compute all that waits to read this memory."""
         root = self if self.memory is None else self.memory
-        root.stats = None
         waiting = root.dependents
         if waiting is not None:
             root.dependents = None

@@ -138,8 +138,10 @@ class scratch:
         self.stack.top = self.start
 
 
-class _Lease:
-    """The base of an array made by `empty` and of all its views; its end means that none is left.
+class Lease:
+    """The base of an array and of all its views; its end means that none is left.
+
+    ``note`` is what has to live as long.
 
     A plain object and not an array: NumPy shortens chains of arrays to the first one's base and
     would forget it.
@@ -148,10 +150,20 @@ class _Lease:
     __slots__ = ("__array_interface__", "__weakref__", "note")
 
     __array_interface__: dict[str, Any]
-    note: _Note
+    note: object
+
+    def array(self, shape: tuple[int, ...], kind: DType, address: int) -> Array:
+        """Return the array of this lease, which lies at an address."""
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": kind.str,
+            "data": (address, False),
+        }
+        return np.asarray(self)
 
 
-class _Note(weakref.ref[_Lease]):
+class _Note(weakref.ref[Lease]):
     """What is booked for a lease; goes back to the store when that ends.
 
     By a function of C, unlike ``__del__``: what a signal handler raises in one that is Python's is
@@ -200,7 +212,7 @@ class _Store:
             del self.by_size[size][0]
             self.held -= size
 
-    def book(self, lease: _Lease, size: int) -> _Note:
+    def book(self, lease: Lease, size: int) -> _Note:
         """Book memory of that size as in use until the lease ends, with the memory if there is."""
         lease.note = note = _Note(lease, self.returned.append)
         note.memory, note.size = None, 0
@@ -246,19 +258,13 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     nbytes = _nbytes(shape, kind)
     if nbytes < SMALLEST_STORED:
         return np.empty(shape, kind)
-    size, lease = _rounded(nbytes), _Lease()
+    size, lease = _rounded(nbytes), Lease()
     note = _store.book(lease, size)
     memory = note.memory
     if memory is None:
         # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
         note.memory = memory = aligned(size)
-    lease.__array_interface__ = {
-        "version": 3,
-        "shape": shape,
-        "typestr": kind.str,
-        "data": (memory.ctypes.data, False),
-    }
-    return np.asarray(lease)
+    return lease.array(shape, kind, memory.ctypes.data)
 
 
 def stored_bytes() -> int:

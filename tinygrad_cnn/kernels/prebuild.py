@@ -25,7 +25,7 @@ from tinygrad_cnn.kernels.jit.compile.prebuilt import (
     FOLDER,
     NUMBA_SETTINGS,
     TARGETS,
-    library_name,
+    file_name,
 )
 from tinygrad_cnn.kernels.jit.compile.signature import beginning_of
 from tinygrad_cnn.kernels.jit.compile.vector import LANES_SETTING
@@ -71,7 +71,7 @@ def prebuild(
             raise PrebuildError("prebuild: no linker works here; it takes `cc` or `ld`")
         for old in folder.glob(f"{target}-*.so"):
             old.unlink()
-        paths.append(folder / library_name(target))
+        paths.append(folder / file_name(target))
         paths[-1].write_bytes(library)
     return paths
 

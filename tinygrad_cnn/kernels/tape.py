@@ -33,9 +33,6 @@ class Tape(Protocol):
     def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
         """A compiled kernel has run."""
 
-    def moved(self, to: Array, what: Array | None) -> None:
-        """Memory was filled with what lies elsewhere, or with zeros."""
-
     def counted(self, array: Array) -> None:
         """One was added to an integer."""
 
@@ -49,7 +46,7 @@ class Tape(Protocol):
         """Random numbers are about to be drawn."""
 
     def dropped(self, tensor: Any) -> None:
-        """A tensor's gradient was replaced, whatever it was."""
+        """A tensor's gradient is about to be replaced, whatever it is."""
 
 
 taping: list[Tape] = []
@@ -104,14 +101,6 @@ def fixed(array: Array) -> Array:
     return array
 
 
-def clear(array: Array) -> Array:
-    """Fill a C-contiguous array with zeros, and return it."""
-    array.fill(0)
-    if taping:
-        taping[0].moved(array, None)
-    return array
-
-
 def count(array: Array) -> None:
     """Add one to an array (), int64."""
     if taping:
@@ -124,10 +113,3 @@ def _count(array: Array) -> None:
     array += 1
     if taping:
         taping[0].counted(array)
-
-
-def copy(to: Array, what: Array) -> None:
-    """Write ``what`` to an array of its shape and dtype; both are C-contiguous."""
-    to[...] = what
-    if taping:
-        taping[0].moved(to, what)

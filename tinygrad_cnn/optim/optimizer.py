@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real, zeros
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.kernels.tape import again
+from tinygrad_cnn.kernels.tape import again, do
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
 from tinygrad_cnn.tensor import Tensor
@@ -75,7 +75,7 @@ def _hooked(
 
     @functools.wraps(step)
     def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if not watching and not (self._before or self._after or _before_all or _after_all):
+        if not watching and not self.has_hooks:
             return step(self, *args, **kwargs)
         if getattr(type(self).step, "__wrapped__", None) is not step:  # by way of super()
             return step(self, *args, **kwargs)
@@ -184,6 +184,11 @@ class Optimizer:
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether something is called before or after a step."""
+        return bool(self._before or self._after or _before_all or _after_all)
+
     # -- groups -------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: Group) -> None:
@@ -254,7 +259,8 @@ class Optimizer:
                 if set_to_none:
                     param.grad = None
                 elif param.grad is not None:
-                    param.grad._written_by("zero_grad").fill(0)
+                    values = param.grad._written_by("zero_grad")
+                    do(np.ndarray.fill, values, 0, writes=(values,))
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

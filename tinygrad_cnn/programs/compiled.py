@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import threading
 import warnings
@@ -32,6 +33,7 @@ from tinygrad_cnn.types import Array
 
 MOST_PROGRAMS = 16
 MOST_INSTANCES = 8
+_numbers = itertools.count()
 """Programs that a function keeps, and instances of one that wait to be used again."""
 
 
@@ -79,25 +81,33 @@ class Recording:
         return all(tensor._grad is grad for tensor, grad in self.needs)
 
     def replay(self, leaves: list[Any], arrays: list[Array]) -> Any:
-        """Run it, and return what the function would."""
+        """Run it, and return what the function would.
+
+        Raises
+        ------
+        Diverged
+            The function would do something else with these numbers; nothing was changed.
+        RuntimeError
+            It would, but this was found out too late.
+        """
         try:
             instance = self.free.pop()
         except IndexError:
             instance = Instance(self.program)
+        instance.check(arrays)
         if not instance.release():
             instance = Instance(self.program)
+            instance.check(arrays)
         try:
-            try:
-                instance.run(arrays, timed=self.replays == 1)
-            except Diverged:
-                if instance.step < self.program.checks:
-                    raise
-                raise RuntimeError(
-                    "compile: with these numbers the function takes another way than when it was "
-                    "recorded, and has begun to change memory"
-                ) from None
+            instance.run(timed=self.replays == 1)
             self.replays += 1
             return self._results(self.result, instance, leaves)
+        except Diverged as unit:
+            raise RuntimeError(
+                f"compile: with these numbers {unit} gives something of another kind than when it "
+                f"was recorded (another shape, say), and memory has been changed meanwhile; call "
+                f"the function without compile()"
+            ) from None
         finally:
             if len(self.free) < MOST_INSTANCES:
                 self.free.append(instance)
@@ -134,9 +144,8 @@ class CompiledFunction:
         self.function, self.fullgraph = function, fullgraph
         self.roots = roots
         self.programs: OrderedDict[Any, list[Recording] | str] = OrderedDict()
-        self.states: dict[Any, int] = {}
-        self.state: State | None = None
-        self.number = -1
+        self.states: OrderedDict[Any, State] = OrderedDict()  # they keep alive what ids stand for
+        self.latest: dict[tuple[int, ...], State] = {}  # by the objects among the arguments
         self.calls = self.recordings = 0
         self.told: set[str] = set()
         self.lock = threading.RLock()
@@ -161,10 +170,15 @@ class CompiledFunction:
         if why:
             return self._usual(why, args, kwargs)
         leaves: list[Any] = []
+        objects: list[Any] = []
         try:
-            key = (_key(args, leaves), _key(kwargs, leaves), _modes(), self._state_number())
-        except (Unreadable, Refused) as error:
+            arguments = _key(args, leaves, objects), _key(kwargs, leaves, objects)
+            state = self._state(objects)
+        except Unreadable as error:
             return self._usual(str(error), args, kwargs)
+        if state.hooked:
+            return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
+        key = arguments, _modes(), state.number
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
@@ -175,36 +189,46 @@ class CompiledFunction:
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
                 try:
                     return recording.replay(leaves, arrays)  # type: ignore[union-attr]
-                except Diverged:  # before anything was changed
-                    return self._usual("numbers lead elsewhere", args, kwargs)
-        return self._record(key, args, kwargs, leaves)
+                except Diverged as unit:
+                    why = f"with other numbers {unit} gives something of another kind"
+                    return self._usual(why, args, kwargs)
+        return self._record(key, state, args, kwargs, leaves)
 
-    def _state_number(self) -> int:
-        state = self.state
+    def _state(self, objects: list[Any]) -> State:
+        """What the function, and objects among its arguments, can reach now."""
+        place = tuple(map(id, objects))
+        state = self.latest.get(place)
         if state is not None and state.holds():
-            return self.number
-        state = reach(self.function, *self.roots)
+            return state
+        state = reach(self.function, *self.roots, *objects)
         with self.lock:
-            self.number = self.states.setdefault(state.key, len(self.states))
-            self.state = state
-        return self.number
+            equal = self.states.get(state.key)
+            state.number = next(_numbers) if equal is None else equal.number
+            self.states[state.key] = state
+            self.states.move_to_end(state.key)
+            while len(self.states) > MOST_PROGRAMS:
+                self.states.popitem(last=False)
+            if len(self.latest) >= MOST_PROGRAMS:
+                self.latest.clear()
+            self.latest[place] = state
+        return state
 
     def _usual(self, why: str, args: Any, kwargs: Any) -> Any:
         if self.fullgraph:
-            raise RuntimeError(f"compile: fullgraph=True, but {self!r} runs as usual: {why}")
+            raise RuntimeError(f"compile: fullgraph=True, but {self.name()} runs as usual: {why}")
+        self._tell(why)
+        return self.function(*args, **kwargs)
+
+    def _tell(self, why: str) -> None:
+        """Warn, once, that and why the function runs as usual."""
         if why not in self.told:
             self.told.add(why)
-            name = self.name()
-            warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=3)
-        return self.function(*args, **kwargs)
+            text = f"compile: {self.name()} runs as usual: {why}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
 
     # ---- recording -------------------------------------------------------------------------
 
-    def _record(self, key: Any, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
-        state = self.state
-        assert state is not None
-        if state.hooked:
-            return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
+    def _record(self, key: Any, state: State, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
         for leaf in leaves:
             if isinstance(leaf, Variable) and leaf.current_node() is not None:
                 return self._usual("an argument requires gradients", args, kwargs)
@@ -212,89 +236,41 @@ class CompiledFunction:
             self.recordings += 1
             tensors = list(state.tensors)
             tensors += [t._grad for t in state.tensors if t._grad is not None]
+            for tensor in (*tensors, *(a for a in leaves if isinstance(a, Variable))):
+                tensor.storage.compute_waiting()  # which is none of what the function does
             arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
             recorder = Recorder(arrays, tensors, state.arrays, state.keep)
             before = [(t, t._value) for t in state.tensors]
             with recorder:
                 result = self.function(*args, **kwargs)
-                if isinstance(result, Variable):
-                    result._array  # noqa: B018  # what is still lazy is computed here
                 gradients = recorder.gradients()
-                template: Any = None
                 refs: list[Ref] = []
                 try:
-                    template = self._describe(result, leaves, recorder, refs)
+                    template = _described(result, state, leaves, recorder, refs)
                 except Refused as error:
                     recorder.refuse(str(error))
             try:
                 recorder.finish()
                 if any(t._value is not value for t, value in before):
                     raise Refused("it replaces the numbers of a tensor that it did not make")
-                if reach(self.function, *self.roots).key[0] != state.key[0]:
+                if reach(*state.roots).key[0] != state.key[0]:
                     raise Refused("it changes objects, which a replay would not")
                 needs = _needs(recorder)
                 program = Program(recorder, arrays, gradients, refs)
-                recording = Recording(program, template, needs)
+                python = [u.name for u in program.units if not u.native]
+                if self.fullgraph and python:
+                    raise Refused(f"{python[0]} is computed in Python")
+                known = self.programs.get(key, [])
+                assert type(known) is list
+                self.programs[key] = [Recording(program, template, needs), *known[:3]]
             except Refused as error:
-                self.programs[key] = str(error)
                 if self.fullgraph:
                     raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
-                return self._told(str(error), result)
-            if self.fullgraph and (python := [u for u in program.units if not u.native]):
-                raise RuntimeError(
-                    f"compile: fullgraph=True, but {python[0].name} is computed in Python"
-                )
-            known = self.programs.setdefault(key, [])
-            assert type(known) is list
-            known[:] = [recording, *known[:3]]
+                self.programs[key] = str(error)
+                self._tell(str(error))
             while len(self.programs) > MOST_PROGRAMS:
                 self.programs.popitem(last=False)
         return result
-
-    def _told(self, why: str, result: Any) -> Any:
-        if why not in self.told:
-            self.told.add(why)
-            name = self.name()
-            warnings.warn(f"compile: {name} runs as usual: {why}", RuntimeWarning, stacklevel=4)
-        return result
-
-    def _describe(self, value: Any, leaves: list[Any], recorder: Recorder, refs: list[Ref]) -> Any:
-        """How to make the result."""
-        for number, leaf in enumerate(leaves):
-            if value is leaf:
-                return _Argument(number)
-        if isinstance(value, Variable):
-            assert self.state is not None
-            if any(value is t for t in self.state.tensors):
-                return _Kept(value)
-            node = value.current_node()
-            array = value._array
-            region = recorder.regions.find(array)
-            if region is None:
-                raise Refused("it returns a tensor whose origin is unknown")
-            if region.kind in (INPUT, EXTERNAL):
-                raise Refused("it returns a view of a tensor that it did not make")
-            if any(r.region is region for r in refs):
-                raise Refused("it returns tensors that share memory")
-            if type(node) is Leaf or (type(node) is Node and _is_alive(node)):
-                raise Refused("it returns a tensor whose graph has not been walked")
-            refs.append(recorder.regions.ref(array, region))
-            return _New(refs[-1], None if node is None else node.op)
-        if type(value) in (tuple, list):
-            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
-            return _Build(type(value), parts)
-        if isinstance(value, tuple):
-            kind = type(value)
-            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value])
-            named = hasattr(kind, "_fields")
-            return _Build(lambda made: kind(*made) if named else kind(made), parts)
-        if type(value) is dict:
-            keys = list(value)
-            parts = tuple([self._describe(v, leaves, recorder, refs) for v in value.values()])
-            return _Build(lambda made: dict(zip(keys, made, strict=True)), parts)
-        if value is None or isinstance(value, (bool, int, float, str, Module)):
-            return _Kept(value)
-        raise Refused(f"it returns a {type(value).__name__}")
 
     # ---- telling ---------------------------------------------------------------------------
 
@@ -303,6 +279,48 @@ class CompiledFunction:
         from tinygrad_cnn.programs.explain import explain
 
         return explain(self)
+
+
+def _described(
+    value: Any, state: State, leaves: list[Any], recorder: Recorder, refs: list[Ref]
+) -> Any:
+    """How to make the result."""
+    for number, leaf in enumerate(leaves):
+        if value is leaf:
+            return _Argument(number)
+    if isinstance(value, Variable):
+        if any(value is t for t in state.tensors):
+            return _Kept(value)
+        if value._grad is not None:
+            raise Refused("it returns a tensor that has a gradient")
+        node = value.current_node()
+        array = value._array
+        region = recorder.regions.find(array)
+        if region is None:
+            raise Refused("it returns a tensor whose origin is unknown")
+        if region.kind in (INPUT, EXTERNAL):
+            raise Refused("it returns a view of a tensor that it did not make")
+        if any(r.region is region for r in refs):
+            raise Refused("it returns tensors that share memory")
+        if type(node) is Leaf or (type(node) is Node and _is_alive(node)):
+            raise Refused("it returns a tensor whose graph has not been walked")
+        refs.append(recorder.regions.ref(array, region))
+        return _New(refs[-1], None if node is None else node.op)
+    if type(value) in (tuple, list):
+        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value])
+        return _Build(type(value), parts)
+    if isinstance(value, tuple):
+        kind = type(value)
+        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value])
+        named = hasattr(kind, "_fields")
+        return _Build(lambda made: kind(*made) if named else kind(made), parts)
+    if type(value) is dict:
+        keys = list(value)
+        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value.values()])
+        return _Build(lambda made: dict(zip(keys, made, strict=True)), parts)
+    if value is None or isinstance(value, (bool, int, float, str, Module)):
+        return _Kept(value)
+    raise Refused(f"it returns a {type(value).__name__}")
 
 
 def _is_alive(node: Node) -> bool:
@@ -329,7 +347,7 @@ def _needs(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
         used = region is not None and any(
             ref.region is region for u in recorder.units for ref in (*u.operands(), *u.work())
         )
-        if used or (active and id(leaf) not in recorder.zeroed):
+        if used or (active and id(leaf) not in recorder.dropped_at):
             needs.append((leaf, before))
     return needs
 
@@ -358,29 +376,31 @@ def _modes() -> tuple[Any, ...]:
     )
 
 
-def _key(value: Any, leaves: list[Any]) -> Any:
-    """What about an argument a recording depends on; tensors and arrays are added to ``leaves``."""
+def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:
+    """What about an argument a recording depends on.
+
+    Tensors and arrays are added to ``leaves``, and to ``objects`` what is to be looked into.
+    """
     kind = type(value)
-    for number, leaf in enumerate(leaves):
-        if leaf is value:
-            return "the same as", number
-    if isinstance(value, Variable):
+    if isinstance(value, (Variable, np.ndarray)):
+        for number, leaf in enumerate(leaves):
+            if leaf is value:
+                return "the same as", number
         leaves.append(value)
-        array = value._array
-        layout = array.shape, array.dtype, array.strides, array.flags.aligned
-        return kind, layout, value.node is None
-    if kind is np.ndarray:
-        leaves.append(value)
-        return (kind, value.shape, value.dtype, value.strides, value.flags.aligned)
+        array = value._array if isinstance(value, Variable) else value
+        wants = isinstance(value, Variable) and value.node is not None
+        return kind, array.shape, array.dtype, array.strides, array.flags.aligned, wants
     if kind in (tuple, list):
-        return (kind, *[_key(part, leaves) for part in value])
-    if isinstance(value, tuple):
-        return (kind, *[_key(part, leaves) for part in value])
+        return kind, tuple([_key(part, leaves, objects) for part in value])
     if kind is dict:
-        return (kind, *[(name, _key(part, leaves)) for name, part in value.items()])
-    if value is None or isinstance(value, (bool, int, float, str, np.dtype, type)):
-        return (kind, repr(value) if isinstance(value, float) else value)
-    raise Refused(f"an argument is a {kind.__name__}")
+        parts = [(name, _key(part, leaves, objects)) for name, part in value.items()]
+        return kind, tuple(parts)
+    if isinstance(value, tuple):
+        return kind, tuple([_key(part, leaves, objects) for part in value])
+    if value is None or isinstance(value, (bool, int, float, str, np.dtype)):
+        return kind, repr(value) if isinstance(value, float) else value
+    objects.append(value)
+    return kind, id(value)
 
 
 def compile(function: Any = None, *, fullgraph: bool = False) -> Any:

@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 def explain(function: CompiledFunction) -> str:
     """What was recorded, what still runs in Python, memory and guards, in lines of text."""
-    replays = sum(r.replays for found in function.programs.values() if not isinstance(found, str)
-                  for r in found)  # fmt: skip
+    recorded = [found for found in function.programs.values() if not isinstance(found, str)]
+    replays = sum(recording.replays for found in recorded for recording in found)
     lines = [
         f"compiled {function.name()}: {function.calls} calls, {function.recordings} recorded, "
         f"{replays} replayed"
     ]
-    if function.state is not None:
-        state = function.state
+    for state in list(function.latest.values())[-1:]:
         lines.append(
             f"guards: {len(state.tensors)} tensors, {len(state.names)} names, "
             f"{len(state.containers)} containers; attributes of modules by one count"
@@ -47,7 +46,7 @@ def _program(number: int, recording: Recording) -> list[str]:
     seconds = recording.seconds()
     for name, count in Counter(u.name for u in program.units if not u.native).most_common():
         spent = sum(s for u, s in seconds.items() if u.name == name)
-        lines.append(f"  in Python: {count} x {name}, {spent * 1e6:.0f} µs at the last timed call")
+        lines.append(f"  in Python: {count} x {name}, {spent * 1e6:.0f} µs in the second replay")
     return lines
 
 

@@ -14,6 +14,8 @@ import functools
 import sys
 import sysconfig
 import types
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +31,31 @@ from tinygrad_cnn.types import Array
 
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
-_VALUES = (int, float, complex, str, bytes, type(None), type, np.dtype, np.generic, slice, range)
+_VALUES = (int, float, complex, str, bytes, type(None), np.dtype, np.generic, slice, range)
+_FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property)
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
 
 
 class Unreadable(Exception):
-    """There is too much to look at."""
+    """There is something that cannot be looked at, or too much."""
 
 
 class State:
     """What a function can reach, as it was when this was made."""
 
     def __init__(self) -> None:
+        self.roots: tuple[Any, ...] = ()
         self.facts: list[Any] = []
         self.tensors: list[Variable] = []
         self.arrays: list[Array] = []
         self.hooked: list[str] = []  # modules with hooks
         self.optimizers: list[Optimizer] = []
         self.epoch = changes.count
+        self.number = 0  # the same for states that are equal
         self.keep: list[Any] = []
-        self.names: list[tuple[dict[str, Any], str, Any]] = []
+        self.names: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[types.CellType, Any]] = []
         self.containers: list[tuple[Any, tuple[int, ...]]] = []
         self.values: list[tuple[Variable, Any, GraphNode | None]] = []
@@ -58,6 +64,8 @@ class State:
     def close(self) -> None:
         """Note what is compared at every call."""
         self.values = [(t, t._value, t.node) for t in self.tensors]
+        self.hooked += ["a tensor" for t in self.tensors if _has_hooks(t.node)]
+        self.hooked += [type(o).__name__ for o in self.optimizers if o.has_hooks]
         places = tuple((id(t._value), t.node is None) for t in self.tensors)
         self.key = (tuple(self.facts), places)
         self.keep += [t._value for t in self.tensors]
@@ -67,8 +75,10 @@ class State:
         if self.epoch != changes.count:
             return False
         for tensor, value, node in self.values:
-            if tensor._value is not value or tensor.node is not node:
+            if tensor._value is not value or tensor.node is not node or _has_hooks(node):
                 return False
+        if any(o.has_hooks for o in self.optimizers):
+            return False
         for space, name, value in self.names:
             if space.get(name) is not value:
                 return False
@@ -78,11 +88,23 @@ class State:
         return all(tuple(map(id, held)) == ids for held, ids in self.containers)
 
 
+def _has_hooks(node: GraphNode | None) -> bool:
+    return node is not None and bool(node.hooks or node.post_hooks)
+
+
 def reach(*roots: Any) -> State:
-    """Everything that calls of functions can depend on, but for their arguments."""
+    """Everything that calls of functions can depend on, but for their arguments.
+
+    Raises
+    ------
+    Unreadable
+        An iterator is among it, or an object without a ``__dict__``, or there is too much.
+    """
     walk = _Walk()
+    walk.state.roots = roots
     for root in roots:
         walk.visit(root)
+    walk.read_attributes()
     walk.state.close()
     return walk.state
 
@@ -92,6 +114,7 @@ class _Walk:
         self.state = State()
         self.seen: set[int] = set()
         self.wanted: set[str] = set()  # attributes that the functions seen so far name
+        self.holders: list[tuple[Mapping[str, Any], set[str]]] = []  # and which were looked at
 
     def visit(self, value: Any) -> None:
         facts = self.state.facts
@@ -125,20 +148,28 @@ class _Walk:
             self.visit(value.__self__)
         elif isinstance(value, functools.partial):
             self.visit((value.func, value.args, value.keywords))
-        elif isinstance(value, (list, tuple, set, frozenset, dict)):
+        elif isinstance(value, (staticmethod, classmethod)):
+            self.visit(value.__func__)
+        elif isinstance(value, property):
+            self.visit(value.fget)
+        elif isinstance(value, _CONTAINERS):
             self.container(value)
         elif isinstance(value, types.ModuleType):
             if is_users(getattr(value, "__file__", None)):
-                self.attributes(vars(value))
-        elif hasattr(value, "__dict__") and is_users(_file_of(type(value))):
-            self.methods(type(value))
-            self.attributes(vars(value))
+                self.holders.append((vars(value), set()))
+        elif isinstance(value, type):
+            self.kind(value)
+        elif is_users(_file_of(type(value))):
+            if not hasattr(value, "__dict__"):
+                raise Unreadable(f"it can reach a {type(value).__name__}, which has no __dict__")
+            self.visit(type(value))
+            self.holders.append((vars(value), set()))
 
     def module(self, module: Module) -> None:
         held, state = vars(module), self.state
         if any(held.get(name) for name in HOOKS[:4]):
             state.hooked.append(type(module).__name__)
-        self.methods(type(module))
+        self.visit(type(module))
         for name, value in held.items():
             if name in HOOKS:
                 continue
@@ -150,12 +181,13 @@ class _Walk:
             else:
                 self.visit(value)
 
-    def methods(self, kind: type) -> None:
-        """A class of the user's: its functions, and what these reach."""
+    def kind(self, kind: type) -> None:
+        """A class: what the functions of the user's reach, and what is read of it itself."""
         for base in kind.__mro__:
             if is_users(_file_of(base)):
+                self.holders.append((vars(base), set()))
                 for member in vars(base).values():
-                    if isinstance(member, types.FunctionType):
+                    if isinstance(member, _FUNCTIONS):
                         self.visit(member)
 
     def function(self, function: types.FunctionType) -> None:
@@ -180,32 +212,41 @@ class _Walk:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.visit(value)
 
-    def attributes(self, held: dict[str, Any]) -> None:
-        for name in sorted(self.wanted & held.keys()):
-            value = held[name]
-            self.state.names.append((held, name, value))
-            self.state.facts.append(name)
-            self.visit(value)
+    def read_attributes(self) -> None:
+        """Look at what the functions name, of all objects, until no more names come up."""
+        going = True
+        while going:
+            going = False
+            for held, known in tuple(self.holders):
+                for name in sorted((self.wanted & held.keys()) - known):
+                    going = True
+                    known.add(name)
+                    self.state.names.append((held, name, held[name]))
+                    self.state.facts.append(name)
+                    self.visit(held[name])
 
     def container(self, held: Any) -> None:
-        self.state.facts.append(len(held))
+        state = self.state
+        state.facts.append(len(held))
+        if not isinstance(held, (tuple, frozenset)):
+            state.containers.append((held, tuple(map(id, held))))
         if len(held) > _LONGEST:
             return
-        parts = list(held.values()) if isinstance(held, dict) else list(held)
         if isinstance(held, dict):
-            self.state.facts.append(tuple(map(repr, held)))
-            self.state.names += [(held, name, value) for name, value in held.items()]
-        elif isinstance(held, list):
-            self.state.containers.append((held, tuple(map(id, held))))
-        for part in parts:
+            state.facts.append(tuple(map(repr, held)))
+            state.names += [(held, name, value) for name, value in held.items()]
+        for part in list(held.values() if isinstance(held, dict) else held):
             self.visit(part)
 
 
 def _names(code: types.CodeType) -> set[str]:
+    """What code names: also in strings, for ``getattr``."""
     names = set(code.co_names)
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
             names |= _names(part)
+        elif isinstance(part, str):
+            names.add(part)
     return names
 
 

@@ -178,7 +178,7 @@ def describe(value: Any, ref: Callable[[Array], Any], at: Callable[[int], Any] =
     ``at`` is called with numbers so large that they are addresses.
     """
     kind = type(value)
-    if kind is np.ndarray or isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray):
         return ref(value)
     if kind is int:
         return value if value < ADDRESSES else at(value)
@@ -266,7 +266,7 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
             raise Diverged
         if template.region in born:
             np.copyto(views[template], found)
-        elif not np.may_share_memory(found, views[template]) and _differ(found, views[template]):
+        elif not (np.may_share_memory(found, views[template]) or same_bits(found, views[template])):
             raise Diverged  # it was a view of what the function was given
     elif kind is LazyRef:
         if type(found) is not Lazy:
@@ -286,13 +286,13 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
             raise Diverged
         for part, now in zip(template.parts, _parts_of(found), strict=True):
             put(part, now, views, born)
-
     elif template is not found and (found is None or template is None or template != found):
         raise Diverged
 
 
-def _differ(a: Any, b: Array) -> bool:
-    return bool(a.tobytes() != b.tobytes())
+def same_bits(a: Array | np.generic, b: Array) -> bool:
+    """Whether two arrays of one shape have the same numbers, bit by bit."""
+    return a.tobytes() == b.tobytes()
 
 
 def _parts_of(value: Any) -> Any:

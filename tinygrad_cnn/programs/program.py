@@ -18,9 +18,19 @@ import numpy as np
 from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
-from tinygrad_cnn.programs.memory import CONSTANT, INPUT, LOCAL, Ref, Region, Views, build
-from tinygrad_cnn.programs.recorder import Count, Launch, Look, Move, Recorder, Refused, Unit
+from tinygrad_cnn.kernels.memory import ALIGNMENT, Lease, aligned
+from tinygrad_cnn.programs.memory import (
+    CONSTANT,
+    EXTERNAL,
+    INPUT,
+    LOCAL,
+    Diverged,
+    Ref,
+    Region,
+    Views,
+    build,
+)
+from tinygrad_cnn.programs.recorder import Count, Launch, Recorder, Refused, Unit
 from tinygrad_cnn.types import Array
 
 
@@ -33,6 +43,8 @@ class Program:
         The arguments' arrays, in order.
     gradients
         Tensors, and what ``.grad`` each has afterwards: a reference, or None.
+    place, dropped
+        The number of each unit; and of the last one before a gradient is dropped, by its tensor.
     written
         Tensors that are changed in place, and by what.
     arena_bytes, kept_bytes
@@ -47,15 +59,19 @@ class Program:
         results: Sequence[Ref],
     ) -> None:
         regions = recorder.regions
-        self.units = [u for u in recorder.units if u.opaque or not _is_view(u)]
+        units = [u for u in recorder.units if u.opaque or not _is_view(u)]
+        self.units, self.checks = _checks_first(units)
         self.inputs = [regions.ref(a, _found(regions.find(a))) for a in inputs]
-        _expect_apart([ref.region for ref in self.inputs])
+        _expect_apart([ref.region for ref in self.inputs], regions.order)
         self.gradients = list(gradients)
         self.written = list(recorder.written.values())
-        self.external = regions.order
         for ref in (g for _, g in gradients if g is not None):
             ref.region.kept = True
-        self.units, self.checks = _checks_first(self.units)
+        self.place = {unit: number for number, unit in enumerate(self.units)}
+        self.dropped = {
+            leaf: max([self.place.get(u, 0) for u in recorder.units[:count]], default=-1)
+            for leaf, count in recorder.dropped_at.items()
+        }
         for number, unit in enumerate(self.units):
             for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
                 _use(ref.region, number)
@@ -74,11 +90,13 @@ class Program:
         regions.let_go()
 
 
-def _expect_apart(inputs: list[Region]) -> None:
+def _expect_apart(inputs: list[Region], regions: list[Region]) -> None:
     """Raise Refused unless arguments have memory of their own, as those of later calls may."""
+    external = [r for r in regions if r.kind == EXTERNAL]
     end = 0
     for region in sorted(inputs, key=lambda r: r.low):
-        if region.kind != INPUT:
+        others = any(r.low < region.high and region.low < r.high for r in external)
+        if region.kind != INPUT or others:
             raise Refused("an argument is reached in another way too")
         if region.low < end and region.nbytes:
             raise Refused("arguments share memory")
@@ -160,15 +178,6 @@ def _padded(region: Region) -> int:
     return region.nbytes + -region.nbytes % ALIGNMENT + ALIGNMENT
 
 
-class _Lease:
-    """Whose memory gradients are; its end means that nobody holds any of them."""
-
-    __slots__ = ("__array_interface__", "__weakref__", "memory")
-
-    __array_interface__: dict[str, Any]
-    memory: Array
-
-
 class Instance:
     """A program with memory."""
 
@@ -185,10 +194,12 @@ class Instance:
             at += _padded(region)
         self.views: Views = {}
         self.inputs = [self._view(ref) for ref in program.inputs]
-        self.lease: Callable[[], _Lease | None] = lambda: None
+        self.lease: Callable[[], Lease | None] = lambda: None
         self.lent: Array | None = None
         self.tensors: dict[Ref, Variable] = {}
-        self.given: list[tuple[Variable, Variable | None]] = []
+        self.given: list[tuple[Variable, Variable | None, Ref | None]] = []
+        self.former: list[tuple[Variable, Ref | None]] = []  # what was taken back
+        self.now = -1  # the number of the unit that is called
         self.constants = [(self._memory(r), r.content) for r in program.constants]
         self.blocks: list[Any] = []
         words: list[tuple[int, int, int, int]] = []
@@ -209,11 +220,10 @@ class Instance:
             from tinygrad_cnn.kernels.jit.threads.pool import replay
 
             self.replay = replay
-        self.table = np.array(words, np.int64).reshape(-1, 4)
+        self.table = np.array(words, np.int64)  # (instructions, INSTRUCTION_WORDS)
         self.address = self.table.ctypes.data
         self.ends = self._ends()
         self.seconds: dict[Unit, float] = {}
-        self.step = 0  # the last one that was begun
 
     # ---- memory ----------------------------------------------------------------------------
 
@@ -253,50 +263,36 @@ class Instance:
 
     def release(self) -> bool:
         """Take back the gradients of the last run; return whether nobody else holds any."""
-        for tensor, gradient in self.given:
-            if tensor._grad is gradient:
-                tensor._grad = None
-        gradient = None
+        self.former = [(t, ref) for t, gradient, ref in self.given if t._grad is gradient]
         self.given = []
+        for tensor, _ in self.former:
+            tensor._grad = None
         return self.lease() is None
 
     def _lend(self) -> None:
         """Get ready to hand out gradients: arrays whose memory is the lease's."""
-        lease = _Lease()
-        lease.memory = self.held
-        lease.__array_interface__ = {
-            "version": 3,
-            "shape": self.held.shape,
-            "typestr": "|u1",
-            "data": (self.held.ctypes.data, False),
-        }
+        lease = Lease()
+        lease.note = self.held
         self.lease = weakref.ref(lease)
-        self.lent = np.asarray(lease)
+        self.lent = lease.array(self.held.shape, self.held.dtype, self.held.ctypes.data)
 
     # ---- instructions ----------------------------------------------------------------------
 
     def _instructions(self, unit: Unit) -> list[tuple[int, int, int, int]]:
         # here, since who has no compiled kernels has no instructions either
-        from tinygrad_cnn.kernels.jit.threads.pool_words import CLEAR, COPY, COUNT, EXPECT, LAUNCH
+        from tinygrad_cnn.kernels.jit.threads.pool_words import COUNT, EXPECT, LAUNCH
 
         self._views_of(unit)
         words = []
         for step in unit.code:
-            if type(step) is Launch:
+            if isinstance(step, Launch):
                 args = build(step.args, self.views, {})
                 block = np.frombuffer(step.launch.block_of(step.parts, *args), np.uint8).copy()
                 self.blocks.append((block, args))
                 words.append((LAUNCH, block.ctypes.data, 0, 0))
-            elif type(step) is Move:
-                to = self.views[step.to]
-                if step.what is None:
-                    words.append((CLEAR, to.ctypes.data, 0, to.nbytes))
-                else:
-                    what = self.views[step.what]
-                    words.append((COPY, to.ctypes.data, what.ctypes.data, to.nbytes))
-            elif type(step) is Count:
+            elif isinstance(step, Count):
                 words.append((COUNT, self.views[step.at].ctypes.data, 0, 0))
-            elif type(step) is Look:
+            else:
                 at = self.views[step.at]
                 words.append((EXPECT, at.ctypes.data, step.expected.ctypes.data, at.nbytes))
         return words
@@ -311,33 +307,43 @@ class Instance:
 
     # ---- running ---------------------------------------------------------------------------
 
-    def run(self, given: Sequence[Array], timed: bool = False) -> None:
-        """Do on the arrays ``given`` what was recorded."""
-        try:
-            self._run(given, timed)
-        finally:
-            self.lent, self.tensors = None, {}
-
-    def _run(self, given: Sequence[Array], timed: bool) -> None:
-        if self.places:
-            self._lend()
+    def check(self, given: Sequence[Array]) -> None:
+        """Take the arrays ``given``, and do what comes first: so far nobody sees a change."""
         for to, array in zip(self.inputs, given, strict=True):
             np.copyto(to, array)
+        ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})
+
+    def run(self, timed: bool = False) -> None:
+        """Do the rest of what was recorded."""
+        if self.places:
+            self._lend()
         for memory, content in self.constants:
             assert content is not None
             memory[: content.nbytes] = content
-        ignoring_fp_errors(self._follow, (timed,), {})
-        for tensor, ref in self.program.gradients:
-            gradient = None if ref is None else self._gradient(ref)
-            self.given.append((tensor, gradient))
-            tensor._grad = gradient
         for tensor, by in self.program.written:
             tensor.storage.written(by)
             tensor._saved = None
+        try:
+            ignoring_fp_errors(self._follow, (self.steps[self.program.checks :], timed), {})
+            for tensor, ref in self.program.gradients:
+                gradient = None if ref is None else self._gradient(ref)
+                self.given.append((tensor, gradient, ref))
+                tensor._grad = gradient
+        except BaseException:
+            self._give_back()
+            raise
+        finally:
+            self.lent, self.tensors = None, {}
 
-    def _follow(self, timed: bool) -> None:
-        for number, (unit, at, end) in enumerate(self.steps):
-            self.step = number
+    def _give_back(self) -> None:
+        """After an error: what a usual call would not have dropped yet, and is still there."""
+        for tensor, ref in self.former:
+            after = self.program.dropped.get(id(tensor), -1) >= self.now
+            if after and ref is not None and ref.region.first > self.now:
+                tensor._grad = self._gradient(ref)
+
+    def _follow(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
+        for unit, at, end in steps:
             if unit is not None:
                 self._call(unit, timed)
                 continue
@@ -348,13 +354,17 @@ class Instance:
                     at = self.ends[at]
 
     def _call(self, unit: Unit, timed: bool) -> None:
+        self.now = self.program.place[unit]
         start = time.perf_counter() if timed else 0.0
         if unit.opaque:
             for tensor, ref in unit.gradients:
                 tensor._grad = None if ref is None else self._gradient(ref)
             unit.function(*unit.args)
         else:
-            unit.call(self.views)
+            try:
+                unit.call(self.views)
+            except Diverged:
+                raise Diverged(unit.name) from None
         if timed:
             spent = time.perf_counter() - start
             self.seconds[unit] = self.seconds.get(unit, 0.0) + spent

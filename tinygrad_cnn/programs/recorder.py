@@ -30,6 +30,7 @@ from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.kernels.memory import aligned, here
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
     ADDRESSES,
@@ -49,6 +50,7 @@ from tinygrad_cnn.programs.memory import (
     describe,
     put,
     refs_of,
+    same_bits,
 )
 from tinygrad_cnn.types import Array
 
@@ -80,14 +82,7 @@ class Launch:
     """A compiled kernel's launch."""
 
     def __init__(self, kernel: Any, parts: int, args: Any) -> None:
-        self.kernel, self.launch, self.parts, self.args = kernel, kernel.launch, parts, args
-
-
-class Move:
-    """Memory that is filled: with what lies in ``what``, or with zeros."""
-
-    def __init__(self, to: Ref, what: Ref | None) -> None:
-        self.to, self.what = to, what
+        self.launch, self.parts, self.args = kernel.launch, parts, args
 
 
 class Count:
@@ -115,12 +110,12 @@ class Unit:
         self.beside: list[tuple[Any, Any]] = []  # lazy arguments that it has computed
         self.filled: dict[str, Any] = {}  # lists among its parameters
         self.writes: tuple[Ref, ...] = ()
-        self.code: list[Launch | Move | Count | Look] = []
+        self.code: list[Launch | Count | Look] = []
         self.born: set[Region] = set()
         self.native = False
         self.opaque = False  # it is called again as it is
         self.draws = False  # random numbers
-        self.opaque_code = False  # an address among its launches' arguments is nobody's
+        self.has_addresses = False  # of memory that is nobody's, among its launches' arguments
         self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
 
     def operands(self) -> list[Ref]:
@@ -136,11 +131,9 @@ class Unit:
         """The arrays of its launches."""
         found: list[Ref] = []
         for step in self.code:
-            if type(step) is Launch:
+            if isinstance(step, Launch):
                 found += refs_of(step.args)
-            elif type(step) is Move:
-                found += [step.to, *([] if step.what is None else [step.what])]
-            elif isinstance(step, (Count, Look)):
+            else:
                 found.append(step.at)
         return found
 
@@ -180,10 +173,13 @@ class Recorder:
         self.trying = False
         self.reason = ""
         self.written: dict[int, tuple[Variable, str]] = {}
-        self.zeroed: set[int] = set()
+        self.dropped_at: dict[
+            int, int
+        ] = {}  # leaves whose gradient nobody read: after how many units
         self.leaves = [t for t in externals if type(t.node) is Leaf]
         self.before = {id(t): t._grad for t in self.leaves}
         self.announced: dict[int, tuple[Array, str]] = {}
+        self.tops: dict[int, int] = {}  # how much of work space was in use
         for array in (*(tensor._array for tensor in externals), *arrays):
             if self.regions.find(array) is None:
                 self.regions.add(EXTERNAL, array, whole=True)
@@ -212,6 +208,12 @@ class Recorder:
         """Whether what runs now is no unit's, but would be recorded."""
         free = self.current is None and not self.trying and not self.reason
         return free and threading.get_ident() == self.thread
+
+    def _running(self) -> Unit | None:
+        """The unit that this thread runs, if what it does is noted."""
+        unit = self.current
+        noted = unit is not None and not unit.opaque and threading.get_ident() == self.thread
+        return unit if noted else None
 
     def refuse(self, why: str) -> None:
         """Give up: the function goes on as usual."""
@@ -292,13 +294,16 @@ class Recorder:
             for key, value in params.items():
                 if type(value) is list and value:
                     unit.filled[key] = describe(value, self._result)
+        except BaseException:
+            self.refuse(f"{name} raised an error")  # by which the function may have gone on
+            raise
         finally:
             self.current = None
         if _has_numbers(unit.out):
             self.refuse(f"{name} returns a number that it computes from arrays")
         elif unit.born or unit.writes or unit.results() or unit.code:
             self.units.append(unit)
-            if unit.code and not unit.opaque_code:
+            if unit.code and not (unit.has_addresses or unit.draws):
                 self.trying = True
                 unit.native = _is_native(unit, before)
                 self.trying = False
@@ -325,35 +330,30 @@ class Recorder:
 
     def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
         """Note a launch."""
-        if threading.get_ident() != self.thread or self.reason or self.trying:
-            return
-        if self.current is None:
+        if self._idle():
             self.refuse(f"the kernel {kernel.__name__} runs outside of an operation")
-        elif not self.current.opaque:
-            args = describe(args, self._result, self._address)
-            for ref in refs_of(args):  # a table of addresses is good for this once
-                if ref.dtype.kind in "iu" and ref.dtype.itemsize == 8 and ref.shape:
-                    array = ref.array
-                    if array is not None and array.size and array.max() >= ADDRESSES:
-                        self.current.opaque_code = True
-            self.current.code.append(Launch(kernel, parts, args))
-
-    def moved(self, to: Array, what: Array | None) -> None:
-        """Note that memory was filled."""
-        unit = self.current
-        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
-            unit.code.append(Move(self._result(to), None if what is None else self._result(what)))
+        unit = self._running()
+        if unit is None:
+            return
+        stack = here.stack
+        root, top = id(memory_of(stack.block)), stack.block.ctypes.data + stack.top
+        self.tops[root] = max(self.tops.get(root, 0), top)
+        launch = Launch(kernel, parts, describe(args, self._result, self._address))
+        for ref in refs_of(launch.args):
+            if ref.dtype.kind in "iu" and ref.dtype.itemsize == 8:
+                array = ref.array
+                # a table of addresses is good for this once
+                unit.has_addresses |= bool(array is not None and (array >= ADDRESSES).any())
+        unit.code.append(launch)
 
     def counted(self, array: Array) -> None:
         """Note that one was added to a number."""
-        unit = self.current
-        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
+        if (unit := self._running()) is not None:
             unit.code.append(Count(self._result(array)))
 
     def looked(self, array: Array) -> None:
         """Note the numbers that decide how it goes on."""
-        unit = self.current
-        if threading.get_ident() == self.thread and unit is not None and not unit.opaque:
+        if (unit := self._running()) is not None:
             unit.code.append(Look(self._result(array)))
 
     def made(self, array: Array) -> None:
@@ -372,7 +372,7 @@ class Recorder:
     def dropped(self, tensor: Variable) -> None:
         """Note that a gradient is about to be replaced, and whether anybody has used it before."""
         if self._idle() and self.before.get(id(tensor), self) is tensor._grad:
-            self.zeroed.add(id(tensor))
+            self.dropped_at[id(tensor)] = len(self.units)
 
     # ---- arrays ----------------------------------------------------------------------------
 
@@ -398,7 +398,7 @@ class Recorder:
         ref = self.regions.at(number)
         if ref is None:
             assert self.current is not None
-            self.current.opaque_code = True
+            self.current.has_addresses = True
             return number
         return Address(ref)
 
@@ -428,6 +428,8 @@ class Recorder:
         self._settle(())
         if self.reason:
             raise Refused(self.reason)
+        for region in self.regions.order:
+            region.high = min(region.high, self.tops.get(id(region.root), region.high))
 
 
 def _after_fork() -> None:
@@ -500,7 +502,7 @@ def _is_native(unit: Unit, before: list[tuple[Ref, Array]]) -> bool:
                 if ref.region.kind != CONSTANT and ref.region not in given:
                     found[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
             run(unit, found)
-            if not all(_same(right[r], found[r]) for r in (*unit.results(), *unit.writes)):
+            if not all(same_bits(right[r], found[r]) for r in (*unit.results(), *unit.writes)):
                 return False
     except Exception:
         return False
@@ -516,7 +518,8 @@ def _trial(unit: Unit, written: dict[int, Array]) -> Views:
         if region.index not in memory:
             given = written.get(id(region))
             content = bytes_at(region) if given is None else given
-            memory[region.index] = _aligned(content)
+            memory[region.index] = aligned(content.size)
+            memory[region.index][...] = content
         views[ref] = ref.view(memory[region.index])
     changed: set[int] = set()
     for ref in unit.operands():
@@ -526,24 +529,12 @@ def _trial(unit: Unit, written: dict[int, Array]) -> Views:
     return views
 
 
-def _aligned(content: Array) -> Array:
-    memory = np.empty(content.size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    out = memory[start : start + content.size]
-    out[...] = content
-    return out
-
-
 def _vary(array: Array) -> None:
     """Put other numbers of the same kind into an array."""
     if array.size > 1:
         array[...] = np.roll(array, 1)
     if array.dtype.kind in "fc":
         np.multiply(array, 0.75, out=array, casting="same_kind")
-
-
-def _same(a: Array, b: Array) -> bool:
-    return a.tobytes() == b.tobytes()
 
 
 def run(unit: Unit, views: Views) -> None:
@@ -559,10 +550,7 @@ def run(unit: Unit, views: Views) -> None:
             args = build(step.args, views, {})
             if step.launch(step.parts, *args):
                 raise Refused("arguments of other types")
-        elif type(step) is Move:
-            to = views[step.to]
-            to[...] = 0 if step.what is None else views[step.what]
         elif type(step) is Count:
             views[step.at][...] += 1
-        elif type(step) is Look and not _same(views[step.at], step.expected):
+        elif type(step) is Look and not same_bits(views[step.at], step.expected):
             raise Refused("numbers that lead elsewhere")

@@ -52,7 +52,7 @@ def sources_key() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
-def library_name(target: str) -> str:
+def file_name(target: str) -> str:
     """Return the name of the library of these sources for a level of the processor."""
     return f"{target}-{sources_key()}.so"
 
@@ -73,7 +73,7 @@ def path_here() -> Path | None:
     chosen = [os.environ.get(name) for name in (LOADER, *NUMBA_SETTINGS)]
     chosen += [k for k in os.environ if k.startswith(SETTINGS) and k != LANES_SETTING]
     target = None if any(chosen) or not FOLDER.is_dir() else target_here()
-    path = FOLDER / library_name(target) if target else None
+    path = FOLDER / file_name(target) if target else None
     return path if path and path.is_file() else None
 
 

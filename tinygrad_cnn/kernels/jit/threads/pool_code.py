@@ -28,8 +28,6 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BLOCK,
     BUSY,
     CHECKED_FLAGS,
-    CLEAR,
-    COPY,
     COUNT,
     DESCRIPTION,
     DONE,
@@ -295,10 +293,6 @@ class _Pool:
                 )
                 with b.if_then(b.icmp_unsigned("!=", one, other)):
                     b.ret(now)
-            with self.instruction(e, at, COPY, again):
-                self.move(e, "llvm.memcpy", first, self.pointed(e, second), size)
-            with self.instruction(e, at, CLEAR, again):
-                self.move(e, "llvm.memset", first, ir.Constant(ir.IntType(8), 0), size)
             with self.instruction(e, at, COUNT, again):
                 b.store(e.add(e.read(first), 1), e.pointer(first))
             b.ret(now)
@@ -310,16 +304,6 @@ class _Pool:
         with b.if_then(e.equal(e.read(at), kind)):
             yield
             b.branch(after)
-
-    def pointed(self, e: _Words, address: Value) -> Value:
-        return e.builder.inttoptr(address, _BYTES)
-
-    def move(self, e: _Words, name: str, to: Value, what: Value, size: Value) -> None:
-        """Call LLVM's function `name` to copy, or to fill memory."""
-        kinds = [_BYTES, *([_BYTES] if what.type == _BYTES else []), _WORD]
-        function = self.module.declare_intrinsic(name, kinds)
-        no = ir.Constant(ir.IntType(1), 0)
-        e.builder.call(function, [self.pointed(e, to), what, size, no])
 
     def wait(self, e: _Words, state: Value, parts: Value) -> None:
         """Return 0 when all parts are done."""

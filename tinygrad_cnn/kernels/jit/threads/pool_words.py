@@ -28,6 +28,4 @@ FUNCTIONS = ("launch", "work", "spin", "replay")
 INSTRUCTION_WORDS = 4
 LAUNCH = 0  # the block at the first address
 EXPECT = 1  # that bytes at two addresses are the same, so many
-COPY = 2  # to the first address what is at the second, so many bytes
-COUNT = 4  # one more at the first address, a word
-CLEAR = 3  # bytes at the first address, so many (the third word)
+COUNT = 2  # one more at the first address, a word
