@@ -69,6 +69,16 @@ def pytest_configure(config: pytest.Config) -> None:
         pool.launch = counted
 
 
+@pytest.fixture(params=["reference", "jit"])
+def each_set_of_kernels(request: pytest.FixtureRequest) -> Iterator[None]:
+    """NumPy's kernels, then the compiled ones for arrays of every size."""
+    if request.param == "jit":
+        pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
+    former = tg.set_kernels(request.param)
+    yield
+    tg.set_kernels(former)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip slow tests unless they are asked for."""
     if not config.getoption("--slow"):

@@ -16,6 +16,7 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 from compiled import OTHER_WIDTHS, run_at_width, team
 from shared import parts, seeds, singles
 
+from tinygrad_cnn.kernels import reference
 from tinygrad_cnn.kernels.jit.linear import matmul
 
 sides = st.one_of(st.integers(1, 20), st.integers(30, 70))
@@ -119,6 +120,17 @@ def test_infinities_stay_in_their_rows() -> None:
 )
 def test_what_numpy_does(a: Any, b: Any) -> None:
     assert matmul.matmul(a, b) is None
+
+
+def test_a_column_times_a_row() -> None:
+    column = np.float32([[2], [-0.0], [np.inf], [-3], [np.nan], [1e-30]])
+    row = np.float32([[0, -0.0, 1, np.inf, -5, 1e30, 1e-30]])
+    for a, b in ((column, row), (row.T, column.T), (np.ascontiguousarray(column.T).T, row[:, ::1])):
+        with np.errstate(all="ignore"):
+            found, expected = matmul._multiply(a, b), reference.matmul(a, b)
+        assert found is not None
+        np.testing.assert_array_equal(found, expected)
+        assert not np.signbit(found[found == 0]).any()  # as where a sum begins with 0
 
 
 def test_a_vector_times_rows_stays_in_its_rows() -> None:

@@ -26,13 +26,7 @@ CANCELS = {"tanhshrink"}  # a difference of two numbers, each of them rounded
 LEAST = 2.0**-149  # of float32
 
 
-@pytest.fixture(autouse=True, params=["reference", "jit"])
-def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.param == "jit":
-        pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
-    former = tg.set_kernels(request.param)
-    yield
-    tg.set_kernels(former)
+pytestmark = pytest.mark.usefixtures("each_set_of_kernels")
 
 
 def _cotangent(shape: tuple[int, ...]) -> Array:

@@ -154,6 +154,15 @@ def _times_rows(part: int, parts: int, vector: Array, matrix: Array, out: Array)
                 target[j] += factor * row[j]
 
 
+@kernel(entry=True)
+def _outer(part: int, parts: int, column: Array, row: Array, out: Array) -> None:
+    """Write a column (n,) times a row (m,) to out (n, m), row by row. Costs one write."""
+    for i in range(column.size * part // parts, column.size * (part + 1) // parts):
+        target, factor = out[i], column[i]
+        for j in range(row.size):
+            target[j] = np.float32(0) + factor * row[j]  # -0 becomes 0, as in any sum
+
+
 def _even(a: Array) -> tuple[Array, int, int] | None:
     """Return a's numbers in their order in memory, and the distances between its rows and columns;
     None if they have no such order.
@@ -205,6 +214,10 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
         return total if bias is None else np.add(total, bias, out=total)
     if n == 1:
         return _one_row(a, b, bias)
+    if k == 1 and bias is None and a.dtype == b.dtype == FLOAT32:
+        out = empty((n, m), FLOAT32)
+        run(_outer, shares(out.nbytes), a[:, 0], b[0], out)
+        return out
     work = n * k * m
     if work >= MOST and min(n, k, m) > THIN:
         return None
