@@ -8,7 +8,7 @@ error may be one unit more than twice PyTorch's, which counts as half a unit at 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np

@@ -259,7 +259,9 @@ class CompiledFunction:
                 program = Program(recorder, arrays, gradients, refs)
                 python = [u.name for u in program.units if not u.native]
                 if self.fullgraph and python:
-                    raise Refused(f"{python[0]} is computed in Python")
+                    raise Refused(
+                        f"{python[0]} is called in Python, between two parts of the program"
+                    )
                 known = self.programs.get(key, [])
                 assert type(known) is list
                 self.programs[key] = [Recording(program, template, needs), *known[:3]]
@@ -297,7 +299,7 @@ def _described(
         array = value._array
         region = recorder.regions.find(array)
         if region is None:
-            raise Refused("it returns a tensor whose origin is unknown")
+            raise Refused("it returns a tensor that was computed outside of operations")
         if region.kind in (INPUT, EXTERNAL):
             raise Refused("it returns a view of a tensor that it did not make")
         if any(r.region is region for r in refs):

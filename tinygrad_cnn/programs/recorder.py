@@ -390,7 +390,7 @@ class Recorder:
         region = self.regions.find(array)
         if region is None:
             if array.size:
-                self.refuse("an operation gets an array whose origin is unknown")
+                self.refuse("an operation gets an array that was computed outside of operations")
             region = self.regions.add(CONSTANT, array, whole=True)
         return self.regions.ref(array, region)
 

@@ -83,14 +83,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.totals.metrics = {n: METRICS[n] for n in trainer.totals.sums}
         for name in _SUMS:
             setattr(trainer.totals, name, partial.get(name, 0))
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _MALFORMED as error:
         message = " ".join(str(error).split())[:500]
         raise TrainError(f"the checkpoint does not fit: {message}") from error
     trainer.history, trainer.seed = list(checkpoint.history), checkpoint.seed

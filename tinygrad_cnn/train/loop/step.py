@@ -91,11 +91,12 @@ class TrainingStep:
         buffers = [(b, b._array.copy()) for b in self.model.buffers()] if self.skip else []
         scores = self.model(images)  # (n, classes)
         loss = self.loss_function(scores, labels)
-        if not math.isfinite(loss.item()):
+        value = loss.item()
+        if not math.isfinite(value):
             for buffer, before in buffers:
                 np.copyto(buffer._written_by("TrainingStep"), before)
             self.skipped += self.skip
-            return loss.item(), scores
+            return value, scores
         if not self.pending:
             self.optimizer.zero_grad()
         if self.accumulate == 1:
@@ -106,7 +107,7 @@ class TrainingStep:
         self._batches += 1
         if self._batches == self.accumulate:
             self.finish()
-        return loss.item(), scores
+        return value, scores
 
     def finish(self) -> None:
         """Take the step that is due; at the end of an epoch also after fewer batches."""
