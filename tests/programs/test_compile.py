@@ -7,6 +7,7 @@ import gc
 import threading
 import warnings
 from collections import deque
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.testing.architectures import architectures
 
 IMAGE = (3, 8, 8)
+MODELS = {"lenet5": "LeNet5", "resnet20": "ResNet20", "minivgg": "MiniVGG"}
 
 
 def _net(dropout: float = 0.3) -> nn.Module:
@@ -143,6 +145,41 @@ def test_random_architectures_give_the_same_bits(made, seed, threads):
     model, shape = made.build(), made.input_shape
     plain = _run(model, seed, shape, False, threads)
     assert repr(_run(model, seed, shape, True, threads)) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [("lenet5", set()), ("resnet20", set()), ("minivgg", {"_mask", "mul"})],
+)
+def test_what_models_do_is_launches_alone(model, step):
+    """Whatever scratch memory happens to hold: a table of addresses is no matter of its numbers."""
+    pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
+    net = getattr(import_module(f"models.{model}"), MODELS[model])()
+    optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    x, y = tg.randn(2, 3, 32, 32), tg.randint(10, (2,))
+
+    @tg.compile
+    def train():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+
+    @tg.compile
+    @tg.no_grad()
+    def infer():
+        return net(x)
+
+    train()
+    assert _in_python(train) <= step | {"Optimizer._advance"}
+    net.eval()
+    infer()
+    assert not _in_python(infer)
+
+
+def _in_python(function) -> set[str]:
+    (recordings,) = function.programs.values()
+    return {unit.name for unit in recordings[0].program.units if not unit.native}
 
 
 def test_learning_rates_are_read_at_every_replay():

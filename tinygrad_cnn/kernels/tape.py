@@ -36,6 +36,9 @@ class Tape(Protocol):
     def counted(self, array: Array) -> None:
         """One was added to an integer."""
 
+    def placed(self) -> None:
+        """A launch will read addresses of arrays from a table."""
+
     def looked(self, array: Array) -> None:
         """What follows depends on the numbers in an array."""
 
@@ -79,6 +82,12 @@ def again(function: Callable[..., R], *args: Any) -> R:
         result: R = taping[0].again(function, args)
         return result
     return function(*args)
+
+
+def placed() -> None:
+    """Tell that a launch will read addresses of arrays from a table, where nobody finds them."""
+    if taping:
+        taping[0].placed()
 
 
 def looked(array: Array) -> Array:

@@ -25,6 +25,8 @@ from tinygrad_cnn.programs.memory import (
     INPUT,
     LOCAL,
     Diverged,
+    LazyRef,
+    Parts,
     Ref,
     Region,
     Views,
@@ -109,12 +111,15 @@ def _found(region: Region | None) -> Region:
 
 
 def _is_view(unit: Unit) -> bool:
-    """Whether a unit computes nothing: its results are views of what it got.
+    """Whether a unit computes nothing: its results are views of what it got, or lazy.
 
     A check returns what it got too, but has to be made again.
     """
-    if unit.born or unit.writes or unit.code:
+    if unit.born or unit.writes or unit.code or unit.draws or unit.beside:
         return False
+    lazy = unit.out.parts[0] if type(unit.out) is Parts and unit.out.parts else unit.out
+    if type(lazy) is LazyRef and lazy.expr[0] != "load":
+        return True
     return unit.function is np.ascontiguousarray or unit.function in _views()
 
 

@@ -33,7 +33,6 @@ from tinygrad_cnn.kernels.lazy import Lazy, realize
 from tinygrad_cnn.kernels.memory import aligned, here
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
-    ADDRESSES,
     CONSTANT,
     EXTERNAL,
     INPUT,
@@ -338,18 +337,17 @@ class Recorder:
         stack = here.stack
         root, top = id(memory_of(stack.block)), stack.block.ctypes.data + stack.top
         self.tops[root] = max(self.tops.get(root, 0), top)
-        launch = Launch(kernel, parts, describe(args, self._result, self._address))
-        for ref in refs_of(launch.args):
-            if ref.dtype.kind in "iu" and ref.dtype.itemsize == 8:
-                array = ref.array
-                # a table of addresses is good for this once
-                unit.has_addresses |= bool(array is not None and (array >= ADDRESSES).any())
-        unit.code.append(launch)
+        unit.code.append(Launch(kernel, parts, describe(args, self._result, self._address)))
 
     def counted(self, array: Array) -> None:
         """Note that one was added to a number."""
         if (unit := self._running()) is not None:
             unit.code.append(Count(self._result(array)))
+
+    def placed(self) -> None:
+        """Note that a table of addresses is in use, which is good for this once."""
+        if (unit := self._running()) is not None:
+            unit.has_addresses = True
 
     def looked(self, array: Array) -> None:
         """Note the numbers that decide how it goes on."""

@@ -19,6 +19,7 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares
 from tinygrad_cnn.kernels.jit.threads.pool_words import HEAD
+from tinygrad_cnn.kernels.tape import placed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -142,6 +143,7 @@ def _table(rows: Sequence[tuple[Array, ...]], width: int) -> tuple[Array, int]:
         words.extend([0] * (width - len(row)))
         words.append(row[0].size)
         total += row[0].size
+    placed()
     return np.array(words, np.int64).reshape(-1, width + 1), total
 
 
