@@ -215,7 +215,7 @@ def test_the_package_is_imported_without_numba() -> None:
     code = """
 import sys, numpy as np, tinygrad_cnn as tg
 from tinygrad_cnn import kernels
-kernels.relu(np.ones(kernels.table.MIN_JIT_LAYER - 1, np.float32))  # from there on they are compiled
+kernels.relu(np.ones(kernels.table.MIN_JIT_LAYER - 1, np.float32))  # few
 print("numba" in sys.modules)
 """
     assert python(code) == "False"

@@ -16,6 +16,7 @@ import sysconfig
 import types
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 _VALUES = (int, float, complex, str, bytes, type(None), np.dtype, np.generic, slice, range)
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property)
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
+_DECORATED = (types.FunctionType, types.MethodType, Module, Variable)
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
 
@@ -191,9 +193,16 @@ class _Walk:
                         self.visit(member)
 
     def function(self, function: types.FunctionType) -> None:
-        if not is_users(function.__code__.co_filename):
-            return
         state = self.state
+        users = is_users(function.__code__.co_filename)
+        for cell in function.__closure__ or ():
+            with suppress(ValueError):  # it is empty
+                value = cell.cell_contents
+                if users or isinstance(value, _DECORATED):  # by a library's decorator
+                    state.cells.append((cell, value))
+                    self.visit(value)
+        if not users:
+            return
         names = _names(function.__code__)
         self.wanted |= names
         space = function.__globals__
@@ -201,13 +210,6 @@ class _Walk:
             value = space[name]
             state.names.append((space, name, value))
             state.facts.append(name)
-            self.visit(value)
-        for cell in function.__closure__ or ():
-            try:
-                value = cell.cell_contents
-            except ValueError:  # it is empty
-                continue
-            state.cells.append((cell, value))
             self.visit(value)
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.visit(value)
