@@ -46,6 +46,8 @@ class Storage:
     exposed
         Whether somebody else may write to the memory: the public ``.array``, ``.numpy()``, the
         owner of an array that a user gave.
+    settled
+        How often the memory was changed by who counts versions apart, or became exposed.
     stats
         ``(array, what a kernel found out about its numbers)`` while nobody has written since.
     memory
@@ -58,6 +60,7 @@ class Storage:
     version = 0
     writer = ""
     exposed = False
+    settled = 0
     stats: tuple[Any, Params] | None = None
     memory: Storage | None = None
     whole: Array | None = None
@@ -96,7 +99,9 @@ class Storage:
 
     def settle(self) -> None:
         """Compute all that waits to read this memory, and forget what was known of its numbers."""
-        (self if self.memory is None else self.memory).stats = None
+        root = self if self.memory is None else self.memory
+        root.stats = None
+        root.settled += 1
         self.compute_waiting()
 
     def compute_waiting(self) -> None:

@@ -32,7 +32,7 @@ class Region:
 
     __slots__ = (
         "content", "first", "high", "index", "kept", "kind", "last", "low", "offset", "root",
-        "written",
+        "shared", "stays", "written",
     )  # fmt: skip
 
     def __init__(self, kind: str, root: Array, low: int, high: int) -> None:
@@ -40,6 +40,8 @@ class Region:
         self.root: Array | None = root
         self.content: Array | None = None  # of a constant
         self.written = False  # by a unit that did not make it
+        self.shared = False  # work space, of several arrays
+        self.stays = False  # it depends on nothing but what was there before
         self.kept = False  # the user may hold on to it
         self.first = self.last = -1  # units that use it
         self.offset = self.index = 0
@@ -58,11 +60,12 @@ class Region:
 class Ref:
     """An array of the recording: how it lies in its region, and, while it is recorded, itself."""
 
-    __slots__ = ("array", "at", "dtype", "region", "shape", "strides")
+    __slots__ = ("array", "at", "dtype", "is_address", "region", "shape", "strides")
 
     def __init__(self, array: Array, region: Region) -> None:
         self.array: Array | None = array
         self.region = region
+        self.is_address = False  # of memory whose end nobody knows
         self.shape, self.dtype, self.strides = array.shape, array.dtype, array.strides
         self.at: int = array.__array_interface__["data"][0] - region.low
 
@@ -137,6 +140,7 @@ class Regions:
         for region in self.order:
             if region.low <= address < region.high:
                 found = self.refs[-address] = Ref(bytes_of(address, 1), region)
+                found.is_address = True
                 return found
         return None
 

@@ -11,7 +11,7 @@ import functools
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.memory import ALIGNMENT, Lease, aligned
+from tinygrad_cnn.programs.early import accepted
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
     EXTERNAL,
@@ -32,8 +33,11 @@ from tinygrad_cnn.programs.memory import (
     Views,
     build,
 )
-from tinygrad_cnn.programs.recorder import Count, Launch, Recorder, Refused, Unit
+from tinygrad_cnn.programs.recorder import Recorder
+from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit
 from tinygrad_cnn.types import Array
+
+Word: TypeAlias = tuple[int, int, int, int]  # an instruction
 
 
 class Program:
@@ -49,6 +53,8 @@ class Program:
         The number of each unit; and of the last one before a gradient is dropped, by its tensor.
     written
         Tensors that are changed in place, and by what.
+    early, stamps
+        Units with launches that are made when the tensors of ``stamps`` were changed.
     arena_bytes, kept_bytes
         Memory of an instance: what is used again and again, and what the caller may hold on to.
     """
@@ -83,6 +89,11 @@ class Program:
                     raise Refused(f"{unit.name} changes an argument in place")
         for ref in results:
             _use(ref.region, len(self.units))
+        self.early, self.stamps = accepted(self.units, recorder.externals, recorder.arrays)
+        for unit in self.early:
+            if unit.early is not None and unit.early.is_whole:
+                for region in unit.born:
+                    region.first, region.last = 0, len(self.units)
         local = [r for r in regions.order if r.kind == LOCAL and r.last >= 0]
         self.arena_bytes = _place([r for r in local if not r.kept])
         self.kept = [r for r in local if r.kept]
@@ -207,16 +218,24 @@ class Instance:
         self.now = -1  # the number of the unit that is called
         self.constants = [(self._memory(r), r.content) for r in program.constants]
         self.blocks: list[Any] = []
-        words: list[tuple[int, int, int, int]] = []
+        self.spans: list[Array] = []  # what early launches write
+        self.stamp: Any = None  # when they were made
         self.steps: list[tuple[Unit | None, int, int]] = []
         self.owners: list[Unit] = []
+        words: list[Word] = []
+        late: dict[Unit, list[Word]] = {}
+        for unit in program.early:
+            soon, late[unit] = self._early(unit)
+            self.owners += [unit] * len(soon)
+            words += soon
+        self.early = len(words)
         for unit in program.units:
             if not unit.native:
                 self._views_of(unit)
                 self.steps.append((unit, 0, 0))
                 continue
             first = len(words)
-            words += self._instructions(unit)
+            words += late[unit] if unit in late else self._words(unit.code, self._views_of(unit))
             self.owners += [unit] * (len(words) - first)
             if self.steps and self.steps[-1][0] is None:
                 first = self.steps.pop()[1]
@@ -262,9 +281,11 @@ class Instance:
             self.tensors[ref] = wrap(array)
         return self.tensors[ref]
 
-    def _views_of(self, unit: Unit) -> None:
+    def _views_of(self, unit: Unit) -> Views:
+        """All views, with those of a unit among them."""
         for ref in (*unit.operands(), *unit.work(), *unit.results()):
             self._view(ref)
+        return self.views
 
     def release(self) -> bool:
         """Take back the gradients of the last run; return whether nobody else holds any."""
@@ -283,24 +304,34 @@ class Instance:
 
     # ---- instructions ----------------------------------------------------------------------
 
-    def _instructions(self, unit: Unit) -> list[tuple[int, int, int, int]]:
+    def _words(self, code: Sequence[Launch | Count | Look], views: Views) -> list[Word]:
         # here, since who has no compiled kernels has no instructions either
         from tinygrad_cnn.kernels.jit.threads.pool_words import COUNT, EXPECT, LAUNCH
 
-        self._views_of(unit)
-        words = []
-        for step in unit.code:
+        words: list[Word] = []
+        for step in code:
             if isinstance(step, Launch):
-                args = build(step.args, self.views, {})
+                args = build(step.args, views, {})
                 block = np.frombuffer(step.launch.block_of(step.parts, *args), np.uint8).copy()
                 self.blocks.append((block, args))
                 words.append((LAUNCH, block.ctypes.data, 0, 0))
             elif isinstance(step, Count):
-                words.append((COUNT, self.views[step.at].ctypes.data, 0, 0))
+                words.append((COUNT, views[step.at].ctypes.data, 0, 0))
             else:
-                at = self.views[step.at]
+                at = views[step.at]
                 words.append((EXPECT, at.ctypes.data, step.expected.ctypes.data, at.nbytes))
         return words
+
+    def _early(self, unit: Unit) -> tuple[list[Word], list[Word]]:
+        """The instructions of a unit's early launches, and the others."""
+        early = unit.early
+        assert early is not None
+        memory = early.memory()
+        self.spans += memory.values()
+        own, others = early.views(self._views_of(unit), memory)
+        soon = [step for number, step in enumerate(unit.code) if number in early.steps]
+        late = [step for number, step in enumerate(unit.code) if number not in early.steps]
+        return self._words(soon, own), self._words(late, others)
 
     def _ends(self) -> list[int]:
         """For each instruction, the number of the first that is not its unit's."""
@@ -329,6 +360,7 @@ class Instance:
             tensor.storage.written(by)
             tensor._saved = None
         try:
+            self._begin()
             ignoring_fp_errors(self._follow, (self.steps[self.program.checks :], timed), {})
             for tensor, ref in self.program.gradients:
                 gradient = None if ref is None else self._gradient(ref)
@@ -339,6 +371,15 @@ class Instance:
             raise
         finally:
             self.lent, self.tensors = None, {}
+
+    def _begin(self) -> None:
+        """Make the early launches, if what they read was changed since."""
+        if self.early:
+            stamp = self.program.stamps.now()
+            if stamp is None or stamp != self.stamp:
+                self.stamp = None
+                self.replay(self.address, 0, self.early)
+                self.stamp = stamp
 
     def _give_back(self) -> None:
         """After an error: what a usual call would not have dropped yet, and is still there."""

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.layout import memory_of
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.lazy import Lazy, realize
-from tinygrad_cnn.kernels.memory import aligned, here
+from tinygrad_cnn.kernels.memory import here
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
@@ -41,16 +41,11 @@ from tinygrad_cnn.programs.memory import (
     LazyRef,
     Parts,
     Ref,
-    Region,
     Regions,
-    Views,
-    build,
-    bytes_of,
     describe,
-    put,
-    refs_of,
-    same_bits,
 )
+from tinygrad_cnn.programs.trial import try_out
+from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit, bytes_at
 from tinygrad_cnn.types import Array
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -73,87 +68,6 @@ _OUTSIDE = frozenset(["time", "random", "_random", "posix", "nt", "_io", "io", "
 _SOURCES = (random.Random, np.random.Generator, np.random.RandomState)
 
 
-class Refused(Exception):
-    """Why a function cannot be recorded."""
-
-
-class Launch:
-    """A compiled kernel's launch."""
-
-    def __init__(self, kernel: Any, parts: int, args: Any) -> None:
-        self.launch, self.parts, self.args = kernel.launch, parts, args
-
-
-class Count:
-    """An integer to which one is added."""
-
-    def __init__(self, at: Ref) -> None:
-        self.at = at
-
-
-class Look:
-    """Numbers by which the function decided how to go on, as they were."""
-
-    def __init__(self, at: Ref) -> None:
-        self.at, self.expected = at, np.array(at.array)
-
-
-class Unit:
-    """A function of arrays, called once; and the launches it made."""
-
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.function, self.name = function, name
-        self.args: Any = ()
-        self.params: Any = {}
-        self.out: Any = None
-        self.beside: list[tuple[Any, Any]] = []  # lazy arguments that it has computed
-        self.filled: dict[str, Any] = {}  # lists among its parameters
-        self.writes: tuple[Ref, ...] = ()
-        self.code: list[Launch | Count | Look] = []
-        self.born: set[Region] = set()
-        self.native = False
-        self.opaque = False  # it is called again as it is
-        self.draws = False  # random numbers
-        self.has_addresses = False  # of memory that is nobody's, among its launches' arguments
-        self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
-
-    def operands(self) -> list[Ref]:
-        """The arrays that it got."""
-        return [*refs_of(self.args), *refs_of(self.params), *self.writes]
-
-    def results(self) -> list[Ref]:
-        """The arrays that it made and did not keep to itself."""
-        made = [self.out, *(after for _, after in self.beside), *self.filled.values()]
-        return [ref for template in made for ref in refs_of(template)]
-
-    def work(self) -> list[Ref]:
-        """The arrays of its launches."""
-        found: list[Ref] = []
-        for step in self.code:
-            if isinstance(step, Launch):
-                found += refs_of(step.args)
-            else:
-                found.append(step.at)
-        return found
-
-    def call(self, views: Views) -> None:
-        """Call the function on arrays of ``views``, and write its results there."""
-        memo: dict[int, Lazy] = {}
-        args, params = build(self.args, views, memo), build(self.params, views, memo)
-        found = ignoring_fp_errors(self.function, args, params)
-        born = frozenset(self.born)
-        put(self.out, found, views, born)
-        for before, after in self.beside:
-            put(after, realize(memo[id(before.lazy)]), views, born)
-        for name, template in self.filled.items():
-            put(template, params[name], views, born)
-
-
-def bytes_at(region: Region) -> Array:
-    """The memory of a region."""
-    return bytes_of(region.low, region.nbytes)
-
-
 class Recorder:
     """The tape of one call. A context manager, in which this thread is recorded."""
 
@@ -164,12 +78,14 @@ class Recorder:
         arrays: Sequence[Array] = (),
         known: Sequence[Any] = (),
     ) -> None:
+        self.externals, self.arrays = externals, arrays
         self.known = {id(value) for value in known}
         self.thread = threading.get_ident()
         self.units: list[Unit] = []
         self.regions = Regions()
         self.current: Unit | None = None
         self.trying = False
+        self.learns = False  # gradients are wanted
         self.reason = ""
         self.written: dict[int, tuple[Variable, str]] = {}
         self.dropped_at: dict[
@@ -304,7 +220,8 @@ class Recorder:
             self.units.append(unit)
             if unit.code and not (unit.has_addresses or unit.draws):
                 self.trying = True
-                unit.native = _is_native(unit, before)
+                self.learns = self.learns or is_recording()
+                try_out(unit, before, keeps=not self.learns)
                 self.trying = False
         return result
 
@@ -406,6 +323,7 @@ class Recorder:
             assert self.current is not None
             fixed = not memory_of(array).flags.writeable  # a table that is kept
             region = self.regions.add(CONSTANT if fixed else LOCAL, array, whole=True)
+            region.shared = region.root is memory_of(here.stack.block)
             if not fixed:
                 self.current.born.add(region)
         return self.regions.ref(array, region)
@@ -482,73 +400,3 @@ def _lazies(template: Any, found: dict[int, LazyRef]) -> dict[int, LazyRef]:
         for part in template.parts:
             _lazies(part, found)
     return found
-
-
-# ---- trying a unit on other numbers --------------------------------------------------------
-
-
-def _is_native(unit: Unit, before: list[tuple[Ref, Array]]) -> bool:
-    """Whether a unit's launches alone do what its function does."""
-    written = dict((id(ref.region), content) for ref, content in before)
-    try:
-        right = _trial(unit, written)
-        unit.call(right)
-        given = {ref.region for ref in unit.operands()}
-        for rubbish in (np.nan, -3.0):  # what no launch writes is not to be right by chance
-            found = _trial(unit, written)
-            for ref in unit.work():
-                if ref.region.kind != CONSTANT and ref.region not in given:
-                    found[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
-            run(unit, found)
-            if not all(same_bits(right[r], found[r]) for r in (*unit.results(), *unit.writes)):
-                return False
-    except Exception:
-        return False
-    return True
-
-
-def _trial(unit: Unit, written: dict[int, Array]) -> Views:
-    """Arrays for a unit, with other numbers than it had."""
-    memory: dict[int, Array] = {}
-    views: Views = {}
-    for ref in (*unit.operands(), *unit.work(), *unit.results()):
-        region = ref.region
-        if region.index not in memory:
-            given = written.get(id(region))
-            content = bytes_at(region) if given is None else given
-            memory[region.index] = aligned(content.size)
-            memory[region.index][...] = content
-        views[ref] = ref.view(memory[region.index])
-    changed: set[int] = set()
-    for ref in unit.operands():
-        if ref.region.index not in changed:
-            changed.add(ref.region.index)
-            _vary(views[ref])
-    return views
-
-
-def _vary(array: Array) -> None:
-    """Put other numbers of the same kind into an array."""
-    if array.size > 1:
-        array[...] = np.roll(array, 1)
-    if array.dtype.kind in "fc":
-        np.multiply(array, 0.75, out=array, casting="same_kind")
-
-
-def run(unit: Unit, views: Views) -> None:
-    """Make a unit's launches, on arrays of ``views``.
-
-    Raises
-    ------
-    Refused
-        The function would have gone on in another way.
-    """
-    for step in unit.code:
-        if type(step) is Launch:
-            args = build(step.args, views, {})
-            if step.launch(step.parts, *args):
-                raise Refused("arguments of other types")
-        elif type(step) is Count:
-            views[step.at][...] += 1
-        elif type(step) is Look and not same_bits(views[step.at], step.expected):
-            raise Refused("numbers that lead elsewhere")

@@ -1,0 +1,258 @@
+"""Launches whose results stay the same until somebody changes a model's parameters.
+
+Where nothing is trained, filters are transformed for every batch, for nothing. A launch that reads
+only tensors that were there before, and what such launches wrote, is early: a program makes it when
+it first runs, and again when one of these tensors was changed. What it writes gets memory of its
+own. Nobody knows which of its arguments a kernel writes, so this is tried out, as everything is:
+with the early launches made once, in memory of their own, all others have to give what the function
+gives, whatever lay in the rest of the memory.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.autograd.layout import memory_of
+from tinygrad_cnn.autograd.variable import Storage, Variable
+from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
+from tinygrad_cnn.programs.memory import EXTERNAL, LOCAL, Ref, Region, Views, refs_of
+from tinygrad_cnn.programs.unit import Launch, Unit, make
+from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.programs.trial import Trial
+
+
+_GUARD = 0xA5  # of bytes that nobody is to write
+
+
+class Span(NamedTuple):
+    """A piece of a region, in bytes from its beginning."""
+
+    region: Region
+    low: int
+    high: int
+
+    def meets(self, other: Span) -> bool:
+        """Whether they have a byte in common."""
+        return self.region is other.region and self.low < other.high and other.low < self.high
+
+    def view(self, ref: Ref, memory: Array) -> Array:
+        """The array of ``ref`` in memory for this span."""
+        if 0 in ref.shape:
+            return np.empty(ref.shape, ref.dtype)
+        return np.ndarray(ref.shape, ref.dtype, memory, ref.at - self.low, ref.strides)
+
+
+class Early:
+    """The early launches of a unit.
+
+    Attributes
+    ----------
+    steps
+        Their numbers in the unit's code.
+    reads
+        Regions of what the unit was given, among their arguments.
+    own, others
+        By the arrays of the early launches, and of all others: the span in whose memory they lie.
+    """
+
+    def __init__(self, unit: Unit, steps: set[int], reads: set[Region]) -> None:
+        self.steps, self.reads = steps, reads
+        results = {ref.region for ref in unit.results()}
+        self.is_whole = len(steps) == len(unit.code) and not unit.writes
+        mine = [ref for n in steps for ref in _rooms(unit, n)]
+        if self.is_whole:  # what others use stays where it is
+            mine = [ref for ref in mine if ref.region not in results]
+        spans = _joined([_span(ref) for ref in mine])
+        self.own = {ref: s for ref in mine for s in spans if s.meets(_span(ref))}
+        left = [ref for n in range(len(unit.code)) if n not in steps for ref in _rooms(unit, n)]
+        self.others = {ref: s for ref in left for s in spans if _holds(s, _span(ref))}
+
+    @property
+    def spans(self) -> list[Span]:
+        """What gets memory of its own."""
+        return list(dict.fromkeys(self.own.values()))
+
+    def memory(self) -> dict[Span, Array]:
+        """New memory, with room for the vectors at its end."""
+        return {span: aligned(span.high - span.low + ALIGNMENT) for span in self.spans}
+
+    def views(self, plain: Views, memory: dict[Span, Array]) -> tuple[Views, Views]:
+        """Arrays of the early launches and of all others, where not those of ``plain``."""
+        own, others = (
+            {ref: span.view(ref, memory[span]) for ref, span in part.items()}
+            for part in (self.own, self.others)
+        )
+        return ChainMap(own, plain), ChainMap(others, plain)  # type: ignore[return-value]
+
+
+def find_early(trial: Trial) -> Early | None:
+    """The early launches of a unit that consists of launches, if there are any."""
+    unit = trial.unit
+    if any(ref.is_address for ref in unit.work()):  # nobody knows how much memory is there
+        return None
+    steps: set[int] = set()
+    reads: set[Region] = set()
+    busy: list[Span] = []
+    for number, step in enumerate(unit.code):
+        refs = refs_of(step.args) if isinstance(step, Launch) else [step.at]
+        rooms = _rooms(unit, number)
+        given = {ref.region for ref in refs} - {ref.region for ref in rooms}
+        spans = [_span(ref) for ref in rooms]
+        written = {ref.region for ref in unit.writes}
+        stays = all((r.is_fixed or r.stays) and r not in written for r in given)
+        if isinstance(step, Launch) and stays and not any(s.meets(b) for s in spans for b in busy):
+            steps.add(number)
+            reads |= {r for r in given if r.kind in (EXTERNAL, LOCAL)}
+        else:
+            busy += spans
+    if not steps:
+        return None
+    early = Early(unit, steps, reads)
+    if not _is_right(trial, early):
+        return None
+    if early.is_whole:
+        for region in unit.born:
+            region.stays = True
+    return early
+
+
+def _is_right(trial: Trial, early: Early) -> bool:
+    """Try it out; what others write, they write where they did before."""
+    unit = trial.unit
+    memory, guards = _guarded(early.spans)
+    for rubbish in trial.RUBBISH:
+        found = trial.views(rubbish)
+        own, others = early.views(found, memory)
+        for ref in early.own:
+            own[ref][...] = found[ref]  # rubbish too
+        for number in sorted(early.steps):
+            make(unit.code[number], own)
+        if not early.is_whole:
+            trial.spoil(found, -2.0)
+        before = {span: array.copy() for span, array in memory.items()}
+        for number, step in enumerate(unit.code):
+            if number not in early.steps:
+                make(step, others)
+        if any((guard != _GUARD).any() for guard in guards):
+            return False
+        changed = {s for s, array in memory.items() if not np.array_equal(array, before[s])}
+        if changed:
+            early.others = {ref: s for ref, s in early.others.items() if s not in changed}
+            return _is_right(trial, early)
+        if not trial.is_right(found):
+            return False
+    return True
+
+
+def _guarded(spans: list[Span]) -> tuple[dict[Span, Array], list[Array]]:
+    """Memory for the spans, and what lies before and after each.
+
+    A kernel that gets the first number of an array knows by itself where the others are: how far it
+    goes is seen there.
+    """
+    memory: dict[Span, Array] = {}
+    guards: list[Array] = []
+    for span in spans:
+        count, beside = span.high - span.low, span.region.nbytes + ALIGNMENT
+        beside += -beside % ALIGNMENT
+        whole = aligned(beside + count + beside)
+        whole[...] = _GUARD
+        memory[span] = whole[beside : beside + count]
+        guards += [whole[:beside], whole[beside + count :]]
+    return memory, guards
+
+
+def _rooms(unit: Unit, number: int) -> list[Ref]:
+    """The arrays of a step that lie in memory which the unit has to itself."""
+    step = unit.code[number]
+    given = {ref.region for ref in unit.operands()}
+    refs = refs_of(step.args) if isinstance(step, Launch) else [step.at]
+    return [ref for ref in refs if ref.region.kind == LOCAL and ref.region not in given]
+
+
+def _span(ref: Ref) -> Span:
+    """Where an array lies: all of its region, unless others have work space there."""
+    if not ref.region.shared:
+        return Span(ref.region, 0, ref.region.nbytes)
+    low = ref.at + sum(min(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
+    high = ref.at + sum(max(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
+    return Span(ref.region, low, high + ref.dtype.itemsize * (0 not in ref.shape))
+
+
+def _holds(span: Span, other: Span) -> bool:
+    return span.region is other.region and span.low <= other.low and other.high <= span.high
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    """The spans, those that overlap as one."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.region.index, s.low)):
+        if joined and joined[-1].meets(span):
+            last = joined.pop()
+            span = Span(last.region, last.low, max(last.high, span.high))
+        joined.append(span)
+    return joined
+
+
+# ---- in a program --------------------------------------------------------------------------
+
+
+class Stamps:
+    """Whether tensors were written to since."""
+
+    def __init__(self, storages: Sequence[Storage]) -> None:
+        self.storages = storages
+
+    def now(self) -> list[tuple[int, int]] | None:
+        """How often each was written to; None if somebody may do so without telling."""
+        if any(s.exposed for s in self.storages):
+            return None
+        return [(s.version, s.settled) for s in self.storages]
+
+
+def accepted(
+    units: Sequence[Unit], tensors: Sequence[Variable], arrays: Sequence[Array]
+) -> tuple[list[Unit], Stamps]:
+    """The units whose early launches a program makes early, and what they depend on."""
+    if any(unit.opaque for unit in units):  # it may change anything
+        return [], Stamps([])
+    others = {id(memory_of(array)) for array in arrays}
+    owners: dict[int, list[Storage]] = {}
+    for tensor in tensors:
+        storage = tensor.storage
+        root = storage if storage.memory is None else storage.memory
+        owners.setdefault(id(memory_of(tensor._array)), []).append(root)
+    good: set[Region] = set()
+    found: list[Unit] = []
+    storages: dict[int, Storage] = {}
+    for unit in units:
+        early = unit.early
+        if early is None or any(not _stays(r, good, owners, others) for r in early.reads):
+            continue
+        found.append(unit)
+        for region in early.reads:
+            storages |= {id(s): s for s in owners.get(id(region.root), ())}
+        if early.is_whole:
+            good |= {r for r in unit.born if not r.written}
+    return found, Stamps(list(storages.values()))
+
+
+def _stays(
+    region: Region, good: set[Region], owners: dict[int, list[Storage]], others: set[int]
+) -> bool:
+    if region.kind == LOCAL:
+        return region in good
+    root = id(region.root)
+    known = owners.get(root, ())
+    return (
+        bool(known)
+        and root not in others
+        and not region.written
+        and not any(storage.exposed for storage in known)
+    )

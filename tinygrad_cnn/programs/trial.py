@@ -1,0 +1,86 @@
+"""Trying units on other numbers in other memory: do a unit's launches alone do what it does?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_cnn.kernels.memory import aligned
+from tinygrad_cnn.programs.early import find_early
+from tinygrad_cnn.programs.memory import CONSTANT, Ref, Views, same_bits
+from tinygrad_cnn.programs.unit import Unit, bytes_at, make
+from tinygrad_cnn.types import Array
+
+
+class Trial:
+    """A unit's results on other numbers than it had, as its function computes them."""
+
+    RUBBISH = (np.nan, -3.0)  # what no launch writes is not to be right by chance
+
+    def __init__(self, unit: Unit, before: list[tuple[Ref, Array]]) -> None:
+        self.unit = unit
+        self.written = {id(ref.region): content for ref, content in before}
+        self.right = self.views()
+        unit.call(self.right)
+        self.given = {ref.region for ref in unit.operands()}
+
+    def views(self, rubbish: float | None = None) -> Views:
+        """Arrays for the unit, with other numbers; ``rubbish`` is where it has yet to write."""
+        memory: dict[int, Array] = {}
+        views: Views = {}
+        unit = self.unit
+        for ref in (*unit.operands(), *unit.work(), *unit.results()):
+            region = ref.region
+            if region.index not in memory:
+                given = self.written.get(id(region))
+                content = bytes_at(region) if given is None else given
+                memory[region.index] = aligned(content.size)
+                memory[region.index][...] = content
+            views[ref] = ref.view(memory[region.index])
+        changed: set[int] = set()
+        for ref in unit.operands():
+            if ref.region.index not in changed:
+                changed.add(ref.region.index)
+                _vary(views[ref])
+        if rubbish is not None:
+            self.spoil(views, rubbish)
+        return views
+
+    def spoil(self, views: Views, rubbish: float) -> None:
+        """Put rubbish where the unit's launches may have yet to write."""
+        for ref in self.unit.work():
+            if ref.region.kind != CONSTANT and ref.region not in self.given:
+                views[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
+
+    def is_right(self, found: Views) -> bool:
+        """Whether the results are those of the function, bit by bit."""
+        refs = (*self.unit.results(), *self.unit.writes)
+        return all(same_bits(self.right[ref], found[ref]) for ref in refs)
+
+
+def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None:
+    """Find out whether a unit's launches alone do what its function does.
+
+    ``before`` has the contents of what it changes in place. If the recording ``keeps`` what it
+    finds, look for early launches too.
+    """
+    try:
+        trial = Trial(unit, before)
+        for rubbish in trial.RUBBISH:
+            found = trial.views(rubbish)
+            for step in unit.code:
+                make(step, found)
+            if not trial.is_right(found):
+                return
+        unit.native = True
+        if keeps:
+            unit.early = find_early(trial)
+    except Exception:  # whatever it is, the unit is called as usual, or all its launches are made
+        return
+
+
+def _vary(array: Array) -> None:
+    """Put other numbers of the same kind into an array."""
+    if array.size > 1:
+        array[...] = np.roll(array, 1)
+    if array.dtype.kind in "fc":
+        np.multiply(array, 0.75, out=array, casting="same_kind")
