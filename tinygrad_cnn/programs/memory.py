@@ -264,6 +264,8 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
             found = found.realize()
         if not isinstance(found, (np.ndarray, np.generic)) or found.shape != template.shape:
             raise Diverged
+        if found.dtype != template.dtype:
+            raise Diverged
         if template.region in born:
             np.copyto(views[template], found)
         elif not (np.may_share_memory(found, views[template]) or same_bits(found, views[template])):

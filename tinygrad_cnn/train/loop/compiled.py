@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Any, Generic, TypeVar
 
-from tinygrad_cnn.programs.compiled import CompiledFunction
+from tinygrad_cnn.programs.compiled import CompiledFunction, TooLate
 from tinygrad_cnn.tensor import Tensor
 
 R = TypeVar("R")
@@ -56,8 +56,12 @@ class Compiled(Generic[R]):
         self.recordings, self.why = 0, ""
         self._kinds: set[Any] = set()
 
-    def __call__(self, *batch: Any) -> R:
-        """What the function returns."""
+    def __call__(self, *batch: Any, undo: Callable[[], None] | None = None) -> R:
+        """What the function returns.
+
+        ``undo`` brings back what a replay has changed that finds out that it cannot go on: when
+        numbers are far from those of the recording, not finite for example.
+        """
         program = self.program
         if program is None:
             return self.function(*batch)
@@ -68,7 +72,12 @@ class Compiled(Generic[R]):
             self._kinds.add(kind)
             return self.function(*batch)
         refusals = program.refusals
-        result: R = program(*batch)
+        try:
+            result: R = program(*batch)
+        except TooLate:
+            if undo is not None:
+                undo()
+            return self.function(*batch)
         if program.refusals > refusals:
             self.why = self.why or next(iter(program.told))
         if program.recordings > self.recordings:

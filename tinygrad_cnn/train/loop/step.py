@@ -1,5 +1,7 @@
 """What happens to one batch: forward, backward, clipping, the optimiser's step, its schedule."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +13,10 @@ from tinygrad_cnn.autograd.units import check
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.kernels.tape import again, do
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.nn.module.attributes import changes
 from tinygrad_cnn.nn.utils import clip_grad_norm_, get_total_norm
+from tinygrad_cnn.ops.random import default_generator
+from tinygrad_cnn.programs.compiled import TooLate
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.compiled import Compiled
@@ -89,6 +94,7 @@ class TrainingStep:
         self.taken = 0
         self._batches = self._images = 0
         self._refused = False
+        self._buffers: tuple[int, list[Tensor]] = -1, []
         self._held: dict[int, Tensor] = {}
         self.learn = Compiled(
             self._learn, model, loss_function, optimizer, calls=batches, enabled=compile
@@ -106,15 +112,18 @@ class TrainingStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Train on ``images`` (n, …) and ``labels``; the step follows the last of a group."""
-        buffers = [(b, b._array.copy()) for b in self.model.buffers()] if self.skip else []
+        before = self._before() if self.skip or self.learn.program is not None else None
         begins, ends = not self.pending, self._batches + 1 == self.accumulate
         images_so_far = self._images + len(images) if self.accumulate > 1 else 1
         try:
             with self._warmed(ends):
-                loss, scores = self.learn(images, labels, begins, images_so_far if ends else 0)
+                total = images_so_far if ends else 0
+                loss, scores = self.learn(
+                    images, labels, begins, total, undo=before and before.undo
+                )
         except _NotFinite as found:
-            for buffer, before in buffers:
-                np.copyto(buffer._written_by("TrainingStep"), before)
+            if self.skip and before is not None:
+                before.restore_buffers()
             self.skipped += self.skip
             return found.loss, found.scores
         self._batches, self._images = self._batches + 1, images_so_far
@@ -190,6 +199,13 @@ class TrainingStep:
         if self.average is not None:
             self.average.update()
 
+    def _before(self) -> _Before:
+        """What is needed to go back to before this batch."""
+        if self._buffers[0] != changes.count:  # looking for them takes long
+            self._buffers = changes.count, list(self.model.buffers())
+        gradients = [p.grad for p in self._parameters()] if self.pending else []
+        return _Before(self.optimizer, self._buffers[1], [g for g in gradients if g is not None])
+
     def _parameters(self) -> list[Tensor]:
         return [p for g in self.optimizer.param_groups for p in g["params"]]
 
@@ -223,6 +239,41 @@ class TrainingStep:
         finally:
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
+
+
+class _Before:
+    """Buffers, gradients and random numbers as they were before a batch."""
+
+    def __init__(
+        self, optimizer: OptimizerLike, buffers: list[Tensor], gradients: list[Tensor]
+    ) -> None:
+        self.buffers, self.gradients = _copies(buffers), _copies(gradients)
+        self.random = default_generator.get_state()
+        self.optimizer, self.steps = optimizer, getattr(optimizer, "step_count", 0)
+
+    def restore_buffers(self) -> None:
+        """Have the running means, for example, that there were."""
+        for tensor, array in self.buffers:
+            np.copyto(tensor._written_by("TrainingStep"), array)
+
+    def undo(self) -> None:
+        """Have everything as it was.
+
+        Raises
+        ------
+        TooLate
+            The optimiser has stepped already.
+        """
+        if getattr(self.optimizer, "step_count", 0) != self.steps:
+            raise TooLate("TrainingStep: a replay failed after its step; use compile=False")
+        self.restore_buffers()
+        for tensor, array in self.gradients:
+            np.copyto(tensor._written_by("TrainingStep"), array)
+        default_generator.set_state(self.random)
+
+
+def _copies(tensors: list[Tensor]) -> list[tuple[Tensor, Array]]:
+    return [(t, t._array.copy()) for t in tensors]
 
 
 class _NotFinite(Exception):

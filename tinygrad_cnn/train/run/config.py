@@ -29,8 +29,8 @@ class Setting(NamedTuple):
 
     A number is ``at_least``, ``above`` or ``below`` a bound. A text is ``among`` some, or what
     ``parse`` accepts, written as ``form``. `fit` has the settings with ``fit``; those with
-    ``free`` may differ when a run goes on, and older ``config.json`` lack those with ``added``. What
-    is true by default may have an option ``off`` of another name than ``--no-…``.
+    ``free`` may differ when a run goes on, and older ``config.json`` lack those with ``added``.
+    The option that turns a true one ``off`` may have another name than ``--no-…``.
     """
 
     help: str | None = None
