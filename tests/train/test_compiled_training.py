@@ -1,16 +1,31 @@
 """Training and looking by `tg.compile` give the bits that they give without it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tests.train.test_resuming import repr_of, untimed
 from tinygrad_cnn import nn, optim
+from tinygrad_cnn.cli.app import main
 from tinygrad_cnn.data import DataLoader, Mixup, TensorDataset
 from tinygrad_cnn.serialization import load
-from tinygrad_cnn.train import Callback, Trainer, TrainError, evaluate, fit
+from tinygrad_cnn.train import (
+    Callback,
+    Config,
+    Run,
+    RunFolder,
+    Trainer,
+    TrainError,
+    evaluate,
+    fit,
+)
 from tinygrad_cnn.train.loop.compiled import Compiled, calls_of
+from tinygrad_cnn.train.report.predict import Predictor
+from tinygrad_cnn.train.run.environment import command
 
 
 @pytest.fixture(autouse=True)
@@ -274,6 +289,36 @@ def test_evaluation_gives_the_same_bits(toy):
     theirs = evaluate(model, data, F.cross_entropy, compile=False)
     assert (ours.loss, ours.measured) == (theirs.loss, theirs.measured)
     np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_a_run_keeps_whether_it_compiles(model_file, tmp_path, splits):
+    eager = Config(str(model_file), epochs=2, augment="none", compile=False)
+    assert command(eager).endswith(" --eager")
+    assert "compile" not in command(replace(eager, compile=True))
+    assert Config.from_json(eager.to_json()) == eager
+    assert Run(eager, splits).trainer.step.learn.program is None
+    assert Run(replace(eager, compile=True), splits).trainer.step.learn.program is not None
+    folder, runner = tmp_path / "run", CliRunner()
+    data = ["--limit", "40", "--epochs", "1", "--batch-size", "8", "--schedule", "none"]
+    for words, compiled in (
+        ([str(model_file), *data, "--eager", "--out", str(folder)], False),
+        (["--resume", str(folder), "--epochs", "2"], False),
+        (["--resume", str(folder), "--epochs", "3", "--compile"], True),
+    ):
+        done = runner.invoke(main, ["train", *words])
+        assert done.exit_code == 0, done.output
+        assert RunFolder.open(folder)[1].compile is compiled
+
+
+def test_prediction_gives_the_same_scores_again(toy):
+    model = small().eval()
+    images = toy(6, 0).tensors[0]
+    predictor = Predictor(model, None)
+    with tg.no_grad():
+        expected = model(images).numpy()
+        for _ in range(3):
+            np.testing.assert_array_equal(predictor.scores(images).numpy(), expected)
+    assert predictor.scores.recordings == 1
 
 
 def test_few_batches_are_not_worth_a_recording(monkeypatch, toy):

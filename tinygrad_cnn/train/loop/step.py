@@ -117,10 +117,8 @@ class TrainingStep:
         images_so_far = self._images + len(images) if self.accumulate > 1 else 1
         try:
             with self._warmed(ends):
-                total = images_so_far if ends else 0
-                loss, scores = self.learn(
-                    images, labels, begins, total, undo=before and before.undo
-                )
+                total, undo = images_so_far if ends else 0, before.undo if before else None
+                loss, scores = self.learn(images, labels, begins, total, undo=undo)
         except _NotFinite as found:
             if self.skip and before is not None:
                 before.restore_buffers()
