@@ -124,7 +124,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
         if setting is None:
             continue
         command = click.option(
-            f"{flag}/--no-{flag[2:]}" if field.type is bool else flag,
+            f"{flag}/{setting.off or f'--no-{flag[2:]}'}" if field.type is bool else flag,
             type=_type_of(setting, field.type),
             default=field.default,
             callback=_checked(setting.parse) if setting.parse else None,

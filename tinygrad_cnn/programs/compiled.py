@@ -37,6 +37,10 @@ _numbers = itertools.count()
 """Programs that a function keeps, and instances of one that wait to be used again."""
 
 
+class TooLate(RuntimeError):
+    """A replay turned out to be something else than the call after it had changed memory."""
+
+
 class _Argument(NamedTuple):
     """The result that is an argument, by number."""
 
@@ -87,8 +91,8 @@ class Recording:
         ------
         Diverged
             The function would do something else with these numbers; nothing was changed.
-        RuntimeError
-            It would, but this was found out too late.
+        TooLate
+            It would, but this was found out when memory had been changed.
         """
         try:
             instance = self.free.pop()
@@ -103,7 +107,7 @@ class Recording:
             self.replays += 1
             return self._results(self.result, instance, leaves)
         except Diverged as unit:
-            raise RuntimeError(
+            raise TooLate(
                 f"compile: with these numbers {unit} gives something of another kind than when it "
                 f"was recorded (another shape, say), and memory has been changed meanwhile; call "
                 f"the function without compile()"

@@ -149,7 +149,8 @@ class _Walk:
             self.visit(value.__func__)
             self.visit(value.__self__)
         elif isinstance(value, functools.partial):
-            self.visit((value.func, value.args, value.keywords))
+            for part in (value.func, value.args, value.keywords):
+                self.visit(part)
         elif isinstance(value, (staticmethod, classmethod)):
             self.visit(value.__func__)
         elif isinstance(value, property):

@@ -80,12 +80,21 @@ Views: TypeAlias = "dict[Ref, Array]"
 """Arrays that stand for those of the recording."""
 
 
-class LazyRef(NamedTuple):
+class LazyRef:
     """A `Lazy`, as it was before a function got it, or as one returned it."""
 
-    lazy: Lazy
-    expr: tuple[Any, ...]
-    stats: Any
+    __slots__ = ("expr", "lazy", "stats")
+
+    def __init__(self, lazy: Lazy, expr: tuple[Any, ...], stats: Any) -> None:
+        self.lazy, self.expr, self.stats = lazy, expr, stats
+
+    def let_go(self, twins: dict[int, Lazy]) -> None:
+        """Have a lazy one without arrays in the place of the one that was recorded."""
+        like = self.lazy
+        if id(like) not in twins:
+            twin = twins[id(like)] = Lazy((), like)
+            twin.shape, twin.size, twin.names = like.shape, like.size, like.names
+        self.lazy = twins[id(like)]
 
 
 class TensorRef(NamedTuple):
@@ -267,6 +276,8 @@ def put(template: Any, found: Any, views: Views, born: frozenset[Region]) -> Non
         if type(found) is Lazy:
             found = found.realize()
         if not isinstance(found, (np.ndarray, np.generic)) or found.shape != template.shape:
+            raise Diverged
+        if found.dtype != template.dtype:
             raise Diverged
         if template.region in born:
             np.copyto(views[template], found)

@@ -18,7 +18,7 @@ import random
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Recorder:
         self.leaves = [t for t in externals if type(t.node) is Leaf]
         self.before = {id(t): t._grad for t in self.leaves}
         self.announced: dict[int, tuple[Array, str]] = {}
-        self.tops: dict[int, int] = {}  # how much of work space was in use
+        self.tops: dict[int, tuple[Array, int]] = {}  # how much of work space was in use
         for array in (*(tensor._array for tensor in externals), *arrays):
             if self.regions.find(array) is None:
                 self.regions.add(EXTERNAL, array, whole=True)
@@ -223,6 +223,9 @@ class Recorder:
                 self.learns = self.learns or is_recording()
                 try_out(unit, before, keeps=not self.learns)
                 self.trying = False
+        twins: dict[int, Lazy] = {}
+        for lazy in _all_lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
+            lazy.let_go(twins)
         return result
 
     def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -252,8 +255,9 @@ class Recorder:
         if unit is None:
             return
         stack = here.stack
-        root, top = id(memory_of(stack.block)), stack.block.ctypes.data + stack.top
-        self.tops[root] = max(self.tops.get(root, 0), top)
+        root, top = memory_of(stack.block), stack.block.ctypes.data + stack.top
+        former = self.tops.get(id(root), (root, 0))[1]
+        self.tops[id(root)] = root, max(former, top)  # kept alive: an id is not used again
         unit.code.append(Launch(kernel, parts, describe(args, self._result, self._address)))
 
     def counted(self, array: Array) -> None:
@@ -345,7 +349,7 @@ class Recorder:
         if self.reason:
             raise Refused(self.reason)
         for region in self.regions.order:
-            region.high = min(region.high, self.tops.get(id(region.root), region.high))
+            region.high = min(region.high, self.tops.get(id(region.root), (None, region.high))[1])
 
 
 def _after_fork() -> None:
@@ -389,6 +393,20 @@ def _has_numbers(template: Any) -> bool:
     if type(template) in (tuple, list):
         return any(_has_numbers(part) for part in template)
     return False
+
+
+def _all_lazies(template: Any) -> Iterator[LazyRef]:
+    kind = type(template)
+    if kind is LazyRef:
+        yield template
+        template = (*template.expr, template.stats)
+    elif kind is Parts:
+        template = template.parts
+    elif kind is dict:
+        template = tuple(template.values())
+    if type(template) is tuple:
+        for part in template:
+            yield from _all_lazies(part)
 
 
 def _lazies(template: Any, found: dict[int, LazyRef]) -> dict[int, LazyRef]:

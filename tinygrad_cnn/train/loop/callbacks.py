@@ -205,7 +205,7 @@ class ShowProgress(Callback):
 
     def __init__(self, progress: RunProgress, images: int) -> None:
         self.progress, self.images = progress, images
-        self.skipped = 0
+        self.skipped, self.told = 0, False
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Start the bar."""
@@ -220,8 +220,11 @@ class ShowProgress(Callback):
         self.progress.looking()
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
-        """Print the line, and how many steps were skipped."""
+        """Print the line, how many steps were skipped, and once what is not compiled."""
         self.progress.end(row)
         skipped, self.skipped = trainer.step.skipped - self.skipped, trainer.step.skipped
         if skipped:
             self.progress.note(f"Skipped {skipped} batches: loss or gradients were not finite.")
+        if trainer.runs_as_usual and not self.told:
+            self.told = True
+            self.progress.note(f"Some batches run without tg.compile: {trainer.runs_as_usual}.")

@@ -13,6 +13,7 @@ from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
+from tinygrad_cnn.train.loop.compiled import Compiled, calls_of
 from tinygrad_cnn.train.loop.measures import (
     METRICS,
     Metric,
@@ -148,23 +149,56 @@ def evaluate(
     watch: Watch | None = None,
     metrics: dict[str, Metric] | None = None,
     keep: bool = True,
+    compile: bool = True,
 ) -> Totals:
     """Look at every batch with ``model`` in evaluation mode, recording no graph.
 
-    The scores are kept with ``keep``; ``metrics`` are those of `Totals`.
+    The scores are kept with ``keep``; ``metrics`` are those of `Totals`. With ``compile`` many
+    batches are done by `tg.compile`, with the same bits.
 
     Raises
     ------
     TrainError
         The loss is not finite.
     """
-    model.eval()
-    totals = Totals(keep=keep, metrics=metrics, loss_function=loss_function)
-    with no_grad():
-        for images, labels in batches:
-            scores = model(images)  # (n, classes)
-            totals.add(loss_function(scores, labels).item(), scores, labels)
-            if watch is not None:
-                watch(totals)
-            interrupt.check()
-    return totals
+    looking = Looking(model, loss_function, calls=calls_of(batches), compile=compile)
+    return looking.over(batches, watch=watch, metrics=metrics, keep=keep)
+
+
+class Looking:
+    """Passes over batches that are only looked at, one after the other; see `evaluate`."""
+
+    def __init__(
+        self,
+        model: Module,
+        loss_function: Loss,
+        *,
+        calls: int | None = None,
+        compile: bool = True,
+    ) -> None:
+        self.model, self.loss_function = model, loss_function
+        self.look = Compiled(self._look, model, loss_function, calls=calls, enabled=compile)
+
+    def _look(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.model(images)  # (n, classes)
+        return self.loss_function(scores, labels), scores
+
+    def over(
+        self,
+        batches: Batches,
+        *,
+        watch: Watch | None = None,
+        metrics: dict[str, Metric] | None = None,
+        keep: bool = True,
+    ) -> Totals:
+        """What `evaluate` returns."""
+        self.model.eval()
+        totals = Totals(keep=keep, metrics=metrics, loss_function=self.loss_function)
+        with no_grad():
+            for images, labels in batches:
+                loss, scores = self.look(images, labels)
+                totals.add(loss.item(), scores, labels)
+                if watch is not None:
+                    watch(totals)
+                interrupt.check()
+        return totals

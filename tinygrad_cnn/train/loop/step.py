@@ -1,15 +1,26 @@
 """What happens to one batch: forward, backward, clipping, the optimiser's step, its schedule."""
 
+from __future__ import annotations
+
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_cnn.autograd.units import check
+from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.kernels.tape import again, do
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.nn.module.attributes import changes
 from tinygrad_cnn.nn.utils import clip_grad_norm_, get_total_norm
+from tinygrad_cnn.ops.random import default_generator
+from tinygrad_cnn.programs.compiled import TooLate
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.average import WeightAverage
+from tinygrad_cnn.train.loop.compiled import Compiled
+from tinygrad_cnn.types import Array
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,6 +58,11 @@ class TrainingStep:
         whether batches whose loss or gradients are not finite are left out, and counted as
         ``skipped``; buffers, such as running means, are then as before. Without it such a loss
         is returned before anything is changed by it.
+    compile
+        whether to do again what was recorded of an earlier batch (`tg.compile`): the same bits in
+        less time. What cannot be recorded runs as usual; ``learn.why`` says why.
+    batches
+        how many there will be, if that is known: a few are not worth a recording.
     """
 
     def __init__(
@@ -61,6 +77,8 @@ class TrainingStep:
         warmup: int = 0,
         average: WeightAverage | None = None,
         skip: bool = False,
+        compile: bool = False,
+        batches: int | None = None,
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"TrainingStep: `clip_norm` is {clip_norm} but a positive is expected")
@@ -75,6 +93,12 @@ class TrainingStep:
         self.skip, self.skipped = skip, 0
         self.taken = 0
         self._batches = self._images = 0
+        self._refused = False
+        self._buffers: tuple[int, list[Tensor]] = -1, []
+        self._held: dict[int, Tensor] = {}
+        self.learn = Compiled(
+            self._learn, model, loss_function, optimizer, calls=batches, enabled=compile
+        )
 
     @property
     def pending(self) -> bool:
@@ -88,66 +112,177 @@ class TrainingStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Train on ``images`` (n, …) and ``labels``; the step follows the last of a group."""
-        buffers = [(b, b._array.copy()) for b in self.model.buffers()] if self.skip else []
+        before = self._before() if self.skip or self.learn.program is not None else None
+        begins, ends = not self.pending, self._batches + 1 == self.accumulate
+        images_so_far = self._images + len(images) if self.accumulate > 1 else 1
+        try:
+            with self._warmed(ends):
+                total, undo = images_so_far if ends else 0, before.undo if before else None
+                loss, scores = self.learn(images, labels, begins, total, undo=undo)
+        except _NotFinite as found:
+            if self.skip and before is not None:
+                before.restore_buffers()
+            self.skipped += self.skip
+            return found.loss, found.scores
+        self._batches, self._images = self._batches + 1, images_so_far
+        if ends:
+            self._stepped()
+        elif begins and self.learn.program is not None:
+            self._hold_gradients()
+        return loss.item(), scores
+
+    def _learn(
+        self, images: Tensor, labels: Tensor, begins: bool, total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and scores of a batch, and its gradients, to which others are added.
+
+        It ``begins`` a group, or ends one with ``total`` images, which is the time for the step;
+        0 if it does not.
+        """
         scores = self.model(images)  # (n, classes)
         loss = self.loss_function(scores, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            for buffer, before in buffers:
-                np.copyto(buffer._written_by("TrainingStep"), before)
-            self.skipped += self.skip
-            return value, scores
-        if not self.pending:
+        if loss.numel() != 1:
+            loss.item()  # says so
+        check(_expect_finite, loss, *([scores] if isinstance(scores, Tensor) else []))
+        if begins:
             self.optimizer.zero_grad()
         if self.accumulate == 1:
             loss.backward()
         else:
             (loss * len(images)).backward()
-            self._images += len(images)
-        self._batches += 1
-        if self._batches == self.accumulate:
-            self.finish()
-        return value, scores
+        if total:
+            self._update(total)
+        return loss, scores
 
     def finish(self) -> None:
         """Take the step that is due; at the end of an epoch also after fewer batches."""
-        if not self.pending:
-            return
-        parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
+        if self.pending:
+            with self._warmed(True):
+                self._update(self._images)
+            self._stepped()
+
+    def _update(self, images: int) -> None:
+        """Have the gradients of a group of so many images change the parameters."""
+        parameters = self._parameters()
         if self.accumulate > 1:
             for p in parameters:
                 if p.grad is not None:
                     gradient = p.grad._written_by("TrainingStep")
-                    np.multiply(gradient, 1 / self._images, out=gradient)
-        norm = 0.0
+                    do(np.multiply, gradient, 1 / images, gradient, writes=(gradient,))
+        if self.skip:
+            again(self._clip_and_step)  # whether it is taken depends on their norm
+        else:
+            self._clip_and_step()
+
+    def _clip_and_step(self) -> None:
+        parameters = self._parameters()
+        norm: Tensor | None = None
         if self.clip_norm is not None:
-            norm = float(clip_grad_norm_(parameters, self.clip_norm))
+            norm = clip_grad_norm_(parameters, self.clip_norm)
         elif self.skip:
-            norm = float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        if self.skip and not math.isfinite(norm):
-            self.skipped += self._batches
-            self._batches = self._images = 0
+            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._refused = self.skip and norm is not None and not math.isfinite(norm.item())
+        if not self._refused:
+            self.optimizer.step()
+
+    def _stepped(self) -> None:
+        """Count a group, and have what follows the optimiser's step follow it."""
+        count, self._batches, self._images = self._batches, 0, 0
+        if self._refused:
+            self.skipped += count
             return
-        self._step()
         self.taken += 1
-        self._batches = self._images = 0
         if self.scheduler is not None:
             self.scheduler.step()
         if self.average is not None:
             self.average.update()
 
+    def _before(self) -> _Before:
+        """What is needed to go back to before this batch."""
+        if self._buffers[0] != changes.count:  # looking for them takes long
+            self._buffers = changes.count, list(self.model.buffers())
+        gradients = [p.grad for p in self._parameters()] if self.pending else []
+        return _Before(self.optimizer, self._buffers[1], [g for g in gradients if g is not None])
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for g in self.optimizer.param_groups for p in g["params"]]
+
+    def _hold_gradients(self) -> None:
+        """Have the gradients of each group in the same tensors, to which a recording adds."""
+        for p in self._parameters():
+            if p.grad is None:
+                continue
+            array, held = p.grad._array, self._held.get(id(p))
+            if held is None or held._array.strides != array.strides or held.dtype != array.dtype:
+                held = self._held[id(p)] = wrap(array.copy(order="K"))
+            else:
+                np.copyto(held._written_by("backward"), array)
+            p.grad = held
+
     def _warmth(self) -> float:
         return min(1.0, (self.taken + 1) / self.warmup) if self.warmup else 1.0
 
-    def _step(self) -> None:
+    @contextlib.contextmanager
+    def _warmed(self, steps: bool) -> Iterator[None]:
+        """Within, the rate is that of a step: schedules work on the one without warm-up."""
         warmth = self._warmth()
-        if warmth == 1.0:
-            self.optimizer.step()
+        if warmth == 1.0 or not steps:
+            yield
             return
-        # Schedules work on the present rate: they must not see the smaller one.
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * warmth
-        self.optimizer.step()
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+
+class _Before:
+    """Buffers, gradients and random numbers as they were before a batch."""
+
+    def __init__(
+        self, optimizer: OptimizerLike, buffers: list[Tensor], gradients: list[Tensor]
+    ) -> None:
+        self.buffers, self.gradients = _copies(buffers), _copies(gradients)
+        self.random = default_generator.get_state()
+        self.optimizer, self.steps = optimizer, getattr(optimizer, "step_count", 0)
+
+    def restore_buffers(self) -> None:
+        """Have the running means, for example, that there were."""
+        for tensor, array in self.buffers:
+            np.copyto(tensor._written_by("TrainingStep"), array)
+
+    def undo(self) -> None:
+        """Have everything as it was.
+
+        Raises
+        ------
+        TooLate
+            The optimiser has stepped already.
+        """
+        if getattr(self.optimizer, "step_count", 0) != self.steps:
+            raise TooLate("TrainingStep: a replay failed after its step; use compile=False")
+        self.restore_buffers()
+        for tensor, array in self.gradients:
+            np.copyto(tensor._written_by("TrainingStep"), array)
+        default_generator.set_state(self.random)
+
+
+def _copies(tensors: list[Tensor]) -> list[tuple[Tensor, Array]]:
+    return [(t, t._array.copy()) for t in tensors]
+
+
+class _NotFinite(Exception):
+    """The loss of a batch that is left out, or ends the training; and the scores, if one tensor."""
+
+    def __init__(self, loss: float, scores: Any = None) -> None:
+        super().__init__(loss)
+        self.loss, self.scores = loss, scores
+
+
+def _expect_finite(loss: Array, *scores: Array) -> None:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise _NotFinite(value, *[wrap(array.copy(order="K")) for array in scores])

@@ -21,7 +21,8 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt, state
 from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun
-from tinygrad_cnn.train.loop.epochs import Batches, Totals, evaluate
+from tinygrad_cnn.train.loop.compiled import calls_of
+from tinygrad_cnn.train.loop.epochs import Batches, Looking, Totals
 from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
 from tinygrad_cnn.train.loop.step import Loss, TrainingStep
@@ -107,7 +108,13 @@ class Trainer:
             warmup=round(settings["warmup"] * steps),
             average=self.average,
             skip=settings["non_finite"] == "skip",
+            compile=settings["compile"],
+            batches=calls_of(train, self.epochs),
         )
+        self.looking = Looking(
+            model, self.loss, calls=calls_of(val, self.epochs), compile=settings["compile"]
+        )
+        self._compiled = self.step.learn, self.looking.look
         self.way_out = "; non_finite='skip' leaves such batches out"
         if settings["patience"] is not None:
             self.callbacks.append(EarlyStopping(settings["patience"], self.monitor))
@@ -116,7 +123,13 @@ class Trainer:
         self.batch, self.totals = 0, self.no_totals()
         self.seconds = self.waited = 0.0
         self._cold, self._warm = _COLD, (0, 0.0)
+        self._recordings = 0
         self.stopped: str | None = None
+
+    @property
+    def runs_as_usual(self) -> str:
+        """Why something is not done by `tg.compile`, though it should be; mostly empty."""
+        return next((compiled.why for compiled in self._compiled if compiled.why), "")
 
     def no_totals(self) -> Totals:
         """Sums of no batches."""
@@ -205,9 +218,13 @@ class Trainer:
         return row
 
     def _count_warm(self, images: int, before: float) -> None:
-        """Count a batch for the speed; kernels are compiled in the first ones of a process."""
-        if self._cold:
-            self._cold -= 1
+        """Count a batch for the speed; kernels are compiled in the first ones of a process.
+
+        Nor does a batch that was recorded count.
+        """
+        before_it, self._recordings = self._recordings, self._compiled[0].recordings
+        if self._cold or self._recordings > before_it:
+            self._cold = max(self._cold - 1, 0)
             return
         done, seconds = self._warm
         self._warm = done + images, seconds + self.seconds + self.waited - before
@@ -268,7 +285,7 @@ class Trainer:
         averaged = self.average.applied() if self.average is not None else None
         with averaged or contextlib.nullcontext():
             try:
-                totals = evaluate(self.model, self.val, self.loss, metrics=self.metrics, keep=False)
+                totals = self.looking.over(self.val, metrics=self.metrics, keep=False)
             except TrainError as error:
                 epoch = len(self.history) + 1
                 raise TrainError(f"epoch {epoch}: in validation {error}") from error

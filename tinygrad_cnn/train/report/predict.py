@@ -1,7 +1,7 @@
 """A trained model on images from files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from tinygrad_cnn.data import Normalize
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train.loop.compiled import Compiled
 from tinygrad_cnn.train.loop.metrics import probabilities
 from tinygrad_cnn.train.loop.mirror import MirrorAverage
 from tinygrad_cnn.train.report.results import load_weights
@@ -28,6 +29,10 @@ class Predictor:
 
     model: Module
     data: DataInfo
+    scores: Compiled[Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.scores = Compiled(self.model, self.model)
 
     @classmethod
     def of(cls, config: Config, folder: RunFolder) -> "Predictor":
@@ -63,7 +68,7 @@ class Predictor:
     def predict(self, paths: Sequence[Path], top: int = 5) -> list[list[tuple[str, float]]]:
         """The ``top`` classes of each image with their probabilities, the likeliest first."""
         with no_grad():
-            scores = self.model(self.normalized(self.read(paths)))
+            scores = self.scores(self.normalized(self.read(paths)))
             shares = probabilities(scores.numpy())  # (n, classes)
         orders = np.argsort(-shares, axis=1, kind="stable")[:, :top]
         return [

@@ -127,7 +127,8 @@ def _test(config: Config, model: Module, splits: Splits, facts: dict[str, object
     looked = MirrorAverage(model) if config.flip_test else model
     count = f"{len(splits.test):,} test images"
     with users_code(config.model), saying(f"looking at {count}"):
-        totals = evaluate(looked, splits.plain_loader(splits.test, config), cross_entropy)
+        loader = splits.plain_loader(splits.test, config)
+        totals = evaluate(looked, loader, cross_entropy, compile=config.compile)
     name = type(model).__name__
     return Report.of(totals, splits.classes, f"{name} on {config.data_name}", facts)
 

@@ -30,6 +30,7 @@ class Setting(NamedTuple):
     A number is ``at_least``, ``above`` or ``below`` a bound. A text is ``among`` some, or what
     ``parse`` accepts, written as ``form``. `fit` has the settings with ``fit``; those with
     ``free`` may differ when a run goes on, and older ``config.json`` lack those with ``added``.
+    The option that turns a true one ``off`` may have another name than ``--no-…``.
     """
 
     help: str | None = None
@@ -43,6 +44,7 @@ class Setting(NamedTuple):
     fit: bool = False
     free: bool = False
     added: bool = False
+    off: str | None = None
 
     @property
     def expected(self) -> str:
@@ -200,6 +202,15 @@ class Config:
     )
     flip_test: bool = _set(
         False, "Average the scores of a test image and its mirror image.", free=True, added=True
+    )
+
+    compile: bool = _set(
+        True,
+        "Record a step once and do it again without Python (tg.compile): the same bits, sooner.",
+        fit=True,
+        free=True,
+        added=True,
+        off="--eager",
     )
 
     @property

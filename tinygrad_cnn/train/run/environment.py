@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from tinygrad_cnn.train.run.build import default_lr
-from tinygrad_cnn.train.run.config import Config
+from tinygrad_cnn.train.run.config import SETTINGS, Config
 from tinygrad_cnn.version import __version__
 
 
@@ -49,7 +49,8 @@ def command(config: Config) -> str:
             continue
         if field.name == "root" and config.data != "cifar10":  # they need no files
             continue
-        words.append(f"--{field.name.replace('_', '-')}")
+        off = SETTINGS[field.name].off if value is False else None
+        words.append(off or f"--{field.name.replace('_', '-')}")
         if not isinstance(value, bool):
             words.append(f"{value:g}" if isinstance(value, float) else str(value))
     return shlex.join(words)
