@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -27,17 +28,19 @@ class Region:
 
     ``kind`` is `INPUT` (an argument's), `EXTERNAL` (of tensors that were there before: they stay
     where they are), `CONSTANT` (made by the function, the same each time) or `LOCAL` (computed).
-    ``root`` is an array that keeps the memory alive; ``low`` and ``high`` are addresses.
+    ``root`` is an array that keeps the memory alive, until the recorder lets go of it (`loosen`);
+    ``low`` and ``high`` are addresses.
     """
 
     __slots__ = (
-        "content", "first", "high", "index", "kept", "kind", "last", "low", "offset", "root",
-        "shared", "stays", "written",
+        "alive", "content", "first", "high", "index", "kept", "kind", "last", "low", "offset",
+        "root", "shared", "stays", "written",
     )  # fmt: skip
 
     def __init__(self, kind: str, root: Array, low: int, high: int) -> None:
         self.kind, self.low, self.high = kind, low, high
         self.root: Array | None = root
+        self.alive = weakref.ref(root)
         self.content: Array | None = None  # of a constant
         self.written = False  # by a unit that did not make it
         self.shared = False  # work space, of several arrays
@@ -126,36 +129,57 @@ class Regions:
     def __init__(self) -> None:
         self.by_root: dict[int, list[Region]] = {}
         self.order: list[Region] = []
-        self.refs: dict[int, Ref] = {}
+        self.refs: dict[int, tuple[weakref.ref[Array], Ref]] = {}
+        self.held: list[Ref | Region] = []  # while a unit is recorded
+        self.fixed: list[Ref] = []
 
     def add(self, kind: str, array: Array, *, whole: bool) -> Region:
         """The region around an array's owner, or, if not ``whole``, around the array alone."""
         root = memory_of(array)
         region = Region(kind, root, *byte_bounds(root if whole else array))
         region.index = len(self.order)
-        self.by_root.setdefault(id(root), []).append(region)
+        known = self.by_root.get(id(root), [])
+        self.by_root[id(root)] = [*(r for r in known if r.alive() is root), region]
         self.order.append(region)
+        self.held.append(region)
         return region
 
     def ref(self, array: Array, region: Region) -> Ref:
-        """The reference of an array, which is kept alive."""
+        """The reference of an array, which is kept alive until `loosen`."""
         found = self.refs.get(id(array))
-        if found is None:
-            found = self.refs[id(array)] = Ref(array, region)
-        return found
+        if found is None or found[0]() is not array:
+            found = weakref.ref(array), Ref(array, region)
+            self.refs[id(array)] = found
+        found[1].array = array
+        self.held.append(found[1])
+        return found[1]
 
     def at(self, address: int) -> Ref | None:
         """A reference of the byte at an address, if it is in known memory."""
         for region in self.order:
-            if region.low <= address < region.high:
-                found = self.refs[-address] = Ref(bytes_of(address, 1), region)
+            if region.low <= address < region.high and region.alive() is not None:
+                found = Ref(bytes_of(address, 1), region)
                 found.is_address = True
+                self.held.append(found)
                 return found
         return None
 
+    def loosen(self) -> None:
+        """Let go of arrays whose memory is the recording's own, as the function does."""
+        for held in self.held:
+            if isinstance(held, Region):
+                if held.kind == LOCAL and not held.shared:
+                    held.root = None
+            elif held.region.is_fixed:
+                self.fixed.append(held)
+            else:
+                held.array = None
+        self.held.clear()
+
     def let_go(self) -> None:
         """Let go of all arrays but those that stay where they are."""
-        for ref in self.refs.values():
+        self.loosen()
+        for ref in self.fixed:
             if not ref.region.is_fixed:
                 ref.array = None
         for region in self.order:
@@ -163,12 +187,12 @@ class Regions:
                 region.root = None
         self.refs.clear()
         self.by_root.clear()
+        self.fixed.clear()
 
     def find(self, array: Array) -> Region | None:
         """The region that an array lies in, if it is known."""
-        known = self.by_root.get(id(memory_of(array)))
-        if known is None:
-            return None
+        root = memory_of(array)
+        known = [r for r in self.by_root.get(id(root), ()) if r.alive() is root]
         if len(known) == 1 and known[0].kind != INPUT:
             return known[0]
         low, high = byte_bounds(array)

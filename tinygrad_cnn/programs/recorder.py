@@ -30,6 +30,7 @@ from tinygrad_cnn.autograd.node import Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import here
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
@@ -226,6 +227,7 @@ class Recorder:
         twins: dict[int, Lazy] = {}
         for lazy in _all_lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
             lazy.let_go(twins)
+        self.regions.loosen()
         return result
 
     def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -348,6 +350,11 @@ class Recorder:
         self._settle(())
         if self.reason:
             raise Refused(self.reason)
+        self.written = {
+            key: (tensor, by)
+            for key, (tensor, by) in self.written.items()
+            if (region := self.regions.find(tensor._array)) is not None and region.kind == EXTERNAL
+        }
         for region in self.regions.order:
             region.high = min(region.high, self.tops.get(id(region.root), (None, region.high))[1])
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_cnn.kernels.memory import aligned
 from tinygrad_cnn.programs.early import find_early
-from tinygrad_cnn.programs.memory import CONSTANT, Ref, Views, same_bits
+from tinygrad_cnn.programs.memory import CONSTANT, LOCAL, Ref, Views, same_bits
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
 from tinygrad_cnn.types import Array
 
@@ -18,10 +18,17 @@ class Trial:
 
     def __init__(self, unit: Unit, before: list[tuple[Ref, Array]]) -> None:
         self.unit = unit
-        self.written = {id(ref.region): content for ref, content in before}
+        self.given = {ref.region for ref in unit.operands()}
+        written = {id(ref.region): content for ref, content in before}
+        self.content: dict[int, Array] = {}  # of what it is given, with other numbers
+        for ref in unit.operands():
+            number = ref.region.index
+            if number not in self.content:
+                content = written.get(id(ref.region), bytes_at(ref.region))
+                self.content[number] = _copied(content)
+                _vary(ref.view(self.content[number]))
         self.right = self.views()
         unit.call(self.right)
-        self.given = {ref.region for ref in unit.operands()}
 
     def views(self, rubbish: float | None = None) -> Views:
         """Arrays for the unit, with other numbers; ``rubbish`` is where it has yet to write."""
@@ -31,16 +38,13 @@ class Trial:
         for ref in (*unit.operands(), *unit.work(), *unit.results()):
             region = ref.region
             if region.index not in memory:
-                given = self.written.get(id(region))
-                content = bytes_at(region) if given is None else given
-                memory[region.index] = aligned(content.size)
-                memory[region.index][...] = content
+                content = self.content.get(region.index)
+                if content is None and region.kind != LOCAL:
+                    content = bytes_at(region)
+                memory[region.index] = (
+                    aligned(region.nbytes) if content is None else _copied(content)
+                )
             views[ref] = ref.view(memory[region.index])
-        changed: set[int] = set()
-        for ref in unit.operands():
-            if ref.region.index not in changed:
-                changed.add(ref.region.index)
-                _vary(views[ref])
         if rubbish is not None:
             self.spoil(views, rubbish)
         return views
@@ -76,6 +80,12 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
             unit.early = find_early(trial)
     except Exception:  # whatever it is, the unit is called as usual, or all its launches are made
         return
+
+
+def _copied(content: Array) -> Array:
+    copy = aligned(content.size)
+    copy[...] = content
+    return copy
 
 
 def _vary(array: Array) -> None:
