@@ -40,6 +40,7 @@ from tinygrad_cnn.types import Args
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
+_HOLDS_NOTHING = frozenset([int, float, bool, type(None)])
 MOST_NESTED = 20  # walks inside walks on one thread's stack
 
 _depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
@@ -333,7 +334,7 @@ def _free(node: Node) -> None:
     for value in node.saved.values():
         if isinstance(value, FunctionCtx):
             value.free()
-        elif type(value) not in (int, float, bool, type(None)):
+        elif type(value) not in _HOLDS_NOTHING:
             node.saved = None
             return
 

@@ -182,7 +182,7 @@ class Op:
         parents: list[GraphNode | None] = []
         operands: list[Variable] = []  # those that may come as `Lazy`
         result: Any
-        for a, may_wait in zip(args, self.may_wait):
+        for a, may_wait in zip(args, self.may_wait, strict=False):
             if isinstance(a, Variable):
                 value = a._value
                 if may_wait:

@@ -131,7 +131,7 @@ class Storage:
 
     def written(self, by: str) -> None:
         """Say that the numbers are about to be changed in place, and by what."""
-        if self.dependents or self.loaded or self.memory:
+        if self.dependents or self.loaded is not None or self.memory is not None:
             self.settle()
         self.version += 1
         self.writer = by
@@ -258,7 +258,8 @@ class Variable:
         """The values, for the operation ``by`` that is about to change them in place."""
         self.storage.written(by)
         self._saved = None
-        return self._array
+        value = self._value
+        return value if type(value) is np.ndarray else self._array
 
     @property
     def _given(self) -> Array:
