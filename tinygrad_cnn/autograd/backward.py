@@ -302,9 +302,9 @@ def _visit(
             if not isinstance(gx, Variable):
                 gx = _fit(node, i, gx)
             else:
-                value = gx._value
+                value: Any = gx._value
                 if value.shape != shapes[i] or value.dtype != dtypes[i]:
-                    gx = _fit(node, i, gx)
+                    gx = _fit(node, i, gx)  # type: ignore[arg-type]  # it is a Tensor
             at = -parent.time
             if anomaly:
                 mask = node if node.op.name in MASKS else masks.get(time)

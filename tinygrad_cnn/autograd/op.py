@@ -369,7 +369,7 @@ class Op:
                 if isinstance(value, Variable):
                     value = value._array
             values.append(value)
-        out = []
+        out: list[Any] = []
         rule = self.array_vjp.function
         for found in taping[0].unit(rule, values, {}, ()) if taping else rule(*values):
             if found is None:

@@ -79,7 +79,7 @@ def batch_norm(
                 "batch_norm: `running_mean` and `running_var` are needed to evaluate"
             )
         if not is_recording():
-            known = [None if v is None else v._given for v in (mean, var, weight, bias)]
+            known = [None if v is None else to_tensor(v)._given for v in (mean, var, weight, bias)]
             dtypes = {v.dtype for v in known if v is not None}
             if dtypes == {x._value.dtype}:
                 arrays = (*known, eps, x._value.size // max(c, 1))
