@@ -11,8 +11,6 @@ import heapq
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from itertools import repeat
-from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +40,7 @@ from tinygrad_cnn.types import Args
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-_NONE = repeat(None)
+_HOLDS_NOTHING = frozenset([int, float, bool, type(None)])
 MOST_NESTED = 20  # walks inside walks on one thread's stack
 
 _depth: ContextVar[int] = ContextVar("tinygrad_cnn.walks", default=0)
@@ -245,10 +243,11 @@ def _visit(
     create_graph: bool,
     arrive: Callable[[Leaf, Tensor], None] | None,
 ) -> dict[GraphNode, Tensor]:
-    pending: dict[int, list[Any]] = {}  # a node and its gradient, by the node's time
+    # A node and its gradient, by the negative of the time: the newest comes first off a heap.
+    pending: dict[int, list[Any]] = {}
     queue: list[int] = []
     for root, start in roots.items():
-        pending[root.time] = [root, start]
+        pending[-root.time] = [root, start]
         queue.append(-root.time)
     heapq.heapify(queue)
     found: dict[GraphNode, Tensor] = {}
@@ -257,10 +256,10 @@ def _visit(
     anomaly = is_anomaly_enabled() and is_anomaly_check_nan_enabled()
     masks: dict[int, Node] = {}  # by the time of a node what masked its gradient, for anomalies
     while queue:
-        time = -heapq.heappop(queue)
+        time = heapq.heappop(queue)
         node, g = pending.pop(time)
         if useful is None:
-            wanted = tuple(map(is_not, node.parents, _NONE))
+            wanted = node.wanted
             goes_on = True
         else:
             assert targets is not None
@@ -295,18 +294,18 @@ def _visit(
             gradients = _run_post_hooks(node, g, gradients)
         if not retain_graph and node.saved:
             _free(node)
+        parents, shapes, dtypes = node.parents, node.shapes, node.dtypes
         for i, gx in enumerate(gradients):
             if gx is None or not wanted[i]:
                 continue
-            parent = node.parents[i]
-            assert parent is not None
-            if (
-                not isinstance(gx, Variable)
-                or gx._value.shape != node.shapes[i]
-                or gx._value.dtype != node.dtypes[i]
-            ):
+            parent = parents[i]
+            if not isinstance(gx, Variable):
                 gx = _fit(node, i, gx)
-            at = parent.time
+            else:
+                value: Any = gx._value
+                if value.shape != shapes[i] or value.dtype != dtypes[i]:
+                    gx = _fit(node, i, gx)  # type: ignore[arg-type]  # it is a Tensor
+            at = -parent.time
             if anomaly:
                 mask = node if node.op.name in MASKS else masks.get(time)
                 if mask is not None:
@@ -315,7 +314,7 @@ def _visit(
             waiting = pending.get(at)
             if waiting is None:
                 pending[at] = [parent, gx]
-                heapq.heappush(queue, -at)
+                heapq.heappush(queue, at)
                 continue
             before = waiting[1]
             if at in sums and not create_graph:
@@ -325,7 +324,7 @@ def _visit(
                 waiting[1] = before + gx if create_graph else _total(before, gx)
                 if isinstance(before, Variable):
                     sums.add(at)
-        g = gradients = gx = before = waiting = None  # they may be large
+        g = gradients = gx = value = before = waiting = None  # they may be large
     return found
 
 
@@ -335,7 +334,7 @@ def _free(node: Node) -> None:
     for value in node.saved.values():
         if isinstance(value, FunctionCtx):
             value.free()
-        elif type(value) not in (int, float, bool, type(None)):
+        elif type(value) not in _HOLDS_NOTHING:
             node.saved = None
             return
 
@@ -453,7 +452,8 @@ def accumulate(
     """Add ``g`` to the tensor's ``.grad``."""
     if tensor is None:  # nobody is left who could read it
         return
-    if tensor.current_node() is not None:  # it still wants its gradient
+    node_now = tensor.node if tensor.view_of is None else tensor.current_node()
+    if node_now is not None:  # it still wants its gradient
         before: Tensor | None = tensor._grad  # type: ignore[assignment]  # so is every Variable
         if create_graph:
             tensor._grad = g * 1 if before is None else before + g  # memory of its own
@@ -474,8 +474,8 @@ def accumulate(
 
 def _laid_out(g: Tensor) -> Tensor:
     """``g``, row by row unless it lies as images do between kernels."""
-    array = g._value
-    if type(array) is not np.ndarray or (ordered := in_order(array)) is array:
+    array = g._array
+    if array.flags.c_contiguous or (ordered := in_order(array)) is array:
         return g
     return wrap(ordered)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from itertools import repeat
+from operator import is_not
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from tinygrad_cnn.autograd.anomaly import Record
     from tinygrad_cnn.autograd.variable import Storage, Variable
     from tinygrad_cnn.tensor import Tensor
+
+_NONE = repeat(None)
 
 clock = itertools.count(1).__next__
 """Creation time: an operation's node is always newer than the nodes of its inputs."""
@@ -140,6 +144,7 @@ class Node(_Hooked):
         "shapes",
         "time",
         "trace",
+        "wanted",
     )
 
     def __init__(
@@ -154,6 +159,7 @@ class Node(_Hooked):
         self.op = op
         self.time = clock()
         self.parents = parents
+        self.wanted = tuple(map(is_not, parents, _NONE))  # of which inputs gradients are
         self.shapes = shapes
         self.dtypes = dtypes
         self.params = params
@@ -184,6 +190,7 @@ class Leaf(_Hooked):
 
     op = None
     parents: tuple[()] = ()
+    wanted: tuple[()] = ()
     next_functions: tuple[()] = ()
 
     def __init__(self, tensor: Variable) -> None:

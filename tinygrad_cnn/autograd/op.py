@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ result of an operation that is to run in another dtype, None for others (`roundi
 _AMBIENT = ("y", "params", "shapes", "dtypes", "needs")
 _SHAPE, _NO_SHAPE = itertools.repeat("shape"), itertools.repeat(())
 _DTYPE, _NONE = itertools.repeat("dtype"), itertools.repeat(None)
-_PLAIN = frozenset([bool, int, float, str, tuple, type(None)])
+_NUMPYS = itertools.repeat(np.generic)
 _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 
 
@@ -48,6 +48,15 @@ class Rule:
     def __init__(self, function: AnyFunction) -> None:
         self.function = function
         self.names = tuple(inspect.signature(function).parameters)[1:]  # the first is always `g`
+
+
+class _Needs(NamedTuple):
+    """What the rules of an operation need for the gradients of some of its inputs."""
+
+    kept: tuple[tuple[int, str], ...]
+    output: bool
+    values: tuple[tuple[str, bool, bool], ...]
+    """Of `array_vjp`: the name, whether it may come as `Lazy`, and whether it is needed."""
 
 
 class Op:
@@ -121,13 +130,14 @@ class Op:
         self.residual_names = wanted - {*self.args, *_AMBIENT}
         # The arguments, and what the array_vjp rule asks for, that may come as `Lazy`.
         self.lazy = frozenset(lazy)
-        self.lazy_args = tuple(i for i, n in enumerate(self.args) if n in lazy)
+        self.may_wait = tuple(n in lazy for n in self.args) if lazy else itertools.repeat(False)
         # What `array_vjp` asks for: the name, whether it may come as `Lazy`, and, if it is not
         # needed for every gradient, for those of which inputs.
         self.array_vjp_values = tuple(
             (n, n in lazy, self._users(n) if not together and n in ("y", *self.args) else ())
             for n in (self.array_vjp.names if self.array_vjp is not None else ())
         )
+        self._needs: dict[tuple[bool, ...], _Needs] = {}
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -135,6 +145,23 @@ class Op:
     def _users(self, name: str) -> tuple[int, ...]:
         """The inputs whose rules name ``name``."""
         return tuple(i for i, r in enumerate(self.rules) if r is not None and name in r.names)
+
+    def needs(self, wanted: tuple[bool, ...]) -> _Needs:
+        """What the rules need for the gradients of the inputs that are ``wanted``."""
+        if self.variadic:  # all of it, for any number of inputs
+            wanted = ()
+        found = self._needs.get(wanted)
+        if found is None:
+
+            def needed(users: tuple[int, ...]) -> bool:
+                return not users or any(wanted[u : u + 1] == (True,) for u in users)
+
+            found = self._needs[wanted] = _Needs(
+                tuple([(i, n) for i, n, users in self.kept if needed(users)]),
+                self.keeps_output and needed(self.output_users),
+                tuple([(n, lazy, needed(users)) for n, lazy, users in self.array_vjp_values]),
+            )
+        return found
 
     # ---- forward ---------------------------------------------------------------------------
 
@@ -147,19 +174,20 @@ class Op:
         if watching and observed(self):
             out = observe("operation", self.name, self, args, params)
             return out
-        if params and not _PLAIN.issuperset(map(type, params.values())):
+        if params and any(map(isinstance, params.values(), _NUMPYS)):
             for name, value in params.items():
                 if isinstance(value, np.generic):  # a number, which widens no array
                     params[name] = value.item()
         arrays: list[Any] = []
         parents: list[GraphNode | None] = []
+        operands: list[Variable] = []  # those that may come as `Lazy`
         result: Any
-        lazy_args = self.lazy_args
-        for a in args:
+        for a, may_wait in zip(args, self.may_wait, strict=False):
             if isinstance(a, Variable):
                 value = a._value
-                if lazy_args and len(arrays) in lazy_args:
+                if may_wait:
                     value = operand(value, a.storage)
+                    operands.append(a)
                 elif type(value) is Lazy:
                     value = a._array
                 arrays.append(value)
@@ -171,6 +199,7 @@ class Op:
             args = self._promoted(args, arrays)
             arrays = [a._array if isinstance(a, Variable) else a for a in args]
             parents = [a.node if isinstance(a, Variable) else None for a in args]
+            operands = [a for a in args if isinstance(a, Variable)]
         try:
             if taping:
                 result = taping[0].unit(self.forward, arrays, params, ())
@@ -194,19 +223,18 @@ class Op:
         residuals = None
         if type(result) is Saved:
             result, residuals = result.out, result.residuals
-        if result.dtype.kind == "c" and not self.complex:
+        kind = result.dtype.kind
+        if kind == "c" and not self.complex:
             raise self._not_for_complex(arrays)
-        live = any(parents)
-        if live and is_recording() and result.dtype.kind in INEXACT:
+        if any(parents) and is_recording() and kind in INEXACT:
             out = self.record(result, args, arrays, tuple(parents), params, residuals)
         else:
             out = wrap(result)
-        if lazy_args:
+        if operands:
             if type(out._value) is Lazy:
-                operands = [args[i] for i in lazy_args if i < len(args)]
-                depend(out._value, self.name, [a for a in operands if isinstance(a, Variable)])
+                depend(out._value, self.name, operands)
             if type(out.node) is Node:
-                out.node.fused = _fused(out._value, arrays, lazy_args)
+                out.node.fused = _fused(out._value, arrays)
         if self.view:
             self._track_view(out, args[0], params)
         return out
@@ -232,9 +260,11 @@ class Op:
     ) -> Tensor:
         """A tensor around ``result`` with a node that says how it came to be."""
         saved: Params = {}
-        for i, name, users in self.kept:
-            if users and not _any_lives(users, parents):
-                continue
+        shapes = tuple(map(getattr, arrays, _SHAPE, _NO_SHAPE))
+        dtypes = tuple(map(getattr, arrays, _DTYPE, _NONE))
+        node = Node(self, parents, shapes, dtypes, params, saved)
+        needs = self.needs(node.wanted)
+        for i, name in needs.kept:
             if self.variadic and i == len(self.args) - 1:
                 saved[name] = [_keep(a, p) for a, p in zip(args[i:], parents[i:], strict=True)]
             elif i < len(args):
@@ -243,13 +273,10 @@ class Op:
             for name in self.residual_names:
                 if name in residuals:
                     saved[name] = residuals[name]
-        shapes = tuple(map(getattr, arrays, _SHAPE, _NO_SHAPE))
-        dtypes = tuple(map(getattr, arrays, _DTYPE, _NONE))
-        node = Node(self, parents, shapes, dtypes, params, saved)
         if is_anomaly_enabled():
             node.trace = record_of(self.args, arrays)
         out = wrap(result, node)
-        if self.keeps_output and (not self.output_users or _any_lives(self.output_users, parents)):
+        if needs.output:
             saved["y"] = SavedValue(out._value, None, out.storage)
         if packing() is not None:
             pack_all(saved)
@@ -316,16 +343,20 @@ class Op:
     def _on_arrays(self, node: Node, g: Variable, wanted: tuple[bool, ...]) -> Args:
         """The gradients by the rule on raw arrays."""
         assert self.array_vjp is not None
-        saved = node.saved
+        saved, params = node.saved, node.params
         assert saved is not None
         values: list[Any] = [operand(g._value, g.storage) if "g" in self.lazy else g._array]
         operands: list[Any] = [g]
-        for name, lazy, users in self.array_vjp_values:
-            if users and not _any_wanted(users, wanted):
+        for name, lazy, needed in self.needs(wanted).values:
+            if not needed:
                 values.append(None)
                 continue
             value = saved.get(name)
-            if type(value) is SavedValue:
+            if value is None and name in params:
+                value = params[name]
+                if isinstance(value, Variable):
+                    value = value._array
+            elif type(value) is SavedValue:
                 if value.seen != value.storage.version:
                     value.fail(self.name, name)
                 if lazy:
@@ -338,12 +369,15 @@ class Op:
                 if isinstance(value, Variable):
                     value = value._array
             values.append(value)
-        out = []
+        out: list[Any] = []
         rule = self.array_vjp.function
         for found in taping[0].unit(rule, values, {}, ()) if taping else rule(*values):
+            if found is None:
+                out.append(None)
+                continue
             if type(found) is Lazy and found.expr[0] != "load":
                 depend(found, f"{self.name}'s gradient", operands)
-            out.append(None if found is None else wrap(found))
+            out.append(wrap(found))
         return tuple(out)
 
     def _fetch(self, name: str, node: Node, wanted: tuple[bool, ...]) -> Any:
@@ -446,31 +480,15 @@ def _one_float_dtype(arrays: list[object]) -> bool:
     return first is not None
 
 
-def _any_wanted(users: tuple[int, ...], wanted: tuple[bool, ...]) -> bool:
-    """Whether the gradient of one of the inputs ``users`` is wanted."""
-    for u in users:
-        if u < len(wanted) and wanted[u]:
-            return True
-    return False
-
-
-def _fused(out: object, arrays: Sequence[Any], lazy_args: tuple[int, ...]) -> str | None:
+def _fused(out: object, arrays: Sequence[Any]) -> str | None:
     """What is computed together with an operation, in words."""
     if type(out) is Lazy:
         return "computed by what reads it"
     names = []
-    for i in lazy_args:
-        if i < len(arrays) and type(arrays[i]) is Lazy and arrays[i].expr[0] != "load":
-            names.append(" and ".join(arrays[i].names))
+    for a in arrays:
+        if type(a) is Lazy and a.expr[0] != "load":
+            names.append(" and ".join(a.names))
     return f"computes {', '.join(names)} of its input" if names else None
-
-
-def _any_lives(users: tuple[int, ...], parents: Parents) -> bool:
-    """Whether one of the inputs ``users`` wants a gradient."""
-    for u in users:
-        if u < len(parents) and parents[u] is not None:
-            return True
-    return False
 
 
 def _keep(arg: object, parent: GraphNode | None) -> object:

@@ -48,8 +48,9 @@ class Storage:
         owner of an array that a user gave.
     settled
         How often the memory was changed by who counts versions apart, or became exposed.
-    stats
-        ``(array, what a kernel found out about its numbers)`` while nobody has written since.
+    loaded
+        The memory as operations get it that can wait (`operand`), with what a kernel found out
+        about its numbers, while nobody has written since.
     memory
         The storage whose memory this is, if versions are counted apart (``.data``); else None.
     whole
@@ -61,7 +62,7 @@ class Storage:
     writer = ""
     exposed = False
     settled = 0
-    stats: tuple[Any, Params] | None = None
+    loaded: Lazy | None = None
     memory: Storage | None = None
     whole: Array | None = None
     dependents: list[weakref.ref[Lazy]] | None = None
@@ -76,7 +77,13 @@ class Storage:
     def waits(self, lazy: Lazy) -> None:
         """Remember that ``lazy`` is yet to be computed from this memory."""
         root = self if self.memory is None else self.memory
-        root.dependents = _appended(root.dependents, lazy)
+        refs = root.dependents
+        if refs is None:
+            root.dependents = [weakref.ref(lazy)]
+        elif len(refs) < _MANY:
+            refs.append(weakref.ref(lazy))
+        else:
+            root.dependents = _appended(refs, lazy)
 
     def shared_by(self, tensor: Variable, other: Variable) -> None:
         """Remember that both tensors have this memory."""
@@ -89,6 +96,7 @@ class Storage:
     def moved_to(self, whole: Array) -> None:
         """Say that ``whole`` is the memory from now on, of all who share it."""
         root = self if self.memory is None else self.memory
+        root.loaded = None
         if root.whole is not None:
             root.whole = whole
 
@@ -100,7 +108,7 @@ class Storage:
     def settle(self) -> None:
         """Compute all that waits to read this memory, and forget what was known of its numbers."""
         root = self if self.memory is None else self.memory
-        root.stats = None
+        root.loaded = None
         root.settled += 1
         self.compute_waiting()
 
@@ -128,7 +136,7 @@ class Storage:
 
     def written(self, by: str) -> None:
         """Say that the numbers are about to be changed in place, and by what."""
-        if self.dependents or self.stats or self.memory:
+        if self.dependents or self.loaded is not None or self.memory is not None:
             self.settle()
         self.version += 1
         self.writer = by
@@ -255,7 +263,8 @@ class Variable:
         """The values, for the operation ``by`` that is about to change them in place."""
         self.storage.written(by)
         self._saved = None
-        return self._array
+        value = self._value
+        return value if type(value) is np.ndarray else self._array
 
     @property
     def _given(self) -> Array:
@@ -488,16 +497,17 @@ def wrap(value: object, node: GraphNode | None = None, storage: Storage | None =
     """
     out: Tensor = _new(Variable.tensor_type)  # type: ignore[assignment]
     out.node = node
-    out.storage = Storage() if storage is None else storage
+    out.storage = storage = Storage() if storage is None else storage
     out.view_of = out._saved = out._grad = None
     if type(value) is np.ndarray:
         out._value = value
     elif type(value) is Lazy:
-        out._value = value
         if value.expr[0] == "load":
-            out._value = array = value.expr[1]
-            if value.stats is not None:
-                out.storage.stats = (array, value.stats)
+            out._value = value.expr[1]
+            if storage.memory is None:
+                storage.loaded = value
+        else:
+            out._value = value
     else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
         out._value = np.asarray(value)
     return out
@@ -509,13 +519,13 @@ def operand(value: Array | Lazy, storage: Storage) -> Array | Lazy:
     """
     if type(value) is Lazy or value.ndim != 4:
         return value
-    if storage.exposed if storage.memory is None else storage.memory.exposed:
+    root = storage if storage.memory is None else storage.memory
+    if root.exposed:
         return value
-    lazy = Lazy(("load", value), value)
-    stats = storage.stats
-    if stats is not None and stats[0] is value:
-        lazy.stats = stats[1]
-    return lazy
+    loaded = root.loaded
+    if loaded is None or loaded.expr[1] is not value:
+        loaded = root.loaded = Lazy(("load", value), value)
+    return loaded
 
 
 def depend(lazy: Lazy, name: str, operands: Iterable[Variable | SavedValue]) -> None:

@@ -313,9 +313,10 @@ def pair(name: str, argument: str, value: Any, n: int = 2) -> tuple[int, ...]:
     """An integer or ``n`` of them, as a tuple of ``n``."""
     if type(value) is int:
         return (value,) * n
-    if type(value) is tuple and len(value) == n and type(value[0]) is type(value[-1]) is int:
-        if n == 2 or all([type(v) is int for v in value]):
-            return value  # as layers have it
+    if type(value) is tuple and len(value) == n:  # as layers have it
+        if type(value[0]) is int and type(value[-1]) is int:
+            if n == 2 or all([type(v) is int for v in value]):
+                return value
     values = value if isinstance(value, (tuple, list)) else (value,) * n
     if len(values) == 1:
         values = tuple(values) * n

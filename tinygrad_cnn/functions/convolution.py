@@ -47,7 +47,7 @@ def _border(name: str, padding: Sizes | str, kernel: Ints, stride: Ints, dilatio
     sides = pair(name, "padding", padding, len(kernel))
     if min(sides) < 0:
         raise ArgumentError(f"{name}: `padding` is {padding!r}, which must not be negative")
-    return tuple([(p, p) for p in sides])
+    return tuple(zip(sides, sides, strict=True))
 
 
 def with_batch(name: str, x: TensorLike, n: int) -> tuple[Tensor, bool]:

@@ -80,9 +80,9 @@ def batch_norm(
             )
         if not is_recording():
             known = [None if v is None else to_tensor(v)._given for v in (mean, var, weight, bias)]
-            if all(v is None or v.dtype == x.dtype for v in known):
-                count = x._value.size // max(c, 1)
-                arrays = (*known, eps, count)
+            dtypes = {v.dtype for v in known if v is not None}
+            if dtypes == {x._value.dtype}:
+                arrays = (*known, eps, x._value.size // max(c, 1))
                 _, *numbers = do(ignoring_fp_errors, kernels.channel_numbers, arrays, {})
                 return ops.channel_affine(x, *numbers, owned=True)
         scale = rsqrt(var + eps)

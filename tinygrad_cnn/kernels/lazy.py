@@ -53,6 +53,9 @@ class Lazy:
         What a kernel found out about the numbers of a load while it had them at hand.
     names
         The operations it stands for, for people.
+    table
+        ``(numbers, table)``: what compiled kernels read made of its numbers per channel, for the
+        next of them (`kernels.jit.load.rows`).
 
     >>> x = load(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2))
     >>> y = Lazy(("relu", Lazy(("scale_shift", x, np.float32([2]), np.float32([-3])), x)), x)
@@ -68,6 +71,7 @@ class Lazy:
     # Of the class, as most keep them: one is made for every image that an operation gets.
     stats: dict[str, Any] | None = None
     names: tuple[str, ...] = ()
+    table: tuple[tuple[Any, ...], Array] | None = None
 
     def __init__(self, expr: tuple[Any, ...], like: Array | Lazy) -> None:
         self.expr = expr
@@ -122,11 +126,13 @@ def _realize_unless(x: Lazy, *kinds: str) -> None:
 
 def stays_lazy(x: Array | Lazy, *vectors: Array | None) -> bool:
     """Whether a normalisation of x by ``vectors``, numbers per channel, had better be lazy."""
-    return (
-        type(x) is Lazy
-        and dispatch.fuses(x)
-        and all(v is None or (v.shape == x.shape[1:2] and v.dtype == x.dtype) for v in vectors)
-    )
+    if type(x) is not Lazy or not dispatch.fuses(x):
+        return False
+    shape, dtype = x.shape[1:2], x.dtype
+    for v in vectors:
+        if v is not None and (v.shape != shape or v.dtype != dtype):
+            return False
+    return True
 
 
 def scale_shift(x: Lazy, scale: Array, shift: Array) -> Lazy:
@@ -209,6 +215,9 @@ def unpool(g: Lazy, index: Array, extent: tuple[int, ...], kernel_size: tuple[in
 Number: TypeAlias = "Array | float"
 
 
+new_tuple = tuple.__new__  # the one that a NamedTuple has is a function of Python
+
+
 class Affine(NamedTuple):
     """``x*scale + shift``, and 0 where that is negative if ``relu``."""
 
@@ -267,7 +276,7 @@ def lower(x: Array | Lazy) -> Array | Affine | Gradient | None:
     if kind == "scale_shift" or kind == "relu":
         moved = expr if kind == "scale_shift" else expr[1].expr
         if moved[0] == "scale_shift" and (inner := moved[1].expr)[0] == "load":
-            return Affine(inner[1], moved[2], moved[3], kind == "relu")
+            return new_tuple(Affine, (inner[1], moved[2], moved[3], kind == "relu"))
         return None
     if kind == "select":
         y = lower(expr[2])
@@ -302,7 +311,7 @@ def _gradient(
 ) -> Gradient | None:
     expr = g.expr
     if expr[0] == "load":
-        return Gradient(expr[1], x, a, b, d, e, f, None, (0, 0))
+        return new_tuple(Gradient, (expr[1], x, a, b, d, e, f, None, (0, 0)))
     if expr[0] == "unpool":
         _, inner, places, extent, kernel_size = expr
         if extent == x.shape[2:]:

@@ -101,8 +101,10 @@ def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
     for row in rows:
         total += row[0].size
         for array in row:
+            if array.dtype != _FLOAT32:
+                return False
             flags = array.flags
-            if array.dtype != _FLOAT32 or not (flags.c_contiguous and flags.aligned):
+            if not (flags.carray or (flags.c_contiguous and flags.aligned)):
                 return False
     if wanted == "auto" and total < MIN_JIT_SIZE:
         return False
@@ -158,17 +160,17 @@ def with_fallback(
     by_numpy: Function = realized if lazy or hints else plain
     here = memory.here
 
+    of_first, choose = size is _size, chosen.get
+
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
         stack = here.stack
         top = stack.top
         try:
-            wanted = chosen.get()
-            if wanted == "auto":
-                small = (x.size if size is _size else size(x, *args)) < least
-                if small or x.dtype != _FLOAT32:
-                    return by_numpy(x, *args, **kwargs)
-            elif wanted == "reference" or x.dtype != _FLOAT32:
+            wanted = choose()
+            if wanted == "reference" or x.dtype != _FLOAT32:
+                return by_numpy(x, *args, **kwargs)
+            if wanted == "auto" and (x.size if of_first else size(x, *args)) < least:
                 return by_numpy(x, *args, **kwargs)
             try:
                 compiled = _compiled[name] if name in _compiled else _load(name)

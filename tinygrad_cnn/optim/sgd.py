@@ -123,7 +123,7 @@ class SGD(Optimizer):
         if type(self).update is not SGD.update:
             return False  # somebody's own formula
         momentum = float(group["momentum"])
-        rows: list[tuple[Array, ...]] = [(p._array, g) for p, g in given]
+        rows: list[tuple[Array, ...]]
         first: dict[Tensor, Tensor] = {}  # buffers that this step makes
         if momentum:
             held: list[Any] = [self.state[p].get("momentum_buffer") for p, _ in given]
@@ -132,7 +132,12 @@ class SGD(Optimizer):
                     return False
                 first = {p: from_numpy(np.zeros_like(p._array)) for p, _ in given}
                 held = list(first.values())
-            rows = [(*row, b._written_by("SGD.step")) for row, b in zip(rows, held, strict=True)]
+            rows = [
+                (p._array, g, b._written_by("SGD.step"))
+                for (p, g), b in zip(given, held, strict=True)
+            ]
+        else:
+            rows = [(p._array, g) for p, g in given]
         done = kernels.step(
             "sgd",
             rows,

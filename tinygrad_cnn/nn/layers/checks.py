@@ -74,6 +74,8 @@ def flag(owner: str, name: str, value: bool) -> bool:
 
 def positive(owner: str, name: str, value: float) -> float:
     """Return ``value``, which must be above 0."""
+    if type(value) is float and value > 0:
+        return value
     _real(owner, name, value)
     if not value > 0:
         raise ArgumentError(f"{owner}: `{name}` is {value} but a positive number is expected")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _FOR_CONTAINER = {list: "List", tuple: "List", dict: "Dict", set: "List", frozenset: "List"}
+_MOST_MEMBERS = 64  # of a class, whose modules may have a new name each
 _LOOKED_AT = 100  # entries of a plain container that are searched for lost modules
 
 
@@ -52,6 +53,26 @@ class Members(dict[Any, Any]):
     popitem = _counted("popitem")
     setdefault = _counted("setdefault")
     update = _counted("update")
+
+
+class _Member:
+    """What modules of a class own under a name, found without `OwnerMixin.__getattr__`.
+
+    That is asked only after Python has made an AttributeError, which takes four times as long. An
+    attribute of the module itself comes before this one, as it has no ``__set__``.
+    """
+
+    __slots__ = ("name", "registry")
+
+    def __init__(self, name: str, registry: str) -> None:
+        self.name, self.registry = name, registry
+
+    def __get__(self, module: OwnerMixin | None, owner: type | None = None) -> Any:
+        if module is not None:
+            members = module.__dict__.get(self.registry)
+            if members is not None and self.name in members:
+                return members[self.name]
+        raise AttributeError(self.name)  # `__getattr__` looks further
 
 
 class OwnerMixin:
@@ -160,6 +181,16 @@ class OwnerMixin:
             raise KeyError(f"{kind} name is empty")
         if name not in self.__dict__[registry] and hasattr(self, name):
             raise KeyError(f"attribute {name!r} of {type(self).__name__} already exists")
+        self._find_fast(registry, name)
+
+    def _find_fast(self, registry: str, name: str) -> None:
+        """Have the class find members of this name, unless somebody else answers for it."""
+        kind = type(self)
+        if kind.__getattr__ is not OwnerMixin.__getattr__ or not name.isidentifier():
+            return
+        found = [vars(base)[name] for base in kind.__mro__ if name in vars(base)]
+        if not found and sum(type(v) is _Member for v in vars(kind).values()) < _MOST_MEMBERS:
+            setattr(kind, name, _Member(name, registry))
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own ``param`` under ``name``; None keeps the name free of values (``bias=False``).

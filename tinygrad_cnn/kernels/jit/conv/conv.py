@@ -15,14 +15,18 @@ for.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
-from tinygrad_cnn.kernels.choice import algorithm
+from tinygrad_cnn.kernels.choice import ConvAlgorithm, algorithm
 from tinygrad_cnn.kernels.conv_spec import (
     ConvSpec,
+    Phase,
+    Shape,
+    Slices,
     Windows,
     conv2d_input_windows,
     conv2d_weight_windows,
@@ -56,18 +60,15 @@ from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.reference.layout import all_finite
 from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
 from tinygrad_cnn.kernels.tape import looked, taping
-from tinygrad_cnn.kernels.threads import shares
+from tinygrad_cnn.kernels.threads import shares, team
 from tinygrad_cnn.types import Array
 
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
-def supports_conv2d(*arrays: Images | None) -> bool:
-    """Return whether the compiled kernels compute with these arrays: float32, none empty."""
-    for a in arrays:
-        if a is not None and (a.dtype != FLOAT32 or a.size == 0):
-            return False
-    return True
+def all_float32(x: Images, y: Images, b: Array | None) -> bool:
+    """Return whether the compiled kernels compute with arrays of these dtypes."""
+    return x.dtype == y.dtype == FLOAT32 and (b is None or b.dtype == FLOAT32)
 
 
 def _correlate(
@@ -101,6 +102,11 @@ def _several_depthwise(
     return gw, gbias if bias else None
 
 
+def _turned(w: Array, taps: Slices, groups: int) -> Array:
+    """Return the taps of filters (f, c/groups, kh, kw) that a phase of the adjoint needs."""
+    return _grouped(w[:, :, *taps], groups, turned=True)
+
+
 def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
     """Return filters (f, c/groups, kh, kw) as (groups, kh, kw, c/groups, f/groups), or, for the
     adjoint, with the last two exchanged.
@@ -109,14 +115,76 @@ def _grouped(w: Array, groups: int, *, turned: bool = False) -> Array:
     return split.transpose(0, 3, 4, 1, 2) if turned else split.transpose(0, 3, 4, 2, 1)
 
 
-def _chosen(x: Images, *key: Hashable) -> tuple[Choice, Planes | None]:
+class Plan(NamedTuple):
+    """What shapes, options and the number of threads decide of a correlation."""
+
+    windows: Windows
+    parts: int
+    choice: Choice
+    key: tuple[Any, ...]
+    """By which `choose` made the choice."""
+
+
+def _plan(*key: Any) -> Plan:
+    return Plan(key[3], key[4], choose(*key), key)
+
+
+def _too_large(windows: Windows) -> bool:
+    (kh, kw), (_, ow) = windows.kernel, windows.size
+    return max(ow, kh * kw) > LONGEST_TABLE
+
+
+@lru_cache(maxsize=1024)
+def _forward_plan(
+    x: Shape, w: Shape, b: Shape | None, spec: ConvSpec, threads: int, wanted: ConvAlgorithm
+) -> Plan | None:
+    """Return how `conv2d` goes about it; None where it does not."""
+    windows = conv2d_windows(x, w, spec, "conv2d", b)
+    if 0 in (*x, *w, *(b or ())) or _too_large(windows):
+        return None
+    parts = shares((math.prod(x) + x[0] * math.prod(windows.size) * w[0]) * BYTES)
+    return _plan("forward", x, w[0], windows, parts, wanted)
+
+
+@lru_cache(maxsize=1024)
+def _input_plans(
+    g: Shape, w: Shape, size: Pair, spec: ConvSpec, threads: int, wanted: ConvAlgorithm
+) -> tuple[tuple[Phase, ...], tuple[Slices, ...], tuple[Plan, ...]] | None:
+    """Return the phases of `conv2d_input`, what none reads, and how to go about each phase."""
+    (kh, kw), (h, wide) = conv2d_input_windows(g, w, size, spec).kernel, size
+    if 0 in (*g, *w) or max(wide, kh * kw) > LONGEST_TABLE:
+        return None
+    c, dense = w[1] * spec.groups, spec.stride == (1, 1)
+    parts = shares((math.prod(g) + g[0] * h * wide * c) * BYTES)
+    read, unread = phases((kh, kw), size, spec)
+    plans = [
+        _plan("input", g, c, windows, parts, wanted, dense, len(read) == 1)
+        for _, _, windows in read
+    ]
+    return read, unread, tuple(plans)
+
+
+@lru_cache(maxsize=1024)
+def _weight_plan(
+    g: Shape, x: Shape, kernel: Pair, spec: ConvSpec, threads: int, wanted: ConvAlgorithm,
+    by_planes: bool,
+) -> Plan | None:  # fmt: skip
+    """Return how `conv2d_weight` goes about it; None where it does not."""
+    windows = conv2d_weight_windows(g, x, kernel, spec)
+    if 0 in (*g, *x) or _too_large(windows):
+        return None
+    parts = shares((math.prod(x) + math.prod(g)) * BYTES)
+    return _plan("weight", x, g[1], windows, parts, wanted, True, True, by_planes)
+
+
+def _planes(x: Images, plan: Plan) -> tuple[Choice, Planes | None]:
     """Return what to do with x, and its planes if it is done plane by plane."""
-    choice = choose(*key)
+    choice = plan.choice
     if choice.algorithm != "planar":
         return choice, None
     planes = planes_of(x)
     if planes.kind == SCATTERED:
-        choice = choose(*key, scattered=True)
+        choice = choose(*plan.key, scattered=True)
     return choice, planes if choice.algorithm == "planar" else None
 
 
@@ -135,19 +203,20 @@ def conv2d(
     array.
     """
     shape, groups = x.shape, spec.groups
-    windows = conv2d_windows(shape, w.shape, spec, "conv2d", None if b is None else b.shape)
-    (kh, kw), (oh, ow), f = windows.kernel, windows.size, w.shape[0]
-    if not supports_conv2d(x, w, b) or max(ow, kh * kw) > LONGEST_TABLE:
+    plan = _forward_plan(
+        shape, w.shape, None if b is None else b.shape, spec, team(), algorithm.get()
+    )
+    if plan is None or not all_float32(x, w, b):
         return None
+    windows, parts = plan.windows, plan.parts
     bias = None if b is None else ordered(b)
-    parts = shares(x.nbytes + shape[0] * oh * ow * f * BYTES)
-    choice, planes = _chosen(x, "forward", shape, f, windows, parts, algorithm.get())
+    choice, planes = _planes(x, plan)
     found: tuple[Array, ...] | None
     if planes is not None:
         y, found = correlate_planes(planes, shape, w, bias, windows, parts, moments=moments)
         out = y.transpose(0, 2, 3, 1)  # (n, oh, ow, f)
     else:
-        out = empty((shape[0], oh, ow, f), FLOAT32)
+        out = empty((shape[0], *windows.size, w.shape[0]), FLOAT32)
         image = _image(x, choice)
         if choice.algorithm == "winograd":
             found, wide = winograd.correlate_winograd(
@@ -175,44 +244,38 @@ def conv2d_input(
     that the normalisation before will need (`winograd.correlate_winograd`).
     """
     shape, groups, dense = g.shape, spec.groups, spec.stride == (1, 1)
-    (kh, kw), (h, wide) = conv2d_input_windows(shape, w.shape, size, spec).kernel, size
-    if not supports_conv2d(g, w) or max(wide, kh * kw) > LONGEST_TABLE:
+    plans = _input_plans(shape, w.shape, size, spec, team(), algorithm.get())
+    if plans is None or not all_float32(g, w, None):
         return None
-    n, c = shape[0], w.shape[1] * groups
-    parts = shares(g.nbytes + n * h * wide * c * BYTES)
-    read, unread = phases((kh, kw), size, spec)
-    whole, wanted = len(read) == 1, algorithm.get()
-    choices = [
-        _chosen(g, "input", shape, c, phase.windows, parts, wanted, dense, whole) for phase in read
-    ]
-    if dense and (planes := choices[0][1]) is not None:
+    read, unread, each = plans
+    choices = [plan.choice for plan in each]
+    if dense:  # only then plane by plane
+        choices[0], planes = _planes(g, each[0])
+    if dense and planes is not None:
         _, taps, windows = read[0]
         turned = w[:, :, *taps].transpose(1, 0, 2, 3)  # (c, f, kh, kw)
-        gx, _ = correlate_planes(planes, shape, turned, None, windows, parts)
+        gx, _ = correlate_planes(planes, shape, turned, None, windows, each[0].parts)
         image = gx.transpose(0, 2, 3, 1)  # (n, h, w, c)
         if look_lost(image):
             strictly(g, _grouped(turned, 1), None, image, windows)
         return gx
-    out = empty((n, h, wide, c), FLOAT32)
-    grad = _image(g, choices[0][0]) if whole else source_of(g)  # each phase reads it
+    out = empty((shape[0], *size, w.shape[1] * groups), FLOAT32)
+    grad = _image(g, choices[0]) if len(read) == 1 else source_of(g)  # each phase reads it
     mask = lower(relu_input) if type(relu_input) is Lazy and dense else None
     mask = mask if type(mask) is Affine and mask.relu else None
     sums = None
-    for (pixels, taps, windows), (choice, _) in zip(read, choices, strict=True):
-        target = out if dense else out[:, *pixels]
-        chosen = w[:, :, *taps]  # (f, c/G, kh', kw')
+    for (pixels, taps, windows), choice in zip(read, choices, strict=True):
+        target, parts = out if dense else out[:, *pixels], each[0].parts
         if choice.algorithm == "winograd":
             sums, lost = winograd.correlate_winograd(
                 grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
             )
             if lost is not None:
-                filters = _grouped(chosen, groups, turned=True)
-                directly(lost, grad, filters, None, target, windows, parts)
+                directly(lost, grad, _turned(w, taps, groups), None, target, windows, parts)
         else:
-            filters = _grouped(chosen, groups, turned=True)
-            _correlate(choice, grad, filters, None, target, windows, parts)
+            _correlate(choice, grad, _turned(w, taps, groups), None, target, windows, parts)
         if look_lost(target):
-            strictly(g, _grouped(chosen, groups, turned=True), None, target, windows)
+            strictly(g, _turned(w, taps, groups), None, target, windows)
             sums = None
     for pixels in unread:
         out[:, *pixels] = 0
@@ -226,12 +289,13 @@ def conv2d_weight(
 
     With `bias` the result is (gw, gbias): also the sums of g over each channel (f,).
     """
-    windows = conv2d_weight_windows(g.shape, x.shape, kernel_size, spec)
-    (kh, kw), ow = windows.kernel, windows.size[1]
-    if not supports_conv2d(g, x) or max(ow, kh * kw) > LONGEST_TABLE:
+    plan = _weight_plan(
+        g.shape, x.shape, kernel_size, spec, team(), algorithm.get(), _lie_by_planes(x, g)
+    )
+    if plan is None or not all_float32(g, x, None):
         return None
-    found = _weight(g, x, windows, bias=bias)
-    strictly_weight(g, x, found[0], windows)
+    found = _weight(g, x, plan, bias=bias)
+    strictly_weight(g, x, found[0], plan.windows)
     return found if bias else found[0]
 
 
@@ -245,17 +309,14 @@ def _lie_by_planes(*arrays: Images) -> bool:
     return True
 
 
-def _weight(g: Images, x: Images, windows: Windows, *, bias: bool) -> tuple[Array, Array | None]:
+def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Array | None]:
     """Return the gradients of the filters (f, c/groups, kh, kw) and, if wanted, of the bias."""
-    shape, f = x.shape, g.shape[1]
-    parts = shares(x.nbytes + g.nbytes)
-    choice, planes = _chosen(
-        x, "weight", shape, f, windows, parts, algorithm.get(), True, True, _lie_by_planes(x, g)
-    )
+    windows, parts = plan.windows, plan.parts
+    choice, planes = _planes(x, plan)
     if planes is not None:
         return correlate_planes_weight(
-            planes, shape, planes_of(g), f, windows, parts, bias=bias
-        )  # fmt: skip
+            planes, x.shape, planes_of(g), g.shape[1], windows, parts, bias=bias
+        )
     image = _image(x, choice)
     if choice.algorithm == "several":
         return _several_depthwise(image, realize(g), windows, parts, bias=bias)
@@ -307,8 +368,9 @@ def directly(
 def look_lost(out: Array) -> bool:
     """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
     first = out[0, 0, 0]
-    _note_finite(first)
-    return not math.isfinite(np.vdot(first, first))
+    if taping:
+        _note_finite(first)
+    return not math.isfinite(first.dot(first))
 
 
 def strictly(x: Images, w: Array, bias: Array | None, out: Array, windows: Windows) -> bool:

@@ -271,7 +271,7 @@ def correlate_winograd(
             Wanted(gathering, beside, numbers, centre, sums),
         )  # fmt: skip
         looked(wide)
-        if any(wide[part, n] for part in range(parts)):
+        if any(wide[:, n].tolist()):
             most = wide.max(0)
             return None, (most[:n] != 0) | (most[n] == ALL)
         if mask is not None:

@@ -22,9 +22,9 @@ import numpy.typing as npt
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
-from tinygrad_cnn.kernels.jit.load.rows import constant, ordered, table_of
+from tinygrad_cnn.kernels.jit.load.rows import constant, kept_table, ordered, table_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
-from tinygrad_cnn.kernels.lazy import Affine, Gradient, Lazy, lower, realize
+from tinygrad_cnn.kernels.lazy import Affine, Gradient, Lazy, lower, new_tuple, realize
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
@@ -135,7 +135,8 @@ def parameter(value: Array | None, default: float, shape: tuple[int, ...]) -> Ar
         return constant(default, math.prod(shape))
     if value.shape != shape or value.dtype != FLOAT32:
         return None
-    row = ordered(value)
+    flags = value.flags
+    row = value if flags.c_contiguous and flags.aligned else ordered(value)
     return row if row.ndim == 1 else row.reshape(-1)
 
 
@@ -148,10 +149,13 @@ GRADIENT = 2  # (x where other*e + f > 0, else 0)*a + other*b + d
 PLANAR = 3  # x, which lies plane by plane in memory; its mode has what is between images and planes
 
 
+_ZERO, _LEAST = 0.0, -np.inf  # d of those with a rectifier, and of those without
+
 # One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index. Of
 # what is planar: 0; bytes from one image to the next, and from one plane.
 Mode = tuple[int, int, int, int]
 Images = Array | Lazy
+_COPY, _AFFINE, _GRADIENT = (COPY, 0, 0, 0), (AFFINE, 0, 0, 0), (GRADIENT, 0, 0, 0)
 
 
 class Source(NamedTuple):
@@ -179,13 +183,13 @@ def _no_table(c: int) -> Array:
     return fixed(np.array([[1], [-0.0], [-np.inf], [0], [0]], np.float32).repeat(c, 1))
 
 
-def affine_table(c: int, moved: Affine | None) -> Array:
-    """Return the table of an `AFFINE` source; of one that leaves every number as it is, -0 too, if
-    there is none.
+def affine_table(x: Images | None, c: int, moved: Affine | None) -> Array:
+    """Return the table of an `AFFINE` source x; of one that leaves every number as it is, -0 too,
+    if there is none.
     """
     if moved is None:
         return _no_table(c)
-    return table_of(c, moved.scale, moved.shift, 0.0 if moved.relu else -np.inf)
+    return kept_table(x, c, moved.scale, moved.shift, _ZERO if moved.relu else _LEAST)
 
 
 def source_of(x: Images) -> Source:
@@ -193,45 +197,78 @@ def source_of(x: Images) -> Source:
     cannot be computed on the way is realized.
     """
     found = lower(x)
-    source = gradient_source(found) if type(found) is Gradient else None
-    if source is not None:
-        return source
     if type(found) is Affine:
         image, c = images_like(found.x), found.x.shape[1]
-        return Source(image, image, affine_table(c, found), (AFFINE, 0, 0, 0))
-    image = images_like(realize(x))
-    return Source(image, image, _no_table(image.shape[3]), (COPY, 0, 0, 0))
+        table = affine_table(x, c, found)
+        return new_tuple(Source, (image, image, table, _AFFINE, None))
+    if type(found) is Gradient:
+        source = gradient_source(found, x)
+        if source is not None:
+            return source
+    return _unchanged(images_like(realize(x)))
+
+
+def _unchanged(image: Array) -> Source:
+    """Return images (n, h, w, c), channels last in memory, as a source."""
+    return new_tuple(Source, (image, image, _no_table(image.shape[3]), _COPY, None))
 
 
 def planar_source(x: Images) -> Source:
     """Return x as `source_of`, but an array whose planes are dense as it is, without a copy."""
-    if type(x) is Lazy and x.is_realized:
-        x = x.realize()
-    if not isinstance(x, np.ndarray) or not x.flags.aligned:
+    if type(x) is Lazy and x.expr[0] == "load":
+        x = x.expr[1]
+    if not isinstance(x, np.ndarray):
         return source_of(x)
     image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
+    flags = image.flags
+    if not flags.aligned:
+        return source_of(x)
+    if flags.c_contiguous:
+        return _unchanged(image)
     h, w = x.shape[2:]
     dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
-    if not dense or image.flags.c_contiguous:
+    if not dense:
         return source_of(x)
     return Source(image, image, _no_table(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
 
 
-def gradient_source(found: Gradient) -> Source | None:
-    """Return a gradient as a source; None if its windows do not tile the image."""
+def gradient_source(found: Gradient, x: Images | None = None) -> Source | None:
+    """Return a gradient, to which x was lowered, as a source; None if its windows do not tile the
+    image.
+    """
+    held = gradient_images(found)
+    return None if held is None else with_table(held, kept_table(x, held.c, *found[2:7]))
+
+
+class GradientImages(NamedTuple):
+    """What is to be loaded for a gradient: all of a `Source` but its table."""
+
+    x: Array
+    other: Array
+    mode: Mode
+    places: Array | None
+    c: int
+
+
+def with_table(held: GradientImages, table: Array) -> Source:
+    """Return the source of these images."""
+    return new_tuple(Source, (held.x, held.other, table, held.mode, held.places))
+
+
+def gradient_images(found: Gradient) -> GradientImages | None:
+    """Return the images of a gradient; None if its windows do not tile the image."""
     image = images_like(found.x)
     h, w, c = image.shape[1:]
-    table = table_of(c, *found[2:7])
     g = found.g
     if found.places is None:
-        return Source(images_like(g), image, table, (GRADIENT, 0, 0, 0))
+        return new_tuple(GradientImages, (images_like(g), image, _GRADIENT, None, c))
     kh, kw = found.kernel_size
     tiled = g.shape[2:] == (h // kh, w // kw) and h % kh == 0 and w % kw == 0
     if not tiled or found.places.dtype != np.uint8 or g.dtype != FLOAT32:
         return None
     places = images_like(found.places, np.uint8)
     mode = (GRADIENT, kh, kw, places.ctypes.data)
-    return Source(images_like(g), image, table, mode, places)
+    return GradientImages(images_like(g), image, mode, places, c)
 
 
 def some_images(source: Source, first: int, stop: int) -> Source:
@@ -248,7 +285,10 @@ def pixels_of(source: Source) -> Pixels:
     if source.mode[0] == PLANAR:
         numbers = source.x[0, :, :, 0].reshape(-1)  # the first plane
         return Pixels(numbers, numbers, source.table, source.mode)
-    return Pixels(source.x.reshape(-1), source.other.reshape(-1), source.table, source.mode)
+    x, other, table, mode, _ = source
+    numbers = x.reshape(-1)
+    beside = numbers if other is x else other.reshape(-1)
+    return new_tuple(Pixels, (numbers, beside, table, mode))
 
 
 # ---- planes -----------------------------------------------------------------------------------

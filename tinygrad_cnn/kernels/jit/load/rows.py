@@ -8,14 +8,16 @@ who repeats the launches repeats the step.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import is_
 from typing import TypeAlias
 
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import empty
-from tinygrad_cnn.kernels.tape import fixed
+from tinygrad_cnn.kernels.tape import fixed, taping
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -57,11 +59,6 @@ def _table_share(
     _put(f, table[4])
 
 
-def _row(number: Number) -> Array:
-    """A row, or a number as one."""
-    return number if isinstance(number, np.ndarray) else constant(number, 1)
-
-
 def table_of(
     c: int, a: Number, b: Number, d: Number, e: Number = _ZERO, f: Number = _ZERO
 ) -> Array:  # fmt: skip
@@ -71,11 +68,21 @@ def table_of(
     [[3.0, 4.0], [5.0, 5.0], [0.0, 0.0]]
     """
     table = np.empty((5, c), np.float32)
-    run(
-        _table_share, 1,
-        _row(a), _row(b), _row(d), _row(e), _row(f), table,
-    )  # fmt: skip
+    rows = [v if isinstance(v, np.ndarray) else constant(v, 1) for v in (a, b, d, e, f)]
+    run(_table_share, 1, *rows, table)
     return table
+
+
+def kept_table(x: object, c: int, *numbers: Number) -> Array:
+    """Return `table_of` numbers with which x is computed: if it is a `Lazy`, the one that the last
+    reader made of them. Who records has each reader make its own.
+    """
+    if type(x) is not Lazy or taping:
+        return table_of(c, *numbers)
+    known = x.table
+    if known is None or not all(map(is_, known[0], numbers)):
+        known = x.table = numbers, table_of(c, *numbers)
+    return known[1]
 
 
 @kernel(entry=True)

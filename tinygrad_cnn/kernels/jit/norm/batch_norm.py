@@ -353,12 +353,12 @@ def channel_numbers(
 ) -> tuple[Array, Array, Array] | None:
     """As `reference.channel_numbers`, for float32."""
     shape = mean.shape
-    given = [parameter(mean, 0, shape), parameter(var, 1, shape)]
-    given += [parameter(weight, 1, shape), parameter(bias, 0, shape)]
-    if any(row is None for row in given):
+    centre, spread = parameter(mean, 0, shape), parameter(var, 1, shape)
+    scale, shift = parameter(weight, 1, shape), parameter(bias, 0, shape)
+    if centre is None or spread is None or scale is None or shift is None:
         return None
     found = np.empty((3, mean.size), FLOAT32)
-    run(_numbers_share, 1, *given, float(eps), found)
+    run(_numbers_share, 1, centre, spread, scale, shift, float(eps), found)
     return found[0], found[1], found[2]
 
 

@@ -19,14 +19,16 @@ from tinygrad_cnn.kernels.jit.load.images import (
     GRADIENT,
     Pixels,
     Source,
+    gradient_images,
     gradient_source,
     images_like,
     nchw,
     parameter,
     pixels_of,
     scattered_planes,
+    with_table,
 )
-from tinygrad_cnn.kernels.jit.load.rows import constant
+from tinygrad_cnn.kernels.jit.load.rows import constant, table_of
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm.group_norm import batch_norm_planes_backward
 from tinygrad_cnn.kernels.jit.norm.moments import CHUNK_BYTES, add_gated, add_pixels, plain_table
@@ -218,14 +220,14 @@ def norm_gradient(
     if planes is not None:
         exact = add_up_planes(planes, inputs, centre)
     else:
-        source = gradient_source(form)
+        source = gradient_images(form)
         if source is None:
             return None
         if exact is None and (known := _sums_before(g)) is not None:
             exact, pilot = known
         elif exact is None:
             exact = np.empty((parts, 2, c))
-            _add_up(source, centre, exact)
+            _add_up(with_table(source, table_of(c, *form[2:7])), centre, exact)
     run(
         _numbers_share, 1, exact, pilot, x.size // c, scale, centre, factor, found, gweight, gbias
     )  # fmt: skip

@@ -91,7 +91,7 @@ def max_pool_planes(x: Array | Lazy, oh: int, ow: int) -> tuple[Array, Array] | 
         return None
     if x.shape[2:] != (2 * oh, 2 * ow) or c == 1:
         return None
-    numbers = affine_table(c, found if type(found) is Affine else None)
+    numbers = affine_table(x, c, found if type(found) is Affine else None)
     y, index = empty((n, oh, ow, c), FLOAT32), empty((n, c, oh, ow), np.uint8)
     parts = shares(x.nbytes + y.nbytes)
     with scratch() as take:

@@ -138,11 +138,11 @@ def _table(rows: Sequence[tuple[Array, ...]], width: int) -> tuple[Array, int]:
     """Return the table of the arrays, with room for `width` in a row, and their whole size."""
     words: list[int] = []
     total = 0
+    room = [0] * (width - len(rows[0]))
     for row in rows:
-        words.extend(map(id, row))
-        words.extend([0] * (width - len(row)))
-        words.append(row[0].size)
-        total += row[0].size
+        size = row[0].size
+        words += (*map(id, row), *room, size)
+        total += size
     placed()
     return np.array(words, np.int64).reshape(-1, width + 1), total
 
