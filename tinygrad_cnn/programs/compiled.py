@@ -21,7 +21,7 @@ from tinygrad_cnn.autograd.node import Leaf, Node
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.kernels import choice, threads
+from tinygrad_cnn.kernels import choice, memory, threads
 from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
@@ -268,6 +268,7 @@ class CompiledFunction:
                     )
                 known = self.programs.get(key, [])
                 assert type(known) is list
+                memory.clear()  # what the call needed again and again, a program has of its own
                 self.programs[key] = [Recording(program, template, needs), *known[:3]]
             except Refused as error:
                 if self.fullgraph:

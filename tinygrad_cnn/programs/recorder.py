@@ -45,7 +45,7 @@ from tinygrad_cnn.programs.memory import (
     Regions,
     describe,
 )
-from tinygrad_cnn.programs.trial import try_out
+from tinygrad_cnn.programs.trial import copied, try_out
 from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit, bytes_at
 from tinygrad_cnn.types import Array
 
@@ -199,7 +199,7 @@ class Recorder:
         unit.writes = tuple([self._operand(array) for array in writes])
         if self.reason:
             return ignoring_fp_errors(function, arrays, params)
-        before = [(ref, bytes_at(ref.region).copy()) for ref in unit.writes]
+        before = [(ref, copied(bytes_at(ref.region))) for ref in unit.writes]
         self.current = unit
         try:
             result = _as_arrays(ignoring_fp_errors(function, arrays, params))

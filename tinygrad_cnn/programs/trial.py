@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 
-from tinygrad_cnn.kernels.memory import aligned
+from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
 from tinygrad_cnn.programs.early import find_early
-from tinygrad_cnn.programs.memory import CONSTANT, LOCAL, Ref, Views, same_bits
+from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, same_bits
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
 from tinygrad_cnn.types import Array
 
@@ -19,32 +21,34 @@ class Trial:
     def __init__(self, unit: Unit, before: list[tuple[Ref, Array]]) -> None:
         self.unit = unit
         self.given = {ref.region for ref in unit.operands()}
+        self.changed = {ref.region for ref in unit.writes}
         written = {id(ref.region): content for ref, content in before}
-        self.content: dict[int, Array] = {}  # of what it is given, with other numbers
+        self.content: dict[Region, Array] = {}  # of what it is given, with other numbers
         for ref in unit.operands():
-            number = ref.region.index
-            if number not in self.content:
+            if ref.region not in self.content:
                 content = written.get(id(ref.region), bytes_at(ref.region))
-                self.content[number] = _copied(content)
-                _vary(ref.view(self.content[number]))
-        self.right = self.views()
-        unit.call(self.right)
+                self.content[ref.region] = copied(content)
+                _vary(ref.view(self.content[ref.region]))
+        found = self.views()
+        unit.call(found)
+        self.right = {ref: found[ref] for ref in (*unit.results(), *unit.writes)}
 
     def views(self, rubbish: float | None = None) -> Views:
         """Arrays for the unit, with other numbers; ``rubbish`` is where it has yet to write."""
-        memory: dict[int, Array] = {}
+        memory: dict[Region, Array] = {}
         views: Views = {}
         unit = self.unit
         for ref in (*unit.operands(), *unit.work(), *unit.results()):
             region = ref.region
-            if region.index not in memory:
-                content = self.content.get(region.index)
-                if content is None and region.kind != LOCAL:
-                    content = bytes_at(region)
-                memory[region.index] = (
-                    aligned(region.nbytes) if content is None else _copied(content)
-                )
-            views[ref] = ref.view(memory[region.index])
+            if region not in memory:
+                if region in self.content:
+                    content = self.content[region]
+                    memory[region] = copied(content) if region in self.changed else content
+                elif region.kind == LOCAL:
+                    memory[region] = _room(region.nbytes)
+                else:
+                    memory[region] = copied(bytes_at(region))
+            views[ref] = ref.view(memory[region])
         if rubbish is not None:
             self.spoil(views, rubbish)
         return views
@@ -52,13 +56,12 @@ class Trial:
     def spoil(self, views: Views, rubbish: float) -> None:
         """Put rubbish where the unit's launches may have yet to write."""
         for ref in self.unit.work():
-            if ref.region.kind != CONSTANT and ref.region not in self.given:
+            if ref.region.kind == LOCAL and ref.region not in self.given:
                 views[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
 
     def is_right(self, found: Views) -> bool:
         """Whether the results are those of the function, bit by bit."""
-        refs = (*self.unit.results(), *self.unit.writes)
-        return all(same_bits(self.right[ref], found[ref]) for ref in refs)
+        return all(same_bits(right, found[ref]) for ref, right in self.right.items())
 
 
 def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None:
@@ -82,10 +85,18 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
         return
 
 
-def _copied(content: Array) -> Array:
-    copy = aligned(content.size)
+def copied(content: Array) -> Array:
+    """A copy of some bytes."""
+    copy = _room(content.size)
     copy[...] = content
     return copy
+
+
+def _room(nbytes: int) -> Array:
+    """New memory, which goes back to the system: a recording is no larger than a usual call."""
+    if nbytes < SMALLEST_STORED:
+        return aligned(nbytes)
+    return np.frombuffer(mmap.mmap(-1, nbytes + ALIGNMENT), np.uint8, nbytes)
 
 
 def _vary(array: Array) -> None:
