@@ -117,7 +117,7 @@ def test_cut_functions_give_the_same_bits(form):
     assert "line" in text
     if form == "checks":  # its graph is walked in another part
         assert "whose graph has not been walked" in text
-    else:
+    elif form != "adds":  # its parts are guarded by what it changes in `self`, so recorded anew
         assert _replays(call), text
 
 
@@ -143,7 +143,7 @@ def test_nonlocals_and_what_is_before_them():
     g = tg.compile(f)
     assert [g(tg.ones(2)).tolist() for _ in range(4)] == [[6] * 2, [10] * 2, [14] * 2, [18] * 2]
     assert total == 16
-    assert "is cut" in g.explain()
+    assert g.recordings == 1
 
 
 def test_a_module_is_cut_in_its_forward():

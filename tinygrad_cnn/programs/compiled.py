@@ -154,6 +154,7 @@ class CompiledFunction:
         functools.update_wrapper(self, function, updated=())
         self.source, self.title = source, title  # of a part of another function
         self.cuts: dict[int, Cut | None] = {}  # by the line
+        self.cut: Cut | None = None  # once there is one, it serves all calls: its parts look
         self.function, self.fullgraph = function, fullgraph
         self.roots = roots
         self.programs: OrderedDict[Any, list[Recording] | Cut | str] = OrderedDict()
@@ -182,6 +183,8 @@ class CompiledFunction:
         why = _unusual()
         if why:
             return self._usual(why, args, kwargs)
+        if self.cut is not None:
+            return self.cut.call(*args, **kwargs)
         leaves: list[Any] = []
         objects: list[Any] = []
         try:
@@ -195,8 +198,6 @@ class CompiledFunction:
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
-        if type(found) is Cut:
-            return found.call(*args, **kwargs)
         for recording in found or ():  # type: ignore[union-attr]
             if recording.fits():  # type: ignore[union-attr]
                 with suppress(KeyError):
@@ -287,6 +288,7 @@ class CompiledFunction:
                     raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
                 cut = self._cut(recorder.line, str(error))
                 self.programs[key] = str(error) if cut is None else cut
+                self.cut = cut
                 if cut is None:
                     self._tell(str(error))
             while len(self.programs) > MOST_PROGRAMS:

@@ -353,15 +353,11 @@ class _Names(ast.NodeVisitor):
             inside = _Names()
             for child in ast.iter_child_nodes(node):
                 inside.visit(child)
-            own = {n.id for c in node.generators for n in ast.walk(c.target) if _is_name(n)}
+            own = _stores(c.target for c in node.generators)
             self.reads |= inside.reads - own
             self.stores |= inside.stores - own
         else:
             super().generic_visit(node)
-
-
-def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name)
 
 
 def _reads(nodes: Iterable[ast.AST]) -> set[str]:
