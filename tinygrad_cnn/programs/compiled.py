@@ -6,6 +6,7 @@ import functools
 import itertools
 import sys
 import threading
+import types
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from tinygrad_cnn.kernels import choice, memory, threads
 from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
+from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
 from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Diverged, Ref
 from tinygrad_cnn.programs.program import Instance, Program
@@ -135,6 +137,13 @@ class Recording:
         return result.value
 
 
+class Cut:
+    """A function that is called in parts, and why."""
+
+    def __init__(self, call: Callable[..., Any], why: str, parts: list[CompiledFunction]) -> None:
+        self.call, self.why, self.parts = call, why, parts
+
+
 class CompiledFunction:
     """A function whose calls are recorded and replayed; see `compile`."""
 
@@ -143,11 +152,16 @@ class CompiledFunction:
         function: Callable[..., Any],
         fullgraph: bool = False,
         roots: tuple[Any, ...] = (),
+        source: Source | None = None,
+        title: str = "",
     ) -> None:
         functools.update_wrapper(self, function, updated=())
+        self.source, self.title = source, title  # of a part of another function
+        self.cuts: dict[int, Cut | None] = {}  # by the line
+        self.cut: Cut | None = None  # once there is one, it serves all calls: its parts look
         self.function, self.fullgraph = function, fullgraph
         self.roots = roots
-        self.programs: OrderedDict[Any, list[Recording] | str] = OrderedDict()
+        self.programs: OrderedDict[Any, list[Recording] | Cut | str] = OrderedDict()
         self.states: OrderedDict[Any, State] = OrderedDict()  # they keep alive what ids stand for
         self.latest: dict[tuple[int, ...], State] = {}  # by the objects among the arguments
         self.calls = self.recordings = 0
@@ -160,7 +174,7 @@ class CompiledFunction:
     def name(self) -> str:
         """What is compiled, in a word."""
         function = self.function
-        return getattr(function, "__qualname__", type(function).__name__)
+        return self.title or getattr(function, "__qualname__", type(function).__name__)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -173,6 +187,8 @@ class CompiledFunction:
         why = _unusual()
         if why:
             return self._usual(why, args, kwargs)
+        if self.cut is not None:
+            return self.cut.call(*args, **kwargs)
         leaves: list[Any] = []
         objects: list[Any] = []
         try:
@@ -186,7 +202,7 @@ class CompiledFunction:
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
-        for recording in found or ():
+        for recording in found or ():  # type: ignore[union-attr]
             if recording.fits():  # type: ignore[union-attr]
                 with suppress(KeyError):
                     self.programs.move_to_end(key)
@@ -244,6 +260,8 @@ class CompiledFunction:
                 tensor.storage.compute_waiting()  # which is none of what the function does
             arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
             recorder = Recorder(arrays, tensors, state.arrays, state.keep)
+            inner = self._inner()[0]
+            recorder.code = None if inner is None else inner.__code__
             before = [(t, t._value) for t in state.tensors]
             with recorder:
                 result = self.function(*args, **kwargs)
@@ -273,11 +291,49 @@ class CompiledFunction:
             except Refused as error:
                 if self.fullgraph:
                     raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
-                self.programs[key] = str(error)
-                self._tell(str(error))
+                cut = self._cut(recorder.line, str(error))
+                self.programs[key] = str(error) if cut is None else cut
+                self.cut = cut
+                if cut is None:
+                    self._tell(str(error))
             while len(self.programs) > MOST_PROGRAMS:
                 self.programs.popitem(last=False)
         return result
+
+    def _inner(self) -> tuple[types.FunctionType | None, Callable[[Any], Any]]:
+        """The function of the user's that is called, and how to call another in its place."""
+        module = self.function
+        if not isinstance(module, Module):
+            return unwrapped(module)
+        if "forward" in vars(module):
+            return None, lambda other: other
+        inner, dress = unwrapped(type(module).forward)
+        return inner, lambda other: functools.partial(dress(other), module)
+
+    def _cut(self, line: int | None, why: str) -> Cut | None:
+        """The function in parts, around the statement of a line; None if it has to run as usual."""
+        inner, dress = self._inner()
+        if inner is None:
+            return None
+        source = self.source or source_of(inner)
+        if source is None:
+            return None
+        if line is None and "changes objects" in why:
+            line = source.changing_line()
+        if line is None:
+            return None
+        if line not in self.cuts:
+            parts: list[CompiledFunction] = []
+
+            def make(function: types.FunctionType, part: Source, title: str) -> Any:
+                parts.append(CompiledFunction(function, source=part, title=title))
+                return parts[-1]
+
+            try:
+                self.cuts[line] = Cut(dress(source.cut(line, make)), why, parts)
+            except Uncut:
+                self.cuts[line] = None
+        return self.cuts[line]
 
     # ---- telling ---------------------------------------------------------------------------
 
@@ -416,8 +472,9 @@ def compile(function: Any = None, *, fullgraph: bool = False) -> Any:
     A replay makes no operation, node or module call: most of it is one call into machine code. It
     gives the same bits as a usual call: results, gradients, parameters, running statistics, masks
     of dropout. Where that is not certain the function runs as usual, and a warning says once why:
-    if it asks for a tensor's numbers (``item()``, ``if loss > 1``), prints, changes objects, has
-    hooks, or gets arguments that require gradients.
+    if it has hooks or gets arguments that require gradients. Statements that ask for a tensor's
+    numbers (``item()``, ``if loss > 1``), print or change objects run in Python, between programs
+    of what comes before and after.
 
     Recorded anew is what is called with other shapes, dtypes, layouts or Python arguments, or after
     a change of what the function can reach: modules (also ``training``), parameters, buffers,

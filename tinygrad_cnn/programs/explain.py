@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def explain(function: CompiledFunction) -> str:
     """What was recorded, what still runs in Python, memory and guards, in lines of text."""
-    recorded = [found for found in function.programs.values() if not isinstance(found, str)]
+    recorded = [found for found in function.programs.values() if isinstance(found, list)]
     replays = sum(recording.replays for found in recorded for recording in found)
     lines = [
         f"compiled {function.name()}: {function.calls} calls, {function.recordings} recorded, "
@@ -25,6 +25,10 @@ def explain(function: CompiledFunction) -> str:
     for number, found in enumerate(function.programs.values(), start=1):
         if isinstance(found, str):
             lines.append(f"signature {number} runs as usual: {found}")
+            continue
+        if not isinstance(found, list):
+            lines.append(f"signature {number} is cut, as {found.why}; its parts:")
+            lines += [f"  {line}" for part in found.parts for line in explain(part).splitlines()]
             continue
         for recording in found:
             lines += _program(number, recording)

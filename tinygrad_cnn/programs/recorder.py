@@ -88,6 +88,8 @@ class Recorder:
         self.trying = False
         self.learns = False  # gradients are wanted
         self.reason = ""
+        self.code: types.CodeType | None = None  # of the function
+        self.line: int | None = None  # in it, where it was refused
         self.written: dict[int, tuple[Variable, str]] = {}
         self.dropped_at: dict[
             int, int
@@ -133,7 +135,9 @@ class Recorder:
 
     def refuse(self, why: str) -> None:
         """Give up: the function goes on as usual."""
-        self.reason = self.reason or f"{why} ({where()})"
+        if not self.reason:
+            self.reason = f"{why} ({where()})"
+            self.line = _line_in(self.code)
 
     def _read(self, read: Callable[[Variable], Array]) -> Callable[[Variable], Array]:
         def array(tensor: Variable) -> Array:
@@ -371,6 +375,16 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _line_in(code: types.CodeType | None) -> int | None:
+    """The line at which a function is that is being called, the outermost call of it."""
+    line, frame = None, sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is code:
+            line = frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return line
 
 
 def where() -> str:
