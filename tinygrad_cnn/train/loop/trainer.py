@@ -12,6 +12,9 @@ import numpy as np
 
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.keyed import keys
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.memory import fit_into
+from tinygrad_cnn.memory.growth import StepWatch
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import default_generator
@@ -20,7 +23,7 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt, state
 from tinygrad_cnn.train.loop.average import WeightAverage
-from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun
+from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.epochs import Batches, Totals, evaluate
 from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
@@ -117,6 +120,26 @@ class Trainer:
         self.seconds = self.waited = 0.0
         self._cold, self._warm = _COLD, (0, 0.0)
         self.stopped: str | None = None
+        self._most: str | None = None  # memory of a step, until it is seen to
+        self._steps, self._growth = contextlib.ExitStack(), StepWatch()
+
+    def _limit_memory(self, images: Tensor, labels: Tensor) -> None:
+        """Choose by the first batch what is computed again, and say so."""
+        most, self._most = self._most, None
+        learn = self.step.loss_function
+        try:
+            plan = fit_into(
+                self.model,
+                lambda: learn(self.model(images), labels),
+                most,
+                optimizer=self.optimizer,
+            )
+        except ArgumentError as error:
+            raise TrainError(f"fit: {error}") from error
+        self._steps.enter_context(plan.applied())
+        for callback in self.callbacks:
+            if isinstance(callback, ShowProgress):
+                callback.progress.note(str(plan))
 
     def no_totals(self) -> Totals:
         """Sums of no batches."""
@@ -150,7 +173,9 @@ class Trainer:
         KeyboardInterrupt
             Ctrl-C; what a batch does is done whole.
         """
-        with interrupt.deferred():
+        self._most = self.settings["max_memory"]
+        with interrupt.deferred(), self._steps:
+            self._steps.callback(self._growth.close)
             self._call("on_fit_begin")
             while len(self.history) < self.epochs and self.stopped is None:
                 self.epoch()
@@ -174,6 +199,8 @@ class Trainer:
         self._call("on_epoch_begin")
         spent = self.seconds + self.waited
         for images, labels in self._batches():
+            if self._most is not None:
+                self._limit_memory(images, labels)
             begin, loss = time.perf_counter(), 0.0
             try:
                 loss, scores = self.step(images, labels)
@@ -190,6 +217,7 @@ class Trainer:
             self._count_warm(len(labels), spent)
             spent = self.seconds + self.waited
             self._call("on_batch_end")
+            self._growth.step(scores)
             if not self.step.pending:  # in between nothing can be saved
                 interrupt.check()
         if not self.totals.batches:
