@@ -95,7 +95,7 @@ def test_the_report_and_the_picture(tmp_path: Path) -> None:
     assert "33%" in text
     assert "└────────────────────" in text
     assert "█" in text
-    assert text in tg.memory.report()
+    assert m.report() in tg.memory.report()
     assert "allocated_bytes" in tg.memory.report()
     m.plot(tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes()[:4] == b"\x89PNG"

@@ -123,9 +123,9 @@ class Trainer:
         self._most: str | None = None  # memory of a step, until it is seen to
         self._steps, self._growth = contextlib.ExitStack(), StepWatch()
 
-    def _limit_memory(self, images: Tensor, labels: Tensor) -> None:
+    def _limit_memory(self, most: str, images: Tensor, labels: Tensor) -> None:
         """Choose by the first batch what is computed again, and say so."""
-        most, self._most = self._most, None
+        self._most = None
         learn = self.step.loss_function
         try:
             plan = fit_into(
@@ -200,7 +200,7 @@ class Trainer:
         spent = self.seconds + self.waited
         for images, labels in self._batches():
             if self._most is not None:
-                self._limit_memory(images, labels)
+                self._limit_memory(self._most, images, labels)
             begin, loss = time.perf_counter(), 0.0
             try:
                 loss, scores = self.step(images, labels)
