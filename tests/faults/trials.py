@@ -162,6 +162,8 @@ def forks(count: int, seed: int) -> list[str]:
     fresh, generator = _model(), tg.manual_seed(seed)
     images, labels = tg.randn(16, 3, 16, 16), tg.randint(4, (16,))
     compiled = tg.compile(lambda x: (x * 2 + 1).relu().sum())
+    # Compiling takes minutes where threads take turns every microsecond.
+    _everything(generator, images, labels, copy.deepcopy(fresh), compiled)
     end = threading.Event()
 
     def busy(model: nn.Module) -> None:
@@ -185,7 +187,7 @@ def forks(count: int, seed: int) -> list[str]:
     with _quick_switches(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running
         for thread in running:
-            thread.start()  # the first children are forked while they compile
+            thread.start()
         try:
             for number in range(count):
                 if (ended := Child(child).end()) != (0, ""):
