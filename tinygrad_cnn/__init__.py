@@ -195,33 +195,33 @@ __all__ = [
     "margin_ranking_loss", "masked", "masked_fill", "masked_scatter", "masked_select", "matmul",
     "matrix_exp", "matrix_power", "max", "max_memory_allocated", "max_pool1d", "max_pool2d",
     "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "maximum", "mean", "median",
-    "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode",
-    "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma",
-    "nan", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy",
-    "native_batch_norm", "native_group_norm", "native_layer_norm", "ne", "neg", "negative",
-    "newaxis", "nextafter", "nll_loss", "nn", "no_grad", "nonzero", "nonzero_static", "norm",
-    "normal", "not_equal", "numel", "one_hot", "ones", "ones_like", "optim", "orgqr", "ormqr",
-    "outer", "pad", "pairwise_distance", "pca_lowrank", "pdist", "permute", "permute_copy", "pi",
-    "pinverse", "pixel_shuffle", "pixel_unshuffle", "polar", "polygamma", "positive", "pow",
-    "prelu", "preserve_format", "prod", "profiler", "promote_types", "put", "qr", "quantile",
-    "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random",
-    "randperm", "ravel", "real", "reciprocal", "relu", "relu_", "remainder", "renorm", "repeat",
-    "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as", "resize_as_",
-    "resolve_conj", "resolve_neg", "result_type", "rms_norm", "roll", "rot90", "round", "row_stack",
-    "rrelu", "rrelu_", "rsqrt", "rsub", "save", "scalar_tensor", "scatter", "scatter_add",
-    "scatter_reduce", "searchsorted", "seed", "select", "select_copy", "select_scatter", "selu",
-    "selu_", "set_autocast_dtype", "set_autocast_enabled", "set_conv_algorithm",
-    "set_default_device", "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
-    "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state", "sgn", "short",
-    "sigmoid", "sign", "signal", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter",
-    "slogdet", "softmax", "softplus", "sort", "special", "split", "split_copy", "split_with_sizes",
-    "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy", "stack", "std",
-    "std_mean", "stft", "sub", "subtract", "sum", "sum_to_size", "svd", "svd_lowrank", "swapaxes",
-    "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split",
-    "tensordot", "threshold", "threshold_", "tile", "topk", "trace", "train", "transpose",
-    "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
-    "triplet_margin_loss", "triu", "triu_indices", "true_divide", "trunc", "uint8", "uint16",
-    "uint32", "uint64", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique",
+    "memory", "memory_allocated", "memory_format", "memory_stats", "meshgrid", "min", "minimum",
+    "mm", "mode", "moveaxis", "movedim", "mse_loss", "msort", "mul", "multinomial", "multiply",
+    "mv", "mvlgamma", "nan", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "narrow", "narrow_copy", "native_batch_norm", "native_group_norm", "native_layer_norm", "ne",
+    "neg", "negative", "newaxis", "nextafter", "nll_loss", "nn", "no_grad", "nonzero",
+    "nonzero_static", "norm", "normal", "not_equal", "numel", "one_hot", "ones", "ones_like",
+    "optim", "orgqr", "ormqr", "outer", "pad", "pairwise_distance", "pca_lowrank", "pdist",
+    "permute", "permute_copy", "pi", "pinverse", "pixel_shuffle", "pixel_unshuffle", "polar",
+    "polygamma", "positive", "pow", "prelu", "preserve_format", "prod", "profiler", "promote_types",
+    "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "random", "randperm", "ravel", "real", "reciprocal", "relu", "relu_", "remainder",
+    "renorm", "repeat", "repeat_interleave", "reset_peak_memory_stats", "reshape", "reshape_as",
+    "resize_as_", "resolve_conj", "resolve_neg", "result_type", "rms_norm", "roll", "rot90",
+    "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub", "save", "scalar_tensor", "scatter",
+    "scatter_add", "scatter_reduce", "searchsorted", "seed", "select", "select_copy",
+    "select_scatter", "selu", "selu_", "set_autocast_dtype", "set_autocast_enabled",
+    "set_conv_algorithm", "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
+    "set_grad_enabled", "set_kernels", "set_num_threads", "set_printoptions", "set_rng_state",
+    "sgn", "short", "sigmoid", "sign", "signal", "signbit", "silu", "sin", "sinc", "sinh",
+    "slice_scatter", "slogdet", "softmax", "softplus", "sort", "special", "split", "split_copy",
+    "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy",
+    "stack", "std", "std_mean", "stft", "sub", "subtract", "sum", "sum_to_size", "svd",
+    "svd_lowrank", "swapaxes", "swapdims", "t", "t_copy", "take", "take_along_dim", "tan", "tanh",
+    "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "topk", "trace",
+    "train", "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril",
+    "tril_indices", "triplet_margin_loss", "triu", "triu_indices", "true_divide", "trunc", "uint8",
+    "uint16", "uint32", "uint64", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique",
     "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
     "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "use_deterministic_algorithms",
     "utils", "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_real", "view_copy",
@@ -276,14 +276,14 @@ e = _np.e
 newaxis = None
 
 if _typing.TYPE_CHECKING:
-    from tinygrad_cnn import profiler, train, viz
+    from tinygrad_cnn import memory, profiler, train, viz
 
     bfloat16: _np.dtype[_typing.Any]
 else:
 
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
-        if name in ("profiler", "train", "viz"):
+        if name in ("memory", "profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
         if name == "bfloat16":
             return _bfloat16()

@@ -18,6 +18,8 @@ PARTS: dict[str, tuple[Callable[[int, int], list[str]], int]] = {
     "caches": (trials.caches, 6000),
     "compiling": (trials.compiling, 20),
     "threads": (trials.threads, 100),
+    "forks": (trials.forks, 100),
+    "readers": (trials.readers, 1000),
     "memory": (trials.memory, 1000),
 }
 """By name: from a count and a seed to what went wrong; the whole count."""

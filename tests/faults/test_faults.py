@@ -42,7 +42,15 @@ def test_hostile_files_raise_what_is_documented() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals and limits of processes")
 @pytest.mark.parametrize(
-    ("part", "count"), [("caches", 60), ("compiling", 1), ("threads", 3), ("memory", 60)]
+    ("part", "count"),
+    [
+        ("caches", 60),
+        ("compiling", 1),
+        ("threads", 3),
+        ("forks", 8),
+        ("readers", 60),
+        ("memory", 60),
+    ],
 )
 def test_audits_hold(part: str, count: int) -> None:
     if part in ("caches", "compiling"):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
+from tinygrad_cnn.kernels.forks import free_in_child
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,9 +27,9 @@ IMG_EXTENSIONS: Final = (
 # What Pillow decodes itself. Others start programs (EPS: Ghostscript) or are read by few people.
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _LARGE: Final = 1 << 24  # pixels from which on images are decoded one at a time
-_ONE_AT_A_TIME: Final = threading.Lock()
+_ONE_AT_A_TIME: Final = free_in_child(threading.Lock())
 _ROWS: Final = 256
-_OPENING: Final = threading.Lock()  # warnings' filters are those of all threads
+_OPENING: Final = free_in_child(threading.Lock())  # warnings' filters are those of all threads
 
 Files = str | os.PathLike[str]
 

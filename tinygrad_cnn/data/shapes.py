@@ -21,6 +21,7 @@ from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.keyed import Words, keys
 from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.notices import saying
 
 Numbers = Floats | np.float32
@@ -28,7 +29,7 @@ Corners = list[tuple[float, float]]
 Figure = Callable[[Floats, Floats], Floats]  # signed distance of points, where the radius is 1
 
 _TURN: Final = 2 * math.pi
-_DRAWING: Final = threading.Lock()
+_DRAWING: Final = free_in_child(threading.Lock())
 _KEPT: Final = 1000  # sets of so many images and more are kept on disk
 _PART: Final = 128  # images drawn together: their planes stay in the processor's cache
 

@@ -23,7 +23,6 @@ whoever keeps one sees to that (`tinygrad_cnn.autograd.variable`).
 from __future__ import annotations
 
 import math
-import os
 import threading
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,12 +30,13 @@ import numpy as np
 
 from tinygrad_cnn.kernels import table as dispatch
 from tinygrad_cnn.kernels.checks import PoolSpec
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import Array, DType
 
 # One for all: computing one expression computes others, and two locks can wait for each other.
-lock = threading.RLock()
+lock = free_in_child(threading.RLock())
 
 
 class Lazy:
@@ -348,12 +348,3 @@ def _evaluate(x: Lazy) -> Array:
             shift = np.zeros_like(scale) if shift is None else shift
             return dispatch.channel_affine(inner.realize(), scale, shift)
     raise AssertionError(f"no expression: {x.expr[0]}")
-
-
-def _after_fork() -> None:
-    global lock
-    lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

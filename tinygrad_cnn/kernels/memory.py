@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.types import Array, DType
 
 ALIGNMENT = 64  # bytes: a cache line, and a whole AVX-512 register
@@ -189,7 +190,7 @@ class _Store:
         self.count = 0  # arrays handed out since the process began
         # A lease can end at any bytecode, also while this thread holds the lock.
         self.returned: deque[_Note] = deque()
-        self.lock = threading.Lock()
+        self.lock = free_in_child(threading.Lock())
 
     # What belongs together is changed without a call between: a signal handler runs, and may raise,
     # after calls only.

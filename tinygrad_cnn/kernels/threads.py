@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.choice import KernelError
+from tinygrad_cnn.kernels.forks import free_in_child, in_child, whole
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,9 +50,11 @@ Count = tuple[Callable[[], int], Callable[[int], object]] | tuple[None, None]
 @cache
 def _count_of_blas() -> Count:
     """Return what gets and what sets the number of threads of NumPy's BLAS, if that is known."""
-    from threadpoolctl import ThreadpoolController  # here: only who computes needs it
+    with whole():  # it walks the list of libraries, under a lock of the system's
+        from threadpoolctl import ThreadpoolController  # here: only who computes needs it
 
-    found = [each for each in ThreadpoolController().lib_controllers if each.user_api == "blas"]
+        libraries = ThreadpoolController().lib_controllers
+    found = [each for each in libraries if each.user_api == "blas"]
     if not found:
         return None, None
     # SciPy's wheel may have another.
@@ -70,7 +73,7 @@ class _Blas:
     """How many threads BLAS uses; as long as somebody holds it at one thread, one."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = free_in_child(threading.Lock())
         self.holders: set[object] = set()
         self.former: int | None = None  # while it is not in force
 
@@ -140,7 +143,7 @@ _here = _Here()
 _blas = _Blas()
 _jobs: SimpleQueue[_Job] = SimpleQueue()
 _workers: list[threading.Thread] = []
-_workers_lock = threading.Lock()
+_workers_lock = free_in_child(threading.Lock())
 
 
 def _work(jobs: SimpleQueue[_Job]) -> None:
@@ -151,14 +154,13 @@ def _work(jobs: SimpleQueue[_Job]) -> None:
 
 def _after_fork() -> None:
     """Start over in a child process, which has none of its parent's threads."""
-    global _jobs, _workers_lock
+    global _jobs
     _workers.clear()
-    _jobs, _workers_lock = SimpleQueue(), threading.Lock()
-    _blas.lock, _blas.holders = threading.Lock(), set()
+    _jobs = SimpleQueue()
+    _blas.holders = set()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 class _Chosen:
@@ -245,7 +247,8 @@ def run_in_fresh_thread(work: Callable[[], R]) -> R:
     What importing and compiling leave behind in reference cycles holds on to the frames that were
     active, and so to all arrays of a training step, until Python looks for cycles. A fresh
     thread's frames hold none. Nor do signal handlers run on it: what goes wrong there is the
-    work's own fault, and what is raised here while it runs, which it goes on to do, is not.
+    work's own fault, and what is raised here while it runs, which it goes on to do, is not. No
+    thread forks meanwhile: the child would wait for ever for what is imported.
 
     Raises
     ------
@@ -254,7 +257,12 @@ def run_in_fresh_thread(work: Callable[[], R]) -> R:
     >>> run_in_fresh_thread(lambda: 1 + 1)
     2
     """
-    result, failure = _outcome(work)
+
+    def undisturbed() -> R:
+        with whole():
+            return work()
+
+    result, failure = _outcome(undisturbed)
     if failure is None:
         return result
     if isinstance(failure, KernelError | MemoryError) or not isinstance(failure, Exception):

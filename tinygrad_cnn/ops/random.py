@@ -5,14 +5,18 @@ Nothing in the library draws from anywhere else.
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import Any, Self
 
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.tape import do, taping
 from tinygrad_cnn.types import Array, DType
+
+_generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
 class Generator:
@@ -34,7 +38,12 @@ class Generator:
     True
     """
 
-    __slots__ = ("_seed", "numpy")
+    __slots__ = ("__weakref__", "_seed", "numpy")
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        made = super().__new__(cls)
+        _generators.add(made)  # here, and so also where one is copied
+        return made
 
     def __init__(self, seed: int | str | device | None = None, device: DeviceLike = None) -> None:
         if isinstance(seed, (str, type(CPU))):  # as PyTorch, which takes a device only
@@ -86,6 +95,15 @@ class Generator:
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed})"
 
+
+def _free_locks() -> None:
+    """In a forked process: nobody draws there whose generator's lock could be held."""
+    for generator in tuple(_generators):
+        if hasattr(generator, "numpy"):  # it is made
+            generator.numpy.bit_generator.lock._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+in_child(_free_locks)
 
 default_generator = Generator()
 """Used wherever no generator is given."""

@@ -24,6 +24,7 @@ from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels import choice, memory, threads
 from tinygrad_cnn.kernels.choice import algorithm
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
@@ -166,7 +167,7 @@ class CompiledFunction:
         self.latest: dict[tuple[int, ...], State] = {}  # by the objects among the arguments
         self.calls = self.recordings = 0
         self.told: set[str] = set()
-        self.lock = threading.RLock()
+        self.lock = free_in_child(threading.RLock())
 
     def __repr__(self) -> str:
         return f"<compiled {self.name()}>"

@@ -13,7 +13,6 @@ Python looks at, arrays of unknown origin, changes that nobody announces.
 from __future__ import annotations
 
 import io
-import os
 import random
 import sys
 import threading
@@ -29,6 +28,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
+from tinygrad_cnn.kernels.forks import free_in_child, in_child
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import here
@@ -59,7 +59,7 @@ _ENGINE = frozenset(
         *map(str, Path(__file__).parent.glob("*.py")),
     ]
 )
-_lock = threading.Lock()
+_lock = free_in_child(threading.Lock())
 _EFFECTS = frozenset(["print", "input", "open", "exec", "eval", "setattr", "delattr"])
 _CHANGES = frozenset(
     "append extend insert pop remove clear sort reverse update setdefault popitem add discard "
@@ -110,16 +110,16 @@ class Recorder:
     def __enter__(self) -> Recorder:
         _lock.acquire()
         self.plain = Variable._array, Variable._written_by
+        tape.taping.append(self)  # as long as anything is replaced: a forked child puts it back
         Variable._array = property(self._read(Variable._array.fget))  # type: ignore[attr-defined,method-assign,assignment]
         Variable._written_by = self._write(Variable._written_by)  # type: ignore[method-assign,assignment]
-        tape.taping.append(self)
         sys.setprofile(self._called)
         return self
 
     def __exit__(self, *error: object) -> None:
         sys.setprofile(None)
-        tape.taping.remove(self)
         Variable._array, Variable._written_by = self.plain  # type: ignore[method-assign]
+        tape.taping.remove(self)
         _lock.release()
 
     def _idle(self) -> bool:
@@ -365,16 +365,13 @@ class Recorder:
 
 def _after_fork() -> None:
     """Nobody records in a child process: not the thread that did so in its parent."""
-    global _lock
-    _lock = threading.Lock()
     for recorder in tuple(tape.taping):
         tape.taping.remove(recorder)
         if isinstance(recorder, Recorder):
             Variable._array, Variable._written_by = recorder.plain  # type: ignore[method-assign]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 def _line_in(code: types.CodeType | None) -> int | None:

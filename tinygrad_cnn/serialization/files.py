@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tinygrad_cnn.kernels.forks import in_child
+
 if sys.platform != "win32":
     import fcntl
 
@@ -81,8 +83,7 @@ def _let_go() -> None:
         os.close(_held.pop())
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+in_child(_let_go)
 
 
 def _written(target: Path, content: bytes) -> bool:

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_noted = threading.Event()
+from tinygrad_cnn.kernels.forks import free_in_child
+
+_noted = free_in_child(threading.Event())
 
 
 @contextlib.contextmanager

@@ -12,6 +12,9 @@ import numpy as np
 
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.keyed import keys
+from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.memory import fit_into
+from tinygrad_cnn.memory.growth import StepWatch
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import default_generator
@@ -20,7 +23,7 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt, state
 from tinygrad_cnn.train.loop.average import WeightAverage
-from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun
+from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.compiled import calls_of
 from tinygrad_cnn.train.loop.epochs import Batches, Looking, Totals
 from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
@@ -108,7 +111,7 @@ class Trainer:
             warmup=round(settings["warmup"] * steps),
             average=self.average,
             skip=settings["non_finite"] == "skip",
-            compile=settings["compile"],
+            compile=settings["compile"] and settings["max_memory"] is None,  # it has an arena too
             batches=calls_of(train, self.epochs),
         )
         self.looking = Looking(
@@ -125,6 +128,26 @@ class Trainer:
         self._cold, self._warm = _COLD, (0, 0.0)
         self._recordings = 0
         self.stopped: str | None = None
+        self._most: str | None = None  # memory of a step, until it is seen to
+        self._steps, self._growth = contextlib.ExitStack(), StepWatch()
+
+    def _limit_memory(self, most: str, images: Tensor, labels: Tensor) -> None:
+        """Choose by the first batch what is computed again, and say so."""
+        self._most = None
+        learn = self.step.loss_function
+        try:
+            plan = fit_into(
+                self.model,
+                lambda: learn(self.model(images), labels),
+                most,
+                optimizer=self.optimizer,
+            )
+        except ArgumentError as error:
+            raise TrainError(f"fit: {error}") from error
+        self._steps.enter_context(plan.applied())
+        for callback in self.callbacks:
+            if isinstance(callback, ShowProgress):
+                callback.progress.note(str(plan))
 
     @property
     def runs_as_usual(self) -> str:
@@ -163,7 +186,9 @@ class Trainer:
         KeyboardInterrupt
             Ctrl-C; what a batch does is done whole.
         """
-        with interrupt.deferred():
+        self._most = self.settings["max_memory"]
+        with interrupt.deferred(), self._steps:
+            self._steps.callback(self._growth.close)
             self._call("on_fit_begin")
             while len(self.history) < self.epochs and self.stopped is None:
                 self.epoch()
@@ -187,6 +212,8 @@ class Trainer:
         self._call("on_epoch_begin")
         spent = self.seconds + self.waited
         for images, labels in self._batches():
+            if self._most is not None:
+                self._limit_memory(self._most, images, labels)
             begin, loss = time.perf_counter(), 0.0
             try:
                 loss, scores = self.step(images, labels)
@@ -203,6 +230,7 @@ class Trainer:
             self._count_warm(len(labels), spent)
             spent = self.seconds + self.waited
             self._call("on_batch_end")
+            self._growth.step(scores)
             if not self.step.pending:  # in between nothing can be saved
                 interrupt.check()
         if not self.totals.batches:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from tinygrad_cnn.memory import parse_size
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.measures import parse_monitor
 from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
@@ -196,6 +197,15 @@ class Config:
         "stop",
         "What a loss that is NaN or infinite does: stop the run before its step, or skip the step.",
         among=("stop", "skip"),
+        fit=True,
+        free=True,
+        added=True,
+    )
+    max_memory: str | None = _set(
+        None,
+        "Memory of a step, such as 2GB: what does not fit is computed again in backward passes.",
+        parse=parse_size,
+        form="SIZE",
         fit=True,
         free=True,
         added=True,

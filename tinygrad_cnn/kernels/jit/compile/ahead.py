@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinygrad_cnn.kernels.choice import has_numba
+from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.jit.compile import build, known, signature
 from tinygrad_cnn.kernels.jit.compile.build import Code
 from tinygrad_cnn.kernels.jit.compile.claims import CAN_CLAIM, claimed
@@ -193,5 +194,4 @@ def _after_fork() -> None:
 
 
 atexit.register(lambda: _state.end())
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)

@@ -8,7 +8,6 @@ compiled for, which costs less than to ask in Python; only if not, the right cod
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
 import threading
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 
 from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.choice import NoCompiler
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.jit.compile.build import Kernel, machine_code
 from tinygrad_cnn.kernels.jit.compile.signature import Kind, Kinds, code_of, compile_for, kind_of
 from tinygrad_cnn.kernels.jit.threads import pool
@@ -32,7 +32,7 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import Array
 
-_lock = threading.RLock()
+_lock = free_in_child(threading.RLock())
 
 
 def _word(address: int) -> int:
@@ -201,12 +201,3 @@ def run(kernel: Any, parts: int, *args: object) -> None:
         _other_types(kernel, parts, args)
     if taping:
         taping[0].launched(kernel, parts, args)
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.kernels import threads
+from tinygrad_cnn.kernels.forks import free_in_child, in_child
 from tinygrad_cnn.kernels.jit.compile.build import Code, machine_code
 from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BUSY,
@@ -109,7 +109,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
-        self.lock = threading.Lock()
+        self.lock = free_in_child(threading.Lock())
         self.most = threads.MOST_PARTS - 1
 
     def start(self, count: int) -> None:
@@ -189,5 +189,4 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)

@@ -10,6 +10,10 @@ machine the others wait for a processor, which comes sooner if this thread waits
 Threads wait actively for a while, then on a semaphore of the operating system, all without Python:
 a thread that needs its lock could be put aside while it has it. A worker waits longer for the next
 job, but asks again and again whether another thread wants its processor, and sleeps if one does.
+
+Every access to a word that threads share is atomic. `tests/kernels/pool_model.py` interprets these
+instructions in all interleavings of some threads: no part is run twice or left out, and nobody
+sleeps whom somebody needs.
 """
 
 from __future__ import annotations
