@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -56,7 +57,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count what ``--kernels both`` has to know."""
+    """Count what ``--kernels both`` has to know; let tests interrupt the programs they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--kernels") == "both" and choice.has_numba():
         from tinygrad_cnn.kernels.jit.threads import pool
 

@@ -7,6 +7,7 @@ error may be one unit more than twice PyTorch's, which counts as half a unit at 
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ LEAST = 2.0**-149  # of float32
 pytestmark = pytest.mark.usefixtures("each_set_of_kernels")
 
 
+@functools.cache
 def _cotangent(shape: tuple[int, ...]) -> Array:
     return np.random.default_rng(3).standard_normal(shape).astype(np.float32)
 
@@ -123,22 +125,32 @@ def _formulas() -> dict[str, Callable[[Any], Any]]:
     }
 
 
+@functools.cache  # for both sets of kernels
+def _exact_activation(activation: str, name: str) -> tuple[Array, Array]:
+    """The result and the gradient in many digits, where numbers are finite."""
+    import mpmath
+
+    formula, values = _formulas()[activation], DATA[name][:4]
+    exact = _run(cases.ACTIVATIONS[activation], torch, values, np.float64)
+    step = mpmath.mpf(10) ** -70
+    with mpmath.workdps(160):
+        for at in zip(*np.nonzero(np.isfinite(values) & (values != 0)), strict=True):
+            x = mpmath.mpf(float(values[at]))
+            exact[0][at] = float(formula(x))
+            slope = (formula(x + step) - formula(x - step)) / (2 * step)
+            exact[1][at] = float(slope) * _cotangent(values.shape)[at]
+    return exact
+
+
 @pytest.mark.parametrize("activation", cases.ACTIVATIONS)
 def test_activations(activation: str) -> None:
-    mpmath = pytest.importorskip("mpmath", reason="mpmath is not installed: pip install mpmath")
-    case, formula = cases.ACTIVATIONS[activation], _formulas()[activation]
+    pytest.importorskip("mpmath", reason="mpmath is not installed: pip install mpmath")
+    case = cases.ACTIVATIONS[activation]
     wrong = []
     for name, values in DATA.items():
         values = values[:4]
         ours, theirs = (_run(case, lib, values, np.float32) for lib in (tg, torch))
-        exact = _run(case, torch, values, np.float64)
-        step = mpmath.mpf(10) ** -70
-        with mpmath.workdps(160):
-            for at in zip(*np.nonzero(np.isfinite(values) & (values != 0)), strict=True):
-                x = mpmath.mpf(float(values[at]))
-                exact[0][at] = float(formula(x))
-                slope = (formula(x + step) - formula(x - step)) / (2 * step)
-                exact[1][at] = float(slope) * _cotangent(values.shape)[at]
+        exact = _exact_activation(activation, name)
         known = ~np.isnan(values)  # the derivative at NaN: PyTorch's depends on an array's length
         wrong.append(
             (name, "y", _worse(ours[0], theirs[0], exact[0], by_row=activation in CANCELS))
@@ -199,6 +211,15 @@ def _train(lib: Any, kind: str, options: dict[str, Any], first: Array, dtype: An
     return seen
 
 
+@functools.cache  # for both sets of kernels
+def _references(case: str, name: str) -> tuple[list[Array], list[Array]]:
+    """What PyTorch has, and what is exact."""
+    kind, options = cases.OPTIMIZERS[case]
+    wide = tg if kind == "Muon" else torch  # whose own orthogonalises in bfloat16
+    theirs = _train(torch, kind, options, DATA[name], np.float32)
+    return theirs, _train(wide, kind, options, DATA[name], np.float64)
+
+
 @pytest.mark.parametrize("case", cases.OPTIMIZERS)
 def test_optimizers(case: str) -> None:
     kind, options = cases.OPTIMIZERS[case]
@@ -209,9 +230,8 @@ def test_optimizers(case: str) -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ours, theirs = (_train(lib, kind, options, values, np.float32) for lib in (tg, torch))
-            wide = tg if kind == "Muon" else torch  # whose own orthogonalises in bfloat16
-            exact = _train(wide, kind, options, values, np.float64)
+            ours = _train(tg, kind, options, values, np.float32)
+            theirs, exact = _references(case, name)
         for step, found in enumerate(zip(ours, theirs, exact, strict=True)):
             known = np.isfinite(found[2])
             assert not np.isfinite(found[0][~known]).any(), f"{name}: PyTorch's is not finite"

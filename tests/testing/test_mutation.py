@@ -10,12 +10,14 @@ from tinygrad_cnn.testing.mutation.mutators import mutants_of
 from tinygrad_cnn.testing.oracles.equivalents import ELSEWHERE, EQUIVALENT, why_equivalent
 
 # one of each kind: broadcasting, reduction, product, choice, index, an array_vjp rule, a fused one
-NAMES = ("mul", "sum", "matmul", "where", "gather", "cat", "layer_norm")
+# with as many samples as find all; what is no mistake passes every one of them
+SAMPLES = {"mul": 80, "sum": 80, "matmul": 80, "where": 80, "gather": 20, "cat": 80}
+SAMPLES |= {"layer_norm": 40}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SAMPLES)
 def test_no_mutant_survives(name: str) -> None:
-    found = mutate([name])
+    found = mutate([name], examples=SAMPLES[name])
     assert not found.survivors, str(found)
     assert found.total >= 10
 

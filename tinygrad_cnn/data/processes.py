@@ -279,7 +279,8 @@ def _told(error: BaseException) -> BaseException:
     lines = "".join(traceback.format_exception(error))
     note = f"in the worker {name!r} (process {os.getpid()}):\n\n{lines}"
     try:
-        sent: BaseException = pickle.loads(pickle.dumps(error))
+        # what this library packed, between its own processes
+        sent: BaseException = pickle.loads(pickle.dumps(error))  # nosec B301
         if type(sent) is not type(error):
             raise TypeError
     except Exception:  # not every exception can be pickled

@@ -62,7 +62,7 @@ def _forward(cls: type[FunctionLayer], function: Callable[..., Any]) -> Callable
     scope: dict[str, Any] = {"function": function}
     text = f"def forward(self, {', '.join(tensors)}): return function({given})"
     lines = "\n" * _forward.__code__.co_firstlineno  # tracebacks show the line above
-    exec(compile(lines + text, __file__, "exec"), scope)
+    exec(compile(lines + text, __file__, "exec"), scope)  # nosec B102  # source that is made here
     made = scope["forward"]
     made.__doc__, made.__annotations__ = model.__doc__, model.__annotations__
     made.__qualname__, made.__module__ = f"{cls.__qualname__}.forward", cls.__module__

@@ -62,6 +62,9 @@ def _run(command: str, codes: Sequence[bytes]) -> bytes | None:
         words: list[str] = []
         for word in command.split():
             words += objects if word == "{code}" else [word.format(library=library)]
-        subprocess.run(words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True)
+        # a list of arguments, no shell
+        subprocess.run(  # nosec B603
+            words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=PATIENCE, check=True
+        )
         return library.read_bytes()
     return None
