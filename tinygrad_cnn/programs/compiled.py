@@ -31,7 +31,8 @@ from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
 from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Diverged, Ref
 from tinygrad_cnn.programs.program import Instance, Program
-from tinygrad_cnn.programs.recorder import Recorder, Refused
+from tinygrad_cnn.programs.recorder import Recorder
+from tinygrad_cnn.programs.unit import Refused
 from tinygrad_cnn.types import Array
 
 MOST_PROGRAMS = 16
