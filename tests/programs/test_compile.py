@@ -175,6 +175,10 @@ def test_what_models_do_is_launches_alone(model, step):
     net.eval()
     infer()
     assert not _in_python(infer)
+    for function in (train, infer):
+        (recordings,) = function.programs.values()
+        program = recordings[0].program
+        assert program.arena_bytes + program.kept_bytes <= program.usual_bytes
 
 
 def _in_python(function) -> set[str]:

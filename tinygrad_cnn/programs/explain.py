@@ -39,13 +39,15 @@ def _program(number: int, recording: Recording) -> list[str]:
     program = recording.program
     shapes = ", ".join(f"{ref.dtype}{list(ref.shape)}" for ref in program.inputs) or "nothing"
     native = [u for u in program.units if u.native]
-    launches = sum(len(u.code) for u in native)
+    steps = sum(len(u.code) for u in native)
+    early = sum(len(u.early.steps) for u in program.early if u.early is not None)
     lines = [
         f"signature {number}, of {shapes}: {recording.replays} replays",
-        f"  machine code: {launches} instructions of {len(native)} operations, in "
-        f"{_segments(recording)} parts",
-        f"  memory: arena {_mb(program.arena_bytes)} (the arrays it holds in turn: "
-        f"{_mb(program.total_bytes)}), gradients {_mb(program.kept_bytes)}",
+        f"  machine code: {steps - early} instructions of {len(native)} operations, in "
+        f"{_segments(recording)} parts"
+        + (f"; {early} more when parameters were changed" if early else ""),
+        f"  memory: arena {_mb(program.arena_bytes)}, gradients {_mb(program.kept_bytes)}; the call "
+        f"as usual had {_mb(program.usual_bytes)} at a time",
     ]
     seconds = recording.seconds()
     for name, count in Counter(u.name for u in program.units if not u.native).most_common():

@@ -131,6 +131,7 @@ class Regions:
         self.order: list[Region] = []
         self.refs: dict[int, tuple[weakref.ref[Array], Ref]] = {}
         self.held: list[Ref | Region] = []  # while a unit is recorded
+        self.used = self.peak = 0  # bytes of what was computed
         self.fixed: list[Ref] = []
 
     def add(self, kind: str, array: Array, *, whole: bool) -> Region:
@@ -142,7 +143,14 @@ class Regions:
         self.by_root[id(root)] = [*(r for r in known if r.alive() is root), region]
         self.order.append(region)
         self.held.append(region)
+        if kind == LOCAL:
+            self._count(region.nbytes)
+            weakref.finalize(root, self._count, -region.nbytes).atexit = False
         return region
+
+    def _count(self, nbytes: int) -> None:
+        self.used += nbytes
+        self.peak = max(self.peak, self.used)
 
     def ref(self, array: Array, region: Region) -> Ref:
         """The reference of an array, which is kept alive until `loosen`."""

@@ -57,6 +57,8 @@ class Program:
         Units with launches that are made when the tensors of ``stamps`` were changed.
     arena_bytes, kept_bytes
         Memory of an instance: what is used again and again, and what the caller may hold on to.
+    usual_bytes
+        The most that the call had at a time when it was recorded.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Program:
         self.kept = [r for r in local if r.kept]
         self.kept_bytes = sum(r.nbytes for r in self.kept)
         self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
-        self.total_bytes = sum(r.nbytes for r in local)
+        self.usual_bytes = regions.peak
         regions.let_go()
 
 
