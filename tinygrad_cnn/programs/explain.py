@@ -46,8 +46,8 @@ def _program(number: int, recording: Recording) -> list[str]:
         f"  machine code: {steps - early} instructions of {len(native)} operations, in "
         f"{_segments(recording)} parts"
         + (f"; {early} more when parameters were changed" if early else ""),
-        f"  memory: arena {_mb(program.arena_bytes)}, gradients {_mb(program.kept_bytes)}; the call "
-        f"as usual had {_mb(program.usual_bytes)} at a time",
+        f"  memory: {_mb(program.arena_bytes)} ({_mb(program.kept_bytes)} of it gradients), where "
+        f"the call as usual had {_mb(program.usual_bytes)} at a time",
     ]
     seconds = recording.seconds()
     for name, count in Counter(u.name for u in program.units if not u.native).most_common():

@@ -56,7 +56,7 @@ class Program:
     early, stamps
         Units with launches that are made when the tensors of ``stamps`` were changed.
     arena_bytes, kept_bytes
-        Memory of an instance: what is used again and again, and what the caller may hold on to.
+        Memory of an instance, and how much of it is gradients, which the caller may hold on to.
     usual_bytes
         The most that the call had at a time when it was recorded.
     """
@@ -91,13 +91,20 @@ class Program:
                     raise Refused(f"{unit.name} changes an argument in place")
         for ref in results:
             _use(ref.region, len(self.units))
+        self.begun: dict[Region, int] = {}  # when gradients are written to
+        for leaf, ref in self.gradients:
+            if ref is not None:
+                self.begun.setdefault(ref.region, ref.region.first)
+                _use(ref.region, len(self.units))
+                if self.dropped.get(id(leaf), -1) >= 0:  # an error gives back that of the last run
+                    ref.region.first = 0
         self.early, self.stamps = accepted(self.units, recorder.externals, recorder.arrays)
         for unit in self.early:
             if unit.early is not None and unit.early.is_whole:
                 for region in unit.born:
                     region.first, region.last = 0, len(self.units)
         local = [r for r in regions.order if r.kind == LOCAL and r.last >= 0]
-        self.arena_bytes = _place([r for r in local if not r.kept])
+        self.arena_bytes = _place(local)
         self.kept = [r for r in local if r.kept]
         self.kept_bytes = sum(r.nbytes for r in self.kept)
         self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
@@ -203,13 +210,7 @@ class Instance:
         self.program = program
         self.arena = aligned(program.arena_bytes)
         self.memory: dict[Region, Array] = {}
-        self.held = aligned(sum(map(_padded, program.kept)))  # gradients
-        self.places: dict[Region, slice] = {}  # in there
-        at = 0
-        for region in program.kept:
-            self.places[region] = slice(at, at + _padded(region))
-            self.memory[region] = self.held[self.places[region]]
-            at += _padded(region)
+        self.places = {r: slice(r.offset, r.offset + _padded(r)) for r in program.kept}
         self.views: Views = {}
         self.inputs = [self._view(ref) for ref in program.inputs]
         self.lease: Callable[[], Lease | None] = lambda: None
@@ -300,9 +301,9 @@ class Instance:
     def _lend(self) -> None:
         """Get ready to hand out gradients: arrays whose memory is the lease's."""
         lease = Lease()
-        lease.note = self.held
+        lease.note = self.arena
         self.lease = weakref.ref(lease)
-        self.lent = lease.array(self.held.shape, self.held.dtype, self.held.ctypes.data)
+        self.lent = lease.array(self.arena.shape, self.arena.dtype, self.arena.ctypes.data)
 
     # ---- instructions ----------------------------------------------------------------------
 
@@ -387,7 +388,7 @@ class Instance:
         """After an error: what a usual call would not have dropped yet, and is still there."""
         for tensor, ref in self.former:
             after = self.program.dropped.get(id(tensor), -1) >= self.now
-            if after and ref is not None and ref.region.first > self.now:
+            if after and ref is not None and self.program.begun[ref.region] > self.now:
                 tensor._grad = self._gradient(ref)
 
     def _follow(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
