@@ -163,6 +163,10 @@ class Op:
             )
         return found
 
+    def forget(self) -> None:
+        """Work out anew what rules need: this is a copy, and its rules are others."""
+        self._needs = {}
+
     # ---- forward ---------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **params: Any) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import repeat
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -76,7 +77,8 @@ class Rounded(Op):
     def __init__(self, op: Op) -> None:
         self.__dict__.update(op.__dict__)
         self.forward = functools.partial(_rounding, op.forward)
-        self.promotes, self.lazy, self.lazy_args = "", frozenset(), ()
+        self.promotes, self.lazy, self.may_wait = "", frozenset(), repeat(False)
+        self.forget()
         self.array_vjp_values = tuple((n, False, users) for n, _, users in op.array_vjp_values)
         self.rules = tuple(None if r is None else _widened(r) for r in op.rules)
         self.fused = None if op.fused is None else _widened(op.fused)

@@ -32,6 +32,7 @@ class Mutant:
 def like(op: Op, **changes: Any) -> Op:
     """A copy of the record with other attributes; it is not registered."""
     new = copy.copy(op)
+    new.forget()
     for name, value in changes.items():
         setattr(new, name, value)
     return new
