@@ -14,7 +14,7 @@ import pytest
 import tinygrad_cnn as tg
 from tinygrad_cnn.kernels import forks
 
-PACKAGE = Path(__file__).parents[2] / "tinygrad_cnn"
+PACKAGE = Path(tg.__file__).parent
 KINDS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 # Of one call or piece of work, which a child does not know; or the gate, which has its own hook.
 OF_ONE_CALL = {
