@@ -92,12 +92,13 @@ class Program:
         for ref in results:
             _use(ref.region, len(self.units))
         self.begun: dict[Region, int] = {}  # when gradients are written to
-        for leaf, ref in self.gradients:
-            if ref is not None:
-                self.begun.setdefault(ref.region, ref.region.first)
-                _use(ref.region, len(self.units))
+        for leaf, gradient in self.gradients:
+            if gradient is not None:
+                region = gradient.region
+                self.begun.setdefault(region, region.first)
+                _use(region, len(self.units))
                 if self.dropped.get(id(leaf), -1) >= 0:  # an error gives back that of the last run
-                    ref.region.first = 0
+                    region.first = 0
         self.early, self.stamps = accepted(self.units, recorder.externals, recorder.arrays)
         for unit in self.early:
             if unit.early is not None and unit.early.is_whole:
