@@ -18,16 +18,13 @@ import numpy as np
 
 from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.variable import Storage, Variable
-from tinygrad_cnn.kernels.memory import ALIGNMENT, aligned
-from tinygrad_cnn.programs.memory import EXTERNAL, LOCAL, Ref, Region, Views, refs_of
+from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
+from tinygrad_cnn.programs.memory import EXTERNAL, LOCAL, Ref, Region, Views, refs_of, room
 from tinygrad_cnn.programs.unit import Launch, Unit, make
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.programs.trial import Trial
-
-
-_GUARD = 0xA5  # of bytes that nobody is to write
 
 
 class Span(NamedTuple):
@@ -139,7 +136,7 @@ def _is_right(trial: Trial, early: Early) -> bool:
         for number, step in enumerate(unit.code):
             if number not in early.steps:
                 make(step, others)
-        if any((guard != _GUARD).any() for guard in guards):
+        if any(guard.any() for guard in guards):
             return False
         changed = {s for s, array in memory.items() if not np.array_equal(array, before[s])}
         if changed:
@@ -147,6 +144,7 @@ def _is_right(trial: Trial, early: Early) -> bool:
             return _is_right(trial, early)
         if not trial.is_right(found):
             return False
+        del found, own, others, before
     return True
 
 
@@ -161,10 +159,11 @@ def _guarded(spans: list[Span]) -> tuple[dict[Span, Array], list[Array]]:
     for span in spans:
         count, beside = span.high - span.low, span.region.nbytes + ALIGNMENT
         beside += -beside % ALIGNMENT
-        whole = aligned(beside + count + beside)
-        whole[...] = _GUARD
-        memory[span] = whole[beside : beside + count]
+        whole = room(beside + count + beside)
         guards += [whole[:beside], whole[beside + count :]]
+        if count + 2 * beside < SMALLEST_STORED:
+            whole[...] = 0
+        memory[span] = whole[beside : beside + count]
     return memory, guards
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
 from tinygrad_cnn.types import Array
 
 INPUT, EXTERNAL, CONSTANT, LOCAL = "input", "external", "constant", "local"
@@ -208,6 +210,13 @@ class Regions:
             if region.low <= low and high <= region.high:
                 return region
         return None
+
+
+def room(nbytes: int) -> Array:
+    """New memory, which goes back to the system: a recording is no larger than a usual call."""
+    if nbytes < SMALLEST_STORED:
+        return aligned(nbytes)
+    return np.frombuffer(mmap.mmap(-1, nbytes + ALIGNMENT), np.uint8, nbytes)
 
 
 def bytes_of(address: int, count: int) -> Array:

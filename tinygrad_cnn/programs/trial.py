@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
-
 import numpy as np
 
-from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
 from tinygrad_cnn.programs.early import find_early
-from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, same_bits
+from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, room, same_bits
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
 from tinygrad_cnn.types import Array
 
@@ -45,7 +42,7 @@ class Trial:
                     content = self.content[region]
                     memory[region] = copied(content) if region in self.changed else content
                 elif region.kind == LOCAL:
-                    memory[region] = _room(region.nbytes)
+                    memory[region] = room(region.nbytes)
                 else:
                     memory[region] = copied(bytes_at(region))
             views[ref] = ref.view(memory[region])
@@ -58,6 +55,13 @@ class Trial:
         for ref in self.unit.work():
             if ref.region.kind == LOCAL and ref.region not in self.given:
                 views[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
+
+    def succeeds(self, rubbish: float) -> bool:
+        """Whether the unit's launches alone give its results."""
+        found = self.views(rubbish)
+        for step in self.unit.code:
+            make(step, found)
+        return self.is_right(found)
 
     def is_right(self, found: Views) -> bool:
         """Whether the results are those of the function, bit by bit."""
@@ -72,12 +76,8 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
     """
     try:
         trial = Trial(unit, before)
-        for rubbish in trial.RUBBISH:
-            found = trial.views(rubbish)
-            for step in unit.code:
-                make(step, found)
-            if not trial.is_right(found):
-                return
+        if not all(map(trial.succeeds, trial.RUBBISH)):
+            return
         unit.native = True
         if keeps:
             unit.early = find_early(trial)
@@ -87,16 +87,9 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
 
 def copied(content: Array) -> Array:
     """A copy of some bytes."""
-    copy = _room(content.size)
+    copy = room(content.size)
     copy[...] = content
     return copy
-
-
-def _room(nbytes: int) -> Array:
-    """New memory, which goes back to the system: a recording is no larger than a usual call."""
-    if nbytes < SMALLEST_STORED:
-        return aligned(nbytes)
-    return np.frombuffer(mmap.mmap(-1, nbytes + ALIGNMENT), np.uint8, nbytes)
 
 
 def _vary(array: Array) -> None:
