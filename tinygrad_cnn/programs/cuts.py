@@ -197,7 +197,7 @@ class _Cutter:
         last = body[-1]
         alone = isinstance(last, ast.Return) and not _leaves(body[:-1])
         leaves = not alone and _leaves(body)
-        new = [exits.visit(_copied(s)) for s in body] if leaves else list(body)
+        new = [exits.visit(copy.deepcopy(s)) for s in body] if leaves else list(body)
         if leaves:
             new.append(exits.leave(_FALLS, _tuple(outputs, ast.Load())))
         elif not alone and outputs:
@@ -434,10 +434,6 @@ def _is_mode(item: ast.withitem) -> bool:
 
 
 # ---- code --------------------------------------------------------------------------------------
-
-
-def _copied(node: ast.stmt) -> ast.stmt:
-    return copy.deepcopy(node)
 
 
 def _load(name: str) -> ast.expr:

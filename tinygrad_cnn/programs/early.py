@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.variable import Storage, Variable
 from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
-from tinygrad_cnn.programs.memory import EXTERNAL, LOCAL, Ref, Region, Views, refs_of, room
+from tinygrad_cnn.programs.memory import EXTERNAL, LOCAL, Ref, Region, Views, room
 from tinygrad_cnn.programs.unit import Launch, Unit, make
 from tinygrad_cnn.types import Array
 
@@ -38,11 +39,9 @@ class Span(NamedTuple):
         """Whether they have a byte in common."""
         return self.region is other.region and self.low < other.high and other.low < self.high
 
-    def view(self, ref: Ref, memory: Array) -> Array:
-        """The array of ``ref`` in memory for this span."""
-        if 0 in ref.shape:
-            return np.empty(ref.shape, ref.dtype)
-        return np.ndarray(ref.shape, ref.dtype, memory, ref.at - self.low, ref.strides)
+    def holds(self, other: Span) -> bool:
+        """Whether it has all of the other one."""
+        return self.region is other.region and self.low <= other.low and other.high <= self.high
 
 
 class Early:
@@ -68,7 +67,7 @@ class Early:
         spans = _joined([_span(ref) for ref in mine])
         self.own = {ref: s for ref in mine for s in spans if s.meets(_span(ref))}
         left = [ref for n in range(len(unit.code)) if n not in steps for ref in _rooms(unit, n)]
-        self.others = {ref: s for ref in left for s in spans if _holds(s, _span(ref))}
+        self.others = {ref: s for ref in left for s in spans if s.holds(_span(ref))}
 
     @property
     def spans(self) -> list[Span]:
@@ -82,7 +81,7 @@ class Early:
     def views(self, plain: Views, memory: dict[Span, Array]) -> tuple[Views, Views]:
         """Arrays of the early launches and of all others, where not those of ``plain``."""
         own, others = (
-            {ref: span.view(ref, memory[span]) for ref, span in part.items()}
+            {ref: ref.view(memory[span], span.low) for ref, span in part.items()}
             for part in (self.own, self.others)
         )
         return ChainMap(own, plain), ChainMap(others, plain)  # type: ignore[return-value]
@@ -96,12 +95,11 @@ def find_early(trial: Trial) -> Early | None:
     steps: set[int] = set()
     reads: set[Region] = set()
     busy: list[Span] = []
+    written = {ref.region for ref in unit.writes}
     for number, step in enumerate(unit.code):
-        refs = refs_of(step.args) if isinstance(step, Launch) else [step.at]
         rooms = _rooms(unit, number)
-        given = {ref.region for ref in refs} - {ref.region for ref in rooms}
+        given = {ref.region for ref in step.refs()} - {ref.region for ref in rooms}
         spans = [_span(ref) for ref in rooms]
-        written = {ref.region for ref in unit.writes}
         stays = all((r.is_fixed or r.stays) and r not in written for r in given)
         if isinstance(step, Launch) and stays and not any(s.meets(b) for s in spans for b in busy):
             steps.add(number)
@@ -169,9 +167,8 @@ def _guarded(spans: list[Span]) -> tuple[dict[Span, Array], list[Array]]:
 
 def _rooms(unit: Unit, number: int) -> list[Ref]:
     """The arrays of a step that lie in memory which the unit has to itself."""
-    step = unit.code[number]
     given = {ref.region for ref in unit.operands()}
-    refs = refs_of(step.args) if isinstance(step, Launch) else [step.at]
+    refs = unit.code[number].refs()
     return [ref for ref in refs if ref.region.kind == LOCAL and ref.region not in given]
 
 
@@ -179,13 +176,9 @@ def _span(ref: Ref) -> Span:
     """Where an array lies: all of its region, unless others have work space there."""
     if not ref.region.shared:
         return Span(ref.region, 0, ref.region.nbytes)
-    low = ref.at + sum(min(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
-    high = ref.at + sum(max(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
-    return Span(ref.region, low, high + ref.dtype.itemsize * (0 not in ref.shape))
-
-
-def _holds(span: Span, other: Span) -> bool:
-    return span.region is other.region and span.low <= other.low and other.high <= span.high
+    assert ref.array is not None  # while it is recorded
+    low, high = byte_bounds(ref.array)
+    return Span(ref.region, low - ref.region.low, high - ref.region.low)
 
 
 def _joined(spans: list[Span]) -> list[Span]:

@@ -42,7 +42,7 @@ class Region:
     def __init__(self, kind: str, root: Array, low: int, high: int) -> None:
         self.kind, self.low, self.high = kind, low, high
         self.root: Array | None = root
-        self.alive = weakref.ref(root)
+        self.alive: Callable[[], Array | None] = weakref.ref(root)
         self.content: Array | None = None  # of a constant
         self.written = False  # by a unit that did not make it
         self.shared = False  # work space, of several arrays
@@ -74,11 +74,11 @@ class Ref:
         self.shape, self.dtype, self.strides = array.shape, array.dtype, array.strides
         self.at: int = array.__array_interface__["data"][0] - region.low
 
-    def view(self, memory: Array) -> Array:
-        """An array in ``memory`` as this one lies in its region."""
+    def view(self, memory: Array, start: int = 0) -> Array:
+        """An array in ``memory``, the region from ``start`` on, as this one lies there."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
-        return np.ndarray(self.shape, self.dtype, memory, self.at, self.strides)
+        return np.ndarray(self.shape, self.dtype, memory, self.at - start, self.strides)
 
 
 Views: TypeAlias = "dict[Ref, Array]"
@@ -125,6 +125,10 @@ TEMPLATES = (Address, Ref, LazyRef, TensorRef, Parts)
 ADDRESSES = 1 << 32  # numbers from here on are addresses, among a launch's arguments
 
 
+def _gone() -> None:
+    """The array of a region when nothing is recorded any more."""
+
+
 class Regions:
     """All memory that a recording has met, by the arrays that own it."""
 
@@ -147,7 +151,7 @@ class Regions:
         self.held.append(region)
         if kind == LOCAL:
             self._count(region.nbytes)
-            weakref.finalize(root, self._count, -region.nbytes).atexit = False
+            region.alive = weakref.ref(root, lambda _: self._count(-region.nbytes))
         return region
 
     def _count(self, nbytes: int) -> None:
@@ -193,6 +197,7 @@ class Regions:
             if not ref.region.is_fixed:
                 ref.array = None
         for region in self.order:
+            region.alive = _gone
             if not region.is_fixed:
                 region.root = None
         self.refs.clear()

@@ -208,7 +208,7 @@ class Recorder:
         try:
             result = _as_arrays(ignoring_fp_errors(function, arrays, params))
             unit.out = describe(result, self._result)
-            for lazy in _lazies(unit.args, {}).values():
+            for lazy in {id(ref.lazy): ref for ref in _lazies(unit.args)}.values():
                 if lazy.expr[0] != "load" and lazy.lazy.expr[0] == "load":
                     unit.beside.append((lazy, describe(lazy.lazy.expr[1], self._result)))
             for key, value in params.items():
@@ -229,7 +229,7 @@ class Recorder:
                 try_out(unit, before, keeps=not self.learns)
                 self.trying = False
         twins: dict[int, Lazy] = {}
-        for lazy in _all_lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
+        for lazy in _lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
             lazy.let_go(twins)
         self.regions.loosen()
         return result
@@ -413,7 +413,7 @@ def _has_numbers(template: Any) -> bool:
     return False
 
 
-def _all_lazies(template: Any) -> Iterator[LazyRef]:
+def _lazies(template: Any) -> Iterator[LazyRef]:
     kind = type(template)
     if kind is LazyRef:
         yield template
@@ -424,15 +424,4 @@ def _all_lazies(template: Any) -> Iterator[LazyRef]:
         template = tuple(template.values())
     if type(template) is tuple:
         for part in template:
-            yield from _all_lazies(part)
-
-
-def _lazies(template: Any, found: dict[int, LazyRef]) -> dict[int, LazyRef]:
-    if type(template) is LazyRef:
-        found.setdefault(id(template.lazy), template)
-        for part in (*template.expr, template.stats):
-            _lazies(part, found)
-    elif type(template) is Parts:
-        for part in template.parts:
-            _lazies(part, found)
-    return found
+            yield from _lazies(part)

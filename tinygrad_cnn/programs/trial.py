@@ -19,12 +19,13 @@ class Trial:
         self.unit = unit
         self.given = {ref.region for ref in unit.operands()}
         self.changed = {ref.region for ref in unit.writes}
-        written = {id(ref.region): content for ref, content in before}
+        written = {ref.region: content for ref, content in before}
         self.content: dict[Region, Array] = {}  # of what it is given, with other numbers
         for ref in unit.operands():
             if ref.region not in self.content:
-                content = written.get(id(ref.region), bytes_at(ref.region))
-                self.content[ref.region] = copied(content)
+                content = written.get(ref.region)  # a copy
+                content = copied(bytes_at(ref.region)) if content is None else content
+                self.content[ref.region] = content
                 _vary(ref.view(self.content[ref.region]))
         found = self.views()
         unit.call(found)

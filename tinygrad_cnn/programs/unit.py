@@ -36,6 +36,10 @@ class Launch:
     def __init__(self, kernel: Any, parts: int, args: Any) -> None:
         self.launch, self.parts, self.args = kernel.launch, parts, args
 
+    def refs(self) -> list[Ref]:
+        """The arrays among its arguments."""
+        return refs_of(self.args)
+
 
 class Count:
     """An integer to which one is added."""
@@ -43,12 +47,20 @@ class Count:
     def __init__(self, at: Ref) -> None:
         self.at = at
 
+    def refs(self) -> list[Ref]:
+        """Where it is."""
+        return [self.at]
+
 
 class Look:
     """Numbers by which the function decided how to go on, as they were."""
 
     def __init__(self, at: Ref) -> None:
         self.at, self.expected = at, np.array(at.array)
+
+    def refs(self) -> list[Ref]:
+        """Where it is."""
+        return [self.at]
 
 
 class Unit:
@@ -82,13 +94,7 @@ class Unit:
 
     def work(self) -> list[Ref]:
         """The arrays of its launches."""
-        found: list[Ref] = []
-        for step in self.code:
-            if isinstance(step, Launch):
-                found += refs_of(step.args)
-            else:
-                found.append(step.at)
-        return found
+        return [ref for step in self.code for ref in step.refs()]
 
     def call(self, views: Views) -> None:
         """Call the function on arrays of ``views``, and write its results there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Any, Generic, TypeVar
 
-from tinygrad_cnn.kernels.memory import clear
 from tinygrad_cnn.programs.compiled import CompiledFunction, TooLate
 from tinygrad_cnn.tensor import Tensor
 
@@ -83,7 +82,6 @@ class Compiled(Generic[R]):
             self.why = self.why or next(iter(program.told))
         if program.recordings > self.recordings:
             self.recordings = program.recordings
-            clear()  # what the usual run needed again and again, a program has of its own
             self._give_up(program)
         return result
 
