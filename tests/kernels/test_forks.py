@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,30 +41,39 @@ def test_every_lock_of_the_package_is_free_in_a_child() -> None:
     assert found == OF_ONE_CALL
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_lock_that_a_thread_holds_is_free_in_the_child_and_held_in_the_parent() -> None:
-    lock, generator = forks.free_in_child(threading.Lock()), copy.deepcopy(tg.Generator(3))
-    expected = tg.rand(3, generator=copy.deepcopy(generator))
-    held, end = threading.Event(), threading.Event()
+@contextlib.contextmanager
+def _held_by_a_thread(*held: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    """Inside, another thread is within all of these."""
+    inside, end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with lock, generator.numpy.bit_generator.lock:
-            held.set()
+        with contextlib.ExitStack() as stack:
+            for each in held:
+                stack.enter_context(each)
+            inside.set()
             end.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(30)
-    child = os.fork()
-    if child == 0:
-        free = lock.acquire(timeout=5) and generator.numpy.bit_generator.lock.acquire(timeout=5)
-        os._exit(0 if free and tg.equal(tg.rand(3, generator=generator), expected) else 1)
+    inside.wait(30)
     try:
-        assert os.waitpid(child, 0)[1] == 0
-        assert lock.locked()
+        yield
     finally:
         end.set()
         holder.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_lock_that_a_thread_holds_is_free_in_the_child_and_held_in_the_parent() -> None:
+    lock, generator = forks.free_in_child(threading.Lock()), copy.deepcopy(tg.Generator(3))
+    expected = tg.rand(3, generator=copy.deepcopy(generator))
+    with _held_by_a_thread(lock, generator.numpy.bit_generator.lock):
+        child = os.fork()
+        if child == 0:
+            free = lock.acquire(timeout=5) and generator.numpy.bit_generator.lock.acquire(timeout=5)
+            os._exit(0 if free and tg.equal(tg.rand(3, generator=generator), expected) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert lock.locked()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -92,19 +103,8 @@ def test_a_fork_waits_for_what_must_be_whole_but_not_for_its_own_thread() -> Non
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_does_not_wait_for_what_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "MOST_WAIT", 0.05)
-    inside, end = threading.Event(), threading.Event()
-
-    def stick() -> None:
-        with forks.whole():
-            inside.set()
-            end.wait(30)
-
-    stuck = threading.Thread(target=stick)
-    stuck.start()
-    inside.wait(30)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if not forks._working else 1)
-    end.set()
-    stuck.join()
+    with _held_by_a_thread(forks.whole()):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if not forks._working else 1)
     assert os.waitpid(child, 0)[1] == 0

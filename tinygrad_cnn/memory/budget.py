@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.memory.recording import _text, record
+from tinygrad_cnn.memory.recording import record, text_of
 from tinygrad_cnn.nn import Module, Sequential
 from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
 from tinygrad_cnn.tensor import Tensor
@@ -81,9 +81,9 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         if not self.units:
-            return f"max_memory: a step takes {_text(self.before)}; nothing is computed again"
+            return f"max_memory: a step takes {text_of(self.before)}; nothing is computed again"
         return (
-            f"max_memory: a step takes {_text(self.after)} instead of {_text(self.before)}: "
+            f"max_memory: a step takes {text_of(self.after)} instead of {text_of(self.before)}: "
             f"computed again in the backward pass: {', '.join(self.names)}"
         )
 
@@ -207,9 +207,10 @@ def fit_into(
     before = plain.peak + state
     if before <= size:
         return MemoryPlan([], before, before, size)
+    everything = _units(model)
     saves = [
         (sum(plain.kept_by_module[id(module)] for module in unit.modules()), unit)
-        for unit in _units(model)
+        for unit in everything
     ]
     order = [pair for pair in sorted(saves, key=lambda pair: -pair[0]) if pair[0] > 0]
     least, expected = before, before
@@ -217,14 +218,15 @@ def fit_into(
         expected -= saved
         if expected > size and count < len(order):
             continue  # certainly not yet
-        units = [unit for unit in _units(model) if unit in [u for _, u in order[:count]]]
+        chosen = [unit for _, unit in order[:count]]
+        units = [unit for unit in everything if unit in chosen]  # in the model's order
         after = _measured(model, step, MemoryPlan(units, 0, 0, size)).peak + state
         least = min(least, after)
         if after <= size:
             return MemoryPlan(units, before, after, size)
     raise ArgumentError(
-        f"max_memory: {most!r} is too little: a step takes {_text(before)}, and with all modules "
-        f"computed again that save memory {_text(least)}; the least that can be asked for is "
+        f"max_memory: {most!r} is too little: a step takes {text_of(before)}, and with all modules "
+        f"computed again that save memory {text_of(least)}; the least that can be asked for is "
         f"{least} bytes, smaller batches take less"
     )
 
