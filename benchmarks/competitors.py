@@ -50,6 +50,13 @@ ROWS = (
     Competitor(
         "torch-compile", "torch", text="torch.compile, channels_last", keeps_code=True, **TORCH
     ),
+    Competitor(
+        "onnxruntime",
+        "onnxruntime",
+        "pip install onnxruntime onnx torch==2.13.0 (PyTorch writes the file)",
+        "ONNX Runtime",
+        ("onnxruntime", "numpy"),
+    ),
     Competitor("jax", "jax", "pip install jax", "JAX jit", ("jax",)),
     Competitor("tinygrad", "tinygrad", CLANG, "tinygrad TinyJit", ("tinygrad", "numpy"), True),
 )
