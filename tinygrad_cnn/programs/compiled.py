@@ -194,7 +194,7 @@ class CompiledFunction:
         leaves: list[Any] = []
         objects: list[Any] = []
         try:
-            arguments = _key(args, leaves, objects), _key(kwargs, leaves, objects)
+            arguments = _key(args, leaves, objects), _key(kwargs, leaves, objects) if kwargs else ()
             state = self._state(objects)
         except Unreadable as error:
             return self._usual(str(error), args, kwargs)
@@ -206,7 +206,7 @@ class CompiledFunction:
             return self._usual(found, args, kwargs)
         for recording in found or ():  # type: ignore[union-attr]
             if recording.fits():  # type: ignore[union-attr]
-                with suppress(KeyError):
+                with suppress(KeyError):  # another thread may have let it go
                     self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
                 try:
@@ -452,8 +452,9 @@ def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:
             if leaf is value:
                 return "the same as", number
         leaves.append(value)
-        array = value._array if isinstance(value, Variable) else value
-        wants = isinstance(value, Variable) and value.node is not None
+        array, wants = value, False
+        if kind is not np.ndarray and isinstance(value, Variable):
+            array, wants = value._array, value.node is not None
         return kind, array.shape, array.dtype, array.strides, array.flags.aligned, wants
     if kind in (tuple, list):
         return kind, tuple([_key(part, leaves, objects) for part in value])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
     from tinygrad_cnn.programs.trial import Trial
+
+
+_WRITINGS = attrgetter("exposed", "version", "settled")
 
 
 class Span(NamedTuple):
@@ -201,11 +205,14 @@ class Stamps:
     def __init__(self, storages: Sequence[Storage]) -> None:
         self.storages = storages
 
-    def now(self) -> list[tuple[int, int]] | None:
-        """How often each was written to; None if somebody may do so without telling."""
-        if any(s.exposed for s in self.storages):
-            return None
-        return [(s.version, s.settled) for s in self.storages]
+    def now(self) -> list[tuple[bool, int, int]]:
+        """Whether somebody may write to each without telling, and how often it was written to."""
+        return list(map(_WRITINGS, self.storages))
+
+    @staticmethod
+    def are_told(stamp: list[tuple[bool, int, int]]) -> bool:
+        """Whether an equal stamp will say that nothing was changed."""
+        return not any(exposed for exposed, _, _ in stamp)
 
 
 def accepted(

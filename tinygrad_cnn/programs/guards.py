@@ -15,8 +15,9 @@ import sys
 import sysconfig
 import types
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from operator import attrgetter, is_, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ _VALUES = (int, float, complex, str, bytes, type(None), np.dtype, np.generic, sl
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property)
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _DECORATED = (types.FunctionType, types.MethodType, Module, Variable)
+_VALUE, _NODE, _CONTENTS = attrgetter("_value"), attrgetter("node"), attrgetter("cell_contents")
+_HOOKS = attrgetter("hooks", "post_hooks")
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
 
@@ -59,39 +62,73 @@ class State:
         self.keep: list[Any] = []
         self.names: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[types.CellType, Any]] = []
-        self.containers: list[tuple[Any, tuple[int, ...]]] = []
-        self.values: list[tuple[Variable, Any, GraphNode | None]] = []
+        self.containers: list[Any] = []
         self.key: tuple[Any, ...] = ()
+        self.same: list[tuple[Callable[[Any], Any], list[Any], list[Any]]] = []
+        self.nodes: list[GraphNode] = []
+        self.bare: list[tuple[None, None]] = []  # their hooks, mostly
+        self.spaces: list[tuple[Mapping[str, Any], Callable[[Any], Any], list[Any]]] = []
+        self.lengths: list[int] = []
+        self.full: list[tuple[Any, list[Any]]] = []
 
     def close(self) -> None:
-        """Note what is compared at every call."""
-        self.values = [(t, t._value, t.node) for t in self.tensors]
-        self.hooked += ["a tensor" for t in self.tensors if _has_hooks(t.node)]
+        """Note what is compared at every call, in lists that C code walks through."""
+        self.nodes = [t.node for t in self.tensors if t.node is not None]
+        self.bare = [(None, None)] * len(self.nodes)
+        self.hooked += ["a tensor" for node in self.nodes if _has_hooks(node)]
         self.hooked += [type(o).__name__ for o in self.optimizers if o.has_hooks]
-        places = tuple((id(t._value), t.node is None) for t in self.tensors)
-        self.key = (tuple(self.facts), places)
-        self.keep += [t._value for t in self.tensors]
+        values = [t._value for t in self.tensors]
+        self.key = (
+            tuple(self.facts),
+            tuple([(id(t._value), t.node is None) for t in self.tensors]),
+        )
+        self.keep += values
+        cells, contents = [c for c, _ in self.cells], [value for _, value in self.cells]
+        self.same = [
+            (_VALUE, self.tensors, values),
+            (_NODE, self.tensors, [t.node for t in self.tensors]),
+            (_CONTENTS, cells, contents),
+        ]
+        self.lengths = [len(held) for held in self.containers]
+        self.full = [(held, list(held)) for held in self.containers if held]
+        spaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
+        for space, name, value in self.names:
+            spaces.setdefault(id(space), (space, {}))[1][name] = value
+        for space, found in spaces.values():
+            self.spaces.append((space, _getter(space, tuple(found)), list(found.values())))
 
     def holds(self) -> bool:
         """Whether nothing has changed since."""
         if self.epoch != changes.count:
             return False
-        for tensor, value, node in self.values:
-            if tensor._value is not value or tensor.node is not node or _has_hooks(node):
+        try:
+            for get, held, values in self.same:
+                if not all(map(is_, map(get, held), values)):
+                    return False
+            for space, get, values in self.spaces:
+                if not all(map(is_, get(space), values)):
+                    return False
+            if list(map(len, self.containers)) != self.lengths:
                 return False
-        if any(o.has_hooks for o in self.optimizers):
+            for held, members in self.full:
+                if not all(map(is_, held, members)):
+                    return False
+        except (KeyError, ValueError, RuntimeError):  # gone, or changing in another thread
             return False
-        for space, name, value in self.names:
-            if space.get(name) is not value:
-                return False
-        for cell, value in self.cells:
-            if cell.cell_contents is not value:
-                return False
-        return all(tuple(map(id, held)) == ids for held, ids in self.containers)
+        if list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes)):
+            return False
+        return not any(o.has_hooks for o in self.optimizers)
 
 
-def _has_hooks(node: GraphNode | None) -> bool:
-    return node is not None and bool(node.hooks or node.post_hooks)
+def _getter(space: Mapping[str, Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What reads names of a space, in C."""
+    if hasattr(type(space), "__missing__"):  # which reading would call
+        return lambda space: [space.get(name) for name in names]
+    return itemgetter(*names) if len(names) > 1 else itemgetter(*names, *names)
+
+
+def _has_hooks(node: GraphNode) -> bool:
+    return bool(node.hooks or node.post_hooks)
 
 
 def reach(*roots: Any) -> State:
@@ -232,7 +269,7 @@ class _Walk:
         state = self.state
         state.facts.append(len(held))
         if not isinstance(held, (tuple, frozenset)):
-            state.containers.append((held, tuple(map(id, held))))
+            state.containers.append(held)
         if len(held) > _LONGEST:
             return
         if isinstance(held, dict):

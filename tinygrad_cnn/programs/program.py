@@ -252,6 +252,8 @@ class Instance:
         self.address = self.table.ctypes.data
         self.ends = self._ends()
         self.seconds: dict[Unit, float] = {}
+        steps = self.steps[program.checks :]
+        self.whole = steps[0][1:] if len(steps) == 1 and steps[0][0] is None else None
 
     # ---- memory ----------------------------------------------------------------------------
 
@@ -351,7 +353,8 @@ class Instance:
         """Take the arrays ``given``, and do what comes first: so far nobody sees a change."""
         for to, array in zip(self.inputs, given, strict=True):
             np.copyto(to, array)
-        ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})
+        if self.program.checks:
+            ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})
 
     def run(self, timed: bool = False) -> None:
         """Do the rest of what was recorded."""
@@ -365,7 +368,12 @@ class Instance:
             tensor._saved = None
         try:
             self._begin()
-            ignoring_fp_errors(self._follow, (self.steps[self.program.checks :], timed), {})
+            if self.whole is None:
+                ignoring_fp_errors(self._follow, (self.steps[self.program.checks :], timed), {})
+            else:
+                at = self.replay(self.address, *self.whole)
+                if at < self.whole[1]:
+                    ignoring_fp_errors(self._turn, (at, self.whole[1], timed), {})
             for tensor, ref in self.program.gradients:
                 gradient = None if ref is None else self._gradient(ref)
                 self.given.append((tensor, gradient, ref))
@@ -379,11 +387,12 @@ class Instance:
     def _begin(self) -> None:
         """Make the early launches, if what they read was changed since."""
         if self.early:
-            stamp = self.program.stamps.now()
-            if stamp is None or stamp != self.stamp:
+            stamps = self.program.stamps
+            stamp = stamps.now()
+            if stamp != self.stamp:
                 self.stamp = None
                 self.replay(self.address, 0, self.early)
-                self.stamp = stamp
+                self.stamp = stamp if stamps.are_told(stamp) else None
 
     def _give_back(self) -> None:
         """After an error: what a usual call would not have dropped yet, and is still there."""
@@ -396,12 +405,14 @@ class Instance:
         for unit, at, end in steps:
             if unit is not None:
                 self._call(unit, timed)
-                continue
-            while at < end:
-                at = self.replay(self.address, at, end)
-                if at < end:  # this unit has to go another way with these numbers
-                    self._call(self.owners[at], timed)
-                    at = self.ends[at]
+            elif (at := self.replay(self.address, at, end)) < end:
+                self._turn(at, end, timed)
+
+    def _turn(self, at: int, end: int, timed: bool) -> None:
+        """Go on where a unit has to go another way with these numbers."""
+        while at < end:
+            self._call(self.owners[at], timed)
+            at = self.replay(self.address, self.ends[at], end)
 
     def _call(self, unit: Unit, timed: bool) -> None:
         self.now = self.program.place[unit]
