@@ -452,7 +452,8 @@ def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:
             if leaf is value:
                 return "the same as", number
         leaves.append(value)
-        array, wants = value, False
+        array: Any = value
+        wants = False
         if kind is not np.ndarray and isinstance(value, Variable):
             array, wants = value._array, value.node is not None
         return kind, array.shape, array.dtype, array.strides, array.flags.aligned, wants
