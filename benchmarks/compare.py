@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     comparison = Comparison(args)
     result: dict[str, Any] = {
-        "kind": "comparison",
+        "kind": "compiled" if "compiled" in comparison.names else "comparison",
         "environment": environment.describe(),
         "threads": args.threads,
         "rounds": args.rounds,

@@ -173,6 +173,45 @@ def overview(results: Results) -> str:
     return table(head, rows) + on(results["comparison"][-1])
 
 
+def compiled(results: Results) -> str:
+    """Programs beside calls as usual, and as parts of others' times.
+
+    How much other programs disturbed it is said: of parts, both sides have their share.
+    """
+    if "compiled" not in results:
+        return MISSING
+    result = results["compiled"][-1]
+    others = (BASELINE, "torch-compile", "onnxruntime")
+    others = [n for n in others if any(n in cell["results"] for cell in result["cells"])]
+    rows = []
+    for cell in result["cells"]:
+        found = cell["results"]
+        mine = found.get("compiled", {})
+        row = [NAMES[cell["model"]], cell["what"]]
+        row += [str(cell["batch"]), part(found.get(OURS, {}), found.get(BASELINE, {}), 0)]
+        row += [part(mine, found.get(name, {}), 2) for name in others]
+        if "ms" in mine:
+            row.append(f"{digits(mine['ms'][1])} ms")
+        else:
+            row.append("failed")
+        rows.append(row)
+    head = ["network", "", "batch", "as usual, of PyTorch eager"]
+    head += [f"compiled, of {COMPETITORS[name].text}" for name in others] + ["compiled"]
+    busy = [cell["others"] for cell in result["cells"] if not calm(cell)]
+    text = table(head, rows) + on(result)
+    if busy:
+        text += f"In {len(busy)} of {len(result['cells'])} rows other programs (or other machines "
+        text += f"on the same processors) used up to {max(busy):.1f} processors meanwhile.\n"
+    return text
+
+
+def part(ours: dict[str, Any], theirs: dict[str, Any], stars: int) -> str:
+    """Our time as a part of somebody's; both were timed in turn with PyTorch eager."""
+    if "ratio" not in ours or "ratio" not in theirs:
+        return ""
+    return "*" * stars + f"{ours['ratio'][1] / theirs['ratio'][1]:.2f}" + "*" * stars
+
+
 def memory(results: Results) -> str:
     """Peak memory of whole processes, and its ratio to PyTorch eager's."""
     rows = []
@@ -355,6 +394,7 @@ def roofline(results: Results) -> str:
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "overview": overview,
+    "compiled": compiled,
     "imports": imports,
     "step": lambda results: times(results, "step"),
     "inference": lambda results: times(results, "inference"),
