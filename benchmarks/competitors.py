@@ -5,6 +5,7 @@ The functions here run in a worker process (`worker`), which imports one framewo
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Callable
@@ -167,12 +168,29 @@ class Contender:
                 with framework.no_grad():
                     return conv(x, weight, **options)
 
-            return forward
+            return framework.compile(forward) if self.name == "compiled" else forward
+        g = draw(*conv(x, weight, **options).shape)
+        if self.name == "compiled":
+            return self._adjoint(x, weight, g, what, **options)
         target = x if what == "dx" else weight
         target.requires_grad_()
         y = conv(x, weight, **options)
-        g = draw(*y.shape)
         return lambda: framework.autograd.grad(y, target, g, retain_graph=True)
+
+    def _adjoint(
+        self, x: Any, weight: Any, g: Any, what: str, stride: int, padding: int, groups: int
+    ) -> Step:
+        """What our backward pass does to a convolution, compiled: no graph is there to be walked."""
+        from tinygrad_cnn import kernels
+        from tinygrad_cnn.ops import conv
+
+        spec = kernels.conv_spec((stride,) * 2, ((padding,) * 2,) * 2, (1, 1), groups)
+        if what == "dx":
+            step = functools.partial(conv.conv2d_input, g, weight, size=x.shape[2:], spec=spec)
+        else:
+            size = weight.shape[2:]
+            step = functools.partial(conv.conv2d_weight, g, x, kernel_size=size, spec=spec)
+        return self.module.compile(lambda: step())
 
 
 def _has_images(state: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Convolutions of many shapes, ours against PyTorch eager in turn: where do we lose?
 
-    python benchmarks/convolutions.py [--quick] [--count 240] [--json out.json]
+    python benchmarks/convolutions.py [--quick] [--count 240] [--compiled] [--json out.json]
 
 Forward pass, gradient of the input (dx) and of the weights (dw), each by itself, through the
 public functions (`conv2d`, `autograd.grad`), on arrays as a user has them, (n, c, h, w) in memory.
@@ -183,6 +183,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--burst", type=float, default=0.02, help="seconds of a turn")
     add("--threads", type=int, help="of both; without, each decides for itself")
     add("--channels-last", action="store_true", help="our images are (n, h, w, c) in memory")
+    add("--compiled", action="store_true", help="ours in a function that `tg.compile` made")
     add("--worst", type=int, default=15, help="how many of the worst ratios to print")
     add("--json", help="write all figures to this file")
     return parser.parse_args(arguments)
@@ -195,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
     shapes = of_networks(64) if args.quick else of_networks(64) + of_networks(1)
     shapes = list(dict.fromkeys(shapes + sample(count))) if count else shapes[:2]
     result: dict[str, Any] = {
-        "kind": "convolutions",
+        "kind": "compiled convolutions" if args.compiled else "convolutions",
         "environment": environment.describe(),
         "threads": args.threads,
         "channels_last": args.channels_last,
@@ -206,7 +207,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         for name in list(workers):
             try:
-                opened = workers[name].ask("open", competitor=name, threads=args.threads)
+                who = "compiled" if args.compiled and name == OURS else name
+                opened = workers[name].ask("open", competitor=who, threads=args.threads)
                 print(f"  {COMPETITORS[name].text} {opened['version']}", flush=True)
             except WorkerError:
                 if name == OURS:
