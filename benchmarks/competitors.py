@@ -180,7 +180,7 @@ class Contender:
     def _adjoint(
         self, x: Any, weight: Any, g: Any, what: str, stride: int, padding: int, groups: int
     ) -> Step:
-        """What our backward pass does to a convolution, compiled: no graph is there to be walked."""
+        """What our backward pass does to a convolution, compiled; no graph is walked."""
         from tinygrad_cnn import kernels
         from tinygrad_cnn.ops import conv
 
