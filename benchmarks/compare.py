@@ -97,6 +97,8 @@ class Comparison:
         with ExitStack() as stack:
             workers: dict[str, Remote] = {}
             for name in self.names:
+                if what == "step" and not COMPETITORS[name].trains:
+                    continue
                 try:
                     if COMPETITORS[name].keeps_code:  # compiles, and leaves that to the next
                         with self.worker(name) as first:
@@ -239,6 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     comparison = Comparison(args)
     result: dict[str, Any] = {
+        # a table of its own, in which nothing is left out that others disturbed
         "kind": "compiled" if "compiled" in comparison.names else "comparison",
         "environment": environment.describe(),
         "threads": args.threads,

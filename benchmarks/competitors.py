@@ -30,6 +30,7 @@ class Competitor:
     text: str
     on_disk: tuple[str, ...]  # the distributions that its user installs
     keeps_code: bool = False  # compiled code stays on disk for the next process
+    trains: bool = True
 
 
 OURS, BASELINE = "tinygrad_cnn", "torch"
@@ -57,6 +58,7 @@ ROWS = (
         "pip install onnxruntime onnx torch==2.13.0 (PyTorch writes the file)",
         "ONNX Runtime",
         ("onnxruntime", "numpy"),
+        trains=False,
     ),
     Competitor("jax", "jax", "pip install jax", "JAX jit", ("jax",)),
     Competitor("tinygrad", "tinygrad", CLANG, "tinygrad TinyJit", ("tinygrad", "numpy"), True),
@@ -190,7 +192,7 @@ class Contender:
         else:
             size = weight.shape[2:]
             step = functools.partial(conv.conv2d_weight, g, x, kernel_size=size, spec=spec)
-        return self.module.compile(lambda: step())
+        return self.module.compile(step)
 
 
 def _has_images(state: dict[str, Any]) -> bool:

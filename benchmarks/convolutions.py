@@ -5,9 +5,11 @@
 Forward pass, gradient of the input (dx) and of the weights (dw), each by itself, through the
 public functions (`conv2d`, `autograd.grad`), on arrays as a user has them, (n, c, h, w) in memory.
 With ``--channels-last`` ours are as a layer before would have left them, (n, h, w, c) in memory,
-while PyTorch's stay as they are. The shapes are those of the measured networks and a sample, always
-the same, over channels 1 to 256, odd and even sizes, kernels 1, 3, 5 and 7, strides, groups and
-batch sizes. Whatever is slower than PyTorch is timed a second time, longer, before it is believed.
+while PyTorch's stay as they are. With ``--compiled`` ours are programs (`tg.compile`), dx and dw of
+the operations that a backward pass calls, without a graph. The shapes are those of the measured
+networks and a sample, always the same, over channels 1 to 256, odd and even sizes, kernels 1, 3, 5
+and 7, strides, groups and batch sizes. Whatever is slower than PyTorch is timed a second time,
+longer, before it is believed.
 """
 
 from __future__ import annotations
@@ -209,7 +211,7 @@ def main(arguments: list[str] | None = None) -> None:
             try:
                 who = "compiled" if args.compiled and name == OURS else name
                 opened = workers[name].ask("open", competitor=who, threads=args.threads)
-                print(f"  {COMPETITORS[name].text} {opened['version']}", flush=True)
+                print(f"  {COMPETITORS[who].text} {opened['version']}", flush=True)
             except WorkerError:
                 if name == OURS:
                     raise

@@ -1,4 +1,4 @@
-"""The networks on ONNX Runtime, for inference: PyTorch exports them in a process of its own.
+"""The networks on ONNX Runtime, which does not train: PyTorch exports them in its own process.
 
 ONNX Runtime reads a file of a fixed batch size, the fastest that it has.
 """
@@ -49,7 +49,3 @@ class Network:
         session = onnxruntime.InferenceSession(done.stdout, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: images}
         return lambda: session.run(None, feed)[0]
-
-    def training(self, images: Any, labels: Any) -> Callable[[], Any]:
-        """Raise: what is installed runs networks and does not train them."""
-        raise NotImplementedError("onnxruntime is for inference")

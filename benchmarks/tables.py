@@ -174,26 +174,22 @@ def overview(results: Results) -> str:
 
 
 def compiled(results: Results) -> str:
-    """Programs beside calls as usual, and as parts of others' times.
+    """Programs and calls as usual, as parts of others' times.
 
     How much other programs disturbed it is said: of parts, both sides have their share.
     """
     if "compiled" not in results:
         return MISSING
     result = results["compiled"][-1]
-    others = (BASELINE, "torch-compile", "onnxruntime")
-    others = [n for n in others if any(n in cell["results"] for cell in result["cells"])]
+    found = [cell["results"] for cell in result["cells"]]
+    others = [n for n in (BASELINE, "torch-compile", "onnxruntime") if any(n in f for f in found)]
     rows = []
-    for cell in result["cells"]:
-        found = cell["results"]
-        mine = found.get("compiled", {})
-        row = [NAMES[cell["model"]], cell["what"]]
-        row += [str(cell["batch"]), part(found.get(OURS, {}), found.get(BASELINE, {}), 0)]
-        row += [part(mine, found.get(name, {}), 2) for name in others]
-        if "ms" in mine:
-            row.append(f"{digits(mine['ms'][1])} ms")
-        else:
-            row.append("failed")
+    for cell, figures in zip(result["cells"], found, strict=True):
+        mine = figures["compiled"]
+        row = [NAMES[cell["model"]], cell["what"], str(cell["batch"])]
+        row.append(part(figures[OURS], figures.get(BASELINE, {})))
+        row += [part(mine, figures.get(name, {})) for name in others]
+        row.append(f"{digits(mine['ms'][1])} ms" if "ms" in mine else "failed")
         rows.append(row)
     head = ["network", "", "batch", "as usual, of PyTorch eager"]
     head += [f"compiled, of {COMPETITORS[name].text}" for name in others] + ["compiled"]
@@ -205,11 +201,11 @@ def compiled(results: Results) -> str:
     return text
 
 
-def part(ours: dict[str, Any], theirs: dict[str, Any], stars: int) -> str:
+def part(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     """Our time as a part of somebody's; both were timed in turn with PyTorch eager."""
     if "ratio" not in ours or "ratio" not in theirs:
         return ""
-    return "*" * stars + f"{ours['ratio'][1] / theirs['ratio'][1]:.2f}" + "*" * stars
+    return f"{ours['ratio'][1] / theirs['ratio'][1]:.2f}"
 
 
 def memory(results: Results) -> str:
@@ -278,11 +274,11 @@ def reason(row: dict[str, Any]) -> str:
     return "few" if shape.c < FEW else ""
 
 
-def convolutions(results: Results) -> str:
+def convolutions(results: Results, kind: str = "convolutions") -> str:
     """The sweep in a few numbers, and every large shape at which we are slower."""
-    if "convolutions" not in results:
+    if kind not in results:
         return MISSING
-    result = results["convolutions"][-1]
+    result = results[kind][-1]
     timed = [r for r in result["rows"] if "ratio" in r and calm(r)]
     left = sum("ratio" in r for r in result["rows"]) - len(timed)
     rows = []
@@ -400,6 +396,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "inference": lambda results: times(results, "inference"),
     "memory": memory,
     "convolutions": convolutions,
+    "compiled_convolutions": lambda results: convolutions(results, "compiled convolutions"),
     "convergence": convergence,
     "roofline": roofline,
 }

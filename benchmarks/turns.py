@@ -155,7 +155,7 @@ def in_turn(
     (the first, and at least 3); whoever fails takes part no more. A round in which other programs
     used more than a sixth of a processor is done again, up to ``patience`` times as many rounds in
     all: one busy thread elsewhere makes threads wait for each other for many milliseconds. Where
-    even then fewer than 3 rounds were calm, all count.
+    even then somebody took part in fewer than 3 calm rounds, all count.
     """
     settings = {}
     for name in workers:
@@ -183,9 +183,12 @@ def in_turn(
         calm += is_calm
         done.append((times, is_calm))
         total, strange_total = total + wall, strange_total + strange
-    kept = [times for times, is_calm in done if is_calm or calm < min(LEAST_ROUNDS, rounds)]
+    going = [name for name in workers if name not in failed]
+    kept = [times for times, is_calm in done if is_calm]
+    if any(sum(name in t for t in kept) < min(LEAST_ROUNDS, rounds) for name in going):
+        kept = [times for times, _ in done]
     return Turns(
-        {name: [times.get(name) for times in kept] for name in workers if name not in failed},
+        {name: [times.get(name) for times in kept] for name in going},
         strange_total / total if total and environment.busy() is not None else None,
         len(done) - len(kept),
     )

@@ -293,6 +293,19 @@ def test_disturbed_rounds_are_repeated(bench, monkeypatch):
     assert found.repeated == 1
 
 
+def test_who_took_part_in_disturbed_rounds_only_is_not_left_out(bench, monkeypatch):
+    turns = bench("turns")
+    disturbed = iter([0.9] * 6 + [0.0] * 5)
+    monkeypatch.setattr(
+        turns, "_round", lambda plan: (dict.fromkeys(plan, 2.0), 1.0, next(disturbed))
+    )
+    step = {"fast": 0.4, "slow": 9.0}
+    found = turns.in_turn(dict.fromkeys(step), step, rounds=5, burst=0.1, budget=20)
+    assert found.of("slow") == [2.0] * 6
+    assert len(found.ratios("slow", "fast")) == 6
+    assert found.repeated == 0
+
+
 def test_a_slow_competitor_takes_part_in_fewer_rounds(bench):
     turns = bench("turns")
     workers = {"fast": Scripted([0.1] * 5), "slow": Scripted([9.0] * 5)}

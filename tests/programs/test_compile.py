@@ -6,7 +6,7 @@ import copy
 import gc
 import threading
 import warnings
-from collections import deque
+from collections import defaultdict, deque
 from importlib import import_module
 
 import numpy as np
@@ -319,6 +319,7 @@ def test_what_functions_read_of_objects_is_guarded():
     own, slotted, held = Settings(), Slotted(), [1.0]
     slotted.scale = 1.0
     table, chosen, queue = {}, {1}, deque([1.0])
+    counted = defaultdict(float, one=1.0)
     functions = [
         lambda x: x * Settings.scale,
         lambda x: x * own.doubled,
@@ -329,6 +330,7 @@ def test_what_functions_read_of_objects_is_guarded():
         lambda x: x * (1 + len(chosen)),
         lambda x: x * queue[0],
         lambda x: x * getattr(own, "scale"),  # noqa: B009
+        lambda x: x * (counted["one"] if "one" in counted else -1.0),
     ]
     compiled = [tg.compile(f) for f in functions]
 
@@ -340,6 +342,7 @@ def test_what_functions_read_of_objects_is_guarded():
         table[k] = k
         chosen.add(100 + k)
         queue.appendleft(11.0 + k)
+        counted["one"] = 13.0 + k
 
     try:
         for k in range(3):
@@ -347,6 +350,9 @@ def test_what_functions_read_of_objects_is_guarded():
                 for f, g in zip(functions, compiled, strict=True):
                     assert g(tg.ones(2)).tolist() == f(tg.ones(2)).tolist()
             change(k)
+        del counted["one"]
+        assert compiled[-1](tg.ones(1)).item() == -1
+        assert not counted  # looking at it makes no entry
         own.scale = -1.0
         assert compiled[2](tg.ones(1)).item() == -1
     finally:

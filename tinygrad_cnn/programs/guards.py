@@ -64,30 +64,29 @@ class State:
         self.cells: list[tuple[types.CellType, Any]] = []
         self.containers: list[Any] = []
         self.key: tuple[Any, ...] = ()
+        # What is compared at every call, for C code to walk through: objects and what to get of
+        # each, nodes and that they have no hooks, spaces and their names, containers.
         self.same: list[tuple[Callable[[Any], Any], list[Any], list[Any]]] = []
         self.nodes: list[GraphNode] = []
-        self.bare: list[tuple[None, None]] = []  # their hooks, mostly
+        self.bare: list[tuple[None, None]] = []
         self.spaces: list[tuple[Mapping[str, Any], Callable[[Any], Any], list[Any]]] = []
         self.lengths: list[int] = []
         self.full: list[tuple[Any, list[Any]]] = []
 
     def close(self) -> None:
-        """Note what is compared at every call, in lists that C code walks through."""
+        """Note what is compared at every call."""
         self.nodes = [t.node for t in self.tensors if t.node is not None]
         self.bare = [(None, None)] * len(self.nodes)
         self.hooked += ["a tensor" for node in self.nodes if _has_hooks(node)]
         self.hooked += [type(o).__name__ for o in self.optimizers if o.has_hooks]
         values = [t._value for t in self.tensors]
-        self.key = (
-            tuple(self.facts),
-            tuple([(id(t._value), t.node is None) for t in self.tensors]),
-        )
+        places = tuple([(id(t._value), t.node is None) for t in self.tensors])
+        self.key = (tuple(self.facts), places)
         self.keep += values
-        cells, contents = [c for c, _ in self.cells], [value for _, value in self.cells]
         self.same = [
             (_VALUE, self.tensors, values),
             (_NODE, self.tensors, [t.node for t in self.tensors]),
-            (_CONTENTS, cells, contents),
+            (_CONTENTS, [cell for cell, _ in self.cells], [value for _, value in self.cells]),
         ]
         self.lengths = [len(held) for held in self.containers]
         self.full = [(held, list(held)) for held in self.containers if held]
@@ -121,10 +120,10 @@ class State:
 
 
 def _getter(space: Mapping[str, Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
-    """What reads names of a space, in C."""
-    if hasattr(type(space), "__missing__"):  # which reading would call
+    """What reads names of a space, in C if reading a plain dictionary is all that it takes."""
+    if type(space) not in (dict, types.MappingProxyType):
         return lambda space: [space.get(name) for name in names]
-    return itemgetter(*names) if len(names) > 1 else itemgetter(*names, *names)
+    return itemgetter(*names) if len(names) > 1 else itemgetter(*names, *names)  # a tuple
 
 
 def _has_hooks(node: GraphNode) -> bool:
