@@ -384,6 +384,18 @@ def test_tables_are_made_from_figures(bench, tmp_path):
     assert tables.fill(filled, tables.read([path])) == filled
 
 
+def test_programs_are_shown_as_parts_and_how_disturbed_they_were(bench):
+    tables = bench("tables")
+    result = figures_of(
+        tinygrad_cnn=(90.0, 1.0), compiled=(30.0, 1.0), torch=(100.0, 1.0), onnxruntime=(40.0, 1.0)
+    )
+    text = tables.compiled({"compiled": [result]})
+    assert "| MiniVGG | step | 64 | 0.90 | 0.30 | 0.75 | 30 ms |" in text
+    assert f"In 1 of {len(result['cells'])} rows other programs" in text
+    assert "ONNX Runtime |" in text
+    assert "torch.compile" not in text
+
+
 def test_figures_of_uncommitted_changes_are_marked_and_refused(bench, tmp_path, capsys):
     tables = bench("tables")
     figures = figures_of(tinygrad_cnn=(45.0, 200.0), torch=(100.0, 400.0))
