@@ -35,8 +35,8 @@ class Region:
     """
 
     __slots__ = (
-        "alive", "content", "first", "high", "index", "kept", "kind", "last", "low", "offset",
-        "root", "shared", "stays", "written",
+        "alive", "content", "first", "floats", "high", "index", "kept", "kind", "last", "low",
+        "offset", "root", "shared", "stays", "written",
     )  # fmt: skip
 
     def __init__(self, kind: str, root: Array, low: int, high: int) -> None:
@@ -48,6 +48,7 @@ class Region:
         self.shared = False  # work space, of several arrays
         self.stays = False  # it depends on nothing but what was there before
         self.kept = False  # the user may hold on to it
+        self.floats = False  # there are some in it
         self.first = self.last = -1  # units that use it
         self.offset = self.index = 0
 
@@ -55,6 +56,11 @@ class Region:
     def is_fixed(self) -> bool:
         """Whether it stays where it was recorded."""
         return self.kind == EXTERNAL or (self.kind == CONSTANT and not self.written)
+
+    @property
+    def is_work(self) -> bool:
+        """Whether kernels have it as work space, of one unit or of several."""
+        return self.shared or self.first == self.last
 
     @property
     def nbytes(self) -> int:

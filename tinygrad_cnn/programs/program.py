@@ -85,6 +85,7 @@ class Program:
         for number, unit in enumerate(self.units):
             for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
                 _use(ref.region, number)
+                ref.region.floats |= ref.dtype.kind == "f"
             for ref in unit.writes:
                 ref.region.written = True
                 if ref.region.kind == INPUT:
@@ -181,27 +182,40 @@ def _use(region: Region, number: int) -> None:
 def _place(regions: list[Region]) -> int:
     """Give each region its offset in one arena, and return the arena's size.
 
-    The largest first, each as low as no region lies that is in use at the same time.
+    The largest first, or work space last, whichever takes less; each as low as no region lies that
+    is in use at the same time. No work space lies where integers were: as floats these are
+    subnormal numbers, with which a kernel computes many times slower in lanes that nobody reads.
     """
+    by_size = sorted(regions, key=lambda r: (-r.nbytes, r.index))
+    orders = [by_size, sorted(by_size, key=lambda r: r.is_work)]
+    return _place_in(min(orders, key=_place_in))
+
+
+def _place_in(order: list[Region]) -> int:
     placed: list[Region] = []
     size = 0
-    for region in sorted(regions, key=lambda r: (-r.nbytes, r.index)):
-        at = 0
+    for region in order:
+        lead = at = _lead(region)
         for other in sorted(placed, key=lambda r: r.offset):
-            if other.last < region.first or region.last < other.first:
+            mixed = (region.is_work and not other.floats) or (other.is_work and not region.floats)
+            if not mixed and (other.last < region.first or region.last < other.first):
                 continue
             if at + _padded(region) <= other.offset:
                 break
-            at = max(at, other.offset + _padded(other))
+            at = max(at, other.offset + _padded(other) + lead)
         region.offset = at
         placed.append(region)
         size = max(size, at + _padded(region))
-    return size
+    return size + ALIGNMENT  # kernels read whole vectors, a little beyond the end
 
 
 def _padded(region: Region) -> int:
-    # kernels read whole vectors, a little beyond the end
-    return region.nbytes + -region.nbytes % ALIGNMENT + ALIGNMENT
+    return region.nbytes + -(_lead(region) + region.nbytes) % ALIGNMENT
+
+
+def _lead(region: Region) -> int:
+    # the arrays in a work space begin on cache lines, and the space itself anywhere
+    return region.low % ALIGNMENT if region.is_work else 0
 
 
 class Instance:
@@ -263,7 +277,7 @@ class Instance:
             if region.kind == LOCAL:
                 self.memory[region] = self.arena[region.offset : region.offset + _padded(region)]
             else:
-                self.memory[region] = aligned(_padded(region))
+                self.memory[region] = aligned(region.nbytes + ALIGNMENT)
         return self.memory[region]
 
     def _view(self, ref: Ref) -> Array:
