@@ -26,6 +26,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.show: Callable[[int, int], None] | None = None
+        self.watch: Callable[[bool], None] | None = None  # told when it begins and ends
         self.counts: Callable[[], Counts] = lambda: (0, 0)
         self._depth = 0
         self._end = threading.Event()
@@ -34,6 +35,8 @@ class Progress:
 
     def __enter__(self) -> None:
         self._depth += 1
+        if self._depth == 1 and self.watch:
+            self.watch(True)
         if self._depth == 1 and (self.show or not os.environ.get(QUIET)):
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._tell, args=(self._end,), daemon=True)
@@ -46,6 +49,8 @@ class Progress:
             self._end.set()
             if self._thread:
                 self._thread.join(1.0)  # so that it writes before who goes on
+            if self.watch:
+                self.watch(False)
 
     def _tell(self, end: threading.Event) -> None:
         if end.wait(self._patience):
