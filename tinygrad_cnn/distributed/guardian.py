@@ -14,9 +14,9 @@ import signal
 import sys
 
 try:
-    from fcntl import LOCK_EX, flock
+    import fcntl
 except ImportError:  # Windows: two guardians at once may both speak
-    LOCK_EX, flock = 0, lambda file, how: None
+    fcntl = None  # type: ignore[assignment]
 
 GOODBYE = b"."
 SAID = b"!"
@@ -29,7 +29,8 @@ def claim(path: str, mark: bytes, count: int = 0) -> bool:
     """
     file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
     try:
-        flock(file, LOCK_EX)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
         before = os.read(file, 4096)
         os.write(file, mark)
         if (before + mark).count(GOODBYE) == count:
