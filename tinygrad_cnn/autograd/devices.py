@@ -83,7 +83,7 @@ DeviceLike: TypeAlias = device | str | int | None
 CPU = device("cpu")
 
 
-def check_device(device: DeviceLike, name: str) -> None:
+def check_device(device: DeviceLike, name: str, argument: str = "device") -> None:
     """Raise ValueError, for the function ``name``, unless ``device`` is None or the CPU.
 
     Examples
@@ -95,7 +95,7 @@ def check_device(device: DeviceLike, name: str) -> None:
     if device is None or device is CPU or device == "cpu" or type(device) is type(CPU):
         return
     if device != "cpu:0":
-        raise _refused(name, "device", device)
+        raise _refused(name, argument, device)
 
 
 def _refused(name: str, argument: str, value: object) -> ArgumentError:

@@ -6,19 +6,19 @@ The tensors of a flat ``state_dict`` keep their names, so other programs read th
 """
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.autograd.devices import check_device
 from tinygrad_cnn.functions import tensor
 from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.serialization import sharing
 from tinygrad_cnn.serialization.files import write_atomically
+from tinygrad_cnn.serialization.source import FileLike, SerializationError, Source, StrPath
+from tinygrad_cnn.serialization.torch_reader import is_torch, read_torch
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -43,12 +43,7 @@ _MALFORMED = (
 )
 """What reading a file raises that is not as `save` writes it."""
 
-StrPath = str | os.PathLike[str]
 Arrays = dict[str, Array]
-
-
-class SerializationError(ValueError):
-    """An object that cannot be written, or a file that is damaged or not one of ours."""
 
 
 def save(obj: object, path: StrPath) -> None:
@@ -84,28 +79,61 @@ def save(obj: object, path: StrPath) -> None:
     write_atomically(path, to_bytes(out.arrays, {_KEY: json.dumps(note)}))
 
 
-def load(path: StrPath, map_location: Any = None, *, weights_only: bool = True) -> Any:
-    """Read what `save` wrote to ``path``; any other safetensors file gives a dict of its tensors.
+def load(
+    f: FileLike,
+    map_location: Any = None,
+    *,
+    weights_only: bool = True,
+    mmap: bool | None = None,
+) -> Any:
+    """Read what `save`, or PyTorch's ``torch.save``, wrote; no code in it is run.
 
-    Tensors come back with their dtype and shape, own their memory and require no gradient.
-    ``map_location`` and ``weights_only`` are taken and change nothing: tensors live on the CPU, and
-    no code is run.
+    Any other safetensors file gives a dict of its tensors. Of a file of PyTorch everything comes
+    back that ``torch.load(weights_only=True)`` takes, but sparse and quantized tensors, and NumPy's
+    arrays of numbers too: tensors with their strides and the memory that they share, parameters,
+    and the versions of modules (``_metadata``) of a ``state_dict``. PyTorch is not needed.
+
+    Parameters
+    ----------
+    f
+        A path, or a binary file, which is read from where it stands to its end.
+    map_location
+        Where tensors are to live: ``"cpu"``, whatever was saved elsewhere. A device, a dict of
+        places and a function are taken as in PyTorch, and change nothing.
+    weights_only
+        Changes nothing: no code is run either way.
+    mmap
+        True: tensors lie in the file, mapped into memory, and are read when they are used. The
+        file must stay as it is; writing to the tensors does not change it. Damage to numbers is
+        not noticed. Otherwise tensors own their memory, and the file's checksums are compared.
 
     Raises
     ------
     ValueError
-        ``map_location`` names another device than the CPU.
+        ``map_location`` names another device than the CPU, or ``mmap`` is set but ``f`` is no path.
     FileNotFoundError
         There is no such file.
     SerializationError
-        The file is damaged, not a safetensors file, or written by a newer version. Of a file of
-        ``torch.save``, which is a pickle, it says how to make one that can be read.
+        The file is damaged, in no known format, or written by a newer version, or it has objects
+        in it that are not data, such as a whole module.
     """
-    if isinstance(map_location, str) and map_location not in ("cpu", "cpu:0"):
-        raise ArgumentError(
-            f"load: `map_location` is {map_location!r}, but tensors live on 'cpu' only"
-        )
-    arrays, note = _read(Path(path))
+    _check_location(map_location)
+    with Source(f, mapped=bool(mmap)) as source:
+        if is_torch(source):
+            return read_torch(source)
+        return _load_safetensors(source)
+
+
+def _check_location(given: Any) -> None:
+    """Refuse other devices than the CPU."""
+    for place in given.values() if isinstance(given, Mapping) else (given,):
+        if not callable(place):
+            check_device(place, "load", "map_location")
+
+
+def _load_safetensors(source: Source) -> Any:
+    path = source.name
+    arrays, note = _read(source)
     if note is None:
         return {name: tensor(array) for name, array in arrays.items()}
     if _checksum(arrays, note["tree"]) != note["checksum"]:
@@ -141,8 +169,10 @@ def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
     save(dict(state), path)
 
 
-def load_state(path: StrPath) -> dict[str, Tensor]:
-    """Read a ``state_dict`` of names and tensors from any safetensors file.
+def load_state(path: FileLike, *, mmap: bool | None = None) -> dict[str, Tensor]:
+    """Read a ``state_dict`` of names and tensors, from a safetensors file or one of PyTorch.
+
+    ``mmap`` is as for `load`.
 
     Raises
     ------
@@ -151,7 +181,7 @@ def load_state(path: StrPath) -> dict[str, Tensor]:
     SerializationError
         The file is damaged, or holds something else than names and tensors.
     """
-    state = load(path)
+    state = load(path, mmap=mmap)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise SerializationError(
             f"load_state: {path} holds a nested state, not names and tensors; use `load`"
@@ -230,12 +260,11 @@ def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
     return name
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, Any] | None]:
+def _read(source: Source) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a safetensors file and our note in its metadata, None if there is none."""
     from safetensors import SafetensorError, deserialize
 
-    data = path.read_bytes()
-    _refuse_pickles(path, data)
+    path, data = source.name, source.read(0, source.size)
     try:
         entries: Any = deserialize(data)  # type: ignore[no-untyped-call]  # it has no types
         arrays = {name: _array(entry) for name, entry in entries}
@@ -277,27 +306,6 @@ def _said(error: Exception) -> str:
     """An error in a few words: it may quote the file."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _WORDS else f"{text[:_WORDS]} …"
-
-
-def _refuse_pickles(path: Path, data: bytes) -> None:
-    """Raise SerializationError, which says what to do, if PyTorch wrote this file."""
-    if data.startswith(b"PK\x03\x04") and b"/data.pkl" in data[:4096]:
-        what = "TorchScript program" if b"/code/" in data else "file of torch.save"
-    elif data.startswith(b"\x80") and b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." in data[:64]:
-        what = "file of torch.save (of before version 1.6)"
-    else:
-        return
-    if what == "TorchScript program":
-        read = f"torch.jit.load({path.name!r}).state_dict()"
-    else:
-        read = f"torch.load({path.name!r}, weights_only=True)"
-    new = path.with_suffix(".safetensors").name
-    raise SerializationError(
-        f"load: {path} is a {what}: a pickle, which may run any code when it is read, so it is not "
-        f"read here. In PyTorch, write its state_dict as safetensors, and load that:\n"
-        f"  state = {read}\n"
-        f"  safetensors.torch.save_file(state, {new!r})"
-    )
 
 
 def _checksum(arrays: Arrays, tree: str) -> int:
