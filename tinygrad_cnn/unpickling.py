@@ -304,8 +304,10 @@ def python_names(budget: Budget) -> Known:
         ("collections", "OrderedDict"): Call(ordered),
         ("collections", "Counter"): Call(numbers),
     }
+    functions: dict[str, Callable[..., object]] = {
+        "bytearray": array, "bytes": no_bytes, "complex": number, "set": items,
+    }  # fmt: skip
     for module in ("builtins", "__builtin__"):
-        functions = {"bytearray": array, "bytes": no_bytes, "complex": number, "set": items}
         found |= {(module, name): Call(function) for name, function in functions.items()}
     return found
 
