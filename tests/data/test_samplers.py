@@ -248,11 +248,23 @@ def test_programs_shuffle_alike():
     assert [i for batch in loader for i in batch.tolist()] == shares(0)[1]
 
 
+@pytest.mark.parametrize("n", [0, 2, 9, 10, 11])
+def test_programs_see_each_sample_once(n):
+    samplers = [data.DistributedSampler(range(n), 3, rank, pad=False) for rank in range(3)]
+    shares = [list(sampler) for sampler in samplers]
+    assert sorted(i for share in shares for i in share) == list(range(n))
+    assert [len(share) for share in shares] == [len(sampler) for sampler in samplers]
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert samplers[0].total_size == n
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`num_replicas` must be an integer >= 1, got None"),
-        ({"num_replicas": 2}, "`rank` must be an integer >= 0, got None"),
+        ({}, "there is no process group"),
+        ({"num_replicas": 2}, "there is no process group"),
+        ({"num_replicas": 0, "rank": 0}, "`num_replicas` must be an integer >= 1, got 0"),
+        ({"num_replicas": 2, "rank": -1}, "`rank` must be an integer >= 0, got -1"),
         ({"num_replicas": 2, "rank": 2}, "`rank` is 2, expected 0 to 1"),
     ],
 )

@@ -187,6 +187,11 @@ def check_arguments():
             call()
 
 
+def check_the_sampler_asks_the_group():
+    sampler = tg.utils.data.DistributedSampler(range(10))
+    assert (sampler.num_replicas, sampler.rank) == (size(), rank())
+
+
 def check_in_a_program():
     @tg.compile
     def function(x):

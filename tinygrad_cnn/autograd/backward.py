@@ -230,8 +230,12 @@ def _walk(
         visit = functools.partial(with_fresh_stack, visit)
     if watching:
         visit = functools.partial(observe, "walk", "reverse walk", visit, (), {})
-    visit = functools.partial(within, walking, Walk(tuple(roots), useful), visit, (), {})
-    return within(_depth, depth + 1, visit, (), {})
+    walk = Walk(tuple(roots), useful)
+    visit = functools.partial(within, walking, walk, visit, (), {})
+    found = within(_depth, depth + 1, visit, (), {})
+    for function in walk.after:
+        function()
+    return found
 
 
 @ignore_fp_errors

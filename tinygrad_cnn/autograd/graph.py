@@ -188,13 +188,17 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 class Walk:
-    """A reverse walk: what it starts from, and the nodes that it wants gradients of, if not all."""
+    """A reverse walk: what it starts from, and the nodes that it wants gradients of, if not all.
 
-    __slots__ = ("__weakref__", "nodes", "roots")
+    ``after`` are functions to be called when it has come to its end.
+    """
+
+    __slots__ = ("__weakref__", "after", "nodes", "roots")
 
     def __init__(self, roots: Sequence[GraphNode], nodes: set[GraphNode] | None) -> None:
         self.roots = roots
         self.nodes = nodes
+        self.after: list[Callable[[], None]] = []
 
     def visited(self) -> set[GraphNode]:
         """The nodes that it comes by."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.distributed.group import world
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import as_tensor, multinomial
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -217,25 +218,31 @@ class DistributedSampler(Sampler[int]):
 
     All have the same order, of which program ``rank`` takes every ``num_replicas``-th index from
     number ``rank`` on. All get as many: the first indices come once more at the end, or, with
-    ``drop_last``, the last ones are left out.
+    ``drop_last``, the last ones are left out. With ``pad=False`` each index comes exactly once, and
+    some programs get one more than others.
 
     Parameters
     ----------
     num_replicas, rank
-        how many programs there are, and the number of this one. There is no process group to ask,
-        so both must be given.
+        how many programs there are, and the number of this one; by default those of the process
+        group (`distributed.init_process_group`).
     shuffle
         a new order for each epoch that is set, the same in all programs with the same ``seed``.
+    pad
+        whether all get as many; not in PyTorch.
 
     Raises
     ------
     ValueError
-        ``rank`` is not in ``0 .. num_replicas - 1``, or a number is not one.
+        ``rank`` is not in ``0 .. num_replicas - 1``, a number is not one, or there is no process
+        group to ask for it.
 
     Examples
     --------
     >>> [list(DistributedSampler(range(5), 2, rank, shuffle=False)) for rank in (0, 1)]
     [[0, 2, 4], [1, 3, 0]]
+    >>> [list(DistributedSampler(range(5), 2, r, False, pad=False)) for r in (0, 1)]
+    [[0, 2, 4], [1, 3]]
     >>> sampler = DistributedSampler(range(100), num_replicas=2, rank=0)
     >>> first = list(sampler)
     >>> sampler.set_epoch(1)
@@ -251,11 +258,15 @@ class DistributedSampler(Sampler[int]):
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
+        *,
+        pad: bool = True,
     ) -> None:
+        if num_replicas is None:
+            num_replicas = world("DistributedSampler").size
+        if rank is None:
+            rank = world("DistributedSampler").rank
         check_count("DistributedSampler", "num_replicas", num_replicas, 1)
         check_count("DistributedSampler", "rank", rank, 0)
-        assert num_replicas is not None
-        assert rank is not None
         if rank >= num_replicas:
             raise ArgumentError(
                 f"DistributedSampler: `rank` is {rank}, expected 0 to {num_replicas - 1} "
@@ -264,21 +275,26 @@ class DistributedSampler(Sampler[int]):
         check_count("DistributedSampler", "seed", seed, 0)
         _check_flag("DistributedSampler", "shuffle", shuffle)
         _check_flag("DistributedSampler", "drop_last", drop_last)
+        _check_flag("DistributedSampler", "pad", pad)
         self.dataset = dataset
         self.num_replicas, self.rank = num_replicas, rank
-        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.shuffle, self.seed, self.drop_last, self.pad = shuffle, seed, drop_last, pad
         self.epoch = 0
 
     @property
     def num_samples(self) -> int:
         """How many this program gets."""
         n = len(self.dataset)
-        return n // self.num_replicas if self.drop_last else -(-n // self.num_replicas)
+        if self.drop_last:
+            return n // self.num_replicas
+        before = 0 if self.pad else self.rank  # who has the fewer indices, the more before it
+        return -(-(n - before) // self.num_replicas)
 
     @property
     def total_size(self) -> int:
         """How many all programs get together."""
-        return self.num_samples * self.num_replicas
+        whole = self.pad or self.drop_last
+        return self.num_samples * self.num_replicas if whole else len(self.dataset)
 
     def set_epoch(self, epoch: int) -> None:
         """Have another order when shuffling; without it each epoch has the same."""

@@ -103,18 +103,20 @@ class Meeting:
         """Whether all are there."""
         return bool(self._request.Test())
 
-    def hold(self) -> None:
-        """Return when all are there, and about to do the same."""
+    def hold(self, compare: Callable[[list[str]], str] | None = None) -> None:
+        """Return when all are there, and about to do the same.
+
+        ``compare`` words the error where all do the same but with something that differs.
+        """
         group = self.group
         group.watch.wait(self._request, self.doing)
         if self._limits[0] == -self._limits[1]:
             return
         said = group.texts(self.doing)
         name = self.doing.split(":")[0]
-        if group.compare is not None and all(text.startswith(name) for text in said):
-            detail = group.compare(said)
-        else:
-            detail = "; ".join(_by_ranks(said))
+        if compare is not None and all(text.split(":")[0] == name for text in said):
+            raise RuntimeError(compare(said))
+        detail = "; ".join(_by_ranks(said))
         raise RuntimeError(f"{name}: the ranks are about to do different things: {detail}")
 
 
@@ -142,17 +144,17 @@ class Group:
         self.mpi = library
         self.watch = Watch(library, timeout)
         self.data, self.words = library.COMM_WORLD.Dup(), library.COMM_WORLD.Dup()
-        self.rank, self.size = self.watch.rank, self.watch.size
+        self.rank: int = self.watch.rank
+        self.size: int = self.watch.size
         self.on_host = self.watch.on_host
         self.queue: deque[Work] = deque()
-        self.compare: Callable[[list[str]], str] | None = None
 
     def meeting(self, doing: str) -> Meeting:
         """Begin to say what this rank is about to do; it waits for nobody yet."""
         return Meeting(self, doing)
 
-    def meet(self, doing: str) -> None:
-        """Return when all ranks are about to do the same.
+    def meet(self, doing: str, compare: Callable[[list[str]], str] | None = None) -> None:
+        """Return when all ranks are about to do the same; ``compare`` is for `Meeting.hold`.
 
         Raises
         ------
@@ -161,7 +163,7 @@ class Group:
         """
         while self.queue:
             self.queue.popleft()._begin()
-        self.meeting(doing).hold()
+        self.meeting(doing).hold(compare)
 
     def texts(self, text: str) -> list[str]:
         """A text of each rank; all call this together."""
@@ -195,7 +197,7 @@ def world(name: str, group: Group | None = None) -> Group:
         ``group`` is another.
     """
     if not WORLD:
-        raise RuntimeError(f"{name}: there is no process group: call init_process_group() first")
+        raise ArgumentError(f"{name}: there is no process group: call init_process_group() first")
     if group is not None and group is not WORLD[0]:
         raise ArgumentError(f"{name}: `group` is {group!r}, expected None: there is one, of all")
     return WORLD[0]
@@ -318,20 +320,13 @@ def is_initialized() -> bool:
 
 
 def get_rank(group: Group | None = None) -> int:
-    """The number of this process, from 0; 0 without a group, as there is one process.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> tg.distributed.get_rank(), tg.distributed.get_world_size()
-    (0, 1)
-    """
-    return world("get_rank", group).rank if WORLD or group is not None else 0
+    """The number of this process, from 0."""
+    return world("get_rank", group).rank
 
 
 def get_world_size(group: Group | None = None) -> int:
-    """How many processes there are; 1 without a group."""
-    return world("get_world_size", group).size if WORLD or group is not None else 1
+    """How many processes there are."""
+    return world("get_world_size", group).size
 
 
 def get_backend(group: Group | None = None) -> str:

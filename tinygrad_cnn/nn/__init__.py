@@ -100,10 +100,10 @@ __all__ = [
     "TripletMarginWithDistanceLoss", "Unflatten", "Unfold", "UninitializedBuffer",
     "UninitializedParameter", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
     "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "attention", "current_module_path", "functional", "init",
-    "modules", "parameter", "running_modules", "utils",
+    "modules", "parallel", "parameter", "running_modules", "utils",
 ]
 # isort: on
 # fmt: on
 # -- end --
 
-from tinygrad_cnn.nn import modules  # isort: skip  (its modules hold the layers above)
+from tinygrad_cnn.nn import modules, parallel  # isort: skip  (they use the layers above)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.devices import DeviceLike
+from tinygrad_cnn.distributed.group import WORLD
+from tinygrad_cnn.distributed.moments import moments_of_all
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions import ones, tensor, zeros
 from tinygrad_cnn.kernels import tape
@@ -192,7 +195,10 @@ class BatchNorm3d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation of (n, c, ...). With one process there is nothing to synchronise.
+    """Batch normalisation of (n, c, ...) over the batches of all ranks (`distributed`).
+
+    In training, mean and variance are those of all ranks' images together, however many each has,
+    and so are the gradients, of any order. With one process it is `BatchNorm2d`.
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
@@ -222,6 +228,39 @@ track_running_stats=True)
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
         )
         self.process_group = process_group
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in training also move the running statistics towards those of all ranks."""
+        if not (self.training and WORLD and WORLD[0].size > 1):
+            return super().forward(input)
+        self._check_input(input)
+        positive(type(self).__name__, "eps", self.eps)
+        count, mean, var = moments_of_all(input)
+        if self.track_running_stats:
+            self._track(count, mean.detach(), var.detach())
+        # y = (x - mean) / std · weight + bias, in the words of an inference with fixed statistics,
+        # which is fused: through `scale` and `shift` gradients come to mean and var.
+        fixed_mean, fixed_var = mean.detach(), var.detach()
+        std = (var + self.eps).rsqrt()
+        weight = std if self.weight is None else std * self.weight
+        scale = weight * (fixed_var + self.eps).sqrt()
+        shift = (fixed_mean - mean) * weight
+        if self.bias is not None:
+            shift = shift + self.bias
+        return F.batch_norm(input, fixed_mean, fixed_var, scale, shift, False, 0.0, self.eps)
+
+    @no_grad()
+    def _track(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
+        factor, batches = self.momentum, self.num_batches_tracked
+        if batches is not None:
+            tape.count(batches._written_by("BatchNorm.forward"))
+            if factor is None:
+                factor = 1.0 / batches.item()
+        share = 0.0 if factor is None else factor
+        unbiased = var * (count / (count - 1).clamp(min=1))
+        for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
+            if running is not None:
+                running.mul_(1 - share).add_(new.to(running.dtype), alpha=share)
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: None = None) -> Module:
