@@ -16,7 +16,8 @@ HEAD = """# Operations
 Every differentiable primitive, from the registry (`python docs/make_operations.py` writes this
 page). Each is checked to second order against finite differences by `tests/ops/test_registry.py`.
 "Keeps" is what the backward pass keeps alive, and only where a gradient needs it: arguments, the
-result `y`, or residuals of the forward pass.
+result `y`, or residuals of the forward pass. "ONNX" is the operator that it is exported as; what is
+"composed" becomes several, or one with attributes ([onnx.md](onnx.md)).
 """
 
 
@@ -38,7 +39,8 @@ def row(op: Op) -> str:
     """One line of a table."""
     first = (op.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")
     rule = "fused, with a reference" if op.fused is not None else "in operations"
-    return f"| `{op.name}` | {first} | {rule} | {kept(op)} |"
+    form = "" if op.onnx is None else f"`{op.onnx}`" if isinstance(op.onnx, str) else "composed"
+    return f"| `{op.name}` | {first} | {rule} | {kept(op)} | {form} |"
 
 
 def page() -> str:
@@ -50,7 +52,8 @@ def page() -> str:
     parts = [HEAD]
     for family, ops in sorted(families.items()):
         parts.append(
-            f"## {family}\n\n| operation | what it computes | rules | keeps |\n|---|---|---|---|"
+            f"## {family}\n\n| operation | what it computes | rules | keeps | ONNX |\n"
+            "|---|---|---|---|---|"
         )
         parts += [row(op) for op in sorted(ops, key=lambda o: o.name)]
         parts.append("")

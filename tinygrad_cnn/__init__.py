@@ -202,7 +202,7 @@ __all__ = [
     "nanquantile", "nansum", "narrow", "narrow_copy", "native_batch_norm", "native_group_norm",
     "native_layer_norm", "ne", "neg", "negative", "newaxis", "nextafter", "nll_loss", "nn",
     "no_grad", "nonzero", "nonzero_static", "norm", "normal", "not_equal", "numel", "one_hot",
-    "ones", "ones_like", "optim", "orgqr", "ormqr", "outer", "pad", "pairwise_distance",
+    "ones", "ones_like", "onnx", "optim", "orgqr", "ormqr", "outer", "pad", "pairwise_distance",
     "pca_lowrank", "pdist", "permute", "permute_copy", "pi", "pinverse", "pixel_shuffle",
     "pixel_unshuffle", "polar", "polygamma", "positive", "pow", "prelu", "preserve_format", "prod",
     "profiler", "promote_types", "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint",
@@ -278,14 +278,14 @@ e = _np.e
 newaxis = None
 
 if _typing.TYPE_CHECKING:
-    from tinygrad_cnn import memory, profiler, train, viz
+    from tinygrad_cnn import memory, onnx, profiler, train, viz
 
     bfloat16: _np.dtype[_typing.Any]
 else:
 
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
-        if name in ("memory", "profiler", "train", "viz"):
+        if name in ("memory", "onnx", "profiler", "train", "viz"):
             return _import_module(f"tinygrad_cnn.{name}")
         if name == "bfloat16":
             return _bfloat16()

@@ -62,7 +62,7 @@ def lay_in_rows(tensor: Variable) -> None:
     new = do(kernels.in_rows, whole)
     changes = []
     for t, array in zip(tensors, arrays, strict=True):
-        values = new if array is whole else _moved(array, whole, new)
+        values = new if array is whole else moved(array, whole, new)
         if values is None:  # it looks into this memory in a way that the new order has not
             return
         changes.append((t, values))
@@ -81,7 +81,7 @@ def move_to(tensor: Variable, whole: Array, changes: list[tuple[Variable, Array]
             made["y"]._value = values
 
 
-def _moved(view: Array, old: Array, new: Array) -> Array | None:
+def moved(view: Array, old: Array, new: Array) -> Array | None:
     """The part of ``new`` that ``view`` is of ``old``, the same images but channels last in memory;
     None if no strides give it.
     """

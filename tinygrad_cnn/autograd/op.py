@@ -41,13 +41,13 @@ _ARRAY, _ARRAYS = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR
 
 
 class Rule:
-    """A derivative rule and the names it asks for."""
+    """A derivative rule, or a form in ONNX, and the names it asks for."""
 
     __slots__ = ("function", "names")
 
     def __init__(self, function: AnyFunction) -> None:
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)[1:]  # the first is always `g`
+        self.names = tuple(inspect.signature(function).parameters)[1:]  # the first is `g`, or `o`
 
 
 class _Needs(NamedTuple):
@@ -83,6 +83,7 @@ class Op:
         oracle: AnyFunction | None = None,
         complex: str = "",
         errors: Args = (),
+        onnx: str | AnyFunction | None = None,
     ) -> None:
         functools.update_wrapper(self, forward)
         self.name: str = forward.__name__
@@ -92,6 +93,7 @@ class Op:
         self.piecewise = piecewise  # linear in pieces: second derivatives are zeros
         self.samples, self.errors, self.oracle = samples, errors, oracle
         self.complex = complex  # whether, and how, complex arrays are supported
+        self.onnx = Rule(onnx) if callable(onnx) else onnx  # its form in ONNX (`autograd.forms`)
         signature = inspect.signature(forward).parameters.values()
         self.args = tuple(p.name for p in signature if p.kind in (_ARRAY, _ARRAYS))
         self.variadic = any(p.kind is _ARRAYS for p in signature)

@@ -76,6 +76,11 @@ def op(
         whose samples are complex as they are, or that are tested elsewhere.
     errors
         `ErrorSample` records: arguments that must be refused, and how.
+    onnx
+        How the operation is exported: the name of the one ONNX operator that it is, or a function
+        that makes nodes through its first parameter, a `forms.Graph`; its others name arguments,
+        parameters and ``y``, the result, as those of a rule do. Without it the operation is not
+        exported.
 
     Examples
     --------

@@ -186,9 +186,8 @@ def _picked(x: Tensor, where: Array, single: bool, return_indices: bool) -> Any:
     """The values at ``where`` (n, c, …), which counts along the flattened axes of space."""
     n, c = x.shape[:2]
     flat = reshape(x, n, c, math.prod(x.shape[2:]))
-    found = indexing.gather(
-        flat, where.reshape(n, c, math.prod(where.shape[2:])).astype(np.int64), dim=2
-    )
+    places = where.reshape(n, c, math.prod(where.shape[2:])).astype(np.int64, copy=False)
+    found = indexing.gather(flat, places, dim=2)
     y = own(reshape(found, where.shape))
     return _maxima(y, where, single) if return_indices else _result(y, single)
 

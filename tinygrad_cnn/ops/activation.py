@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import erf, exp, square
@@ -49,6 +50,7 @@ def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
     lazy=("x",),
     samples=unary(away_from=0),
     oracle=lambda x: max(x, 0.0),
+    onnx="Relu",
 )
 def relu(x: Array | Lazy) -> Array | Lazy:
     """Elementwise ``max(x, 0)``; the derivative at 0 is 0."""
@@ -64,6 +66,7 @@ def relu(x: Array | Lazy) -> Array | Lazy:
         (draw.distinct(draw.shape()),), {"negative_slope": draw.choice((0.01, 0.3, -0.2))}
     ),
     oracle=lambda x, negative_slope: x if x > 0 else negative_slope * x,
+    onnx=lambda o, x, negative_slope: o.LeakyRelu(x, alpha=float(negative_slope)),
 )
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     """Elementwise ``x`` if positive, else ``negative_slope * x``."""
@@ -96,6 +99,7 @@ def _elu_numbers(alpha: float, scale: float, input_scale: float) -> tuple[float,
     oracle=lambda x, alpha, scale=1.0, input_scale=1.0: (
         scale * (x if x > 0 else alpha * (math.exp(input_scale * x) - 1))
     ),
+    onnx=forms.elu,
 )
 def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
     """Elementwise ``scale * x`` if positive, else ``scale * alpha * (exp(input_scale * x) - 1)``.
@@ -112,6 +116,7 @@ def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, input_scale: float 
     promotes="float",
     ignore_fp_errors=True,
     samples=unary(-4, 4),
+    onnx="Sigmoid",
 )
 def sigmoid(x: Array) -> Array:
     """Elementwise ``1 / (1 + exp(-x))``."""
@@ -130,6 +135,7 @@ def _silu_rule(g: Tensor, x: Tensor) -> Tensor:
     array_vjp=lambda g, x: (kernels.activate_backward(g, x, "silu"),),
     ignore_fp_errors=True,
     samples=unary(-4, 4),
+    onnx=lambda o, x: x * o.Sigmoid(x),
 )
 def silu(x: Array) -> Array:
     """Elementwise ``x * sigmoid(x)`` (Elfwing et al., 2017)."""
@@ -149,6 +155,7 @@ def _mish_rule(g: Tensor, x: Tensor) -> Tensor:
     ignore_fp_errors=True,
     samples=unary(-4, 4),
     oracle=lambda x: x * math.tanh(math.log1p(math.exp(x))),
+    onnx="Mish",
 )
 def mish(x: Array) -> Array:
     """Elementwise ``x * tanh(softplus(x))`` (Misra, 2019)."""
@@ -179,6 +186,7 @@ def _hardtanh_samples(draw: Draw) -> Sample:
     ignore_fp_errors=True,
     samples=_hardtanh_samples,
     oracle=lambda x, low=-1.0, high=1.0: min(max(x, low), high),
+    onnx=lambda o, x, low, high: o.Clip(x, float(low), float(high)),
 )
 def hardtanh(x: Array, *, low: float = -1.0, high: float = 1.0) -> Array:
     """Elementwise ``min(max(x, low), high)``; the derivative at both is 0."""
@@ -196,6 +204,7 @@ def _around_three(draw: Draw) -> Sample:
     ignore_fp_errors=True,
     samples=_around_three,
     oracle=lambda x: min(max(x + 3, 0.0), 6.0) / 6,
+    onnx=lambda o, x: o.HardSigmoid(x, alpha=1 / 6, beta=0.5),
 )
 def hardsigmoid(x: Array) -> Array:
     """Elementwise ``min(max(x + 3, 0), 6) / 6``; the derivative at -3 and 3 is 0."""
@@ -215,6 +224,7 @@ def _hardswish_rule(g: Tensor, x: Tensor) -> Tensor:
     ignore_fp_errors=True,
     samples=_around_three,
     oracle=lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
+    onnx="HardSwish",
 )
 def hardswish(x: Array) -> Array:
     """Elementwise ``x * hardsigmoid(x)`` (Howard et al., 2019); derivatives 0 at -3, 1 at 3."""
@@ -247,6 +257,7 @@ def _gelu_rule(g: Tensor, x: Tensor, approximate: str) -> Tensor:
     samples=lambda draw: Sample(
         (draw.array(draw.shape()),), {"approximate": draw.choice(("none", "tanh"))}
     ),
+    onnx=forms.gelu,
 )
 def gelu(x: Array, *, approximate: str = "none") -> Array:
     """Elementwise ``x * Φ(x)``, Φ the normal distribution's (Hendrycks & Gimpel, 2016).
@@ -269,6 +280,7 @@ def _softplus_rule(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tenso
     ),
     ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"beta": draw.choice((1.0, 2.5))}),
+    onnx=forms.softplus,
 )
 def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """Elementwise ``log(1 + exp(beta * x)) / beta``; ``x`` where ``beta * x > threshold``."""

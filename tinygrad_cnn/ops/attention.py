@@ -15,6 +15,7 @@ from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.kernels.reference.attention import BLOCK as BLOCK
 from tinygrad_cnn.kernels.reference.attention import blocks as blocks
 from tinygrad_cnn.kernels.reference.attention import kept
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.reduce import softmax
 from tinygrad_cnn.types import Array
@@ -115,6 +116,7 @@ def _samples(draw: Draw) -> Sample:
             "attention: `q` has shape",
         ),
     ),
+    onnx=forms.attention,
 )
 def attention(
     q: Array,

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample, binary, una
 from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.kernels.tape import made
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.conjugate import is_complex
 from tinygrad_cnn.types import Array
 
@@ -50,14 +51,24 @@ def _abs_rule(g: Any, x: Any) -> Any:
     return g * computed(_sign, x)
 
 
-@op(complex="whole", vjp=_abs_rule, piecewise=True, samples=unary(away_from=0), oracle=builtins.abs)
+@op(
+    complex="whole",
+    vjp=_abs_rule,
+    piecewise=True,
+    samples=unary(away_from=0),
+    oracle=builtins.abs,
+    onnx="Abs",
+)
 def abs(x: Array) -> Array:
     """Elementwise absolute value; the derivative at 0 is 0."""
     return np.abs(x)
 
 
 @op(
-    vjp=zeros_like, samples=unary(away_from=0), oracle=lambda x: math.copysign(1.0, x) if x else 0.0
+    vjp=zeros_like,
+    samples=unary(away_from=0),
+    oracle=lambda x: math.copysign(1.0, x) if x else 0.0,
+    onnx=forms.sign,
 )
 def sign(x: Array) -> Array:
     """Elementwise -1, 0 (of NaN too) or 1; its derivative is 0."""
@@ -71,6 +82,7 @@ def sign(x: Array) -> Array:
         {"kind": draw.choice(("floor", "ceil", "trunc"))},
     ),
     oracle=lambda x, kind: getattr(math, kind)(x),
+    onnx=forms.step,
 )
 def step(x: Array, *, kind: str) -> Array:
     """Elementwise ``floor``, ``ceil`` or ``trunc``; its derivative is 0."""
@@ -81,6 +93,7 @@ def step(x: Array, *, kind: str) -> Array:
     vjp=zeros_like,
     samples=lambda draw: Sample((draw.integer(-3, 3) + draw.array(draw.shape(), 0.1, 0.4),)),
     oracle=lambda x, decimals=0: builtins.round(x, decimals),
+    onnx=forms.round,
 )
 def round(x: Array, *, decimals: int = 0) -> Array:
     """Elementwise nearest multiple of ``10**-decimals``, half to even; its derivative is 0."""
@@ -105,6 +118,7 @@ def _shares(x: Any, y: Any) -> Array:
     samples=binary(distinct=True),
     errors=NO_BROADCAST,
     oracle=max,
+    onnx="Max",
 )
 def maximum(a: Array, b: Array) -> Array:
     """Elementwise larger value (NaN if either is); equal values share the gradient."""
@@ -118,6 +132,7 @@ def maximum(a: Array, b: Array) -> Array:
     samples=binary(distinct=True),
     errors=NO_BROADCAST,
     oracle=min,
+    onnx="Min",
 )
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise smaller value (NaN if either is); equal values share the gradient."""
@@ -125,7 +140,13 @@ def minimum(a: Array, b: Array) -> Array:
 
 
 @op(
-    complex="parts", vjp=lambda g: g, view=True, piecewise=True, samples=unary(), oracle=lambda x: x
+    complex="parts",
+    vjp=lambda g: g,
+    view=True,
+    piecewise=True,
+    samples=unary(),
+    oracle=lambda x: x,
+    onnx=lambda o, x: x,
 )
 def pieces(x: Array) -> Array:
     """``x`` itself, at the beginning of a composition that is linear in pieces."""
@@ -146,6 +167,7 @@ def _where_samples(draw: Draw) -> Sample:
     ),
     broadcasts=True,
     samples=_where_samples,
+    onnx="Where",
 )
 def where(condition: Array, a: Array, b: Array) -> Array:
     """Elementwise ``a`` where ``condition`` (bool) holds, else ``b``, both of one dtype."""
@@ -170,7 +192,11 @@ def _clamp_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(draw.shape()),), bounds)
 
 
-@op(vjp=_clamp_rule, samples=_clamp_samples)
+@op(
+    vjp=_clamp_rule,
+    samples=_clamp_samples,
+    onnx=forms.clamp,
+)
 def clamp(x: Array, *, min: float | None = None, max: float | None = None) -> Array:
     """Elementwise ``x`` limited to ``[min, max]``; the derivative at a bound is 1."""
     return np.clip(x, min, max)

@@ -18,6 +18,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.conv_spec import ConvSpec, conv_spec
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.norm import channel_sum
 from tinygrad_cnn.types import Array, Gradients, Shape, Shapes
 
@@ -96,6 +97,7 @@ def _conv2d_joint(
             (np.zeros((1, 2, 2, 2)), np.zeros((4, 2, 3, 3)), None), _PLAIN, ValueError, "conv2d"
         ),
     ),
+    onnx=forms.conv2d,
 )
 def conv2d(
     x: Array | Lazy, w: Array, bias: Array | None = None, *, spec: ConvSpec
@@ -124,6 +126,7 @@ def _conv2d_input_samples(draw: Draw) -> Sample:
     piecewise=True,
     ignore_fp_errors=True,
     samples=_conv2d_input_samples,
+    onnx=forms.conv2d_input,
 )
 def conv2d_input(dy: Array, w: Array, *, size: Pair, spec: ConvSpec) -> Array:
     """The adjoint of `conv2d` in ``x``: ``dy`` (n, f, oh, ow) → (n, c, h, w), ``size`` (h, w)."""

@@ -18,6 +18,7 @@ from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.errors import DivisionError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.lazy import Lazy
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where, zeros_like
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.types import Array
@@ -56,6 +57,7 @@ def _alike(a: Any, b: Any) -> bool:
     samples=binary(),
     errors=NO_BROADCAST,
     oracle=lambda a, b: a + b,
+    onnx="Add",
 )
 def add(a: Any, b: Any) -> Array | Lazy:
     """Elementwise sum ``a + b``."""
@@ -76,6 +78,7 @@ def add(a: Any, b: Any) -> Array | Lazy:
     samples=binary(),
     errors=NO_BROADCAST,
     oracle=lambda a, b: a - b,
+    onnx="Sub",
 )
 def sub(a: Array, b: Array) -> Array:
     """Elementwise difference ``a - b``."""
@@ -91,6 +94,7 @@ def sub(a: Array, b: Array) -> Array:
     samples=binary(),
     errors=NO_BROADCAST,
     oracle=lambda a, b: a * b,
+    onnx="Mul",
 )
 def mul(a: Array, b: Array) -> Array:
     """Elementwise product ``a * b``."""
@@ -110,6 +114,7 @@ def mul(a: Array, b: Array) -> Array:
     ),
     errors=NO_BROADCAST,
     oracle=lambda a, b: a / b,
+    onnx="Div",
 )
 def div(a: Array, b: Array) -> Array:
     """Elementwise quotient ``a / b``; integers give floats."""
@@ -139,6 +144,7 @@ def _no_zero(name: str, b: Any, dtype: Any) -> None:
     samples=_between_jumps,
     errors=NO_BROADCAST,
     oracle=lambda a, b: math.floor(a / b),
+    onnx=forms.floor_divide,
 )
 def floor_divide(a: Array, b: Array) -> Array:
     """Elementwise ``floor(a / b)``; its derivative is 0."""
@@ -166,6 +172,7 @@ def _trunc_ratio(a: Any, b: Any) -> Array:
     samples=_between_jumps,
     errors=NO_BROADCAST,
     oracle=lambda a, b: a - b * math.floor(a / b),
+    onnx=forms.remainder,
 )
 def remainder(a: Array, b: Array) -> Array:
     """Elementwise ``a - b * floor(a / b)``, with the sign of ``b``."""
@@ -181,6 +188,7 @@ def remainder(a: Array, b: Array) -> Array:
     samples=_between_jumps,
     errors=NO_BROADCAST,
     oracle=lambda a, b: a - b * math.trunc(a / b),
+    onnx=lambda o, a, b: o.Mod(a, b, fmod=1),
 )
 def fmod(a: Array, b: Array) -> Array:
     """Elementwise ``a - b * trunc(a / b)``, with the sign of ``a``."""
@@ -188,7 +196,13 @@ def fmod(a: Array, b: Array) -> Array:
     return np.fmod(a, b)
 
 
-@op(complex="parts", vjp=lambda g: -g, samples=unary(), oracle=lambda x: -x)
+@op(
+    complex="parts",
+    vjp=lambda g: -g,
+    samples=unary(),
+    oracle=lambda x: -x,
+    onnx="Neg",
+)
 def neg(x: Array) -> Array:
     """Elementwise ``-x``."""
     if x.dtype.kind == "b":
@@ -196,7 +210,13 @@ def neg(x: Array) -> Array:
     return np.negative(x)
 
 
-@op(complex="parts", vjp=lambda g: g, samples=unary(), oracle=lambda x: x)
+@op(
+    complex="parts",
+    vjp=lambda g: g,
+    samples=unary(),
+    oracle=lambda x: x,
+    onnx=lambda o, x: x,
+)
 def clone(x: Array) -> Array:
     """A copy of ``x`` with memory of its own, in the order of ``x`` unless that is stretched."""
     stretched = any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True))
@@ -209,6 +229,7 @@ def clone(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=lambda draw: Sample((draw.array(draw.shape()),), {"dtype": np.dtype(np.float64)}),
     oracle=lambda x, dtype: x,
+    onnx=lambda o, x, dtype: o.cast(x, np.dtype(dtype)),
 )
 def cast(x: Array, *, dtype: Any) -> Array:
     """``x`` in another dtype."""
@@ -256,6 +277,7 @@ def _pow_samples(draw: Draw) -> Sample:
     samples=_pow_samples,
     errors=NO_BROADCAST,
     oracle=lambda a, b: a**b,
+    onnx="Pow",
 )
 def pow(a: Array, b: Array) -> Array:
     """Elementwise ``a ** b``."""
@@ -300,6 +322,7 @@ def _pow_scalar_rule(g: Tensor, x: Tensor, exponent: float) -> Tensor:
         {"exponent": draw.choice((-2, -1, -0.5, 0, 0.5, 1, 1.7, 2, 3, 4, 5))},
     ),
     oracle=lambda x, exponent: x**exponent,
+    onnx=forms.pow_scalar,
 )
 def pow_scalar(x: Array, *, exponent: float) -> Array:
     """Elementwise ``x ** exponent`` for one number ``exponent``."""
@@ -318,6 +341,7 @@ def pow_scalar(x: Array, *, exponent: float) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=lambda x: x * x,
+    onnx=lambda o, x, y: o.cast(x, y.dtype) * o.cast(x, y.dtype),
 )
 def square(x: Array) -> Array:
     """Elementwise ``x * x``; bools give int64."""
@@ -331,6 +355,7 @@ def square(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
     oracle=cmath.sqrt,
+    onnx="Sqrt",
 )
 def sqrt(x: Array) -> Array:
     """Elementwise square root; NaN below 0."""
@@ -344,6 +369,7 @@ def sqrt(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(0.3, 2.0),
     oracle=lambda x: x ** (-0.5),
+    onnx=lambda o, x: o.Reciprocal(o.Sqrt(x)),
 )
 def rsqrt(x: Array) -> Array:
     """Elementwise ``1 / sqrt(x)``."""
@@ -357,6 +383,7 @@ def rsqrt(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(away_from=0),
     oracle=lambda x: 1 / x,
+    onnx="Reciprocal",
 )
 def reciprocal(x: Array) -> Array:
     """Elementwise ``1 / x``."""
@@ -373,6 +400,7 @@ def reciprocal(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.exp,
+    onnx="Exp",
 )
 def exp(x: Array) -> Array:
     """Elementwise exponential ``e**x``."""
@@ -386,6 +414,7 @@ def exp(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=lambda x: 2.0**x,
+    onnx=lambda o, x: o.Exp(x * math.log(2)),
 )
 def exp2(x: Array) -> Array:
     """Elementwise ``2**x``."""
@@ -399,6 +428,7 @@ def exp2(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=lambda x: cmath.exp(x) - 1,
+    onnx=lambda o, x: o.Exp(x) - 1,
 )
 def expm1(x: Array) -> Array:
     """Elementwise ``e**x - 1``, accurate near 0."""
@@ -412,6 +442,7 @@ def expm1(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
     oracle=cmath.log,
+    onnx="Log",
 )
 def log(x: Array) -> Array:
     """Elementwise natural logarithm; -inf at 0, NaN below."""
@@ -425,6 +456,7 @@ def log(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
     oracle=lambda x: cmath.log(x, 2),
+    onnx=lambda o, x: o.Log(x) / math.log(2),
 )
 def log2(x: Array) -> Array:
     """Elementwise logarithm to base 2."""
@@ -438,6 +470,7 @@ def log2(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(0.3, 3.0),
     oracle=cmath.log10,
+    onnx=lambda o, x: o.Log(x) / math.log(10),
 )
 def log10(x: Array) -> Array:
     """Elementwise logarithm to base 10."""
@@ -451,6 +484,7 @@ def log10(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(-0.6, 2.0),
     oracle=lambda x: cmath.log(1 + x),
+    onnx=lambda o, x: o.Log(x + 1),
 )
 def log1p(x: Array) -> Array:
     """Elementwise ``log(1 + x)``, accurate near 0."""
@@ -484,6 +518,7 @@ def log_add_exp(a: Array, b: Array) -> Array:
     samples=binary(),
     errors=NO_BROADCAST,
     oracle=lambda a, b: cmath.log(cmath.exp(a) + cmath.exp(b)),
+    onnx=forms.logaddexp,
 )
 def logaddexp(a: Array, b: Array) -> Array:
     """Elementwise ``log(exp(a) + exp(b))``, without overflow."""
@@ -495,7 +530,13 @@ def _erf_rule(g: Tensor, x: Tensor) -> Tensor:
     return result
 
 
-@op(vjp=_erf_rule, promotes="float", samples=unary(), oracle=math.erf)
+@op(
+    vjp=_erf_rule,
+    promotes="float",
+    samples=unary(),
+    oracle=math.erf,
+    onnx="Erf",
+)
 def erf(x: Array) -> Array:
     """Elementwise error function ``2/√π ∫₀ˣ exp(-t²) dt``."""
     from scipy import special  # loading it takes longer than loading all of this package

@@ -25,6 +25,7 @@ from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.reference.layout import new_array
 from tinygrad_cnn.kernels.tape import made
+from tinygrad_cnn.ops import index_forms as forms
 from tinygrad_cnn.ops.shape import permute
 from tinygrad_cnn.types import Array, DType, Params, Shape, Shapes
 
@@ -55,6 +56,7 @@ def _getitem_samples(draw: Draw) -> Sample:
         ErrorSample((np.zeros((2, 3)),), {"index": (0, 0, 0)}, IndexError, "too many indices"),
         ErrorSample((np.zeros((2, 3)),), {"index": 5}, IndexError, "out of bounds"),
     ),
+    onnx=forms.getitem,
 )
 def getitem(x: Array, *, index: Any) -> Array:
     """``x[index]``: basic, integer, boolean and mixed indexing as NumPy's."""
@@ -137,6 +139,7 @@ def _put_samples(draw: Draw) -> Sample:
     vjp=(lambda g, index: put(g, 0.0, index=index), _put_value_rule),
     broadcasts=True,
     samples=_put_samples,
+    onnx=forms.put,
 )
 def put(x: Array, value: Array, *, index: Any) -> Array:
     """A copy of ``x`` with ``value``, broadcast, written to ``index``."""
@@ -224,7 +227,13 @@ def _windows_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), params)
 
 
-@op(complex="parts", vjp=_windows_rule, view=True, samples=_windows_samples)
+@op(
+    complex="parts",
+    vjp=_windows_rule,
+    view=True,
+    samples=_windows_samples,
+    onnx=forms.windows,
+)
 def windows(x: Array, *, dim: int, size: int, step: int) -> Array:
     """Windows of ``size`` along ``dim``, ``step`` apart, as a last axis: (..., n, ..., size)."""
     steps = steps_of(x)
@@ -299,7 +308,13 @@ def _diagonal_rule(g: Tensor, shapes: Shapes, params: Params) -> Tensor:
     return overwrite(_zeros(shapes[0], g), g, steps=((diagonal, params),))
 
 
-@op(complex="parts", vjp=_diagonal_rule, view=True, samples=_diagonal_samples)
+@op(
+    complex="parts",
+    vjp=_diagonal_rule,
+    view=True,
+    samples=_diagonal_samples,
+    onnx=forms.diagonal,
+)
 def diagonal(x: Array, *, offset: int = 0) -> Array:
     """The diagonal of the last two axes, ``offset`` columns to the right → (..., n)."""
     rows, columns = x.shape[-2:]
@@ -358,6 +373,7 @@ def _on_lines(shape: tuple[int, ...], index: Array, dim: int) -> bool:
     vjp=(_gather_rule, None),
     array_vjp=_gather_gradients,
     samples=_gather_samples,
+    onnx=lambda o, x, index, dim: o.GatherElements(x, index, axis=dim),
 )
 def gather(x: Array, index: Array, *, dim: int) -> Array:
     """``out[i, j, k] = x[i, index[i, j, k], k]`` (for ``dim=1``), of the shape of ``index``."""
@@ -377,6 +393,9 @@ def _scatter_samples(draw: Draw) -> Sample:
     vjp=(lambda g: g, None, lambda g, index, dim: gather(g, index, dim=dim)),
     ignore_fp_errors=True,
     samples=_scatter_samples,
+    onnx=lambda o, x, index, source, dim: o.ScatterElements(
+        x, index, source, axis=dim, reduction="add"
+    ),
 )
 def scatter_add(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with ``out[i, index[i, j, k], k] += source[i, j, k]`` (for ``dim=1``)."""
@@ -406,6 +425,7 @@ def _scatter_source_rule(g: Tensor, index: Tensor, dim: int) -> Tensor:
         _scatter_source_rule,
     ),
     samples=_scatter_samples,
+    onnx=lambda o, x, index, source, dim: o.ScatterElements(x, index, source, axis=dim),
 )
 def scatter(x: Array, index: Array, source: Array, *, dim: int) -> Array:
     """A copy of ``x`` with ``out[i, index[i, j, k], k] = source[i, j, k]`` (for ``dim=1``)."""
@@ -438,6 +458,7 @@ def _select_gradients(g: Array, index: Array, dim: int, shapes: Shapes) -> tuple
     ),
     array_vjp=_select_gradients,
     samples=_select_samples,
+    onnx=lambda o, x, index, dim: o.Gather(x, index, axis=dim),
 )
 def index_select(x: Array, index: Array, *, dim: int) -> Array:
     """The slices of ``x`` along ``dim`` whose numbers ``index`` (k,) lists."""

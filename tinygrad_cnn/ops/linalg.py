@@ -14,6 +14,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.shape import expand, permute, reshape
 from tinygrad_cnn.types import Array, Gradients, Shapes
@@ -45,6 +46,7 @@ def _matmul_samples(draw: Draw) -> Sample:
     errors=(
         ErrorSample((np.zeros((2, 3)), np.zeros((2, 3))), {}, ValueError, "matmul: `a` has 3"),
     ),
+    onnx="MatMul",
 )
 def matmul(a: Array, b: Array) -> Array:
     """Products ``a`` (..., n, k) times ``b`` (..., k, m) → (..., n, m), batches broadcast."""
@@ -89,6 +91,7 @@ def _linear_samples(draw: Draw) -> Sample:
             (np.zeros((2, 3)), np.zeros((4, 3)), np.zeros(3)), {}, ValueError, "linear: `bias`"
         ),
     ),
+    onnx=forms.linear,
 )
 def linear(x: Array, w: Array, bias: Array | None = None) -> Array:
     """``x`` (n, k) times ``w`` (m, k) transposed, plus ``bias`` (m,) → (n, m)."""
@@ -182,6 +185,7 @@ def _contract(a: Array, first: str, b: Array, second: str, kept: str) -> tuple[A
     promotes="common",
     ignore_fp_errors=True,
     samples=_einsum_samples,
+    onnx=lambda o, xs, equation: o.Einsum(*xs, equation=equation),
 )
 def einsum(*xs: Array, equation: str) -> Array:
     """Sum of products by index, as ``numpy.einsum``.

@@ -12,6 +12,7 @@ from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.index import gather
 from tinygrad_cnn.ops.reduce import log_softmax, sum
@@ -63,7 +64,13 @@ def _samples(draw: Draw) -> Sample:
     return Sample((draw.array((n, c)), labels), params)
 
 
-@op(fused=_backward, reference=_reference, ignore_fp_errors=True, samples=_samples)
+@op(
+    fused=_backward,
+    reference=_reference,
+    ignore_fp_errors=True,
+    samples=_samples,
+    onnx=forms.cross_entropy,
+)
 def softmax_cross_entropy(
     x: Array, labels: Array, *, smoothing: float, ignored: int, reduction: str
 ) -> Saved:

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, scale_shift, stays_lazy
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.elementwise import mul, rsqrt, square
 from tinygrad_cnn.ops.reduce import mean
 from tinygrad_cnn.ops.shape import expand, reshape
@@ -67,7 +68,12 @@ def _channel_sum_rule(g: Tensor, shapes: Shapes) -> Tensor:
     return expand(_per_channel(g, len(shapes[0])), shape=shapes[0])
 
 
-@op(vjp=_channel_sum_rule, ignore_fp_errors=True, samples=_channel_samples)
+@op(
+    vjp=_channel_sum_rule,
+    ignore_fp_errors=True,
+    samples=_channel_samples,
+    onnx=lambda o, x: o.reduce("ReduceSum", x, (0, *range(2, len(x.shape))), False),
+)
 def channel_sum(x: Array) -> Array:
     """Sum of ``x`` (n, c, ...) over all axes but the second → (c,)."""
     total: Array = kernels.sum(x, (0, *range(2, x.ndim)))
@@ -91,6 +97,7 @@ def _affine_samples(draw: Draw) -> Sample:
     piecewise=True,  # as a normalisation's, the gradient in x has a graph though it is constant
     ignore_fp_errors=True,
     samples=_affine_samples,
+    onnx=forms.channel_affine,
 )
 def channel_affine(
     x: Array | Lazy, scale: Array, shift: Array | None = None, *, owned: bool = False
@@ -150,6 +157,7 @@ def _batch_norm_samples(draw: Draw) -> Sample:
     lazy=("g", "x"),
     ignore_fp_errors=True,
     samples=_batch_norm_samples,
+    onnx=forms.batch_norm,
 )
 def batch_norm(
     x: Array | Lazy,
@@ -227,6 +235,7 @@ def _layer_norm_samples(draw: Draw) -> Sample:
             "layer_norm",
         ),
     ),
+    onnx=forms.layer_norm,
 )
 def layer_norm(
     x: Array, weight: Array | None = None, bias: Array | None = None, *, ndim: int, eps: float
@@ -286,6 +295,7 @@ def _group_norm_samples(draw: Draw) -> Sample:
     piecewise=True,
     ignore_fp_errors=True,
     samples=_group_norm_samples,
+    onnx=forms.group_norm,
 )
 def group_norm(
     x: Array,

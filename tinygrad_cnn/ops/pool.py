@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.kernels.lazy import Lazy, realize, unpool
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.types import Array, Params, Shapes
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _without_size(params: Params) -> Params:
             "max_pool2d: `padding`",
         ),
     ),
+    onnx=forms.max_pool2d,
 )
 def max_pool2d(
     x: Array | Lazy,
@@ -188,6 +190,7 @@ def _avg_pool2d_samples(draw: Draw) -> Sample:
     piecewise=True,
     ignore_fp_errors=True,
     samples=_avg_pool2d_samples,
+    onnx=forms.avg_pool2d,
 )
 def avg_pool2d(
     x: Array,
@@ -257,6 +260,7 @@ def _adaptive_samples(draw: Draw) -> Sample:
     piecewise=lambda params: tuple(params["output_size"]) != (1, 1),  # a mean, in PyTorch
     ignore_fp_errors=True,
     samples=_adaptive_samples,
+    onnx=forms.adaptive_avg_pool2d,
 )
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair) -> Array:
     """Means of ``x`` (n, c, h, w) over a grid of ``output_size`` near-equal windows."""

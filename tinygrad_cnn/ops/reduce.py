@@ -17,6 +17,7 @@ from tinygrad_cnn.autograd.units import computed, one_unit
 from tinygrad_cnn.autograd.variable import in_order, wrap
 from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
 from tinygrad_cnn.kernels.tape import made
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.conjugate import conj
 from tinygrad_cnn.ops.elementwise import exp, log_add_exp
@@ -70,7 +71,13 @@ def _samples(min_side: int = 0, distinct: bool = False, one_dim: bool = False) -
     return samples
 
 
-@op(complex="parts", vjp=_spread, ignore_fp_errors=True, samples=_samples())
+@op(
+    complex="parts",
+    vjp=_spread,
+    ignore_fp_errors=True,
+    samples=_samples(),
+    onnx=forms.sum,
+)
 def sum(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Sum over ``dim``; integers and bools give int64."""
     return in_order(kernels.sum(x, dim, keepdim))
@@ -80,7 +87,13 @@ def _mean_rule(g: Tensor, shapes: Shapes, dim: Dims, keepdim: bool) -> Tensor:
     return _spread(g / _count(shapes[0], dim), shapes, dim, keepdim)
 
 
-@op(complex="parts", vjp=_mean_rule, ignore_fp_errors=True, samples=_samples(min_side=1))
+@op(
+    complex="parts",
+    vjp=_mean_rule,
+    ignore_fp_errors=True,
+    samples=_samples(min_side=1),
+    onnx=lambda o, x, dim, keepdim: o.reduce("ReduceMean", x, dim, keepdim),
+)
 def mean(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Mean over ``dim``; NaN of nothing."""
     return in_order(kernels.sum(x, dim, keepdim, _count(x.shape, dim)))
@@ -113,7 +126,13 @@ def _prod_samples(draw: Draw) -> Sample:
     return Sample((x,), {"dim": _draw_dims(draw, shape), "keepdim": draw.choice((False, True))})
 
 
-@op(complex="whole", vjp=_prod_rule, ignore_fp_errors=True, samples=_prod_samples)
+@op(
+    complex="whole",
+    vjp=_prod_rule,
+    ignore_fp_errors=True,
+    samples=_prod_samples,
+    onnx=forms.prod,
+)
 def prod(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Product over ``dim``; integers and bools give int64."""
     inner = np.int64 if x.dtype.kind in "biu" else accumulation_dtype(x)
@@ -147,7 +166,13 @@ def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     return total / np.float64(max(n - correction, 0) if n else 0)
 
 
-@op(complex="whole", vjp=_var_rule, ignore_fp_errors=True, samples=_var_samples)
+@op(
+    complex="whole",
+    vjp=_var_rule,
+    ignore_fp_errors=True,
+    samples=_var_samples,
+    onnx=forms.var,
+)
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
     return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.real.dtype)
@@ -166,7 +191,13 @@ def _std_samples(draw: Draw) -> Sample:
     return Sample((draw.distinct(sample.args[0].shape),), sample.params)
 
 
-@op(complex="whole", vjp=_std_rule, ignore_fp_errors=True, samples=_std_samples)
+@op(
+    complex="whole",
+    vjp=_std_rule,
+    ignore_fp_errors=True,
+    samples=_std_samples,
+    onnx=lambda o, x, dim, correction, keepdim: o.Sqrt(forms.var(o, x, dim, correction, keepdim)),
+)
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
     return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.real.dtype)
@@ -188,13 +219,21 @@ def _shares(x: Array, y: Array, dim: Dims, dtype: DType) -> Array:
     return share
 
 
-@op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
+@op(
+    vjp=_extreme_rule,
+    samples=_samples(min_side=1, distinct=True),
+    onnx=lambda o, x, dim, keepdim: o.reduce("ReduceMax", x, dim, keepdim),
+)
 def amax(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Largest value over ``dim``; equal ones share the gradient evenly."""
     return np.asarray(_largest(x, dim, keepdims=keepdim))
 
 
-@op(vjp=_extreme_rule, samples=_samples(min_side=1, distinct=True))
+@op(
+    vjp=_extreme_rule,
+    samples=_samples(min_side=1, distinct=True),
+    onnx=lambda o, x, dim, keepdim: o.reduce("ReduceMin", x, dim, keepdim),
+)
 def amin(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Smallest value over ``dim``; equal ones share the gradient evenly."""
     return np.asarray(_smallest(x, dim, keepdims=keepdim))
@@ -208,7 +247,12 @@ def _norm2_rule(
     return _spread(where(at_zero, 0.0, g), shapes, dim, keepdim) * unit
 
 
-@op(vjp=_norm2_rule, ignore_fp_errors=True, samples=_samples(distinct=True))
+@op(
+    vjp=_norm2_rule,
+    ignore_fp_errors=True,
+    samples=_samples(distinct=True),
+    onnx=lambda o, x, dim, keepdim: o.reduce("ReduceL2", x, dim, keepdim) if dim else o.Abs(x),
+)
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
     return np.asarray(np.sqrt(kernels.sum_squares(x, dim, keepdim)), dtype=x.dtype)
@@ -219,6 +263,7 @@ def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     vjp=lambda g, dim: flip(cumsum(flip(g, dims=(dim,)), dim=dim), dims=(dim,)),
     ignore_fp_errors=True,
     samples=_samples(one_dim=True),
+    onnx=lambda o, x, y, dim: o.CumSum(o.cast(x, y.dtype), np.array(dim)),
 )
 def cumsum(x: Array, *, dim: int) -> Array:
     """Running sum along the axis ``dim``; integers and bools give int64."""
@@ -327,6 +372,7 @@ def _logsumexp_rule(
     promotes="float",
     ignore_fp_errors=True,
     samples=_samples(min_side=1),
+    onnx=forms.logsumexp,
 )
 def logsumexp(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(x)))`` over ``dim``, without overflow."""
@@ -348,6 +394,7 @@ def _softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     promotes="float",
     ignore_fp_errors=True,
     samples=_samples(one_dim=True),
+    onnx=lambda o, x, dim: o.Softmax(x, axis=dim),
 )
 def softmax(x: Array, *, dim: int) -> Array:
     """``exp(x) / sum(exp(x))`` along the axis ``dim``, without overflow; NaN beside infinity."""
@@ -364,6 +411,7 @@ def _log_softmax_rule(g: Tensor, y: Tensor, dim: int) -> Tensor:
     promotes="float",
     ignore_fp_errors=True,
     samples=_samples(one_dim=True),
+    onnx=lambda o, x, dim: o.LogSoftmax(x, axis=dim),
 )
 def log_softmax(x: Array, *, dim: int) -> Array:
     """``x - logsumexp(x)`` along the axis ``dim``; NaN beside infinity."""

@@ -18,6 +18,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.types import Array, Shapes
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _resample_rule(
             "resample: `index`",
         ),
     ),
+    onnx=forms.resample,
 )
 def resample(x: Array, *, index: Array, weight: Array, dim: int) -> Array:
     """``out[i] = sum_k weight[i, k] * x[index[i, k]]`` along ``dim``; weights of 0 read nothing."""
@@ -90,6 +92,7 @@ def _spread_samples(draw: Draw) -> Sample:
     vjp=lambda g, index, weight, dim: resample(g, index=index, weight=weight, dim=dim),
     ignore_fp_errors=True,
     samples=_spread_samples,
+    onnx=forms.spread,
 )
 def spread(x: Array, *, index: Array, weight: Array, dim: int, size: int) -> Array:
     """The adjoint of `resample`: ``out[index[i, k]] += weight[i, k] * x[i]``, ``size`` places."""
@@ -129,6 +132,7 @@ def _take_mesh_rule(g: Tensor, places: Sequence[Array], shapes: Shapes) -> Tenso
     errors=(
         ErrorSample((np.zeros(3),), {"places": (np.full(1, 3),)}, ValueError, "take_mesh: `plac"),
     ),
+    onnx=forms.take_mesh,
 )
 def take_mesh(x: Array, *, places: Sequence[Array]) -> Array:
     """``x[..., i, j]`` for all i and j of ``places``, which has an array for each last axis."""

@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, ErrorSample, Sample
 from tinygrad_cnn.autograd.variable import in_order
 from tinygrad_cnn.kernels.reference.layout import new_array
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.types import Array, Shapes
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def _reshape_samples(draw: Draw) -> Sample:
     view=True,
     samples=_reshape_samples,
     errors=(ErrorSample((np.zeros((2, 3)),), {"shape": (4,)}, ValueError, "reshape"),),
+    onnx=lambda o, x, shape: o.reshape(x, shape),
 )
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` with its elements, in row-major order, in another shape."""
@@ -58,6 +60,7 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     vjp=lambda g, dims: permute(g, dims=_inverse(dims)),
     view=True,
     samples=_permute_samples,
+    onnx=lambda o, x, dims: o.Transpose(x, perm=list(dims)) if dims else x,
 )
 def permute(x: Array, *, dims: tuple[int, ...]) -> Array:
     """``x`` with its axes in the order ``dims``."""
@@ -75,6 +78,7 @@ def _expand_samples(draw: Draw) -> Sample:
     vjp=lambda g, shapes: sum_to(g, shape=shapes[0]),
     view=True,
     samples=_expand_samples,
+    onnx=lambda o, x, shape: o.Expand(x, o.vector(shape)),
 )
 def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` stretched to ``shape`` by NumPy's broadcasting; takes no memory."""
@@ -94,6 +98,7 @@ def _sum_to_samples(draw: Draw) -> Sample:
     vjp=lambda g, shapes: expand(g, shape=shapes[0]),
     ignore_fp_errors=True,
     samples=_sum_to_samples,
+    onnx=forms.sum_to,
 )
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """``x`` summed over the axes that broadcasting ``shape`` to ``x.shape`` adds or stretches."""
@@ -110,7 +115,12 @@ def _dims_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"dims": tuple(range(n))})
 
 
-@op(complex="parts", vjp=lambda g, dims: flip(g, dims=dims), samples=_dims_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, dims: flip(g, dims=dims),
+    samples=_dims_samples,
+    onnx=forms.flip,
+)
 def flip(x: Array, *, dims: tuple[int, ...]) -> Array:
     """``x`` reversed along ``dims``."""
     return np.flip(x, dims).copy()
@@ -126,6 +136,7 @@ def _roll_samples(draw: Draw) -> Sample:
     complex="parts",
     vjp=lambda g, shifts, dims: roll(g, shifts=tuple(-s for s in shifts), dims=dims),
     samples=_roll_samples,
+    onnx=forms.roll,
 )
 def roll(x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Array:
     """``x`` shifted along ``dims``; what leaves at one end enters at the other."""
@@ -153,7 +164,12 @@ def _cat_samples(draw: Draw) -> Sample:
     return Sample(tuple(parts), {"dim": dim})
 
 
-@op(complex="parts", vjp=_cat_rule, samples=_cat_samples)
+@op(
+    complex="parts",
+    vjp=_cat_rule,
+    samples=_cat_samples,
+    onnx=lambda o, xs, dim: o.Concat(*xs, axis=dim),
+)
 def cat(*xs: Array, dim: int) -> Array:
     """The arrays one after another along ``dim`` (not negative), all of one dtype."""
     out = in_order(np.concatenate(xs, dim))
@@ -170,7 +186,12 @@ def _pad_rule(g: Tensor, width: tuple[tuple[int, int], ...], shapes: Shapes) -> 
     return g[tuple(slice(b, b + n) for (b, _), n in zip(width, shapes[0], strict=True))]
 
 
-@op(complex="parts", vjp=_pad_rule, samples=_pad_samples)
+@op(
+    complex="parts",
+    vjp=_pad_rule,
+    samples=_pad_samples,
+    onnx=forms.pad,
+)
 def pad(x: Array, *, width: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
     """``x`` with ``width[i] = (before, after)`` elements of ``value`` added along each axis."""
     shape = tuple(n + b + a for n, (b, a) in zip(x.shape, width, strict=True))
@@ -193,13 +214,23 @@ def _triangle_samples(draw: Draw) -> Sample:
     return Sample((draw.array(shape),), {"diagonal": draw.integer(-2, 2)})
 
 
-@op(complex="parts", vjp=lambda g, diagonal: tril(g, diagonal=diagonal), samples=_triangle_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, diagonal: tril(g, diagonal=diagonal),
+    samples=_triangle_samples,
+    onnx=lambda o, x, diagonal: o.Trilu(x, np.array(diagonal), upper=0),
+)
 def tril(x: Array, *, diagonal: int = 0) -> Array:
     """The last two axes' lower triangle, up to ``diagonal``; zeros elsewhere."""
     return np.tril(x, diagonal)
 
 
-@op(complex="parts", vjp=lambda g, diagonal: triu(g, diagonal=diagonal), samples=_triangle_samples)
+@op(
+    complex="parts",
+    vjp=lambda g, diagonal: triu(g, diagonal=diagonal),
+    samples=_triangle_samples,
+    onnx=lambda o, x, diagonal: o.Trilu(x, np.array(diagonal), upper=1),
+)
 def triu(x: Array, *, diagonal: int = 0) -> Array:
     """The last two axes' upper triangle, from ``diagonal``; zeros elsewhere."""
     return np.triu(x, diagonal)

@@ -15,6 +15,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import binary, unary
 from tinygrad_cnn.autograd.units import computed
+from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import NO_BROADCAST, where
 from tinygrad_cnn.ops.conjugate import conj, is_complex
 from tinygrad_cnn.ops.elementwise import rsqrt
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.sin,
+    onnx="Sin",
 )
 def sin(x: Array) -> Array:
     """Elementwise sine of an angle in radians."""
@@ -44,6 +46,7 @@ def sin(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.cos,
+    onnx="Cos",
 )
 def cos(x: Array) -> Array:
     """Elementwise cosine of an angle in radians."""
@@ -57,6 +60,7 @@ def cos(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(-1.2, 1.2),
     oracle=cmath.tan,
+    onnx="Tan",
 )
 def tan(x: Array) -> Array:
     """Elementwise tangent of an angle in radians."""
@@ -70,6 +74,7 @@ def tan(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
     oracle=cmath.asin,
+    onnx="Asin",
 )
 def asin(x: Array) -> Array:
     """Elementwise inverse sine, in radians."""
@@ -83,6 +88,7 @@ def asin(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
     oracle=cmath.acos,
+    onnx="Acos",
 )
 def acos(x: Array) -> Array:
     """Elementwise inverse cosine, in radians."""
@@ -96,6 +102,7 @@ def acos(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.atan,
+    onnx="Atan",
 )
 def atan(x: Array) -> Array:
     """Elementwise inverse tangent, in radians."""
@@ -109,6 +116,7 @@ def atan(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.asinh,
+    onnx="Asinh",
 )
 def asinh(x: Array) -> Array:
     """Elementwise inverse hyperbolic sine."""
@@ -131,6 +139,7 @@ def _acosh_rule(g: Tensor, x: Tensor) -> Tensor:
     ignore_fp_errors=True,
     samples=unary(1.3, 3.0),
     oracle=cmath.acosh,
+    onnx="Acosh",
 )
 def acosh(x: Array) -> Array:
     """Elementwise inverse hyperbolic cosine; of real numbers NaN below 1."""
@@ -144,6 +153,7 @@ def acosh(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(-0.8, 0.8),
     oracle=cmath.atanh,
+    onnx="Atanh",
 )
 def atanh(x: Array) -> Array:
     """Elementwise inverse hyperbolic tangent; infinite at -1 and 1."""
@@ -158,6 +168,7 @@ def atanh(x: Array) -> Array:
     samples=binary(distinct=True),
     errors=NO_BROADCAST,
     oracle=math.hypot,
+    onnx=lambda o, a, b: o.Sqrt(a * a + b * b),
 )
 def hypot(a: Array, b: Array) -> Array:
     """Elementwise ``sqrt(a² + b²)``, without overflow."""
@@ -214,6 +225,7 @@ def _sinc_slope(x: Tensor) -> Tensor:
     ignore_fp_errors=True,
     samples=unary(-2.0, 2.0),
     oracle=lambda x: cmath.sin(math.pi * x) / (math.pi * x) if x else 1.0,
+    onnx=forms.sinc,
 )
 def sinc(x: Array) -> Array:
     """Elementwise ``sin(pi*x) / (pi*x)``, 1 at 0."""
@@ -228,6 +240,7 @@ def sinc(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.sinh,
+    onnx="Sinh",
 )
 def sinh(x: Array) -> Array:
     """Elementwise hyperbolic sine."""
@@ -241,6 +254,7 @@ def sinh(x: Array) -> Array:
     ignore_fp_errors=True,
     samples=unary(),
     oracle=cmath.cosh,
+    onnx="Cosh",
 )
 def cosh(x: Array) -> Array:
     """Elementwise hyperbolic cosine."""
@@ -254,6 +268,7 @@ def cosh(x: Array) -> Array:
     promotes="float",
     samples=unary(),
     oracle=cmath.tanh,
+    onnx="Tanh",
 )
 def tanh(x: Array) -> Array:
     """Elementwise hyperbolic tangent."""
