@@ -39,6 +39,7 @@ R = TypeVar("R")
 MOST = 8  # threads of a NumPy kernel: beyond, they mostly wait for the interpreter
 MOST_PARTS = 1024  # of a launch of a compiled kernel
 LEAST_SHARE = 1 << 16  # bytes read and written by a part that is worth waking a thread
+PRODUCTS_PER_BYTE = 16  # multiply-adds that take as long
 LEAST_BYTES = (
     1 << 19
 )  # read and written by a call that is worth a hand-over of some 50 microseconds
@@ -185,9 +186,12 @@ def team() -> int:
     return _chosen.team
 
 
-def shares(nbytes: int) -> int:
-    """Return on how many threads a compiled kernel reads and writes `nbytes`."""
-    return max(1, min(_chosen.team or team(), nbytes // LEAST_SHARE, MOST_PARTS))
+def shares(nbytes: int, products: int = 0) -> int:
+    """Return on how many threads a compiled kernel reads and writes `nbytes`, for so many
+    multiply-adds.
+    """
+    worth = max(nbytes, products // PRODUCTS_PER_BYTE)
+    return max(1, min(_chosen.team or team(), worth // LEAST_SHARE, MOST_PARTS))
 
 
 def processors() -> int:

@@ -142,7 +142,8 @@ def _forward_plan(
     windows = conv2d_windows(x, w, spec, "conv2d", b)
     if 0 in (*x, *w, *(b or ())) or _too_large(windows):
         return None
-    parts = shares((math.prod(x) + x[0] * math.prod(windows.size) * w[0]) * BYTES)
+    outputs = x[0] * math.prod(windows.size)
+    parts = shares((math.prod(x) + outputs * w[0]) * BYTES, outputs * math.prod(w))
     return _plan("forward", x, w[0], windows, parts, wanted)
 
 
@@ -155,7 +156,8 @@ def _input_plans(
     if 0 in (*g, *w) or max(wide, kh * kw) > LONGEST_TABLE:
         return None
     c, dense = w[1] * spec.groups, spec.stride == (1, 1)
-    parts = shares((math.prod(g) + g[0] * h * wide * c) * BYTES)
+    nbytes = (math.prod(g) + g[0] * h * wide * c) * BYTES
+    parts = shares(nbytes, math.prod(g) // g[1] * math.prod(w))
     read, unread = phases((kh, kw), size, spec)
     plans = [
         _plan("input", g, c, windows, parts, wanted, dense, len(read) == 1)
@@ -173,7 +175,7 @@ def _weight_plan(
     windows = conv2d_weight_windows(g, x, kernel, spec)
     if 0 in (*g, *x) or _too_large(windows):
         return None
-    parts = shares((math.prod(x) + math.prod(g)) * BYTES)
+    parts = shares((math.prod(x) + math.prod(g)) * BYTES)  # each with sums of its own
     return _plan("weight", x, g[1], windows, parts, wanted, True, True, by_planes)
 
 

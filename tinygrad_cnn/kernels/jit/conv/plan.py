@@ -74,7 +74,7 @@ class Plan(NamedTuple):
 
 def job_size(n: int, oh: int, ow: int, row_bytes: int, parts: int) -> Pair:
     """Return how many images, and how many rows of outputs, are one job."""
-    if oh * ow * 2 <= JOB_PIXELS and oh * row_bytes * 2 <= JOB_BYTES:
+    if n >= parts and oh * ow * 2 <= JOB_PIXELS and oh * row_bytes * 2 <= JOB_BYTES:
         images = min(JOB_PIXELS // (oh * ow), JOB_BYTES // max(1, oh * row_bytes))
         return max(1, min(images, -(-n // parts))), oh
     rows = max(1, min(oh, JOB_PIXELS // ow, JOB_BYTES // max(1, row_bytes)))

@@ -229,7 +229,7 @@ def _multiply(a: Array, b: Array, bias: Array | None = None) -> Array | None:
     rows, columns = (m, n) if flipped else (n, m)
     if flipped:  # b.T @ a.T
         left, right = (right[0], right[2], right[1]), (left[0], left[2], left[1])
-    parts = shares(BYTES * max(n * k + k * m + n * m, work // 64))
+    parts = shares(BYTES * (n * k + k * m + n * m), work)
     by_rows = parts > 1 and _waste(columns, COLUMNS, parts) > 1.2 * _waste(rows, ROWS, parts)
     out = empty((n, m), FLOAT32)
     block = min(k, DEPTH)
