@@ -43,7 +43,7 @@ Where: TypeAlias = "int | Sequence[int] | Tensor"
 # ---- parts ---------------------------------------------------------------------------------
 
 
-@export(numpy=np.array_split)
+@export()
 @numpy_names
 def tensor_split(input: TensorLike, indices_or_sections: Where, dim: int = 0) -> tuple[Tensor, ...]:
     """``input`` in so many parts along ``dim``, of nearly one size, or cut before each index.
@@ -81,19 +81,19 @@ def _split_axis(name: str, x: TensorLike, where: Where, dim: int, least: int) ->
     return _parts(name, x, where, d)
 
 
-@export(numpy=np.hsplit)
+@export()
 def hsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the second axis (the only one of a vector), in equal parts."""
     return _split_axis("hsplit", input, indices_or_sections, 1, 1)
 
 
-@export(numpy=np.vsplit)
+@export()
 def vsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the first axis, in equal parts."""
     return _split_axis("vsplit", input, indices_or_sections, 0, 2)
 
 
-@export(numpy=np.dsplit)
+@export()
 def dsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
     """`tensor_split` along the third axis, in equal parts."""
     return _split_axis("dsplit", input, indices_or_sections, 2, 3)
@@ -102,13 +102,13 @@ def dsplit(input: TensorLike, indices_or_sections: Where) -> tuple[Tensor, ...]:
 # ---- turning -------------------------------------------------------------------------------
 
 
-@export(numpy=np.flipud)
+@export()
 def flipud(input: TensorLike) -> Tensor:
     """``input`` reversed along its first axis."""
     return _flipped("flipud", input, 0)
 
 
-@export(numpy=np.fliplr)
+@export()
 def fliplr(input: TensorLike) -> Tensor:
     """``input`` reversed along its second axis."""
     return _flipped("fliplr", input, 1)
@@ -147,7 +147,7 @@ def rot90(input: TensorLike, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor
 # ---- diagonals -----------------------------------------------------------------------------
 
 
-@export(numpy=np.trace)
+@export()
 def trace(input: TensorLike) -> Tensor:
     """The sum of the diagonal of a matrix."""
     x = to_tensor(input)
@@ -282,7 +282,7 @@ def strided_params(
 # ---- products ------------------------------------------------------------------------------
 
 
-@export(numpy=np.kron)
+@export()
 def kron(input: TensorLike, other: TensorLike) -> Tensor:
     """The Kronecker product: ``other``, once for each element of ``input``, times it.
 

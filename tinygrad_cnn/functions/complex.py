@@ -19,7 +19,7 @@ from tinygrad_cnn.types import TensorLike
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
-angle = unary(ops.angle, numpy=np.angle)
+angle = unary(ops.angle)
 
 
 @export(inplace=True)
@@ -43,14 +43,14 @@ def _complex(name: str, input: TensorLike) -> Tensor:
     return x
 
 
-@export(method=False, numpy=np.real)
+@export(method=False)
 def real(input: TensorLike) -> Tensor:
     """The real part, in the memory of ``input``; ``input`` itself where it is real."""
     out: Tensor = ops.real(to_tensor(input))
     return out
 
 
-@export(method=False, numpy=np.imag)
+@export(method=False)
 def imag(input: TensorLike) -> Tensor:
     """The imaginary part, in the memory of ``input``.
 

@@ -89,7 +89,7 @@ def _bool_kind(v: Any) -> bool:
     return v.dtype.kind == "b" if isinstance(v, np.ndarray) else isinstance(v, bool)
 
 
-@export(numpy=(np.positive, np.copy))
+@export(numpy=np.positive)
 def clone(input: TensorLike, *, memory_format: memory_format | None = None) -> Tensor:
     """A copy of ``input`` in memory of its own.
 
@@ -265,7 +265,7 @@ def _holds(than: np.ufunc, a: Any, b: Any) -> Array:
     return found
 
 
-@export(method=False, numpy=np.where)
+@export(method=False)
 def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``, broadcasting.
 

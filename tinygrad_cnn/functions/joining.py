@@ -75,7 +75,7 @@ def stack(tensors: Tensors, dim: int = 0) -> Tensor:
     return cat([unsqueeze(x, d) for x in xs], d)
 
 
-@export(method=False, numpy=np.hstack)
+@export(method=False)
 def hstack(tensors: Tensors) -> Tensor:
     """Tensors side by side: along the second axis, vectors along the first."""
     xs = several("hstack", tensors)
@@ -85,7 +85,7 @@ def hstack(tensors: Tensors) -> Tensor:
     return cat(xs, 0 if xs[0]._value.ndim == 1 else 1)
 
 
-@export("row_stack", method=False, numpy=np.vstack)
+@export("row_stack", method=False)
 def vstack(tensors: Tensors) -> Tensor:
     """Tensors on top of each other; vectors are rows."""
     xs = several("vstack", tensors)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-@export(numpy=(np.matmul, np.dot))
+@export(numpy=np.matmul)
 def matmul(input: TensorLike, other: TensorLike) -> Tensor:
     """``input @ other``: vectors, matrices, and batches of matrices, which broadcast.
 
@@ -261,7 +261,7 @@ def tensordot(a: TensorLike, b: TensorLike, dims: Any = 2) -> Tensor:
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@export(method=False, numpy=np.einsum)
+@export(method=False)
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's sum, such as ``"bij,bjk->bik"``, with ``...`` and repeated indices.
 

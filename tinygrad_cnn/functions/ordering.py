@@ -47,7 +47,7 @@ def _found(x: Array, find: Any, axis: int | None, keepdims: bool) -> Array:
     return np.asarray(find(x, axis=axis, keepdims=keepdims), np.int64)
 
 
-@export(numpy=np.argmax)
+@export()
 @numpy_names
 def argmax(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the largest value along ``dim`` (in the flattened tensor if None); the first one.
@@ -59,7 +59,7 @@ def argmax(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> 
     return _arg("argmax", input, dim, keepdim)
 
 
-@export(numpy=np.argmin)
+@export()
 @numpy_names
 def argmin(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the smallest value along ``dim`` (in the flattened tensor if None): the first."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
 
-@export(numpy=np.sum)
+@export()
 @numpy_names
 def sum(
     input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
@@ -45,7 +45,7 @@ def _floating(name: str, x: TensorLike, dtype: DTypeLike = None) -> Tensor:
     return floating(name, to_tensor(x) if dtype is None else to(x, dtype))
 
 
-@export(numpy=np.mean)
+@export()
 @numpy_names
 def mean(
     input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
@@ -55,7 +55,7 @@ def mean(
     return ops.mean(inexact("mean", x), dim=axes("mean", dim, x._value.ndim), keepdim=keepdim)
 
 
-@export(numpy=np.prod)
+@export()
 @numpy_names
 def prod(
     input: TensorLike, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike = None
@@ -162,7 +162,7 @@ def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
             )
 
 
-@export(numpy=(np.amax, np.max))
+@export()
 @numpy_names
 def amax(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Largest value over ``dim``; equal ones share the gradient."""
@@ -172,7 +172,7 @@ def amax(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.amax(x, dim=dims, keepdim=keepdim)
 
 
-@export(numpy=(np.amin, np.min))
+@export()
 @numpy_names
 def amin(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Smallest value over ``dim``; equal ones share the gradient."""
@@ -182,14 +182,14 @@ def amin(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.amin(x, dim=dims, keepdim=keepdim)
 
 
-@export(numpy=np.any)
+@export()
 @numpy_names
 def any(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any value is true (not 0)."""
     return _truth("any", np.any, input, dim, keepdim)
 
 
-@export(numpy=np.all)
+@export()
 @numpy_names
 def all(input: TensorLike, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all values are true (not 0)."""

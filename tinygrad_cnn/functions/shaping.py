@@ -166,7 +166,7 @@ def flatten(input: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return ops.reshape(x, shape=wanted)
 
 
-@export(numpy=np.ravel)
+@export()
 def ravel(input: TensorLike) -> Tensor:
     """``input`` with one axis."""
     return reshape(input, -1)
@@ -215,7 +215,7 @@ def transpose(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     return ops.permute(x, dims=tuple(order))
 
 
-@export("swapdims", inplace="view", numpy=np.swapaxes)
+@export("swapdims", inplace="view")
 def swapaxes(input: TensorLike, axis0: int, axis1: int) -> Tensor:
     """`transpose` by NumPy's name."""
     return transpose(input, axis0, axis1)
@@ -230,7 +230,7 @@ def t(input: TensorLike) -> Tensor:
     return ops.permute(x, dims=tuple(reversed(range(x._value.ndim))))
 
 
-@export("moveaxis", numpy=np.moveaxis)
+@export("moveaxis")
 def movedim(input: TensorLike, source: Sizes, destination: Sizes) -> Tensor:
     """``input`` with the axes ``source`` moved to ``destination``."""
     x = to_tensor(input)
@@ -284,7 +284,7 @@ def expand(input: TensorLike, *shape: Sizes) -> Tensor:
     return ops.expand(x, shape=full)
 
 
-@export(numpy=np.broadcast_to)
+@export()
 def broadcast_to(input: TensorLike, shape: Sequence[int]) -> Tensor:
     """``input`` stretched to ``shape``."""
     return expand(input, tuple(shape))
