@@ -73,8 +73,6 @@ def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 @serves("rollaxis", layout=True)
 def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
-    order = np.rollaxis(np.empty((1,) * a.ndim), axis, start)  # refuses what is out of range
-    del order
     (d,) = positions(axis, a.ndim)
     to = start + a.ndim if start < 0 else start
     return f.movedim(a, d, to - 1 if d < to else to)
@@ -146,8 +144,8 @@ for _name, _axis in (("hsplit", 1), ("vsplit", 0), ("dsplit", 2)):
 
     @serves(_name, layout=True)
     def _split_along(ary: Any, indices_or_sections: Any, _axis: int = _axis) -> Any:
-        if ary.ndim < max(_axis, 1 if _axis == 1 else _axis + 1):
-            raise ValueError(f"np.split: {ary.ndim} axes are too few")
+        if ary.ndim < (2, 1, 3)[_axis]:
+            raise ValueError(f"np.{('v', 'h', 'd')[_axis]}split: the shape is {tuple(ary.shape)}")
         return _split("split")(ary, indices_or_sections, min(_axis, ary.ndim - 1))
 
 
