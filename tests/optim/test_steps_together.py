@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ CASES = [
     (optim.Adam, {"lr": 0.01}),
     (optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "maximize": True, "betas": (0.8, 0.9)}),
     (optim.AdamW, {"lr": 0.01, "weight_decay": 0.1, "eps": 1e-4}),
+    (optim.AdamW, {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True}),
 ]
 
 
@@ -67,6 +70,19 @@ def test_all_at_once(kind, options, threads, monkeypatch):
             np.testing.assert_allclose(
                 value.numpy(), b.state[y][name].numpy(), rtol=2e-5, atol=2e-6
             )
+
+
+def test_the_largest_average_stays_nan():
+    x = tg.ones(20, requires_grad=True)
+    adam = optim.Adam([x], lr=0.1, amsgrad=True)
+    for gradient in (1.0, np.nan, 3.0):
+        x.grad = tg.full((20,), 1.0)
+        x.grad[3] = gradient
+        adam.step()
+    state = adam.state[x]
+    assert list(state) == ["step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
+    assert [k for k in range(20) if math.isnan(state["max_exp_avg_sq"][k].item())] == [3]
+    assert state["step"].item() == 3
 
 
 def test_every_change_is_noticed():

@@ -171,7 +171,7 @@ def test_what_models_do_is_launches_alone(model, step):
         return net(x)
 
     train()
-    assert _in_python(train) <= step | {"Optimizer._advance"}
+    assert _in_python(train) <= step
     net.eval()
     infer()
     assert not _in_python(infer)
@@ -204,7 +204,7 @@ def test_work_space_lies_on_cache_lines_and_not_where_integers_were():
 
 def _in_python(function) -> set[str]:
     (recordings,) = function.programs.values()
-    return {unit.name for unit in recordings[0].program.units if not unit.native}
+    return {unit.name for unit in recordings[0].program.units if unit.is_python}
 
 
 def test_learning_rates_are_read_at_every_replay():

@@ -20,7 +20,7 @@ import math
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -266,6 +266,16 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         # NumPy's own start 16 bytes off: vector loads then straddle cache lines.
         note.memory = memory = aligned(size)
     return lease.array(shape, kind, memory.ctypes.data)
+
+
+def table_of(rows: Sequence[tuple[Array, ...]]) -> Array:
+    """Return the table (rows, arrays + 1), int64, by which a kernel finds arrays: the addresses of
+    their objects, and how many numbers the first one of each row has.
+
+    >>> table_of([(np.zeros(3), np.zeros(3))])[0, -1].item()
+    3
+    """
+    return np.array([[*map(id, row), row[0].size] for row in rows], np.int64)
 
 
 def stored_bytes() -> int:

@@ -87,12 +87,13 @@ def fuses(x: Array | Lazy) -> bool:
     return _compiled["conv2d"] is not None
 
 
-def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
-    """Step parameters in place as optimiser `name` does, with a compiled kernel; False, and nothing
-    done, if there is none for these arrays.
+def step(formula: str, rows: Sequence[tuple[Array, ...]], *numbers: Any) -> bool:
+    """Change arrays in place by a formula of `kernels/jit/pointwise/optimizers.py`, with a compiled
+    kernel; False, and nothing done, if there is none for these arrays.
 
-    A row has a parameter, its gradient and its states, arrays of one shape; for ``"average"`` a
-    mean and a parameter, for ``"clip"`` a gradient.
+    A row has a parameter, its gradient and its states, arrays of one shape, and () for the count of
+    its steps, if the formula has one; for ``"average"`` a mean and a parameter, for ``"clip"`` a
+    gradient. `numbers` are what the formula says: an array, mostly, which is read by the kernel.
     """
     wanted = chosen.get()
     if wanted == "reference" or not rows:
@@ -109,15 +110,15 @@ def step(name: str, rows: Sequence[tuple[Array, ...]], **numbers: Any) -> bool:
     if wanted == "auto" and total < MIN_JIT_SIZE:
         return False
     try:
-        compiled = _compiled[name] if name in _compiled else _load(name)
+        compiled = _compiled[formula] if formula in _compiled else _load(formula)
         if compiled is None:
             return False
-        compiled(rows, **numbers)
+        compiled(rows, *numbers)
     except KernelError as error:  # before anything is written
         if wanted == "jit":
             raise
         if not isinstance(error, NoCompiler):
-            _give_up(name, error)
+            _give_up(formula, error)
         return False
     return True
 

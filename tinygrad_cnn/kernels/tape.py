@@ -28,7 +28,7 @@ class Tape(Protocol):
         """Return ``function(*arrays, **params)``."""
 
     def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
-        """Return ``function(*args)``."""
+        """Call ``function(*args)``."""
 
     def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
         """A compiled kernel has run."""
@@ -36,7 +36,7 @@ class Tape(Protocol):
     def counted(self, array: Array) -> None:
         """One was added to an integer."""
 
-    def placed(self) -> None:
+    def placed(self, table: Array, rows: Sequence[tuple[Array, ...]]) -> None:
         """A launch will read addresses of arrays from a table."""
 
     def looked(self, array: Array) -> None:
@@ -72,22 +72,39 @@ def do(
     return function(*arrays, **params)
 
 
-def again(function: Callable[..., R], *args: Any) -> R:
-    """Return ``function(*args)``, a call that is to be made whenever this is done again.
+class Prepared(Protocol):
+    """That launches do what a call did, once their numbers are written."""
+
+    launches: int
+    memory: Sequence[Array]
+    misses: int
+    """How many times in a row it was not ready."""
+
+    def ready(self) -> bool:
+        """Write the numbers of the next time, or return False: a call must be made.
+
+        Whoever gets True makes the launches.
+        """
+
+
+def again(function: Callable[..., object], *args: Any) -> None:
+    """Call ``function(*args)``, which is to be called whenever this is done again.
 
     It computes nothing that others compute with, but may change what lives longer: a model's
-    parameters, an optimiser's state, a schedule.
+    parameters, an optimiser's state, a schedule. It returns None or, to somebody who records, a
+    `Prepared`: it has done nothing but so many ``launches``, of kernels that read and write, beside
+    what the recording knows, arrays ``memory``, which stay where they are.
     """
     if taping:
-        result: R = taping[0].again(function, args)
-        return result
-    return function(*args)
+        taping[0].again(function, args)
+    else:
+        function(*args)
 
 
-def placed() -> None:
-    """Tell that a launch will read addresses of arrays from a table, where nobody finds them."""
+def placed(table: Array, rows: Sequence[tuple[Array, ...]]) -> None:
+    """Tell that a launch will read addresses of arrays from a table of `memory.table_of`."""
     if taping:
-        taping[0].placed()
+        taping[0].placed(table, rows)
 
 
 def looked(array: Array) -> Array:

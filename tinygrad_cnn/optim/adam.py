@@ -7,10 +7,9 @@ from typing import ClassVar, Unpack
 
 import numpy as np
 
-from tinygrad_cnn import kernels
-from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
+from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State
+from tinygrad_cnn.optim.together import Form
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -78,9 +77,7 @@ class Adam(Optimizer):
         """Change ``param`` in place."""
         values = param._array
         if not state:
-            state.update(_first_state(values))
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = from_numpy(np.zeros_like(values))
+            state.update(_form(group).first_state(values))
         by = f"{self._name()}.step"
         t = _next_step(state, by)
         # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
@@ -113,41 +110,22 @@ class Adam(Optimizer):
             np.multiply(s, size, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
-        """Change all parameters in one pass, where a compiled kernel can."""
+    def form(self, group: Group) -> Form | None:
+        """One pass over all parameters."""
         if type(self).update is not Adam.update:
-            return False  # somebody's own formula
-        states = [self.state[p] for p, _ in given]
-        first = not any(states)
-        if first:  # kept once the step is done
-            states = [_first_state(p._array) for p, _ in given]
-        steps = {float(s["step"]._array) if s else -1.0 for s in states}
-        if group["amsgrad"] or len(steps) != 1:
-            return False
-        t, by = steps.pop() + 1, f"{self._name()}.step"
-        lr, decay = float(group["lr"]), float(group["weight_decay"])
+            return None  # somebody's own formula
+        return _form(group)
+
+    def numbers(self, group: Group, step: float, first: bool) -> tuple[float, ...]:
+        """Sign and decay of the gradient, what stays of the parameter; of both averages, what
+        comes new and stays; root and eps of the divisor, minus the size; what is counted.
+        """
+        lr, decay, eps = (float(group[name]) for name in ("lr", "weight_decay", "eps"))
         beta1, beta2 = (float(beta) for beta in group["betas"])
-        done = kernels.step(
-            "adam",
-            [
-                (p._array, g, s["exp_avg"]._written_by(by), s["exp_avg_sq"]._written_by(by))
-                for (p, g), s in zip(given, states, strict=True)
-            ],
-            size=lr / (1.0 - beta1**t),
-            beta1=beta1,
-            beta2=beta2,
-            root=math.sqrt(1.0 - beta2**t),
-            eps=float(group["eps"]),
-            decay=0.0 if self.decoupled else decay,
-            shrink=1.0 - lr * decay if self.decoupled else 1.0,
-            maximize=bool(group["maximize"]),
-        )
-        if done:
-            for (param, _), state in zip(given, states, strict=True):
-                _next_step(state, by)
-                if first:
-                    self.state[param].update(state)
-        return done
+        sign = -1.0 if group["maximize"] else 1.0
+        decay, keep = (0.0, 1.0 - lr * decay) if self.decoupled else (decay, 1.0)
+        size, root = lr / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step)
+        return sign, decay, keep, 1.0 - beta1, beta2, 1.0 - beta2, root, eps, -size, 1.0
 
     def _decayed(self, w: Array, g: Array, decay: float, maximize: bool) -> Array:
         """The gradient (negated to maximise) plus weight decay, in scratch of its own."""
@@ -189,10 +167,10 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **how)
 
 
-def _first_state(w: Array) -> State:
-    """The state of a parameter before its first step."""
-    moments = {name: from_numpy(np.zeros_like(w)) for name in ("exp_avg", "exp_avg_sq")}
-    return {"step": new_step(), **moments}
+def _form(group: Group) -> Form:
+    if group["amsgrad"]:
+        return Form("amsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"))
+    return Form("adam", ("exp_avg", "exp_avg_sq", "step"))
 
 
 def _next_step(state: State, by: str) -> float:

@@ -8,7 +8,8 @@ from typing import Unpack
 import numpy as np
 
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
-from tinygrad_cnn.optim.optimizer import Group, How, Params, new_step
+from tinygrad_cnn.optim.optimizer import Group, How, Params
+from tinygrad_cnn.optim.together import new_step
 from tinygrad_cnn.types import Array
 
 

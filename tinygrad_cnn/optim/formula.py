@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from tinygrad_cnn.functions import from_numpy
-from tinygrad_cnn.optim.optimizer import Group, Optimizer, State, new_step
+from tinygrad_cnn.optim.optimizer import Group, Optimizer, State
+from tinygrad_cnn.optim.together import new_step
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 

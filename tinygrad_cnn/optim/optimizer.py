@@ -6,7 +6,7 @@ import copy
 import functools
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
@@ -14,13 +14,13 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
-from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real, zeros
+from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
-from tinygrad_cnn.kernels.tape import again, do
+from tinygrad_cnn.kernels.tape import again, do, taping
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
+from tinygrad_cnn.optim.together import Form, Launched, PreparedStep, step_together
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import FLOATING, Args, Array
 
@@ -300,25 +300,35 @@ class Optimizer:
         again(self._advance)
         return loss
 
-    def _advance(self) -> None:
+    def _advance(self) -> PreparedStep | None:
         self.step_count += 1
-        self._update_all()
+        launched = self._update_all()
+        return PreparedStep(self, launched) if launched and taping else None
 
     @ignore_fp_errors  # as every operation: a run that diverges shows it
-    def _update_all(self) -> None:
+    def _update_all(self) -> list[Launched] | None:
+        """Change all parameters; return the launches that did it, if nothing else was needed."""
         by = f"{self._name()}.step"
+        launches: list[Launched] | None = []
         for group in self.param_groups:
             given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
             real = True
             for param, _ in given:
                 if param._written_by(by).dtype.kind == "c":
                     real = False
-            if not real:
-                for param, grad in given:
-                    self._update_parts(param, grad, group)
-            elif not self.update_together(given, group):
-                for param, grad in given:
+            launched = step_together(self, given, group, by) if real else None
+            if launched is not None:
+                if launches is not None:
+                    launches.append(launched)
+                continue
+            if given:
+                launches = None
+            for param, grad in given:
+                if real:
                     self.update(param, grad, self.state[param], group)
+                else:
+                    self._update_parts(param, grad, group)
+        return launches
 
     def _update_parts(self, param: Tensor, grad: Array, group: Group) -> None:
         """`update`, of a complex parameter with its real and imaginary parts as numbers apart."""
@@ -334,12 +344,13 @@ class Optimizer:
                 whole = isinstance(x, Tensor) and x.ndim and x.shape == parts.shape
                 held[name] = view_as_complex(x) if whole else x
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
-        """Do as `update` for all parameters of a group with their gradients; False if not done.
+    def form(self, group: Group) -> Form | None:
+        """How one kernel does as `update` for all parameters of a group; None if there is none."""
+        return None
 
-        Subclasses define it where one kernel does it all.
-        """
-        return False
+    def numbers(self, group: Group, step: float, first: bool) -> Sequence[float]:
+        """The numbers of the formula, for the ``step``th step; ``first`` if its state is new."""
+        raise NotImplementedError(f"{self._name()}: define `numbers`, as there is a `form`")
 
     def update(self, param: Tensor, grad: Array, state: State, group: Group) -> None:
         """Change ``param.array`` in place, given its gradient, its state and its group's options.
@@ -475,11 +486,6 @@ class Optimizer:
     ) -> RemovableHandle:
         """Call ``hook(optimizer)`` after every `load_state_dict`."""
         return add_hook(self._after_loading, hook, first=prepend)
-
-
-def new_step() -> Tensor:
-    """A count of steps as PyTorch keeps it: 0-d, float64 if that is the default dtype."""
-    return zeros((), dtype=np.float64 if get_default_dtype() == np.float64 else np.float32)
 
 
 def _is_complex(x: object) -> bool:

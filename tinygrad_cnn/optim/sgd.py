@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
-from tinygrad_cnn import kernels
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.memory import blocks
-from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State, new_step
+from tinygrad_cnn.optim.optimizer import Group, How, Optimizer, Params, State
+from tinygrad_cnn.optim.together import Form, new_step
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -118,39 +118,20 @@ class SGD(Optimizer):
                 np.multiply(b, lr, out=s)
             np.subtract(w, s, out=w)
 
-    def update_together(self, given: list[tuple[Tensor, Array]], group: Group) -> bool:
-        """Change all parameters in one pass, where a compiled kernel can."""
+    def form(self, group: Group) -> Form | None:
+        """One pass over all parameters."""
         if type(self).update is not SGD.update:
-            return False  # somebody's own formula
-        momentum = float(group["momentum"])
-        rows: list[tuple[Array, ...]]
-        first: dict[Tensor, Tensor] = {}  # buffers that this step makes
-        if momentum:
-            held: list[Any] = [self.state[p].get("momentum_buffer") for p, _ in given]
-            if None in held:
-                if held.count(None) < len(held):
-                    return False
-                first = {p: from_numpy(np.zeros_like(p._array)) for p, _ in given}
-                held = list(first.values())
-            rows = [
-                (p._array, g, b._written_by("SGD.step"))
-                for (p, g), b in zip(given, held, strict=True)
-            ]
-        else:
-            rows = [(p._array, g) for p, g in given]
-        done = kernels.step(
-            "sgd",
-            rows,
-            lr=float(group["lr"]),
-            momentum=momentum,
-            keep=1.0 if first else 1.0 - float(group["dampening"]),
-            decay=float(group["weight_decay"]),
-            nesterov=bool(group["nesterov"]),
-            maximize=bool(group["maximize"]),
-        )
-        for param, buffer in first.items() if done else ():
-            self.state[param]["momentum_buffer"] = buffer
-        return done
+            return None  # somebody's own formula
+        if not float(group["momentum"]):
+            return Form("sgd")
+        return Form("nesterov" if group["nesterov"] else "momentum", ("momentum_buffer",))
+
+    def numbers(self, group: Group, step: float, first: bool) -> tuple[float, ...]:
+        """Sign and decay of the gradient; of the buffer, what comes new and stays; minus rate."""
+        keep = 1.0 if first else 1.0 - float(group["dampening"])
+        sign = -1.0 if group["maximize"] else 1.0
+        momentum, lr = float(group["momentum"]), float(group["lr"])
+        return sign, float(group["weight_decay"]), keep, momentum, -lr
 
 
 class ASGD(FormulaOptimizer):

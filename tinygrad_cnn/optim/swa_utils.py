@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygrad_cnn import kernels, nn
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
@@ -52,7 +54,7 @@ def _decayed_together(
     rows = [
         (mean._written_by("average"), w._array) for mean, w in zip(averaged, current, strict=True)
     ]
-    if not kernels.step("average", rows, share=1 - decay):
+    if not kernels.step("average", rows, np.array([1 - decay], np.float32)):
         _of_all(averaged, current, n, average=functools.partial(_decayed, decay=decay))
 
 

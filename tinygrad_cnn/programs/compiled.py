@@ -37,8 +37,11 @@ from tinygrad_cnn.types import Array
 
 MOST_PROGRAMS = 16
 MOST_INSTANCES = 8
+MOST_MISSES = 3
+"""Programs that a function keeps; instances of one that wait to be used again; and how many times
+in a row an optimiser's step may be another than the recorded one before all is recorded anew."""
+
 _numbers = itertools.count()
-"""Programs that a function keeps, and instances of one that wait to be used again."""
 
 
 class TooLate(RuntimeError):
@@ -81,12 +84,17 @@ class Recording:
         needs: list[tuple[Variable, Variable | None]],
     ) -> None:
         self.program, self.result, self.needs = program, result, needs
+        self.prepared = [u.prepared for u in program.units if u.prepared is not None]
         self.free: list[Instance] = [Instance(program)]
         self.replays = 0
 
+    def is_current(self) -> bool:
+        """Whether what it has prepared is still of use."""
+        return all(prepared.misses < MOST_MISSES for prepared in self.prepared)
+
     def fits(self) -> bool:
         """Whether the gradients that it adds to are those that were there."""
-        return all(tensor._grad is grad for tensor, grad in self.needs)
+        return all(tensor._grad is grad for tensor, grad in self.needs) and self.is_current()
 
     def replay(self, leaves: list[Any], arrays: list[Array]) -> Any:
         """Run it, and return what the function would.
@@ -281,13 +289,14 @@ class CompiledFunction:
                     raise Refused("it changes objects, which a replay would not")
                 needs = _needs(recorder)
                 program = Program(recorder, arrays, gradients, refs)
-                python = [u.name for u in program.units if not u.native]
+                python = [u.name for u in program.units if u.is_python]
                 if self.fullgraph and python:
                     raise Refused(
                         f"{python[0]} is called in Python, between two parts of the program"
                     )
-                known = self.programs.get(key, [])
-                assert type(known) is list
+                found = self.programs.get(key, [])
+                assert type(found) is list
+                known = [recording for recording in found if recording.is_current()]
                 memory.clear()  # what the call needed again and again, a program has of its own
                 self.programs[key] = [Recording(program, template, needs), *known[:3]]
             except Refused as error:

@@ -38,7 +38,7 @@ def explain(function: CompiledFunction) -> str:
 def _program(number: int, recording: Recording) -> list[str]:
     program = recording.program
     shapes = ", ".join(f"{ref.dtype}{list(ref.shape)}" for ref in program.inputs) or "nothing"
-    native = [u for u in program.units if u.native]
+    native = [u for u in program.units if not u.is_python]
     steps = sum(len(u.code) for u in native)
     early = sum(len(u.early.steps) for u in program.early if u.early is not None)
     lines = [
@@ -50,7 +50,7 @@ def _program(number: int, recording: Recording) -> list[str]:
         f"the call as usual had {_mb(program.usual_bytes)} at a time",
     ]
     seconds = recording.seconds()
-    for name, count in Counter(u.name for u in program.units if not u.native).most_common():
+    for name, count in Counter(u.name for u in program.units if u.is_python).most_common():
         spent = sum(s for u, s in seconds.items() if u.name == name)
         lines.append(f"  in Python: {count} x {name}, {spent * 1e6:.0f} µs in the second replay")
     return lines
@@ -58,7 +58,7 @@ def _program(number: int, recording: Recording) -> list[str]:
 
 def _segments(recording: Recording) -> int:
     instance = recording.free[0] if recording.free else None
-    return 0 if instance is None else sum(unit is None for unit, _, _ in instance.steps)
+    return 0 if instance is None else sum(end > at for _, at, end in instance.steps)
 
 
 def _mb(nbytes: int) -> str:

@@ -174,8 +174,11 @@ class _Walk:
             self.module(value)
         elif isinstance(value, Optimizer):
             self.state.optimizers.append(value)
-            for group in value.param_groups:
-                for param in group["params"]:
+            members = [group["params"] for group in value.param_groups]
+            self.state.containers += [value.param_groups, *members]
+            for params in members:
+                self.state.facts.append(len(params))
+                for param in params:
                     self.visit(param)
         elif isinstance(value, types.FunctionType):
             self.function(value)

@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.node import Saved
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.lazy import Lazy
-from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned
+from tinygrad_cnn.kernels.memory import ALIGNMENT, SMALLEST_STORED, aligned, table_of
 from tinygrad_cnn.types import Array
 
 INPUT, EXTERNAL, CONSTANT, LOCAL = "input", "external", "constant", "local"
@@ -120,6 +120,12 @@ class Address(NamedTuple):
     ref: Ref
 
 
+class Table(NamedTuple):
+    """The table of arrays' addresses (`kernels.memory.table_of`) that a launch gets."""
+
+    rows: Any
+
+
 class Parts(NamedTuple):
     """A list, tuple, named tuple or dictionary with arrays in it."""
 
@@ -127,7 +133,7 @@ class Parts(NamedTuple):
     parts: tuple[Any, ...]
 
 
-TEMPLATES = (Address, Ref, LazyRef, TensorRef, Parts)
+TEMPLATES = (Address, Ref, LazyRef, TensorRef, Table, Parts)
 ADDRESSES = 1 << 32  # numbers from here on are addresses, among a launch's arguments
 
 
@@ -271,10 +277,11 @@ def describe(value: Any, ref: Callable[[Array], Any], at: Callable[[int], Any] =
     return value
 
 
-def build(template: Any, views: Views, memo: dict[int, Lazy]) -> Any:
+def build(template: Any, views: Views, memo: dict[int, Any]) -> Any:
     """The value of a template, with arrays of ``views``.
 
-    ``memo`` has the lazy ones by those of the recording: one for each.
+    ``memo`` has the lazy ones by those of the recording: one for each; and the rows of tables,
+    which live as long as it does.
     """
     kind = type(template)
     if kind is Ref:
@@ -294,6 +301,10 @@ def build(template: Any, views: Views, memo: dict[int, Lazy]) -> Any:
         return memo[id(like)]
     if kind is TensorRef:
         return wrap(build(template.array, views, memo))
+    if kind is Table:
+        table = table_of(rows := build(template.rows, views, memo))
+        memo[id(table)] = rows, table
+        return table
     return template
 
 
@@ -310,6 +321,8 @@ def refs_of(template: Any) -> list[Ref]:
         return [ref for part in (*template.expr, template.stats) for ref in refs_of(part)]
     if kind is TensorRef:
         return refs_of(template.array)
+    if kind is Table:
+        return refs_of(template.rows)
     return []
 
 

@@ -248,11 +248,13 @@ class Instance:
             words += soon
         self.early = len(words)
         for unit in program.units:
-            if not unit.native:
-                self._views_of(unit)
-                self.steps.append((unit, 0, 0))
-                continue
             first = len(words)
+            if not unit.native:
+                views = self._views_of(unit)
+                words += self._words(unit.code, views) if unit.prepared is not None else ()
+                self.owners += [unit] * (len(words) - first)
+                self.steps.append((unit, first, len(words)))
+                continue
             words += late[unit] if unit in late else self._words(unit.code, self._views_of(unit))
             self.owners += [unit] * (len(words) - first)
             if self.steps and self.steps[-1][0] is None:
@@ -331,9 +333,10 @@ class Instance:
         words: list[Word] = []
         for step in code:
             if isinstance(step, Launch):
-                args = build(step.args, views, {})
+                memo: dict[int, Any] = {}
+                args = build(step.args, views, memo)
                 block = np.frombuffer(step.launch.block_of(step.parts, *args), np.uint8).copy()
-                self.blocks.append((block, args))
+                self.blocks.append((block, args, memo))
                 words.append((LAUNCH, block.ctypes.data, 0, 0))
             elif isinstance(step, Count):
                 words.append((COUNT, views[step.at].ctypes.data, 0, 0))
@@ -417,7 +420,7 @@ class Instance:
 
     def _follow(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
         for unit, at, end in steps:
-            if unit is not None:
+            if unit is not None and (unit.prepared is None or not unit.prepared.ready()):
                 self._call(unit, timed)
             elif (at := self.replay(self.address, at, end)) < end:
                 self._turn(at, end, timed)

@@ -43,6 +43,7 @@ from tinygrad_cnn.programs.memory import (
     Parts,
     Ref,
     Regions,
+    Table,
     describe,
 )
 from tinygrad_cnn.programs.trial import copied, try_out
@@ -97,6 +98,8 @@ class Recorder:
         self.leaves = [t for t in externals if type(t.node) is Leaf]
         self.before = {id(t): t._grad for t in self.leaves}
         self.announced: dict[int, tuple[Array, str]] = {}
+        self.launches: list[tuple[Any, int, tuple[Any, ...]]] = []  # in what is called again
+        self.tables: dict[int, tuple[Array, Sequence[tuple[Array, ...]]]] = {}  # of a unit
         self.tops: dict[int, tuple[Array, int]] = {}  # how much of work space was in use
         for array in (*(tensor._array for tensor in externals), *arrays):
             if self.regions.find(array) is None:
@@ -219,6 +222,7 @@ class Recorder:
             raise
         finally:
             self.current = None
+            self.tables.clear()
         if _has_numbers(unit.out):
             self.refuse(f"{name} returns a number that it computes from arrays")
         elif unit.born or unit.writes or unit.results() or unit.code:
@@ -234,10 +238,11 @@ class Recorder:
         self.regions.loosen()
         return result
 
-    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
-        """Return ``function(*args)``, which a replay will call too."""
+    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
+        """Call ``function(*args)``, which a replay will do too, or make its launches."""
         if not self._idle():
-            return function(*args)
+            function(*args)
+            return
         unit = Unit(function, getattr(function, "__qualname__", repr(function)))
         unit.args, unit.opaque = tuple(args), True
         unit.gradients = self.gradients()
@@ -246,12 +251,18 @@ class Recorder:
         try:
             result = function(*args)
         finally:
-            self.current = None
-        if result is not None:
-            self.refuse(f"{unit.name} returns something")
-        unit.code.clear()
+            launches, self.launches, self.current = self.launches, [], None
+        if result is not None and len(launches) == result.launches:
+            for array in result.memory:
+                if self.regions.find(array) is None:
+                    self.regions.add(EXTERNAL, array, whole=True)
+            unit.code += [
+                Launch(k, n, self._described(args, self._operand)) for k, n, args in launches
+            ]
+            unit.prepared = result
+        self.tables.clear()
         self.units.append(unit)
-        return result
+        self.regions.loosen()
 
     def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
         """Note a launch."""
@@ -259,22 +270,33 @@ class Recorder:
             self.refuse(f"the kernel {kernel.__name__} runs outside of an operation")
         unit = self._running()
         if unit is None:
+            if self.current is not None and threading.get_ident() == self.thread:
+                self.launches.append((kernel, parts, args))
             return
         stack = here.stack
         root, top = memory_of(stack.block), stack.block.ctypes.data + stack.top
         former = self.tops.get(id(root), (root, 0))[1]
         self.tops[id(root)] = root, max(former, top)  # kept alive: an id is not used again
-        unit.code.append(Launch(kernel, parts, describe(args, self._result, self._address)))
+        unit.code.append(Launch(kernel, parts, self._described(args, self._result)))
+
+    def _described(self, args: tuple[Any, ...], ref: Callable[[Array], Any]) -> Any:
+        """The arguments of a launch, with the rows of a table in its place."""
+
+        def of(array: Array) -> Any:
+            table = self.tables.get(id(array))
+            return ref(array) if table is None else Table(describe(table[1], ref))
+
+        return describe(args, of, self._address)
 
     def counted(self, array: Array) -> None:
         """Note that one was added to a number."""
         if (unit := self._running()) is not None:
             unit.code.append(Count(self._result(array)))
 
-    def placed(self) -> None:
-        """Note that a table of addresses is in use, which is good for this once."""
-        if (unit := self._running()) is not None:
-            unit.has_addresses = True
+    def placed(self, table: Array, rows: Sequence[tuple[Array, ...]]) -> None:
+        """Note a table of addresses, which is made anew for arrays that lie elsewhere."""
+        if self.current is not None and threading.get_ident() == self.thread:
+            self.tables[id(table)] = table, rows
 
     def looked(self, array: Array) -> None:
         """Note the numbers that decide how it goes on."""

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.kernels.tape import Prepared
 from tinygrad_cnn.programs.memory import (
     Ref,
     Region,
@@ -79,9 +80,15 @@ class Unit:
         self.native = False
         self.early: Early | None = None
         self.opaque = False  # it is called again as it is
+        self.prepared: Prepared | None = None  # or its launches are made, if that is ready
         self.draws = False  # random numbers
         self.has_addresses = False  # of memory that is nobody's, among its launches' arguments
         self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is called, where all is as it was when it was recorded."""
+        return not self.native and self.prepared is None
 
     def operands(self) -> list[Ref]:
         """The arrays that it got."""
@@ -123,7 +130,8 @@ def make(step: Launch | Count | Look, views: Views) -> None:
         The function would have gone on in another way.
     """
     if type(step) is Launch:
-        args = build(step.args, views, {})
+        memo: dict[int, Any] = {}
+        args = build(step.args, views, memo)
         if step.launch(step.parts, *args):
             raise Refused("arguments of other types")
     elif type(step) is Count:

@@ -200,7 +200,7 @@ def _joint_norm(arrays: Arrays, norm_type: float, finite: bool) -> Array:
 def _clipped(arrays: Arrays, max_norm: float, norm_type: float, finite: bool) -> Array:
     if norm_type == 2 and not finite:
         norm = np.empty((), np.float32)
-        if kernels.step("clip", [(x,) for x in arrays], most=float(max_norm), norm=norm):
+        if kernels.step("clip", [(x,) for x in arrays], float(max_norm), norm):
             return norm
     total = _total_norm("clip_grad_norm_", arrays, norm_type, finite)
     _scale(arrays, max_norm, total)

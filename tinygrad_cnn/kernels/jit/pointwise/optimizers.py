@@ -19,6 +19,7 @@ from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares
 from tinygrad_cnn.kernels.jit.threads.pool_words import HEAD
+from tinygrad_cnn.kernels.memory import table_of
 from tinygrad_cnn.kernels.tape import placed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -28,7 +29,8 @@ Formula: TypeAlias = Callable[[Emitter, list[Value], list[Value]], dict[int, Val
 ALIGNED = 16  # numbers: ranges of threads start at multiples, which is no more than tidy
 
 
-PLAIN, MOMENTUM, NESTEROV, ADAM, AVERAGE, SCALE = range(6)  # the formulas
+# The formulas; those from ADAM on count steps.
+PLAIN, MOMENTUM, NESTEROV, AVERAGE, SCALE, ADAM, AMSGRAD = range(7)
 HALF = 2.0**64  # by which a factor that is no normal number is larger, and then smaller again
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -49,16 +51,25 @@ def _sgd(
 
 def _adam(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
     """``d = sign*g + decay*w``; ``m += (1 - beta1)*(d - m)``; ``v = beta2*v + (1 - beta2)*d*d``;
-    ``w = keep*w - size*m/(sqrt(v)/root + eps)``.
+    ``w = keep*w - size*m/(sqrt(v)/root + eps)``, with the largest v so far if there is one.
     """
     b = e.builder
-    w, g, m, v = arrays
+    w, g, m, v, *largest = arrays
     sign, decay, keep, new1, beta2, new2, root, eps, down = numbers
     d = e.fma(w, decay, b.fmul(g, sign))
     m = e.fma(b.fsub(d, m), new1, m)
     v = e.fma(b.fmul(d, new2), d, b.fmul(v, beta2))  # d*d alone overflows earlier
+    made = {2: m, 3: v}
+    for old in largest:  # NaN stays, as in `numpy.maximum`
+        v = b.select(b.fcmp_unordered(">", v, old), v, old)
+        v = made[4] = b.select(b.fcmp_unordered("uno", old, old), old, v)
     way = b.fdiv(m, b.fadd(b.fdiv(e.sqrt(v), root), eps))
-    return {0: e.fma(way, down, b.fmul(w, keep)), 2: m, 3: v}
+    return {0: e.fma(way, down, b.fmul(w, keep)), **made}
+
+
+def _count(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
+    """``count += 1``."""
+    return {0: e.builder.fadd(arrays[0], numbers[0])}
 
 
 def _average(e: Emitter, arrays: list[Value], numbers: list[Value]) -> dict[int, Value]:
@@ -100,26 +111,35 @@ _plain_step = _step(2, 5, partial(_sgd, momentum=False, nesterov=False))
 _momentum_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=False))
 _nesterov_step = _step(3, 5, partial(_sgd, momentum=True, nesterov=True))
 _adam_step = _step(4, 9, _adam)
+_amsgrad_step = _step(5, 9, _adam)
+_count_step = _step(1, 1, _count)
 _average_step = _step(2, 1, _average)
 _scale_step = _step(1, 2, _scale)
 
 
 @kernel(entry=True)
 def _share(part: int, parts: int, table: Array, numbers: Array, total: int, which: int) -> None:
-    """Step a share of all numbers; `table` has addresses of array objects, and sizes, in its rows.
+    """Step a share of all numbers; `table` is one of `memory.table_of`.
 
     Costs three reads and two writes of each number (two and one without momentum; Adam four and
     three).
     """
+    columns = table.shape[1]
+    if which >= ADAM and part == 0:
+        for r in range(table.shape[0]):
+            place = table.ctypes.data + (r * columns + columns - 2) * 8
+            _count_step(place, 0, 1, numbers.ctypes.data + 9 * 4)
     low = total * part // parts // ALIGNED * ALIGNED
     high = total * (part + 1) // parts // ALIGNED * ALIGNED if part + 1 < parts else total
     start = 0
     for r in range(table.shape[0]):
-        size = table[r, table.shape[1] - 1]
+        size = table[r, columns - 1]
         first, last = max(low - start, 0), min(high - start, size)
         if first < last:
-            row, at = table.ctypes.data + r * table.shape[1] * 8, numbers.ctypes.data
-            if which == ADAM:
+            row, at = table.ctypes.data + r * columns * 8, numbers.ctypes.data
+            if which == AMSGRAD:
+                _amsgrad_step(row, first, last - first, at)
+            elif which == ADAM:
                 _adam_step(row, first, last - first, at)
             elif which == NESTEROV:
                 _nesterov_step(row, first, last - first, at)
@@ -134,43 +154,36 @@ def _share(part: int, parts: int, table: Array, numbers: Array, total: int, whic
         start += size
 
 
-def _table(rows: Sequence[tuple[Array, ...]], width: int) -> tuple[Array, int]:
-    """Return the table of the arrays, with room for `width` in a row, and their whole size."""
-    words: list[int] = []
-    total = 0
-    room = [0] * (width - len(rows[0]))
-    for row in rows:
-        size = row[0].size
-        words += (*map(id, row), *room, size)
-        total += size
-    placed()
-    return np.array(words, np.int64).reshape(-1, width + 1), total
+def _launch(which: int, passes: int, rows: Sequence[tuple[Array, ...]], numbers: Array) -> None:
+    """Change all rows in place; a number costs so many `passes` over it, of 4 bytes each."""
+    table = table_of(rows)
+    placed(table, rows)
+    total = int(table[:, -1].sum())
+    run(_share, shares(4 * passes * total), table, numbers, total, which)
 
 
-def sgd(
-    rows: Sequence[tuple[Array, ...]],
-    *,
-    lr: float,
-    momentum: float,
-    keep: float,
-    decay: float,
-    nesterov: bool,
-    maximize: bool,
-) -> None:
-    """Step every row (w, g), or (w, g, b) with momentum, in place (`optim.SGD` has the formula).
+# Each takes rows, whose arrays are of one size, float32 and C-contiguous, and the float32 numbers
+# of its formula; a step's count is a 0-d array at the end of a row. `optim` has the formulas.
 
-    The arrays of a row have one size, float32, C-contiguous.
-    """
-    table, total = _table(rows, 3)
-    numbers = np.array([-1.0 if maximize else 1.0, decay, keep, momentum, -lr], np.float32)
-    which = PLAIN if len(rows[0]) < 3 else NESTEROV if nesterov else MOMENTUM
-    run(_share, shares(12 * total), table, numbers, total, which)
+sgd = partial(_launch, PLAIN, 3)
+"""Rows (w, g) and numbers (sign, decay, 1, 0, -lr)."""
 
+momentum = partial(_launch, MOMENTUM, 3)
+"""Rows (w, g, buffer) and numbers (sign, decay, 1 - dampening, momentum, -lr)."""
 
-def average(rows: Sequence[tuple[Array, ...]], *, share: float) -> None:
-    """Move every mean of rows (mean, w) by a share towards w, in place; arrays as for `sgd`."""
-    table, total = _table(rows, 2)
-    run(_share, shares(12 * total), table, np.array([share], np.float32), total, AVERAGE)
+nesterov = partial(_launch, NESTEROV, 3)
+"""As `momentum`."""
+
+average = partial(_launch, AVERAGE, 3)
+"""Rows (mean, w) and the share of w, a number."""
+
+adam = partial(_launch, ADAM, 4)
+"""Rows (w, g, m, v, count) and numbers (sign, decay, keep, 1 - beta1, beta2, 1 - beta2, root, eps,
+-size, 1).
+"""
+
+amsgrad = partial(_launch, AMSGRAD, 5)
+"""Rows (w, g, m, v, largest v, count), else as `adam`."""
 
 
 @kernel(entry=True)
@@ -196,9 +209,9 @@ def _factor_share(
     numbers[1] = 1 / HALF if small else 1.0
 
 
-def clip(rows: Sequence[tuple[Array, ...]], *, most: float, norm: Array) -> None:
+def clip(rows: Sequence[tuple[Array, ...]], most: float, norm: Array) -> None:
     """Scale all rows (g,) in place so that their joint norm is `most` at most, and write what it
-    was to norm (). Arrays as for `sgd`.
+    was to norm ().
     """
     parts = [shares(g.nbytes) for (g,) in rows]
     exact, numbers = np.empty(sum(parts)), np.empty(2, np.float32)
@@ -207,26 +220,4 @@ def clip(rows: Sequence[tuple[Array, ...]], *, most: float, norm: Array) -> None
         run(_squares_share, count, g.reshape(-1), exact[start : start + count])
         start += count
     run(_factor_share, 1, exact, float(most), norm.reshape(1), numbers)
-    table, total = _table(rows, 1)
-    run(_share, shares(8 * total), table, numbers, total, SCALE)
-
-
-def adam(
-    rows: Sequence[tuple[Array, ...]],
-    *,
-    size: float,
-    beta1: float,
-    beta2: float,
-    root: float,
-    eps: float,
-    decay: float,
-    shrink: float,
-    maximize: bool,
-) -> None:
-    """Step every row (w, g, m, v) in place (`optim.Adam` has the formula); arrays as for `sgd`."""
-    table, total = _table(rows, 4)
-    sign = -1.0 if maximize else 1.0
-    numbers = np.array(
-        [sign, decay, shrink, 1.0 - beta1, beta2, 1.0 - beta2, root, eps, -size], np.float32
-    )
-    run(_share, shares(16 * total), table, numbers, total, ADAM)
+    _launch(SCALE, 2, rows, numbers)
