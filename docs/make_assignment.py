@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn import data, viz
 from tinygrad_cnn.train import RunFolder
-from tinygrad_cnn.train.loop.metrics import class_scores
+from tinygrad_cnn.train.metrics.functions import class_scores
 from tinygrad_cnn.train.report.predict import Predictor
 from tinygrad_cnn.train.report.results import evaluate_run
 

@@ -17,7 +17,13 @@ PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("README.md", 3), ("docs/assignment.md", 5), ("docs/performance.md", 0)]
+    ("page", "count"),
+    [
+        ("README.md", 3),
+        ("docs/assignment.md", 5),
+        ("docs/performance.md", 0),
+        ("docs/trackers.md", 1),
+    ],
 )
 def test_code_prints_what_its_comments_say(page: str, count: int) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

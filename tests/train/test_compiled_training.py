@@ -54,7 +54,7 @@ class Losses(Callback):
         self.seen.append(
             (
                 trainer.totals.loss_sum,
-                dict(trainer.totals.sums),
+                dict(trainer.totals.measured),
                 trainer.step.skipped,
                 [None if g is None else g.numpy().tobytes() for g in gradients],
             )

@@ -48,6 +48,9 @@ class Callback:
     def on_fit_end(self, trainer: Trainer) -> None:
         """Training is over."""
 
+    def close(self) -> None:
+        """Let go of files and the like: training has ended, by itself or by an exception."""
+
     def state_dict(self) -> State:
         """What a checkpoint must keep of it, so that a run goes on as if it had not stopped.
 

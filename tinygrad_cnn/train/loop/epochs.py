@@ -1,13 +1,15 @@
 """One pass over the data, to learn or to look: the loop that everyone writes by hand."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
@@ -15,13 +17,13 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
 from tinygrad_cnn.train.loop.compiled import Compiled, calls_of
 from tinygrad_cnn.train.loop.measures import (
-    METRICS,
-    Metric,
+    Metrics,
     are_classes,
-    check_targets,
     class_numbers,
+    make_metrics,
 )
 from tinygrad_cnn.train.loop.step import Loss, OptimizerLike, Steps, TrainingStep
+from tinygrad_cnn.train.metrics import Metric
 from tinygrad_cnn.types import Array
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -31,19 +33,28 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 class Totals:
     """Sums over the batches of one pass; with ``keep`` also the scores and labels themselves.
 
-    ``metrics`` are functions by name, summed up in ``sums``. By default it is the accuracy, if the
-    first batch has scores (n, classes) and class numbers (n,), and nothing otherwise.
+    ``metrics`` are those of `fit`; each is counted by a metric of ``meters``, its own. By default
+    it is the accuracy, if the first batch has scores (n, classes) and class numbers (n,), and
+    nothing otherwise.
     """
 
     images: int = 0
     loss_sum: float = 0.0
     batches: int = 0
     keep: bool = False
-    metrics: dict[str, Metric] | None = None
+    metrics: Metrics | None = None
     loss_function: Loss = cross_entropy
-    sums: dict[str, float] = field(default_factory=dict)
+    meters: dict[str, Metric] | None = None
     all_scores: list[Array] = field(default_factory=list)
     all_labels: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.metrics is not None:
+            self.measure(self.metrics)
+
+    def measure(self, metrics: Metrics) -> None:
+        """Begin to count these, each anew."""
+        self.meters = {name: m.fresh() for name, m in (make_metrics(metrics) or {}).items()}
 
     def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
         """Count one batch: its mean ``loss``, ``scores`` (n, …) and ``labels`` (n, …).
@@ -56,23 +67,34 @@ class Totals:
         self.batches += 1
         if not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} in batch {self.batches}")
-        if self.metrics is None:
-            classes = are_classes(scores, labels, self.loss_function)
-            self.metrics = {"accuracy": METRICS["accuracy"]} if classes else {}
+        if self.meters is None:
+            self.measure(["accuracy"] if are_classes(scores, labels, self.loss_function) else [])
+        with no_grad():
+            for name, meter in (self.meters or {}).items():
+                try:
+                    meter.update(scores, labels)
+                except ArgumentError as error:
+                    said = str(error).removeprefix(f"{type(meter).__name__}: ")
+                    raise TrainError(f"the metric {name}: {said}") from error
         n = len(labels)
-        if self.metrics:
-            check_targets(self.metrics, scores, labels, self.loss_function)
-            with no_grad():
-                for name, metric in self.metrics.items():
-                    value = metric(scores, labels)
-                    number = float(value.item() if isinstance(value, Tensor) else value)
-                    self.sums[name] = self.sums.get(name, 0.0) + number * n
         self.images += n
         self.loss_sum += loss * n
         if self.keep:
             self.all_scores.append(scores._array)
             soft = labels.ndim == 2 and are_classes(scores, labels, self.loss_function)
             self.all_labels.append(class_numbers(labels) if soft else labels._array)
+
+    def counted(self) -> dict[str, Any]:
+        """What the metrics have counted, for a checkpoint."""
+        return {name: meter.state_dict() for name, meter in (self.meters or {}).items()}
+
+    def recount(self, states: Mapping[str, Any]) -> None:
+        """Take over what `counted` returned."""
+        if states and self.meters is None:
+            self.measure(list(states))
+        for name, meter in (self.meters or {}).items():
+            if self.batches or name in states:
+                meter.load_state_dict(states[name])
 
     @property
     def loss(self) -> float:
@@ -81,9 +103,14 @@ class Totals:
 
     @property
     def measured(self) -> dict[str, float]:
-        """The metrics so far, by name; nan before the first."""
-        names = self.metrics or {}
-        return {n: self.sums[n] / self.images if self.images else math.nan for n in names}
+        """The metrics so far, by name; nan before the first.
+
+        Raises
+        ------
+        TrainError
+            A metric is not one number.
+        """
+        return {name: _number(name, meter) for name, meter in (self.meters or {}).items()}
 
     @property
     def accuracy(self) -> float:
@@ -105,6 +132,16 @@ class Totals:
         """The class with the largest score of each image (n,), if scores were kept."""
         numbers: NDArray[np.int64] = self.scores.argmax(axis=1)
         return numbers
+
+
+def _number(name: str, meter: Metric) -> float:
+    value = meter.compute()
+    if value.ndim:
+        raise TrainError(
+            f"the metric {name}: {meter!r} has shape {value.shape}, expected a single number, such "
+            "as an average"
+        )
+    return float(value)
 
 
 Watch = Callable[[Totals], None]
@@ -147,7 +184,7 @@ def evaluate(
     loss_function: Loss,
     *,
     watch: Watch | None = None,
-    metrics: dict[str, Metric] | None = None,
+    metrics: Metrics | None = None,
     keep: bool = True,
     compile: bool = True,
 ) -> Totals:
@@ -188,7 +225,7 @@ class Looking:
         batches: Batches,
         *,
         watch: Watch | None = None,
-        metrics: dict[str, Metric] | None = None,
+        metrics: Metrics | None = None,
         keep: bool = True,
     ) -> Totals:
         """What `evaluate` returns."""

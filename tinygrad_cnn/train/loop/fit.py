@@ -64,11 +64,12 @@ def fit(
     loss
         ``(scores, labels) -> loss`` in place of `cross_entropy` with ``label_smoothing``.
     metrics
-        what else is measured: names (``accuracy``, ``top5_accuracy``, ``absolute_error``),
-        functions ``(outputs, targets) -> number``, or a dict of either by name. Their means over
-        all images stand in the rows as ``train_…`` and ``val_…``. The smaller is the better if a
-        name ends in ``loss`` or ``error``, otherwise the larger. By default the accuracy, where the
-        outputs are scores (n, classes) and the targets integers (n,); nothing elsewhere.
+        what else is measured: names (``accuracy``, ``top5_accuracy``, ``f1_score``, …), metrics of
+        `tg.train.metrics`, functions ``(outputs, targets) -> number``, of which the mean over all
+        images is taken, or a dict of any of them by name. Their values stand in the rows as
+        ``train_…`` and ``val_…``. The smaller is the better if a name ends in ``loss`` or
+        ``error``, otherwise the larger. By default the accuracy, where the outputs are scores
+        (n, classes) and the targets integers (n,); nothing elsewhere.
     settings
     keep_best
         whether the model has the weights of the best epoch in the end, by ``monitor``; without

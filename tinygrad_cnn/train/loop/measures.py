@@ -1,26 +1,31 @@
-"""What is measured besides the loss: metrics by name or as functions, and which value is better."""
+"""What is measured besides the loss: metrics by name, as objects or as functions, and which value
+is better.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-import numpy as np
-
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
+from tinygrad_cnn.train import metrics
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.loop.metrics import top_k_accuracy
 from tinygrad_cnn.train.loop.step import Loss
+from tinygrad_cnn.train.metrics import MeanOf, Metric
 from tinygrad_cnn.types import Array
 
-Metric = Callable[[Tensor, Tensor], "Tensor | float"]
-"""``(outputs, targets) -> number``, a mean over the batch. A metric whose name ends in ``loss`` or
-``error`` is better the smaller it is, any other the larger.
+Function = Callable[[Tensor, Tensor], "Tensor | float"]
+"""``(outputs, targets) -> number``, a mean over the batch."""
+
+Named = str | Metric | Function
+"""A metric whose name ends in ``loss`` or ``error`` is better the smaller it is, any other the
+larger.
 """
 
-Metrics = str | Metric | Iterable[str | Metric] | Mapping[str, str | Metric]
+Metrics = Named | Iterable[Named] | Mapping[str, Named]
 
 
 def class_numbers(labels: Tensor) -> Array:
@@ -28,29 +33,17 @@ def class_numbers(labels: Tensor) -> Array:
     return labels._array if labels.ndim == 1 else labels._array.argmax(axis=1)  # (n,)
 
 
-def _accuracy(scores: Tensor, labels: Tensor) -> float:
-    return float((scores._array.argmax(axis=1) == class_numbers(labels)).mean())
-
-
-def _top5_accuracy(scores: Tensor, labels: Tensor) -> float:
-    return top_k_accuracy(scores._array, class_numbers(labels), min(5, scores.shape[1]))
-
-
-def _absolute_error(outputs: Tensor, targets: Tensor) -> float:
-    if outputs.shape != targets.shape:
-        raise TrainError(
-            f"the metric absolute_error: outputs have shape {outputs.shape}, targets "
-            f"{targets.shape}, expected the same"
-        )
-    return float(np.abs(outputs._array - targets._array).mean())
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": _accuracy,
-    "top5_accuracy": _top5_accuracy,
-    "absolute_error": _absolute_error,
+METRICS: dict[str, Callable[[], Metric]] = {
+    "accuracy": metrics.Accuracy,
+    "top5_accuracy": lambda: metrics.Accuracy(top_k=5),
+    "precision": metrics.Precision,
+    "recall": metrics.Recall,
+    "f1_score": metrics.F1Score,
+    "auroc": metrics.AUROC,
+    "absolute_error": metrics.MeanAbsoluteError,
+    "squared_error": metrics.MeanSquaredError,
+    "r2_score": metrics.R2Score,
 }
-_OF_CLASSES = ("accuracy", "top5_accuracy")
 
 
 def make_metrics(given: Metrics | None) -> dict[str, Metric] | None:
@@ -71,16 +64,23 @@ def make_metrics(given: Metrics | None) -> dict[str, Metric] | None:
     if isinstance(given, str) or callable(given):
         given = [given]
     pairs = given.items() if isinstance(given, Mapping) else [(_name(m), m) for m in given]
-    made: dict[str, Metric] = {}
-    for name, metric in pairs:
-        if isinstance(metric, str) and metric not in METRICS:
-            known = ", ".join(METRICS)
-            raise TrainError(f"`metrics` has {metric!r}, expected {known} or a function")
-        made[name] = METRICS[metric] if isinstance(metric, str) else metric
-    return made
+    return {name: _metric(metric) for name, metric in pairs}
+
+
+def _metric(given: Named) -> Metric:
+    if isinstance(given, str):
+        if given not in METRICS:
+            raise TrainError(
+                f"`metrics` has {given!r}, expected {', '.join(METRICS)}, a metric of "
+                "tg.train.metrics or a function"
+            )
+        return METRICS[given]()
+    return given if isinstance(given, Metric) else MeanOf(given)
 
 
 def _name(metric: object) -> str:
+    if isinstance(metric, Metric):  # R2Score: r2_score
+        return re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", type(metric).__name__).lower()
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "<lambda>")
     if name == "<lambda>":
         raise TypeError(
@@ -101,23 +101,6 @@ def are_classes(scores: Tensor, labels: Tensor, loss: Loss) -> bool:
         return labels.dtype.kind in "iu"
     found = loss.func if isinstance(loss, partial) else loss
     return found is cross_entropy and labels.shape == scores.shape
-
-
-def check_targets(metrics: Iterable[str], scores: Tensor, labels: Tensor, loss: Loss) -> None:
-    """Refuse a metric of classes where there are none.
-
-    Raises
-    ------
-    TrainError
-        Outputs or targets have another shape, or the targets are no integers.
-    """
-    for name in metrics:
-        soft = labels.ndim == 2 and labels.shape == scores.shape and scores.shape[1] > 1
-        if name in _OF_CLASSES and not (are_classes(scores, labels, loss) or soft):
-            raise TrainError(
-                f"the metric {name}: outputs have shape {tuple(scores.shape)} and targets "
-                f"{tuple(labels.shape)} {labels.dtype}, expected (n, classes) and integers (n,)"
-            )
 
 
 def lower_is_better(name: str) -> bool:

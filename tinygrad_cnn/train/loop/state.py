@@ -12,14 +12,12 @@ from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.callbacks import Callback, best_epoch
-from tinygrad_cnn.train.loop.measures import METRICS
 from tinygrad_cnn.train.run.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from tinygrad_cnn.train.loop.trainer import Trainer
 
 _SUMS = "images", "loss_sum", "batches"
-_METRIC = "sum of "
 _MALFORMED = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
@@ -43,7 +41,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
         batch=trainer.batch,
         partial={
             **{name: getattr(trainer.totals, name) for name in _SUMS},
-            **{_METRIC + name: value for name, value in trainer.totals.sums.items()},
+            "metrics": trainer.totals.counted(),
             "seconds": trainer.seconds,
             "waited": trainer.waited,
         },
@@ -76,13 +74,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         partial = dict(checkpoint.partial)
         trainer.seconds, trainer.waited = partial.pop("seconds", 0.0), partial.pop("waited", 0.0)
         trainer.totals = trainer.no_totals()
-        trainer.totals.sums = {
-            n.removeprefix(_METRIC): v for n, v in partial.items() if _METRIC in n
-        }
-        if trainer.totals.sums and trainer.metrics is None:
-            trainer.totals.metrics = {n: METRICS[n] for n in trainer.totals.sums}
         for name in _SUMS:
             setattr(trainer.totals, name, partial.get(name, 0))
+        trainer.totals.recount(partial.get("metrics", {}))
     except _MALFORMED as error:
         message = " ".join(str(error).split())[:500]
         raise TrainError(f"the checkpoint does not fit: {message}") from error

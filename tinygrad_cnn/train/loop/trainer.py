@@ -26,7 +26,12 @@ from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.callbacks import Callback, EarlyStopping, SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.compiled import calls_of
 from tinygrad_cnn.train.loop.epochs import Batches, Looking, Totals
-from tinygrad_cnn.train.loop.measures import Metrics, make_metrics, parse_monitor
+from tinygrad_cnn.train.loop.measures import (
+    Metrics,
+    lower_is_better,
+    make_metrics,
+    parse_monitor,
+)
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
 from tinygrad_cnn.train.loop.step import Loss, TrainingStep
 from tinygrad_cnn.train.run.build import make_optimizer
@@ -165,6 +170,12 @@ class Trainer:
         if parse_monitor(monitor) not in names:
             expected = ", ".join(f"{place}_{name}" for name in names for place in ("val", "train"))
             raise TrainError(f"fit: `monitor` is {monitor!r}, expected {expected}")
+        metric = (self.metrics or {}).get(parse_monitor(monitor))
+        if metric is not None and not metric.higher_is_better and not lower_is_better(monitor):
+            raise TrainError(
+                f"fit: `monitor` is {monitor!r}, which is better the smaller it is; expected a "
+                "name that says so: it ends in `loss` or `error`"
+            )
         if self.val is None and monitor.startswith("val_"):
             if insisted:
                 raise TrainError(
@@ -189,6 +200,8 @@ class Trainer:
         self._most = self.settings["max_memory"]
         with interrupt.deferred(), self._steps:
             self._steps.callback(self._growth.close)
+            for callback in self.callbacks:
+                self._steps.callback(callback.close)
             self._call("on_fit_begin")
             while len(self.history) < self.epochs and self.stopped is None:
                 self.epoch()

@@ -13,8 +13,8 @@ from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.compiled import Compiled
-from tinygrad_cnn.train.loop.metrics import probabilities
 from tinygrad_cnn.train.loop.mirror import MirrorAverage
+from tinygrad_cnn.train.metrics.functions import probabilities
 from tinygrad_cnn.train.report.results import load_weights
 from tinygrad_cnn.train.run.config import Config
 from tinygrad_cnn.train.run.folder import RunFolder

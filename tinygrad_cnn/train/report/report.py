@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tinygrad_cnn.train.loop.epochs import Totals
-from tinygrad_cnn.train.loop.metrics import (
+from tinygrad_cnn.train.metrics.functions import (
     Calibration,
     calibration,
     class_scores,

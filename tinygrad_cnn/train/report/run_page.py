@@ -11,8 +11,8 @@ from tinygrad_cnn import viz
 from tinygrad_cnn.data.dataset import fetch
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
-from tinygrad_cnn.train.loop.metrics import class_scores
 from tinygrad_cnn.train.loop.progress import clock
+from tinygrad_cnn.train.metrics.functions import class_scores
 from tinygrad_cnn.train.report.model_section import model_graph, model_summary
 from tinygrad_cnn.train.report.page import Page, Share, as_png, as_svg
 from tinygrad_cnn.train.report.report import Report

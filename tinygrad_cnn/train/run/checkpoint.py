@@ -42,7 +42,7 @@ class Checkpoint:
     seed: int = 0
     steps: int = 0
     batch: int = 0
-    partial: dict[str, float | int] = field(default_factory=dict)
+    partial: State = field(default_factory=dict)
     callbacks: dict[str, State] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:

@@ -163,14 +163,7 @@ class RunFolder:
 
         Metrics of the caller's have their columns behind the usual ones.
         """
-        text = io.StringIO()
-        found = dict.fromkeys(name for row in history for name in row)
-        columns = [c for c in COLUMNS if c in found or not c.endswith("accuracy")]
-        columns += [c for c in found if c not in COLUMNS]
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        write_atomically(self.metrics, text.getvalue())
+        write_atomically(self.metrics, as_csv(history))
 
     def read_metrics(self) -> list[Row]:
         """The rows that `write_metrics` wrote.
@@ -223,6 +216,18 @@ class RunFolder:
     def write_page(self, html: str) -> None:
         """The result with all pictures."""
         write_atomically(self.page, html)
+
+
+def as_csv(history: Sequence[Row]) -> str:
+    """What `RunFolder.write_metrics` writes."""
+    text = io.StringIO()
+    found = dict.fromkeys(name for row in history for name in row)
+    columns = [c for c in COLUMNS if c in found or not c.endswith("accuracy")]
+    columns += [c for c in found if c not in COLUMNS]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
 
 
 def _number(name: str, text: str) -> float | int | None:
