@@ -38,11 +38,12 @@ from tinygrad_cnn.data.download import unpack
 from tinygrad_cnn.data.folder import image_size
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
 from tinygrad_cnn.serialization import SerializationError, load, save
+from tinygrad_cnn.serialization.nested import checksum, read_noted
 from tinygrad_cnn.serialization.source import Source
-from tinygrad_cnn.serialization.state import _checksum, _read
 from tinygrad_cnn.train import Checkpoint, Config, RunFolder, Trainer, TrainError
 from tinygrad_cnn.train.run.folder_data import FolderSplit
 
+from .hostile_torch import archived, torch_files
 from .kills import Child
 
 MEMORY = 400 << 20  # bytes that a reader may take beside what its process has
@@ -173,12 +174,12 @@ def under_a_checksum(data: bytes, draw: random.Random) -> bytes:
         return bytewise(data, draw)
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    arrays, note = _read(Source(io.BytesIO(data)))
+    arrays, note = read_noted(Source(io.BytesIO(data)))
     if note is None or draw.random() < 0.2:
         text = text_of(valuewise(header, draw)).encode("utf-8", "surrogatepass")
         return struct.pack("<Q", len(text)) + text + data[8 + size :]
     tree = text_of(valuewise(json.loads(note["tree"]), draw))
-    note = {**note, "tree": tree, "checksum": _checksum(arrays, tree)}
+    note = {**note, "tree": tree, "checksum": checksum(arrays, tree)}
     if draw.random() < 0.1:
         note = valuewise(note, draw)
     return to_bytes(arrays, {"tinygrad_cnn": text_of(note)})
@@ -313,6 +314,10 @@ def readers(root: Path) -> dict[str, Reader]:
         "image's size": Reader(image_size, (ValueError,), images(), bytewise, PICTURES),
         "state": Reader(load, damaged, states, under_a_checksum),
         "state, bytes": Reader(load, damaged, states, bytewise),
+        "state of PyTorch": Reader(load, damaged, torch_files(), archived(bytewise)),
+        "state of PyTorch, mapped": Reader(
+            partial(load, mmap=True), damaged, torch_files(), archived(bytewise)
+        ),
         "checkpoint": Reader(restored, refused, [checkpoint], under_a_checksum),
         "config.json": Reader(
             in_the_run("config.json", lambda: RunFolder.open(run.path)),

@@ -2,6 +2,24 @@
 
 from tinygrad_cnn.serialization.files import write_atomically
 from tinygrad_cnn.serialization.source import SerializationError
-from tinygrad_cnn.serialization.state import load, load_state, save, save_state
+from tinygrad_cnn.serialization.state import (
+    dumps,
+    load,
+    load_metadata,
+    load_state,
+    loads,
+    save,
+    save_state,
+)
 
-__all__ = ["SerializationError", "load", "load_state", "save", "save_state", "write_atomically"]
+__all__ = [
+    "SerializationError",
+    "dumps",
+    "load",
+    "load_metadata",
+    "load_state",
+    "loads",
+    "save",
+    "save_state",
+    "write_atomically",
+]

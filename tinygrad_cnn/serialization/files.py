@@ -6,27 +6,31 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from tinygrad_cnn.kernels.forks import in_child
 
 if sys.platform != "win32":
     import fcntl
 
+Buffers: TypeAlias = Sequence[bytes | memoryview]
+"""The bytes of a file, in pieces that lie wherever they do."""
+
 _counter = itertools.count()
 _CHUNK = 1 << 20  # bytes that are compared at a time
 _held: set[int] = set()  # descriptors of the folders that this process holds
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | str | Buffers) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
 
     The bytes go to a hidden file in the same folder, reach the disk and are read again before
     ``os.replace`` gives them their name, so that neither a killed process nor a power cut leaves
-    half a file. Text is written as UTF-8. Hidden files that processes left behind which died while
-    they wrote to ``path`` are removed; the hidden file of a living one is locked, and stays.
+    half a file. Text is written as UTF-8, pieces one behind the other. Hidden files that processes
+    left behind which died while they wrote to ``path`` are removed; the hidden file of a living one
+    is locked, and stays.
 
     Raises
     ------
@@ -43,7 +47,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     'hello'
     """
     target = Path(path)
-    content = data.encode() if isinstance(data, str) else data
+    text = data.encode() if isinstance(data, str) else data
+    content = [text] if isinstance(text, bytes) else text
     while not _written(target, content):
         pass
     _sync_folder(target.parent)
@@ -86,7 +91,7 @@ def _let_go() -> None:
 in_child(_let_go)
 
 
-def _written(target: Path, content: bytes) -> bool:
+def _written(target: Path, content: Buffers) -> bool:
     """Write the file under a name of its own and rename it; False if it is to be tried again."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{next(_counter)}.tmp")
     try:
@@ -95,7 +100,8 @@ def _written(target: Path, content: bytes) -> bool:
                 _lock(file.fileno(), if_unknown=True)
                 if not os.fstat(file.fileno()).st_nlink:
                     return False  # `_remove_leftovers` was faster than the lock
-            file.write(content)
+            for piece in content:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
             _compare(file, content)
@@ -110,11 +116,14 @@ def _written(target: Path, content: bytes) -> bool:
     return True
 
 
-def _compare(file: BinaryIO, content: bytes) -> None:
+def _compare(file: BinaryIO, content: Buffers) -> None:
     """Raise OSError unless the file has this content."""
     file.seek(0)
-    for start in range(0, len(content) + 1, _CHUNK):
-        if file.read(_CHUNK) != content[start : start + _CHUNK]:
+    chunks = (
+        piece[start : start + _CHUNK] for piece in content for start in range(0, len(piece), _CHUNK)
+    )
+    for chunk in (*chunks, b""):
+        if file.read(len(chunk) or 1) != chunk:
             raise OSError(errno.EIO, "what was written is not what the disk gives back", file.name)
 
 

@@ -7,7 +7,7 @@ which memory each lies and where, and loading lays them out so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -18,27 +18,42 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
 
+class Span(NamedTuple):
+    """The numbers of arrays that overlap one another, and between which addresses they lie."""
+
+    low: int
+    high: int
+    members: list[int]
+
+
+def spans(arrays: Sequence[Array]) -> list[Span]:
+    """Which arrays lie in one memory: in the order of their addresses; those of no numbers in none.
+
+    Examples
+    --------
+    >>> x = np.zeros(4)
+    >>> sorted(span.members for span in spans([x[:3], x[2:], np.zeros(1)]))
+    [[0, 1], [2]]
+    """
+    out: list[Span] = []
+    found = sorted((*byte_bounds(array), i) for i, array in enumerate(arrays) if array.size)
+    for low, high, member in found:
+        if out and low < out[-1].high:
+            last = out[-1]
+            out[-1] = Span(last.low, max(last.high, high), [*last.members, member])
+        else:
+            out.append(Span(low, high, [member]))
+    return out
+
+
 def mark(tensors: Sequence[tuple[Array, dict[str, Any]]]) -> bool:
     """Add a "part" to the entry of each array that overlaps another; False if none does.
 
     A part is ``[number of the memory, its bytes, offset there, strides]``.
     """
-    spans = sorted(
-        ((*byte_bounds(array), array, entry) for array, entry in tensors if array.size),
-        key=lambda span: span[:2],
-    )
-    groups: list[list[tuple[int, int, Array, dict[str, Any]]]] = []
-    end = 0
-    for span in spans:
-        if groups and span[0] < end:
-            groups[-1].append(span)
-        else:
-            groups.append([span])
-        end = max(end, span[1])
-    shared = [group for group in groups if len(group) > 1]
-    for number, group in enumerate(shared):
-        low, high = group[0][0], max(span[1] for span in group)
-        for _, _, array, entry in group:
+    shared = [span for span in spans([array for array, _ in tensors]) if len(span.members) > 1]
+    for number, (low, high, members) in enumerate(shared):
+        for array, entry in (tensors[i] for i in members):
             offset = array.__array_interface__["data"][0] - low
             entry["part"] = [number, high - low, offset, array.strides]
     return bool(shared)

@@ -67,18 +67,17 @@ class Source:
     def __exit__(self, *error: object) -> None:
         self.file.close()  # what is mapped stays, as long as there are arrays of it
 
-    def start(self, count: int) -> bytes:
-        """The first bytes."""
-        return self.read(0, count)
-
     def read(self, start: int, count: int) -> bytes:
         """At most ``count`` bytes."""
         self.file.seek(start)
         return self.file.read(min(count, self.size))
 
-    def array(self, start: int, count: int) -> Array:
-        """``count`` bytes to write to: the file does not change, whether or not it is mapped."""
-        if self._map is not None and start % 16 == 0 and count:
+    def array(self, start: int, count: int, align: int = 16) -> Array:
+        """``count`` bytes to write to: the file does not change, whether or not it is mapped.
+
+        Where they do not begin at a multiple of ``align``, they are copied.
+        """
+        if self._map is not None and start % align == 0 and count:
             return np.frombuffer(self._map, np.uint8, count, start)
         out = np.empty(count, np.uint8)
         self.file.seek(start)

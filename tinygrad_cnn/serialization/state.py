@@ -1,57 +1,57 @@
-"""Nested states in one safetensors file: tensors as tensors, everything else as JSON beside them.
+"""States to files and back: `save` and `load`, in the format of safetensors or of PyTorch."""
 
-The file is an ordinary safetensors file; its metadata has one entry, ``tinygrad_cnn``, a JSON
-object with the nesting (``tree``), the format's version and a checksum of all tensors and the tree.
-The tensors of a flat ``state_dict`` keep their names, so other programs read them as they are.
-"""
+from __future__ import annotations
 
-import json
-import zlib
+import os
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from io import BytesIO
+from typing import Any, Literal, TypeAlias
 
 from tinygrad_cnn.autograd.devices import check_device
-from tinygrad_cnn.functions import tensor
-from tinygrad_cnn.functions.convert import dtype_of
-from tinygrad_cnn.serialization import sharing
-from tinygrad_cnn.serialization.files import write_atomically
-from tinygrad_cnn.serialization.source import FileLike, SerializationError, Source, StrPath
+from tinygrad_cnn.errors import ArgumentError, DtypeError
+from tinygrad_cnn.serialization.files import Buffers, write_atomically
+from tinygrad_cnn.serialization.nested import KEY, nested_buffers, read_nested
+from tinygrad_cnn.serialization.safetensors_format import read_arrays
+from tinygrad_cnn.serialization.source import FileLike, SerializationError, Source
 from tinygrad_cnn.serialization.torch_reader import is_torch, read_torch
+from tinygrad_cnn.serialization.torch_writer import torch_buffers
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import Array
 
-_KEY = "tinygrad_cnn"  # one key only: safetensors writes several in a random order
-_VERSION = 2  # 1 without tensors that share memory, and still written where there are none
-_DTYPES = {
-    "BOOL": "bool", "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
-    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
-}  # fmt: skip
-"""Dtypes by the names that safetensors gives them."""
-
-_WORDS = 200  # letters of an error that are shown
-_MALFORMED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What reading a file raises that is not as `save` writes it."""
-
-Arrays = dict[str, Array]
+Format: TypeAlias = Literal["safetensors", "pt"]
+_TORCH = (".pt", ".pth")
 
 
-def save(obj: object, path: StrPath) -> None:
-    """Write nested dicts, lists and tuples of tensors, arrays, numbers, strings, None to ``path``.
+def save(
+    obj: object,
+    f: FileLike,
+    *,
+    format: Format | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write nested dicts, lists and tuples of tensors, numbers, strings and None to ``f``.
 
-    Models and optimisers go in by their ``state_dict()``. Nothing is pickled, so a file from a
-    stranger is safe to load. The file appears whole or not at all. Tensors that share memory do so
-    after loading too, and two that are the same are one.
+    Models and optimisers go in by their ``state_dict()``. A file appears whole or not at all.
+    Tensors that share memory do so after loading too, and two that are the same are one. Equal
+    objects give equal bytes.
+
+    ======================  ============================================================
+    ``f`` ends in           format
+    ======================  ============================================================
+    ``.pt``, ``.pth``       PyTorch's: ``torch.load(f, weights_only=True)`` reads it.
+                            Parameters, strides, sets, bytes, complex numbers and dtypes
+                            are kept, NumPy's arrays are refused.
+    anything else           safetensors, with all that is no tensor as JSON beside them.
+                            NumPy's arrays are kept, parameters are tensors.
+    ======================  ============================================================
+
+    Parameters
+    ----------
+    f
+        A path, or a file opened to write bytes.
+    format
+        ``"safetensors"`` or ``"pt"``, whatever the name is.
+    metadata
+        Texts by name, for other readers of a safetensors file; `load_metadata` gives them back.
 
     Raises
     ------
@@ -64,19 +64,23 @@ def save(obj: object, path: StrPath) -> None:
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn.serialization import load, save
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save({"epoch": 3, "weights": [tg.tensor([1.0, 2.0])]}, f"{folder}/state.safetensors")
-    ...     state = load(f"{folder}/state.safetensors")
+    ...     save({"epoch": 3, "weights": [tg.tensor([1.0, 2.0])]}, f"{folder}/state.pt")
+    ...     state = load(f"{folder}/state.pt")
     >>> state["epoch"], state["weights"][0].tolist()
     (3, [1.0, 2.0])
     """
-    from safetensors.numpy import save as to_bytes
-
-    out = _Encoding()
-    encoded = out.encode(obj, ())
-    version = _VERSION if sharing.mark(out.tensors) else 1
-    tree = json.dumps(encoded, separators=(",", ":"))
-    note = {"version": version, "checksum": _checksum(out.arrays, tree), "tree": tree}
-    write_atomically(path, to_bytes(out.arrays, {_KEY: json.dumps(note)}))
+    if isinstance(f, str | os.PathLike):
+        write_atomically(f, _buffers(obj, f, format, metadata))
+        return
+    if not callable(getattr(f, "write", None)):
+        raise DtypeError(
+            f"save: `f` is a {type(f).__name__}, expected a path or a file opened with 'wb'"
+        )
+    for piece in _buffers(obj, getattr(f, "name", ""), format, metadata):
+        try:
+            f.write(piece)
+        except TypeError as error:  # it takes text
+            raise DtypeError(f"save: `f` takes no bytes (open it with 'wb'): {error}") from error
 
 
 def load(
@@ -96,7 +100,7 @@ def load(
     Parameters
     ----------
     f
-        A path, or a binary file, which is read from where it stands to its end.
+        A path, or a file opened to read bytes, which is read from where it stands to its end.
     map_location
         Where tensors are to live: ``"cpu"``, whatever was saved elsewhere. A device, a dict of
         places and a function are taken as in PyTorch, and change nothing.
@@ -121,7 +125,7 @@ def load(
     with Source(f, mapped=bool(mmap)) as source:
         if is_torch(source):
             return read_torch(source)
-        return _load_safetensors(source)
+        return read_nested(source)
 
 
 def _check_location(given: Any) -> None:
@@ -131,21 +135,52 @@ def _check_location(given: Any) -> None:
             check_device(place, "load", "map_location")
 
 
-def _load_safetensors(source: Source) -> Any:
-    path = source.name
-    arrays, note = _read(source)
-    if note is None:
-        return {name: tensor(array) for name, array in arrays.items()}
-    if _checksum(arrays, note["tree"]) != note["checksum"]:
-        raise SerializationError(f"load: {path} is damaged (its checksum does not match)")
-    try:
-        return _Decoding(arrays).decode(json.loads(note["tree"]))
-    except _MALFORMED as error:
-        raise SerializationError(f"load: {path} is damaged ({_said(error)})") from error
+def dumps(
+    obj: object, *, format: Format = "safetensors", metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """What `save` would write, as bytes.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> loads(dumps({"w": tg.ones(2)}))
+    {'w': tensor([1., 1.])}
+    """
+    return b"".join(_buffers(obj, "", format, metadata))
 
 
-def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
-    """Write a ``state_dict`` of names and tensors to ``path`` (safetensors), whole or not at all.
+def loads(data: bytes | bytearray | memoryview) -> Any:
+    """What `load` reads of a file with these bytes."""
+    return load(BytesIO(data))
+
+
+def load_metadata(f: FileLike) -> dict[str, str]:
+    """The texts that a safetensors file has beside its tensors, by name.
+
+    Raises
+    ------
+    SerializationError
+        It is damaged, or no safetensors file.
+
+    Examples
+    --------
+    >>> import io
+    >>> load_metadata(io.BytesIO(dumps([], metadata={"licence": "MIT"})))
+    {'licence': 'MIT'}
+    """
+    with Source(f) as source:
+        metadata = read_arrays(source)[1]
+    return {name: text for name, text in metadata.items() if name != KEY}
+
+
+def save_state(
+    state: Mapping[str, Tensor],
+    f: FileLike,
+    *,
+    format: Format | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a ``state_dict`` of names and tensors to ``f``, as `save` does.
 
     Raises
     ------
@@ -166,10 +201,10 @@ def save_state(state: Mapping[str, Tensor], path: StrPath) -> None:
         raise SerializationError(
             f"save_state: not tensors: {', '.join(wrong)}; use `save` for nested states"
         )
-    save(dict(state), path)
+    save(state, f, format=format, metadata=metadata)
 
 
-def load_state(path: FileLike, *, mmap: bool | None = None) -> dict[str, Tensor]:
+def load_state(f: FileLike, *, mmap: bool | None = None) -> dict[str, Tensor]:
     """Read a ``state_dict`` of names and tensors, from a safetensors file or one of PyTorch.
 
     ``mmap`` is as for `load`.
@@ -181,146 +216,25 @@ def load_state(path: FileLike, *, mmap: bool | None = None) -> dict[str, Tensor]
     SerializationError
         The file is damaged, or holds something else than names and tensors.
     """
-    state = load(path, mmap=mmap)
+    state = load(f, mmap=mmap)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise SerializationError(
-            f"load_state: {path} holds a nested state, not names and tensors; use `load`"
+            f"load_state: {getattr(f, 'name', f)} holds a nested state, not names and tensors; "
+            "use `load`"
         )
     return state
 
 
-class _Encoding:
-    """An object as JSON; tensors and arrays are moved to ``arrays`` and leave their name behind."""
-
-    def __init__(self) -> None:
-        self.arrays: Arrays = {}
-        self.tensors: list[tuple[Array, dict[str, Any]]] = []
-
-    def encode(self, obj: object, path: tuple[str, ...]) -> object:
-        """``obj``, which stands at ``path``, as JSON."""
-        if obj is None or isinstance(obj, (bool, int, float, str)):
-            return obj
-        if isinstance(obj, Tensor):
-            entry = {"tensor": _put(obj._array, path, self.arrays)}
-            self.tensors.append((obj._array, entry))
-            return entry
-        if isinstance(obj, np.ndarray):
-            return {"array": _put(obj, path, self.arrays)}
-        if isinstance(obj, np.generic):
-            return self.encode(obj.item(), path)
-        if isinstance(obj, (list, tuple)):
-            items = [self.encode(value, (*path, str(i))) for i, value in enumerate(obj)]
-            return items if isinstance(obj, list) else {"tuple": items}
-        if isinstance(obj, Mapping):
-            for key in obj:
-                if not isinstance(key, (str, int, float)):
-                    raise SerializationError(f"save: key {key!r} {_where(path)} is a {_name(key)}")
-            return {"dict": [[k, self.encode(v, (*path, str(k)))] for k, v in obj.items()]}
-        raise SerializationError(
-            f"save: {_name(obj)} {_where(path)}; expected dicts, lists, tuples, tensors, arrays, "
-            "numbers, strings or None"
-        )
-
-
-class _Decoding:
-    """The inverse of `_Encoding`."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self.arrays = arrays
-        self.shared = sharing.Shared()
-
-    def decode(self, tree: Any) -> Any:
-        """The object that was encoded."""
-        if isinstance(tree, list):
-            return [self.decode(item) for item in tree]
-        if not isinstance(tree, dict):
-            return tree
-        if "part" in tree:
-            return self.shared.tensor(self.arrays.pop(tree["tensor"]), *tree["part"])
-        ((kind, value),) = tree.items()
-        if kind == "tensor":  # each is there once: a small file could ask for a thousand copies
-            return tensor(self.arrays.pop(value))
-        if kind == "array":
-            return self.arrays.pop(value)
-        if kind == "tuple":
-            return tuple(self.decode(item) for item in value)
-        return {key: self.decode(item) for key, item in value}
-
-
-def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
-    if array.dtype.name not in _DTYPES.values():
-        raise SerializationError(f"save: dtype {array.dtype} {_where(path)} cannot be stored")
-    stem = name = ".".join(path) or "tensor"
-    count = 1
-    while name in arrays or name == "__metadata__":  # "a.b" beside {"a": {"b": …}}
-        count += 1
-        name = f"{stem}#{count}"
-    # Safetensors stores the bytes as they lie: row-major (channels-last activations are not).
-    arrays[name] = np.asarray(array, dtype=dtype_of(array.dtype), order="C")
-    return name
-
-
-def _read(source: Source) -> tuple[Arrays, dict[str, Any] | None]:
-    """The arrays of a safetensors file and our note in its metadata, None if there is none."""
-    from safetensors import SafetensorError, deserialize
-
-    path, data = source.name, source.read(0, source.size)
-    try:
-        entries: Any = deserialize(data)  # type: ignore[no-untyped-call]  # it has no types
-        arrays = {name: _array(entry) for name, entry in entries}
-    except SafetensorError as error:
-        raise SerializationError(
-            f"load: {path} is damaged or not a safetensors file ({error})"
-        ) from error
-    except KeyError as error:  # a dtype that tensors cannot have
-        raise SerializationError(f"load: {path} has tensors of dtype {error}") from error
-    except _MALFORMED as error:  # shapes that no array has
-        raise SerializationError(f"load: {path} is damaged ({_said(error)})") from error
-    try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
-        text = (header.get("__metadata__") or {}).get(_KEY)
-        if text is None:
-            return arrays, None
-        note = dict(json.loads(text))
-        version, _, tree = note["version"], note["checksum"], note["tree"]
-        tree.encode()
-    except _MALFORMED as error:
-        raise SerializationError(f"load: {path} is damaged (its metadata is not ours)") from error
-    if version not in range(1, _VERSION + 1):
-        raise SerializationError(
-            f"load: {path} has format version {version}, this program reads 1 to {_VERSION}"
-        )
-    return arrays, note
-
-
-def _array(entry: Any) -> Array:
-    """What safetensors read of one tensor as an array."""
-    name = entry["dtype"]
-    if name == "BOOL":  # any byte but 0 is True
-        truth: Array = np.frombuffer(entry["data"], np.uint8) != 0
-        return truth.reshape(entry["shape"])
-    return np.frombuffer(entry["data"], dtype_of(_DTYPES[name])).reshape(entry["shape"]).copy()
-
-
-def _said(error: Exception) -> str:
-    """An error in a few words: it may quote the file."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _WORDS else f"{text[:_WORDS]} …"
-
-
-def _checksum(arrays: Arrays, tree: str) -> int:
-    """CRC-32 over the tree and every array's name, dtype, shape and bytes."""
-    total = zlib.crc32(tree.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
-        total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
-    return total
-
-
-def _where(path: tuple[str, ...]) -> str:
-    return f"at `{'.'.join(path)}`" if path else "at the top"
-
-
-def _name(obj: object) -> str:
-    return f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
+def _buffers(
+    obj: object, name: Any, format: str | None, metadata: Mapping[str, str] | None
+) -> Buffers:
+    """The bytes of a file of this name."""
+    if format not in (None, "safetensors", "pt"):
+        raise ArgumentError(f"save: `format` is {format!r}, expected 'safetensors' or 'pt'")
+    if format is None:
+        format = "pt" if str(name).lower().endswith(_TORCH) else "safetensors"
+    if format == "safetensors":
+        return nested_buffers(obj, metadata or {})
+    if metadata is not None:
+        raise ArgumentError("save: `metadata` is given, but PyTorch's files have none")
+    return torch_buffers(obj)
