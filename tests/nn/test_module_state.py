@@ -80,6 +80,42 @@ def test_one_error_lists_everything_and_nothing_is_changed():
     assert all((v == before[k]).all() for k, v in net.state_dict().items())
 
 
+def refusal(net, state):
+    with pytest.raises(RuntimeError, match="nothing was loaded") as caught:
+        net.load_state_dict(state)
+    return str(caught.value).splitlines()[1:]
+
+
+def test_names_that_are_near_are_suggested():
+    net = make()
+    state = net.state_dict()
+    state["head.weight"], state["0.bais"] = state.pop("3.weight"), state.pop("0.bias")
+    state["odd"] = tg.ones(3)  # of another shape than what is missing
+    assert refusal(net, state) == [
+        "  missing: 0.bias (2,) (is it 0.bais?)",
+        "  missing: 3.weight (3, 8) (is it head.weight?)",
+        "  unexpected: head.weight",
+        "  unexpected: odd",
+        "  unexpected: 0.bais",
+    ]
+
+
+def test_a_prefix_and_a_checkpoint_are_named():
+    net = make()
+    state = net.state_dict()
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    assert refusal(net, wrapped)[-1] == (
+        "  all names are there behind 'module.': "
+        "nn.modules.utils.consume_prefix_in_state_dict_if_present"
+    )
+    outer = nn.Module()
+    outer.net = net
+    assert refusal(outer, state)[-1] == "  all names are there without 'net.': load into `net`"
+    checkpoint = {"epoch": 1, "model": state, "optimizer": {}}
+    last = "  'model' and 'optimizer' hold names and values: is it the state?"
+    assert refusal(net, checkpoint)[-1] == last
+
+
 def test_not_strict():
     net = make()
     state = net.state_dict()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.nn.module.hooks import Hook, HookTable
 from tinygrad_cnn.nn.module.loading import take, undo_steps
+from tinygrad_cnn.nn.module.near_names import inner_hint, near_names, prefix_hint
 from tinygrad_cnn.nn.module.parameter import Parameter, is_lazy
 from tinygrad_cnn.tensor import Tensor
 
@@ -141,7 +142,7 @@ class StateMixin:
         ------
         RuntimeError
             Names are missing or unexpected (only if ``strict``), shapes or kinds of dtypes differ.
-            The text lists all of it.
+            The text lists all of it, and what may have been meant: names that are near, a prefix.
         TypeError
             ``state_dict`` is no mapping.
 
@@ -167,10 +168,7 @@ class StateMixin:
         try:
             _load(self, state_dict, assign, keys, problems)
             if strict:
-                problems[:0] = [
-                    *(f"missing: {name}{_shape_at(self, name)}" for name in keys.missing_keys),
-                    *(f"unexpected: {name}" for name in keys.unexpected_keys),
-                ]
+                problems[:0] = _names_that_differ(self, state_dict, keys)
             if problems:
                 raise RuntimeError(
                     f"load_state_dict: the state does not fit {type(self).__name__}; nothing was "
@@ -303,11 +301,27 @@ def _load(
     load(module, OrderedDict(state_dict), "")
 
 
-def _shape_at(module: Any, key: str) -> str:
-    """The shape of what ``key`` names, with a space before it; nothing if it names no tensor."""
+def _names_that_differ(
+    module: StateMixin, state_dict: Mapping[str, object], keys: IncompatibleKeys
+) -> list[str]:
+    """Lines with the names that are missing or unexpected, and what may have been meant."""
+    wanted = {name: _shape_at(module, name) for name in keys.missing_keys}
+    given = {name: getattr(state_dict.get(name), "shape", None) for name in keys.unexpected_keys}
+    hint = prefix_hint(keys.missing_keys, keys.unexpected_keys)
+    hint = hint or inner_hint(state_dict, keys.unexpected_keys)
+    near = {} if hint else near_names(wanted, given)
+    lines = []
+    for name, shape in wanted.items():
+        line = f"missing: {name}" if shape is None else f"missing: {name} {shape}"
+        lines.append(f"{line} (is it {near[name]}?)" if name in near else line)
+    return [*lines, *(f"unexpected: {name}" for name in given), *filter(None, [hint])]
+
+
+def _shape_at(module: Any, key: str) -> tuple[int, ...] | None:
+    """The shape of what ``key`` names; None if it names no tensor, or that is not known yet."""
     path, _, name = key.rpartition(".")
     try:
         found = module.get_submodule(path)._own_state().get(name)
     except AttributeError:
-        return ""
-    return "" if found is None or is_lazy(found) else f" {found.shape}"
+        return None
+    return None if found is None or is_lazy(found) else tuple(found.shape)

@@ -260,7 +260,7 @@ class Config:
             try:
                 if name in _TYPES and not _setting(name).accepts(value, _TYPES[name]):
                     wrong.append(f"setting {name!r} is {reprlib.repr(value)}")
-            except TrainError as error:
+            except (TrainError, ValueError) as error:
                 wrong.append(f"setting {name!r}: {error}")
         if wrong:
             more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
