@@ -33,7 +33,7 @@ from tinygrad_cnn.autograd.variable import Variable, depend, in_order, wrap
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
-from tinygrad_cnn.kernels.tape import do, made
+from tinygrad_cnn.kernels.tape import do, made, taping
 from tinygrad_cnn.kernels.threads import with_fresh_stack
 from tinygrad_cnn.types import Args
 
@@ -223,6 +223,8 @@ def _walk(
     """
     keep = create_graph if retain_graph is None else retain_graph
     useful = None if targets is None else _paths_to(targets, roots)
+    if taping:
+        taping[0].walked(roots, useful)
     args = (roots, targets, useful, keep, create_graph, arrive)
     visit = functools.partial(within, recording, create_graph, _visit, args, {})
     depth = _depth.get()
@@ -230,7 +232,7 @@ def _walk(
         visit = functools.partial(with_fresh_stack, visit)
     if watching:
         visit = functools.partial(observe, "walk", "reverse walk", visit, (), {})
-    walk = Walk(tuple(roots), useful)
+    walk = Walk(tuple(roots), useful, keep)
     visit = functools.partial(within, walking, walk, visit, (), {})
     found = within(_depth, depth + 1, visit, (), {})
     for function in walk.after:
@@ -246,6 +248,8 @@ def _visit(
     retain_graph: bool,
     create_graph: bool,
     arrive: Callable[[Leaf, Tensor], None] | None,
+    began: int = 0,
+    leave: Callable[[Node, int, Tensor], None] | None = None,
 ) -> dict[GraphNode, Tensor]:
     # A node and its gradient, by the negative of the time: the newest comes first off a heap.
     pending: dict[int, list[Any]] = {}
@@ -262,12 +266,13 @@ def _visit(
     while queue:
         time = heapq.heappop(queue)
         node, g = pending.pop(time)
+        parents = node.parents
         if useful is None:
             wanted = node.wanted
             goes_on = True
         else:
             assert targets is not None
-            wanted = tuple([p in useful for p in node.parents])
+            wanted = tuple([p in useful for p in parents])
             goes_on = any(wanted)
             if goes_on and node in targets:
                 found[node] = g  # as PyTorch: what hooks return goes further down only
@@ -298,7 +303,9 @@ def _visit(
             gradients = _run_post_hooks(node, g, gradients)
         if not retain_graph and node.saved:
             _free(node)
-        parents, shapes, dtypes = node.parents, node.shapes, node.dtypes
+        if node.parents is not parents:  # it turned out to stand for several (`programs.training`)
+            parents, wanted = node.parents, node.wanted
+        shapes, dtypes = node.shapes, node.dtypes
         for i, gx in enumerate(gradients):
             if gx is None or not wanted[i]:
                 continue
@@ -315,6 +322,10 @@ def _visit(
                 if mask is not None:
                     masks.setdefault(at, mask)
                 check_gradient(node, i, gx, g, masks.get(time))
+            if parent.time < began:
+                assert leave is not None
+                leave(node, i, gx)
+                continue
             waiting = pending.get(at)
             if waiting is None:
                 pending[at] = [parent, gx]
@@ -330,6 +341,24 @@ def _visit(
                     sums.add(at)
         g = gradients = gx = value = before = waiting = None  # they may be large
     return found
+
+
+def walk_part(
+    roots: dict[GraphNode, Tensor],
+    began: int,
+    useful: set[GraphNode] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    leave: Callable[[Node, int, Tensor], None],
+) -> None:
+    """Go on with a walk through the nodes made since ``began`` alone.
+
+    ``leave(node, i, g)`` gets every gradient that leaves them, by way of input ``i`` of a node, in
+    the order in which a walk through all would have met them. Nodes are gone through if they are
+    ``useful``, by default all.
+    """
+    targets: set[GraphNode] | None = None if useful is None else set()
+    _visit(roots, targets, useful, retain_graph, create_graph, None, began, leave)
 
 
 def _free(node: Node) -> None:

@@ -190,15 +190,19 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 class Walk:
     """A reverse walk: what it starts from, and the nodes that it wants gradients of, if not all.
 
-    ``after`` are functions to be called when it has come to its end.
+    ``keeps`` says whether what it walks can be walked again; ``after`` are functions to be called
+    when it has come to its end.
     """
 
-    __slots__ = ("__weakref__", "after", "nodes", "roots")
+    __slots__ = ("__weakref__", "after", "keeps", "nodes", "roots")
 
-    def __init__(self, roots: Sequence[GraphNode], nodes: set[GraphNode] | None) -> None:
+    def __init__(
+        self, roots: Sequence[GraphNode], nodes: set[GraphNode] | None, keeps: bool
+    ) -> None:
         self.roots = roots
         self.nodes = nodes
         self.after: list[Callable[[], None]] = []
+        self.keeps = keeps
 
     def visited(self) -> set[GraphNode]:
         """The nodes that it comes by."""

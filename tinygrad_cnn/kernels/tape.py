@@ -45,8 +45,11 @@ class Tape(Protocol):
     def made(self, array: Array) -> None:
         """An array is the same whenever it is made."""
 
-    def drawn(self) -> None:
-        """Random numbers are about to be drawn."""
+    def drawn(self, source: Any) -> None:
+        """Random numbers are about to be drawn from a source."""
+
+    def walked(self, roots: Any, useful: Any) -> None:
+        """A reverse walk begins at nodes ``roots``, and goes through what is ``useful``, or all."""
 
     def dropped(self, tensor: Any) -> None:
         """A tensor's gradient is about to be replaced, whatever it is."""

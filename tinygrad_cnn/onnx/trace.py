@@ -295,7 +295,7 @@ class Trace:
     def counted(self, array: Array) -> None:
         """Nothing is noted of a counter."""
 
-    def placed(self) -> None:
+    def placed(self, table: Any, rows: Any) -> None:
         """Nothing is noted of addresses."""
 
     def looked(self, array: Array) -> None:
@@ -304,7 +304,7 @@ class Trace:
     def made(self, array: Array) -> None:
         """Nothing is noted of a constant: it is one when it is used."""
 
-    def drawn(self) -> None:
+    def drawn(self, source: Any) -> None:
         """Refuse to export what is random."""
         if threading.get_ident() == self.thread:
             raise OnnxError(
@@ -314,6 +314,9 @@ class Trace:
 
     def dropped(self, tensor: Any) -> None:
         """There are no gradients."""
+
+    def walked(self, roots: Any, useful: Any) -> None:
+        """Nor walks of interest."""
 
 
 def run(

@@ -136,9 +136,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def numpy_generator(generator: Generator | None) -> np.random.Generator:
     """The NumPy generator behind ``generator``, or behind the default one."""
+    source = default_generator if generator is None else generator
     if taping:
-        taping[0].drawn()
-    return (default_generator if generator is None else generator).numpy
+        taping[0].drawn(source)
+    return source.numpy
 
 
 def draw(generator: Generator | None, method: str, *args: Any, dtype: DType | None = None) -> Array:

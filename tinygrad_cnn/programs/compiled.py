@@ -11,17 +11,16 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd.events import watching
 from tinygrad_cnn.autograd.graph import packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
-from tinygrad_cnn.autograd.node import Leaf, Node
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.rounding import fast
-from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import choice, memory, threads
 from tinygrad_cnn.kernels.choice import algorithm
 from tinygrad_cnn.kernels.forks import free_in_child
@@ -29,49 +28,24 @@ from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
-from tinygrad_cnn.programs.memory import EXTERNAL, INPUT, Diverged, Ref
-from tinygrad_cnn.programs.program import Instance, Program
-from tinygrad_cnn.programs.recorder import Recorder
+from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
+from tinygrad_cnn.programs.program import Instance, Program, inputs_of
+from tinygrad_cnn.programs.recorder import Recorder, needs_of
+from tinygrad_cnn.programs.results import Description, result_of
+from tinygrad_cnn.programs.training import MOST_WAYS, FirstCall, Pair, Plan, Waiting
 from tinygrad_cnn.programs.unit import Refused
 from tinygrad_cnn.types import Array
 
 MOST_PROGRAMS = 16
 MOST_INSTANCES = 8
 MOST_MISSES = 3
-"""Programs that a function keeps; instances of one that wait to be used again; and how many times
-in a row an optimiser's step may be another than the recorded one before all is recorded anew."""
-
+MOST_RECORDINGS = 4
+MOST_WASTED = 12
 _numbers = itertools.count()
-
-
-class TooLate(RuntimeError):
-    """A replay turned out to be something else than the call after it had changed memory."""
-
-
-class _Argument(NamedTuple):
-    """The result that is an argument, by number."""
-
-    number: int
-
-
-class _Kept(NamedTuple):
-    """The result that is an object which was there before."""
-
-    value: Any
-
-
-class _New(NamedTuple):
-    """A result with memory of its own, and the operation that made it if it wants a gradient."""
-
-    ref: Ref
-    op: Any
-
-
-class _Build(NamedTuple):
-    """A tuple, list or dictionary of results."""
-
-    make: Callable[[list[Any]], Any]
-    parts: tuple[Any, ...]
+"""Signatures that a function keeps; instances of a program that wait to be used again; how many
+times in a row an optimiser's step may be another than the recorded one before all is recorded anew;
+programs of one signature, which differ in the gradients that they find; and recordings that may be
+made without being replayed."""
 
 
 class Recording:
@@ -96,7 +70,7 @@ class Recording:
         """Whether the gradients that it adds to are those that were there."""
         return all(tensor._grad is grad for tensor, grad in self.needs) and self.is_current()
 
-    def replay(self, leaves: list[Any], arrays: list[Array]) -> Any:
+    def replay(self, leaves: list[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
         """Run it, and return what the function would.
 
         Raises
@@ -117,34 +91,20 @@ class Recording:
         try:
             instance.run(timed=self.replays == 1)
             self.replays += 1
-            return self._results(self.result, instance, leaves)
+            return result_of(self.result, leaves, instance.made)
         except Diverged as unit:
-            raise TooLate(
-                f"compile: with these numbers {unit} gives something of another kind than when it "
-                f"was recorded (another shape, say), and memory has been changed meanwhile; call "
-                f"the function without compile()"
-            ) from None
+            raise TooLate(str(unit)) from None
         finally:
             if len(self.free) < MOST_INSTANCES:
                 self.free.append(instance)
 
+    def remarks(self) -> list[str]:
+        """What else there is to tell."""
+        return []
+
     def seconds(self) -> dict[Any, float]:
         """What each part in Python took, in seconds, when the program ran for the second time."""
         return self.free[0].seconds if self.free else {}
-
-    def _results(self, result: Any, instance: Instance, leaves: list[Any]) -> Any:
-        kind = type(result)
-        if kind is _New:
-            out = wrap(instance._view(result.ref).copy(order="K"))
-            if result.op is not None:
-                out.node = Node(result.op, (), (), (), {}, {})
-                out.node.saved = None  # the graph was walked
-            return out
-        if kind is _Build:
-            return result.make([self._results(part, instance, leaves) for part in result.parts])
-        if kind is _Argument:
-            return leaves[result.number]
-        return result.value
 
 
 class Cut:
@@ -171,10 +131,12 @@ class CompiledFunction:
         self.cut: Cut | None = None  # once there is one, it serves all calls: its parts look
         self.function, self.fullgraph = function, fullgraph
         self.roots = roots
-        self.programs: OrderedDict[Any, list[Recording] | Cut | str] = OrderedDict()
+        self.programs: OrderedDict[Any, list[Recording | Pair] | Cut | str] = OrderedDict()
+        self.waiting: dict[Any, Waiting] = {}  # whose backward pass is still to come
+        self.anew: set[Any] = set()  # to be recorded again
         self.states: OrderedDict[Any, State] = OrderedDict()  # they keep alive what ids stand for
         self.latest: dict[tuple[int, ...], State] = {}  # by the objects among the arguments
-        self.calls = self.recordings = 0
+        self.calls = self.recordings = self.replayed = 0
         self.told: set[str] = set()
         self.lock = free_in_child(threading.RLock())
 
@@ -212,16 +174,30 @@ class CompiledFunction:
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
-        for recording in found or ():  # type: ignore[union-attr]
+        anew = key in self.anew
+        for recording in () if anew else found or ():  # type: ignore[union-attr]
             if recording.fits():  # type: ignore[union-attr]
                 with suppress(KeyError):  # another thread may have let it go
                     self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
                 try:
-                    return recording.replay(leaves, arrays)  # type: ignore[union-attr]
+                    result = recording.replay(leaves, arrays, args, kwargs)  # type: ignore[union-attr]
+                    self.replayed += 1
+                    return result
                 except Diverged as unit:
                     why = f"with other numbers {unit} gives something of another kind"
                     return self._usual(why, args, kwargs)
+        if self.recordings >= MOST_WASTED + self.replayed:
+            why = "it gets other arguments, or finds another state, at each call"
+            self.programs[key] = why
+            self._bound()
+            return self._usual(why, args, kwargs)
+        if not anew and len(found or ()) == MOST_RECORDINGS and not any(r.replays for r in found):  # type: ignore[arg-type,union-attr]
+            self.programs[key] = why = "the gradients that it finds are others at each call"
+            return self._usual(why, args, kwargs)
+        waiting = self.waiting.get(key)
+        if waiting is not None and not waiting.is_due():
+            return self.function(*args, **kwargs)
         return self._record(key, state, args, kwargs, leaves)
 
     def _state(self, objects: list[Any]) -> State:
@@ -259,36 +235,40 @@ class CompiledFunction:
     # ---- recording -------------------------------------------------------------------------
 
     def _record(self, key: Any, state: State, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
-        for leaf in leaves:
-            if isinstance(leaf, Variable) and leaf.current_node() is not None:
-                return self._usual("an argument requires gradients", args, kwargs)
+        variables = [leaf for leaf in leaves if isinstance(leaf, Variable)]
+        nodes = [leaf.current_node() for leaf in variables]
         with self.lock:
             self.recordings += 1
+            self.anew.discard(key)
             tensors = list(state.tensors)
             tensors += [t._grad for t in state.tensors if t._grad is not None]
             for tensor in (*tensors, *(a for a in leaves if isinstance(a, Variable))):
                 tensor.storage.compute_waiting()  # which is none of what the function does
             arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
-            recorder = Recorder(arrays, tensors, state.arrays, state.keep)
+            given = [node for node in nodes if node is not None]
+            recorder = Recorder(arrays, tensors, state.arrays, state.keep, given)
             inner = self._inner()[0]
             recorder.code = None if inner is None else inner.__code__
-            before = [(t, t._value) for t in state.tensors]
+            before = [(t, t._value, t.node) for t in (*state.tensors, *variables)]
             with recorder:
                 result = self.function(*args, **kwargs)
                 gradients = recorder.gradients()
-                refs: list[Ref] = []
                 try:
-                    template = _described(result, state, leaves, recorder, refs)
+                    described = Description(result, state.tensors, leaves, recorder)
                 except Refused as error:
                     recorder.refuse(str(error))
             try:
-                recorder.finish()
-                if any(t._value is not value for t, value in before):
+                recorder.check()
+                if any(t._value is not value or t.node is not node for t, value, node in before):
                     raise Refused("it replaces the numbers of a tensor that it did not make")
                 if reach(*state.roots).key[0] != state.key[0]:
                     raise Refused("it changes objects, which a replay would not")
-                needs = _needs(recorder)
-                program = Program(recorder, arrays, gradients, refs)
+                inputs = inputs_of(recorder, arrays)
+                if described.live:
+                    return self._first(key, state, recorder, described, result, leaves, inputs)
+                needs = needs_of(recorder)
+                recorder.finish()
+                program = Program(recorder, inputs, gradients, described.refs)
                 python = [u.name for u in program.units if u.is_python]
                 if self.fullgraph and python:
                     raise Refused(
@@ -298,7 +278,10 @@ class CompiledFunction:
                 assert type(found) is list
                 known = [recording for recording in found if recording.is_current()]
                 memory.clear()  # what the call needed again and again, a program has of its own
-                self.programs[key] = [Recording(program, template, needs), *known[:3]]
+                self.programs[key] = [
+                    Recording(program, described.template, needs),
+                    *known[: MOST_RECORDINGS - 1],
+                ]
             except Refused as error:
                 if self.fullgraph:
                     raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
@@ -307,9 +290,79 @@ class CompiledFunction:
                 self.cut = cut
                 if cut is None:
                     self._tell(str(error))
-            while len(self.programs) > MOST_PROGRAMS:
-                self.programs.popitem(last=False)
+            self._bound()
         return result
+
+    # ---- calls through which gradients come back -------------------------------------------
+
+    def _first(
+        self,
+        key: Any,
+        state: State,
+        recorder: Recorder,
+        described: Description,
+        result: Any,
+        leaves: list[Any],
+        inputs: list[Ref],
+    ) -> Any:
+        """What a call returned that is recorded for training: its backward pass is still to come.
+
+        Raises
+        ------
+        Refused
+            It cannot be walked as one.
+        """
+        if any(ref is not None for _, ref in recorder.gradients()):
+            raise Refused("it walks a graph, and returns another")
+        plan = Plan(self, key, state, recorder, described, result, leaves)
+        ends: list[Any] = [t.current_node() for t in described.live]
+        first = FirstCall(plan, recorder, inputs, ends)
+        self.waiting.setdefault(key, Waiting()).began(first)
+        while len(self.waiting) > MOST_PROGRAMS:
+            del self.waiting[next(iter(self.waiting))]
+        return first.result(described.live, result)
+
+    def recorded(self, key: Any, pair: Pair) -> None:
+        """Have a forward and a backward pass to replay."""
+        known = self.programs.get(key)
+        self.programs[key] = [pair, *(known if type(known) is list else [])[: MOST_WAYS - 1]]
+        self._bound()
+
+    def refused(self, key: Any, why: str) -> None:
+        """A backward pass could not be recorded."""
+        if self.fullgraph:
+            raise RuntimeError(f"compile: fullgraph=True, but {why}")
+        self.programs[key] = why
+        self._tell(why)
+        self._bound()
+
+    def missed(self, key: Any, pair: Pair, way: Any) -> None:
+        """A backward pass came in another way than that of its program."""
+        known = self.programs.get(key)
+        if type(known) is not list:
+            return
+        pairs = [p for p in known if isinstance(p, Pair)]
+        if sum(p.misses for p in pairs) > sum(p.backwards for p in pairs) + MOST_WAYS:
+            self.refused(key, "its backward passes come in ever new ways")
+            return
+        other = next((p for p in pairs if p.way == way), None)
+        if other is not None:
+            self.programs[key] = [other, *(p for p in known if p is not other)]
+        elif len(pairs) < MOST_WAYS:
+            self.anew.add(key)
+
+    def is_unchanged(self, number: int, args: Any, kwargs: Any) -> bool:
+        """Whether what the function can reach is as it was in a state."""
+        objects: list[Any] = []
+        _key(args, [], objects), _key(kwargs, [], objects)
+        try:
+            return self._state(objects).number == number
+        except Unreadable:
+            return False
+
+    def _bound(self) -> None:
+        while len(self.programs) > MOST_PROGRAMS:
+            self.programs.popitem(last=False)
 
     def _inner(self) -> tuple[types.FunctionType | None, Callable[[Any], Any]]:
         """The function of the user's that is called, and how to call another in its place."""
@@ -353,77 +406,6 @@ class CompiledFunction:
         from tinygrad_cnn.programs.explain import explain
 
         return explain(self)
-
-
-def _described(
-    value: Any, state: State, leaves: list[Any], recorder: Recorder, refs: list[Ref]
-) -> Any:
-    """How to make the result."""
-    for number, leaf in enumerate(leaves):
-        if value is leaf:
-            return _Argument(number)
-    if isinstance(value, Variable):
-        if any(value is t for t in state.tensors):
-            return _Kept(value)
-        if value._grad is not None:
-            raise Refused("it returns a tensor that has a gradient")
-        node = value.current_node()
-        array = value._array
-        region = recorder.regions.find(array)
-        if region is None:
-            raise Refused("it returns a tensor that was computed outside of operations")
-        if region.kind in (INPUT, EXTERNAL):
-            raise Refused("it returns a view of a tensor that it did not make")
-        if any(r.region is region for r in refs):
-            raise Refused("it returns tensors that share memory")
-        if type(node) is Leaf or (type(node) is Node and _is_alive(node)):
-            raise Refused("it returns a tensor whose graph has not been walked")
-        refs.append(recorder.regions.ref(array, region))
-        return _New(refs[-1], None if node is None else node.op)
-    if type(value) in (tuple, list):
-        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value])
-        return _Build(type(value), parts)
-    if isinstance(value, tuple):
-        kind = type(value)
-        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value])
-        named = hasattr(kind, "_fields")
-        return _Build(lambda made: kind(*made) if named else kind(made), parts)
-    if type(value) is dict:
-        keys = list(value)
-        parts = tuple([_described(v, state, leaves, recorder, refs) for v in value.values()])
-        return _Build(lambda made: dict(zip(keys, made, strict=True)), parts)
-    if value is None or isinstance(value, (bool, int, float, str, Module)):
-        return _Kept(value)
-    raise Refused(f"it returns a {type(value).__name__}")
-
-
-def _is_alive(node: Node) -> bool:
-    """Whether a graph can be walked: nothing in it was freed."""
-    stack, seen = [node], {node}
-    while stack:
-        one = stack.pop()
-        if one.saved is None:
-            return False
-        for parent in one.parents:
-            if type(parent) is Node and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return True
-
-
-def _needs(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
-    """The gradients on which a recording depends: that they are those that were there."""
-    active = any(u.opaque for u in recorder.units) or recorder.gradients()
-    needs: list[tuple[Variable, Variable | None]] = []
-    for leaf in recorder.leaves:
-        before = recorder.before[id(leaf)]
-        region = None if before is None else recorder.regions.find(before._array)
-        used = region is not None and any(
-            ref.region is region for u in recorder.units for ref in (*u.operands(), *u.work())
-        )
-        if used or (active and id(leaf) not in recorder.dropped_at):
-            needs.append((leaf, before))
-    return needs
 
 
 def _unusual() -> str:
@@ -485,9 +467,10 @@ def compile(function: Any = None, *, fullgraph: bool = False) -> Any:
     A replay makes no operation, node or module call: most of it is one call into machine code. It
     gives the same bits as a usual call: results, gradients, parameters, running statistics, masks
     of dropout. Where that is not certain the function runs as usual, and a warning says once why:
-    if it has hooks or gets arguments that require gradients. Statements that ask for a tensor's
-    numbers (``item()``, ``if loss > 1``), print or change objects run in Python, between programs
-    of what comes before and after.
+    if it has hooks, for example. Results that require gradients have one node for the whole call,
+    and the backward pass that comes to it is recorded and replayed too. Statements that ask for a
+    tensor's numbers (``item()``, ``if loss > 1``), print or change objects run in Python, between
+    programs of what comes before and after.
 
     Recorded anew is what is called with other shapes, dtypes, layouts or Python arguments, or after
     a change of what the function can reach: modules (also ``training``), parameters, buffers,
@@ -497,8 +480,7 @@ def compile(function: Any = None, *, fullgraph: bool = False) -> Any:
     Parameters
     ----------
     function
-        A function of tensors, or a `Module`, which must not return tensors whose graph is still to
-        be walked. Left out, the result is a decorator.
+        A function of tensors, or a `Module`. Left out, the result is a decorator.
     fullgraph
         Raise RuntimeError where something would run in Python.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tinygrad_cnn.programs.compiled import CompiledFunction, Recording
+    from tinygrad_cnn.programs.training import Pair
 
 
 def explain(function: CompiledFunction) -> str:
@@ -32,12 +33,18 @@ def explain(function: CompiledFunction) -> str:
             continue
         for recording in found:
             lines += _program(number, recording)
+            lines += recording.remarks()
+    for key, waiting in tuple(function.waiting.items()):
+        if key not in function.programs:
+            why = waiting.why or "no backward pass has come to its result"
+            lines.append(f"a call was recorded and runs as usual: {why}")
     return "\n".join(lines)
 
 
-def _program(number: int, recording: Recording) -> list[str]:
+def _program(number: int, recording: Recording | Pair) -> list[str]:
     program = recording.program
-    shapes = ", ".join(f"{ref.dtype}{list(ref.shape)}" for ref in program.inputs) or "nothing"
+    inputs = program.inputs[: program.given]
+    shapes = ", ".join(f"{ref.dtype}{list(ref.shape)}" for ref in inputs) or "nothing"
     native = [u for u in program.units if not u.is_python]
     steps = sum(len(u.code) for u in native)
     early = sum(len(u.early.steps) for u in program.early if u.early is not None)
@@ -50,13 +57,14 @@ def _program(number: int, recording: Recording) -> list[str]:
         f"the call as usual had {_mb(program.usual_bytes)} at a time",
     ]
     seconds = recording.seconds()
-    for name, count in Counter(u.name for u in program.units if u.is_python).most_common():
+    python = [u.name for u in program.units if u.is_python]
+    for name, count in Counter(python).most_common():
         spent = sum(s for u, s in seconds.items() if u.name == name)
         lines.append(f"  in Python: {count} x {name}, {spent * 1e6:.0f} µs in the second replay")
     return lines
 
 
-def _segments(recording: Recording) -> int:
+def _segments(recording: Recording | Pair) -> int:
     instance = recording.free[0] if recording.free else None
     return 0 if instance is None else sum(end > at for _, at, end in instance.steps)
 

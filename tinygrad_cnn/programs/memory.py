@@ -25,6 +25,17 @@ class Diverged(Exception):
     """A function does something else with these numbers than it did when it was recorded."""
 
 
+class TooLate(RuntimeError):
+    """A replay turned out to be something else than the call after it had changed memory."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(
+            f"compile: with these numbers {unit} gives something of another kind than when it "
+            f"was recorded (another shape, say), and memory has been changed meanwhile; call "
+            f"the function without compile()"
+        )
+
+
 class Region:
     """Memory that arrays share.
 

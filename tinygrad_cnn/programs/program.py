@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
@@ -45,8 +46,9 @@ class Program:
 
     Attributes
     ----------
-    inputs
-        The arguments' arrays, in order.
+    inputs, given
+        The arguments' arrays, in order; and how many of them there are when the first half runs,
+        as the others are gradients.
     gradients
         Tensors, and what ``.grad`` each has afterwards: a reference, or None.
     place, dropped
@@ -59,20 +61,33 @@ class Program:
         Memory of an instance, and how much of it is gradients, which the caller may hold on to.
     usual_bytes
         The most that the call had at a time when it was recorded.
+    split, edges
+        How many units are the first half (`halves`), by default all; and how many gradients the
+        second half hands out.
+    regions, changed
+        Where arrays lie; and those that were there before and that the first half changes.
     """
 
     def __init__(
         self,
         recorder: Recorder,
-        inputs: Sequence[Array],
+        inputs: Sequence[Ref],
         gradients: Sequence[tuple[Variable, Ref | None]],
         results: Sequence[Ref],
+        split: int | None = None,
+        later: Sequence[Ref] = (),
+        found: Sequence[Ref | None] = (),
     ) -> None:
         regions = recorder.regions
-        units = [u for u in recorder.units if u.opaque or not _is_view(u)]
-        self.units, self.checks = _checks_first(units)
-        self.inputs = [regions.ref(a, _found(regions.find(a))) for a in inputs]
-        _expect_apart([ref.region for ref in self.inputs], regions.order)
+        half = len(recorder.units) if split is None else split
+        before, after = (
+            [u for u in part if u.opaque or not _is_view(u)]
+            for part in (recorder.units[:half], recorder.units[half:])
+        )
+        first, self.checks = _checks_first(before)
+        self.split, self.edges = len(first), len(found)
+        self.units = _with_handouts(first, after, found)
+        self.inputs, self.given = [*inputs, *later], len(inputs)
         self.gradients = list(gradients)
         self.written = list(recorder.written.values())
         for ref in (g for _, g in gradients if g is not None):
@@ -88,10 +103,8 @@ class Program:
                 ref.region.floats |= ref.dtype.kind == "f"
             for ref in unit.writes:
                 ref.region.written = True
-                if ref.region.kind == INPUT:
-                    raise Refused(f"{unit.name} changes an argument in place")
         for ref in results:
-            _use(ref.region, len(self.units))
+            _use(ref.region, len(self.units) if split is None else self.split - 1)
         self.begun: dict[Region, int] = {}  # when gradients are written to
         for leaf, gradient in self.gradients:
             if gradient is not None:
@@ -111,25 +124,65 @@ class Program:
         self.kept_bytes = sum(r.nbytes for r in self.kept)
         self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
         self.usual_bytes = regions.peak
+        self.regions = regions.order
+        changed = dict.fromkeys(r for u in first for r in u.writes if r.region.kind == EXTERNAL)
+        self.changed = [r.array for r in changed if r.array is not None and split is not None]
         regions.let_go()
 
 
-def _expect_apart(inputs: list[Region], regions: list[Region]) -> None:
-    """Raise Refused unless arguments have memory of their own, as those of later calls may."""
-    external = [r for r in regions if r.kind == EXTERNAL]
+class Handout(Unit):
+    """Gives the gradient of an edge away, as soon as nothing adds to it any more."""
+
+    def __init__(self, given: Ref, edge: int) -> None:
+        super().__init__(np.copy, "hand out")
+        self.args = Parts(tuple, (given,))
+        self.given, self.edge = given, edge
+
+    @property
+    def is_python(self) -> bool:
+        """It is none of the function's."""
+        return False
+
+
+def _with_handouts(first: list[Unit], rest: list[Unit], found: Sequence[Ref | None]) -> list[Unit]:
+    """All units, with those among the ``rest`` that hand out what was ``found``."""
+    last: dict[Region, int] = {}
+    for number, unit in enumerate(rest):
+        for ref in (*unit.operands(), *unit.work(), *unit.results()):
+            last[ref.region] = number
+    after: dict[int, list[Unit]] = {}
+    for edge, given in enumerate(found):
+        if given is not None:
+            at = last.get(given.region, len(rest) - 1)
+            after.setdefault(at, []).append(Handout(given, edge))
+    units = list(first) if rest else [*first, *after.get(-1, ())]
+    for number, unit in enumerate(rest):
+        units += [unit, *after.get(number, ())]
+    return units
+
+
+def inputs_of(recorder: Recorder, arrays: Sequence[Array]) -> list[Ref]:
+    """Where arguments lie. They have memory of their own, as those of later calls may.
+
+    Raises
+    ------
+    Refused
+        They have not, or one of them is changed.
+    """
+    refs = [recorder.operand(array) for array in arrays]
+    external = [r for r in recorder.regions.order if r.kind == EXTERNAL]
     end = 0
-    for region in sorted(inputs, key=lambda r: r.low):
+    for region in sorted((ref.region for ref in refs), key=lambda r: r.low):
         others = any(r.low < region.high and region.low < r.high for r in external)
         if region.kind != INPUT or others:
             raise Refused("an argument is reached in another way too")
         if region.low < end and region.nbytes:
             raise Refused("arguments share memory")
         end = max(end, region.high)
-
-
-def _found(region: Region | None) -> Region:
-    assert region is not None
-    return region
+    for unit in recorder.units:
+        if any(ref.region.kind == INPUT for ref in unit.writes):
+            raise Refused(f"{unit.name} changes an argument in place")
+    return refs
 
 
 def _is_view(unit: Unit) -> bool:
@@ -240,6 +293,7 @@ class Instance:
         self.stamp: Any = None  # when they were made
         self.steps: list[tuple[Unit | None, int, int]] = []
         self.owners: list[Unit] = []
+        self.half = 0  # the number of the first step of the second half
         words: list[Word] = []
         late: dict[Unit, list[Word]] = {}
         for unit in program.early:
@@ -247,7 +301,9 @@ class Instance:
             self.owners += [unit] * len(soon)
             words += soon
         self.early = len(words)
-        for unit in program.units:
+        for number, unit in enumerate(program.units):
+            if number == program.split:
+                self.half = len(self.steps)
             first = len(words)
             if not unit.native:
                 views = self._views_of(unit)
@@ -257,7 +313,7 @@ class Instance:
                 continue
             words += late[unit] if unit in late else self._words(unit.code, self._views_of(unit))
             self.owners += [unit] * (len(words) - first)
-            if self.steps and self.steps[-1][0] is None:
+            if self.steps[self.half :] and self.steps[-1][0] is None:
                 first = self.steps.pop()[1]
             self.steps.append((None, first, len(words)))
         if words:
@@ -290,6 +346,14 @@ class Instance:
             else:
                 self.views[ref] = ref.view(self._memory(ref.region))
         return self.views[ref]
+
+    def made(self, template: Any) -> Variable:
+        """A result (`results.New`), which has memory of its own."""
+        out = wrap(self._view(template.ref).copy(order="K"))
+        if template.op is not None:
+            out.node = Node(template.op, (), (), (), {}, {})
+            out.node.saved = None  # the graph was walked
+        return out
 
     def _gradient(self, ref: Ref) -> Variable:
         """The tensor around an array, one and the same in a run."""
@@ -368,21 +432,25 @@ class Instance:
 
     def check(self, given: Sequence[Array]) -> None:
         """Take the arrays ``given``, and do what comes first: so far nobody sees a change."""
-        for to, array in zip(self.inputs, given, strict=True):
+        for to, array in zip(self.inputs[: self.program.given], given, strict=True):
             np.copyto(to, array)
         if self.program.checks:
             ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})
 
-    def run(self, timed: bool = False) -> None:
-        """Do the rest of what was recorded."""
-        if self.places:
-            self._lend()
+    def prepare(self) -> None:
+        """Have constants as they were, and tell of what will be changed."""
         for memory, content in self.constants:
             assert content is not None
             memory[: content.nbytes] = content
         for tensor, by in self.program.written:
             tensor.storage.written(by)
             tensor._saved = None
+
+    def run(self, timed: bool = False) -> None:
+        """Do the rest of what was recorded."""
+        if self.places:
+            self._lend()
+        self.prepare()
         try:
             self._begin()
             if self.whole is None:

@@ -17,7 +17,7 @@ import random
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.autograd.node import Leaf
+from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node, clock
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels import tape
 from tinygrad_cnn.kernels.forks import free_in_child, in_child
@@ -79,7 +79,9 @@ class Recorder:
         externals: Sequence[Variable],
         arrays: Sequence[Array] = (),
         known: Sequence[Any] = (),
+        given: Sequence[GraphNode] = (),
     ) -> None:
+        self.began, self.given = clock(), set(given)  # and the nodes of arguments
         self.externals, self.arrays = externals, arrays
         self.known = {id(value) for value in known}
         self.thread = threading.get_ident()
@@ -91,6 +93,7 @@ class Recorder:
         self.reason = ""
         self.code: types.CodeType | None = None  # of the function
         self.line: int | None = None  # in it, where it was refused
+        self.sources: list[Any] = []  # of random numbers
         self.written: dict[int, tuple[Variable, str]] = {}
         self.dropped_at: dict[
             int, int
@@ -200,10 +203,10 @@ class Recorder:
         if name == "ignoring_fp_errors":
             name = getattr(arrays[0], "__name__", name)
         unit = Unit(function, name)
-        unit.args = describe(tuple(arrays), self._operand)
-        unit.params = describe(dict(params), self._operand)
+        unit.args = describe(tuple(arrays), self.operand)
+        unit.params = describe(dict(params), self.operand)
         self._settle(writes)
-        unit.writes = tuple([self._operand(array) for array in writes])
+        unit.writes = tuple([self.operand(array) for array in writes])
         if self.reason:
             return ignoring_fp_errors(function, arrays, params)
         before = [(ref, copied(bytes_at(ref.region))) for ref in unit.writes]
@@ -257,7 +260,7 @@ class Recorder:
                 if self.regions.find(array) is None:
                     self.regions.add(EXTERNAL, array, whole=True)
             unit.code += [
-                Launch(k, n, self._described(args, self._operand)) for k, n, args in launches
+                Launch(k, n, self._described(args, self.operand)) for k, n, args in launches
             ]
             unit.prepared = result
         self.tables.clear()
@@ -309,12 +312,38 @@ class Recorder:
             region = self.regions.add(CONSTANT, array, whole=True)
             region.content = bytes_at(region).copy()
 
-    def drawn(self) -> None:
+    def drawn(self, source: Any) -> None:
         """Random numbers have to be drawn again each time: by a unit."""
         if self._idle():
             self.refuse(f"{sys._getframe(2).f_code.co_name} draws random numbers")
         elif self.current is not None and threading.get_ident() == self.thread:
             self.current.draws = True
+            if not any(source is s for s in self.sources):
+                self.sources.append(source)
+
+    def walked(self, roots: Iterable[GraphNode], useful: set[GraphNode] | None) -> None:
+        """See to it that what is walked was made by the call, or is where its graph ends."""
+        if not self._idle():
+            return
+        stack = list(roots)
+        seen = set(stack)
+        while stack:
+            node = stack.pop()
+            if node in self.given or (type(node) is Node and node.time < self.began):
+                self.refuse("it walks a graph that an argument, or something else, came with")
+                return
+            for parent in node.parents:
+                if parent is None or parent in seen:
+                    continue
+                if useful is None or parent in useful:
+                    seen.add(parent)
+                    stack.append(parent)
+
+    def more(self, inputs: Sequence[Array]) -> None:
+        """Go on in this thread, with more arguments."""
+        self.thread = threading.get_ident()
+        for array in inputs:
+            self.regions.add(INPUT, array, whole=False)
 
     def dropped(self, tensor: Variable) -> None:
         """Note that a gradient is about to be replaced, and whether anybody has used it before."""
@@ -331,7 +360,8 @@ class Recorder:
             self.refuse(f"{by} changes a tensor in a way that is not recorded")
         self.announced.clear()
 
-    def _operand(self, array: Array) -> Any:
+    def operand(self, array: Array) -> Any:
+        """The reference of an array that somebody gets."""
         if array.dtype.kind == "V":
             self.refuse("bfloat16 is in use")
         region = self.regions.find(array)
@@ -361,21 +391,26 @@ class Recorder:
         return self.regions.ref(array, region)
 
     def gradients(self) -> list[tuple[Variable, Ref | None]]:
-        """The leaves whose ``.grad`` is another object than before, and where it lies."""
+        """The leaves whose ``.grad`` is another object than before, or none, and where it lies."""
         found: list[tuple[Variable, Ref | None]] = []
         for leaf in self.leaves:
             gradient = leaf._grad
-            if gradient is self.before[id(leaf)]:
+            dropped = gradient is None and id(leaf) in self.dropped_at
+            if gradient is self.before[id(leaf)] and not dropped:
                 continue
-            ref = None if gradient is None else self._operand(gradient._array)
+            ref = None if gradient is None else self.operand(gradient._array)
             found.append((leaf, ref))
         return found
 
-    def finish(self) -> None:
+    def check(self) -> None:
         """Check that nothing is left half recorded."""
         self._settle(())
         if self.reason:
             raise Refused(self.reason)
+
+    def finish(self) -> None:
+        """Be the recording that a program is made of."""
+        self.check()
         self.written = {
             key: (tensor, by)
             for key, (tensor, by) in self.written.items()
@@ -383,6 +418,21 @@ class Recorder:
         }
         for region in self.regions.order:
             region.high = min(region.high, self.tops.get(id(region.root), (None, region.high))[1])
+
+
+def needs_of(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
+    """The gradients on which a recording depends: that they are those that were there."""
+    active = any(u.opaque for u in recorder.units) or recorder.gradients()
+    needs: list[tuple[Variable, Variable | None]] = []
+    for leaf in recorder.leaves:
+        before = recorder.before[id(leaf)]
+        region = None if before is None else recorder.regions.find(before._array)
+        used = region is not None and any(
+            ref.region is region for u in recorder.units for ref in (*u.operands(), *u.work())
+        )
+        if used or (active and id(leaf) not in recorder.dropped_at):
+            needs.append((leaf, before))
+    return needs
 
 
 def _after_fork() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Any, Generic, TypeVar
 
-from tinygrad_cnn.programs.compiled import CompiledFunction, TooLate
+from tinygrad_cnn.programs.compiled import CompiledFunction
+from tinygrad_cnn.programs.memory import TooLate
 from tinygrad_cnn.tensor import Tensor
 
 R = TypeVar("R")

@@ -16,7 +16,7 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.module.attributes import changes
 from tinygrad_cnn.nn.utils import clip_grad_norm_, get_total_norm
 from tinygrad_cnn.ops.random import default_generator
-from tinygrad_cnn.programs.compiled import TooLate
+from tinygrad_cnn.programs.memory import TooLate
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.compiled import Compiled
