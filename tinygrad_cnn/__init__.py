@@ -246,6 +246,7 @@ from tinygrad_cnn.amp.autocast_mode import (  # isort: skip
 )
 from tinygrad_cnn.programs import compile  # isort: skip
 from tinygrad_cnn.serialization import load, save  # isort: skip
+from tinygrad_cnn.missing import attributes as _missing  # isort: skip
 
 _sys.modules["tinygrad_cnn.autograd"].Variable = _VARIABLE  # type: ignore[attr-defined]
 
@@ -286,7 +287,7 @@ else:
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
         if name in ("memory", "onnx", "profiler", "train", "viz"):
-            return _import_module(f"tinygrad_cnn.{name}")
+            return _missing.attached(_import_module(f"tinygrad_cnn.{name}"))
         if name == "bfloat16":
             return _bfloat16()
         if name.endswith("_") and not name.startswith("_"):  # `relu_(x)`, as PyTorch has it
@@ -296,3 +297,5 @@ else:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
         )
+
+    _missing.attach_all(Tensor)

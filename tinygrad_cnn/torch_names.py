@@ -14,6 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from tinygrad_cnn.missing.attributes import Absent
+
 PACKAGE = "tinygrad_cnn"
 OWN = frozenset(["data", "train", "viz"])  # folders for which PyTorch has another name, or none
 _MISSING = object()
@@ -83,6 +85,8 @@ def _walk(place: Any, path: str, seen: set[int]) -> Iterator[str]:
     for name in listed:
         module = isinstance(place, ModuleType)  # some of its modules are imported when asked for
         value = getattr(place, name) if module else inspect.getattr_static(place, name)
+        if isinstance(value, Absent):
+            continue
         if isinstance(value, ModuleType):
             inside = value.__name__.startswith(f"{PACKAGE}.")
             if inside and id(value) not in seen and not (path == "torch" and name in OWN):
