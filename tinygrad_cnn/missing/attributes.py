@@ -86,7 +86,7 @@ def attach_all(tensor: type) -> None:
     for name in TENSOR_NAMES.split():
         if not hasattr(tensor, name):
             setattr(tensor, name, Absent(name))
-    everything = tensor.__dir__
+    everything: Any = tensor.__dir__
 
     def __dir__(self: object) -> list[str]:
         return [n for n in everything(self) if not isinstance(vars(tensor).get(n), Absent)]
