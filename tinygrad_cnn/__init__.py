@@ -152,9 +152,9 @@ __all__ = [
     "adjoint", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin", "aminmax", "amp",
     "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "are_deterministic_algorithms_enabled", "argmax", "argmin", "argsort", "argwhere",
-    "as_strided", "as_strided_copy", "as_strided_scatter", "as_tensor", "asarray", "asin", "asinh",
-    "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "autocast", "autograd",
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "backends", "baddbmm", "bartlett_window",
+    "array_api", "as_strided", "as_strided_copy", "as_strided_scatter", "as_tensor", "asarray",
+    "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "autocast",
+    "autograd", "avg_pool1d", "avg_pool2d", "avg_pool3d", "backends", "baddbmm", "bartlett_window",
     "batch_norm", "bernoulli", "bilinear", "binary_cross_entropy_with_logits", "bincount",
     "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
     "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_shapes",
@@ -279,7 +279,7 @@ e = _np.e
 newaxis = None
 
 if _typing.TYPE_CHECKING:
-    from tinygrad_cnn import memory, onnx, profiler, train, viz
+    from tinygrad_cnn import array_api, memory, onnx, profiler, train, viz
 
     bfloat16: _np.dtype[_typing.Any]
 else:
@@ -288,6 +288,8 @@ else:
         """Import these when they are first used: many programs do without them."""
         if name in ("memory", "onnx", "profiler", "train", "viz"):
             return _missing.attached(_import_module(f"tinygrad_cnn.{name}"))
+        if name == "array_api":
+            return _import_module("tinygrad_cnn.array_api")
         if name == "bfloat16":
             return _bfloat16()
         if name.endswith("_") and not name.startswith("_"):  # `relu_(x)`, as PyTorch has it

@@ -7,6 +7,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -20,7 +21,7 @@ from tinygrad_cnn.autograd.layout import channels_last, memory_format, steps_of
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
-from tinygrad_cnn.errors import DtypeError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import copying, indexing, storages
 from tinygrad_cnn.functions.convert import array_of, axis, dtype_of, is_dtype, size_of, to_tensor
 from tinygrad_cnn.functions.inplace_methods import InPlaceMethods
@@ -439,9 +440,32 @@ class Tensor(InPlaceMethods):
             return self._array.astype(dtype)
         return self._array.copy() if copy else self.array
 
-    def __dlpack__(self, **options: Any) -> Any:
-        """The values for another library, in the same memory (DLPack)."""
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[builtins.int, builtins.int] | None = None,
+        dl_device: tuple[builtins.int, builtins.int] | None = None,
+        copy: builtins.bool | None = None,
+    ) -> Any:
+        """A capsule with the values for another library, in the same memory (DLPack).
+
+        Raises
+        ------
+        BufferError
+            The tensor requires gradients, which the other library would lose; it is read-only, and
+            ``max_version`` is before 1.0, which cannot say so; or another device is wanted.
+        """
+        if is_recording() and self.current_node() is not None:
+            raise BufferError(
+                "__dlpack__: this tensor requires gradients, which another library would lose; use "
+                "t.detach() for its values"
+            )
+        if dl_device not in (None, (1, 0)):
+            raise BufferError(f"__dlpack__: `dl_device` is {dl_device}, expected the CPU, (1, 0)")
+        given = {"stream": stream, "max_version": max_version, "copy": copy}
+        array: Any = self.array
+        return array.__dlpack__(**{k: v for k, v in given.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
         return (1, 0)  # the CPU
@@ -451,6 +475,30 @@ class Tensor(InPlaceMethods):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return apply_function(function, args, kwargs)
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """The functions of the array API standard for tensors: `tinygrad_cnn.array_api`.
+
+        Raises
+        ------
+        ValueError
+            ``api_version`` is a version of the standard that it does not follow.
+        """
+        above = import_module("tinygrad_cnn.array_api")  # many programs do without
+        return above.checked(api_version)
+
+    def to_device(self, device: DeviceLike, /, *, stream: Any = None) -> Tensor:
+        """The tensor itself, for the CPU (array API standard).
+
+        Raises
+        ------
+        ValueError
+            Another device, or a ``stream``: those are of devices that are not here.
+        """
+        check_device(device, "to_device")
+        if stream is not None:
+            raise ArgumentError(f"to_device: `stream` is {stream!r}, expected None on the CPU")
+        return self
 
     def item(self) -> Any:
         """Its one element as a Python number."""

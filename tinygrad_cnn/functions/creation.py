@@ -218,10 +218,34 @@ class _Capsule:
         return 1, 0  # a CPU
 
 
+_READABLE = (1, 3, 11, 13)  # DLPack's numbers of devices whose memory the CPU sees
+
+
 @export(method=False)
-def from_dlpack(ext_tensor: Any) -> Tensor:
+def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None = None) -> Tensor:
     """A tensor in the memory of another library's array, or of a capsule, handed over by DLPack.
 
+    What either side writes is seen by the other. Memory that the other side says is read-only
+    cannot be written to here.
+
+    Parameters
+    ----------
+    ext_tensor
+        An array on the CPU: it has ``__dlpack__`` and ``__dlpack_device__``.
+    device
+        The CPU, or None.
+    copy
+        None shares the memory, True never does, False is an error where the other side has to copy.
+
+    Raises
+    ------
+    TypeError
+        ``ext_tensor`` is no such array.
+    ValueError
+        It lies on another device than the CPU, or its memory cannot be shared.
+
+    Examples
+    --------
     >>> import tinygrad_cnn as tg
     >>> array = np.zeros(2, np.float32)
     >>> tg.from_dlpack(array).fill_(1)
@@ -236,7 +260,28 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
             f"from_dlpack: `ext_tensor` is a {type(ext_tensor).__name__}, expected an array with "
             f"__dlpack__"
         )
-    return from_numpy(np.from_dlpack(ext_tensor))
+    check_device(device, "from_dlpack")
+    if isinstance(ext_tensor, Variable):
+        found = to_tensor(ext_tensor).detach()
+        return found.clone() if copy else found
+    where = tuple(ext_tensor.__dlpack_device__())
+    if where[0] not in _READABLE:
+        raise ArgumentError(
+            f"from_dlpack: `ext_tensor` lies on the device {where}, expected the CPU, (1, 0): "
+            f"bring it there first"
+        )
+    try:
+        try:
+            array = np.from_dlpack(ext_tensor, copy=None if copy else copy)
+        except TypeError:  # NumPy or the other side is older than the argument, and shares
+            array = np.from_dlpack(ext_tensor)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise ArgumentError(
+            f"from_dlpack: `ext_tensor` (a {type(ext_tensor).__name__}) does not hand over its "
+            f"memory: {error}"
+        ) from None
+    found = from_numpy(array)
+    return found.clone() if copy else found
 
 
 @export(method=False)

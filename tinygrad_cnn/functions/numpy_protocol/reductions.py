@@ -112,8 +112,10 @@ def _spread(reduce: Reduction, name: str) -> None:
         correction: Any = NO_VALUE,
     ) -> Any:  # fmt: skip
         n = _freedom(ddof, correction)
-        x = _in(a, dtype)
-        return reduce(x, positions(axis, x.ndim), keepdim=keepdims is True, correction=n)
+        x, dims = _in(a, dtype), positions(axis, a.ndim)
+        if not dims and x.ndim:
+            return reduce(f.unsqueeze(x, -1), -1, correction=n)
+        return reduce(x, dims, keepdim=keepdims is True, correction=n)
 
 
 _spread(f.var, "var")

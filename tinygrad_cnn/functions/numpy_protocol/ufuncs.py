@@ -37,7 +37,9 @@ _AS_IF_NOT_GIVEN: Params = {**_NEVER_MIND, "out": None, "dtype": None, "signatur
 
 @serves("sign")
 def _sign(x: Any) -> Any:
-    return f.sgn(x) if x.dtype.kind == "c" else f.sign(x)
+    if x.dtype.kind == "c":
+        return f.where(x == 0, f.zeros((), dtype=x.dtype), f.sgn(x))
+    return f.where(f.isnan(x), f.full((), np.nan, dtype=x.dtype), f.sign(x))
 
 
 @serves("rint")
