@@ -76,9 +76,7 @@ def test_gradients_are_not_lost() -> None:
     torch = require_torch()
     t = tg.ones(2, requires_grad=True)
     for take in (torch.from_dlpack, np.from_dlpack):
-        with pytest.raises(
-            BufferError, match=r"this tensor requires gradients.*detach"
-        ):
+        with pytest.raises(BufferError, match=r"this tensor requires gradients.*detach"):
             take(t)
     with tg.no_grad():
         assert np.from_dlpack(t).tolist() == [1.0, 1.0]
