@@ -37,6 +37,7 @@ from tinygrad_cnn.data import CIFAR10, read_image
 from tinygrad_cnn.data.download import unpack
 from tinygrad_cnn.data.folder import image_size
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
+from tinygrad_cnn.onnx import OnnxError
 from tinygrad_cnn.serialization import SerializationError, load, save
 from tinygrad_cnn.serialization.nested import checksum, read_noted
 from tinygrad_cnn.serialization.source import Source
@@ -330,8 +331,21 @@ def readers(root: Path) -> dict[str, Reader]:
             in_the_run("metrics.csv", run.read_metrics), refused, [metrics], bytewise
         ),
         "report.json": Reader(_results, refused, [report], json_or_bytes),
+        "onnx": Reader(tg.onnx.load, (OnnxError,), onnx_files(), bytewise),
         "archive": Reader(unpacked, (ValueError,), [archive.getvalue()], gzipped),
     }
+
+
+def onnx_files() -> list[bytes]:
+    """Small graphs with weights, statistics, constants and attributes of several kinds."""
+    x = tg.ones(1, 2, 4, 4)
+    convolving = nn.Sequential(nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    blurring = nn.Sequential(
+        nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.PReLU(), nn.Softmax(1)
+    )
+    return [
+        _bytes(lambda path, net=net: tg.onnx.export(net, x, path)) for net in (convolving, blurring)
+    ]
 
 
 def _bytes(write: Callable[[Any], object]) -> bytes:

@@ -42,13 +42,15 @@ def exported(net: nn.Module, example: Any, path: Path, **options: Any) -> Any:
     return session(path)
 
 
-@pytest.mark.parametrize("kind", [LeNet5, MiniVGG, ResNet18, ResNet20])
-def test_models_at_other_batch_sizes(kind: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "size"), [(LeNet5, 32), (MiniVGG, 32), (ResNet18, 12), (ResNet20, 16)]
+)
+def test_models_at_other_batch_sizes(kind: Any, size: int, tmp_path: Path) -> None:
     net = settled(kind())
-    there = exported(net, tg.randn(1, 3, 32, 32), tmp_path / "net.onnx")
+    there = exported(net, tg.randn(1, 3, size, size), tmp_path / "net.onnx")
     for batch in (1, 4):
-        agrees(there, net, tg.randn(batch, 3, 32, 32))
-    assert there.get_inputs()[0].shape == ["batch", 3, 32, 32]
+        agrees(there, net, tg.randn(batch, 3, size, size))
+    assert there.get_inputs()[0].shape == ["batch", 3, size, size]
     assert there.get_outputs()[0].shape == ["batch", 10]
 
 
@@ -137,11 +139,11 @@ def test_names_and_structure(tmp_path: Path) -> None:
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     assert [i.name for i in graph.input] == ["image", "scale"]
     assert [o.name for o in graph.output] == ["maps", "mean"]
-    assert [n.name for n in graph.node] == [
+    assert [n.name for n in graph.node if n.op_type != "Constant"] == [
         "/features/0/Conv", "/features/1/BatchNormalization", "/features/2/Relu", "/Mul",
         "/ReduceMean",
     ]  # fmt: skip
-    assert graph.node[0].doc_string == "features.0 (Conv2d)"
+    assert graph.node[1].doc_string == "features.0 (Conv2d)"
     weights = {i.name for i in graph.initializer}
     assert {"features.0.weight", "features.0.bias", "features.1.running_var"} < weights
     maps = next(v for v in graph.value_info if v.name == "/features/0/Conv_output_0")

@@ -2,5 +2,7 @@
 
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.export import export
+from tinygrad_cnn.onnx.load import load
+from tinygrad_cnn.onnx.module import OnnxModule
 
-__all__ = ["OnnxError", "export"]
+__all__ = ["OnnxError", "OnnxModule", "export", "load"]

@@ -17,6 +17,7 @@ from tinygrad_cnn.onnx.build import Builder
 from tinygrad_cnn.onnx.errors import OnnxError, onnx_package
 from tinygrad_cnn.onnx.files import write
 from tinygrad_cnn.onnx.graph import Graph
+from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.sides import mapped
 from tinygrad_cnn.onnx.trace import run
 from tinygrad_cnn.onnx.units import MODULES
@@ -112,6 +113,8 @@ def export(
     if axes:
         first = next(iter(axes))
         graph.batch = builder.symbols[builder.inputs[first]], axes[first]
+    if isinstance(model, OnnxModule) and output_names is None:
+        output_names = model.output_names
     outputs = builder.outputs([refs for _, refs in found], output_names)
     write(Path(path), graph, builder.named, outputs, model, external_data)
     return Path(path)
@@ -139,6 +142,8 @@ def _names(
     wanted: Sequence[str] | None,
 ) -> list[str]:
     """A name for each tensor of the inputs."""
+    if isinstance(model, OnnxModule) and wanted is None:
+        wanted = model.input_names
     known = list(inspect.signature(model.forward).parameters.values())
     names: list[str] = []
     positional = [p.name for p in known if p.kind is not p.VAR_POSITIONAL]

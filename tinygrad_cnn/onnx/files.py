@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tinygrad_cnn.onnx.sides import Side
 from tinygrad_cnn.serialization import write_atomically
 from tinygrad_cnn.version import __version__
 
+BUFFERS = "tinygrad_cnn.buffers"  # in a file's metadata: weights that are no parameters
 INLINE = 1 << 30  # bytes of weights that stand in the file itself
 _SMALL = 1024  # bytes of an array that is not worth a place in another file
 _ALIGNED = 4096  # where an array of an external file begins, for who maps it into memory
@@ -30,11 +32,16 @@ def write(
 ) -> None:
     """Write the graph's nodes that lead to ``outputs``, and the weights that they read."""
     import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
     nodes = _joined(_needed(graph.nodes, outputs), outputs, graph)
     used = {name for node in nodes for name in node.inputs}
-    weights = {k: v for k, v in {**named["weights"], **graph.constants}.items() if k in used}
+    weights = {k: v for k, v in named["weights"].items() if k in used}
+    constants = [
+        helper.make_node("Constant", [], [k], value=numpy_helper.from_array(v), name=f"/{k}")
+        for k, v in graph.constants.items()
+        if k in used
+    ]
     total = sum(v.nbytes for v in weights.values())
     external = total > INLINE if external is None else external
     data = path.with_name(path.name + ".data")
@@ -58,7 +65,7 @@ def write(
     ends = {symbol.name for symbol in outputs}
     made_here = {name for node in nodes for name in node.outputs} - ends
     made = helper.make_graph(
-        [_node(node) for node in nodes],
+        constants + [_node(node) for node in nodes],
         type(model).__name__,
         [_info(symbol) for symbol in named["inputs"]],
         [_info(symbol) for symbol in outputs],
@@ -73,6 +80,9 @@ def write(
         producer_version=__version__,
         ir_version=helper.find_min_ir_version_for([opset]),
     )
+    buffers = sorted(name for name, _ in model.named_buffers() if name in weights)
+    if buffers:
+        helper.set_model_props(proto, {BUFFERS: json.dumps(buffers)})
     content = proto.SerializeToString(deterministic=True)
     if len(content) >= 2**31:
         raise OnnxError("onnx.export: the graph has 2 GiB or more; use `external_data=True`")

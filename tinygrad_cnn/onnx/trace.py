@@ -224,6 +224,8 @@ class Trace:
             result = go(blind=True)
         finally:
             self.inside -= 1
+        if not leaf and self._is_constant((found, named), result, args):
+            return result
         step = self.step(function, call.name, found, named, place)
         if args and isinstance(args[0], Variable) and result is args[0]:
             self._wrote(step, result._array)
@@ -252,6 +254,8 @@ class Trace:
             result = ignoring_fp_errors(function, arrays, params)
         finally:
             self.inside -= 1
+        if not writes and self._is_constant((args, named), result, ()):
+            return result
         step = self.step(name, getattr(name, "__name__", repr(name)), args, named, place)
         if name in _COPIES:
             self.steps.remove(step)
@@ -261,6 +265,22 @@ class Trace:
         else:
             self._give(step, result)
         return result
+
+    def _is_constant(self, given: Any, result: Any, args: Any) -> bool:
+        """Whether what something gives follows from constants alone; it is one itself then."""
+        numbers: list[int] = []
+        mapped(given, lambda x: numbers.append(x.number) if isinstance(x, Ref) else None)
+        if any(self.values[n].source is not None for n in numbers):
+            return False
+        tensors = [t._array for t in tensors_in(result)]
+        arrays: list[Array] = []
+        mapped(result, lambda r: arrays.append(r) if isinstance(r, np.ndarray) else None)
+        if any(result is a for a in args):  # it was written to
+            return False
+        for array in (*tensors, *arrays):
+            found = self.add(array, None)
+            self.values[found.number].array = array.copy()
+        return True
 
     def _copied(self, array: Array, copy: Array, number: int) -> None:
         """Have a copy stand for the same value, and what moves there with it for what it was."""
@@ -295,7 +315,7 @@ class Trace:
     def counted(self, array: Array) -> None:
         """Nothing is noted of a counter."""
 
-    def placed(self, table: Any, rows: Any) -> None:
+    def placed(self, table: Array, rows: Sequence[tuple[Array, ...]]) -> None:
         """Nothing is noted of addresses."""
 
     def looked(self, array: Array) -> None:

@@ -143,6 +143,7 @@ FUNCTIONS: dict[Any, Form] = {
     np.bitwise_or: _bits("Or", "BitwiseOr"),
     np.bitwise_xor: _bits("Xor", "BitwiseXor"),
     np.invert: _bits("Not", "BitwiseNot"),
+    np.array: lambda b, y, x, **how: b.cast(x, y.dtype),
     np.isnan: lambda b, y, x: b.node("IsNaN", x),
     np.isinf: lambda b, y, x: b.node("IsInf", x),
     np.isfinite: _finite,

@@ -199,19 +199,23 @@ def conv2d(o: Graph, x: Symbol, w: Symbol, bias: Symbol | None, spec: Any) -> Sy
 
 
 def conv2d_input(o: Graph, dy: Symbol, w: Symbol, size: Dims, spec: Any) -> Symbol:
-    """A transposed convolution; what its strides leave open is padding of the result."""
-    extra = [
-        n - ((out - 1) * s - before - after + d * (k - 1) + 1)
-        for n, out, s, (before, after), d, k in zip(
-            size, dy.shape[2:], spec.stride, spec.padding, spec.dilation, w.shape[2:], strict=True
-        )
-    ]
+    """A transposed convolution; what its strides leave open is padding of the result.
+
+    Where less is cut off at the end than at the beginning, that too is padding of the result.
+    """
+    padding, extra = [], []
+    for n, out, s, (before, after), d, k in zip(
+        size, dy.shape[2:], spec.stride, spec.padding, spec.dilation, w.shape[2:], strict=True
+    ):
+        after = before if 0 < before - after < s else after
+        padding.append((before, after))
+        extra.append(n - ((out - 1) * s - before - after + d * (k - 1) + 1))
     return o.ConvTranspose(
         dy,
         w,
         kernel_shape=list(w.shape[2:]),
         strides=list(spec.stride),
-        pads=_pads(spec.padding),
+        pads=_pads(padding),
         dilations=list(spec.dilation),
         group=spec.groups,
         output_padding=extra,
