@@ -17,7 +17,7 @@ def recorded(monkeypatch):
     """``fast`` 2 × (1 + 0) ms, ``slow`` 5 + 7 ms, 8 ms of something else: 22 ms."""
     clock = stand_still(monkeypatch)
     slow, fast = clock.operation("slow", 5, 7), clock.operation("fast", 1, 0)
-    x = tg.ones(512, 512, requires_grad=True)  # 1 MiB
+    x = tg.ones(500, 500, requires_grad=True)  # 1 MB
     with profile(with_stack=True) as p:
         y = slow(fast(fast(x)))
         y.backward(x.detach())

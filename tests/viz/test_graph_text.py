@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tinygrad_cnn.viz.graph.text import amount, byte_size, parameters_text, seconds, shape_text
+from tinygrad_cnn.amounts import amount, byte_size
+from tinygrad_cnn.viz.graph.text import parameters_text, seconds, shape_text
 
 
 @pytest.mark.parametrize(
@@ -17,8 +18,8 @@ def test_amounts_have_three_digits(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.50 KiB"), (2**20, "1 MiB"),
-     (3 * 2**30, "3 GiB")],
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1024, "1.02 kB"), (999_600, "1.00 MB"),
+     (2**20, "1.05 MB"), (3 * 10**9, "3 GB")],
 )  # fmt: skip
 def test_sizes(value, text):
     assert byte_size(value) == text

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,7 @@ from tinygrad_cnn.cli import graph as cli_graph
 from tinygrad_cnn.cli.friendly import complain, console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.progress import say
 from tinygrad_cnn.train.loop.warmup import warm_up
@@ -67,7 +68,7 @@ def _checked(check: Callable[[str], object]) -> Callable[..., str | None]:
         try:
             if value is not None:
                 check(value)
-        except TrainError as error:
+        except (TrainError, ArgumentError) as error:
             raise click.BadParameter(str(error), context, parameter) from error
         return value
 
@@ -97,8 +98,10 @@ def _type_of(setting: Setting, kind: object) -> Any:
         return click.Choice(setting.among)
     if setting.path:
         return click.Path()
-    if kind in (str, bool, str | None):
-        return bool if kind is bool else str
+    if kind is bool:
+        return bool
+    if str in (kind, *get_args(kind)):
+        return str
     low = setting.at_least if setting.above is None else setting.above
     bounds: dict[str, Any] = {"min": low, "max": setting.below}
     if kind is float:

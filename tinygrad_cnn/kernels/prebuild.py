@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     try:
         for path in prebuild(options.out, options.target or DEFAULT):
-            _say(f"{path} has {path.stat().st_size // 1024} KB")
+            _say(f"{path} has {path.stat().st_size / 1e6:.1f} MB")
     except PrebuildError as error:
         parser.exit(1, f"{error}\n")
     _say(f"{time.monotonic() - start:.0f} s")

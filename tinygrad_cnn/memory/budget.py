@@ -5,44 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.amounts import byte_size, parse_size
 from tinygrad_cnn.errors import ArgumentError
-from tinygrad_cnn.memory.recording import record, text_of
+from tinygrad_cnn.memory.recording import record
 from tinygrad_cnn.nn import Module, Sequential
 from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.utils.checkpoint import checkpoint
-
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", 1)}
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes from ``"2GB"``, ``"1.5GiB"``, ``"800 MB"`` or a number of bytes.
-
-    Raises
-    ------
-    ArgumentError
-        It is nothing of the kind, or not positive.
-
-    Examples
-    --------
-    >>> parse_size("2GB"), parse_size("1.5 GiB"), parse_size(4096)
-    (2000000000, 1610612736, 4096)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?", str(text).strip().lower())
-    size = int(float(found[1]) * UNITS.get(found[2], 0)) if found else 0
-    if isinstance(text, bool) or size <= 0:
-        raise ArgumentError(
-            f"max_memory: {text!r} is no size, expected bytes or a text such as '2GB' or '800MiB'"
-        )
-    return size
 
 
 class Unit(NamedTuple):
@@ -81,10 +56,11 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         if not self.units:
-            return f"max_memory: a step takes {text_of(self.before)}; nothing is computed again"
+            return f"max_memory: a step takes {byte_size(self.before)}; nothing is computed again"
         return (
-            f"max_memory: a step takes {text_of(self.after)} instead of {text_of(self.before)}: "
-            f"computed again in the backward pass: {', '.join(self.names)}"
+            f"max_memory: a step takes {byte_size(self.after)} instead of "
+            f"{byte_size(self.before)}: computed again in the backward pass: "
+            + ", ".join(self.names)
         )
 
     @contextmanager
@@ -162,7 +138,7 @@ def _units(module: Module, name: str = "") -> list[Unit]:
 def fit_into(
     model: Module,
     step: Callable[[], Tensor],
-    most: int | str,
+    most: float | str,
     *,
     optimizer: Any = None,
 ) -> MemoryPlan:
@@ -201,7 +177,7 @@ def fit_into(
     >>> plan.before > 10_000_000, plan.after <= 9_000_000
     (True, True)
     """
-    size = parse_size(most)
+    size = parse_size(most, "most")
     state = _state_bytes(optimizer)
     plain = _measured(model, step, MemoryPlan([], 0, 0, size))
     before = plain.peak + state
@@ -225,9 +201,9 @@ def fit_into(
         if after <= size:
             return MemoryPlan(units, before, after, size)
     raise ArgumentError(
-        f"max_memory: {most!r} is too little: a step takes {text_of(before)}, and with all modules "
-        f"computed again that save memory {text_of(least)}; the least that can be asked for is "
-        f"{least} bytes, smaller batches take less"
+        f"fit_into: `most` is {most!r}, expected more: a step takes {byte_size(before)}, and "
+        f"with all modules computed again that save memory {byte_size(least)}; the least that can "
+        f"be asked for is {least} bytes; smaller batches take less"
     )
 
 

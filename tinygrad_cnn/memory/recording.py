@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
+from tinygrad_cnn.amounts import byte_size
 from tinygrad_cnn.autograd.events import Call, unwatch, watch
 from tinygrad_cnn.autograd.node import Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable
@@ -231,7 +232,7 @@ class record:
 
     def report(self, width: int = 64) -> str:
         """What is alive at the peak by operation and by module, and the timeline, as text."""
-        lines = [f"peak of tensors' memory: {text_of(self.peak)}"]
+        lines = [f"peak of tensors' memory: {byte_size(self.peak)}"]
         top = max(self.timeline, key=lambda moment: moment.nbytes, default=None)
         if top is not None:
             where = f"{top.holder.operation} in {top.holder.module}".removesuffix(" in ")
@@ -239,10 +240,10 @@ class record:
         for name, sums in (("operation", self.by_operation()), ("module", self.by_module())):
             rows = [[f"by {name}", "at the peak", "share"]]
             for key, nbytes in list(sums.items())[:MOST_ROWS]:
-                rows.append([key, text_of(nbytes), f"{nbytes / max(self.peak, 1):.0%}"])
+                rows.append([key, byte_size(nbytes), f"{nbytes / max(self.peak, 1):.0%}"])
             if len(sums) > MOST_ROWS:
                 rest = list(sums.values())[MOST_ROWS:]
-                rows.append([f"({len(rest)} more)", text_of(sum(rest)), ""])
+                rows.append([f"({len(rest)} more)", byte_size(sum(rest)), ""])
             lines += ["", *aligned(rows, 1)]
         return "\n".join([*lines, "", *self._chart(width)])
 
@@ -264,7 +265,7 @@ class record:
         for row in range(height - 1, -1, -1):
             parts = [8 * height * nbytes / self.peak - 8 * row for nbytes in columns]
             bars = "".join(BARS[max(0, min(8, round(part)))] for part in parts)
-            label = text_of(self.peak) if row == height - 1 else "0" if not row else ""
+            label = byte_size(self.peak) if row == height - 1 else "0" if not row else ""
             lines.append(f"{label:>10} │{bars}".rstrip())
         return [*lines, f"{'':>10} └{'─' * width} {end:.3f} s"]
 
@@ -276,7 +277,7 @@ class record:
         axes = figure.add_subplot()
         seconds = [moment.seconds for moment in self.timeline]
         axes.step(seconds, [moment.nbytes / 1e6 for moment in self.timeline], where="post")
-        axes.set(xlabel="seconds", ylabel="MB", title=f"memory of tensors, {text_of(self.peak)}")
+        axes.set(xlabel="seconds", ylabel="MB", title=f"memory of tensors, {byte_size(self.peak)}")
         axes.set_ylim(bottom=0)
         if path is not None:
             figure.savefig(path)
@@ -295,14 +296,6 @@ def report() -> str:
     """
     rows = [["kernels' memory", ""]]
     for name, number in memory_stats().items():
-        rows.append([name, text_of(number) if name.endswith("bytes") else f"{number:,}"])
+        rows.append([name, byte_size(number) if name.endswith("bytes") else f"{number:,}"])
     recorded = _latest[0].report() if _latest else ""
     return "\n".join([recorded, "", *aligned(rows, 1)])
-
-
-def text_of(nbytes: int) -> str:
-    """Bytes for people."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if nbytes >= size:
-            return f"{nbytes / size:.2f} {unit}"
-    return f"{nbytes} B"

@@ -146,8 +146,8 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.3f}" if seconds else ""
 
 
-def _mib(nbytes: int) -> str:
-    return f"{nbytes / (1 << 20):.2f}" if nbytes else ""
+def _mb(nbytes: int) -> str:
+    return f"{nbytes / 1e6:.2f}" if nbytes else ""
 
 
 def render(averages: Averages, rows: Sequence[Row], others: Sequence[Row]) -> TextTable:
@@ -156,7 +156,7 @@ def render(averages: Averages, rows: Sequence[Row], others: Sequence[Row]) -> Te
     with_flops = any(row.flops for row in averages)
     with_steps = any(row.optimizer for row in averages)
     head = [{"op": "operation"}.get(averages.by, averages.by), "calls", "forward ms", "backward ms"]
-    head += ["optimiser ms"] * with_steps + ["total ms", "share", "mean ms", "new MiB", "kept MiB"]
+    head += ["optimiser ms"] * with_steps + ["total ms", "share", "mean ms", "new MB", "kept MB"]
     head += ["GFLOP/s"] * with_flops
 
     def cells(row: Row, count: int | str, time: float) -> list[str]:
@@ -166,8 +166,8 @@ def render(averages: Averages, rows: Sequence[Row], others: Sequence[Row]) -> Te
         return [
             *(name, str(count), _ms(row.forward), _ms(row.backward)),
             *[_ms(row.optimizer)] * with_steps,
-            *(_ms(time), f"{time / total:.1%}", _ms(row.mean), _mib(row.allocated)),
-            *(_mib(row.kept), *[rate] * with_flops),
+            *(_ms(time), f"{time / total:.1%}", _ms(row.mean), _mb(row.allocated)),
+            *(_mb(row.kept), *[rate] * with_flops),
         ]
 
     body = [cells(row, row.calls, row.time) for row in rows]

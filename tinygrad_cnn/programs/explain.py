@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.amounts import byte_size
+
 if TYPE_CHECKING:
     from tinygrad_cnn.programs.compiled import CompiledFunction, Recording
     from tinygrad_cnn.programs.training import Pair
@@ -53,8 +55,9 @@ def _program(number: int, recording: Recording | Pair) -> list[str]:
         f"  machine code: {steps - early} instructions of {len(native)} operations, in "
         f"{_segments(recording)} parts"
         + (f"; {early} more when parameters were changed" if early else ""),
-        f"  memory: {_mb(program.arena_bytes)} ({_mb(program.kept_bytes)} of it gradients), where "
-        f"the call as usual had {_mb(program.usual_bytes)} at a time",
+        f"  memory: {byte_size(program.arena_bytes)} "
+        f"({byte_size(program.kept_bytes)} of it gradients), "
+        f"where the call as usual had {byte_size(program.usual_bytes)} at a time",
     ]
     seconds = recording.seconds()
     python = [u.name for u in program.units if u.is_python]
@@ -67,7 +70,3 @@ def _program(number: int, recording: Recording | Pair) -> list[str]:
 def _segments(recording: Recording | Pair) -> int:
     instance = recording.free[0] if recording.free else None
     return 0 if instance is None else sum(end > at for _, at, end in instance.steps)
-
-
-def _mb(nbytes: int) -> str:
-    return f"{nbytes / 1e6:.2f} MB"

@@ -133,10 +133,10 @@ class Trainer:
         self._cold, self._warm = _COLD, (0, 0.0)
         self._recordings = 0
         self.stopped: str | None = None
-        self._most: str | None = None  # memory of a step, until it is seen to
+        self._most: float | str | None = None  # memory of a step, until it is seen to
         self._steps, self._growth = contextlib.ExitStack(), StepWatch()
 
-    def _limit_memory(self, most: str, images: Tensor, labels: Tensor) -> None:
+    def _limit_memory(self, most: float | str, images: Tensor, labels: Tensor) -> None:
         """Choose by the first batch what is computed again, and say so."""
         self._most = None
         learn = self.step.loss_function
@@ -148,7 +148,8 @@ class Trainer:
                 optimizer=self.optimizer,
             )
         except ArgumentError as error:
-            raise TrainError(f"fit: {error}") from error
+            what = str(error).removeprefix("fit_into: `most`")
+            raise TrainError(f"fit: `max_memory`{what}") from error
         self._steps.enter_context(plan.applied())
         for callback in self.callbacks:
             if isinstance(callback, ShowProgress):

@@ -11,9 +11,11 @@ import os
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from tinygrad_cnn.memory import parse_size
+from tinygrad_cnn.amounts import parse_size
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.measures import parse_monitor
 from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
@@ -39,7 +41,7 @@ class Setting(NamedTuple):
     above: float | None = None
     below: float | None = None
     among: tuple[str, ...] = ()
-    parse: Callable[[str], object] | None = None
+    parse: Callable[[Any], object] | None = None
     form: str | None = None
     path: bool = False
     fit: bool = False
@@ -65,7 +67,7 @@ class Setting(NamedTuple):
             and (self.below is None or value < self.below)
         ):
             return False
-        if self.parse is not None and isinstance(value, str):
+        if self.parse is not None and value is not None:
             self.parse(value)
         return not self.among or value in self.among
 
@@ -201,10 +203,10 @@ class Config:
         free=True,
         added=True,
     )
-    max_memory: str | None = _set(
+    max_memory: int | float | str | None = _set(
         None,
         "Memory of a step, such as 2GB: what does not fit is computed again in backward passes.",
-        parse=parse_size,
+        parse=partial(parse_size, name="max_memory"),
         form="SIZE",
         fit=True,
         free=True,
@@ -290,7 +292,11 @@ def check(function: str, values: Mapping[str, object]) -> None:
         A text cannot be understood.
     """
     for name, value in values.items():
-        if not _setting(name).accepts(value, _TYPES[name]):
+        try:
+            accepted = _setting(name).accepts(value, _TYPES[name])
+        except ArgumentError as error:  # it names the setting
+            raise ArgumentError(f"{function}: {error}") from error
+        if not accepted:
             raise ValueError(
                 f"{function}: `{name}` is {value!r}, expected {_setting(name).expected}"
             )

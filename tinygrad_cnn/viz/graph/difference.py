@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
+from tinygrad_cnn.amounts import amount, byte_size
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.records import Edge, ModuleCall, Node
-from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, shape_text
+from tinygrad_cnn.viz.graph.text import FIGURES, shape_text
 
 _FACTOR = 1.5
 """A measured figure counts as changed from this factor on."""

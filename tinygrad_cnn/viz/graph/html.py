@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
+from tinygrad_cnn.amounts import amount, byte_size
 from tinygrad_cnn.viz.graph.data import Graph, Record
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item
 from tinygrad_cnn.viz.graph.labels import (
@@ -24,7 +25,7 @@ from tinygrad_cnn.viz.graph.quoting import html_escaped, script_json
 from tinygrad_cnn.viz.graph.records import Edge, Node
 from tinygrad_cnn.viz.graph.render import Options, svg_of
 from tinygrad_cnn.viz.graph.scale import Scale
-from tinygrad_cnn.viz.graph.text import FIGURES, amount, byte_size, plural, seconds
+from tinygrad_cnn.viz.graph.text import FIGURES, plural, seconds
 from tinygrad_cnn.viz.graph.theme import COLORINGS, THEMES
 
 _SCRIPTS = ("page.layout.js", "page.controls.js")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tinygrad_cnn.amounts import amount, byte_size
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.fold import Box, Drawing, Item, Link
 from tinygrad_cnn.viz.graph.records import Node, Shape
-from tinygrad_cnn.viz.graph.text import amount, byte_size, plural, seconds, shape_text
+from tinygrad_cnn.viz.graph.text import plural, seconds, shape_text
 from tinygrad_cnn.viz.graph.theme import COLORINGS, family_of
 
 _LONGEST = 48

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tinygrad_cnn.amounts import amount, byte_size
 from tinygrad_cnn.instrument.pages import document
 from tinygrad_cnn.instrument.tables import aligned, html_table
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.quoting import html_escaped
 from tinygrad_cnn.viz.graph.records import Shape, numel
-from tinygrad_cnn.viz.graph.text import amount, byte_size, shape_text
+from tinygrad_cnn.viz.graph.text import shape_text
 from tinygrad_cnn.viz.graph.tracing import trace
 
 _HEAD = ("layer", "class", "output", "parameters", "FLOPs", "kept")
@@ -128,17 +129,17 @@ def summary(model: Module, *inputs: object, depth: int | None = None) -> Summary
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
     >>> print(tg.viz.summary(model, (1, 3, 8, 8)))
     Sequential, input 1×3×8×8
-    ────────────────────────────────────────────────────
-    layer  class    output   parameters  FLOPs      kept
-    ────────────────────────────────────────────────────
+    ───────────────────────────────────────────────────
+    layer  class    output   parameters  FLOPs     kept
+    ───────────────────────────────────────────────────
     0      Conv2d   1×8×6×6         224  15.6k
-    1      ReLU     1×8×6×6                288  1.12 KiB
+    1      ReLU     1×8×6×6                288  1.15 kB
     2      Flatten  1×288
     3      Linear   1×10          2,890  5.76k
-    ────────────────────────────────────────────────────
-    parameters: 3,114 (12.2 KiB)
+    ───────────────────────────────────────────────────
+    parameters: 3,114 (12.5 kB)
     FLOPs forward: 21.6k
-    kept for backward: 1.12 KiB
+    kept for backward: 1.15 kB
     """
     graph = trace(model, *inputs)
     shown = [shape_text(n.shape) for n in graph.nodes if n.kind == "input"]

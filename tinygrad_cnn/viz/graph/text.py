@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tinygrad_cnn.amounts import three_digits
 from tinygrad_cnn.viz.graph.records import Shape
 
 _LONGEST = 40
@@ -37,24 +38,6 @@ def shape_text(shape: Shape | None) -> str:
     return "×".join(map(str, shape)) if shape else "scalar"
 
 
-def amount(value: float) -> str:
-    """A count with three digits and a letter: ``815k``.
-
-    >>> amount(896), amount(815018), amount(11_689_512)
-    ('896', '815k', '11.7M')
-    """
-    return _scaled(value, 1000, ("", "k", "M", "G", "T", "P"))
-
-
-def byte_size(value: float) -> str:
-    """Bytes with three digits and a unit of 1,024.
-
-    >>> byte_size(512), byte_size(131072)
-    ('512 B', '128 KiB')
-    """
-    return _scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
-
-
 def seconds(value: float) -> str:
     """A time with three digits and a unit.
 
@@ -62,8 +45,8 @@ def seconds(value: float) -> str:
     ('2.13 ms', '12 µs')
     """
     if value >= 1:
-        return f"{_three(value)} s"
-    return f"{_three(value * 1e3)} ms" if value >= 1e-3 else f"{_three(value * 1e6)} µs"
+        return f"{three_digits(value)} s"
+    return f"{three_digits(value * 1e3)} ms" if value >= 1e-3 else f"{three_digits(value * 1e6)} µs"
 
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -79,19 +62,6 @@ FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
 def plural(count: int, noun: str) -> str:
     """``1 operation``, ``2 operations``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
-    at = 0
-    while abs(value) >= step * 0.9995 and at < len(units) - 1:
-        value, at = value / step, at + 1
-    return f"{_three(value)}{units[at]}"
-
-
-def _three(value: float) -> str:
-    if abs(value) >= 99.95 or value == int(value):
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
 def parameters_text(params: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, str]:
