@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -45,27 +42,27 @@ sys.stdout.write(f"done {rank}\\n")
 """
 
 
-def _run(kind: str, timeout: str = "1.5"):
-    before = set(_left())
-    done = run(3, "-c", PROGRAM, kind, limit=30, env={"TINYGRAD_CNN_TIMEOUT": timeout})
+def _run(kind: str, folder: Path, timeout: str = "1.5"):
+    env = {"TINYGRAD_CNN_TIMEOUT": timeout, "TMPDIR": str(folder)}
+    done = run(3, "-c", PROGRAM, kind, str(folder), limit=30, env=env)
     for _ in range(50):
-        if set(_left()) <= before:
+        if not _left(folder):
             break
         time.sleep(0.1)
-    assert set(_left()) <= before, "left behind"
+    assert not _left(folder), "left behind"
     said = [line for line in done.err.splitlines() if line.startswith("tinygrad_cnn: ")]
     return done, said
 
 
-def _left() -> list[str]:
-    """Processes of the program, guardians, and their files."""
-    found = glob.glob(os.path.join(tempfile.gettempdir(), "tinygrad_cnn-*"))
+def _left(folder: Path) -> list[str]:
+    """Processes of the program, guardians, and their files: all that names the folder."""
+    found = [str(path) for path in folder.iterdir()]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes()
         except OSError:
             continue
-        if PROGRAM.encode() in line or b"distributed/guardian.py" in line:
+        if str(folder).encode() in line:
             found.append(path.parent.name)
     return found
 
@@ -84,8 +81,8 @@ def _left() -> list[str]:
         ("crossed", "the ranks wait for one another: rank 0 in recv from rank 2; rank 1 in all_r"),
     ],
 )
-def test_one_message_ends_the_run(kind, says):
-    done, said = _run(kind)
+def test_one_message_ends_the_run(kind, says, tmp_path):
+    done, said = _run(kind, tmp_path)
     assert done.code != 0
     assert done.seconds < 15
     assert "done" not in done.out
@@ -97,7 +94,7 @@ def test_one_message_ends_the_run(kind, says):
 
 
 @needs_mpi
-def test_what_takes_long_is_waited_for_if_it_is_announced():
-    done, said = _run("long")
+def test_what_takes_long_is_waited_for_if_it_is_announced(tmp_path):
+    done, said = _run("long", tmp_path)
     assert (done.code, said) == (0, [])
     assert sorted(done.out.split()) == ["0", "1", "2", "done", "done", "done"]

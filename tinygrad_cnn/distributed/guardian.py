@@ -33,7 +33,7 @@ def claim(path: str, mark: bytes, count: int = 0) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX)
         before = os.read(file, 4096)
         os.write(file, mark)
-        if (before + mark).count(GOODBYE) == count:
+        if count and (before + mark).count(GOODBYE) == count:
             os.unlink(path)
         return SAID not in before
     finally:
