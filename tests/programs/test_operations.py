@@ -98,6 +98,28 @@ def backward(function: Callable[..., Any], n: int, params: Sequence[Any]) -> Cal
     return call
 
 
+def training(function: Callable[..., Any], n: int, params: Sequence[Any]) -> Callable[..., Any]:
+    """The results and the same gradients, by a backward pass outside of the function."""
+
+    def call(*tensors: Any) -> Any:
+        inputs = [t.detach().clone() for t in tensors[:n]]
+        leaves = [t.requires_grad_() for t in inputs if t.dtype.kind in "fc"] + list(params)
+        results = [y for y in tensors_of(function(*[t * 1 for t in inputs])) if y.requires_grad]
+        found = tg.autograd.grad(results, leaves, tensors[n:], allow_unused=True)
+        return [y.detach() for y in results], found
+
+    return call
+
+
+def cloned(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The results, each in memory of its own and with its graph."""
+
+    def call(*tensors: Any) -> Any:
+        return tuple([y.clone() for y in tensors_of(function(*tensors))])
+
+    return call
+
+
 def attempt(function: Callable[..., Any], arrays: Sequence[np.ndarray]) -> tuple[Any, str]:
     """The result on copies of arrays, and what was raised."""
     tensors = [tg.tensor(a.copy()) for a in arrays]
@@ -127,7 +149,7 @@ def state(function: Any) -> Any:
 def compared(case: Case, count: Count) -> list[str]:
     """What differs between a compiled function and itself."""
     found: list[str] = []
-    for order in (0, 1):
+    for order in (0, 1, 2):
         plain, recorded = case.make(), case.make()
         arrays = case.arrays
         if order:
@@ -137,13 +159,19 @@ def compared(case: Case, count: Count) -> list[str]:
                 break
             n = len(arrays[0])
             arrays = [row + us for row, us in zip(arrays, cotangents, strict=True)]
-            right = backward(plain, n, params[0])
-            compiled = compile(backward(recorded, n, params[1]))
+            if order == 1:
+                right = backward(plain, n, params[0])
+                compiled = called = compile(backward(recorded, n, params[1]))
+            else:
+                compiled = compile(cloned(recorded))
+                right = training(cloned(plain), n, params[0])
+                called = training(compiled, n, params[1])
         else:
             right, compiled = forward(plain), compile(forward(recorded))
+            called = compiled
         for turn, row in enumerate(arrays):
             wanted, error = attempt(right, row)
-            got, other = attempt(compiled, row)
+            got, other = attempt(called, row)
             same = bits(wanted) == bits(got) and state(plain) == state(recorded)
             if error != other or not same:
                 found.append(f"order {order}, call {turn}: {error or 'other bits'} {other}")

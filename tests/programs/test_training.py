@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.programs.training import Pair
+from tinygrad_cnn.programs.replayed import Pair
 from tinygrad_cnn.testing.architectures import architectures
 
 
@@ -475,6 +475,58 @@ class _Keeps(nn.Module):
         elif self.how == "checkpoint":
             h = tg.utils.checkpoint.checkpoint(self.inner, h, use_reentrant=False)
         return h * h
+
+
+def test_a_parameter_that_was_frozen_for_a_while():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    call = tg.compile(net)
+    for k in range(6):
+        weight = net[0].weight
+        weight.requires_grad_(k not in (2, 3))
+        loss = call(tg.ones(2, 3)).sum()
+        if weight.requires_grad:
+            assert tg.autograd.grad(loss, weight)[0].shape == (4, 3)
+        else:
+            loss.backward()
+    assert len(_pairs(call)) >= 2
+
+
+def test_threads_may_be_others_in_the_backward_pass():
+    states = []
+    for compiled in (False, True):
+        net = _net()
+        call = tg.compile(net) if compiled else net
+        before = tg.get_num_threads()
+        try:
+            for k in range(4):
+                tg.set_num_threads(2)
+                tg.manual_seed(k)
+                loss = F.cross_entropy(call(_batch(k)[0]), _batch(k)[1])
+                tg.set_num_threads(2 if k < 2 else 1)
+                loss.backward()
+        finally:
+            tg.set_num_threads(before)
+        states.append([p.grad.numpy() for p in net.parameters()])
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert "threads or kernels" in call.explain()
+
+
+def test_a_backward_pass_that_failed_is_not_done_again_on_what_it_left(monkeypatch):
+    call = tg.compile(nn.Linear(3, 2))
+    for _ in range(2):
+        call(tg.ones(2, 3)).sum().backward()
+    out = call(tg.ones(2, 3)).sum()
+    (pair,) = _pairs(call)
+
+    def fails(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pair.instance()), "_follow", fails)
+        with pytest.raises(KeyboardInterrupt):
+            out.backward()
+    assert "already walked" in _message(out.backward)
 
 
 @pytest.mark.filterwarnings("ignore:compile")

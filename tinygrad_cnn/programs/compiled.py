@@ -18,21 +18,21 @@ import numpy as np
 from tinygrad_cnn.autograd.events import watching
 from tinygrad_cnn.autograd.graph import packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
-from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable
-from tinygrad_cnn.kernels import choice, memory, threads
-from tinygrad_cnn.kernels.choice import algorithm
+from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, reach
 from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
+from tinygrad_cnn.programs.plan import Plan, modes
 from tinygrad_cnn.programs.program import Instance, Program, inputs_of
 from tinygrad_cnn.programs.recorder import Recorder, needs_of
+from tinygrad_cnn.programs.replayed import MOST_WAYS, Pair
 from tinygrad_cnn.programs.results import Description, result_of
-from tinygrad_cnn.programs.training import MOST_WAYS, FirstCall, Pair, Plan, Waiting
+from tinygrad_cnn.programs.training import FirstCall, Waiting
 from tinygrad_cnn.programs.unit import Refused
 from tinygrad_cnn.types import Array
 
@@ -102,6 +102,10 @@ class Recording:
         """What else there is to tell."""
         return []
 
+    def instance(self) -> Instance | None:
+        """One of its instances."""
+        return self.free[0] if self.free else None
+
     def seconds(self) -> dict[Any, float]:
         """What each part in Python took, in seconds, when the program ran for the second time."""
         return self.free[0].seconds if self.free else {}
@@ -170,7 +174,7 @@ class CompiledFunction:
             return self._usual(str(error), args, kwargs)
         if state.hooked:
             return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
-        key = arguments, _modes(), state.number
+        key = arguments, (is_recording(), *modes()), state.number
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
@@ -259,11 +263,11 @@ class CompiledFunction:
                     recorder.refuse(str(error))
             try:
                 recorder.check()
+                inputs = inputs_of(recorder, arrays)
                 if any(t._value is not value or t.node is not node for t, value, node in before):
                     raise Refused("it replaces the numbers of a tensor that it did not make")
                 if reach(*state.roots).key[0] != state.key[0]:
                     raise Refused("it changes objects, which a replay would not")
-                inputs = inputs_of(recorder, arrays)
                 if described.live:
                     return self._first(key, state, recorder, described, result, leaves, inputs)
                 needs = needs_of(recorder)
@@ -320,7 +324,7 @@ class CompiledFunction:
         self.waiting.setdefault(key, Waiting()).began(first)
         while len(self.waiting) > MOST_PROGRAMS:
             del self.waiting[next(iter(self.waiting))]
-        return first.result(described.live, result)
+        return first.result(described.live, result, leaves)
 
     def recorded(self, key: Any, pair: Pair) -> None:
         """Have a forward and a backward pass to replay."""
@@ -420,16 +424,6 @@ def _unusual() -> str:
     if packing() is not None:
         return "what is saved for the derivatives goes through hooks"
     return ""
-
-
-def _modes() -> tuple[Any, ...]:
-    return (
-        is_recording(),
-        choice.chosen.get(),
-        algorithm.get(),
-        threads.count(),
-        get_default_dtype(),
-    )
 
 
 def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:

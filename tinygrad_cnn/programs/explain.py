@@ -9,7 +9,7 @@ from tinygrad_cnn.amounts import byte_size
 
 if TYPE_CHECKING:
     from tinygrad_cnn.programs.compiled import CompiledFunction, Recording
-    from tinygrad_cnn.programs.training import Pair
+    from tinygrad_cnn.programs.replayed import Pair
 
 
 def explain(function: CompiledFunction) -> str:
@@ -68,5 +68,5 @@ def _program(number: int, recording: Recording | Pair) -> list[str]:
 
 
 def _segments(recording: Recording | Pair) -> int:
-    instance = recording.free[0] if recording.free else None
+    instance = recording.instance()
     return 0 if instance is None else sum(end > at for _, at, end in instance.steps)

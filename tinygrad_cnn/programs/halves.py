@@ -47,7 +47,6 @@ class Halves(Instance):
         """
         former = [part.copy() for part in self.spoilt] if keeps else []
         for to, array in zip(self.inputs[self.program.given :], given, strict=True):
-            to.flags.writeable = True
             np.copyto(to, array)
         self.found = [None] * self.program.edges
         try:
