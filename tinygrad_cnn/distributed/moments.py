@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.function import Function
+from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.distributed.collectives import all_gather_into_tensor, reduce_scatter_tensor
 from tinygrad_cnn.distributed.group import world
 from tinygrad_cnn.functions import cat, empty, full
+from tinygrad_cnn.kernels.tape import do
+from tinygrad_cnn.ops.norm import channel_affine
 from tinygrad_cnn.tensor import Tensor
 
 
@@ -49,6 +53,26 @@ class SumOfRows(Function):
         return rows
 
 
+class ChannelMoments(Function):
+    """``x`` (n, c, …) → mean and biased variance (c,) of each channel, in one read of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute both."""
+        mean, var = map(wrap, do(kernels.channel_moments, x._given))
+        ctx.save_for_backward(x, mean)
+        return mean, var
+
+    @staticmethod
+    def backward(ctx: Any, g_mean: Tensor, g_var: Tensor) -> Tensor:
+        """``g_mean / m + g_var * 2 * (x - mean) / m`` for m numbers in a channel."""
+        x, mean = ctx.saved_tensors
+        m = x.numel() // x.shape[1]
+        slope = g_var * (2 / m)
+        gx: Tensor = channel_affine(x, slope, g_mean / m - mean * slope)
+        return gx
+
+
 def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """How many numbers per channel x (n, c, …) has on all ranks (), their mean and variance (c,).
 
@@ -59,8 +83,7 @@ def moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     axes = (0, *range(2, x.ndim))
     n = x.numel() // c if c else 0
     if n:
-        own_mean = x.mean(axes)  # (c,)
-        own_var = x.var(axes, correction=0)  # (c,)
+        own_mean, own_var = ChannelMoments.apply(x)  # (c,)
     else:
         own_mean = own_var = x.sum(axes)  # zeros, with x's graph
     mine = cat([full((1,), float(n), dtype=x.dtype), own_mean, own_var])  # (1 + 2c,)

@@ -19,6 +19,7 @@ from tinygrad_cnn.nn.layers.function_layer import UnaryLayer, calls
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.nn.module.state import State
+from tinygrad_cnn.ops.norm import channel_affine
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DType, DTypeLike
 
@@ -238,16 +239,14 @@ track_running_stats=True)
         count, mean, var = moments_of_all(input)
         if self.track_running_stats:
             self._track(count, mean.detach(), var.detach())
-        # y = (x - mean) / std · weight + bias, in the words of an inference with fixed statistics,
-        # which is fused: through `scale` and `shift` gradients come to mean and var.
-        fixed_mean, fixed_var = mean.detach(), var.detach()
-        std = (var + self.eps).rsqrt()
-        weight = std if self.weight is None else std * self.weight
-        scale = weight * (fixed_var + self.eps).sqrt()
-        shift = (fixed_mean - mean) * weight
+        scale = (var + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -mean * scale
         if self.bias is not None:
             shift = shift + self.bias
-        return F.batch_norm(input, fixed_mean, fixed_var, scale, shift, False, 0.0, self.eps)
+        out: Tensor = channel_affine(input, scale, shift)
+        return out
 
     @no_grad()
     def _track(self, count: Tensor, mean: Tensor, var: Tensor) -> None:
