@@ -297,12 +297,29 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Draw a seed and return an iterator over the batches of one epoch."""
-        return self.epoch(int(self.generator.numpy.integers(0, 2**64, dtype=np.uint64)))
+        return self.epoch(self.draw())
 
-    def epoch(self, seed: int, start: int = 0) -> Iterator[Any]:
+    def draw(self, seed: int | None = None) -> int:
+        """Return ``seed``, or draw one for an epoch from the generator."""
+        if seed is not None:
+            return seed
+        return int(self.generator.numpy.integers(0, 2**64, dtype=np.uint64))
+
+    @property
+    def reads_by_index(self) -> bool:
+        """Whether a batch is a list of indices: of no stream, and not of lone samples."""
+        return not self._iterable and not self._unbatched
+
+    def epoch(
+        self,
+        seed: int,
+        start: int = 0,
+        part: Callable[[Sequence[Any]], Sequence[Any]] | None = None,
+    ) -> _Epoch:
         """Return the batches of the epoch that belongs to ``seed``, from number ``start`` on.
 
-        Nothing is drawn from the generator, and no batch before ``start`` is built.
+        Nothing is drawn from the generator, and no batch before ``start`` is built. ``part``
+        chooses, of the indices of each batch, those that are read (where it `reads_by_index`).
 
         Examples
         --------
@@ -314,9 +331,8 @@ class DataLoader:
         build = self._ahead if self.num_workers else self._plain
         if self._iterable:  # nobody knows where a later batch begins
             return _Epoch(self, _after(build(seed, itertools.repeat(None)), start), start)
-        return _Epoch(
-            self, build(seed, itertools.islice(self._index_batches(seed), start, None)), start
-        )
+        indices = itertools.islice(self._index_batches(seed), start, None)
+        return _Epoch(self, build(seed, map(part, indices) if part else indices), start)
 
     def _index_batches(self, seed: int) -> Iterator[Any]:
         """Yield the indices of each batch, or of each sample where they come alone."""

@@ -20,6 +20,7 @@ import numpy as np
 from tinygrad_cnn.distributed import mpi
 from tinygrad_cnn.distributed.watch import Watch, present
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels import threads
 from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.version import __version__
 
@@ -266,6 +267,19 @@ def init_process_group(
         atexit.unregister(_at_exit)
         atexit.register(group.watch.close)
         raise
+    _share_processors(group)
+
+
+def _share_processors(group: Group) -> None:
+    """Use as many threads as there are processors for each rank, if the user has not said how many.
+
+    Ranks that the launcher has bound to processors of their own have these.
+    """
+    mine = threads.processor_numbers()
+    text = f"{group.watch.host} {mine}"
+    sharing = group.texts(text).count(text)
+    if sharing > 1 and not threads.number_is_chosen():
+        threads.set_num_threads(max(1, len(mine) // sharing))
 
 
 def _seconds(timeout: timedelta | float | None) -> float:

@@ -194,12 +194,22 @@ def shares(nbytes: int, products: int = 0) -> int:
     return max(1, min(_chosen.team or team(), worth // LEAST_SHARE, MOST_PARTS))
 
 
+def processor_numbers() -> list[int]:
+    """Return the numbers of the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def number_is_chosen() -> bool:
+    """Return whether the user has said how many threads there are to be."""
+    wanted = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"
+    return _chosen.number is not None or any(os.environ.get(name) for name in wanted)
+
+
 def processors() -> int:
     """Return how many processors this process may use, or fewer if OMP_NUM_THREADS says so."""
-    if hasattr(os, "sched_getaffinity"):
-        most = len(os.sched_getaffinity(0))
-    else:
-        most = os.cpu_count() or 1
+    most = len(processor_numbers())
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(most, int(wanted))) if wanted.isdecimal() else most
 

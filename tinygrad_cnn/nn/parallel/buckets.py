@@ -65,21 +65,29 @@ class Reducer:
     """
 
     def __init__(
-        self, group: Group, named: Sequence[tuple[str, Parameter]], most: int, unused: bool
+        self,
+        group: Group,
+        named: Sequence[tuple[str, Parameter]],
+        most: int,
+        unused: bool,
+        *,
+        name: str = NAME,
+        hooks: bool = True,
     ) -> None:
-        self.group, self.most, self.unused = group, most, unused
+        self.group, self.most, self.unused, self.name = group, most, unused, name
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.comm = group.data.Dup()
         self.expects = False
         self.waited, self.sent = 0.0, 0
-        self.early = True  # whether buckets go while backward still runs
+        self.early = hooks  # whether buckets go while backward still runs
         self._fill(list(reversed(range(len(named)))))
         self._rebuilt = False
         self._arrived: list[int] = []
         self._running = False
         self.handles = [
-            p.register_post_accumulate_grad_hook(self._hook(i)) for i, (_, p) in enumerate(named)
+            p.register_post_accumulate_grad_hook(self._hook(i))
+            for i, (_, p) in enumerate(named if hooks else ())
         ]
 
     def _fill(self, order: Sequence[int]) -> None:
@@ -114,8 +122,8 @@ class Reducer:
             walk = walking.get()
             if walk is None:
                 raise RuntimeError(
-                    f"{NAME}: backward(inputs=...) is not averaged over the ranks; use backward() "
-                    f"without `inputs`, or no_sync()"
+                    f"{self.name}: backward(inputs=...) is not averaged over the ranks; use "
+                    f"backward() without `inputs`, or no_sync()"
                 )
             self.begin()
             walk.after.append(self.finish)
@@ -168,15 +176,15 @@ class Reducer:
         missing = sorted(set(range(len(self.parameters))).difference(self._arrived))
         names = ", ".join(self.names[i] for i in missing)
         used = self._used(missing) if self.unused else None
-        doing = f"backward of {NAME}"
+        doing = f"backward of {self.name}"
         if used is None and names:
             doing += f": no gradient for {names}"
         meeting = self.group.meeting(doing)
         for bucket in self.buckets:
             self.group.wait(bucket.request, doing)
-        meeting.hold(_without_gradient)
+        meeting.hold(self._without_gradient)
         if used is None and names:
-            raise RuntimeError(_without_gradient([doing] * self.group.size))
+            raise RuntimeError(self._without_gradient([doing] * self.group.size))
         self.waited += time.perf_counter() - begin
         self._take(used)
         if not self._rebuilt:
@@ -187,7 +195,7 @@ class Reducer:
         used = np.ones(len(self.parameters), np.uint8)
         used[missing] = 0
         mpi = self.group.mpi
-        self.group.wait(self.comm.Iallreduce(mpi.IN_PLACE, used, op=mpi.MAX), NAME)
+        self.group.wait(self.comm.Iallreduce(mpi.IN_PLACE, used, op=mpi.MAX), self.name)
         return used
 
     def _take(self, used: Array | None) -> None:
@@ -201,13 +209,13 @@ class Reducer:
                 if parameter._grad is None:
                     parameter._grad = wrap(part.astype(parameter.dtype))
                 else:
-                    np.copyto(parameter._grad._written_by(NAME), part, casting="unsafe")
+                    np.copyto(parameter._grad._written_by(self.name), part, casting="unsafe")
 
     def _rebuild(self) -> None:
         """Have buckets in the order in which rank 0's gradients came."""
         rest = sorted(set(range(len(self.parameters))).difference(self._arrived))
         order = np.array([*self._arrived, *rest], np.int64)
-        self.group.wait(self.comm.Ibcast(order, 0), NAME)
+        self.group.wait(self.comm.Ibcast(order, 0), self.name)
         self._fill(order.tolist())
         self._rebuilt = True
 
@@ -218,18 +226,18 @@ class Reducer:
             self._put(i, parameter)
         self.finish()
 
-
-def _without_gradient(said: list[str]) -> str:
-    """What is wrong, by what each rank says."""
-    lacking: dict[str, list[str]] = {}
-    for rank, text in enumerate(said):
-        names = text.partition(": no gradient for ")[2]
-        for name in filter(None, names.split(", ")):
-            lacking.setdefault(name, []).append(str(rank))
-    few = list(lacking.items())[:8]
-    detail = "; ".join(f"{name} on rank {', '.join(ranks)}" for name, ranks in few)
-    more = f" and {len(lacking) - len(few)} more" if len(lacking) > len(few) else ""
-    return (
-        f"{NAME}: parameters without a gradient: {detail}{more}; what the loss does not depend on "
-        f"needs find_unused_parameters=True, or requires_grad=False"
-    )
+    def _without_gradient(self, said: list[str]) -> str:
+        """What is wrong, by what each rank says."""
+        lacking: dict[str, list[str]] = {}
+        for rank, text in enumerate(said):
+            names = text.partition(": no gradient for ")[2]
+            for name in filter(None, names.split(", ")):
+                lacking.setdefault(name, []).append(str(rank))
+        few = list(lacking.items())[:8]
+        detail = "; ".join(f"{name} on rank {', '.join(ranks)}" for name, ranks in few)
+        more = f" and {len(lacking) - len(few)} more" if len(lacking) > len(few) else ""
+        unused = "find_unused_parameters=True, or " if self.name == NAME else ""
+        return (
+            f"{self.name}: parameters without a gradient: {detail}{more}; what the loss does not "
+            f"depend on needs {unused}requires_grad=False"
+        )

@@ -104,14 +104,11 @@ class DistributedDataParallel(Module):
             )
         if not named:
             raise ArgumentError(f"{NAME}: no parameter of `module` requires a gradient")
-        group.meet(f"{NAME}: {_described(module)}", _first_difference)
-        synced = {
-            id(b) for m in module.modules() if isinstance(m, SyncBatchNorm) for b in m.buffers()
-        }
-        self._refreshed = [b for b in module.buffers() if broadcast_buffers and id(b) not in synced]
+        same_model(NAME, group, module)
+        self._refreshed = buffers_that_differ(module) if broadcast_buffers else []
         self.require_backward_grad_sync = True
         self.find_unused_parameters = find_unused_parameters
-        self._broadcast([*module.parameters(), *module.buffers()])
+        from_rank_0(group, [*module.parameters(), *module.buffers()])
         self.reducer = Reducer(group, named, int(most * 2**20), find_unused_parameters)
         self._register_state_dict_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
@@ -121,7 +118,7 @@ class DistributedDataParallel(Module):
         sync = self.require_backward_grad_sync and is_grad_enabled()
         self.reducer.expects = sync
         if sync and self.training and self._refreshed:
-            self._broadcast(self._refreshed)
+            from_rank_0(self.process_group, self._refreshed)
         return self.module(*inputs, **kwargs)
 
     @contextlib.contextmanager
@@ -136,20 +133,37 @@ class DistributedDataParallel(Module):
         finally:
             self.require_backward_grad_sync = former
 
-    def _broadcast(self, tensors: list[Tensor]) -> None:
-        """Have rank 0's values; those of one dtype go together."""
-        group = self.process_group
-        kinds: dict[Any, list[Tensor]] = {}
-        for t in tensors:
-            kinds.setdefault(t.dtype, []).append(t)
-        for dtype, some in kinds.items():
-            flat = np.concatenate([np.ravel(t._array) for t in some]).view(np.uint8)
-            group.wait(group.data.Ibcast([flat, group.mpi.BYTE], 0), f"broadcast of {NAME}")
-            if group.rank:
-                ends = np.cumsum([0, *[t.numel() for t in some]]).tolist()
-                for k, t in enumerate(some):
-                    part = flat.view(dtype)[ends[k] : ends[k + 1]]
-                    np.copyto(t._written_by(NAME), part.reshape(t._value.shape))
+
+def same_model(name: str, group: Group, module: Module) -> None:
+    """Refuse, for ``name``, a model that is not the same on all ranks.
+
+    Raises
+    ------
+    RuntimeError
+        Names, shapes, dtypes, or what is trained, differ.
+    """
+    group.meet(f"{name}: {_described(module)}", _first_difference)
+
+
+def buffers_that_differ(module: Module) -> list[Tensor]:
+    """Buffers that each rank changes by its own images: all but those of `SyncBatchNorm`."""
+    synced = {id(b) for m in module.modules() if isinstance(m, SyncBatchNorm) for b in m.buffers()}
+    return [b for b in module.buffers() if id(b) not in synced]
+
+
+def from_rank_0(group: Group, tensors: list[Tensor]) -> None:
+    """Have rank 0's values; those of one dtype go together."""
+    kinds: dict[Any, list[Tensor]] = {}
+    for t in tensors:
+        kinds.setdefault(t.dtype, []).append(t)
+    for dtype, some in kinds.items():
+        flat = np.concatenate([np.ravel(t._array) for t in some]).view(np.uint8)
+        group.wait(group.data.Ibcast([flat, group.mpi.BYTE], 0), "a broadcast of the model")
+        if group.rank:
+            ends = np.cumsum([0, *[t.numel() for t in some]]).tolist()
+            for k, t in enumerate(some):
+                part = flat.view(dtype)[ends[k] : ends[k + 1]]
+                np.copyto(t._written_by(NAME), part.reshape(t._value.shape))
 
 
 def _described(module: Module) -> str:
@@ -164,17 +178,18 @@ def _described(module: Module) -> str:
 
 def _first_difference(said: list[str]) -> str:
     """Which parameter or buffer differs first, of what all ranks say of their models."""
-    first = said[0].split(": ", 1)[-1].split(";")
+    name, _, text = said[0].partition(": ")
+    first = text.split(";")
     for rank, text in enumerate(said):
-        parts = text.split(": ", 1)[-1].split(";")
+        parts = text.partition(": ")[2].split(";")
         if parts == first:
             continue
         for a, b in zip([*first, "none"], [*parts, "none"], strict=False):
             if a != b:
                 return (
-                    f"{NAME}: the model differs between ranks: rank 0 has {a}, rank {rank} has {b}"
+                    f"{name}: the model differs between ranks: rank 0 has {a}, rank {rank} has {b}"
                 )
-    return f"{NAME}: the models agree"
+    return f"{name}: the models agree"
 
 
 def _without_prefix(

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.distributed import taking_long
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
@@ -188,7 +189,8 @@ class SaveRun(Callback):
         return f"; {self.folder.checkpoint} has the state after epoch {self._after}"
 
     def _write(self, trainer: Trainer) -> None:
-        trainer.snapshot().write(self.folder.checkpoint)
+        with taking_long("writing the checkpoint"):
+            trainer.snapshot().write(self.folder.checkpoint)
         self._after = f"{len(trainer.history)}, batch {trainer.batch}"
         self._last = time.perf_counter()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
@@ -22,6 +23,7 @@ from tinygrad_cnn.train.loop.measures import (
     class_numbers,
     make_metrics,
 )
+from tinygrad_cnn.train.loop.ranks import Ranks
 from tinygrad_cnn.train.loop.step import Loss, OptimizerLike, Steps, TrainingStep
 from tinygrad_cnn.train.metrics import Metric
 from tinygrad_cnn.types import Array
@@ -35,7 +37,7 @@ class Totals:
 
     ``metrics`` are those of `fit`; each is counted by a metric of ``meters``, its own. By default
     it is the accuracy, if the first batch has scores (n, classes) and class numbers (n,), and
-    nothing otherwise.
+    nothing otherwise. With ``ranks`` all is of all ranks together.
     """
 
     images: int = 0
@@ -45,6 +47,8 @@ class Totals:
     metrics: Metrics | None = None
     loss_function: Loss = cross_entropy
     meters: dict[str, Metric] | None = None
+    ranks: Ranks | None = None
+    interrupted: bool = False
     all_scores: list[Array] = field(default_factory=list)
     all_labels: list[Array] = field(default_factory=list)
 
@@ -56,8 +60,10 @@ class Totals:
         """Begin to count these, each anew."""
         self.meters = {name: m.fresh() for name, m in (make_metrics(metrics) or {}).items()}
 
-    def add(self, loss: float, scores: Tensor, labels: Tensor) -> None:
+    def add(self, loss: float, scores: Tensor, labels: Tensor, mine: int | None = None) -> None:
         """Count one batch: its mean ``loss``, ``scores`` (n, …) and ``labels`` (n, …).
+
+        ``mine``, all by default, is 0 where a rank has only looked at an image of another's.
 
         Raises
         ------
@@ -65,8 +71,10 @@ class Totals:
             The loss is not finite, or a metric does not suit the data.
         """
         self.batches += 1
-        if not math.isfinite(loss):
+        if mine != 0 and not math.isfinite(loss):
             raise TrainError(f"the loss is {loss} in batch {self.batches}")
+        if self.ranks is not None:
+            loss, scores, labels = self._of_all(loss, scores[:mine], labels[:mine])
         if self.meters is None:
             self.measure(["accuracy"] if are_classes(scores, labels, self.loss_function) else [])
         with no_grad():
@@ -83,6 +91,26 @@ class Totals:
             self.all_scores.append(scores._array)
             soft = labels.ndim == 2 and are_classes(scores, labels, self.loss_function)
             self.all_labels.append(class_numbers(labels) if soft else labels._array)
+
+    def _of_all(self, loss: float, scores: Tensor, labels: Tensor) -> tuple[float, Tensor, Tensor]:
+        """The mean loss, the scores and the labels of the whole batch, of which these are a part.
+
+        Also whether Ctrl-C was pressed anywhere: all stop after the same batch.
+        """
+        assert self.ranks is not None
+        n = len(labels)
+        part = [n, loss * n if n else 0.0, interrupt.pending()]
+        count, total, pressed = self.ranks.total(part)
+        if pressed:
+            interrupt.note()
+            self.interrupted = True
+        arrays = self.ranks.gathered(scores._array), self.ranks.gathered(labels._array)
+        return total / count, from_numpy(arrays[0]), from_numpy(arrays[1])
+
+    def check_interrupt(self) -> None:
+        """Stop here if Ctrl-C was pressed; of several ranks all stop after the same batch."""
+        if self.ranks is None or self.interrupted:
+            interrupt.check()
 
     def counted(self) -> dict[str, Any]:
         """What the metrics have counted, for a checkpoint."""
@@ -187,18 +215,20 @@ def evaluate(
     metrics: Metrics | None = None,
     keep: bool = True,
     compile: bool = True,
+    ranks: Ranks | None = None,
 ) -> Totals:
     """Look at every batch with ``model`` in evaluation mode, recording no graph.
 
     The scores are kept with ``keep``; ``metrics`` are those of `Totals`. With ``compile`` many
-    batches are done by `tg.compile`, with the same bits.
+    batches are done by `tg.compile`, with the same bits. With ``ranks`` each looks at a part, and
+    all have the result.
 
     Raises
     ------
     TrainError
         The loss is not finite.
     """
-    looking = Looking(model, loss_function, calls=calls_of(batches), compile=compile)
+    looking = Looking(model, loss_function, calls=calls_of(batches), compile=compile, ranks=ranks)
     return looking.over(batches, watch=watch, metrics=metrics, keep=keep)
 
 
@@ -212,8 +242,9 @@ class Looking:
         *,
         calls: int | None = None,
         compile: bool = True,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.model, self.loss_function = model, loss_function
+        self.model, self.loss_function, self.ranks = model, loss_function, ranks
         self.look = Compiled(self._look, model, loss_function, calls=calls, enabled=compile)
 
     def _look(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,12 +261,14 @@ class Looking:
     ) -> Totals:
         """What `evaluate` returns."""
         self.model.eval()
-        totals = Totals(keep=keep, metrics=metrics, loss_function=self.loss_function)
+        totals = Totals(
+            keep=keep, metrics=metrics, loss_function=self.loss_function, ranks=self.ranks
+        )
         with no_grad():
-            for images, labels in batches:
+            for images, labels, *counts in self.ranks.batches(batches) if self.ranks else batches:
                 loss, scores = self.look(images, labels)
-                totals.add(loss.item(), scores, labels)
+                totals.add(loss.item(), scores, labels, *counts[:1])
                 if watch is not None:
                     watch(totals)
-                interrupt.check()
+                totals.check_interrupt()
         return totals

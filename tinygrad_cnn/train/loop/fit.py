@@ -44,6 +44,9 @@ def fit(
 ) -> list[Row]:
     """Train ``model`` on the batches of ``train`` and return a row of figures per epoch.
 
+    Started by ``mpiexec``, all ranks call this with the same arguments: each trains on a part of
+    every batch, and figures are those of all (docs/distributed.md).
+
     Parameters
     ----------
     train, val
@@ -127,15 +130,18 @@ def fit(
     )
     if keep_best:
         trainer.callbacks.append(KeepBest(trainer.monitor))
+    leads = trainer.ranks is None or trainer.ranks.rank == 0
     with contextlib.ExitStack() as stack:
         if folder is not None:
             place = RunFolder(Path(folder))
-            stack.enter_context(place.held())
+            if leads:
+                stack.enter_context(place.held())
             if resume and place.checkpoint.exists():
                 trainer.restore(Checkpoint.read(place.checkpoint))
             monitor = trainer.monitor if keep_best else None
-            trainer.callbacks.append(SaveRun(place, save_every, monitor))
-        return _run(trainer, train, keep_best, quiet)
+            if leads:
+                trainer.callbacks.append(SaveRun(place, save_every, monitor))
+        return _run(trainer, train, keep_best, quiet or not leads)
 
 
 def _run(trainer: Trainer, train: Batches, keep_best: bool, quiet: bool) -> list[Row]:

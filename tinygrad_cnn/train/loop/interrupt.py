@@ -41,6 +41,11 @@ def deferred() -> Iterator[None]:
         _noted.clear()
 
 
+def note() -> None:
+    """Have `check` stop: another rank was interrupted."""
+    _noted.set()
+
+
 def pending() -> bool:
     """Whether Ctrl-C was pressed inside `deferred`: the last chance to save something."""
     return _noted.is_set()

@@ -20,6 +20,7 @@ from tinygrad_cnn.programs.memory import TooLate
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.loop.average import WeightAverage
 from tinygrad_cnn.train.loop.compiled import Compiled
+from tinygrad_cnn.train.loop.ranks import Ranks, SharedModel
 from tinygrad_cnn.types import Array
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -63,6 +64,8 @@ class TrainingStep:
         less time. What cannot be recorded runs as usual; ``learn.why`` says why.
     batches
         how many there will be, if that is known: a few are not worth a recording.
+    ranks
+        those that train together: each gets a part of every batch, and the step is that of all.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class TrainingStep:
         skip: bool = False,
         compile: bool = False,
         batches: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"TrainingStep: `clip_norm` is {clip_norm} but a positive is expected")
@@ -96,9 +100,15 @@ class TrainingStep:
         self._refused = False
         self._buffers: tuple[int, list[Tensor]] = -1, []
         self._held: dict[int, Tensor] = {}
+        if ranks is not None and skip:  # a replay that is undone is so on one rank alone
+            compile = False
         self.learn = Compiled(
             self._learn, model, loss_function, optimizer, calls=batches, enabled=compile
         )
+        self.shared: SharedModel | None = None
+        if ranks is not None:
+            overlap = accumulate == 1 and self.learn.program is None
+            self.shared = SharedModel(ranks, model, overlap)
 
     @property
     def pending(self) -> bool:
@@ -110,15 +120,30 @@ class TrainingStep:
         """The learning rate of the next step, in the first group."""
         return float(self.optimizer.param_groups[0]["lr"]) * self._warmth()
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-        """Train on ``images`` (n, …) and ``labels``; the step follows the last of a group."""
+    def __call__(
+        self, images: Tensor, labels: Tensor, mine: int | None = None, whole: int | None = None
+    ) -> tuple[float, Tensor]:
+        """Train on ``images`` (n, …) and ``labels``; the step follows the last of a group.
+
+        Of several ranks' images these are ``mine`` of ``whole`` (see `ranks.Share`).
+        """
+        weight, count = 1.0, len(images) if whole is None else whole
+        if self.shared is not None:
+            mine = len(images) if mine is None else mine
+            self.shared.begin()
+            weight = self.shared.weight(mine, count)
+            if self.accumulate > 1:
+                weight = float(mine)
+            if self.shared.empties and mine < len(images):
+                images, labels = images[:mine], labels[:mine]
         before = self._before() if self.skip or self.learn.program is not None else None
         begins, ends = not self.pending, self._batches + 1 == self.accumulate
-        images_so_far = self._images + len(images) if self.accumulate > 1 else 1
+        images_so_far = self._images + count if self.accumulate > 1 else 1
         try:
             with self._warmed(ends):
                 total, undo = images_so_far if ends else 0, before.undo if before else None
-                loss, scores = self.learn(images, labels, begins, total, undo=undo)
+                extra = () if self.shared is None else (weight,)
+                loss, scores = self.learn(images, labels, begins, total, *extra, undo=undo)
         except _NotFinite as found:
             if self.skip and before is not None:
                 before.restore_buffers()
@@ -132,24 +157,32 @@ class TrainingStep:
         return loss.item(), scores
 
     def _learn(
-        self, images: Tensor, labels: Tensor, begins: bool, total: int
+        self,
+        images: Tensor,
+        labels: Tensor,
+        begins: bool,
+        total: int,
+        weight: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Loss and scores of a batch, and its gradients, to which others are added.
 
         It ``begins`` a group, or ends one with ``total`` images, which is the time for the step;
-        0 if it does not.
+        0 if it does not. Of several ranks', the loss has a ``weight``.
         """
         scores = self.model(images)  # (n, classes)
-        loss = self.loss_function(scores, labels)
+        loss = self.loss_function(scores, labels) if len(images) else scores.sum()
         if loss.numel() != 1:
             loss.item()  # says so
-        check(_expect_finite, loss, *([scores] if isinstance(scores, Tensor) else []))
+        seen = [scores] if isinstance(scores, Tensor) else []
+        if self.shared is not None and self.skip:
+            self._expect_finite_on_all(loss, *seen)
+        elif weight != 0:
+            check(_expect_finite, loss, *seen)
         if begins:
             self.optimizer.zero_grad()
-        if self.accumulate == 1:
-            loss.backward()
-        else:
-            (loss * len(images)).backward()
+        if weight is None:
+            weight = 1.0 if self.accumulate == 1 else len(images)
+        (loss if weight == 1 else loss * weight).backward()
         if total:
             self._update(total)
         return loss, scores
@@ -163,16 +196,34 @@ class TrainingStep:
 
     def _update(self, images: int) -> None:
         """Have the gradients of a group of so many images change the parameters."""
-        parameters = self._parameters()
-        if self.accumulate > 1:
-            for p in parameters:
-                if p.grad is not None:
-                    gradient = p.grad._written_by("TrainingStep")
-                    do(np.multiply, gradient, 1 / images, gradient, writes=(gradient,))
+        if self.shared is not None:
+            again(self._across_ranks, images)
+            return
+        self._divide(images)
         if self.skip:
             again(self._clip_and_step)  # whether it is taken depends on their norm
         else:
             self._clip_and_step()
+
+    def _divide(self, images: int, ranks: int = 1) -> None:
+        """Have means over images of gradients that are sums over them."""
+        if self.accumulate > 1:
+            for p in self._parameters():
+                if p.grad is not None:
+                    gradient = p.grad._written_by("TrainingStep")
+                    do(np.multiply, gradient, ranks / images, gradient, writes=(gradient,))
+
+    def _across_ranks(self, images: int) -> None:
+        """Average the gradients over the ranks, and step."""
+        assert self.shared is not None
+        self.shared.reduce()
+        self._divide(images, self.shared.ranks.size)
+        self._clip_and_step()
+
+    def _expect_finite_on_all(self, loss: Tensor, *scores: Tensor) -> None:
+        assert self.shared is not None
+        if self.shared.ranks.total([not math.isfinite(loss.item())])[0]:
+            raise _NotFinite(math.nan, *[wrap(s._array.copy(order="K")) for s in scores])
 
     def _clip_and_step(self) -> None:
         parameters = self._parameters()

@@ -15,7 +15,7 @@ from tinygrad_cnn.data.keyed import keys
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.memory import fit_into
 from tinygrad_cnn.memory.growth import StepWatch
-from tinygrad_cnn.nn import Module
+from tinygrad_cnn.nn import Module, SyncBatchNorm
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.optim import Optimizer
@@ -32,6 +32,7 @@ from tinygrad_cnn.train.loop.measures import (
     make_metrics,
     parse_monitor,
 )
+from tinygrad_cnn.train.loop.ranks import Ranks
 from tinygrad_cnn.train.loop.schedules import check_scheduler, make_scheduler, when_to_step
 from tinygrad_cnn.train.loop.step import Loss, TrainingStep
 from tinygrad_cnn.train.run.build import make_optimizer
@@ -77,6 +78,13 @@ class Trainer:
     ) -> None:
         insisted = "monitor" in settings
         self.settings = settings = fit_settings(settings)
+        self.ranks = Ranks.here()
+        if self.ranks is not None:
+            self.ranks.check_loader(train)
+            if settings["max_memory"] is not None:
+                raise TrainError("fit: `max_memory` is for one process, not for several ranks")
+            if settings["sync_batch_norm"]:
+                model = SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.train, self.val = model, train, val
         self.metrics = make_metrics(metrics)
         self.chosen_by, self.note = settings["monitor"], ""
@@ -118,15 +126,22 @@ class Trainer:
             skip=settings["non_finite"] == "skip",
             compile=settings["compile"] and settings["max_memory"] is None,  # it has an arena too
             batches=calls_of(train, self.epochs),
+            ranks=self.ranks,
         )
         self.looking = Looking(
-            model, self.loss, calls=calls_of(val, self.epochs), compile=settings["compile"]
+            model,
+            self.loss,
+            calls=calls_of(val, self.epochs),
+            compile=settings["compile"],
+            ranks=self.ranks,
         )
         self._compiled = self.step.learn, self.looking.look
         self.way_out = "; non_finite='skip' leaves such batches out"
         if settings["patience"] is not None:
             self.callbacks.append(EarlyStopping(settings["patience"], self.monitor))
         self.seed = _drawn_seed(train) if seed is None else seed
+        if self.ranks is not None:
+            self.seed = self.ranks.seeded(self.seed)
         self.history: list[Row] = []
         self.batch, self.totals = 0, self.no_totals()
         self.seconds = self.waited = 0.0
@@ -162,7 +177,7 @@ class Trainer:
 
     def no_totals(self) -> Totals:
         """Sums of no batches."""
-        return Totals(metrics=self.metrics, loss_function=self.loss)
+        return Totals(metrics=self.metrics, loss_function=self.loss, ranks=self.ranks)
 
     def _monitored(self, insisted: bool) -> str:
         """The column that decides which epoch is best."""
@@ -199,6 +214,9 @@ class Trainer:
             Ctrl-C; what a batch does is done whole.
         """
         self._most = self.settings["max_memory"]
+        if self.ranks is not None:  # and all have read the checkpoint, which will be written
+            where = f"epoch {len(self.history) + 1}, batch {self.batch}, seed {self.seed}"
+            self.ranks.agree("fit", where)
         with interrupt.deferred(), self._steps:
             self._steps.callback(self._growth.close)
             for callback in self.callbacks:
@@ -206,7 +224,8 @@ class Trainer:
             self._call("on_fit_begin")
             while len(self.history) < self.epochs and self.stopped is None:
                 self.epoch()
-                interrupt.check()
+                if self.ranks is None:
+                    interrupt.check()
             if self.average is not None:
                 self.model.load_state_dict(self.average.weights())
             self._call("on_fit_end")
@@ -225,14 +244,16 @@ class Trainer:
         self.model.train()
         self._call("on_epoch_begin")
         spent = self.seconds + self.waited
-        for images, labels in self._batches():
+        for images, labels, *counts in self._batches():
+            if self.ranks is not None:
+                self.ranks.draws_apart([self.seed, len(self.history), self.batch])
             if self._most is not None:
                 self._limit_memory(self._most, images, labels)
             begin, loss = time.perf_counter(), 0.0
             try:
-                loss, scores = self.step(images, labels)
+                loss, scores = self.step(images, labels, *counts)
                 if math.isfinite(loss) or not self.step.skip:
-                    self.totals.add(loss, scores, labels)
+                    self.totals.add(loss, scores, labels, *counts[:1])
             except TrainError as error:
                 kept = "".join(c.kept() for c in self.callbacks if isinstance(c, SaveRun))
                 way_out = "" if math.isfinite(loss) else self.way_out
@@ -241,12 +262,12 @@ class Trainer:
                 ) from error
             self.batch += 1
             self.seconds += time.perf_counter() - begin
-            self._count_warm(len(labels), spent)
+            self._count_warm(counts[1] if counts else len(labels), spent)
             spent = self.seconds + self.waited
             self._call("on_batch_end")
             self._growth.step(scores)
             if not self.step.pending:  # in between nothing can be saved
-                interrupt.check()
+                self.totals.check_interrupt()
         if not self.totals.batches:
             skipped = f", all {self.batch} of which were skipped: no loss was finite"
             raise TrainError(
@@ -271,16 +292,23 @@ class Trainer:
         done, seconds = self._warm
         self._warm = done + images, seconds + self.seconds + self.waited - before
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches that are left, timing how long each is waited for."""
-        if isinstance(self.train, DataLoader):
-            seed = int(keys(self.seed, _EPOCH, np.asarray([len(self.history)]))[0])
+    def _batches(self) -> Iterator[Sequence[Any]]:
+        """The batches that are left, timing how long each is waited for.
+
+        Images and labels; on several ranks a `ranks.Share`.
+        """
+        seed = int(keys(self.seed, _EPOCH, np.asarray([len(self.history)]))[0])
+        source: Iterator[Any]
+        if self.ranks is not None:
+            source = self.ranks.batches(self.train, seed, self.batch)
+        elif isinstance(self.train, DataLoader):
             source = self.train.epoch(seed, self.batch)
         else:
             source = itertools.islice(self.train, self.batch, None)
         with contextlib.ExitStack() as stack:
-            if hasattr(source, "close"):  # its threads end with the loop, however that ends
-                stack.callback(source.close)
+            close = getattr(source, "close", None)
+            if close is not None:  # its threads end with the loop, however that ends
+                stack.callback(close)
             while True:
                 begin = time.perf_counter()
                 item = next(source, None)

@@ -225,6 +225,14 @@ class Config:
         off="--eager",
     )
 
+    sync_batch_norm: bool = _set(
+        False,
+        "On several ranks, normalise by the whole batch of all instead of each rank's part.",
+        fit=True,
+        free=True,
+        added=True,
+    )
+
     @property
     def data_name(self) -> str:
         """The name of the images: of a folder the last part of its path."""
