@@ -20,10 +20,11 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import assign
 from tinygrad_cnn.functions.reduction import mean
 from tinygrad_cnn.functions.shaping import integers
+from tinygrad_cnn.kernels import draw_mask
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.tape import do, made
+from tinygrad_cnn.kernels.tape import do, fixed, made
 from tinygrad_cnn.ops import norm as ops
-from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.ops.random import Generator, numpy_generator, stream_of
 from tinygrad_cnn.ops.resample import resample
 from tinygrad_cnn.types import Array, DType, TensorLike
 
@@ -316,6 +317,8 @@ def _mask(shape: tuple[int, ...], dtype: DType, p: float, generator: Generator |
     """0 with probability p, else 1 / (1 - p)."""
     if p == 1:
         return np.zeros(shape, dtype)
+    if dtype == np.float32:
+        return draw_mask(fixed(np.array([p, 1 / (1 - p)], dtype)), shape, stream_of(generator))
     draws = numpy_generator(generator).random(shape, dtype=np.float32)
     mask: Array = (draws >= p) * dtype.type(1 / (1 - p))
     return mask

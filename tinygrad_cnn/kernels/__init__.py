@@ -45,6 +45,7 @@ from tinygrad_cnn.kernels.table import conv2d_weight as conv2d_weight
 from tinygrad_cnn.kernels.table import cross_entropy as cross_entropy
 from tinygrad_cnn.kernels.table import cross_entropy_backward as cross_entropy_backward
 from tinygrad_cnn.kernels.table import cumsum as cumsum
+from tinygrad_cnn.kernels.table import draw_mask as draw_mask
 from tinygrad_cnn.kernels.table import embed as embed
 from tinygrad_cnn.kernels.table import fuses as fuses
 from tinygrad_cnn.kernels.table import group_norm as group_norm

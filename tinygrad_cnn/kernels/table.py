@@ -11,6 +11,7 @@ arrays that are still to be computed (`lazy`); the reference gets them realized.
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -20,6 +21,7 @@ import numpy as np
 
 from tinygrad_cnn.kernels import choice, memory, reference, threads
 from tinygrad_cnn.kernels.choice import KernelError, NoCompiler, chosen
+from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -143,12 +145,14 @@ def with_fallback(
     hints: tuple[str, ...] = (),
     *,
     lazy: bool = True,
+    exact: bool = False,
 ) -> F:
     """Return the function that calls `plain` or, if `size` of the arguments is at least `least`,
     its compiled twin, which is in a `module` of ``kernels/jit``.
 
     `hints` are keyword arguments for the compiled kernel alone: what it may do beside. Arguments
-    may be `lazy`.
+    may be `lazy`. If results are NumPy's, bit by bit (`exact`), small arrays get the compiled
+    kernel too where a call is recorded: its launch is repeated without Python.
     """
     name = plain.__name__
     _MODULES[name] = module
@@ -162,6 +166,7 @@ def with_fallback(
     here = memory.here
 
     of_first, choose = size is _size, chosen.get
+    recorded = min(least, MIN_JIT_LAYER) if exact else least
 
     @functools.wraps(plain)
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -171,8 +176,10 @@ def with_fallback(
             wanted = choose()
             if wanted == "reference" or x.dtype != _FLOAT32:
                 return by_numpy(x, *args, **kwargs)
-            if wanted == "auto" and (x.size if of_first else size(x, *args)) < least:
-                return by_numpy(x, *args, **kwargs)
+            if wanted == "auto":
+                count = x.size if of_first else size(x, *args)
+                if count < (recorded if taping else least):
+                    return by_numpy(x, *args, **kwargs)
             try:
                 compiled = _compiled[name] if name in _compiled else _load(name)
                 if compiled is None:
@@ -199,7 +206,7 @@ def with_fallback(
 
 activate = with_fallback(reference.activate, "pointwise.activations", lazy=False)
 activate_backward = with_fallback(reference.activate_backward, "pointwise.activations", lazy=False)
-add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS)
+add = with_fallback(reference.add, "pointwise.elementwise", MIN_JIT_PASS, exact=True)
 add_ = with_fallback(reference.add_, "pointwise.elementwise", MIN_JIT_LAYER)
 add_mesh = with_fallback(reference.add_mesh, "load.mesh", lazy=False)
 adaptive_max_index = with_fallback(
@@ -249,6 +256,13 @@ cross_entropy_backward = with_fallback(
     lazy=False,
 )
 cumsum = with_fallback(reference.cumsum, "pointwise.sums", lazy=False)
+draw_mask = with_fallback(
+    reference.draw_mask,
+    "pointwise.masks",
+    size=lambda numbers, shape, _: math.prod(shape),
+    lazy=False,
+    exact=True,
+)
 embed = with_fallback(reference.embed, "pointwise.embed", MIN_JIT_IMAGES)
 group_norm = with_fallback(reference.group_norm, "norm.group_norm", lazy=False)
 group_norm_backward = with_fallback(reference.group_norm_backward, "norm.group_norm", lazy=False)
@@ -286,7 +300,7 @@ _move_statistics = with_fallback(
     reference.move_statistics, "norm.batch_norm", MIN_JIT_IMAGES,
     lambda running, *rest: running.size * rest[-1], lazy=False,
 )  # fmt: skip
-mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS)
+mul = with_fallback(reference.mul, "pointwise.elementwise", MIN_JIT_PASS, exact=True)
 recurrence = with_fallback(reference.recurrence, "recurrent", lazy=False)
 recurrence_backward = with_fallback(reference.recurrence_backward, "recurrent", lazy=False)
 relu = with_fallback(reference.relu, "pointwise.elementwise", MIN_JIT_LAYER)

@@ -8,9 +8,13 @@ each pays for one look at an empty list.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tinygrad_cnn.types import Array
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.kernels.streams import Stream
 
 R = TypeVar("R")
 
@@ -45,8 +49,8 @@ class Tape(Protocol):
     def made(self, array: Array) -> None:
         """An array is the same whenever it is made."""
 
-    def drawn(self, source: Any) -> None:
-        """Random numbers are about to be drawn from a source."""
+    def drawn(self, source: Any, stream: Stream | None = None) -> None:
+        """Random numbers are about to be drawn from a source: of a stream, if by a launch."""
 
     def walked(self, roots: Any, useful: Any) -> None:
         """A reverse walk begins at nodes ``roots``, and goes through what is ``useful``, or all."""
@@ -78,10 +82,21 @@ def do(
 class Prepared(Protocol):
     """That launches do what a call did, once their numbers are written."""
 
-    launches: int
-    memory: Sequence[Array]
-    misses: int
-    """How many times in a row it was not ready."""
+    @property
+    def launches(self) -> int:
+        """How many there are."""
+
+    @property
+    def memory(self) -> Sequence[Array]:
+        """What they read and write that lives longer than a recording."""
+
+    @property
+    def misses(self) -> int:
+        """How many times in a row it was not ready."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """What is held while the launches are made."""
 
     def ready(self) -> bool:
         """Write the numbers of the next time, or return False: a call must be made.

@@ -25,6 +25,7 @@ from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.instrument.places import line_above
 from tinygrad_cnn.instrument.running import tensors_in, unchanged
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
+from tinygrad_cnn.kernels.streams import Stream
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn import Module, running_modules
 from tinygrad_cnn.nn.module.location import path_of
@@ -305,9 +306,9 @@ class Trace:
         for array in writes:
             self._wrote(step, array)
 
-    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
-        """Return ``function(*args)``."""
-        return function(*args)
+    def again(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
+        """Call ``function(*args)``."""
+        function(*args)
 
     def launched(self, kernel: Any, parts: int, args: tuple[Any, ...]) -> None:
         """Nothing is noted of a kernel's launch."""
@@ -324,7 +325,7 @@ class Trace:
     def made(self, array: Array) -> None:
         """Nothing is noted of a constant: it is one when it is used."""
 
-    def drawn(self, source: Any) -> None:
+    def drawn(self, source: Any, stream: Stream | None = None) -> None:
         """Refuse to export what is random."""
         if threading.get_ident() == self.thread:
             raise OnnxError(

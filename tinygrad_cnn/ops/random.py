@@ -6,6 +6,8 @@ Nothing in the library draws from anywhere else.
 from __future__ import annotations
 
 import weakref
+from functools import partial
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -13,9 +15,11 @@ import numpy as np
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.forks import in_child
+from tinygrad_cnn.kernels.streams import Stream
 from tinygrad_cnn.kernels.tape import do, taping
 from tinygrad_cnn.types import Array, DType
 
+_NUMPY = attrgetter("numpy")
 _generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
@@ -140,6 +144,15 @@ def numpy_generator(generator: Generator | None) -> np.random.Generator:
     if taping:
         taping[0].drawn(source)
     return source.numpy
+
+
+def stream_of(generator: Generator | None) -> Stream:
+    """What ``generator``, or the default one, will draw."""
+    source = default_generator if generator is None else generator
+    stream = Stream(partial(_NUMPY, source))
+    if taping:
+        taping[0].drawn(source, stream)
+    return stream
 
 
 def draw(generator: Generator | None, method: str, *args: Any, dtype: DType | None = None) -> Array:

@@ -6,6 +6,7 @@ An optimiser says by which formula (`Optimizer.form`), and with which numbers (`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import chain
 from operator import attrgetter, is_, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -100,6 +101,8 @@ def _steps(form: Form, states: Sequence[State]) -> float | None:
 
 class PreparedStep:
     """An optimiser's step whose launches are made by somebody else (`kernels.tape.Prepared`)."""
+
+    lock = nullcontext()
 
     def __init__(self, optimizer: Optimizer, parts: Sequence[Launched]) -> None:
         self.optimizer, self.parts, self.launches = optimizer, parts, len(parts)

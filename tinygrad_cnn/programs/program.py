@@ -305,7 +305,7 @@ class Instance:
             if number == program.split:
                 self.half = len(self.steps)
             first = len(words)
-            if not unit.native:
+            if unit.prepared is not None or not unit.native:
                 views = self._views_of(unit)
                 words += self._words(unit.code, views) if unit.prepared is not None else ()
                 self.owners += [unit] * (len(words) - first)
@@ -488,10 +488,15 @@ class Instance:
 
     def _follow(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
         for unit, at, end in steps:
-            if unit is not None and (unit.prepared is None or not unit.prepared.ready()):
+            if unit is None:
+                if (at := self.replay(self.address, at, end)) < end:
+                    self._turn(at, end, timed)
+            elif unit.prepared is None or not unit.prepared.ready():
                 self._call(unit, timed)
-            elif (at := self.replay(self.address, at, end)) < end:
-                self._turn(at, end, timed)
+            else:
+                with unit.prepared.lock:
+                    at = self.replay(self.address, at, end)
+                assert at == end  # it looks at no numbers
 
     def _turn(self, at: int, end: int, timed: bool) -> None:
         """Go on where a unit has to go another way with these numbers."""

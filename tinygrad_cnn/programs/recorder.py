@@ -32,6 +32,7 @@ from tinygrad_cnn.kernels.forks import free_in_child, in_child
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import here
+from tinygrad_cnn.kernels.streams import Stream
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
@@ -230,11 +231,13 @@ class Recorder:
             self.refuse(f"{name} returns a number that it computes from arrays")
         elif unit.born or unit.writes or unit.results() or unit.code:
             self.units.append(unit)
-            if unit.code and not (unit.has_addresses or unit.draws):
+            if unit.code and not unit.has_addresses and (unit.stream or not unit.draws):
                 self.trying = True
                 self.learns = self.learns or is_recording()
                 try_out(unit, before, keeps=not self.learns)
                 self.trying = False
+            if unit.native:
+                unit.prepared = unit.stream
         twins: dict[int, Lazy] = {}
         for lazy in _lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
             lazy.let_go(twins)
@@ -312,12 +315,15 @@ class Recorder:
             region = self.regions.add(CONSTANT, array, whole=True)
             region.content = bytes_at(region).copy()
 
-    def drawn(self, source: Any) -> None:
+    def drawn(self, source: Any, stream: Stream | None = None) -> None:
         """Random numbers have to be drawn again each time: by a unit."""
         if self._idle():
             self.refuse(f"{sys._getframe(2).f_code.co_name} draws random numbers")
         elif self.current is not None and threading.get_ident() == self.thread:
+            self.current.stream = None if self.current.draws else stream  # a single one
             self.current.draws = True
+            if stream is not None and self.regions.find(stream.place) is None:
+                self.regions.add(EXTERNAL, stream.place, whole=True)
             if not any(source is s for s in self.sources):
                 self.sources.append(source)
 

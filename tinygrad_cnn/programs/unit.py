@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy, realize
+from tinygrad_cnn.kernels.streams import Stream
 from tinygrad_cnn.kernels.tape import Prepared
 from tinygrad_cnn.programs.memory import (
     Ref,
@@ -82,6 +83,7 @@ class Unit:
         self.opaque = False  # it is called again as it is
         self.prepared: Prepared | None = None  # or its launches are made, if that is ready
         self.draws = False  # random numbers
+        self.stream: Stream | None = None  # by launches alone, from here
         self.has_addresses = False  # of memory that is nobody's, among its launches' arguments
         self.gradients: list[tuple[Variable, Ref | None]] = []  # what it finds
 

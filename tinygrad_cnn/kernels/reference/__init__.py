@@ -28,6 +28,7 @@ from tinygrad_cnn.kernels.reference.elementwise import leaky_relu_backward as le
 from tinygrad_cnn.kernels.reference.elementwise import mul as mul
 from tinygrad_cnn.kernels.reference.elementwise import relu as relu
 from tinygrad_cnn.kernels.reference.elementwise import relu_backward as relu_backward
+from tinygrad_cnn.kernels.reference.masks import draw_mask as draw_mask
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d as max_pool2d
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_gather as max_pool2d_gather
 from tinygrad_cnn.kernels.reference.max_pool import max_pool2d_plane_index as max_pool2d_plane_index

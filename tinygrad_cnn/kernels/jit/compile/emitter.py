@@ -12,6 +12,7 @@ from tinygrad_cnn.kernels.jit.compile.arithmetic import FLOAT, WORD, Arithmetic
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Value
 
 _I64, _BYTE, _BIT = ir.IntType(64), ir.IntType(8), ir.IntType(1)
+_DRAW = ir.FunctionType(WORD, [_I64])
 
 
 class Emitter(Arithmetic):
@@ -242,6 +243,25 @@ class Emitter(Arithmetic):
         self.builder.call(
             call, [pointer, ir.Constant(_BYTE, 0), nbytes, ir.Constant(_BIT, 0)]
         )  # fmt: skip
+
+    # random numbers
+
+    def random_choices(self, bits: Value, numbers: Value, out: Value, count: Value) -> None:
+        """Write `count` numbers: 0 where a random one of [0, 1) is below the first of two, else the
+        second. `bits` is the address of NumPy's ``bitgen_t``: a state, and functions of it, of
+        which the second returns 32 bits. The upper 24 make a number, as in NumPy.
+        """
+        b = self.builder
+        state, draw = self.table(bits, 0), self._access(self.table(bits, 2), _DRAW)
+        bound, second = (
+            b.load(self._access(self.add(numbers, k * BYTES), FLOAT), align=BYTES) for k in (0, 1)
+        )
+        with self.loop(count) as turn:
+            drawn = b.uitofp(b.lshr(b.call(draw, [state]), ir.Constant(WORD, 8)), FLOAT)
+            number = b.fmul(drawn, ir.Constant(FLOAT, 2.0**-24))
+            chosen = b.select(b.fcmp_ordered(">=", number, bound), second, ir.Constant(FLOAT, 0.0))
+            at = self.add(out, b.shl(turn.index, self.whole(2)))
+            b.store(chosen, self._access(at, FLOAT), align=BYTES)
 
     # control
 
