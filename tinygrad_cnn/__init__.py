@@ -246,8 +246,12 @@ from tinygrad_cnn.amp.autocast_mode import (  # isort: skip
 )
 from tinygrad_cnn.programs import compile  # isort: skip
 from tinygrad_cnn.serialization import load, save  # isort: skip
+from tinygrad_cnn.utils.imported import when_imported as _when_imported  # isort: skip
 from tinygrad_cnn.missing import attributes as _missing  # isort: skip
 
+_when_imported(
+    "einops._backends", lambda: _import_module("tinygrad_cnn.utils.einops_backend")
+)  # einops, whose functions take tensors then
 _sys.modules["tinygrad_cnn.autograd"].Variable = _VARIABLE  # type: ignore[attr-defined]
 
 float16 = half = _np.dtype(_np.float16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import html
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -437,8 +438,28 @@ class Tensor(InPlaceMethods):
                 "t.detach() for its values"
             )
         if dtype is not None and self._value.dtype != dtype:
+            if copy is False:
+                raise ArgumentError(
+                    f"np.asarray: `copy` is False, but {self.dtype} is not {np.dtype(dtype)}"
+                )
             return self._array.astype(dtype)
         return self._array.copy() if copy else self.array
+
+    def __buffer__(self, flags: builtins.int, /) -> memoryview:
+        """The tensor's own memory, for ``memoryview(t)`` and the like (from Python 3.12 on).
+
+        Raises
+        ------
+        BufferError
+            The tensor requires gradients, or its dtype is bfloat16, which buffers do not know.
+        """
+        if is_recording() and self.current_node() is not None:
+            raise BufferError("memoryview: this tensor requires gradients; use t.detach()")
+        array: Any = self.array
+        try:
+            return memoryview(array)
+        except ValueError as error:
+            raise BufferError(f"memoryview: dtype is {self.dtype}: {error}") from None
 
     def __dlpack__(
         self,
@@ -558,6 +579,13 @@ class Tensor(InPlaceMethods):
         node = self.current_node()
         made_by = node.name() if type(node) is Node else None
         return format_tensor(self._array, node is not None, made_by)
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the shape and dtype, and below them what is printed."""
+        sides = " × ".join(map(str, self.shape)) or "a number"
+        grad = ", requires gradients" if self.requires_grad else ""
+        shown = html.escape(repr(self))
+        return f"<div><small>{sides}, {self.dtype}{grad}</small><pre>{shown}</pre></div>"
 
     def __copy__(self) -> Tensor:
         self._require_leaf("copy")
