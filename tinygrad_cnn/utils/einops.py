@@ -40,7 +40,7 @@ class Rearrange(RearrangeMixin, Module):  # type: ignore[misc]  # einops says no
     """
 
     def __init__(self, pattern: str, **axes_lengths: int) -> None:
-        super().__init__(pattern, **axes_lengths)
+        RearrangeMixin.__init__(self, pattern, **axes_lengths)
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` in the other shape."""
@@ -52,7 +52,7 @@ class Reduce(ReduceMixin, Module):  # type: ignore[misc]
     """`einops.reduce` as a layer: ``Reduce("b c (h 2) (w 2) -> b c h w", "max")``."""
 
     def __init__(self, pattern: str, reduction: str, **axes_lengths: int) -> None:
-        super().__init__(pattern, reduction, **axes_lengths)
+        ReduceMixin.__init__(self, pattern, reduction, **axes_lengths)
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` reduced."""
