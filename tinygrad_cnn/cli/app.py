@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn.cli import graph as cli_graph
+from tinygrad_cnn.cli.export import export
 from tinygrad_cnn.cli.friendly import complain, console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
@@ -302,7 +303,7 @@ def _show(report: Report, console: Console, quiet: bool) -> None:
         report.show(console)
 
 
-for command in (report, compare, predict, features):
+for command in (report, compare, predict, features, export):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _CLASSES = 10
 _MEASURED = {"time": {"timed": True}, "backward": {"timed": True}, "gradient": {"health": True}}
 
 
-def _inputs(
+def shapes_of_inputs(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
     """``1,3,32,32`` or, for integers below a bound, ``4,16:int64<100``, as tensors."""
@@ -60,7 +60,7 @@ _MODEL = click.argument("model")
 _INPUT = click.option(
     "--input",
     "inputs",
-    callback=_inputs,
+    callback=shapes_of_inputs,
     metavar="SHAPE",
     multiple=True,
     default=["1,3,32,32"],

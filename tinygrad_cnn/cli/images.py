@@ -1,16 +1,14 @@
 """``predict`` and ``features``: what a run's model makes of an image file."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from tinygrad_cnn.cli.export import predictor_of
 from tinygrad_cnn.cli.friendly import console, friendly, out_file
 from tinygrad_cnn.notices import saying
 from tinygrad_cnn.train.errors import TrainError
-from tinygrad_cnn.train.report.predict import Predictor
-from tinygrad_cnn.train.run.folder import RunFolder
 
 
 @click.command()
@@ -25,12 +23,12 @@ from tinygrad_cnn.train.run.folder import RunFolder
 def predict(
     folder: Path, images: tuple[Path, ...], top: int, model: str | None, as_json: bool
 ) -> None:
-    """Say what is on each IMAGE, with the model of RUN.
+    """Say what is on each IMAGE, with the model of RUN, or of an ONNX file that `export RUN` wrote.
 
     An IMAGE is a file in any format that Pillow reads; its middle square is brought to the size of
     the training images.
     """
-    found = _predictor(folder, model).predict(images, top)
+    found = predictor_of(folder, model).predict(images, top)
     if as_json:
         named = {str(p): dict(classes) for p, classes in zip(images, found, strict=True)}
         click.echo(json.dumps(named, indent=2))
@@ -61,7 +59,7 @@ def features(folder: Path, image: Path, layer: str, out: Path | None, model: str
     """
     if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise click.UsageError(f"--out {out} should end in .png, .svg, .pdf or .jpg")
-    predictor = _predictor(folder, model)
+    predictor = predictor_of(folder, model)
     batch = predictor.normalized(predictor.read([image]))
     place = out or folder / f"features-{layer}-{image.stem}.png"
     scale = {"mean": predictor.data.mean, "std": predictor.data.std}
@@ -75,8 +73,3 @@ def features(folder: Path, image: Path, layer: str, out: Path | None, model: str
     except (RuntimeError, ValueError) as error:
         raise TrainError(str(error)) from error
     click.echo(str(place))
-
-
-def _predictor(folder: Path, model: str | None) -> Predictor:
-    place, config = RunFolder.open(folder)
-    return Predictor.of(config if model is None else replace(config, model=model), place)

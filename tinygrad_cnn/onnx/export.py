@@ -38,6 +38,7 @@ def export(
     output_names: Sequence[str] | None = None,
     opset_version: int = OPSET,
     external_data: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Write what ``model`` does in evaluation as an ONNX file.
 
@@ -66,6 +67,8 @@ def export(
     external_data
         Whether the weights are in a file of their own, ``path`` with ``.data`` at its end. None:
         where they have more than 1 GiB (a file of ONNX's has at most 2).
+    metadata
+        Texts by name that the file keeps for whoever reads it; `OnnxModule.metadata` has them.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def export(
     if isinstance(model, OnnxModule) and output_names is None:
         output_names = model.output_names
     outputs = builder.outputs([refs for _, refs in found], output_names)
-    write(Path(path), graph, builder.named, outputs, model, external_data)
+    write(Path(path), graph, builder.named, outputs, model, external_data, metadata or {})
     return Path(path)
 
 

@@ -29,6 +29,7 @@ def write(
     outputs: list[Symbol],
     model: Module,
     external: bool | None,
+    metadata: Mapping[str, str],
 ) -> None:
     """Write the graph's nodes that lead to ``outputs``, and the weights that they read."""
     import onnx
@@ -81,8 +82,8 @@ def write(
         ir_version=helper.find_min_ir_version_for([opset]),
     )
     buffers = sorted(name for name, _ in model.named_buffers() if name in weights)
-    if buffers:
-        helper.set_model_props(proto, {BUFFERS: json.dumps(buffers)})
+    props = {**metadata, BUFFERS: json.dumps(buffers)} if buffers else dict(metadata)
+    helper.set_model_props(proto, props)
     content = proto.SerializeToString(deterministic=True)
     if len(content) >= 2**31:
         raise OnnxError("onnx.export: the graph has 2 GiB or more; use `external_data=True`")

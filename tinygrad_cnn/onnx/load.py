@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> OnnxModule:
         return _module(model, place)
     except OnnxError:
         raise
-    except (ValueError, TypeError, KeyError, UnicodeDecodeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise OnnxError(f"onnx.load: {place} is damaged: {error}") from None
 
 
@@ -109,18 +109,11 @@ def _module(model: Any, place: Path) -> OnnxModule:
     missing = next((name for name in outputs if name not in known or not name), None)
     if missing is not None:
         raise OnnxError(f"onnx.load: the output {missing!r} is given by no node")
-    kinds = _kinds(nodes, weights, _buffers(model))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    buffers = json.loads(metadata.get(BUFFERS, "[]"))
+    kinds = _kinds(nodes, weights, {name for name in buffers if isinstance(name, str)})
     held = {name: (wrap(array), kinds[name]) for name, array in weights.items()}
-    return OnnxModule(nodes, inputs, outputs, held)
-
-
-def _buffers(model: Any) -> set[str]:
-    """The names that the file says are buffers, if we wrote it."""
-    for entry in model.metadata_props:
-        if entry.key == BUFFERS:
-            found = json.loads(entry.value)
-            return {name for name in found if isinstance(name, str)}
-    return set()
+    return OnnxModule(nodes, inputs, outputs, held, metadata)
 
 
 def _kinds(nodes: list[Node], weights: dict[str, Array], buffers: set[str]) -> dict[str, str]:

@@ -29,6 +29,8 @@ class OnnxModule(Module):
         Those of the graph. With one output the result is a tensor, otherwise a tuple.
     nodes
         What is run, in this order.
+    metadata
+        Texts that the file has, by name.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class OnnxModule(Module):
         inputs: Sequence[tuple[str, DType, Sequence[int | None] | None]],
         outputs: Sequence[str],
         values: Mapping[str, tuple[Tensor, str]],
+        metadata: Mapping[str, str],
     ) -> None:
         super().__init__()
+        self.metadata = dict(metadata)
         self.nodes, self.inputs = list(nodes), list(inputs)
         self.input_names = [name for name, _, _ in inputs]
         self.output_names = list(outputs)
