@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.nn import functional as F
+from tinygrad_cnn.programs.program import Handout
 from tinygrad_cnn.programs.replayed import Pair
 from tinygrad_cnn.testing.architectures import architectures
 
@@ -624,6 +625,50 @@ def test_memory_comes_back_when_a_graph_is_freed():
         _plain(net, call, k)
     assert len(pair.free) + len(pair.returned) == 3
     assert pair.program.arena_bytes <= pair.program.usual_bytes + 64
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, n=8):
+        super().__init__()
+        tg.manual_seed(2)
+        self.cell = nn.RNNCell(n, n)
+
+    def forward(self, x, h):
+        for t in range(12):
+            h = self.cell(x[t], h)
+        return h
+
+
+def _unrolled(net, call, k):
+    net.zero_grad()
+    x = tg.tensor(np.random.default_rng(k).normal(size=(12, 2, 8)).astype("f"), requires_grad=True)
+    call(x * 1, tg.zeros(2, 8)).square().sum().backward()
+    return x.grad
+
+
+def _unrolled_with_weights_outside(net, call, k):
+    net.zero_grad()
+    x = tg.tensor(np.random.default_rng(k).normal(size=(12, 2, 8)).astype("f"), requires_grad=True)
+    inner = x * 1
+    loss = call(inner, tg.zeros(2, 8)).square().sum() * net.cell.weight_hh.square().mean()
+    (loss * 0.1).backward()
+    return x.grad
+
+
+@pytest.mark.parametrize("form", [_unrolled, _unrolled_with_weights_outside])
+def test_gradients_of_weights_that_are_used_often(form):
+    states = []
+    for compiled in (False, True):
+        net = _Recurrent()
+        call = tg.compile(net) if compiled else net
+        states.append(_steps(form, net, call))
+    assert states[0] == states[1]
+    (pair,) = _pairs(call)
+    assert pair.backwards == 3
+    # one gradient each of x, two weights and two biases, or one for each time that it was used
+    assert sum(isinstance(u, Handout) for u in pair.program.units) == (
+        5 if form is _unrolled else 12 * 5
+    )
 
 
 def test_results_that_nobody_walks_are_recorded_rarely():

@@ -253,6 +253,9 @@ def _visit(
 ) -> dict[GraphNode, Tensor]:
     # A node and its gradient, by the negative of the time: the newest comes first off a heap.
     pending: dict[int, list[Any]] = {}
+    walk = walking.get()
+    if walk is not None and not began:
+        walk.pending = pending
     queue: list[int] = []
     for root, start in roots.items():
         pending[-root.time] = [root, start]
@@ -336,7 +339,7 @@ def _visit(
                 total = before._array
                 do(kernels.add_, total, gx._array, writes=(total,))
             else:
-                waiting[1] = before + gx if create_graph else _total(before, gx)
+                waiting[1] = before + gx if create_graph else total_of(before, gx)
                 if isinstance(before, Variable):
                     sums.add(at)
         g = gradients = gx = value = before = waiting = None  # they may be large
@@ -372,7 +375,7 @@ def _free(node: Node) -> None:
             return
 
 
-def _total(a: Tensor, b: Tensor) -> Tensor:
+def total_of(a: Tensor, b: Tensor) -> Tensor:
     """The sum of two gradients; lazy, if their reader may have more to compute with it."""
     if isinstance(a, Variable) and isinstance(b, Variable):
         found = lazy.add_gradients(a._operand(), b._operand())

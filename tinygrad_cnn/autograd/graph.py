@@ -191,10 +191,11 @@ class Walk:
     """A reverse walk: what it starts from, and the nodes that it wants gradients of, if not all.
 
     ``keeps`` says whether what it walks can be walked again; ``after`` are functions to be called
-    when it has come to its end.
+    when it has come to its end; ``pending`` has what waits to be added to, by the negative of the
+    time of the node that it is for.
     """
 
-    __slots__ = ("__weakref__", "after", "keeps", "nodes", "roots")
+    __slots__ = ("__weakref__", "after", "keeps", "nodes", "pending", "roots")
 
     def __init__(
         self, roots: Sequence[GraphNode], nodes: set[GraphNode] | None, keeps: bool
@@ -203,6 +204,7 @@ class Walk:
         self.nodes = nodes
         self.after: list[Callable[[], None]] = []
         self.keeps = keeps
+        self.pending: dict[int, Any] = {}
 
     def visited(self) -> set[GraphNode]:
         """The nodes that it comes by."""

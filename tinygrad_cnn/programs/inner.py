@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tinygrad_cnn.autograd.backward import walk_part
+from tinygrad_cnn import kernels
+from tinygrad_cnn.autograd.backward import total_of, walk_part
 from tinygrad_cnn.autograd.function import FunctionCtx
 from tinygrad_cnn.autograd.graph import Packed
 from tinygrad_cnn.autograd.node import Gradients, GraphNode, Leaf, Node, SavedValue
 from tinygrad_cnn.autograd.op import Op
 from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.kernels.tape import do
 
 
 class InnerGraph:
@@ -24,6 +26,8 @@ class InnerGraph:
     ----------
     parents, shapes, dtypes
         For each edge, where it leads; and of what the gradient is.
+    first
+        And the first edge that leads there.
     """
 
     def __init__(self, ends: Sequence[Node], began: int) -> None:
@@ -50,6 +54,8 @@ class InnerGraph:
                     self.edges[node, i] = len(parents)
                     parents.append(parent)
         self.parents = tuple(parents)
+        firsts: dict[GraphNode, int] = {}
+        self.first = [firsts.setdefault(parent, number) for number, parent in enumerate(parents)]
         self.shapes = tuple([node.shapes[i] for node, i in self.edges])
         self.dtypes = tuple([node.dtypes[i] for node, i in self.edges])
         for node in self.nodes:
@@ -63,16 +69,31 @@ class InnerGraph:
         gradients: Mapping[int, Any],
         wanted: Sequence[bool],
         keeps: bool,
-        create_graph: bool,
+        sums: bool,
     ) -> Gradients:
-        """Those of the edges that are ``wanted``, from the gradients of ends by number."""
+        """Those of the edges that are ``wanted``, from the gradients of ends by number.
+
+        With ``sums`` all that lead to one node come as one, at the first of them: a walk that has
+        come to none of these nodes before adds in the same order.
+        """
         found: list[Any] = [None] * len(self.parents)
+        mine: set[int] = set()
 
         def leave(node: Node, i: int, g: Any) -> None:
-            found[self.edges[node, i]] = g
+            edge = self.edges[node, i]
+            first = self.first[edge] if sums else edge
+            before = found[first]
+            if before is None:
+                found[first] = g
+            elif first in mine:
+                total = before._array
+                do(kernels.add_, total, g._array, writes=(total,))
+            else:
+                found[first] = total_of(before, g)
+                mine.add(first)
 
         roots: dict[GraphNode, Any] = {self.ends[i]: g for i, g in gradients.items()}
-        walk_part(roots, self.began, self._useful(wanted), keeps, create_graph, leave)
+        walk_part(roots, self.began, self._useful(wanted), keeps, False, leave)
         return tuple(found)
 
     def _useful(self, wanted: Sequence[bool]) -> set[GraphNode] | None:

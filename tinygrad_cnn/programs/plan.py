@@ -33,15 +33,18 @@ class _Derivative:
 
     broadcasts = False
 
-    def __init__(self, name: str, blank: list[tuple[tuple[int, ...], Any]]) -> None:
+    def __init__(
+        self, name: str, blank: list[tuple[tuple[int, ...], Any]], shared: list[int]
+    ) -> None:
         self.name, self.blank = name, blank  # shapes and dtypes of the results
+        self.shared = shared  # edges that lead where others do, one for each such place
 
     def pullback(self, node: Node, g: Any, wanted: tuple[bool, ...], recording: bool) -> Gradients:
         """Gradients of the edges."""
         assert node.saved is not None
         gradients: Mapping[int, Any] = g if isinstance(g, dict) else {0: g}
         found: Gradients | InnerGraph
-        found = node.saved["call"].backward(gradients, wanted, recording)
+        found = node.saved["call"].backward(node, gradients, wanted, recording)
         if isinstance(found, InnerGraph):
             _expand(node, found)
             return node.op.pullback(node, g, node.wanted, recording)
@@ -124,7 +127,8 @@ class Plan:
         self.arguments = {id(t.storage): i for i, t in enumerate(leaves) if isinstance(t, Variable)}
         self.results = {id(t.storage): i for i, t in enumerate(described.live)}
         self.blank = [(t._value.shape, t._value.dtype) for t in described.live]
-        self.derivative = _Derivative(self.name, self.blank)
+        shared = sorted({i for n, i in enumerate(graph.first) if n != i})
+        self.derivative = _Derivative(self.name, self.blank, shared)
         self.length = len(graph.nodes)
         self.needs = needs_of(recorder)
         self.dropped = [tensor for tensor, _ in recorder.gradients()]
@@ -177,10 +181,17 @@ def unusual(recording: bool) -> str:
     return ""
 
 
-def way_of(arrays: Mapping[int, Array], wanted: tuple[bool, ...]) -> Way:
-    """How a backward pass comes to a call."""
+def way_of(arrays: Mapping[int, Array], wanted: tuple[bool, ...], node: Node) -> Way:
+    """How a backward pass comes to the node of a call.
+
+    Its last part says whether the walk has come to no node before to which several edges lead.
+    """
     lie = [(i, a.dtype, a.strides, a.flags.aligned) for i, a in arrays.items()]
-    return tuple(lie), wanted
+    walk = walking.get()
+    shared = node.op.shared  # type: ignore[attr-defined]  # a _Derivative
+    parents = node.parents
+    sums = walk is not None and not any(-parents[i].time in walk.pending for i in shared)
+    return tuple(lie), wanted, sums
 
 
 def keeps() -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd.modes import enable_grad
-from tinygrad_cnn.autograd.node import Gradients, SavedValue, clock
+from tinygrad_cnn.autograd.node import Gradients, Node, SavedValue, clock
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.programs.halves import Halves, own
 from tinygrad_cnn.programs.inner import InnerGraph, tensors_in
@@ -187,7 +187,7 @@ class ReplayedCall:
         self.versions = list(map(_VERSION, self.storages))
 
     def backward(
-        self, gradients: Mapping[int, Any], wanted: tuple[bool, ...], recording: bool
+        self, node: Node, gradients: Mapping[int, Any], wanted: tuple[bool, ...], recording: bool
     ) -> Gradients | InnerGraph:
         """Gradients of the edges, or the graph that is to be walked for them."""
         pair = self.pair
@@ -195,7 +195,7 @@ class ReplayedCall:
         why = unusual(recording)
         if not why:
             arrays = {i: gradients[i]._array for i in sorted(gradients)}
-            way = way_of(arrays, wanted)
+            way = way_of(arrays, wanted, node)
             if self.spent:
                 raise RuntimeError(
                     f"{pair.plan.name}: the graph was already walked, up to an error, and what it "

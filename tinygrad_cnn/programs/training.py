@@ -54,7 +54,7 @@ class FirstCall:
         return with_end(result)
 
     def backward(
-        self, gradients: Mapping[int, Any], wanted: tuple[bool, ...], recording: bool
+        self, node: Node, gradients: Mapping[int, Any], wanted: tuple[bool, ...], recording: bool
     ) -> Gradients | InnerGraph:
         """Gradients of the edges, or the graph that is to be walked for them."""
         recorder = self.recorder
@@ -66,20 +66,22 @@ class FirstCall:
         self.recorder = None  # once it was walked, another walk is the usual one
         plan, owner = self.plan, self.plan.owner
         arrays = {i: gradients[i]._array for i in sorted(gradients)}
-        way = way_of(arrays, wanted)
-        saved = list(self.graph.saved(list(arrays), wanted))
+        way = way_of(arrays, wanted, node)
+        watched = [  # no values: these die as the walk goes on
+            (plan.place(v), op, name, v._value.shape)
+            for v, op, name in self.graph.saved(list(arrays), wanted)
+        ]
         copies = {i: own(array, exactly=True) for i, array in arrays.items()}
         with owner.lock:
             with recorder:
                 recorder.more(list(copies.values()))
                 given = {i: wrap(copy) for i, copy in copies.items()}
-                found = self.graph.walk(given, wanted, keeps(), False)
+                found = self.graph.walk(given, wanted, keeps(), way[-1])
                 edges = [None if g is None else recorder.operand(g._array) for g in found]
             try:
                 recorder.finish()
                 more = [recorder.operand(copy) for copy in copies.values()]
                 program = Program(recorder, self.inputs, [], plan.refs, self.split, more, edges)
-                watched = [(plan.place(v), op, name, v._value.shape) for v, op, name in saved]
                 pair = Pair(plan, program, way, sorted(arrays), watched)
                 if owner.fullgraph and pair.python():
                     raise Refused(
