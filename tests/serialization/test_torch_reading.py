@@ -127,6 +127,30 @@ def test_parameters_and_what_hangs_on_tensors(options):
     assert got["marked"].note == {"a": 1}
 
 
+def test_versions_of_modules_that_are_none_are_left_out():
+    for wrong in (3, {"": 3}, {"": {"version": "2"}}, {3: {"version": 2}}):
+        state = torch.nn.BatchNorm1d(2).state_dict()
+        state._metadata, state.keys_seen = wrong, {"a"}
+        got = read(state)
+        assert not hasattr(got, "_metadata")
+        assert not hasattr(got, "keys_seen")
+        nn.BatchNorm1d(2).load_state_dict(got)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_module_takes_the_tensors_of_a_file_themselves(tmp_path, mapped):
+    theirs = torch.nn.Linear(3, 2)
+    torch.save(theirs.state_dict(), tmp_path / "a.pt")
+    state, ours = tg.load(tmp_path / "a.pt", mmap=mapped), nn.Linear(3, 2)
+    ours.load_state_dict(state, assign=True)
+    assert np.shares_memory(ours.weight.detach().numpy(), state["weight"].numpy())
+    optimizer = tg.optim.SGD(ours.parameters(), lr=0.1)
+    ours(tg.ones(4, 3)).sum().backward()
+    optimizer.step()
+    np.testing.assert_allclose(ours.bias.detach().numpy(), theirs.bias.detach().numpy() - 0.4,
+                               atol=1e-6)  # fmt: skip
+
+
 @both
 def test_plain_values_of_python_and_numpy(options):
     value = {

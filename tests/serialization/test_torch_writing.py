@@ -162,7 +162,7 @@ def test_no_more_is_stored_than_the_tensors_have():
         ({"a": [1, object()]}, r"object at `a\.1`; expected dicts, .*: what PyTorch reads"),
         ({"a": {(1,): 2}}, r"key \(1,\) at `a` is a tuple"),
         ([np.ones(2)], "NumPy's array at `0`: .*make it a tensor"),
-        ({"m": nn.ReLU()}, "ReLU at `m`"),
+        ({"m": nn.ReLU()}, r"ReLU at `m`; save its state_dict\(\); expected dicts"),
         (np.dtype("S3"), "dtype |S3 at the top"),
         (1 << 3000, "an integer of 3001 bits"),
     ],

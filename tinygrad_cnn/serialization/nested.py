@@ -125,10 +125,7 @@ class _Encoding:
                 if not isinstance(key, (str, int, float)):
                     raise SerializationError(f"save: key {key!r} {where(path)} is a {name_of(key)}")
             return {"dict": [[k, self.encode(v, (*path, str(k)))] for k, v in obj.items()]}
-        raise SerializationError(
-            f"save: {name_of(obj)} {where(path)}; expected dicts, lists, tuples, tensors, arrays, "
-            "numbers, strings or None"
-        )
+        raise refused(obj, path, "dicts, lists, tuples, tensors, arrays, numbers, strings or None")
 
 
 class _Decoding:
@@ -173,6 +170,12 @@ def _put(array: Array, path: tuple[str, ...], arrays: Arrays) -> str:
     # Safetensors stores the bytes as they lie: row-major (channels-last activations are not).
     arrays[name] = np.asarray(array, dtype=dtype_of(array.dtype), order="C")
     return name
+
+
+def refused(obj: object, path: tuple[str, ...], expected: str) -> SerializationError:
+    """The error of an object that cannot be saved."""
+    hint = "; save its state_dict()" if callable(getattr(obj, "state_dict", None)) else ""
+    return SerializationError(f"save: {name_of(obj)} {where(path)}{hint}; expected {expected}")
 
 
 def where(path: tuple[str, ...]) -> str:

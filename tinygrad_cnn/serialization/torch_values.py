@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -40,7 +40,7 @@ class Values:
         self._of_truth: set[int] = set()  # memories of booleans that are 0 or 1
         arrays = NumPy(self._budget)
         self._known = _Names({**python_names(self._budget), **arrays.known, **_functions(self)})
-        self._builds: Builds = {**arrays.builds, OrderedDict: _with_metadata}
+        self._builds: Builds = {**arrays.builds, OrderedDict: self._with_metadata}
 
     def read(self, data: bytes | BytesIO, persistent: Any = None) -> Any:
         """The value of a pickle; ``persistent`` gives the `Stored` of an id."""
@@ -72,6 +72,17 @@ class Values:
             self._have_truth(stored.memory)
         made: Tensor = rebuild(Tensor, stored.memory, (kind, tuple(shape), steps, at), False)
         return made
+
+    def _with_metadata(
+        self, state: OrderedDict[Any, Any], attributes: Any
+    ) -> OrderedDict[Any, Any]:
+        """A ``state_dict`` with the versions of its modules; other attributes are left out."""
+        metadata = attributes.get("_metadata") if isinstance(attributes, dict) else None
+        if isinstance(metadata, dict) and all(map(_is_version, metadata.items())):
+            self._budget.take(len(metadata))
+            versions = OrderedDict((path, dict(version)) for path, version in metadata.items())
+            state.__dict__["_metadata"] = versions
+        return state
 
     def _have_truth(self, memory: Memory) -> None:
         """Any byte but 0 is True, and NumPy's True is 1."""
@@ -160,6 +171,12 @@ class _Names(dict[tuple[str, str], object]):
         return dtype_of(name)
 
 
+def _is_version(entry: tuple[Any, Any]) -> bool:
+    path, version = entry
+    known = isinstance(version, dict) and isinstance(version.get("version"), int | None)
+    return isinstance(path, str) and known
+
+
 def _size(sides: Any) -> Size:
     return Size(sides)
 
@@ -194,15 +211,8 @@ def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> Tensor
 def _having(made: Tensor, state: Any) -> Tensor:
     """With the attributes of a state, but for those that tensors have for themselves."""
     if isinstance(state, dict):
+        check_plain(state, *_PLAIN)
         made.__dict__.update(
             {k: v for k, v in state.items() if isinstance(k, str) and not hasattr(type(made), k)}
         )
     return made
-
-
-def _with_metadata(state: OrderedDict[Any, Any], attributes: Any) -> OrderedDict[Any, Any]:
-    """A ``state_dict`` with the versions of its modules."""
-    if not isinstance(attributes, Mapping) or not {*attributes} <= {"_metadata"}:
-        raise ValueError("an OrderedDict with attributes")
-    state.__dict__.update(attributes)
-    return state

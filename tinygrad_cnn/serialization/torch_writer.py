@@ -20,7 +20,7 @@ from tinygrad_cnn.autograd.devices import device
 from tinygrad_cnn.autograd.layout import bytes_of, has_gaps, memory_of
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.serialization.files import Buffers
-from tinygrad_cnn.serialization.nested import name_of, where
+from tinygrad_cnn.serialization.nested import name_of, refused, where
 from tinygrad_cnn.serialization.sharing import spans
 from tinygrad_cnn.serialization.source import SerializationError
 from tinygrad_cnn.serialization.torch_names import DTYPES, STORAGES
@@ -30,6 +30,10 @@ from tinygrad_cnn.types import Array, DType, Size
 _ROOT = "archive"
 _ALIGNMENT = 64  # bytes, of memories in the file
 _LARGE = 2**31 / 1.05  # bytes of an entry from which on `zipfile` adds 20 to its header
+_EXPECTED = (
+    "dicts, lists, tuples, sets, tensors, numbers, text, bytes, dtypes or None: what PyTorch reads "
+    "from such a file"
+)
 _CLASSES = {dtype: name for name, dtype in STORAGES.items()}
 
 Path = tuple[str, ...]
@@ -169,10 +173,7 @@ class _Pickle:
                 if isinstance(obj, kinds):
                     write(self, obj, path)
                     return
-            raise SerializationError(
-                f"save: {name_of(obj)} {where(path)}; expected dicts, lists, tuples, sets, "
-                "tensors, numbers, text, bytes, dtypes or None: what PyTorch reads from such a file"
-            )
+            raise refused(obj, path, _EXPECTED)
 
     def keep(self, obj: object) -> None:
         """Have what was written last in the memo."""
