@@ -548,15 +548,32 @@ def test_modules_that_do_more_run_as_usual(how):
 
 
 @pytest.mark.filterwarnings("ignore:compile")
-def test_hooks_of_modules_and_parameters_are_called():
+def test_hooks_of_modules_are_called():
     net, seen = nn.Sequential(nn.Linear(2, 2), nn.Tanh()), []
     call = tg.compile(net)
     for k in range(4):
         if k == 2:
             net[0].register_full_backward_hook(lambda *_: seen.append("module"))
-            net[0].weight.register_hook(lambda g: seen.append("parameter"))
         call(tg.ones(1, 2, requires_grad=True)).sum().backward()
-    assert sorted(seen) == ["module"] * 2 + ["parameter"] * 2
+    assert seen == ["module"] * 2
+
+
+@pytest.mark.parametrize("when", [0, 2])
+def test_hooks_of_parameters_are_called_and_change_gradients(when):
+    states = []
+    for compiled in (False, True):
+        net, seen = _net(), []
+        call = tg.compile(net) if compiled else net
+        tg.manual_seed(0)
+        for k in range(5):
+            if k == when:
+                net[4].weight.register_hook(lambda g, seen=seen: seen.append(_bits(g)) or g * 2)
+                net[8].bias.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(3))
+            _plain(net, call, k)
+            seen.append(_left(net))
+        states.append(seen)
+    assert states[0] == states[1]
+    assert sum(pair.backwards for pair in _pairs(call)) >= 3, call.explain()
 
 
 @pytest.mark.filterwarnings("ignore:compile")

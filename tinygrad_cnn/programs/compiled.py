@@ -251,6 +251,7 @@ class CompiledFunction:
             arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
             given = [node for node in nodes if node is not None]
             recorder = Recorder(arrays, tensors, state.arrays, state.keep, given)
+            recorder.hooks = state.tensor_hooks
             inner = self._inner()[0]
             recorder.code = None if inner is None else inner.__code__
             before = [(t, t._value, t.node) for t in (*state.tensors, *variables)]

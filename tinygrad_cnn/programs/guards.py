@@ -55,7 +55,8 @@ class State:
         self.facts: list[Any] = []
         self.tensors: list[Variable] = []
         self.arrays: list[Array] = []
-        self.hooked: list[str] = []  # modules with hooks
+        self.hooked: list[str] = []  # modules and optimisers with hooks
+        self.tensor_hooks = False  # whether there are some on gradients of tensors
         self.optimizers: list[Optimizer] = []
         self.epoch = changes.count
         self.number = 0  # the same for states that are equal
@@ -77,11 +78,11 @@ class State:
         """Note what is compared at every call."""
         self.nodes = [t.node for t in self.tensors if t.node is not None]
         self.bare = [(None, None)] * len(self.nodes)
-        self.hooked += ["a tensor" for node in self.nodes if _has_hooks(node)]
+        self.tensor_hooks = any(map(_has_hooks, self.nodes))
         self.hooked += [type(o).__name__ for o in self.optimizers if o.has_hooks]
         values = [t._value for t in self.tensors]
         places = tuple([(id(t._value), t.node is None) for t in self.tensors])
-        self.key = (tuple(self.facts), places)
+        self.key = (tuple(self.facts), (places, self.tensor_hooks))
         self.keep += values
         self.same = [
             (_VALUE, self.tensors, values),
@@ -114,7 +115,8 @@ class State:
                     return False
         except (KeyError, ValueError, RuntimeError):  # gone, or changing in another thread
             return False
-        if list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes)):
+        hooks = list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes))
+        if hooks is not self.tensor_hooks:
             return False
         return not any(o.has_hooks for o in self.optimizers)
 

@@ -95,6 +95,7 @@ class Recorder:
         self.code: types.CodeType | None = None  # of the function
         self.line: int | None = None  # in it, where it was refused
         self.sources: list[Any] = []  # of random numbers
+        self.hooks = False  # on gradients of tensors that were there before
         self.written: dict[int, tuple[Variable, str]] = {}
         self.dropped_at: dict[
             int, int
@@ -331,6 +332,8 @@ class Recorder:
         """See to it that what is walked was made by the call, or is where its graph ends."""
         if not self._idle():
             return
+        if self.hooks:
+            self.refuse("it walks a graph to a tensor that has hooks")
         stack = list(roots)
         seen = set(stack)
         while stack:
