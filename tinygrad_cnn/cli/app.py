@@ -1,5 +1,6 @@
 """The command line: ``tinygrad-cnn train``, ``evaluate``, ``warmup``, and those of other files."""
 
+import functools
 import math
 import os
 import sys
@@ -13,8 +14,9 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from tinygrad_cnn.cli import graph as cli_graph
+from tinygrad_cnn.cli import ranks
 from tinygrad_cnn.cli.export import export
-from tinygrad_cnn.cli.friendly import complain, console, drawing, friendly
+from tinygrad_cnn.cli.friendly import console, drawing, friendly
 from tinygrad_cnn.cli.images import features, predict
 from tinygrad_cnn.cli.results import compare, report
 from tinygrad_cnn.errors import ArgumentError
@@ -49,13 +51,16 @@ class _OneLineErrors(click.Group):
         rest: dict[str, Any] = {"complete_var": complete_var, "standalone_mode": False, **extra}
         if not standalone_mode:
             return super().main(args, prog_name, **rest)
+        given = list(sys.argv[1:] if args is None else args)
+        ranks.joined(given)
         try:
-            status = super().main(args, prog_name, **rest)
+            call = functools.partial(super().main, args, prog_name, **rest)
+            status = ranks.on_one(call, given)
         except click.ClickException as error:
-            complain(error.format_message())
-            sys.exit(error.exit_code)
+            ranks.failed(error)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("Interrupted.", err=True)
+            if ranks.first():
+                click.echo("Interrupted.", err=True)
             sys.exit(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -184,8 +189,9 @@ def train(
             raise click.UsageError("name a MODEL (FILE.py[:Class]) or --resume a run")
         find_model(model)  # before a folder is made for a model that is not there
         config = Config(model=model, **options)
-        folder = RunFolder.create(out, config)
-    screen = console()
+        ranks.agree(config)
+        folder = ranks.make_folder(out, config)
+    screen, quiet = ranks.screen(), quiet or not ranks.first()
 
     def show(report: Report) -> None:
         _show(report, screen, quiet)
@@ -205,12 +211,13 @@ def train(
     except KeyboardInterrupt:
         if not folder.checkpoint.exists():
             raise
-        click.echo(
-            f"Interrupted. Continue with: tinygrad-cnn train --resume {folder.path}", err=True
-        )
+        if ranks.first():
+            click.echo(
+                f"Interrupted. Continue with: tinygrad-cnn train --resume {folder.path}", err=True
+            )
         sys.exit(_INTERRUPTED)
     finally:
-        if resume is None:
+        if resume is None and ranks.first():
             folder.abandon()
     files = "report.html, report.md, metrics.csv, curves.png, confusion.png, model.safetensors"
     text = f"\n{folder.path} has {files}" if not quiet else f"Files in {folder.path}"

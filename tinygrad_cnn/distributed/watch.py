@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -161,17 +161,25 @@ class Watch:
 
     # ---- ending ------------------------------------------------------------------------------
 
-    def end(self, message: str) -> None:
+    def end(self, message: str | None, code: int = 1) -> NoReturn:
         """Say why, and end all ranks."""
         self._say(message)
-        self.mpi.COMM_WORLD.Abort(1)
-        os._exit(1)  # if that should return
+        self.mpi.COMM_WORLD.Abort(code)
+        os._exit(code)  # if that should return
 
-    def failed(self, error: BaseException, tell: Callable[[], None]) -> None:
+    def failed(
+        self,
+        error: BaseException,
+        tell: Callable[[], None],
+        *,
+        said: str | None = None,
+        code: int = 1,
+    ) -> NoReturn:
         """End all ranks, as this one cannot go on.
 
         ``tell`` prints what is to be seen of it: on every rank that fails alone, on the first one
-        where all fail together.
+        where all fail together. Where it prints all there is to say, that is ``said``, and is
+        printed for a rank that fails alone with its number.
         """
         request = self.together.Ibarrier()
         limit = time.monotonic() + _TOGETHER
@@ -179,20 +187,23 @@ class Watch:
             time.sleep(0.01)
         if all_here and self.rank:
             time.sleep(10.0)  # until the first one has told
-            os._exit(1)
-        tell()
+            os._exit(code)
+        if said is None or all_here:
+            tell()
         sys.stdout.flush()
         sys.stderr.flush()
         who = "all ranks" if all_here and self.size > 1 else self.me
-        line = " ".join(str(error).split())[:300]
-        kind = type(error).__name__
-        self.end(f"{who} failed: {kind}{f': {line}' if line else ''}; the run ends")
+        line = " ".join((said or str(error)).split())[:300]
+        kind = type(error).__name__ + (": " if line else "") if said is None else ""
+        message = f"{who} failed: {kind}{line}; the run ends"
+        self.end(None if said is not None and all_here else message, code)
 
-    def _say(self, message: str) -> None:
+    def _say(self, message: str | None) -> None:
         with contextlib.suppress(OSError):
             guardian.claim(self._claim, guardian.SAID)
-        with contextlib.suppress(OSError):
-            os.write(2, f"tinygrad_cnn: {message}\n".encode())
+        if message is not None:
+            with contextlib.suppress(OSError):
+                os.write(2, f"tinygrad_cnn: {message}\n".encode())
 
     def _uncaught(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None

@@ -207,6 +207,10 @@ class SharedModel:
             from_rank_0(self.ranks.group, self._refreshed)
         self.reducer.expects = self.overlap
 
+    def end(self) -> None:
+        """After a backward pass: others that follow are no business of other ranks."""
+        self.reducer.expects = False
+
     def weight(self, mine: int, whole: int) -> float:
         """What a mean loss of ``mine`` of ``whole`` images counts in a mean over ranks."""
         return mine * self.ranks.size / whole

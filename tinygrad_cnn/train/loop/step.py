@@ -144,6 +144,8 @@ class TrainingStep:
                 total, undo = images_so_far if ends else 0, before.undo if before else None
                 extra = () if self.shared is None else (weight,)
                 loss, scores = self.learn(images, labels, begins, total, *extra, undo=undo)
+                if self.shared is not None:
+                    self.shared.end()
         except _NotFinite as found:
             if self.skip and before is not None:
                 before.restore_buffers()

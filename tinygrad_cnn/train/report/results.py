@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tinygrad_cnn.data import Subset
+from tinygrad_cnn.distributed import taking_long
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.notices import saying
@@ -13,6 +14,7 @@ from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.callbacks import best_epoch
 from tinygrad_cnn.train.loop.epochs import evaluate
 from tinygrad_cnn.train.loop.mirror import MirrorAverage
+from tinygrad_cnn.train.loop.ranks import Ranks
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.run.checkpoint import Row
 from tinygrad_cnn.train.run.config import DATA, Config
@@ -79,11 +81,15 @@ def conclude(
     splits: Splits,
     history: Sequence[Row],
     show: Show = nothing,
+    ranks: Ranks | None = None,
 ) -> Report:
     """Test the model that ``folder`` keeps; write reports and plots there.
 
-    ``show`` gets the result before the pictures are drawn, which takes some seconds.
+    ``show`` gets the result before the pictures are drawn, which takes some seconds. Of several
+    ``ranks`` each looks at a part of the images, and the first writes.
     """
+    if ranks is not None:
+        ranks.agree("train", "the test images")  # the first has written the model
     load_weights(config, model, folder.read_model())
     check_fit(config, model, splits)
     facts = {
@@ -96,7 +102,23 @@ def conclude(
         "data_wait": mean_wait(history),
         "seed": config.seed,
     }
-    report = _test(config, model, splits, facts)
+    report = _test(config, model, splits, facts, ranks)
+    if ranks is not None and ranks.rank:
+        return report
+    with taking_long("drawing pictures"):
+        _draw(config, folder, model, splits, history, show, report)
+    return report
+
+
+def _draw(
+    config: Config,
+    folder: RunFolder,
+    model: Module,
+    splits: Splits,
+    history: Sequence[Row],
+    show: Show,
+    report: Report,
+) -> None:
     pictures = f"\n![Curves]({folder.curves.name})\n\n![Confusion]({folder.confusion.name})\n"
     folder.write_report(report.to_markdown() + pictures, report.to_dict())
     show(report)
@@ -108,7 +130,6 @@ def conclude(
         viz.curves(history, folder.curves)
         viz.confusion(report.matrix, report.classes, folder.confusion)
         folder.write_page(run_page(config, report, history, model, splits, folder))
-    return report
 
 
 def mean_wait(history: Sequence[Row]) -> float:
@@ -123,12 +144,18 @@ def mean_wait(history: Sequence[Row]) -> float:
     return round(sum(waits) / max(len(waits), 1), 4)
 
 
-def _test(config: Config, model: Module, splits: Splits, facts: dict[str, object]) -> Report:
+def _test(
+    config: Config,
+    model: Module,
+    splits: Splits,
+    facts: dict[str, object],
+    ranks: Ranks | None = None,
+) -> Report:
     looked = MirrorAverage(model) if config.flip_test else model
     count = f"{len(splits.test):,} test images"
     with users_code(config.model), saying(f"looking at {count}"):
         loader = splits.plain_loader(splits.test, config)
-        totals = evaluate(looked, loader, cross_entropy, compile=config.compile)
+        totals = evaluate(looked, loader, cross_entropy, compile=config.compile, ranks=ranks)
     name = type(model).__name__
     return Report.of(totals, splits.classes, f"{name} on {config.data_name}", facts)
 

@@ -1,14 +1,17 @@
 """A whole run: training with checkpoints, then the test images and the report."""
 
+import contextlib
 from pathlib import Path
 
 from rich.console import Console
 
+from tinygrad_cnn.kernels import get_num_threads
 from tinygrad_cnn.ops.random import manual_seed
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
 from tinygrad_cnn.train.loop.callbacks import SaveRun, ShowProgress
 from tinygrad_cnn.train.loop.progress import RunProgress
+from tinygrad_cnn.train.loop.ranks import Ranks
 from tinygrad_cnn.train.loop.trainer import Trainer
 from tinygrad_cnn.train.report.report import Report
 from tinygrad_cnn.train.report.results import Show, check_fit, conclude, mean_wait, nothing
@@ -128,14 +131,21 @@ def train_run(
         Anything that the user can mend: data, model, folder, checkpoint, a loss that diverges,
         another process that trains into ``folder``.
     """
-    with folder.held():
+    ranks = Ranks.here()
+    leads = ranks is None or ranks.rank == 0
+    with folder.held() if leads else contextlib.nullcontext():
         checkpoint = Checkpoint.read(folder.checkpoint) if resume else None
-        splits = load_splits(config, folder, download=download)
+        with ranks.first("reading the images") if ranks else contextlib.nullcontext():
+            splits = load_splits(config, folder, download=download and leads)
         state = Run(config, splits, fresh=checkpoint is None)
         if checkpoint is not None:
             state.restore(checkpoint)
+        if checkpoint is not None and leads:
             folder.write_config(config)  # it may ask for more epochs than before
-        with interrupt.deferred(), RunProgress(console, config.epochs, quiet=quiet) as progress:
+        with (
+            interrupt.deferred(),
+            RunProgress(console, config.epochs, quiet=quiet or not leads) as progress,
+        ):
             progress.note(_summary(state, folder))
             for note in state.notes:
                 progress.note(note)
@@ -144,16 +154,15 @@ def train_run(
             if state.trainer.note:
                 progress.note(state.trainer.note)
             progress.note("")
-            state.trainer.callbacks += [
-                SaveRun(folder, save_every),
-                ShowProgress(progress, len(state.splits.train)),
-            ]
+            if leads:
+                state.trainer.callbacks.append(SaveRun(folder, save_every))
+            state.trainer.callbacks.append(ShowProgress(progress, len(state.splits.train)))
             state.train()
             if state.trainer.stopped:
                 progress.note(f"Stopped: {state.trainer.stopped}.")
             waited = mean_wait(state.history)
             progress.note(f"Waiting for data took {waited:.1%} of the training time.")
-        return conclude(config, folder, state.model, splits, state.history, show)
+        return conclude(config, folder, state.model, splits, state.history, show, ranks)
 
 
 def _whence(trainer: Trainer) -> str:
@@ -164,11 +173,13 @@ def _whence(trainer: Trainer) -> str:
 def _summary(state: Run, folder: RunFolder) -> str:
     splits, config = state.splits, state.config
     parameters = sum(p.numel() for p in state.model.parameters())
+    ranks, threads = state.trainer.ranks, get_num_threads()
+    shared = "" if ranks is None else f" on {ranks.size} ranks of {threads} thread(s)"
     held = len(splits.validation) if splits.validation is not None else 0
     return (
         f"{type(state.model).__name__} with {parameters:,} parameters on {config.data_name}: "
         f"{len(splits.train):,} training, "
         f"{held:,} validation and {len(splits.test):,} test images; {config.optimizer}, "
-        f"lr {config.lr:g} ({config.schedule}), batch {config.batch_size}, "
+        f"lr {config.lr:g} ({config.schedule}), batch {config.batch_size}{shared}, "
         f"augmentation {config.augment}, seed {config.seed}; files in {folder.path}"
     )
