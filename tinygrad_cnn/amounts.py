@@ -34,13 +34,13 @@ def byte_size(value: float) -> str:
     return _scaled(value, (" B", " kB", " MB", " GB", " TB"))
 
 
-def parse_size(size: float | str, name: str = "size") -> int:
+def parse_size(size: float | str, name: str = "parse_size: `size`") -> int:
     """Bytes from ``"2GB"``, ``"1.5GiB"``, ``"800 MB"`` or a number of bytes.
 
     Raises
     ------
     ArgumentError
-        It is nothing of the kind, or less than one byte; ``name`` is what the message calls it.
+        It is nothing of the kind, or less than one byte; ``name`` begins the message.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def parse_size(size: float | str, name: str = "size") -> int:
         number = size if whole else number
     if not 1 <= number < math.inf:
         raise ArgumentError(
-            f"`{name}` is {size!r}, expected a number of bytes or a text such as '2GB' or '800MiB'"
+            f"{name} is {size!r}, expected a number of bytes or a text such as '2GB' or '800MiB'"
         )
     return int(number)
 

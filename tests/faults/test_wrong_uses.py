@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tinygrad_cnn as tg
-from faults import wrong_uses
+from faults import wrong_states, wrong_uses
 from faults.wrong_uses import LAYERS, REFUSED, Use, tensors_like
 from tinygrad_cnn import nn
 from tinygrad_cnn.train import TrainError
@@ -95,6 +95,14 @@ def test_settings_functions_and_states(use: Use) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("use", wrong_states.EVERY, ids=lambda use: use.name)
+def test_graphs_compiled_functions_files_and_flags(use: Use) -> None:
+    with pytest.raises((*ERRORS, TrainError, OSError)) as caught:
+        use.run()
+    for part in use.parts:
+        assert part in str(caught.value)
+
+
 def test_errors_of_users_modules_stay_as_they_are() -> None:
     class Own(nn.Module):
         def forward(self, x: tg.Tensor) -> tg.Tensor:
@@ -106,5 +114,6 @@ def test_errors_of_users_modules_stay_as_they_are() -> None:
 
 def test_there_are_at_least_three_hundred() -> None:
     others = wrong_uses.SETTINGS + wrong_uses.FUNCTIONS + wrong_uses.STATES
+    others += wrong_states.EVERY
     assert len(LAYER_CASES) + len(WRONG_TENSORS) + len(others) >= 300
     assert REFUSED.keys() == LAYERS.keys()

@@ -191,7 +191,16 @@ def normal(
     device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``."""
+    """Normal random numbers; ``mean`` and ``std`` are tensors, or numbers for a ``size``.
+
+    Raises
+    ------
+    ArgumentError
+        ``std`` is a number below 0, or has one.
+    """
+    least = np.min(std._array, initial=0) if isinstance(std, Variable) else std
+    if least < 0:
+        raise ArgumentError(f"normal: `std` is {least}, expected numbers of at least 0")
     if size is None:
         shapes = [to_tensor(v)._value.shape for v in (mean, std)]
         size = np.broadcast_shapes(*shapes)

@@ -177,7 +177,7 @@ def fit_into(
     >>> plan.before > 10_000_000, plan.after <= 9_000_000
     (True, True)
     """
-    size = parse_size(most, "most")
+    size = parse_size(most, "fit_into: `most`")
     state = _state_bytes(optimizer)
     plain = _measured(model, step, MemoryPlan([], 0, 0, size))
     before = plain.peak + state

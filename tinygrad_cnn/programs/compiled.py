@@ -20,6 +20,7 @@ from tinygrad_cnn.autograd.graph import packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.kernels import memory
 from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.tape import taping
@@ -508,6 +509,8 @@ def compile(function: Any = None, *, fullgraph: bool = False) -> Any:
         return functools.partial(compile, fullgraph=fullgraph)
     if isinstance(function, Module):
         return compiled_module(function, fullgraph)
+    if not callable(function):
+        raise DtypeError(f"compile: `function` is {function!r}, expected a function or a Module")
     return CompiledFunction(function, fullgraph)
 
 

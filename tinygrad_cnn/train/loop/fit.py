@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tinygrad_cnn.data import DataLoader
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.train.loop.callbacks import Callback, KeepBest, SaveRun, ShowProgress
@@ -94,7 +95,9 @@ def fit(
     Raises
     ------
     ValueError
-        A setting is out of range.
+        A setting is out of range, or ``resume`` is without ``folder``.
+    TypeError
+        There is no such setting, or ``model`` or ``loss`` is something else.
     TrainError
         The loss diverges, there are no data, a name is unknown, a checkpoint is damaged or does
         not fit, or another process trains into ``folder``.
@@ -114,6 +117,12 @@ def fit(
     >>> len(history), history[-1]["train_loss"] < history[0]["train_loss"]
     (9, True)
     """
+    if not isinstance(model, Module):
+        raise DtypeError(f"fit: `model` is {model!r}, expected a Module")
+    if loss is not None and not callable(loss):
+        raise DtypeError(f"fit: `loss` is {loss!r}, expected a function of scores and labels")
+    if resume and folder is None:
+        raise ArgumentError("fit: `resume` is True, expected a `folder` too, to go on from")
     trainer = Trainer(
         model,
         train,

@@ -206,7 +206,7 @@ class Config:
     max_memory: int | float | str | None = _set(
         None,
         "Memory of a step, such as 2GB: what does not fit is computed again in backward passes.",
-        parse=partial(parse_size, name="max_memory"),
+        parse=partial(parse_size, name="`max_memory`"),
         form="SIZE",
         fit=True,
         free=True,

@@ -96,7 +96,7 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path) -> tuple["RunFolder", Config]:
+    def open(cls, path: str | Path) -> tuple["RunFolder", Config]:
         """Find the run at ``path`` and read its settings.
 
         Raises
@@ -104,6 +104,7 @@ class RunFolder:
         TrainError
             There is no run, or its settings are damaged.
         """
+        path = Path(path)
         folder = cls(path)
         if not path.is_dir():
             raise TrainError(f"there is no run folder {path}")
