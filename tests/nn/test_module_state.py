@@ -80,6 +80,26 @@ def test_one_error_lists_everything_and_nothing_is_changed():
     assert all((v == before[k]).all() for k, v in net.state_dict().items())
 
 
+def test_extra_state_is_set_back_if_the_rest_does_not_fit():
+    class Counting(nn.Linear):
+        seen = (1, 2)
+
+        def get_extra_state(self):
+            return list(self.seen)
+
+        def set_extra_state(self, state):
+            self.seen = tuple(state)
+
+    net, other = Counting(2, 1), nn.Sequential(Counting(2, 1), nn.Linear(1, 3))
+    net.seen = (7,)
+    state = {f"0.{name}": value for name, value in net.state_dict().items()}
+    with pytest.raises(RuntimeError, match="nothing was loaded"):
+        other.load_state_dict(state)
+    assert other[0].seen == (1, 2)
+    other.load_state_dict(state, strict=False)
+    assert other[0].seen == (7,)
+
+
 def refusal(net, state):
     with pytest.raises(RuntimeError, match="nothing was loaded") as caught:
         net.load_state_dict(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
@@ -128,10 +129,11 @@ class StateMixin:
     ) -> IncompatibleKeys:
         """Copy the values of ``state_dict`` (tensors or arrays by path) into this module.
 
-        If anything is wrong, parameters and buffers are what they were before. Floating values may
-        change their precision on the way in, as in PyTorch; integers do not become floats. With
-        ``assign`` the module takes the tensors themselves, in their dtype, instead of copying:
-        `Parameter` objects are then new ones, which only optimisers made later know.
+        If anything is wrong, parameters, buffers and extra state are what they were before.
+        Floating values may change their precision on the way in, as in PyTorch; integers do not
+        become floats. With ``assign`` the module takes the tensors themselves, in their dtype,
+        instead of copying: `Parameter` objects are then new ones, which only optimisers made later
+        know.
 
         Returns
         -------
@@ -215,6 +217,7 @@ class StateMixin:
         extra = prefix + _EXTRA
         if type(self).set_extra_state is not StateMixin.set_extra_state:
             if extra in state_dict:
+                self._keep_extra_state()
                 self.set_extra_state(state_dict[extra])
             elif strict:
                 missing_keys.append(extra)
@@ -226,6 +229,13 @@ class StateMixin:
                     name, dot, _ = key[len(prefix) :].partition(".")
                     if name not in (self._modules if dot else own):
                         unexpected_keys.append(key)
+
+    def _keep_extra_state(self) -> None:
+        """Have what `get_extra_state` returns set again if the state turns out not to fit."""
+        undo = undo_steps.get()
+        if undo is not None and type(self).get_extra_state is not StateMixin.get_extra_state:
+            before = deepcopy(self.get_extra_state())
+            undo.append(lambda: self.set_extra_state(before))
 
     # -- hooks --------------------------------------------------------------------------------
 
