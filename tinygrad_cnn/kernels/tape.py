@@ -50,7 +50,7 @@ class Tape(Protocol):
         """An array is the same whenever it is made."""
 
     def drawn(self, source: Any, stream: Stream | None = None) -> None:
-        """Random numbers are about to be drawn from a source: of a stream, if by a launch."""
+        """Random numbers are about to be drawn from a source: of a stream, if launches alone do."""
 
     def walked(self, roots: Any, useful: Any) -> None:
         """A reverse walk begins at nodes ``roots``, and goes through what is ``useful``, or all."""

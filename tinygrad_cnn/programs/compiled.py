@@ -26,7 +26,7 @@ from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
-from tinygrad_cnn.programs.guards import State, Unreadable, reach
+from tinygrad_cnn.programs.guards import State, Unreadable, may_read_anything, reach
 from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
 from tinygrad_cnn.programs.plan import Plan, modes
 from tinygrad_cnn.programs.program import Instance, Program, inputs_of
@@ -141,6 +141,7 @@ class CompiledFunction:
         self.anew: set[Any] = set()  # to be recorded again
         self.states: OrderedDict[Any, State] = OrderedDict()  # they keep alive what ids stand for
         self.latest: dict[tuple[int, ...], State] = {}  # by the objects among the arguments
+        self.ran: set[types.CodeType] | None = set()  # the user's code in it; None if any may run
         self.calls = self.recordings = self.replayed = 0
         self.told: set[str] = set()
         self.lock = free_in_child(threading.RLock())
@@ -167,15 +168,12 @@ class CompiledFunction:
         if self.cut is not None:
             return self.cut.call(*args, **kwargs)
         leaves: list[Any] = []
-        objects: list[Any] = []
         try:
-            arguments = _key(args, leaves, objects), _key(kwargs, leaves, objects) if kwargs else ()
-            state = self._state(objects)
+            key, state = self._key(args, kwargs, leaves)
         except Unreadable as error:
             return self._usual(str(error), args, kwargs)
         if state.hooked:
             return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
-        key = arguments, (is_recording(), *modes()), state.number
         found = self.programs.get(key)
         if type(found) is str:
             return self._usual(found, args, kwargs)
@@ -205,13 +203,20 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
         return self._record(key, state, args, kwargs, leaves)
 
+    def _key(self, args: Any, kwargs: Any, leaves: list[Any]) -> tuple[Any, State]:
+        """What a call is known by, and what it can reach; its arrays are added to ``leaves``."""
+        objects: list[Any] = []
+        arguments = _key(args, leaves, objects), _key(kwargs, leaves, objects) if kwargs else ()
+        state = self._state(objects)
+        return (arguments, (is_recording(), *modes()), state.number), state
+
     def _state(self, objects: list[Any]) -> State:
         """What the function, and objects among its arguments, can reach now."""
         place = tuple(map(id, objects))
         state = self.latest.get(place)
         if state is not None and state.holds():
             return state
-        state = reach(self.function, *self.roots, *objects)
+        state = reach(self.function, *self.roots, *objects, ran=self.ran)
         with self.lock:
             equal = self.states.get(state.key)
             state.number = next(_numbers) if equal is None else equal.number
@@ -240,6 +245,12 @@ class CompiledFunction:
     # ---- recording -------------------------------------------------------------------------
 
     def _record(self, key: Any, state: State, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+        try:
+            guards, state = state, reach(*state.roots)  # of whatever may run
+        except Unreadable as error:
+            return self._usual(str(error), args, kwargs)
+        if state.hooked:
+            return self._usual(f"{state.hooked[0]} has hooks", args, kwargs)
         variables = [leaf for leaf in leaves if isinstance(leaf, Variable)]
         nodes = [leaf.current_node() for leaf in variables]
         with self.lock:
@@ -256,6 +267,7 @@ class CompiledFunction:
             inner = self._inner()[0]
             recorder.code = None if inner is None else inner.__code__
             before = [(t, t._value, t.node) for t in (*state.tensors, *variables)]
+            described: Any = None
             with recorder:
                 result = self.function(*args, **kwargs)
                 gradients = recorder.gradients()
@@ -263,6 +275,8 @@ class CompiledFunction:
                     described = Description(result, state.tensors, leaves, recorder)
                 except Refused as error:
                     recorder.refuse(str(error))
+            if self._learn(recorder, state, described):
+                key, guards = self._key(args, kwargs, [])
             try:
                 recorder.check()
                 inputs = inputs_of(recorder, arrays)
@@ -271,7 +285,7 @@ class CompiledFunction:
                 if reach(*state.roots).key[0] != state.key[0]:
                     raise Refused("it changes objects, which a replay would not")
                 if described.live:
-                    return self._first(key, state, recorder, described, result, leaves, inputs)
+                    return self._first(key, guards, recorder, described, result, leaves, inputs)
                 needs = needs_of(recorder)
                 recorder.finish()
                 program = Program(recorder, inputs, gradients, described.refs)
@@ -298,6 +312,29 @@ class CompiledFunction:
                     self._tell(str(error))
             self._bound()
         return result
+
+    def _learn(self, recorder: Recorder, state: State, described: Description | None) -> bool:
+        """Take the code into account that has run; return whether any is new.
+
+        Whatever may run is taken into account where gradients come back through a call, and where
+        code can read what it does not name.
+        """
+        if self.ran is None or (
+            described is not None and not described.live and recorder.ran <= self.ran
+        ):
+            return False
+        ran = self.ran | recorder.ran
+        if described is None or described.live or may_read_anything(ran):
+            self.ran = None
+        else:
+            self.ran = ran
+            seen = {id(t) for t in reach(*state.roots, ran=ran).tensors}
+            regions = {ref.region for u in recorder.units for ref in (*u.operands(), *u.work())}
+            others = [t for t in state.tensors if id(t) not in seen]
+            if any(recorder.regions.find(t._array) in regions for t in others):
+                self.ran = None
+        self.latest.clear()
+        return True
 
     # ---- calls through which gradients come back -------------------------------------------
 

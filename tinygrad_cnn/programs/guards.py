@@ -17,7 +17,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_, itemgetter, methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _DECORATED = (types.FunctionType, types.MethodType, Module, Variable)
 _VALUE, _NODE, _CONTENTS = attrgetter("_value"), attrgetter("node"), attrgetter("cell_contents")
 _HOOKS = attrgetter("hooks", "post_hooks")
+_ANY = frozenset(
+    ["getattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__", "eval", "exec"]
+)
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
 
@@ -64,6 +67,7 @@ class State:
         self.names: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[types.CellType, Any]] = []
         self.containers: list[Any] = []
+        self.holders: list[Mapping[str, Any]] = []  # attributes: new ones may hide a class's
         self.key: tuple[Any, ...] = ()
         # What is compared at every call, for C code to walk through: objects and what to get of
         # each, nodes and that they have no hooks, spaces and their names, containers.
@@ -89,7 +93,7 @@ class State:
             (_NODE, self.tensors, [t.node for t in self.tensors]),
             (_CONTENTS, [cell for cell, _ in self.cells], [value for _, value in self.cells]),
         ]
-        self.lengths = [len(held) for held in self.containers]
+        self.lengths = [len(held) for held in (*self.containers, *self.holders)]
         self.full = [(held, list(held)) for held in self.containers if held]
         spaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         for space, name, value in self.names:
@@ -108,7 +112,7 @@ class State:
             for space, get, values in self.spaces:
                 if not all(map(is_, get(space), values)):
                     return False
-            if list(map(len, self.containers)) != self.lengths:
+            if [*map(len, self.containers), *map(len, self.holders)] != self.lengths:
                 return False
             for held, members in self.full:
                 if not all(map(is_, held, members)):
@@ -132,26 +136,31 @@ def _has_hooks(node: GraphNode) -> bool:
     return bool(node.hooks or node.post_hooks)
 
 
-def reach(*roots: Any) -> State:
+def reach(*roots: Any, ran: set[types.CodeType] | None = None) -> State:
     """Everything that calls of functions can depend on, but for their arguments.
+
+    If ``ran`` is given, that calls depend on in which no other code of the user's than this runs:
+    what a class's other methods read, and what only the Python between two parts writes, is none
+    of it.
 
     Raises
     ------
     Unreadable
         An iterator is among it, or an object without a ``__dict__``, or there is too much.
     """
-    walk = _Walk()
+    walk = _Walk(ran)
     walk.state.roots = roots
     for root in roots:
         walk.visit(root)
     walk.read_attributes()
+    walk.state.holders = [held for held, _ in walk.holders]
     walk.state.close()
     return walk.state
 
 
 class _Walk:
-    def __init__(self) -> None:
-        self.state = State()
+    def __init__(self, ran: set[types.CodeType] | None) -> None:
+        self.state, self.ran = State(), ran
         self.seen: set[int] = set()
         self.wanted: set[str] = set()  # attributes that the functions seen so far name
         self.holders: list[tuple[Mapping[str, Any], set[str]]] = []  # and which were looked at
@@ -189,6 +198,9 @@ class _Walk:
         elif isinstance(value, types.MethodType):
             self.visit(value.__func__)
             self.visit(value.__self__)
+        elif isinstance(value, (attrgetter, methodcaller)):
+            for name in value.__reduce__()[1]:
+                self.wanted |= set(name.split(".")) if isinstance(name, str) else set()
         elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
                 self.visit(part)
@@ -237,6 +249,8 @@ class _Walk:
     def function(self, function: types.FunctionType) -> None:
         state = self.state
         users = is_users(function.__code__.co_filename)
+        if users and self.ran is not None and function.__code__ not in self.ran:
+            return
         for cell in function.__closure__ or ():
             with suppress(ValueError):  # it is empty
                 value = cell.cell_contents
@@ -281,6 +295,11 @@ class _Walk:
             state.names += [(held, name, value) for name, value in held.items()]
         for part in list(held.values() if isinstance(held, dict) else held):
             self.visit(part)
+
+
+def may_read_anything(ran: set[types.CodeType]) -> bool:
+    """Whether code could read attributes that it does not name."""
+    return any(_ANY & _names(code) for code in ran)
 
 
 def _names(code: types.CodeType) -> set[str]:

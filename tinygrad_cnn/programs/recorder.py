@@ -93,6 +93,7 @@ class Recorder:
         self.learns = False  # gradients are wanted
         self.reason = ""
         self.code: types.CodeType | None = None  # of the function
+        self.ran: set[types.CodeType] = set()  # code of the user's
         self.line: int | None = None  # in it, where it was refused
         self.sources: list[Any] = []  # of random numbers
         self.hooks = False  # on gradients of tensors that were there before
@@ -171,6 +172,8 @@ class Recorder:
 
     def _called(self, frame: types.FrameType, event: str, called: Any) -> None:
         """Look at what the user's code calls: a replay would not call it."""
+        if event == "call" and is_users(frame.f_code.co_filename):
+            self.ran.add(frame.f_code)
         if event != "c_call" or not self._idle():
             return
         file = frame.f_code.co_filename
@@ -232,13 +235,13 @@ class Recorder:
             self.refuse(f"{name} returns a number that it computes from arrays")
         elif unit.born or unit.writes or unit.results() or unit.code:
             self.units.append(unit)
-            if unit.code and not unit.has_addresses and (unit.stream or not unit.draws):
+            if unit.stream is not None and len(unit.code) == unit.stream.launches:
+                unit.native, unit.prepared = True, unit.stream  # to try it would draw
+            elif unit.code and not (unit.has_addresses or unit.draws):
                 self.trying = True
                 self.learns = self.learns or is_recording()
                 try_out(unit, before, keeps=not self.learns)
                 self.trying = False
-            if unit.native:
-                unit.prepared = unit.stream
         twins: dict[int, Lazy] = {}
         for lazy in _lazies((unit.args, unit.params, unit.out, *unit.beside, unit.filled)):
             lazy.let_go(twins)
