@@ -104,13 +104,17 @@ class Meeting:
         """Whether all are there."""
         return bool(self._request.Test())
 
+    def gather(self) -> None:
+        """Return when all are there."""
+        self.group.wait(self._request, self.doing)
+
     def hold(self, compare: Callable[[list[str]], str] | None = None) -> None:
         """Return when all are there, and about to do the same.
 
         ``compare`` words the error where all do the same but with something that differs.
         """
         group = self.group
-        group.watch.wait(self._request, self.doing)
+        self.gather()
         if self._limits[0] == -self._limits[1]:
             return
         said = group.texts(self.doing)

@@ -18,6 +18,8 @@ from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.types import Array
 
 FIRST = 1 << 20  # bytes of the first bucket: the sooner it is full, the sooner it goes
+MOST, LEAST = 25 << 20, 1 << 18  # bytes of a bucket, if nobody says how many
+SEVERAL = 8  # buckets of a model, so that most of it goes while backward runs
 NAME = "DistributedDataParallel"
 
 
@@ -58,8 +60,9 @@ class Reducer:
     ----------
     expects
         whether the next backward pass averages; set for each forward pass.
-    waited
-        seconds that backward passes have waited at their end for buckets.
+    waited, apart
+        seconds that backward passes have waited at their end: for buckets, once all ranks were
+        there, and before that for other ranks.
     sent
         bytes of gradients that were reduced.
     """
@@ -68,18 +71,20 @@ class Reducer:
         self,
         group: Group,
         named: Sequence[tuple[str, Parameter]],
-        most: int,
+        most: int | None,
         unused: bool,
         *,
         name: str = NAME,
         hooks: bool = True,
     ) -> None:
-        self.group, self.most, self.unused, self.name = group, most, unused, name
+        self.group, self.unused, self.name = group, unused, name
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
+        total = sum(p.numel() * p.dtype.itemsize for p in self.parameters)
+        self.most = min(MOST, max(total // SEVERAL, LEAST)) if most is None else most
         self.comm = group.data.Dup()
         self.expects = False
-        self.waited, self.sent = 0.0, 0
+        self.waited, self.apart, self.sent = 0.0, 0.0, 0
         self.early = hooks  # whether buckets go while backward still runs
         self._fill(list(reversed(range(len(named)))))
         self._rebuilt = False
@@ -129,7 +134,7 @@ class Reducer:
             walk.after.append(self.finish)
         self._put(i, tensor)
         if self.early:
-            self._send()
+            self.send()
 
     def begin(self) -> None:
         """Forget what there was."""
@@ -146,7 +151,7 @@ class Reducer:
             bucket.missing.discard(i)
             self._arrived.append(i)
 
-    def _send(self, all_of_them: bool = False) -> None:
+    def send(self, all_of_them: bool = False) -> None:
         """Start the buckets that are full, in their order; have MPI go on with the others."""
         mpi = self.group.mpi
         for bucket in self.buckets[: self._next]:
@@ -172,7 +177,7 @@ class Reducer:
         """
         self._running = False
         begin = time.perf_counter()
-        self._send(all_of_them=True)
+        self.send(all_of_them=True)
         missing = sorted(set(range(len(self.parameters))).difference(self._arrived))
         names = ", ".join(self.names[i] for i in missing)
         used = self._used(missing) if self.unused else None
@@ -180,12 +185,15 @@ class Reducer:
         if used is None and names:
             doing += f": no gradient for {names}"
         meeting = self.group.meeting(doing)
+        meeting.gather()
+        here = time.perf_counter()
         for bucket in self.buckets:
             self.group.wait(bucket.request, doing)
+        self.waited += time.perf_counter() - here
+        self.apart += here - begin
         meeting.hold(self._without_gradient)
         if used is None and names:
             raise RuntimeError(self._without_gradient([doing] * self.group.size))
-        self.waited += time.perf_counter() - begin
         self._take(used)
         if not self._rebuilt:
             self._rebuild()

@@ -42,7 +42,8 @@ class DistributedDataParallel(Module):
     process_group
         None, or the group of all ranks.
     bucket_cap_mb
-        the size of a bucket in MiB, 25 by default; the first has at most one.
+        the size of a bucket in MiB, by default an eighth of the model, from a quarter to 25; the
+        first has at most one.
     find_unused_parameters
         some parameters may have no gradient on some ranks, where they count as zero; if on none,
         ``.grad`` is left alone. Without it that is an error.
@@ -92,9 +93,11 @@ class DistributedDataParallel(Module):
                 f"{NAME}: `device_ids` is {device_ids!r} and `output_device` {output_device!r}, "
                 f"expected None: there is one device, the CPU"
             )
-        most = 25.0 if bucket_cap_mb is None else bucket_cap_mb
-        if not most > 0:
-            raise ArgumentError(f"{NAME}: `bucket_cap_mb` is {most}, expected a positive number")
+        most = None if bucket_cap_mb is None else int(bucket_cap_mb * 2**20)
+        if most is not None and not most > 0:
+            raise ArgumentError(
+                f"{NAME}: `bucket_cap_mb` is {bucket_cap_mb}, expected a positive number"
+            )
         self.module = module
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         lazy = [name for name, p in module.named_parameters() if is_lazy(p)]
@@ -109,7 +112,7 @@ class DistributedDataParallel(Module):
         self.require_backward_grad_sync = True
         self.find_unused_parameters = find_unused_parameters
         from_rank_0(group, [*module.parameters(), *module.buffers()])
-        self.reducer = Reducer(group, named, int(most * 2**20), find_unused_parameters)
+        self.reducer = Reducer(group, named, most, find_unused_parameters)
         self._register_state_dict_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 

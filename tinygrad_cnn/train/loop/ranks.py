@@ -25,7 +25,6 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.types import Array
 
-BUCKET = 25 << 20  # bytes
 _DRAWS = 4  # the stream of random numbers of ranks after the first
 
 
@@ -199,7 +198,7 @@ class SharedModel:
         self.empties = any(isinstance(m, SyncBatchNorm) for m in model.modules())
         self._refreshed = buffers_that_differ(model)
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        self.reducer = Reducer(group, named, BUCKET, False, name="fit", hooks=overlap)
+        self.reducer = Reducer(group, named, None, False, name="fit", hooks=overlap)
 
     def begin(self) -> None:
         """Before a forward pass: have rank 0's running statistics."""
