@@ -13,7 +13,7 @@ the same whole batch. The model of a step on p ranks of n images each:
 latency and bandwidth are fitted to `all_reduce` of 8 bytes to 2 MiB on 2 ranks (Hockney, 1994; the
 two terms of a ring or of halving and doubling: Thakur et al., 2005). "hidden" is the share of the
 time of all buckets, taken without backward beside them, that a step does not wait for once all
-ranks have come to the end of backward.
+ranks have come to the end of backward; "bytes done early" were reduced by then.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def worker(model: str, batch: int, threads: int, steps: int) -> None:
         found["step"][n] = float(np.median(times[3:]))
         found["backward"][n] = float(np.median(backwards[3:]) - np.median(waits[3:]))
         found["waited"] = float(np.median(waits[3:]))
+    found["early"] = net.reducer.hidden / net.reducer.sent
     alone = []
     for _ in range(3 + steps):
         dist.barrier()
@@ -213,13 +214,13 @@ def main() -> None:
     print(
         f"{options.model}, batch {batch}, best of {options.rounds} turns; buckets {two['buckets']}"
     )
-    print("  ranks x threads   step      images/s   waited     all buckets alone   hidden")
+    print("  ranks x threads   step      images/s   waited     alone    hidden   bytes done early")
     for (ranks, threads), r in best.items():
         step = r["step"][str(batch // ranks)]
-        hidden = f"{1 - r['waited'] / r['alone']:.0%}" if ranks > 1 else "-"
+        hidden = f"{1 - r['waited'] / r['alone']:6.0%}   {r['early']:6.0%}" if ranks > 1 else "-"
         print(
             f"  {ranks} x {threads}             {step * 1e3:6.1f} ms {batch / step:8.0f}   "
-            f"{r['waited'] * 1e3:6.2f} ms  {r['alone'] * 1e3:6.2f} ms           {hidden}"
+            f"{r['waited'] * 1e3:6.2f} ms  {r['alone'] * 1e3:6.2f} ms {hidden}"
         )
     seconds = two["step"][str(batch // 2)]
     rates = batch / seconds, batch / best[1, 2]["step"][whole]

@@ -63,8 +63,8 @@ class Reducer:
     waited, apart
         seconds that backward passes have waited at their end: for buckets, once all ranks were
         there, and before that for other ranks.
-    sent
-        bytes of gradients that were reduced.
+    sent, hidden
+        bytes of gradients that were reduced, and those of them before backward had ended.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Reducer:
         self.most = min(MOST, max(total // SEVERAL, LEAST)) if most is None else most
         self.comm = group.data.Dup()
         self.expects = False
-        self.waited, self.apart, self.sent = 0.0, 0.0, 0
+        self.waited, self.apart = 0.0, 0.0
+        self.sent = self.hidden = 0
         self.early = hooks  # whether buckets go while backward still runs
         self._fill(list(reversed(range(len(named)))))
         self._rebuilt = False
@@ -177,6 +178,8 @@ class Reducer:
         """
         self._running = False
         begin = time.perf_counter()
+        sent = self.buckets[: self._next]
+        self.hidden += sum(b.flat.nbytes for b in sent if b.request.Test())
         self.send(all_of_them=True)
         missing = sorted(set(range(len(self.parameters))).difference(self._arrived))
         names = ", ".join(self.names[i] for i in missing)
