@@ -13,7 +13,8 @@ the same whole batch. The model of a step on p ranks of n images each:
 latency and bandwidth are fitted to `all_reduce` of 8 bytes to 2 MiB on 2 ranks (Hockney, 1994; the
 two terms of a ring or of halving and doubling: Thakur et al., 2005). "hidden" is the share of the
 time of all buckets, taken without backward beside them, that a step does not wait for once all
-ranks have come to the end of backward; "bytes done early" were reduced by then.
+ranks have come to the end of backward; "early" is the share of bytes that were reduced by the end
+of a rank's own.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def worker(model: str, batch: int, threads: int, steps: int) -> None:
     parts = [batch // size] if size > 1 or threads > 1 else [batch, batch // 2, batch // 4]
     for n in parts:
         x, y = tg.randn(n, 3, 32, 32), tg.randint(10, (n,))
-        times, backwards, waits = [], [], []
+        times, backwards, waits, apart = [], [], [], []
         for _ in range(3 + steps):
             dist.barrier()
-            begin, waited = time.perf_counter(), net.reducer.waited
+            begin, waited, others = time.perf_counter(), net.reducer.waited, net.reducer.apart
             optimizer.zero_grad()
             loss = cross_entropy(net(x), y)
             middle = time.perf_counter()
@@ -68,9 +69,11 @@ def worker(model: str, batch: int, threads: int, steps: int) -> None:
             optimizer.step()
             times.append(time.perf_counter() - begin)
             waits.append(net.reducer.waited - waited)
+            apart.append(net.reducer.apart - others)
         found["step"][n] = float(np.median(times[3:]))
         found["backward"][n] = float(np.median(backwards[3:]) - np.median(waits[3:]))
         found["waited"] = float(np.median(waits[3:]))
+        found["apart"] = float(np.median(apart[3:]))
     found["early"] = net.reducer.hidden / net.reducer.sent
     alone = []
     for _ in range(3 + steps):
@@ -214,13 +217,16 @@ def main() -> None:
     print(
         f"{options.model}, batch {batch}, best of {options.rounds} turns; buckets {two['buckets']}"
     )
-    print("  ranks x threads   step      images/s   waited     alone    hidden   bytes done early")
+    print(
+        "  ranks x threads   step      images/s   waited     for others   alone    hidden   early"
+    )
     for (ranks, threads), r in best.items():
         step = r["step"][str(batch // ranks)]
         hidden = f"{1 - r['waited'] / r['alone']:6.0%}   {r['early']:6.0%}" if ranks > 1 else "-"
+        waits = [f"{r[name] * 1e3:6.2f} ms" for name in ("waited", "apart", "alone")]
         print(
             f"  {ranks} x {threads}             {step * 1e3:6.1f} ms {batch / step:8.0f}   "
-            f"{r['waited'] * 1e3:6.2f} ms  {r['alone'] * 1e3:6.2f} ms {hidden}"
+            f"{'  '.join(waits)} {hidden}"
         )
     seconds = two["step"][str(batch // 2)]
     rates = batch / seconds, batch / best[1, 2]["step"][whole]
