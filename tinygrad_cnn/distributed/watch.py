@@ -31,6 +31,7 @@ from tinygrad_cnn.kernels.jit.compile.progress import progress
 _ASK, _HERE, _BUSY, _BACK = 1, 2, 3, 4
 _SIZE = 256  # bytes of a message
 _ANSWERS = 1.5  # seconds in which whoever waits answers
+_FORWARDED = 0.3  # seconds in which the launcher passes on what was printed, before it ends all
 _TOGETHER = 1.0  # seconds in which all ranks fail together
 _LONGEST = 1800.0  # seconds that `taking_long` may take
 _SPIN, _NAP, _LONG_NAP = 2e-4, 2e-5, 5e-4  # seconds of looking without a pause; pauses after that
@@ -164,6 +165,7 @@ class Watch:
     def end(self, message: str | None, code: int = 1) -> NoReturn:
         """Say why, and end all ranks."""
         self._say(message)
+        time.sleep(_FORWARDED)
         self.mpi.COMM_WORLD.Abort(code)
         os._exit(code)  # if that should return
 
