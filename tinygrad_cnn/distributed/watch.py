@@ -96,7 +96,7 @@ class Watch:
         """Ask who is there, and end the run; return if it is done after all."""
         self.here.clear()
         self._tell(_ASK, doing)
-        end = time.monotonic() + _ANSWERS + 0.3 * self.rank  # so that one speaks, not all
+        end = time.monotonic() + _ANSWERS + 0.5 * self.rank  # so that one speaks, not all
         while time.monotonic() < end:
             self._listen(doing)
             time.sleep(0.01)
@@ -201,9 +201,11 @@ class Watch:
         self.end(None if said is not None and all_here else message, code)
 
     def _say(self, message: str | None) -> None:
+        """Say why the run ends, if no other rank of this host has done so."""
+        first = True
         with contextlib.suppress(OSError):
-            guardian.claim(self._claim, guardian.SAID)
-        if message is not None:
+            first = guardian.claim(self._claim, guardian.SAID)
+        if first and message is not None:
             with contextlib.suppress(OSError):
                 os.write(2, f"tinygrad_cnn: {message}\n".encode())
 
