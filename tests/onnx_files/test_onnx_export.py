@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
+from models import resnet
 from models.lenet5 import LeNet5
 from models.minivgg import MiniVGG
+from models.mobilenetv2 import MobileNetV2
 from models.resnet18 import ResNet18
 from models.resnet20 import ResNet20
+from models.vgg import VGG11
+from models.vit import ViT
 from tinygrad_cnn import nn
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.onnx import OnnxError
@@ -52,6 +56,26 @@ def test_models_at_other_batch_sizes(kind: Any, size: int, tmp_path: Path) -> No
         agrees(there, net, tg.randn(batch, 3, size, size))
     assert there.get_inputs()[0].shape == ["batch", 3, size, size]
     assert there.get_outputs()[0].shape == ["batch", 10]
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: MobileNetV2(10, width_mult=0.25), 32),
+        (lambda: resnet.ResNet50(10, width=8), 32),
+        (lambda: VGG11(10, width=8, hidden=16), 32),
+        (lambda: ViT(depth=2, dim=24, mlp_dim=32), 32),
+    ],
+)
+def test_larger_families_in_small(make: Any, size: int, tmp_path: Path) -> None:
+    net = settled(make())
+    there = exported(net, tg.randn(1, 3, size, size), tmp_path / "net.onnx")
+    agrees(there, net, tg.randn(3, 3, size, size))
+    again = tg.onnx.load(tmp_path / "net.onnx").eval()
+    x = tg.randn(2, 3, size, size)
+    with tg.no_grad():
+        ours, theirs = net.eval()(x).numpy(), again(x).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(ours).max())
 
 
 @settings(max_examples=max(settings().max_examples // 4, 5))

@@ -118,7 +118,8 @@ def test_the_tests_of_onnx_itself() -> None:
         if found not in ("passed", "operator", "type"):
             wrong.append(f"{case.name}: {found}")
     known = ("test_not_", "test_identity_sequence", "test_identity_opt")  # opset 1, no tensors
-    assert not [w for w in wrong if not w.startswith(known)]
+    known += ("test_gru_", "test_lstm_with_peepholes")
+    assert not [w for w in wrong if not w.startswith(known) or "refused: " not in w]
     assert counts["passed"] >= 1000
 
 

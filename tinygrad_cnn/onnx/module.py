@@ -11,6 +11,9 @@ from tinygrad_cnn.onnx.node import Node
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DType
 
+RECURRENT = "LSTM", "GRU", "RNN"
+"""Operators that run in a module of their own: a second export has them as they are."""
+
 
 class Scope(Module):
     """A part of a module that was read: it holds what the file names so, and runs its nodes."""
@@ -52,6 +55,8 @@ class OnnxModule(Module):
             self._hold(name, tensor, kind)
         for node in nodes:
             path = [p.replace(".", "_") for p in node.name.split("/")[1:-1] if p]
+            if node.kind in RECURRENT and not path:
+                path = [node.kind.lower()]
             self._scopes[node.name] = self._scope(path)
         last = {name: i for i, node in enumerate(nodes) for name in node.inputs}
         self._done = [  # what nobody reads after a node

@@ -13,6 +13,7 @@ from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.tensor import Tensor
 
 Reader = Callable[..., Any]
+_MORE = "activations", "direction", "hidden_size", "layout"  # of all recurrent operators
 
 
 @dataclass
@@ -44,13 +45,15 @@ class Node:
 
     def __post_init__(self) -> None:
         known = inspect.signature(self.reader).parameters
-        unknown = next((a for a in self.attributes if a not in known), None)
+        more = _MORE if any(p.kind is p.VAR_KEYWORD for p in known.values()) else ()
+        unknown = next((a for a in self.attributes if a not in known and a not in more), None)
         if unknown is not None:
             raise OnnxError(
                 f"onnx.load: {self.kind} ({self.name!r}) has the attribute {unknown!r}, expected "
                 f"one of {sorted([*known][1:])}"
             )
-        places = [p for p in known.values() if p.kind is not p.KEYWORD_ONLY][1:]
+        by_name = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+        places = [p for p in known.values() if p.kind not in by_name][1:]
         places = [p for p in places if p.name not in self.attributes]
         several = any(p.kind is p.VAR_POSITIONAL for p in places)
         least = sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in places)

@@ -30,6 +30,7 @@ from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn import Module, running_modules
 from tinygrad_cnn.nn.module.location import path_of
 from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.module import RECURRENT, Scope
 from tinygrad_cnn.onnx.sides import mapped
 from tinygrad_cnn.types import Array
 
@@ -208,7 +209,7 @@ class Trace:
         """An observer (`autograd.events`)."""
         if self.inside:
             return go()
-        leaf = call.kind == "module" and type(call.run.__self__) in self.leaves  # type: ignore[attr-defined]
+        leaf = call.kind == "module" and self._is_leaf(call.run.__self__, *call.args[0])  # type: ignore[attr-defined]
         if call.kind != "operation" and not leaf:
             return go()
         place = self.place()
@@ -220,6 +221,8 @@ class Trace:
             function = REGISTRY.get(call.name, function)
         found = mapped(tuple(args), self.ref)
         named = mapped(dict(params), self.ref if leaf else self.param)
+        if leaf:
+            named["weights"] = {n: self.ref(t) for n, t in function.named_parameters()}
         self.inside += 1
         try:
             result = go(blind=True)
@@ -233,6 +236,12 @@ class Trace:
         else:
             self._give(step, [t._array for t in tensors_in(result)])
         return result
+
+    def _is_leaf(self, module: Module, *args: Any) -> bool:
+        """Whether a module is a step as a whole: if its weights are parameters, not computed."""
+        if isinstance(module, Scope):
+            return args[0].kind in RECURRENT
+        return type(module) in self.leaves and not hasattr(module, "parametrizations")
 
     def unit(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn import kernels
+from tinygrad_cnn import kernels, nn
 from tinygrad_cnn.functions import (
     compare,
     elementwise,
@@ -22,7 +22,9 @@ from tinygrad_cnn.functions import (
     reduction,
 )
 from tinygrad_cnn.kernels.reference.adaptive_max import near_equal
+from tinygrad_cnn.nn.layers.recurrent import RNNBase
 from tinygrad_cnn.onnx.graph import BOOL, INT, Graph, Symbol
+from tinygrad_cnn.onnx.module import Scope
 
 Form = Callable[..., Any]
 
@@ -160,5 +162,82 @@ FUNCTIONS: dict[Any, Form] = {
 }
 """By function: ``form(graph, result, *args, **params)``."""
 
-MODULES: dict[type, Form] = {}
-"""By class of module: ``form(graph, module, results, *args, **kwargs)``, a result for each."""
+GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
+"""For each gate in ONNX's order its number in PyTorch's."""
+
+
+def _stacked(b: Graph, parts: list[Symbol]) -> Symbol:
+    """Along a new first axis."""
+    return b.node("Concat", *[b.node("Unsqueeze", v, [0]) for v in parts], axis=0)
+
+
+def _recurrent(
+    b: Graph,
+    module: RNNBase,
+    results: list[Symbol],
+    input: Symbol,
+    hx: Any = None,
+    *,
+    weights: dict[str, Symbol],
+) -> list[Symbol]:
+    """A node for each layer, both directions in one; ONNX's axes are (steps, direction, n, h)."""
+    kind = type(module).__name__
+    if not isinstance(input, Symbol):
+        b.refuse("packed sequences have no form in ONNX")
+    if module.proj_size:
+        b.refuse("projections have no form in ONNX")
+    lone = len(input.shape) == 2
+    steps_first = not module.batch_first or lone
+    length, n, _ = (input.shape[0], 1, 0) if lone else input.shape
+    x = b.node("Unsqueeze", input, [1]) if lone else input
+    if not steps_first:
+        length, n = n, length
+        x = b.node("Transpose", x, perm=[1, 0, 2])
+    d, h = 1 + module.bidirectional, module.hidden_size
+    order = np.concatenate([np.arange(g * h, (g + 1) * h) for g in GATES[kind]])
+    states = [] if hx is None else list(hx) if isinstance(hx, (tuple, list)) else [hx]
+    if lone:
+        states = [b.node("Unsqueeze", s, [1]) for s in states]
+    how: dict[str, Any] = {"hidden_size": h}
+    how["direction"] = "bidirectional" if module.bidirectional else "forward"
+    if kind == "GRU":
+        how["linear_before_reset"] = 1
+    if kind == "RNN":
+        how["activations"] = [module.mode.removeprefix("RNN_").capitalize()] * d
+    ends: list[list[Symbol]] = []
+    for layer in range(module.num_layers):
+        names = module._names[layer * d : layer * d + d]
+        ih, hh, bias_ih, bias_hh = (
+            [b.node("Gather", weights[str(row[i])], order, axis=0) for row in names if row[i]]
+            for i in range(4)
+        )
+        w, r = _stacked(b, ih), _stacked(b, hh)
+        both = [b.node("Concat", *pair, axis=0) for pair in zip(bias_ih, bias_hh, strict=True)]
+        bias = _stacked(b, both) if both else None
+        at = [np.array([layer * d]), np.array([layer * d + d]), np.array([0])]
+        start = [b.node("Slice", s, *at) for s in states]
+        out = b.node(kind, x, w, r, bias, None, *start, outputs=len(results), **how)
+        ends.append(list(out[1:]))
+        y = b.node("Transpose", out[0], perm=[0, 2, 1, 3])  # (steps, n, direction, h)
+        x = b.reshape(y, (length, n, d * h))
+    if not steps_first:
+        x = b.node("Transpose", x, perm=[1, 0, 2])
+    found = [x, *(b.node("Concat", *parts, axis=0) for parts in zip(*ends, strict=True))]
+    return [b.node("Squeeze", s, [1]) for s in found] if lone else found
+
+
+def _as_read(
+    b: Graph, module: Scope, results: list[Symbol], node: Any, *inputs: Any, weights: Any
+) -> list[Symbol]:
+    """A node of a file, as it is there."""
+    found = b.node(node.kind, *inputs, outputs=len(results), **node.attributes)
+    return list(found) if len(results) > 1 else [found]
+
+
+MODULES: dict[type, Form] = {
+    nn.LSTM: _recurrent,
+    nn.GRU: _recurrent,
+    nn.RNN: _recurrent,
+    Scope: _as_read,  # of recurrent operators alone
+}
+"""By class: ``form(graph, module, results, *args, weights=..., **kwargs)``, a result for each."""
