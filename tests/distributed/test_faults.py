@@ -42,9 +42,9 @@ sys.stdout.write(f"done {rank}\\n")
 """
 
 
-def _run(kind: str, folder: Path, timeout: str = "1.5"):
-    env = {"TINYGRAD_CNN_TIMEOUT": timeout, "TMPDIR": str(folder)}
-    done = run(3, "-c", PROGRAM, kind, str(folder), limit=30, env=env)
+def _run(kind: str, folder: Path):
+    environment = {"TINYGRAD_CNN_TIMEOUT": "1.5", "TMPDIR": str(folder)}
+    done = run(3, "-c", PROGRAM, kind, limit=30, env=environment)
     for _ in range(50):
         if not _left(folder):
             break
@@ -55,14 +55,14 @@ def _run(kind: str, folder: Path, timeout: str = "1.5"):
 
 
 def _left(folder: Path) -> list[str]:
-    """Processes of the program, guardians, and their files: all that names the folder."""
-    found = [str(path) for path in folder.iterdir()]
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Processes of a run whose temporary folder this is, guardians too, and their files."""
+    found = [path.name for path in folder.glob("tinygrad_cnn-*")]
+    for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            line = path.read_bytes()
+            environment = path.read_bytes()
         except OSError:
             continue
-        if str(folder).encode() in line:
+        if f"TMPDIR={folder}\0".encode() in environment:
             found.append(path.parent.name)
     return found
 
