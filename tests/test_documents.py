@@ -20,6 +20,7 @@ PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))
     ("page", "count"),
     [
         ("README.md", 3),
+        ("docs/arrays.md", 8),
         ("docs/assignment.md", 5),
         ("docs/performance.md", 0),
         ("docs/trackers.md", 1),

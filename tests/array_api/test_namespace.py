@@ -83,6 +83,8 @@ def test_what_it_says_of_itself() -> None:
 X = np.random.default_rng(0).normal(size=(3, 4))
 VALUES: dict[str, Callable[[Any, Any], Any]] = {
     "arange": lambda m, x: m.arange(1, 7, 2),
+    "arange by keyword": lambda m, x: m.arange(5, step=2),
+    "clip above": lambda m, x: m.clip(x, max=0.5),
     "linspace": lambda m, x: m.linspace(0, 1, 5, dtype=m.float64, endpoint=False),
     "eye": lambda m, x: m.eye(2, 3, k=1),
     "full": lambda m, x: m.full((2,), True),

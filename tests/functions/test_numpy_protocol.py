@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scripts import load
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.functions.numpy_protocol import kinds
@@ -286,6 +289,23 @@ def test_every_function_is_sorted() -> None:
     for table in (SERVED, kinds.CONSTANT, kinds.REFUSED, kinds.PLAIN):
         assert not [g for g in table if g not in PUBLIC.values()]
     assert [n for n in SERVED_NAMES if n not in SAMPLES] == []
+
+
+def test_the_page_sorts_them_so() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs/arrays.md").read_text(encoding="utf-8")
+    script = load(root / "docs/make_arrays.py")
+    page = text[text.index(script.HEAD) :]
+    parts = re.findall(
+        r"^\*\*(.*?)\*\* \(\d+\)\n\n(.*?)\n\n", page + "\n\n", re.DOTALL | re.MULTILINE
+    )
+    said = {name: title for title, names in parts for name in re.findall(r"`(.*?)`", names)}
+    found = {
+        name: title[0].upper() + title[1:]
+        for title, names in script.rows().items()
+        for name in names
+    }
+    assert {n: said.get(n) for n in found} == found, "run: python docs/make_arrays.py"
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -62,7 +62,8 @@ def _translate(line: str, prefix: str, own: Own, module: str) -> tuple[str, Call
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from None
-        values = [given.pop(n) for n in by_position if n in given]
+        last = max((i for i, n in enumerate(by_position) if n in given), default=-1)
+        values = [given.pop(n, defaults[n]) for n in by_position[: last + 1]]
         values += given.pop(several[0], ()) if several else ()
         options = {names.get(n, n): v for n, v in given.items() if v is not defaults[n]}
         return function(*values, **options)

@@ -21,9 +21,7 @@ _GROUPS = {
         nanargmax nanargmin nonzero searchsorted bitwise_and bitwise_count bitwise_invert
         bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor gcd invert lcm
         left_shift right_shift packbits unpackbits ravel_multi_index unravel_index
-        linalg.matrix_rank diag_indices_from tril_indices_from triu_indices_from ix_ histogram
-        histogram2d histogramdd histogram_bin_edges""",
-    "numbers that are constant between jumps": "heaviside",
+        linalg.matrix_rank diag_indices_from tril_indices_from triu_indices_from ix_""",
     "Python's objects": """
         array2string array_repr array_str can_cast common_type iscomplexobj isrealobj
         may_share_memory min_scalar_type ndim result_type shape shares_memory size einsum_path""",
@@ -51,6 +49,11 @@ REFUSED: dict[Any, str] = {
         "putmask": _IN_PLACE.format("np.putmask", "a[mask] = values"),
         "polyfit": "np.polyfit has no derivative here: use np.linalg.lstsq(np.vander(x, n), y)",
         "roots": "np.roots has no derivative here: use np.linalg.eigvals of the companion matrix",
+        **{
+            name: f"np.{name} has no derivative here: pass detach(), and detach() of the weights"
+            for name in ("histogram", "histogram2d", "histogramdd", "histogram_bin_edges")
+        },
+        "heaviside": "np.heaviside has no derivative here: use np.where(x > 0, 1.0, 0.0)",
         "spacing": "np.spacing has no derivative here: pass detach() to compute without gradients",
         "nextafter": "np.nextafter has no derivative here: pass detach() of its arguments",
     }.items()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.functions.numpy_protocol.serving import (
     SERVED,
     Unserved,
@@ -106,8 +107,12 @@ def call(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: Params) -> Any:
     ours = SERVED.get(ufunc)
     if ours is None:
         raise Unserved("it is not served")
-    if ufunc in _OPERATORS and not kwargs and isinstance(inputs[0], (np.ndarray, np.generic)):
-        return ours(*inputs)
+    if not kwargs:
+        if ufunc in _OPERATORS and isinstance(inputs[0], (np.ndarray, np.generic)):
+            return ours(*inputs)
+        dtypes = {x._value.dtype if isinstance(x, Variable) else None for x in inputs}
+        if len(dtypes) == 1:  # tensors of one inexact dtype: nothing is brought together
+            return ours(*inputs)
     rest = {k: v for k, v in kwargs.items() if _AS_IF_NOT_GIVEN.get(k, NotImplemented) is not v}
     dtype, casting = rest.pop("dtype", None), rest.pop("casting", "same_kind")
     rest = {k: v for k, v in rest.items() if k == "where" or _NEVER_MIND.get(k) != v}
