@@ -23,6 +23,7 @@ PAGES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))
         ("docs/arrays.md", 8),
         ("docs/assignment.md", 5),
         ("docs/performance.md", 0),
+        ("docs/start.md", 3),
         ("docs/trackers.md", 1),
     ],
 )

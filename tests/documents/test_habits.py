@@ -10,7 +10,7 @@ from scripts import load
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
-YAML = ["ci.yml", "bug.yml", "feature.yml", "config.yml", ".pre-commit-config.yaml"]
+YAML = ["ci.yml", "docs.yml", "bug.yml", "feature.yml", "config.yml", ".pre-commit-config.yaml"]
 
 
 def pythons():
