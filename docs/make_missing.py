@@ -1,6 +1,6 @@
 """Write which of PyTorch's public names are not here, place by place, for programs and for people.
 
-python docs/make_missing.py    # needs PyTorch: pip install torch==2.13.0
+python docs/make_missing.py [--check]    # needs PyTorch: pip install torch==2.13.0
 
 It writes tinygrad_cnn/missing/names.py, and docs/from_pytorch.md with what docs/parity.md says of
 operators.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -143,5 +144,8 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, made in ((FILE, text()), (PAGE, page())):
+        if "--check" not in sys.argv:
+            path.write_text(made, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != made:
+            sys.exit(f"{path.name} is not up to date, run: python docs/make_missing.py")

@@ -291,7 +291,7 @@ else:
     def __getattr__(name):
         """Import these when they are first used: many programs do without them."""
         if name in ("memory", "onnx", "profiler", "train", "viz"):
-            return _missing.attached(_import_module(f"tinygrad_cnn.{name}"))
+            return _import_module(f"tinygrad_cnn.{name}")
         if name == "array_api":
             return _import_module("tinygrad_cnn.array_api")
         if name == "bfloat16":

@@ -52,7 +52,10 @@ class Absent:
 
 
 def attach(module: ModuleType) -> None:
-    """Let a module say what is missing; what its own ``__getattr__`` finds, it finds as before."""
+    """Let a module say what is missing; what its own ``__getattr__`` finds, it finds as before.
+
+    One that is not imported with the package calls this itself.
+    """
     place = module.__name__.removeprefix(PACKAGE).lstrip(".")
     former: Callable[[str], Any] | None = vars(module).get("__getattr__")
 
@@ -66,14 +69,6 @@ def attach(module: ModuleType) -> None:
         raise MissingNameError(place, name)
 
     vars(module)["__getattr__"] = __getattr__
-
-
-def attached(module: ModuleType) -> ModuleType:
-    """A module that is imported when it is first used."""
-    place = module.__name__.removeprefix(PACKAGE).lstrip(".")
-    if place in PLACES and getattr(vars(module).get("__getattr__"), "__module__", "") != __name__:
-        attach(module)
-    return module
 
 
 def attach_all(tensor: type) -> None:

@@ -1,7 +1,10 @@
 """Where the time and the memory go: by operation, by module, by line of the model's source."""
 
+import sys
+
 from tinygrad_cnn.instrument.flops import FLOPS
 from tinygrad_cnn.instrument.places import Line
+from tinygrad_cnn.missing.attributes import attach
 from tinygrad_cnn.profiler.averages import Averages, Row
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.lines import Cost, LineProfile, profile_lines
@@ -28,3 +31,5 @@ __all__ = [
     "record_function",
     "schedule",
 ]
+
+attach(sys.modules[__name__])
