@@ -94,6 +94,8 @@ class Recording:
             self.replays += 1
             return result_of(self.result, leaves, instance.made)
         except Diverged as unit:
+            if instance.is_untouched:
+                raise
             raise TooLate(str(unit)) from None
         finally:
             if len(self.free) < MOST_INSTANCES:

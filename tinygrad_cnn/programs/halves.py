@@ -35,6 +35,11 @@ class Halves(Instance):
         steps = self.steps[self.program.checks : self.half]
         ignoring_fp_errors(self._follow, (steps, timed), {})
 
+    def undo(self) -> None:
+        """Have what the first half has changed outside as it was before."""
+        for array, copy in self.before:
+            np.copyto(array, copy)
+
     def backward(self, given: Sequence[Array], keeps: bool, timed: bool) -> list[Array | None]:
         """Do the second half with gradients of the results; return those of the edges.
 

@@ -53,6 +53,8 @@ class Program:
         Tensors, and what ``.grad`` each has afterwards: a reference, or None.
     place, dropped
         The number of each unit; and of the last one before a gradient is dropped, by its tensor.
+    touched
+        The number of the first unit that changes what is seen outside.
     written
         Tensors that are changed in place, and by what.
     early, stamps
@@ -93,6 +95,8 @@ class Program:
         for ref in (g for _, g in gradients if g is not None):
             ref.region.kept = True
         self.place = {unit: number for number, unit in enumerate(self.units)}
+        touching = (n for n, unit in enumerate(self.units) if _touches(unit))
+        self.touched = next(touching, len(self.units))
         self.dropped = {
             leaf: max([self.place.get(u, 0) for u in recorder.units[:count]], default=-1)
             for leaf, count in recorder.dropped_at.items()
@@ -183,6 +187,12 @@ def inputs_of(recorder: Recorder, arrays: Sequence[Array]) -> list[Ref]:
         if any(ref.region.kind == INPUT for ref in unit.writes):
             raise Refused(f"{unit.name} changes an argument in place")
     return refs
+
+
+def _touches(unit: Unit) -> bool:
+    """Whether a unit changes what is seen outside, or from where random numbers come."""
+    outside = any(ref.region.kind == EXTERNAL for ref in unit.writes)
+    return outside or unit.opaque or unit.draws or unit.prepared is not None
 
 
 def _is_view(unit: Unit) -> bool:
@@ -468,6 +478,11 @@ class Instance:
             raise
         finally:
             self.lent, self.tensors = None, {}
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether a unit that failed did so before anything was changed that is seen outside."""
+        return self.now < self.program.touched
 
     def _begin(self) -> None:
         """Make the early launches, if what they read was changed since."""

@@ -119,7 +119,12 @@ class Pair:
             try:
                 instance.forward(timed=self.replays == 1)
             except Diverged as unit:
-                raise TooLate(str(unit)) from None
+                if plan.again:
+                    raise TooLate(str(unit)) from None
+                instance.undo()
+                for source, former in zip(plan.sources_of_chance, chance, strict=True):
+                    source.set_state(former)
+                raise
         except BaseException:
             self.free.append(instance)
             raise
