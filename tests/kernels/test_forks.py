@@ -23,7 +23,7 @@ OF_ONE_CALL = {
     "kernels/forks.py": 1,
     "kernels/threads.py": 1,
     "kernels/jit/compile/worker.py": 1,
-    "kernels/jit/compile/progress.py": 2,
+    "kernels/progress.py": 2,
 }
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -288,7 +288,7 @@ DECISIONS = (
 NO_DERIVATIVE = re.compile("not implemented|view size is not|must be contiguous")
 """What PyTorch says where it has no derivative, or none of such inputs."""
 
-ABSENT = re.compile("(unclear error, )?AttributeError: .* has no attribute")
+ABSENT = re.compile("(unclear error, )?(AttributeError|MissingNameError): .* has no attribute")
 """What a function of PyTorch's tests says that calls one that we have not."""
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from tinygrad_cnn.distributed import guardian
 from tinygrad_cnn.distributed.mpi import local_ranks
 from tinygrad_cnn.kernels.forks import in_child
-from tinygrad_cnn.kernels.jit.compile.progress import progress
+from tinygrad_cnn.kernels.progress import progress
 
 _ASK, _HERE, _BUSY, _BACK = 1, 2, 3, 4
 _SIZE = 256  # bytes of a message

@@ -14,7 +14,7 @@ def draw_mask(numbers: Array, shape: tuple[int, ...], stream: Stream) -> Array:
     >>> from types import SimpleNamespace
     >>> stream = SimpleNamespace(numpy=np.random.default_rng(0))
     >>> draw_mask(np.array([0.5, 2.0], np.float32), (6,), stream)
-    array([2., 2., 0., 0., 2., 2.], dtype=float32)
+    array([2., 2., 2., 0., 0., 0.], dtype=float32)
     """
     draws = stream.numpy.random(shape, dtype=np.float32)
     mask: Array = (draws >= numbers[0]) * numbers[1]

@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from tinygrad_cnn.kernels.jit.compile.progress import shown_by
+from tinygrad_cnn.kernels.progress import shown_by
 from tinygrad_cnn.train.loop.epochs import Totals
 from tinygrad_cnn.train.run.checkpoint import Row
 

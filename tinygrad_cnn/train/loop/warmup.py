@@ -12,7 +12,7 @@ from tinygrad_cnn import nn as layers
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.functions import randint, randn
 from tinygrad_cnn.kernels.jit.compile.build import cache_folder
-from tinygrad_cnn.kernels.jit.compile.progress import shown_by
+from tinygrad_cnn.kernels.progress import shown_by
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.optim import SGD, Adam

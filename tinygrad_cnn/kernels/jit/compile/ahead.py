@@ -21,8 +21,8 @@ from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.jit.compile import build, known, signature
 from tinygrad_cnn.kernels.jit.compile.build import Code
 from tinygrad_cnn.kernels.jit.compile.claims import CAN_CLAIM, claimed
-from tinygrad_cnn.kernels.jit.compile.progress import Counts, progress
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
+from tinygrad_cnn.kernels.progress import Counts, progress
 from tinygrad_cnn.kernels.threads import processors
 from tinygrad_cnn.notices import QUIET
 
