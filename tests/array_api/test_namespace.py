@@ -145,3 +145,11 @@ def test_copies_and_gradients() -> None:
         xp.reshape(t.T, (6,), copy=False)
     xp.mean(xp.linspace(0.0, xp.sum(t), 3)).backward()
     assert t.grad.tolist() == [[0.5] * 3] * 2
+
+
+def test_nextafter_keeps_the_sign_of_zero_and_has_a_gradient() -> None:
+    x = tg.tensor([0.0, -1e-45, 1.0], requires_grad=True)
+    y = tg.nextafter(x, tg.tensor([-0.0, 1.0, 1.0]))
+    assert np.signbit(y.detach().numpy()).tolist() == [True, True, False]
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]

@@ -356,7 +356,8 @@ def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next floating number after ``input`` towards ``other``; its derivative is 1 or 0."""
     a, b = to_tensor(input), to_tensor(other)
     out = _constant("nextafter", np.nextafter, "fV", a.detach(), b.detach())
-    return add(out, to(where(computed(_moves, a, b), sub(a, a.detach()), 0.0), out.dtype))
+    zero = where(computed(_moves, a, b), neg(sub(a.detach(), a)), -0.0)  # adding it keeps signs
+    return add(out, to(zero, out.dtype))
 
 
 def _moves(a: Array, b: Array) -> Array:
