@@ -19,8 +19,9 @@ pytest.importorskip("numba", reason="Numba is not installed: pip install numba")
 from building import SOURCE, files, works
 from shared import python
 
+from tinygrad_cnn.kernels import progress
 from tinygrad_cnn.kernels.choice import NoCompiler
-from tinygrad_cnn.kernels.jit.compile import ahead, build, engine, entry, progress
+from tinygrad_cnn.kernels.jit.compile import ahead, build, engine, entry
 
 pytestmark = pytest.mark.usefixtures("cache")
 
