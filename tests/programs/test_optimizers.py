@@ -215,3 +215,25 @@ def test_gradients_are_clipped_by_launches():
     norms = [compiled(tg.full((3,), k)).item() for k in (1.0, 2.0, 3.0)]
     assert norms == pytest.approx([(3 * k * k + 360) ** 0.5 for k in (1, 2, 3)])
     assert "_clipped" not in compiled.explain().partition("in Python")[2]
+
+
+def test_options_that_the_function_changes_itself_are_changed_at_every_call():
+    def trained(compiles: bool) -> tuple[float, float]:
+        x = tg.ones(1, requires_grad=True)
+        sgd = optim.SGD([x], lr=1.0)
+
+        def step():
+            sgd.zero_grad()
+            (x * 1).sum().backward()
+            sgd.step()
+            sgd.param_groups[0]["lr"] *= 0.5
+
+        run = tg.compile(step) if compiles else step
+        for _ in range(4):
+            run()
+        if compiles:
+            assert "changes objects, an optimiser's options" in run.explain()
+            assert run.explain().count("is cut") == 1
+        return x.item(), sgd.param_groups[0]["lr"]
+
+    assert trained(True) == trained(False) == (-0.875, 0.0625)

@@ -266,6 +266,7 @@ class CompiledFunction:
             given = [node for node in nodes if node is not None]
             recorder = Recorder(arrays, tensors, state.arrays, state.keep, given)
             recorder.hooks = state.tensor_hooks
+            recorder.watch_options(state.optimizers)
             inner = self._inner()[0]
             recorder.code = None if inner is None else inner.__code__
             before = [(t, t._value, t.node) for t in (*state.tensors, *variables)]

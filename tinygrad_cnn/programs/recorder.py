@@ -33,6 +33,7 @@ from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.lazy import Lazy
 from tinygrad_cnn.kernels.memory import here
 from tinygrad_cnn.kernels.streams import Stream
+from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.programs.guards import is_users
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
@@ -51,6 +52,7 @@ from tinygrad_cnn.programs.trial import copied, try_out
 from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit, bytes_at
 from tinygrad_cnn.types import Array
 
+_PLAIN = (int, float, complex, str, tuple, type(None))
 _PACKAGE = str(Path(__file__).parents[1])
 _ENGINE = frozenset(
     [
@@ -97,6 +99,8 @@ class Recorder:
         self.line: int | None = None  # in it, where it was refused
         self.sources: list[Any] = []  # of random numbers
         self.hooks = False  # on gradients of tensors that were there before
+        self.optimizers: Sequence[Optimizer] = ()
+        self.options: list[Any] = []  # theirs, as they are unless the function itself changes any
         self.written: dict[int, tuple[Variable, str]] = {}
         self.dropped_at: dict[
             int, int
@@ -257,11 +261,13 @@ class Recorder:
         unit.args, unit.opaque = tuple(args), True
         unit.gradients = self.gradients()
         self._settle(())
+        self._look_at_options()
         self.current = unit
         try:
             result = function(*args)
         finally:
             launches, self.launches, self.current = self.launches, [], None
+            self.options = options_of(self.optimizers)  # a replay changes them likewise
         if result is not None and len(launches) == result.launches:
             for array in result.memory:
                 if self.regions.find(array) is None:
@@ -417,8 +423,17 @@ class Recorder:
     def check(self) -> None:
         """Check that nothing is left half recorded."""
         self._settle(())
+        self._look_at_options()
         if self.reason:
             raise Refused(self.reason)
+
+    def watch_options(self, optimizers: Sequence[Optimizer]) -> None:
+        """See to it that the function does not change options itself: replays read them."""
+        self.optimizers, self.options = optimizers, options_of(optimizers)
+
+    def _look_at_options(self) -> None:
+        if options_of(self.optimizers) != self.options:
+            self.refuse("it changes objects, an optimiser's options, which a replay would not")
 
     def finish(self) -> None:
         """Be the recording that a program is made of."""
@@ -430,6 +445,16 @@ class Recorder:
         }
         for region in self.regions.order:
             region.high = min(region.high, self.tops.get(id(region.root), (None, region.high))[1])
+
+
+def options_of(optimizers: Sequence[Optimizer]) -> list[Any]:
+    """Names and values of all options; what is no plain value by its identity."""
+    return [
+        (name, value if isinstance(value, _PLAIN) else id(value))
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for name, value in group.items()
+    ]
 
 
 def needs_of(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
