@@ -305,6 +305,8 @@ def test_the_page_sorts_them_so() -> None:
         for title, names in script.rows().items()
         for name in names
     }
+    for name in ("in1d", "trapz"):  # which NumPy had until 2.4, and the page is of a newer one
+        found.pop(name, None)
     assert {n: said.get(n) for n in found} == found, "run: python docs/make_arrays.py"
 
 

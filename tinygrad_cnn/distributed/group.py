@@ -252,7 +252,7 @@ def init_process_group(
     if init_method not in (None, "env://"):
         raise ArgumentError(f"{name}: `init_method` is {init_method!r}, expected 'env://'")
     seconds = _seconds(timeout)
-    library = mpi.library()
+    library = mpi.import_mpi()
     for given, known, what in (
         (world_size, library.COMM_WORLD.Get_size(), "world_size"),
         (rank, library.COMM_WORLD.Get_rank(), "rank"),

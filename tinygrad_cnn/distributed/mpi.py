@@ -32,7 +32,7 @@ def launched() -> int:
     return 1
 
 
-def library() -> Any:
+def import_mpi() -> Any:
     """The module ``mpi4py.MPI``; importing it makes this process one of MPI's.
 
     Raises

@@ -13,7 +13,7 @@ from tinygrad_cnn.functions.numpy_protocol.serving import SERVED, numpys
 
 _GROUPS = {
     "truth values": """
-        all any allclose array_equal array_equiv isclose iscomplex isfinite isin isinf isnan isnat
+        all any allclose array_equal array_equiv isclose iscomplex isfinite in1d isin isinf isnan isnat
         isneginf isposinf isreal logical_and logical_not logical_or logical_xor signbit equal
         not_equal less less_equal greater greater_equal""",
     "integers": """
@@ -78,6 +78,7 @@ _PLAIN = {
         nested_iters ones printoptions promote_types set_printoptions setbufsize seterr seterrcall
         show_config show_runtime test tri tril_indices triu_indices typename zeros""",
     "it calls `numpy.vstack`, which is served": "row_stack",
+    "it calls `numpy.trapezoid`, which is served": "trapz",
 }
 PLAIN: dict[Any, str] = {
     theirs: kind
