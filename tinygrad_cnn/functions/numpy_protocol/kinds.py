@@ -13,8 +13,8 @@ from tinygrad_cnn.functions.numpy_protocol.serving import SERVED, numpys
 
 _GROUPS = {
     "truth values": """
-        all any allclose array_equal array_equiv isclose iscomplex isfinite in1d isin isinf isnan isnat
-        isneginf isposinf isreal logical_and logical_not logical_or logical_xor signbit equal
+        all any allclose array_equal array_equiv isclose iscomplex isfinite in1d isin isinf isnan
+        isnat isneginf isposinf isreal logical_and logical_not logical_or logical_xor signbit equal
         not_equal less less_equal greater greater_equal""",
     "integers": """
         argmax argmin argpartition argsort argwhere count_nonzero digitize flatnonzero lexsort
