@@ -1,56 +1,77 @@
-"""A small process beside each rank that says so if the rank ends without a word.
+"""A small process on each host that says which rank has ended without a word.
 
-Run as a file by `watch.Watch`, without imports of the package. Its standard input is a pipe whose
-other end the rank holds: it ends when the rank does, however that ends. Of the ranks of one host
-that then end, as the launcher kills them all, only the first is named. They know of one another by
-a file: a ``.`` for each guardian that has ended, after the last of which it goes, and a ``!`` once
-it is said why the run ends.
-
-    python guardian.py FILE COUNT TEXT
+Run as a file by `watch.Watch`, without imports of the package. Its standard input is a socket to
+which each rank of the host connects, sending what is to be said if it dies, and a line break. When
+a rank ends, however that is, its connection does, and the system tells of these ends in their
+order: of ranks that all die, as the launcher kills them, the first is named. A ``.`` before the end
+says that it is meant. Who is about to say itself why the run ends asks with a ``?``; the answer is
+``1`` for the first who asks, and ``0`` for the others: then it is said.
 """
 
 import os
+import selectors
 import signal
-import sys
+import socket
 
-try:
-    import fcntl
-except ImportError:  # Windows: two guardians at once may both speak
-    fcntl = None  # type: ignore[assignment]
-
-GOODBYE = b"."
-SAID = b"!"
+GOODBYE, MAY_I, YES, NO = b".", b"?", b"1", b"0"
+_PATIENCE = 60.0  # seconds for the first rank, and for one more where none is left
 
 
-def claim(path: str, mark: bytes, count: int = 0) -> bool:
-    """Add ``mark`` to the file; whether nobody had said anything before.
+class Guardian:
+    """Listens to the ranks of a host."""
 
-    With ``count`` marks of ended guardians the file goes.
-    """
-    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        before = os.read(file, 4096)
-        os.write(file, mark)
-        if count and (before + mark).count(GOODBYE) == count:
-            os.unlink(path)
-        return SAID not in before
-    finally:
-        os.close(file)
+    def __init__(self, listener: socket.socket) -> None:
+        self.said = False
+        self.heard: dict[socket.socket, bytes] = {}  # of each rank that is connected
+        self.listener, self.selector = listener, selectors.DefaultSelector()
+        self.selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Return when all ranks have ended."""
+        came = False
+        while self.heard or not came:
+            ready = self.selector.select(_PATIENCE)
+            if not ready and not self.heard:
+                return
+            for key, _ in ready:
+                if key.fileobj is self.listener:
+                    rank, _ = self.listener.accept()
+                    self.heard[rank], came = b"", True
+                    self.selector.register(rank, selectors.EVENT_READ)
+                else:
+                    self.hear(key.fileobj)  # type: ignore[arg-type]
+
+    def hear(self, rank: socket.socket) -> None:
+        """Take what a rank says, or its end."""
+        try:
+            got = rank.recv(4096)
+        except OSError:  # it ended before it had read an answer
+            got = b""
+        if not got:
+            self.selector.unregister(rank)
+            rank.close()
+            text, _, after = self.heard.pop(rank).partition(b"\n")
+            if not after.endswith(GOODBYE) and self.is_first():
+                os.write(2, b"tinygrad_cnn: " + text + b"\n")
+            return
+        self.heard[rank] += got
+        if got.endswith(MAY_I):
+            rank.send(YES if self.is_first() else NO)
+
+    def is_first(self) -> bool:
+        """Whether nobody has said why the run ends; from now on somebody has."""
+        before, self.said = self.said, True
+        return not before
 
 
-def main(path: str, count: str, text: str) -> None:
-    """Wait for the end of the rank."""
+def main() -> None:
+    """Go on as a process of nobody's, and listen."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the rank
-    last = b""
-    while got := os.read(0, 4096):
-        last = got
-    well = last.endswith(GOODBYE)
-    if claim(path, GOODBYE if well else SAID + GOODBYE, int(count)) and not well:
-        os.write(2, f"tinygrad_cnn: {text}\n".encode())
+        signal.signal(number, signal.SIG_IGN)  # they are meant for the ranks
+    if os.fork():
+        os._exit(0)
+    Guardian(socket.socket(fileno=os.dup(0))).run()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

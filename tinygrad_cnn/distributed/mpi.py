@@ -9,7 +9,6 @@ from typing import Any
 INSTALL = "pip install mpi4py mpich"
 # How launchers tell a process how many there are: MPICH and Intel MPI, Open MPI, Slurm.
 _SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
-_LOCAL_SIZES = "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"
 
 
 def is_available() -> bool:
@@ -56,15 +55,10 @@ def import_mpi() -> Any:
     return MPI
 
 
-def local_ranks(comm: Any) -> int:
-    """How many ranks run on this host; a question to all of ``comm``."""
-    for name in _LOCAL_SIZES:
-        if os.environ.get(name, "").isdecimal():
-            return int(os.environ[name])
-    from mpi4py import MPI
-
-    near = comm.Split_type(MPI.COMM_TYPE_SHARED)
+def place_on_host(mpi: Any, comm: Any) -> tuple[int, int]:
+    """The number of this process among those of ``comm`` on its host, and how many these are."""
+    near = comm.Split_type(mpi.COMM_TYPE_SHARED)
     try:
-        return int(near.Get_size())
+        return near.Get_rank(), near.Get_size()
     finally:
         near.Free()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygrad_cnn.distributed import guardian
-from tinygrad_cnn.distributed.mpi import local_ranks
+from tinygrad_cnn.distributed.mpi import place_on_host
 from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.progress import progress
 
@@ -53,14 +54,14 @@ class Watch:
         self.mpi, self.timeout = mpi, timeout
         self.talk, self.together = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
         self.rank, self.size = self.talk.Get_rank(), self.talk.Get_size()
-        self.host, self.on_host = mpi.Get_processor_name(), local_ranks(self.talk)
+        self.host = mpi.Get_processor_name()
+        on_host, self.on_host = place_on_host(mpi, self.talk)
         self.me = f"rank {self.rank} of {self.size} (process {os.getpid()} on {self.host})"
         self.busy: dict[int, tuple[str, float]] = {}  # others that are away: why, and since when
         self.here: dict[int, str] = {}  # who has answered, and what it is waiting in
         self._sent: list[tuple[Any, Any]] = []
         self._owner = os.getpid()
-        self._claim = self._make_claim()
-        self._pipe = self._guarded()
+        self._line = self._guarded(on_host == 0)
         self._hook, sys.excepthook = sys.excepthook, self._uncaught
         self._depth = 0
         progress.watch = self._compiling
@@ -204,7 +205,8 @@ class Watch:
         """Say why the run ends, if no other rank of this host has done so."""
         first = True
         with contextlib.suppress(OSError):
-            first = guardian.claim(self._claim, guardian.SAID)
+            self._line.sendall(guardian.MAY_I)
+            first = self._line.recv(1) != guardian.NO
         if first and message is not None:
             with contextlib.suppress(OSError):
                 os.write(2, f"tinygrad_cnn: {message}\n".encode())
@@ -221,39 +223,43 @@ class Watch:
         """Stop watching; the other ranks may go on without this one."""
         if not forked:
             with contextlib.suppress(OSError):
-                os.write(self._pipe, guardian.GOODBYE)
+                self._line.sendall(guardian.GOODBYE)
             sys.excepthook = self._hook
         progress.watch = None
-        with contextlib.suppress(OSError):
-            os.close(self._pipe)
-        if not forked:
-            self._guard.wait()
+        self._line.close()
 
     # ---- the guardian ------------------------------------------------------------------------
 
-    def _make_claim(self) -> str:
-        """The path of the guardians' file, the same on all ranks of a host."""
-        number = np.frombuffer(os.urandom(8), np.int64).copy()
-        self.talk.Bcast(number, 0)
-        name = f"tinygrad_cnn-{np.uint64(number.view(np.uint64)[0]):016x}-{self.host}"
-        return os.path.join(tempfile.gettempdir(), name)
-
-    def _guarded(self) -> int:
-        """Start the guardian; return the end of the pipe that this process holds."""
-        out, into = os.pipe()
-        text = (
+    def _guarded(self, leads: bool) -> socket.socket:
+        """Connect to the host's guardian, which the first rank there starts."""
+        number = np.frombuffer(os.urandom(8), np.uint64).copy()
+        self.talk.Bcast([number.view(np.uint8), self.mpi.BYTE], 0)
+        name = f"tinygrad_cnn-{number[0]:016x}"
+        place = f"\0{name}" if sys.platform == "linux" else f"{tempfile.gettempdir()}/{name}"
+        if leads:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(place)
+                listener.listen(self.on_host)
+                command = [sys.executable, "-I", "-S", str(Path(guardian.__file__))]
+                subprocess.run(  # nosec: this interpreter, a file of this package
+                    command,
+                    stdin=listener.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,  # the launcher does not kill it with the rank
+                    check=True,
+                )
+        self.talk.Barrier()
+        line = socket.socket(socket.AF_UNIX)
+        line.settimeout(_ANSWERS)
+        line.connect(place)
+        line.sendall(
             f"{self.me} died without a word: killed (SIGKILL, or by the system for want of "
-            f"memory), or crashed; the run ends, and the last checkpoint is whole"
+            f"memory), or crashed; the run ends, and the last checkpoint is whole\n".encode()
         )
-        path = str(Path(guardian.__file__))
-        self._guard = subprocess.Popen(  # nosec: this interpreter, a file of this package
-            [sys.executable, "-I", "-S", path, self._claim, str(self.on_host), text],
-            stdin=out,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # the launcher does not kill it with the rank
-        )
-        os.close(out)
-        return into
+        self.talk.Barrier()
+        if leads and sys.platform != "linux":
+            os.unlink(place)
+        return line
 
 
 present: list[Watch] = []
