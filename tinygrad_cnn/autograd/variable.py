@@ -34,6 +34,15 @@ _MANY = 8  # references from which on those that are gone are looked for
 _size = tuple.__new__  # not ``Size()``, which checks the sides
 
 
+class Writings:
+    """How often memory of any tensor was changed in place, or became exposed."""
+
+    count = 0
+
+
+writings = Writings()
+
+
 class Storage:
     """Shared by a tensor, its views, what is detached from it, and what nodes keep of it.
 
@@ -110,6 +119,7 @@ class Storage:
         root = self if self.memory is None else self.memory
         root.loaded = None
         root.settled += 1
+        writings.count += 1
         self.compute_waiting()
 
     def compute_waiting(self) -> None:
@@ -139,6 +149,7 @@ class Storage:
         if self.dependents or self.loaded is not None or self.memory is not None:
             self.settle()
         self.version += 1
+        writings.count += 1
         self.writer = by
 
 

@@ -83,8 +83,9 @@ class _Blas:
         return _count_of_blas()[0]
 
     def threads(self) -> int:
+        get, _ = _count_of_blas()
         with self.lock:
-            return self.former or (self.get() if self.get else 1)
+            return self.former or (get() if get else 1)
 
     def choose(self, number: int) -> None:
         """Set the number of threads outside of `one_blas_thread`."""

@@ -69,6 +69,8 @@ class Recording:
 
     def fits(self) -> bool:
         """Whether the gradients that it adds to are those that were there."""
+        if not self.needs and not self.prepared:
+            return True
         return all(tensor._grad is grad for tensor, grad in self.needs) and self.is_current()
 
     def replay(self, leaves: list[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
@@ -182,8 +184,9 @@ class CompiledFunction:
         anew = key in self.anew
         for recording in () if anew else found or ():  # type: ignore[union-attr]
             if recording.fits():  # type: ignore[union-attr]
-                with suppress(KeyError):  # another thread may have let it go
-                    self.programs.move_to_end(key)
+                if len(self.programs) > 1:
+                    with suppress(KeyError):  # another thread may have let it go
+                        self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
                 try:
                     result = recording.replay(leaves, arrays, args, kwargs)  # type: ignore[union-attr]
@@ -474,6 +477,8 @@ def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:
     Tensors and arrays are added to ``leaves``, and to ``objects`` what is to be looked into.
     """
     kind = type(value)
+    if kind is tuple or kind is list:
+        return kind, tuple([_key(part, leaves, objects) for part in value])
     if isinstance(value, (Variable, np.ndarray)):
         for number, leaf in enumerate(leaves):
             if leaf is value:
@@ -484,8 +489,6 @@ def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:
         if kind is not np.ndarray and isinstance(value, Variable):
             array, wants = value._array, value.node is not None
         return kind, array.shape, array.dtype, array.strides, array.flags.aligned, wants
-    if kind in (tuple, list):
-        return kind, tuple([_key(part, leaves, objects) for part in value])
     if kind is dict:
         parts = [(name, _key(part, leaves, objects)) for name, part in value.items()]
         return kind, tuple(parts)

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.node import GraphNode
+from tinygrad_cnn.autograd.node import GraphNode, Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.nn.module.attributes import changes
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.hooks import HOOKS
 from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.programs.words import Words, cell_place, slot_place, words
 from tinygrad_cnn.types import Array
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -44,6 +45,7 @@ _ANY = frozenset(
 )
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
+_MOST_SEARCHES = 16  # for places in memory: a list may have its members elsewhere at every call
 
 
 class Unreadable(Exception):
@@ -77,6 +79,9 @@ class State:
         self.spaces: list[tuple[Mapping[str, Any], Callable[[Any], Any], list[Any]]] = []
         self.lengths: list[int] = []
         self.full: list[tuple[Any, list[Any]]] = []
+        self.words: Words | None = None  # most of it, in so far as machine code can compare it
+        self.others: list[Any] = []  # containers that it cannot
+        self.searches = 0
 
     def close(self) -> None:
         """Note what is compared at every call."""
@@ -93,36 +98,73 @@ class State:
             (_NODE, self.tensors, [t.node for t in self.tensors]),
             (_CONTENTS, [cell for cell, _ in self.cells], [value for _, value in self.cells]),
         ]
-        self.lengths = [len(held) for held in (*self.containers, *self.holders)]
-        self.full = [(held, list(held)) for held in self.containers if held]
+        self.full = [(held, list(held)) for held in self.containers]
+        self.lengths = list(map(len, self.holders))
         spaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         for space, name, value in self.names:
             spaces.setdefault(id(space), (space, {}))[1][name] = value
         for space, found in spaces.values():
             self.spaces.append((space, _getter(space, tuple(found)), list(found.values())))
+        self.others = self.full
+
+    def _find_words(self) -> None:
+        """Have machine code compare what it can."""
+        self.words, self.others = None, self.full
+        if self.searches == _MOST_SEARCHES or list(map(_HOOKS, self.nodes)) != self.bare:
+            return
+        found = words()
+        if found is None:
+            return
+        self.searches += 1
+        bare = [None] * len(self.nodes)
+        slots = (
+            (slot_place(Variable, "_value"), *self.same[0][1:]),
+            (slot_place(Variable, "node"), *self.same[1][1:]),
+            (cell_place(), *self.same[2][1:]),
+            (slot_place(Leaf, "hooks"), self.nodes, bare),
+            (slot_place(Leaf, "post_hooks"), self.nodes, bare),
+        )
+        for place, holders, values in slots:
+            if place is None:
+                return
+            found.slots(place, holders, values)
+        self.others = [pair for pair in self.full if not found.container(*pair)]
+        found.close()
+        self.words = found
 
     def holds(self) -> bool:
         """Whether nothing has changed since."""
         if self.epoch != changes.count:
             return False
         try:
-            for get, held, values in self.same:
-                if not all(map(is_, map(get, held), values)):
+            if self.words is None or not self.words.are_same():
+                if not self._refers_to_same():
                     return False
+                self._find_words()
             for space, get, values in self.spaces:
                 if not all(map(is_, get(space), values)):
                     return False
-            if [*map(len, self.containers), *map(len, self.holders)] != self.lengths:
+            if list(map(len, self.holders)) != self.lengths or not _are_same(self.others):
                 return False
-            for held, members in self.full:
-                if not all(map(is_, held, members)):
-                    return False
         except (KeyError, ValueError, RuntimeError):  # gone, or changing in another thread
             return False
-        hooks = list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes))
-        if hooks is not self.tensor_hooks:
-            return False
         return not any(o.has_hooks for o in self.optimizers)
+
+    def _refers_to_same(self) -> bool:
+        """Whether what machine code can compare is as it was."""
+        for get, held, values in self.same:
+            if not all(map(is_, map(get, held), values)):
+                return False
+        hooks = list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes))
+        return hooks is self.tensor_hooks and _are_same(self.full)
+
+
+def _are_same(containers: list[tuple[Any, list[Any]]]) -> bool:
+    """Whether containers have the members that they had."""
+    for held, members in containers:
+        if len(held) != len(members) or not all(map(is_, held, members)):
+            return False
+    return True
 
 
 def _getter(space: Mapping[str, Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
@@ -227,7 +269,7 @@ class _Walk:
             state.hooked.append(type(module).__name__)
         self.visit(type(module))
         for name, value in held.items():
-            if name in HOOKS:
+            if name in HOOKS or name == "_non_persistent_buffers_set":
                 continue
             state.facts.append(name)
             if name in ("_parameters", "_buffers", "_modules"):

@@ -59,6 +59,8 @@ _places = machine_code(Code("pool", "pool"), _make, [f"_{name}" for name in FUNC
 launch = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(_places[0])
 _work, _spin = (ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(at) for at in _places[1:3])
 replay = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 3)(_places[3])
+# One that keeps it.
+compare = ctypes.PYFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 3)(_places[4])
 
 
 def _at(place: int) -> ctypes.c_int64:

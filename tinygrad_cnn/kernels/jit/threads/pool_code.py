@@ -162,6 +162,7 @@ class _Pool:
         launch = self.launch(claim)
         self.work(claim)
         self.replay(launch)
+        self.compare()
         e, rounds, _ = self.function("spin")
         start = e.ticks()
         with e.loop(rounds):
@@ -300,6 +301,21 @@ class _Pool:
             with self.instruction(e, at, COUNT, again):
                 b.store(e.add(e.read(first), 1), e.pointer(first))
             b.ret(now)
+
+    def compare(self) -> None:
+        """compare(places, words, count): the number of the first word that is not as expected where
+        the address says that it stands, or `count`.
+
+        Simple, so that a processor looks far ahead: most of these places are in no cache.
+        """
+        e, places, made = self.function("compare", 3)
+        _, words, count = made.args
+        with e.loop(count) as turn:
+            step = e.builder.mul(turn.index, e.whole(8))
+            place, word = (e.read(e.add(start, step)) for start in (places, words))
+            with e.builder.if_then(e.builder.icmp_unsigned("!=", e.read(place), word)):
+                e.builder.ret(turn.index)
+        e.builder.ret(count)
 
     @contextmanager
     def instruction(self, e: _Words, at: Value, kind: int, after: Value) -> Iterator[None]:

@@ -22,7 +22,7 @@ DESCRIPTION = ~(0xFF << 24)  # of the dtype's first 8 bytes: all but unused flag
 OTHER_TYPES = 1  # what `launch` returns if not 0
 
 HEAD = object.__basicsize__
-FUNCTIONS = ("launch", "work", "spin", "replay")
+FUNCTIONS = ("launch", "work", "spin", "replay", "compare")
 
 # An instruction of a program has four words: what to do, and three addresses or counts.
 INSTRUCTION_WORDS = 4
