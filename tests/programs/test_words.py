@@ -93,7 +93,8 @@ def test_places_are_found() -> None:
     assert words._is_known()
     for kind, name in ((Variable, "_value"), (Variable, "node"), (Leaf, "hooks")):
         place = words.slot_place(kind, name)
-        assert place is not None and 0 < place < kind.__basicsize__
+        assert place is not None
+        assert 0 < place < kind.__basicsize__
 
 
 def test_a_list_that_moves_at_every_call_is_compared_in_python() -> None:

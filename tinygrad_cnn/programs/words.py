@@ -66,7 +66,8 @@ class Words:
 
     def are_same(self) -> bool:
         """Whether everything is as it was."""
-        return self._compare() == self._count
+        first_other: int = self._compare()
+        return first_other == self._count
 
 
 def words() -> Words | None:
@@ -106,7 +107,8 @@ def cell_place() -> int | None:
 @functools.cache
 def slot_place(kind: type, name: str) -> int | None:
     """Where objects of a class, and of those derived from it, have what a slot refers to."""
-    value, holder = object(), object.__new__(kind)
+    value: Any = object()
+    holder: Any = object.__new__(kind)
     getattr(kind, name).__set__(holder, value)
     return _place(holder, value)
 
