@@ -145,6 +145,8 @@ def test_images_that_lie_plane_by_plane_are_not_copied(monkeypatch: pytest.Monke
         ((20, 48, 17, 18), (48, 1, 3, 3), {"groups": 48, "padding": ((1, 1), (1, 1))}),
         ((1, 20, 90, 300), (7, 20, 7, 1), {"dilation": (3, 1)}),
         ((1, 80, 8, 8), (96, 80, 3, 3), {"padding": ((1, 1), (1, 1))}),
+        ((1, 64, 8, 8), (128, 64, 3, 3), {"padding": ((1, 1), (1, 1))}),  # by filters
+        ((1, 3, 60, 60), (6, 3, 5, 5), {"stride": (2, 2)}),
         ((9, 33, 17, 16), (66, 1, 3, 3), {"groups": 33, "stride": (2, 2)}),
     ],
 )

@@ -20,7 +20,12 @@ pytest.importorskip("numba", reason="needs numba: machine code compares the word
 importlib.import_module("tinygrad_cnn.kernels.jit.threads.pool")  # compiled kernels are in use
 
 
+SCALE: Any = object()
+
+
 class Model(nn.Module):
+    factor: Any = 2
+
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2, bias=False)
@@ -28,7 +33,7 @@ class Model(nn.Module):
         self.names, self.seen = {"a": 1}, set[int]()
 
     def forward(self, x: Any) -> Any:
-        return self.second(self.first(x)) * len(self.sizes)
+        return self.second(self.first(x)) * len(self.sizes) * self.factor * SCALE
 
 
 def _step(model: Model, sgd: Any) -> tuple[Any, dict[str, Callable[[], Any]]]:
@@ -47,6 +52,10 @@ def _step(model: Model, sgd: Any) -> tuple[Any, dict[str, Callable[[], Any]]]:
         model.sizes.extend(range(1000))
         del model.sizes[-1000:]
 
+    def again() -> None:
+        value = globals().pop("SCALE")
+        globals()["SCALE"] = value
+
     changes: dict[str, Callable[[], Any]] = {
         "nothing": lambda: None,
         "numbers": lambda: weight.data.add_(1),
@@ -62,6 +71,10 @@ def _step(model: Model, sgd: Any) -> tuple[Any, dict[str, Callable[[], Any]]]:
         "member": lambda: model.seen.add(len(model.seen)),
         "no member": model.seen.clear,
         "cell": count,
+        "global": lambda: globals().update(SCALE=object()),
+        "class": lambda: setattr(Model, "factor", object()),
+        "larger table": lambda: globals().update(dict.fromkeys(map(str, range(300)))),
+        "again": again,
         "group": lambda: sgd.param_groups[0]["params"].reverse(),
         "mode": lambda: model.train(not model.training),
     }
@@ -84,7 +97,7 @@ def test_what_has_changed_is_seen(names: list[str]) -> None:
         if state.holds():
             assert now.key == state.key, name
         else:
-            assert name not in ("nothing", "numbers", "elsewhere")
+            assert name not in ("nothing", "numbers", "elsewhere", "larger table", "again")
             state = now
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from operator import attrgetter, is_, itemgetter, methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -46,6 +46,10 @@ _ANY = frozenset(
 _MOST = 20_000  # objects that are looked at
 _LONGEST = 1_000  # elements of a container
 _MOST_SEARCHES = 16  # for places in memory: a list may have its members elsewhere at every call
+
+
+# A namespace, what reads names of it, and what these stood for.
+Space: TypeAlias = tuple[Mapping[str, Any], Callable[[Any], Any], dict[str, Any]]
 
 
 class Unreadable(Exception):
@@ -76,11 +80,12 @@ class State:
         self.same: list[tuple[Callable[[Any], Any], list[Any], list[Any]]] = []
         self.nodes: list[GraphNode] = []
         self.bare: list[tuple[None, None]] = []
-        self.spaces: list[tuple[Mapping[str, Any], Callable[[Any], Any], list[Any]]] = []
+        self.spaces: list[Space] = []
         self.lengths: list[int] = []
         self.full: list[tuple[Any, list[Any]]] = []
         self.words: Words | None = None  # most of it, in so far as machine code can compare it
         self.others: list[Any] = []  # containers that it cannot
+        self.other_spaces: list[Space] = []
         self.searches = 0
 
     def close(self) -> None:
@@ -104,12 +109,12 @@ class State:
         for space, name, value in self.names:
             spaces.setdefault(id(space), (space, {}))[1][name] = value
         for space, found in spaces.values():
-            self.spaces.append((space, _getter(space, tuple(found)), list(found.values())))
-        self.others = self.full
+            self.spaces.append((space, _getter(space, tuple(found)), found))
+        self.others, self.other_spaces = self.full, self.spaces
 
     def _find_words(self) -> None:
         """Have machine code compare what it can."""
-        self.words, self.others = None, self.full
+        self.words, self.others, self.other_spaces = None, self.full, self.spaces
         if self.searches == _MOST_SEARCHES or list(map(_HOOKS, self.nodes)) != self.bare:
             return
         found = words()
@@ -129,6 +134,7 @@ class State:
                 return
             found.slots(place, holders, values)
         self.others = [pair for pair in self.full if not found.container(*pair)]
+        self.other_spaces = [s for s in self.spaces if not found.names(s[0], s[2])]
         found.close()
         self.words = found
 
@@ -141,8 +147,8 @@ class State:
                 if not self._refers_to_same():
                     return False
                 self._find_words()
-            for space, get, values in self.spaces:
-                if not all(map(is_, get(space), values)):
+            for space, get, values in self.other_spaces:
+                if not all(map(is_, get(space), values.values())):
                     return False
             if list(map(len, self.holders)) != self.lengths or not _are_same(self.others):
                 return False
@@ -154,6 +160,9 @@ class State:
         """Whether what machine code can compare is as it was."""
         for get, held, values in self.same:
             if not all(map(is_, map(get, held), values)):
+                return False
+        for space, get_all, found in self.spaces:
+            if not all(map(is_, get_all(space), found.values())):
                 return False
         hooks = list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes))
         return hooks is self.tensor_hooks and _are_same(self.full)

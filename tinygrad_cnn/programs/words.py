@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
+import itertools
 import sys
 import types
 from collections.abc import Iterable, Sequence
@@ -19,6 +21,8 @@ import numpy as np
 
 WORD = 8  # bytes
 _HEAD = object.__basicsize__  # what comes first in every object
+_TABLE = _HEAD + 2 * WORD  # in a dictionary, after two counts
+_LARGEST = 1 << 13  # words of a table that is searched
 
 
 class Words:
@@ -55,6 +59,29 @@ class Words:
             return True
         return False
 
+    def names(self, space: Any, values: dict[str, Any]) -> bool:
+        """What a namespace has under names; return whether there are places for all of that.
+
+        Its table is where it was, or it has another one; in it a value follows its key.
+        """
+        if type(space) is types.MappingProxyType:
+            space = gc.get_referents(space)[0]
+        if type(space) is not dict:
+            return False
+        table, others = _words_at(id(space) + _TABLE, 2)
+        size = (space.__sizeof__() - dict.__basicsize__) // WORD
+        if others or not 0 < size <= _LARGEST:  # 0: others have the same table
+            return False
+        places = {pair: n + 1 for n, pair in enumerate(itertools.pairwise(_words_at(table, size)))}
+        keys = {key: id(key) for key in space}
+        found = [places.get((keys.get(name, 0), id(value)), 0) for name, value in values.items()]
+        if 0 in found:
+            return False
+        self.add(id(space) + _TABLE, [table])
+        for place, value in zip(found, values.values(), strict=True):
+            self.add(table + WORD * place, [id(value)])
+        return True
+
     def close(self) -> None:
         """No more is added."""
         from tinygrad_cnn.kernels.jit.threads.pool import compare
@@ -81,6 +108,8 @@ def _is_known() -> bool:
     """Whether lists and cells are laid out as expected, and one thread at a time runs Python."""
     locked: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
     if sys.implementation.name != "cpython" or not locked or tuple.__itemsize__ != WORD:
+        return False
+    if dict.__basicsize__ != _TABLE + 2 * WORD:
         return False
     held, members = [object(), object(), object()], {object(), object()}
     length, first = _words_at(id(held) + _HEAD, 2)

@@ -235,6 +235,13 @@ class Emitter(Arithmetic):
         call = self._function("llvm.memcpy.p0.p0.i64", ir.VoidType(), kinds)
         self.builder.call(call, [*pointers, nbytes, ir.Constant(_BIT, 0)])
 
+    def prefetch(self, address: Value) -> None:
+        """Have a cache line fetched that is soon to be read; any address will do."""
+        pointer = self.builder.inttoptr(address, _BYTE.as_pointer())
+        call = self._function("llvm.prefetch.p0", ir.VoidType(), [pointer.type, WORD, WORD, WORD])
+        # To read it, into all caches, of data.
+        self.builder.call(call, [pointer, *(ir.Constant(WORD, n) for n in (0, 3, 1))])
+
     def clear(self, target: Value, nbytes: Value) -> None:
         """Write zeros."""
         pointer = self.builder.inttoptr(target, _BYTE.as_pointer())

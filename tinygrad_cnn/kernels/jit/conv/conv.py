@@ -33,11 +33,10 @@ from tinygrad_cnn.kernels.conv_spec import (
     conv2d_windows,
     phases,
 )
-from tinygrad_cnn.kernels.jit.compile.build import kernel
-from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, winograd_weight
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
+from tinygrad_cnn.kernels.jit.conv.finite import note_finite
 from tinygrad_cnn.kernels.jit.conv.planar import correlate_planes, correlate_planes_weight
 from tinygrad_cnn.kernels.jit.load.images import (
     FLOAT32,
@@ -59,7 +58,7 @@ from tinygrad_cnn.kernels.lazy import Affine, Lazy, load, lower, realize
 from tinygrad_cnn.kernels.memory import empty
 from tinygrad_cnn.kernels.reference.layout import all_finite
 from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
-from tinygrad_cnn.kernels.tape import looked, taping
+from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.kernels.threads import shares, team
 from tinygrad_cnn.types import Array
 
@@ -339,24 +338,6 @@ def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Arr
 # ---- again, for numbers that the fast ways cannot take --------------------------------------
 
 
-@kernel(entry=True)
-def _finite(part: int, parts: int, a: Array, found: Array) -> None:
-    """Write to found (1,) whether all numbers in a (n,) are finite."""
-    found[0] = 1
-    for i in range(a.size):
-        if not np.isfinite(a[i]):
-            found[0] = 0
-
-
-def _note_finite(*arrays: Array) -> None:
-    """Tell who records that it matters whether all numbers are finite."""
-    if taping:
-        for array in arrays:
-            found = np.empty(1, np.uint8)
-            run(_finite, 1, array.reshape(-1), found)
-            looked(found)
-
-
 def directly(
     which: Array, x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int
 ) -> None:
@@ -371,7 +352,7 @@ def look_lost(out: Array) -> bool:
     """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
     first = out[0, 0, 0]
     if taping:
-        _note_finite(first)
+        note_finite(first)
     return not math.isfinite(first.dot(first))
 
 
@@ -390,7 +371,7 @@ def strictly_weight(g: Images, x: Images, gw: Array, windows: Windows) -> None:
     f, depth = gw.shape[:2]
     groups = windows.groups
     column, rows = gw[:, 0, 0, 0], gw[:: f // groups]
-    _note_finite(column, rows)
+    note_finite(column, rows)
     finite = math.isfinite(np.vdot(column, column)) and math.isfinite(np.vdot(rows, rows))
     if finite or all_finite(gw):
         return

@@ -17,6 +17,7 @@ roundings to float32. Where a share has fewer pieces there are no totals, and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -132,14 +133,21 @@ def _product_share(
         start(part, gathering)
     source, target = tables.sources.ctypes.data, tables.targets.ctypes.data
     tap = tables.taps.ctypes.data
-    for job in range(g.jobs * part // parts, g.jobs * (part + 1) // parts):
+    first_job, last_job = g.jobs * part // parts, g.jobs * (part + 1) // parts
+    low, high = 0, filters
+    if g.split:
+        panels = (filters + COLUMNS - 1) // COLUMNS
+        first_job, last_job = 0, g.jobs
+        low = panels * part // parts * COLUMNS
+        high = min(filters, panels * (part + 1) // parts * COLUMNS)
+    for job in range(first_job, last_job):
         at, images, rows = area(job, g, x, space[part])
         pixels = images * rows * g.ow
         y = out.ctypes.data + job // g.bands * g.images * strides[0]
         y += job % g.bands * g.rows * strides[1]
         for k in range(g.groups):
             window = at + k * g.depth * BYTES
-            for first in range(0, filters, COLUMNS):
+            for first in range(low, high, COLUMNS):
                 matrix = w.ctypes.data + (k * size * filters + first * size) * BYTES
                 shift = bias.ctypes.data + (k * filters + first) * BYTES
                 to = y + (k * each + first) * BYTES
@@ -163,6 +171,16 @@ def _product_share(
                     flush(part, gathering)
 
 
+def _pays_to_split(shape: tuple[int, ...], windows: Windows, f: int, parts: int) -> bool:
+    """Return whether threads rather share the filters than the pixels: there are more of them.
+
+    Then each has the same filters in its second-level cache at every call.
+    """
+    panels = -(-f // COLUMNS)
+    taps = math.prod(windows.kernel) * shape[3] * f
+    return parts > 1 == windows.groups and panels % parts == 0 and taps > math.prod(shape)
+
+
 def correlate(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
     *, moments: bool = False,
@@ -174,9 +192,12 @@ def correlate(
     an image. Returns the outputs' mean and variance (f,) if `moments`, for out whose pixels follow
     one another in a row.
     """
-    plan = plan_of(x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY)
     f = out.shape[3]
     each = f // windows.groups
+    split = not moments and _pays_to_split(x.other.shape, windows, f, parts)
+    plan = plan_of(
+        x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY, split
+    )  # fmt: skip
     shift = padded_row(bias, windows.groups, each + -each % LANES)
     with scratch() as take:
         packed = pack(w, take)

@@ -12,8 +12,10 @@ import numpy as np
 
 from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
+from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.conv.direct import add_up_weight, correlate, weight_share
+from tinygrad_cnn.kernels.jit.conv.finite import note_finite
 from tinygrad_cnn.kernels.jit.conv.plan import Geometry, plan_of
 from tinygrad_cnn.kernels.jit.linear.products import row_step
 from tinygrad_cnn.kernels.jit.load.images import COPY, Source, nchw
@@ -25,6 +27,25 @@ from tinygrad_cnn.types import Array
 
 LANES = TILE.lanes
 FEW_FILTERS = 6  # whose gradients are spread over a vector of window depths
+
+
+@kernel(entry=True)
+def _join(
+    part: int, parts: int, w: Array, bias: Array, step: int, joined: Array, shift: Array
+) -> None:
+    """Lay filters w (kh, kw, c, f) beside each other, `step` columns apart, into joined
+    (kh, wide, c, block, f), and so often the bias (f,), if there is one, into shift.
+    """
+    kh, kw, depth, filters = w.shape
+    joined[:] = 0
+    for i in range(kh):
+        for j in range(kw):
+            for d in range(depth):
+                for b in range(joined.shape[3]):
+                    for f in range(filters):
+                        joined[i, b * step + j, d, b, f] = w[i, j, d, f]
+    for k in range(shift.size):
+        shift[k] = bias[k % bias.size]
 
 
 def correlate_few(
@@ -40,17 +61,19 @@ def correlate_few(
     (kh, kw), (sh, sw) = windows.kernel, windows.stride
     wide = kw + (block - 1) * sw
     split = w[0]  # (kh, kw, c, f)
-    joined = np.zeros((kh, wide, split.shape[2], block, f), np.float32)
-    for b in range(block):
-        joined[:, b * sw : b * sw + kw, :, b] = split
+    joined = np.empty((kh, wide, split.shape[2], block, f), np.float32)
+    shift = np.empty(0 if bias is None else block * f, np.float32)
+    run(_join, 1, split, shift[:0] if bias is None else bias, sw, joined, shift)
     whole, rest = ow // block * block, ow % block
     wider = windows._replace(kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
     found = correlate(
         x, joined.reshape(1, kh, wide, -1, block * f),
-        None if bias is None else np.tile(bias, block),
+        None if bias is None else shift,
         out[:, :, :whole].reshape(n, oh, ow // block, block * f),  # a view
         wider, parts, moments=True,
     )  # fmt: skip
+    if found is not None:
+        note_finite(found[0])
     if found is None or not all_finite(found[0]):
         return correlate(x, w, bias, out, windows, parts, moments=moments)
     if rest:

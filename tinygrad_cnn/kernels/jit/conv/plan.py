@@ -52,6 +52,7 @@ class Geometry(NamedTuple):
     groups: int
     tap_count: int  # in the table
     depth: int  # floats that lie together at a tap
+    split: int  # whether the threads share the filters, each with all jobs, and not the jobs
 
 
 class Tables(NamedTuple):
@@ -93,12 +94,14 @@ def plan_of(
     rest: int,
     merge: bool,
     lazy: bool = False,
+    split: bool = False,
 ) -> Plan:
     """Plan the windows over images of `shape` (n, h, w, c) for `parts` threads.
 
     `out` are the strides in bytes of an output image, of a row and of a pixel. `rest` tells by how
     many floats a kernel may read beyond a window's taps. Taps that lie together are merged into one
-    if `merge`. Areas are always copied if something is `lazy` in them.
+    if `merge`. Areas are always copied if something is `lazy` in them. If `split`, each thread has
+    all jobs for its share of the filters.
     """
     n, h, w, c = shape
     (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (
@@ -106,7 +109,7 @@ def plan_of(
     )  # fmt: skip
     top, left = windows.origin
     reach, width = (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
-    images, rows = job_size(n, oh, ow, sh * width * c * BYTES, parts)
+    images, rows = job_size(n, oh, ow, sh * width * c * BYTES, 1 if split else parts)
     fits = top >= 0 and left >= 0 and left + width <= w and top + (oh - 1) * sh + reach <= h
     copied = not fits or rest > 0 or lazy
     height = (rows - 1) * sh + reach
@@ -121,12 +124,12 @@ def plan_of(
     geometry = Geometry(
         n, h, w, c, oh, ow, top, left, sh, reach, width, images, rows, bands,
         -(-n // images) * bands, int(copied), windows.groups, taps.size,
-        kw * c if together else c // windows.groups,
+        kw * c if together else c // windows.groups, int(split),
     )  # fmt: skip
     floats = images * height * width * c + rest + LANES if copied else 0
     tables = Tables(_table(sources), _table(targets), _table(taps))
     pixels = images * rows * ow
-    pieces = -(-geometry.jobs // parts) * -(-pixels // PIECE)
+    pieces = -(-geometry.jobs // (1 if split else parts)) * -(-pixels // PIECE)
     return Plan(geometry, tables, floats + -floats % LANES, pixels, pieces)
 
 

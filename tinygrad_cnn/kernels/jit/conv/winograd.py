@@ -135,12 +135,15 @@ def input_job(
         for column in range(low, high, COLUMNS):
             width = min(COLUMNS, g.wide_f - column)
             panel = u.ctypes.data + (e * plane_u + column * g.c) * BYTES
+            ahead = (plane_u - (column - low) * g.c) * BYTES  # to what is needed next
+            if column + COLUMNS < high:
+                ahead = COLUMNS * g.c * BYTES
             for t in range(0, count, ROWS):
                 a = v + (e * plane_v + t * g.wide_c) * BYTES
                 to = m + (e * plane_m + t * g.wide_f + column) * BYTES
                 plane_product(
                     a, g.wide_c * BYTES, BYTES, panel, width * BYTES,
-                    to, g.wide_f * BYTES, g.c, width,
+                    to, g.wide_f * BYTES, g.c, width, ahead,
                 )  # fmt: skip
     last = min(g.n * g.segments * g.down, (job + 1) * g.strips)
     t = 0

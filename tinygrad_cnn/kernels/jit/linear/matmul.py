@@ -128,16 +128,33 @@ def _product(
 def _rows_times(
     part: int, parts: int, matrix: Array, vector: Array, shifted: int, bias: Array, out: Array
 ) -> None:
-    """Write each row of matrix (m, k) times vector (k,), plus bias (m,), to out (m,)."""
-    for i in range(out.size * part // parts, out.size * (part + 1) // parts):
-        total = np.float64(bias[i]) if shifted else np.float64(0)
+    """Write each row of matrix (m, k) times vector (k,), plus bias (m,), to out (m,).
+
+    Four rows at a time, the last ones several times: so many streams are fetched from memory.
+    """
+    low, high = out.size * part // parts, out.size * (part + 1) // parts
+    for i in range(low, high, 4):
+        i1, i2, i3 = min(i + 1, high - 1), min(i + 2, high - 1), min(i + 3, high - 1)
+        total = total1 = total2 = total3 = np.float64(0)
         for first in range(0, vector.size, DEPTH):
-            row, other = matrix[i, first : first + DEPTH], vector[first : first + DEPTH]
-            some = np.float32(0)
+            last = first + DEPTH
+            row, row1, row2, row3 = (
+                matrix[i, first:last], matrix[i1, first:last],
+                matrix[i2, first:last], matrix[i3, first:last],
+            )  # fmt: skip
+            other = vector[first:last]
+            some = some1 = some2 = some3 = np.float32(0)
             for k in range(other.size):
                 some += row[k] * other[k]
-            total += some
-        out[i] = total
+                some1 += row1[k] * other[k]
+                some2 += row2[k] * other[k]
+                some3 += row3[k] * other[k]
+            total, total1 = total + some, total1 + some1
+            total2, total3 = total2 + some2, total3 + some3
+        out[i], out[i1], out[i2], out[i3] = total, total1, total2, total3
+    if shifted:
+        for i in range(low, high):
+            out[i] += bias[i]
 
 
 @kernel(entry=True)

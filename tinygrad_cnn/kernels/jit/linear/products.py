@@ -17,6 +17,8 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE, Emitter, Value,
 # Windows of a product with `TILE.lanes` filters. Eight sums in two units of 4 cycles leave no
 # time to lose; the addresses of more than ten windows do not fit into the general registers.
 NARROW_ROWS = 10 if TILE.lanes == 16 else TILE.rows
+LINE = 64  # bytes of a cache line
+AHEAD = 4096  # bytes of the filters that are fetched ahead
 
 
 def row_step(e: Emitter, rows: list[Value], columns: list[Value], sums: list[Value]) -> list[Value]:
@@ -63,6 +65,8 @@ def window_product(
                 w_now, *sums = step.values
                 along = b.mul(step.index, e.whole(BYTES))
                 loaded = [e.load(at) for at in side_by_side(e, w_now, vectors)]
+                for line in range(0, vectors * e.width, LINE):
+                    e.prefetch(e.add(w_now, AHEAD + line))
                 places = [b.add(address, along) for address in windows]
                 after = e.add(w_now, vectors * e.width)
                 step.next = [after, *row_step(e, places, loaded, sums)]
@@ -117,7 +121,7 @@ def weight_sum(
 
 def _plane_product(
     e: Emitter, a: Value, a_row: Value, a_step: Value, b: Value, b_step: Value, out: Value,
-    out_row: Value, depth: Value, *, vectors: int, add: bool,
+    out_row: Value, depth: Value, *, vectors: int, add: bool, ahead: Value = None,
 ) -> None:  # fmt: skip
     places = [
         at for row in e.steps(out, out_row, TILE.rows) for at in side_by_side(e, row, vectors)
@@ -126,6 +130,8 @@ def _plane_product(
     with e.loop(depth, [a, b, *[e.zero] * len(places)]) as step:
         a_now, b_now, *sums = step.values
         loaded = [e.load(at) for at in side_by_side(e, b_now, vectors)]
+        for line in range(0, vectors * e.width, LINE) if ahead is not None else ():
+            e.prefetch(e.add(e.builder.add(b_now, ahead), line))
         spread = [e.add(a_now, distance) for distance in distances]
         after = [e.add(a_now, a_step), e.add(b_now, b_step)]
         step.next = [*after, *row_step(e, spread, loaded, sums)]
@@ -136,14 +142,18 @@ def _plane_product(
 @instruction
 def plane_product(
     e: Emitter, a: Value, a_row: Value, a_step: Value, b: Value, b_step: Value, out: Value,
-    out_row: Value, depth: Value, columns: Value,
+    out_row: Value, depth: Value, columns: Value, ahead: Value,
 ) -> None:  # fmt: skip
     """Write the product of a (TILE.rows, depth) and b (depth, columns), each evenly spaced.
 
-    Of whole vectors: of `columns` as many as a tile has, or one.
+    Of whole vectors: of `columns` as many as a tile has, or one. What lies so many bytes `ahead` of
+    b is fetched meanwhile.
     """
     operands = (a, a_row, a_step, b, b_step, out, out_row, depth)
-    e.by_width(columns, lambda vectors: _plane_product(e, *operands, vectors=vectors, add=False))
+    e.by_width(
+        columns,
+        lambda vectors: _plane_product(e, *operands, vectors=vectors, add=False, ahead=ahead),
+    )
 
 
 @instruction
