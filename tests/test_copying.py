@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from parity import require_torch
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.functions import copying
 from tinygrad_cnn.testing.draws import HypothesisDraw
 
 
@@ -109,6 +112,24 @@ def test_tied_weights(way: Any) -> None:
     twin[0].weight.data.zero_()
     assert twin[2].weight.tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert a.weight.tolist() != [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_threads_that_copy_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(root: Any) -> Any:
+        time.sleep(0.02)  # in which other threads come to the same memory
+        return bytes_of(root)
+
+    bytes_of = copying.bytes_of
+    monkeypatch.setattr(copying, "bytes_of", slowly)
+    a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    b.weight = nn.Parameter(a.weight.data)
+    model = nn.Sequential(a, b)
+    with ThreadPoolExecutor(4) as threads:
+        twins = list(threads.map(copy.deepcopy, [model] * 8))
+    for twin in twins:
+        twin[0].weight.data.zero_()
+        assert not twin[1].weight.any()
+        assert a.weight.any()
 
 
 @every_way

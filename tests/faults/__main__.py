@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from . import hostile, kills, trials
+from . import forking, hostile, kills, trials
 
 PARTS: dict[str, tuple[Callable[[int, int], list[str]], int]] = {
     "kills": (partial(kills.run, "kill"), 200),
@@ -18,7 +18,7 @@ PARTS: dict[str, tuple[Callable[[int, int], list[str]], int]] = {
     "caches": (trials.caches, 6000),
     "compiling": (trials.compiling, 20),
     "threads": (trials.threads, 100),
-    "forks": (trials.forks, 100),
+    "forks": (forking.forks, 100),
     "readers": (trials.readers, 1000),
     "memory": (trials.memory, 1000),
 }

@@ -30,20 +30,30 @@ from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader, TensorDataset
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train import Checkpoint, RunFolder, TrainError, fit
+from tinygrad_cnn.train.loop import compiled
 from tinygrad_cnn.train.run.augmentations import make_augmentation
 
 TIMINGS = {"seconds", "images_per_second", "data_wait"}
 SETTINGS: dict[str, dict[str, Any]] = {
+    "compiled": {"keep_best": True, "clip_norm": 1.0, "augment": "flip", "compile": True},
     "keep_best": {"keep_best": True, "ema": 0.9},
     "accumulate": {"accumulate": 2, "clip_norm": 1.0, "augment": "flip,mixup"},
     "large saves": {"keep_best": True, "width": 2000},  # a checkpoint of 13 MB
-    "all": {"keep_best": True, "ema": 0.5, "accumulate": 3, "augment": "flip,jitter,mixup"},
+    "all": {
+        "keep_best": True,
+        "ema": 0.5,
+        "accumulate": 3,
+        "augment": "flip,jitter,mixup",
+        "compile": True,
+    },
 }
+"""Of `fit`, and the width of a layer; steps are replayed (`tg.compile`) where that is asked for."""
 
 
 def train(folder: Path, options: dict[str, Any]) -> str:
     """Train in ``folder`` from where it stands; what came of it, in 64 letters."""
-    options = dict(options)
+    options = {"compile": False, **options}
+    compiled.WORTH = 0  # however few steps there are
     augment, width = options.pop("augment", "none"), options.pop("width", 16)
     tg.manual_seed(3)
     model = nn.Sequential(
@@ -276,6 +286,12 @@ def run(kind: str, count: int, seed: int) -> list[str]:
                 code, digest = start(undisturbed, options).end()
                 if code:
                     return [digest]
+                if options.get("compile"):
+                    usual = start(
+                        RunFolder(Path(root, f"{name} usual")), {**options, "compile": False}
+                    )
+                    if usual.end() != (0, digest):
+                        wrong.append(f"{name}: compiled steps give something else")
                 whole[name] = digest, time.perf_counter() - begin, files(undisturbed)
             expected, seconds, left = whole[name]
             runs += 1

@@ -1,4 +1,4 @@
-"""Damaged caches, kills while compiling, threads that train at once, forks, long runs."""
+"""Damaged caches, kills while compiling, threads that train at once, long runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,10 +22,9 @@ from tinygrad_cnn import kernels, nn, optim
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.tensor import Tensor
 
+from .forking import lazy_image, quick_switches
 from .hostile import bytewise
 from .kills import Child
-
-CHILDS_SECONDS = 120  # after which a forked child hangs; it may have to compile
 
 
 def _reluing() -> str:
@@ -126,89 +122,15 @@ def _steps(model: nn.Module, images: Tensor, labels: Tensor, count: int) -> byte
     return b"".join(t.numpy().tobytes() for t in model.state_dict().values())
 
 
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    """Have threads take turns as often as the interpreter can."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def _lazy_image(x: Tensor) -> Tensor:
-    """A result that waits to be computed, where there are compiled kernels."""
-    norm = F.batch_norm(x, None, None, training=True)
-    return F.relu(norm)
-
-
-def _everything(
-    generator: tg.Generator, images: Tensor, labels: Tensor, model: nn.Module, compiled: Any
-) -> None:
-    """Draw, allocate, launch kernels, wait lazily, record: what takes any lock of the package."""
-    tg.rand(300, 300)
-    tg.randn(1000, generator=generator)
-    tg.empty(1 << 18).zero_()
-    _lazy_image(images).sum().item()
-    F.cross_entropy(model(images), labels).backward()
-    compiled(images)
-    tg.matmul(tg.ones(200, 200), tg.ones(200, 200))
-
-
-def forks(count: int, seed: int) -> list[str]:
-    """Fork ``count`` children while 4 threads do everything; each child does it too, and ends."""
-    wrong: list[str] = []
-    fresh, generator = _model(), tg.manual_seed(seed)
-    images, labels = tg.randn(16, 3, 16, 16), tg.randint(4, (16,))
-    compiled = tg.compile(lambda x: (x * 2 + 1).relu().sum())
-    # Compiling takes minutes where threads take turns every microsecond.
-    _everything(generator, images, labels, copy.deepcopy(fresh), compiled)
-    end = threading.Event()
-
-    def busy(model: nn.Module) -> None:
-        try:
-            while not end.is_set():
-                _everything(generator, images, labels, model, compiled)
-        except BaseException as error:
-            wrong.append(f"a thread: {type(error).__name__}: {error}")
-
-    def child() -> str:
-        signal.alarm(CHILDS_SECONDS)
-        for _ in range(2):
-            _everything(generator, images, labels, copy.deepcopy(fresh), compiled)
-        expected = np.maximum(np.arange(-9, 9999), 0)
-        np.testing.assert_array_equal(F.relu(tg.arange(-9.0, 9999.0)).numpy(), expected)
-        return ""
-
-    running = [
-        threading.Thread(target=busy, args=(copy.deepcopy(fresh),), daemon=True) for _ in range(4)
-    ]
-    with _quick_switches(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running
-        for thread in running:
-            thread.start()
-        try:
-            for number in range(count):
-                if (ended := Child(child).end()) != (0, ""):
-                    wrong.append(f"child {number} ended with {ended}")
-        finally:
-            end.set()
-            for thread in running:
-                thread.join(60)
-    print(f"forks: {count} children", file=sys.stderr)
-    return wrong
-
-
 def readers(count: int, seed: int) -> list[str]:
     """Have 4 threads read one result that waits to be computed, ``count`` times: the same bits."""
     wrong: list[str] = []
     rng = np.random.default_rng(seed)
     images = tg.from_numpy(rng.standard_normal((4, 8, 16, 16)).astype(np.float32))
-    expected = _lazy_image(images.clone()).detach().numpy().tobytes()
-    with _quick_switches():
+    expected = lazy_image(images.clone()).detach().numpy().tobytes()
+    with quick_switches():
         for number in range(count):
-            y, start, read = _lazy_image(images.clone()), threading.Barrier(4), []
+            y, start, read = lazy_image(images.clone()), threading.Barrier(4), []
 
             def look(y: Tensor = y, start: Any = start, read: list[bytes] = read) -> None:
                 start.wait()
@@ -239,7 +161,7 @@ def threads(count: int, seed: int) -> list[str]:
         except BaseException as error:
             results[number] = f"{type(error).__name__}: {error}".encode()
 
-    with _quick_switches():
+    with quick_switches():
         running = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(8)]
         for thread in running:
             thread.start()

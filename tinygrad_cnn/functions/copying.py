@@ -8,15 +8,18 @@ objects it has seen, copies it once.
 from __future__ import annotations
 
 import copyreg
+import threading
 import weakref
 from typing import Any
 
 from tinygrad_cnn.autograd.layout import Layout, bytes_of, has_gaps, layout_of, memory_of, view_on
 from tinygrad_cnn.autograd.variable import Storage, Variable
+from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.types import Array, Params
 
 _known: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
 """The `Memory` of an array that owns its memory, by the array's id, while somebody holds it."""
+_lock = free_in_child(threading.RLock())
 
 
 class Memory:
@@ -35,10 +38,12 @@ class Memory:
         root = memory_of(array)
         if has_gaps(root):
             root = array = array.copy(order="K")
-        held = _known.get(id(root))
-        if held is None or held.root is not root:
-            held = _known[id(root)] = object.__new__(cls)
-            held.root, held.flat = root, bytes_of(root)
+        with _lock:  # of two threads that copy one model, each gets what the other made
+            held = _known.get(id(root))
+            if held is None or held.root is not root:
+                held = object.__new__(cls)
+                held.root, held.flat = root, bytes_of(root)
+                _known[id(root)] = held
         return held, layout_of(array, root)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
