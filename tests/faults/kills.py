@@ -261,7 +261,7 @@ def strike_until_it_ends(
                 wrong += [answer] * bool(code)
                 break
             met += 1
-            drafts = [p.name for p in folder.path.iterdir() if p.name.endswith(".tmp")]
+            drafts = [p.name for p in folder.path.glob("*.tmp")]  # if there is a folder yet
             if drafts and fault.kind != "kill" and len(fault.signals) == 1:
                 wrong.append(f"after {fault.kind} there are {drafts}")
     finally:
