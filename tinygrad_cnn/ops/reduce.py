@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.registry import op
 from tinygrad_cnn.autograd.samples import Draw, Sample
 from tinygrad_cnn.autograd.units import computed, one_unit
 from tinygrad_cnn.autograd.variable import in_order, wrap
-from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.kernels.reference.layout import accumulation_dtype, as_array
 from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import forms
 from tinygrad_cnn.ops.choice import where
@@ -175,7 +175,7 @@ def _variance(x: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
 )
 def var(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Mean squared distance from the mean over ``dim``, divided by ``n - correction``."""
-    return np.asarray(_variance(x, dim, correction, keepdim), dtype=x.real.dtype)
+    return as_array(_variance(x, dim, correction, keepdim).astype(x.real.dtype, copy=False))
 
 
 def _std_rule(
@@ -200,7 +200,9 @@ def _std_samples(draw: Draw) -> Sample:
 )
 def std(x: Array, *, dim: Dims, correction: float = 1, keepdim: bool = False) -> Array:
     """Square root of `var`; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(_variance(x, dim, correction, keepdim)), dtype=x.real.dtype)
+    return as_array(
+        np.sqrt(_variance(x, dim, correction, keepdim)).astype(x.real.dtype, copy=False)
+    )
 
 
 def _extreme_rule(
@@ -255,7 +257,7 @@ def _norm2_rule(
 )
 def norm2(x: Array, *, dim: Dims, keepdim: bool = False) -> Array:
     """Euclidean length ``sqrt(sum(x**2))`` over ``dim``; the derivative at 0 is 0."""
-    return np.asarray(np.sqrt(kernels.sum_squares(x, dim, keepdim)), dtype=x.dtype)
+    return as_array(np.sqrt(kernels.sum_squares(x, dim, keepdim)).astype(x.dtype, copy=False))
 
 
 @op(

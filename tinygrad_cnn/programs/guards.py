@@ -34,6 +34,7 @@ from tinygrad_cnn.types import Array
 
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
+_IMPORTS = "<frozen "  # a call may import something
 _VALUES = (int, float, complex, str, bytes, type(None), np.dtype, np.generic, slice, range)
 _FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property)
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
@@ -375,4 +376,4 @@ def is_users(file: str | None) -> bool:
     """Whether code is neither ours nor of a library."""
     if file is None:
         return False
-    return not file.startswith((_PACKAGE, *_LIBRARIES))
+    return not file.startswith((_PACKAGE, _IMPORTS, *_LIBRARIES))

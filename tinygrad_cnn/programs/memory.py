@@ -213,6 +213,18 @@ class Regions:
                 held.array = None
         self.held.clear()
 
+    def mark(self) -> tuple[int, int]:
+        """What there is, for `forget`."""
+        return len(self.order), len(self.held)
+
+    def forget(self, mark: tuple[int, int]) -> None:
+        """Forget the regions that were added since, which nothing uses."""
+        gone = self.order[mark[0] :]
+        del self.order[mark[0] :], self.held[mark[1] :]
+        for root, known in tuple(self.by_root.items()):
+            self.by_root[root] = [region for region in known if region not in gone]
+        self.refs = {at: found for at, found in self.refs.items() if found[1].region not in gone}
+
     def let_go(self) -> None:
         """Let go of all arrays but those that stay where they are."""
         self.loosen()

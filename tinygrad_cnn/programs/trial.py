@@ -9,6 +9,9 @@ from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, room, same_b
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
 from tinygrad_cnn.types import Array
 
+# Bytes may be anybody's numbers: NaN, of floating ones. Other integers may be used as an index.
+_RUBBISH = {np.dtype(np.uint8): 255}
+
 
 class Trial:
     """A unit's results on other numbers than it had, as its function computes them."""
@@ -52,10 +55,10 @@ class Trial:
         return views
 
     def spoil(self, views: Views, rubbish: float) -> None:
-        """Put rubbish where the unit's launches may have yet to write."""
-        for ref in self.unit.work():
+        """Put rubbish where the unit's launches may, or should, have yet to write."""
+        for ref in (*self.unit.work(), *self.unit.results()):
             if ref.region.kind == LOCAL and ref.region not in self.given:
-                views[ref][...] = rubbish if ref.dtype.kind in "fc" else 0
+                views[ref][...] = rubbish if ref.dtype.kind in "fc" else _RUBBISH.get(ref.dtype, 0)
 
     def succeeds(self, rubbish: float) -> bool:
         """Whether the unit's launches alone give its results."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -38,6 +39,11 @@ def all_finite(x: Array) -> bool:
         if math.isfinite(power):
             return True
     return bool(np.isfinite(x).all())
+
+
+def as_array(x: Any) -> Array:
+    """Return a number of NumPy's as an array (), and an array, of any class, as it is."""
+    return x if isinstance(x, np.ndarray) else np.asarray(x)
 
 
 def as_nhwc(x: Array, dtype: DType | None = None) -> Array:

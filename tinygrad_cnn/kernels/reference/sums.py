@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.kernels.reference.layout import accumulation_dtype
+from tinygrad_cnn.kernels.reference.layout import accumulation_dtype, as_array
 from tinygrad_cnn.types import Array, DType
 
 SHORT = 128  # numbers added one after the other, as many as NumPy's pairwise sum itself has
@@ -166,7 +166,7 @@ def sum(
     total = _total(x, axes, keepdims)
     if divisor is not None:
         total = total / divisor
-    return total if type(total) is np.ndarray and total.dtype is dtype else np.asarray(total, dtype)
+    return as_array(total.astype(dtype, copy=False))
 
 
 def sum_squares(
@@ -194,7 +194,7 @@ def sum_squares(
     x = x.astype(_WIDE, copy=False)
     if centred:
         x = x - add(x, axes, True) / _count(x, axes)
-    return np.asarray(add(x * x, axes, keepdims))
+    return as_array(add(x * x, axes, keepdims))
 
 
 def _short(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:

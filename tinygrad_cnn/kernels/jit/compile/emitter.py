@@ -272,6 +272,11 @@ class Emitter(Arithmetic):
 
     # control
 
+    def call_function(self, address: Value, args: Sequence[Value]) -> None:
+        """Call a function of words, which returns nothing."""
+        kind = ir.FunctionType(ir.VoidType(), [_I64] * len(args))
+        self.builder.call(self._access(address, kind), args)
+
     @contextmanager
     def loop(self, count: Value, start: Sequence[Value] = ()) -> Iterator[Loop]:
         """Repeat what the block writes `count` times; `Loop` carries values between the rounds."""
