@@ -14,9 +14,11 @@ from tinygrad_cnn.functions import randint, randn
 from tinygrad_cnn.kernels.jit.compile.build import cache_folder
 from tinygrad_cnn.kernels.progress import shown_by
 from tinygrad_cnn.nn.functional import cross_entropy
+from tinygrad_cnn.ops.choice import where
 from tinygrad_cnn.ops.random import Generator
 from tinygrad_cnn.optim import SGD, Adam
 from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.programs.compiled import compile
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.run.model_files import build_model, users_code
 
@@ -100,6 +102,16 @@ def _use(model: layers.Module, shape: tuple[int, ...], random: Generator) -> Non
         model(x)
 
 
+def _use_loops(random: Generator) -> None:
+    """Record what NumPy's own loops do."""
+
+    def call(x: Any, y: Any) -> Any:
+        chosen = where(x > 0, x, 0.0).clamp(-1, 1) + y.float().unsqueeze(1)
+        return chosen, (x.argmax(1) == y).float().mean()
+
+    compile(call)(randn(8, CLASSES, generator=random), randint(0, CLASSES, (8,), generator=random))
+
+
 @contextmanager
 def _compiled_only() -> Iterator[None]:
     former = kernels.set_kernels("jit")
@@ -135,6 +147,9 @@ def warm_up(model: str | None = None, watch: Callable[[str], None] = lambda name
                 current = name
                 watch(name)
                 _use(make(), shape, random)
+            current = "NumPy's loops in programs"
+            watch(current)
+            _use_loops(random)
         else:
             watch(model)
             built = build_model(model, CLASSES)
