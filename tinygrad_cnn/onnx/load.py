@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.onnx import layers, sequences, values
+from tinygrad_cnn.onnx import layers, places, sequences, values
 from tinygrad_cnn.onnx.errors import OnnxError, onnx_package
 from tinygrad_cnn.onnx.files import BUFFERS
 from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.node import Node
 from tinygrad_cnn.types import Array
 
-OPERATORS = {**values.OPERATORS, **layers.OPERATORS, **sequences.OPERATORS}
+OPERATORS = {**values.OPERATORS, **layers.OPERATORS, **places.OPERATORS, **sequences.OPERATORS}
 OLDEST = 7
 
 # Inputs that are no weights, though they may be floating: numbers of the operator itself.
