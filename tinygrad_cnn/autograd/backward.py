@@ -346,6 +346,10 @@ def _visit(
     return found
 
 
+VISIT = _visit.__wrapped__.__code__  # type: ignore[attr-defined]
+"""Code in whose frames ``node`` is what a walk has come to."""
+
+
 def walk_part(
     roots: dict[GraphNode, Tensor],
     began: int,

@@ -18,8 +18,8 @@ class Call(NamedTuple):
     """A call that is about to be made: ``run(*args, **params)``.
 
     ``kind`` is ``"operation"`` (of an `Op` or a `Function`), ``"detach"``, ``"rule"`` (a pullback),
-    ``"walk"``, ``"module"``, ``"step"`` (of an optimiser), ``"closure"`` (which that calls) or
-    ``"load"`` (of a batch).
+    ``"walk"``, ``"module"``, ``"step"`` (of an optimiser), ``"closure"`` (which that calls),
+    ``"load"`` (of a batch) or ``"launch"`` (of what a program does for an operation).
     """
 
     kind: str
@@ -60,6 +60,19 @@ def observed(run: object) -> bool:
         _told.set(None)
         return False
     return bool(_observers.get())
+
+
+def is_watched() -> bool:
+    """Whether this thread is."""
+    return bool(_observers.get())
+
+
+def wants_calls() -> bool:
+    """Whether somebody who watches this thread has to see every call: a program's launches, each a
+    call of the kind ``"launch"``, do not do.
+    """
+    owners = (getattr(observer, "__self__", None) for observer in _observers.get())
+    return not all(getattr(owner, "takes_launches", False) for owner in owners)
 
 
 def observe(kind: str, name: str, run: AnyFunction, args: Args, params: Params) -> Any:

@@ -7,6 +7,7 @@ import functools
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
@@ -68,6 +69,10 @@ def register_optimizer_step_post_hook(hook: StepHook) -> RemovableHandle:
     return add_hook(_after_all, hook)
 
 
+STEP_CODES: set[CodeType] = set()
+"""Code of steps, in whose frames ``self`` is the optimiser."""
+
+
 def _hooked(
     step: Callable[Concatenate[Any, _P], _R],
 ) -> Callable[Concatenate[Any, _P], _R]:
@@ -94,6 +99,7 @@ def _hooked(
             hook(self, args, kwargs)
         return out
 
+    STEP_CODES.add(call.__code__)  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]  # the same signature
 
 

@@ -38,9 +38,13 @@ _SPANS = {  # kind and phase of an event, by the kind of the call
 class Session:
     """What happens in one thread while at least one profile is open there.
 
+    It also takes what programs launch for the calls that they stand for.
+
     Its clock stands still during the recorder's own work, so that an event's duration, and that of
     every event around it, is what it would be without a profiler.
     """
+
+    takes_launches = True
 
     def __init__(self) -> None:
         self.recordings: list[list[Event]] = []  # of the open profiles
@@ -119,6 +123,8 @@ class Session:
             return self._rule(call, go)
         if call.kind == "module":
             return self._module(call, go)
+        if call.kind == "launch":
+            return self._launch(call, go)
         if call.kind in _SPANS:
             return self._within(call, go)
         return go()
@@ -175,6 +181,22 @@ class Session:
             self._done(event)
             self._resume(since)
         return gradients
+
+    def _launch(self, call: Call, go: Go) -> Any:
+        """What a compiled function's program does for an operation, in its forward pass or rule."""
+        since = perf_counter_ns()
+        unit = call.run.unit  # type: ignore[attr-defined]  # a program's
+        _, phase, modules = unit.origin
+        kind = "optimizer" if phase == "optimizer" else "operation"
+        event = self._opened(call.name, kind, phase)
+        event.modules, event.input_shapes = (*self.labels, *modules), unit.shapes
+        self._begin(event, since)
+        try:
+            return go()
+        finally:
+            since = self._end(event)
+            self._done(event)
+            self._resume(since)
 
     def _within(self, call: Call, go: Go) -> Any:
         """A walk, an optimiser's step, the closure that one calls, or the wait for a batch."""

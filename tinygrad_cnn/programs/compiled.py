@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.events import watching
+from tinygrad_cnn.autograd.events import is_watched, wants_calls, watching
 from tinygrad_cnn.autograd.graph import packing
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
 from tinygrad_cnn.autograd.rounding import fast
@@ -205,6 +205,8 @@ class CompiledFunction:
             return self._usual(why, args, kwargs)
         waiting = self.waiting.get(key)
         if waiting is not None and not waiting.is_due():
+            return self.function(*args, **kwargs)
+        if watching and is_watched():  # it is recorded another time
             return self.function(*args, **kwargs)
         return self._record(key, state, args, kwargs, leaves)
 
@@ -460,7 +462,7 @@ class CompiledFunction:
 def _unusual() -> str:
     if sys.getprofile() is not None:
         return "a profiler of Python is running"
-    if watching:
+    if watching and wants_calls():
         return "it is being watched, by the profiler or a drawing"
     if is_anomaly_enabled():
         return "anomalies are looked for"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cnn.autograd.events import watching
+from tinygrad_cnn.autograd.events import wants_calls, watching
 from tinygrad_cnn.autograd.function import OutputPart
 from tinygrad_cnn.autograd.graph import packing, walking
 from tinygrad_cnn.autograd.modes import is_anomaly_enabled
@@ -174,7 +174,7 @@ def unusual(recording: bool) -> str:
         return "its gradients are to be differentiated (create_graph=True)"
     if is_anomaly_enabled():
         return "anomalies are looked for"
-    if watching:
+    if watching and wants_calls():
         return "it is being watched, by the profiler or a drawing"
     if packing() is not None:
         return "what is saved for the derivatives goes through hooks"

@@ -11,10 +11,12 @@ import functools
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.autograd.events import is_watched, observe, watching
 from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap, writings
@@ -464,7 +466,7 @@ class Instance:
         self.prepare()
         try:
             self._begin()
-            if self.whole is None:
+            if self.whole is None or watching:
                 ignoring_fp_errors(self._follow, (self.steps[self.program.checks :], timed), {})
             else:
                 at = self.replay(self.address, *self.whole)
@@ -506,16 +508,35 @@ class Instance:
                 tensor._grad = self._gradient(ref)
 
     def _follow(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
-        for unit, at, end in steps:
-            if unit is None:
-                if (at := self.replay(self.address, at, end)) < end:
-                    self._turn(at, end, timed)
-            elif unit.prepared is None or not unit.prepared.ready():
-                self._call(unit, timed)
-            else:
-                with unit.prepared.lock:
-                    at = self.replay(self.address, at, end)
-                assert at == end  # it looks at no numbers
+        if watching and is_watched():
+            self._follow_watched(steps, timed)
+            return
+        for step in steps:
+            self._follow_one(step, timed)
+
+    def _follow_one(self, step: tuple[Unit | None, int, int], timed: bool) -> None:
+        unit, at, end = step
+        if unit is None:
+            if (at := self.replay(self.address, at, end)) < end:
+                self._turn(at, end, timed)
+        elif unit.prepared is None or not unit.prepared.ready():
+            self._call(unit, timed)
+        else:
+            with unit.prepared.lock:
+                at = self.replay(self.address, at, end)
+            assert at == end  # it looks at no numbers
+
+    def _follow_watched(self, steps: Sequence[tuple[Unit | None, int, int]], timed: bool) -> None:
+        """Do as `_follow`, unit by unit, and tell who watches."""
+        for step in steps:
+            unit, at, end = step
+            if unit is not None:
+                _tell(unit, partial(self._follow_one, step, timed))
+                continue
+            while at < end:
+                unit, stop = self.owners[at], min(self.ends[at], end)
+                _tell(unit, partial(self._follow_one, (None, at, stop), timed))
+                at = stop
 
     def _turn(self, at: int, end: int, timed: bool) -> None:
         """Go on where a unit has to go another way with these numbers."""
@@ -538,3 +559,17 @@ class Instance:
         if timed:
             spent = time.perf_counter() - start
             self.seconds[unit] = self.seconds.get(unit, 0.0) + spent
+
+
+class _Told:
+    """What a unit does, for those who watch."""
+
+    def __init__(self, unit: Unit, do: Callable[[], None]) -> None:
+        self.unit, self.do = unit, do
+
+    def __call__(self) -> None:
+        self.do()
+
+
+def _tell(unit: Unit, do: Callable[[], None]) -> None:
+    observe("launch", unit.origin.name or unit.name, _Told(unit, do), (), {})

@@ -49,6 +49,7 @@ from tinygrad_cnn.programs.memory import (
     Table,
     describe,
 )
+from tinygrad_cnn.programs.origins import Origins
 from tinygrad_cnn.programs.trial import copied, try_out
 from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit, bytes_at
 from tinygrad_cnn.types import Array
@@ -93,6 +94,7 @@ class Recorder:
         self.regions = Regions()
         self.current: Unit | None = None
         self.trying = False
+        self.origins, self.outside = Origins(), sys._getframe(1).f_code
         self.learns = False  # gradients are wanted
         self.reason = ""
         self.code: types.CodeType | None = None  # of the function
@@ -213,6 +215,7 @@ class Recorder:
         if name == "ignoring_fp_errors":
             name = getattr(arrays[0], "__name__", name)
         unit = Unit(function, name)
+        unit.origin = self.origins.here(self.outside)
         unit.args = describe(tuple(arrays), self.operand)
         unit.params = describe(dict(params), self.operand)
         self._settle(writes)
@@ -277,6 +280,7 @@ class Recorder:
             function(*args)
             return
         unit = Unit(function, getattr(function, "__qualname__", repr(function)))
+        unit.origin = self.origins.here(self.outside)
         unit.args, unit.opaque = tuple(args), True
         unit.gradients = self.gradients()
         self._settle(())

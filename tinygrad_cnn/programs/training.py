@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tinygrad_cnn.autograd.events import is_watched, watching
 from tinygrad_cnn.autograd.node import Gradients, Node
 from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.kernels import memory
@@ -59,6 +60,8 @@ class FirstCall:
         """Gradients of the edges, or the graph that is to be walked for them."""
         recorder = self.recorder
         why = unusual(recording)
+        if watching and is_watched():  # it is recorded another time
+            return self.graph
         if recorder is None or taping or why or sys.getprofile() is not None:
             if recorder is not None and self.plan.key in self.plan.owner.waiting:
                 self.plan.owner.waiting[self.plan.key].why = why

@@ -22,6 +22,7 @@ from tinygrad_cnn.programs.memory import (
     refs_of,
     same_bits,
 )
+from tinygrad_cnn.programs.origins import Origin
 from tinygrad_cnn.types import Array
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Unit:
         self.code: list[Launch | Count | Look] = []
         self.born: set[Region] = set()
         self.native = False
+        self.origin = Origin()
         self.early: Early | None = None
         self.opaque = False  # it is called again as it is
         self.prepared: Prepared | None = None  # or its launches are made, if that is ready
@@ -100,6 +102,11 @@ class Unit:
         """The arrays that it made and did not keep to itself."""
         made = [self.out, *(after for _, after in self.beside), *self.filled.values()]
         return [ref for template in made for ref in refs_of(template)]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the arrays that it got."""
+        return tuple([ref.shape for ref in refs_of(self.args)])
 
     def work(self) -> list[Ref]:
         """The arrays of its launches."""
