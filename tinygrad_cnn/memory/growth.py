@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.instrument.places import Line, line_above
 
 STEPS = 16  # in a row whose graphs are alive: then they pile up
-EVERY = 4  # steps between looks
+EVERY = 4  # steps of which one's graph is followed
 SAMPLE = 32  # nodes of a step's graph that are followed
 
 
@@ -27,14 +27,14 @@ class GrowingGraph(UserWarning):
 
 
 class Watchdog:
-    """Follows some nodes of each step's graph by weak references; warns once.
+    """Follows some nodes of every fourth step's graph by weak references; warns once.
 
-    Only where the graphs of `STEPS` steps are alive is a step looked at operation by operation: one
+    Only where those of `STEPS` steps are alive is a step looked at operation by operation: one
     that takes a result of an earlier step ties this step's graph to the others.
     """
 
     def __init__(self) -> None:
-        self.samples: deque[list[weakref.ref[Node]]] = deque(maxlen=STEPS)
+        self.samples: deque[list[weakref.ref[Node]]] = deque(maxlen=STEPS // EVERY + 1)
         self.steps = self.newest = 0
         self.ties: list[Line] = []
         self.made: dict[int, Line] = {}  # lines by the time of the node that they made
@@ -44,16 +44,16 @@ class Watchdog:
         """Note the end of a step whose graph ends in these nodes."""
         if self.warned:
             return
-        nodes = self._sample(roots)
         if self.looking:
-            self._warn(nodes)
+            self._warn(self._sample(roots))
             return
-        self.samples.append([weakref.ref(node) for node in nodes])
-        self.newest = clock()  # nodes of the next step are later
         self.steps += 1
-        full = len(self.samples) == STEPS and self.steps % EVERY == 0
-        if full and all(any(ref() is not None for ref in sample) for sample in self.samples):
-            self.looking = True
+        if self.steps % EVERY == 0:
+            self.samples.append([weakref.ref(node) for node in self._sample(roots)])
+            full = len(self.samples) == self.samples.maxlen
+            if full and all(any(ref() is not None for ref in sample) for sample in self.samples):
+                self.looking = True
+        self.newest = clock()  # nodes of the next step are later
 
     def _sample(self, roots: Iterable[Any]) -> list[Node]:
         found = [node for node in roots if type(node) is Node]
