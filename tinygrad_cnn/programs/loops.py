@@ -23,7 +23,7 @@ from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.programs.memory import same_bits
 from tinygrad_cnn.types import Array
 
-KINDS = frozenset("?bBhHiIlLqQefdFD")  # dtypes whose loops need nothing of Python
+KINDS = frozenset("?bBhHiIlLqQefd")  # dtypes whose loops round alike wherever arrays lie
 MOST_INPUTS = 3
 MOST_AXES = 16
 _HEAD = object.__basicsize__  # of a ufunc; after it come the fields of `PyUFuncObject`
@@ -164,6 +164,8 @@ def _call(ufunc: np.ufunc, values: list[Any], out: Array | None) -> Any:
             values[n] = fixed(np.asarray(value, dtype))
         elif value.dtype != dtype:
             values[n] = _plain(_cast(value, dtype, "K"))
+    if ufunc is np.power and dtypes[0].kind in "iu":  # whose loop raises an error
+        raise Untraceable
     result = np.asarray(ufunc(*values))
     if out is None:
         _launch(ufunc, values, result)

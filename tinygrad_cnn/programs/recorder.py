@@ -266,6 +266,7 @@ class Recorder:
         try:
             found = loops.launched(unit.function, arrays, params)
             if unit.code and loops.same(result, found):
+                unit.of_loops = True
                 return found
         except Exception:  # whatever it is, the unit is called
             pass

@@ -80,6 +80,7 @@ class Unit:
         self.code: list[Launch | Count | Look] = []
         self.born: set[Region] = set()
         self.native = False
+        self.of_loops = False  # NumPy's, which were found by a call
         self.origin = Origin()
         self.early: Early | None = None
         self.opaque = False  # it is called again as it is
