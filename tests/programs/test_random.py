@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,63 @@ def test_a_forked_child_draws_what_its_parent_would_have():
     if not child:
         os._exit(compiled(x).numpy().tobytes() != wanted)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _mixed(generator: np.random.Generator | np.random.RandomState) -> Any:
+    return lambda x: x * float(generator.beta(2.0, 3.0)) + 1
+
+
+def _of_numpy(x: tg.Tensor) -> tg.Tensor:
+    return x * float(np.random.rand())  # noqa: NPY002  # as users have it
+
+
+def _run_again(x: tg.Tensor) -> tg.Tensor:
+    leaf = x.clone().requires_grad_()
+    y = tg.utils.checkpoint.checkpoint(lambda t: F.dropout(t * 2, 0.4), leaf, use_reentrant=False)
+    return tg.autograd.grad((y * y).sum(), [leaf])[0].detach().clone()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: _mixed(np.random.default_rng(3)),
+        lambda: _mixed(np.random.RandomState(3)),
+        lambda: _of_numpy,
+        lambda: _run_again,
+    ],
+    ids=["Generator", "RandomState", "numpy.random", "checkpoint"],
+)
+@pytest.mark.filterwarnings("ignore:compile")
+def test_what_a_replay_would_not_draw_is_drawn(make):
+    found = []
+    for wrap in (lambda function: function, tg.compile):
+        function = wrap(make())
+        tg.manual_seed(5)
+        np.random.seed(5)  # noqa: NPY002
+        found.append([function(tg.ones(9) * k).numpy().tolist() for k in range(1, 6)])
+    assert found[0] == found[1]
+    assert len({tuple(row) for row in found[0]}) == 5
+
+
+@pytest.mark.filterwarnings("ignore:compile")
+def test_a_scaler_of_gradients_goes_on_scaling():
+    found = []
+    for wrap in (lambda function: function, tg.compile):
+        tg.manual_seed(0)
+        net = tg.nn.Linear(3, 2)
+        sgd = tg.optim.SGD(net.parameters(), lr=0.1)
+        scaler = tg.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+
+        def step(x, net=net, sgd=sgd, scaler=scaler):
+            sgd.zero_grad()
+            loss = net(x).square().sum()
+            scaler.scale(loss).backward()
+            scaler.step(sgd)
+            scaler.update()
+            return loss
+
+        step = wrap(step)
+        losses = [step(tg.ones(4, 3) * k).item() for k in (1, 2, np.inf, 1, 2)]
+        found.append((repr(losses), scaler.get_scale(), net.weight.detach().numpy().tobytes()))
+    assert found[0] == found[1]
+    assert found[0][1] != 8.0

@@ -10,7 +10,10 @@ import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.kernels.tape import left_out
 from tinygrad_cnn.tensor import Tensor
+
+_KEEPS = "a GradScaler keeps a scale of its own, which changes"
 
 
 class GradScaler:
@@ -81,6 +84,7 @@ class GradScaler:
         """A tensor, or several in an iterable, times the scale."""
         if not self._enabled:
             return outputs
+        left_out(_KEEPS)
         if isinstance(outputs, Tensor):
             return outputs * self._scale
         if isinstance(outputs, Iterable):
@@ -94,6 +98,7 @@ class GradScaler:
         """Divide the gradients of the optimiser's parameters by the scale, in place."""
         if not self._enabled:
             return
+        left_out(_KEEPS)
         stage = self._stage.get(id(optimizer))
         if stage is not None:
             raise RuntimeError(f"unscale_: {stage} was already called since the last update()")
@@ -113,6 +118,7 @@ class GradScaler:
         """``optimizer.step(*args, **kwargs)``, left out where a gradient is inf or NaN."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        left_out(_KEEPS)
         if "closure" in kwargs:
             raise RuntimeError("step: a `closure` cannot be used, as gradients are scaled")
         if self._stage.get(id(optimizer)) == "step()":
@@ -126,6 +132,7 @@ class GradScaler:
         """Adapt the scale to what was found, or set it."""
         if not self._enabled:
             return
+        left_out(_KEEPS)
         if new_scale is not None:
             self._scale = float(new_scale)
         elif not self._found:

@@ -59,7 +59,7 @@ def observed(run: object) -> bool:
     if _told.get() == run:
         _told.set(None)
         return False
-    return bool(_observers.get())
+    return is_watched()
 
 
 def is_watched() -> bool:

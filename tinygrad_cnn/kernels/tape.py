@@ -52,6 +52,9 @@ class Tape(Protocol):
     def drawn(self, source: Any, stream: Stream | None = None) -> None:
         """Random numbers are about to be drawn from a source: of a stream, if launches alone do."""
 
+    def left_out(self, what: str) -> None:
+        """Something is done that no replay would do."""
+
     def walked(self, roots: Any, useful: Any) -> None:
         """A reverse walk begins at nodes ``roots``, and goes through what is ``useful``, or all."""
 
@@ -130,6 +133,12 @@ def looked(array: Array) -> Array:
     if taping:
         taping[0].looked(array)
     return array
+
+
+def left_out(what: str) -> None:
+    """Tell who records of something that no replay would do."""
+    if taping:
+        taping[0].left_out(what)
 
 
 def made(array: Array) -> Array:

@@ -342,6 +342,9 @@ class Trace:
                 f"({self.place()})"
             )
 
+    def left_out(self, what: str) -> None:
+        """Nothing but results is exported."""
+
     def dropped(self, tensor: Any) -> None:
         """There are no gradients."""
 

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.streams import Stream
-from tinygrad_cnn.kernels.tape import do, taping
+from tinygrad_cnn.kernels.tape import do, left_out, taping
 from tinygrad_cnn.types import Array, DType
 
 _NUMPY = attrgetter("numpy")
@@ -90,6 +90,8 @@ class Generator:
         ValueError
             ``state`` is not such a position.
         """
+        if taping and state != self.get_state():
+            left_out("it sets a generator's state")
         try:
             self.numpy.bit_generator.state = state["bit_generator"]
             self._seed = int(state["seed"])

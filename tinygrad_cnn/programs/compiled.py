@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd.events import is_watched, wants_calls, watching
-from tinygrad_cnn.autograd.graph import packing
-from tinygrad_cnn.autograd.modes import is_anomaly_enabled, is_recording
+from tinygrad_cnn.autograd.events import is_watched, watching
+from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.rounding import fast
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.errors import DtypeError
@@ -28,7 +27,7 @@ from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, may_read_anything, reach
 from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
-from tinygrad_cnn.programs.plan import Plan, modes
+from tinygrad_cnn.programs.plan import Plan, modes, unusual
 from tinygrad_cnn.programs.program import Instance, Program, inputs_of
 from tinygrad_cnn.programs.recorder import Recorder, needs_of
 from tinygrad_cnn.programs.replayed import MOST_WAYS, Pair
@@ -460,17 +459,12 @@ class CompiledFunction:
 
 
 def _unusual() -> str:
+    """Why a call is neither recorded nor replayed."""
     if sys.getprofile() is not None:
         return "a profiler of Python is running"
-    if watching and wants_calls():
-        return "it is being watched, by the profiler or a drawing"
-    if is_anomaly_enabled():
-        return "anomalies are looked for"
     if fast.get() is not None:
         return "autocast is in use"
-    if packing() is not None:
-        return "what is saved for the derivatives goes through hooks"
-    return ""
+    return unusual(recording=False)
 
 
 def _key(value: Any, leaves: list[Any], objects: list[Any]) -> Any:

@@ -150,6 +150,13 @@ def _plain(value: Any) -> Any:
 # ---- what is launched ----------------------------------------------------------------------
 
 
+def _kernels() -> Any:
+    """The kernels, once they are needed: without machine code there are none."""
+    from tinygrad_cnn.kernels.jit.pointwise import ufuncs
+
+    return ufuncs
+
+
 def _call(ufunc: np.ufunc, values: list[Any], out: Array | None) -> Any:
     """A ufunc of arrays, and of Python's numbers; written to out, if that is given."""
     if len(values) > MOST_INPUTS:
@@ -193,7 +200,7 @@ def _reduce(
     else:
         raise Untraceable
     # The operands of both are x, what there is at first, and the result.
-    copy = np.logical_or if out.dtype == bool else np.positive
+    copy = _copying(out)
     start = _plan(copy, [*[first] * copy.nin, out], out.shape, out, [*[1] * copy.nin, 3])
     plan = _plan(ufunc, [out, x, out], x.shape, x, [3, 0, 3])
     _run(plan, [x, first, first, out], 0, start)  # in one share
@@ -228,14 +235,12 @@ def _plan(
 
 
 def _run(plan: Array, memory: Sequence[Array], nbytes: int, *start: Array) -> None:
-    from tinygrad_cnn.kernels.jit.pointwise import ufuncs
-
     flat = []
     for array in memory:
         root, (low, high) = memory_of(array), byte_bounds(array)
         first = byte_bounds(root)[0]
         flat.append(bytes_of(root)[low - first : high - first])
-    ufuncs.loop(plan, flat, nbytes, *start)
+    _kernels().loop(plan, flat, nbytes, *start)
 
 
 def _nest(
@@ -265,11 +270,9 @@ def _nest(
 def _loops(ufunc: np.ufunc) -> dict[str, tuple[int, int]]:
     """Addresses of a ufunc's loops, and of their data, by the characters of the dtypes."""
     fields = np.frombuffer(ctypes.string_at(id(ufunc) + _HEAD, 64), np.int64)
-    counts = fields[:2].view(np.int32).tolist()
+    counts = fields.view(np.int32)[[0, 1, 2, 8]].tolist()
     kinds = [kind.replace("->", "") for kind in ufunc.types]
-    if counts[:3] != [ufunc.nin, ufunc.nout, ufunc.nargs] or int(fields[4]) & 0xFFFFFFFF != len(
-        kinds
-    ):
+    if counts != [ufunc.nin, ufunc.nout, ufunc.nargs, len(kinds)]:
         return {}
     codes = [np.dtype(char).num for kind in kinds for char in kind]
     if ctypes.string_at(int(fields[6]), len(codes)) != bytes(codes):
@@ -284,8 +287,6 @@ def _loops(ufunc: np.ufunc) -> dict[str, tuple[int, int]]:
 
 
 def _cast(a: Array, dtype: np.dtype[Any], order: str) -> Any:
-    from tinygrad_cnn.kernels.jit.pointwise import ufuncs
-
     if a.dtype == dtype:
         return _copied(a, order)
     result = a.astype(dtype, order=order)  # type: ignore[call-overload]
@@ -295,7 +296,7 @@ def _cast(a: Array, dtype: np.dtype[Any], order: str) -> Any:
         raise Untraceable
     if a.strides != tuple(s * a.itemsize // dtype.itemsize for s in result.strides):
         raise Untraceable
-    ufuncs.cast(flat, out)
+    _kernels().cast(flat, out)
     return result.view(Traced)
 
 
@@ -305,16 +306,17 @@ def _copied(a: Array, order: Any) -> Any:
     return result.view(Traced)
 
 
+def _copying(a: Array) -> np.ufunc:
+    """A ufunc that gives what it gets, once or twice."""
+    return np.logical_or if a.dtype.kind == "b" else np.positive
+
+
 def _copy_to(a: Array, out: Array) -> None:
-    if a.dtype.kind == "b":
-        _launch(np.logical_or, [a, a], out)
-    else:
-        _launch(np.positive, [a], out)
+    copy = _copying(a)
+    _launch(copy, [a] * copy.nin, out)
 
 
 def _where(condition: Any, *values: Any) -> Any:
-    from tinygrad_cnn.kernels.jit.pointwise import ufuncs
-
     which, *plain = map(_plain, (condition, *values))
     if len(plain) != 2 or not isinstance(which, np.ndarray) or which.dtype != bool:
         raise Untraceable
@@ -327,7 +329,7 @@ def _where(condition: Any, *values: Any) -> Any:
             raise Untraceable
     if which.size != result.size or any(v.dtype != result.dtype for v in both) or not result.size:
         raise Untraceable
-    ufuncs.select(*operands)
+    _kernels().select(*operands)
     return result.view(Traced)
 
 
@@ -356,15 +358,13 @@ def _place_of(find: Any) -> Callable[..., Any]:
     """What `numpy.argmax` or `numpy.argmin` does."""
 
     def place(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Any:
-        from tinygrad_cnn.kernels.jit.pointwise import ufuncs
-
         x = _plain(a)
         result = np.asarray(find(x, axis=axis, keepdims=keepdims))
         if not (x.flags.c_contiguous and x.dtype.char in "fd" and x.size) or out is not None:
             raise Untraceable
         at = 0 if axis is None else axis % x.ndim
         shape = (1, x.size, 1) if axis is None else (math.prod(x.shape[:at]), x.shape[at], -1)
-        ufuncs.place(x.reshape(shape), result.reshape(-1), largest=find is np.argmax)
+        _kernels().place(x.reshape(shape), result.reshape(-1), largest=find is np.argmax)
         return result.view(Traced)
 
     return place

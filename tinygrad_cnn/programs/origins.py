@@ -15,8 +15,8 @@ from tinygrad_cnn.optim.optimizer import STEP_CODES
 
 
 class Origin(NamedTuple):
-    """What a profile says of a unit; ``name`` is that of the operation whose rule it is part of, of
-    the optimiser, or "".
+    """What a profile says of a unit; ``name`` is that of the operation whose rule it is part of, or
+    of the optimiser's step, or "".
     """
 
     name: str = ""
@@ -47,7 +47,7 @@ class Origins:
                 name = "" if op is None else op.name
                 return Origin(name, "backward", self.modules[at] if at >= 0 else ())
             elif code in STEP_CODES:
-                return Origin(type(frame.f_locals["self"]).__name__, "optimizer")
+                return Origin(f"{type(frame.f_locals['self']).__name__}.step", "optimizer")
             frame = frame.f_back
         running.reverse()
         found = tuple([self.labels.of(running[: n + 1]) for n in range(len(running))])

@@ -169,13 +169,13 @@ def modes() -> tuple[Any, ...]:
 
 
 def unusual(recording: bool) -> str:
-    """Why a backward pass is not recorded, nor replayed."""
+    """Why a pass is neither recorded nor replayed: a backward one, if it is ``recording``."""
     if recording:
         return "its gradients are to be differentiated (create_graph=True)"
     if is_anomaly_enabled():
         return "anomalies are looked for"
     if watching and wants_calls():
-        return "it is being watched, by the profiler or a drawing"
+        return "it is being watched, by a drawing or a trace"
     if packing() is not None:
         return "what is saved for the derivatives goes through hooks"
     return ""

@@ -72,7 +72,8 @@ _CHANGES = frozenset(
     "__setitem__ __delitem__".split()
 )
 _OUTSIDE = frozenset(["time", "random", "_random", "posix", "nt", "_io", "io", "_socket"])
-_SOURCES = (random.Random, np.random.Generator, np.random.RandomState)
+_NUMPYS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+_SOURCES = (random.Random, *_NUMPYS)
 
 
 class Recorder:
@@ -89,6 +90,8 @@ class Recorder:
         self.began, self.given = clock(), set(given)  # and the nodes of arguments
         self.externals, self.arrays = externals, arrays
         self.known = {id(value) for value in known}
+        found = [value for value in known if isinstance(value, _NUMPYS)]
+        self.numpys = [(source, _position(source)) for source in (*found, None)]
         self.thread = threading.get_ident()
         self.units: list[Unit] = []
         self.regions = Regions()
@@ -361,6 +364,11 @@ class Recorder:
             if not any(source is s for s in self.sources):
                 self.sources.append(source)
 
+    def left_out(self, what: str) -> None:
+        """Give up, if this thread is recorded."""
+        if threading.get_ident() == self.thread:
+            self.refuse(what)
+
     def walked(self, roots: Iterable[GraphNode], useful: set[GraphNode] | None) -> None:
         """See to it that what is walked was made by the call, or is where its graph ends."""
         if not self._idle():
@@ -448,6 +456,8 @@ class Recorder:
         """Check that nothing is left half recorded."""
         self._settle(())
         self._look_at_options()
+        if any(_position(source) != before for source, before in self.numpys):
+            self.refuse("it draws NumPy's random numbers")  # of which a profiler is not told
         if self.reason:
             raise Refused(self.reason)
 
@@ -525,6 +535,19 @@ def where() -> str:
     if frame is None:
         return "at an unknown line"
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def _position(source: Any) -> Any:
+    """Where a source of NumPy's random numbers is; without one, that of `numpy.random`."""
+    if isinstance(source, np.random.RandomState) or source is None:
+        return _plain((source or np.random).get_state(legacy=False))
+    return _plain(getattr(source, "bit_generator", source).state)
+
+
+def _plain(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _plain(part) for name, part in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 def _as_arrays(value: Any) -> Any:

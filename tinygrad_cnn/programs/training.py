@@ -59,9 +59,9 @@ class FirstCall:
     ) -> Gradients | InnerGraph:
         """Gradients of the edges, or the graph that is to be walked for them."""
         recorder = self.recorder
-        why = unusual(recording)
         if watching and is_watched():  # it is recorded another time
             return self.graph
+        why = unusual(recording)
         if recorder is None or taping or why or sys.getprofile() is not None:
             if recorder is not None and self.plan.key in self.plan.owner.waiting:
                 self.plan.owner.waiting[self.plan.key].why = why

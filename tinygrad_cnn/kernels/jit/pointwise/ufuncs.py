@@ -17,7 +17,6 @@ from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
-MOST_INPUTS = 3
 # Words of a plan: loop and its data, operands, axes; then the shape, and for each operand the
 # number of its memory, its distance from there, and its strides.
 LOOP, DATA, OPERANDS, AXES, SHAPE = 0, 1, 2, 3, 4
