@@ -53,6 +53,7 @@ class Count:
     failed: int = 0
     """Calls that raise the same error."""
     as_usual: set[str] = field(default_factory=set)
+    any_nan: bool = False
 
 
 # ---- one call, compiled and not ----------------------------------------------------------------
@@ -130,20 +131,17 @@ def attempt(function: Callable[..., Any], arrays: Sequence[np.ndarray]) -> tuple
         return None, f"{type(error).__name__}: {error}"
 
 
-def bits(value: Any) -> Any:
-    """What is compared of a result: of a NaN only that it is one, since of two that meet NumPy's
-    loops return the first or the second, depending on how many numbers they get at a time.
-    """
+def bits(value: Any, any_nan: bool = False) -> Any:
+    """What is compared of a result; with ``any_nan`` of a NaN only that it is one."""
     if isinstance(value, tg.Tensor):
-        numbers = value.detach().numpy().copy()
-        parts = (numbers.real, numbers.imag) if numbers.dtype.kind == "c" else (numbers,)
-        for part in parts if numbers.dtype.kind in "fc" else ():
-            part[np.isnan(part)] = np.nan
+        numbers = value.detach().numpy()
+        if any_nan and numbers.dtype.kind == "f":
+            numbers = np.where(np.isnan(numbers), np.nan, numbers).astype(numbers.dtype)
         return (value.shape, str(value.dtype), numbers.tobytes())
     if isinstance(value, dict):
-        return {k: bits(v) for k, v in value.items()}
+        return {k: bits(v, any_nan) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value).__name__, [bits(v) for v in value]
+        return type(value).__name__, [bits(v, any_nan) for v in value]
     return repr(value)
 
 
@@ -178,7 +176,8 @@ def compared(case: Case, count: Count) -> list[str]:
         for turn, row in enumerate(arrays):
             wanted, error = attempt(right, row)
             got, other = attempt(called, row)
-            same = bits(wanted) == bits(got) and state(plain) == state(recorded)
+            same = bits(wanted, count.any_nan) == bits(got, count.any_nan)
+            same = same and state(plain) == state(recorded)
             if error != other or not same:
                 found.append(f"order {order}, call {turn}: {error or 'other bits'} {other}")
         count.as_usual |= {re.sub(r" \([^()]*, line \d+\)$", "", w) for w in compiled.told}
@@ -420,6 +419,11 @@ process, all functions run as usual."""
 EVERY = {k: v for k, v in names() if not ARBITRARY.match(k.partition(" ")[2])}
 
 
+MEETING_NANS = {"layer nn.KLDivLoss", "operation pow"}
+"""Of two NaN that meet, NumPy's loops return one or the other, depending on how many numbers they
+get at a time."""
+
+
 def reasons(name: str, count: Count) -> list[str]:
     """The lines of `as_usual.txt` for a name."""
     return [f"{name}: {why}" for why in sorted(count.as_usual)]
@@ -433,7 +437,7 @@ def known(name: str) -> list[str]:
 @pytest.mark.parametrize("name", [n for n in EVERY if zlib.crc32(n.encode()) % 5 == 0])
 def test_a_replay_gives_the_same_bits(name: str) -> None:
     """As CI has the time for: one sample, of one dtype and set of kernels."""
-    count = Count()
+    count = Count(any_nan=name in MEETING_NANS)
     way = WAYS[zlib.crc32(name.encode()) % 2]
     assert not certify(EVERY[name], [way], 1, count)
     assert set(reasons(name, count)) <= set(known(name)), "it was recorded before"
@@ -442,7 +446,7 @@ def test_a_replay_gives_the_same_bits(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_replays_give_the_same_bits_on_all_samples(name: str) -> None:
-    count = Count()
+    count = Count(any_nan=name in MEETING_NANS)
     assert not certify(EVERY[name], WAYS, SAMPLES, count)
     assert reasons(name, count) == known(name), "run python -m programs.test_operations in tests"
 

@@ -21,6 +21,7 @@ from tinygrad_cnn.types import Array
 # number of its memory, its distance from there, and its strides.
 LOOP, DATA, OPERANDS, AXES, SHAPE = 0, 1, 2, 3, 4
 # Words of a share: addresses, steps, where operands begin, a count.
+VECTOR = 64  # numbers: shares begin at a multiple, so that all but the last are whole vectors
 STEPS, BEGIN, COUNT, WORDS = 4, 8, 12, 16
 NONE = fixed(np.empty(0, np.int64))
 
@@ -44,6 +45,8 @@ def _follow(
     low, high, first, last = rows * part // parts, rows * (part + 1) // parts, 0, length
     if rows == 1:
         low, high, first, last = 0, 1, length * part // parts, length * (part + 1) // parts
+        first -= first % VECTOR
+        last -= last % VECTOR if part + 1 < parts else 0
     own[BEGIN], own[BEGIN + 1], own[BEGIN + 2] = a.ctypes.data, b.ctypes.data, c.ctypes.data
     own[BEGIN + 3] = out.ctypes.data
     own[COUNT] = last - first
