@@ -18,6 +18,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -266,13 +267,11 @@ class Recorder:
     ) -> Any:
         """The result, of launches of NumPy's loops if there are any that give it."""
         mark = self.regions.mark()
-        try:
+        with suppress(Exception):  # whatever it is, the unit is called
             found = loops.launched(unit.function, arrays, params)
             if unit.code and loops.same(result, found):
                 unit.of_loops = True
                 return found
-        except Exception:  # whatever it is, the unit is called
-            pass
         unit.code.clear()
         unit.born.clear()
         self.regions.forget(mark)
