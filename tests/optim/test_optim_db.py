@@ -125,6 +125,73 @@ def test_a_run_goes_on_from_pytorchs_state(name: str, options: dict[str, Any]) -
     np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), tolerance, tolerance)
 
 
+@pytest.mark.parametrize("name", sorted({p.values[0] for p in CASES} - {"LBFGS", "Muon"}))
+def test_a_complex_run_goes_on_from_its_state(name: str) -> None:
+    """State that is real beside complex parameters stays real."""
+    rng = np.random.default_rng(5)
+    start = (rng.standard_normal(4) + 1j * rng.standard_normal(4)).astype("complex128")
+    if name in ("Adafactor", "ASGD", "Rprop"):
+        start = start.real
+    ours, theirs = tg.tensor(start, requires_grad=True), torch.tensor(start, requires_grad=True)
+    options: dict[str, Any] = {"initial_accumulator_value": 0.5} if name == "Adagrad" else {}
+    a = getattr(optim, name)([ours], lr=0.01, **options)
+    b = getattr(torch.optim, name)([theirs], lr=0.01, **options)
+    for step in range(6):
+        if step % 2:
+            a, old = getattr(optim, name)([ours], lr=0.01), a
+            a.load_state_dict(old.state_dict())
+        for m, p, optimizer in ((tg, ours, a), (torch, theirs, b)):
+            p.grad = m.tensor(start * (step + 1))
+            optimizer.step()
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), 1e-6)
+
+
+@pytest.mark.parametrize("name", sorted({p.values[0] for p in CASES} - {"LBFGS", "Muon"}))
+def test_states_of_older_versions_are_loaded(name: str) -> None:
+    """PyTorch up to 1.11 had numbers for steps, and fewer options."""
+    ours, theirs = tg.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    a = getattr(optim, name)([ours], lr=0.01)
+    b = getattr(torch.optim, name)([theirs], lr=0.01)
+    late = ("maximize", "foreach", "capturable", "differentiable", "fused")
+    late = (*late, "decoupled_weight_decay")
+
+    def step() -> None:
+        for m, p, optimizer in ((tg, ours, a), (torch, theirs, b)):
+            p.grad = m.tensor([1.0, -2.0])
+            optimizer.step()
+
+    step()
+    for optimizer in (a, b):
+        state = optimizer.state_dict()
+        for group in state["param_groups"]:
+            for option in late:
+                if not (name == "Adafactor" and option == "maximize"):  # it came with it
+                    group.pop(option, None)
+        for held in state["state"].values():
+            if "step" in held:
+                held["step"] = int(held["step"])
+        optimizer.load_state_dict(state)
+    step()
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), 1e-6)
+
+
+def test_weight_decay_of_adam_may_be_decoupled_by_group() -> None:
+    rng = np.random.default_rng(6)
+    starts = [rng.standard_normal(3) for _ in range(2)]
+    both = []
+    for m in (tg, torch):
+        params = [m.tensor(start, requires_grad=True) for start in starts]
+        groups = [{"params": params[:1]}, {"params": params[1:], "decoupled_weight_decay": True}]
+        both.append((m, params, m.optim.Adam(groups, lr=0.1, weight_decay=0.2, amsgrad=True)))
+    for _ in range(3):
+        for m, params, optimizer in both:
+            for p, start in zip(params, starts, strict=True):
+                p.grad = m.tensor(start**2)
+            optimizer.step()
+    for p, q in zip(both[0][1], both[1][1], strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), 1e-12)
+
+
 def _with_arrays(state: Any) -> Any:
     """The same with arrays for PyTorch's tensors, as a file has them."""
     if isinstance(state, dict):

@@ -114,6 +114,56 @@ def test_values_are_pytorchs(make, name):
     assert a == b  # the same arithmetic, so the same bits
 
 
+CASES_OF_PLATEAU = {"plateau": lambda opt, s: s.ReduceLROnPlateau(opt, patience=1, factor=0.5)}
+
+
+@pytest.mark.parametrize("seen", [0, 9])
+@pytest.mark.parametrize("there", [True, False], ids=["from-pytorch", "to-pytorch"])
+@pytest.mark.parametrize("case", [*CASES, *CASES_OF_PLATEAU])
+def test_a_schedule_goes_on_from_pytorchs_state_and_pytorchs_from_ours(case, there, seen):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install torch==2.13.0"
+    )
+    make = (CASES | CASES_OF_PLATEAU)[case]
+    pairs = []
+    for module, schedules in ((None, lr_scheduler), (torch, torch.optim.lr_scheduler)):
+        optimizer = make_optimizer(module=module)
+        pairs.append((optimizer, make(optimizer, schedules)))
+    (of, begun), (to, later) = pairs[::-1] if there else pairs
+
+    def go(optimizer, schedule, steps):
+        found = []
+        for i in range(steps):
+            optimizer.step()
+            schedule.step(*([1.0 + i % 3] if case == "plateau" else []))
+            found.append(list(schedule.get_last_lr()))
+        return found
+
+    go(of, begun, seen)
+    later.load_state_dict(begun.state_dict())
+    to.load_state_dict(of.state_dict())
+    assert go(to, later, 30) == go(of, begun, 30)
+
+
+def test_a_sequence_of_chains_and_sequences_starts_each_from_the_initial_rates():
+    """PyTorch applies a chain's factors twice, and refuses both where they do not come first."""
+    optimizer = make_optimizer()
+    s = lr_scheduler
+
+    def chain():
+        return s.ChainedScheduler(
+            [s.ConstantLR(optimizer, 0.5, 2), s.ExponentialLR(optimizer, 0.5)]
+        )
+
+    inner = s.SequentialLR(
+        optimizer, [s.ConstantLR(optimizer, 0.25, 9), s.ExponentialLR(optimizer, 0.5)], [1]
+    )
+    schedule = s.SequentialLR(optimizer, [chain(), inner, chain()], [3, 6])
+    got = [0.5, *(group[0] for group in rates(optimizer, schedule, 9)[0][1:])]
+    assert got[1:] == [0.125, 0.125, 0.125, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625]
+    assert optimizer.param_groups[0]["lr"] == schedule.get_last_lr()[0]
+
+
 @every_case
 def test_resuming_in_the_middle_changes_nothing(make):
     whole = make_optimizer()

@@ -24,9 +24,10 @@ class Adam(Optimizer):
         exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * g²
         param -= lr / (1 - beta1**t) * exp_avg / (sqrt(exp_avg_sq / (1 - beta2**t)) + eps)
 
-    With ``amsgrad`` the largest ``exp_avg_sq`` so far is used. State: ``step`` (0-d), ``exp_avg``,
-    ``exp_avg_sq`` and, with ``amsgrad``, ``max_exp_avg_sq``. Sources: Kingma and Ba, "Adam", 2014;
-    Reddi et al., "On the convergence of Adam and beyond", 2018.
+    With ``amsgrad`` the largest ``exp_avg_sq`` so far is used, and with ``decoupled_weight_decay``
+    the parameter is multiplied by ``1 - lr * weight_decay`` before the step instead. State:
+    ``step`` (0-d), ``exp_avg``, ``exp_avg_sq`` and, with ``amsgrad``, ``max_exp_avg_sq``. Sources:
+    Kingma and Ba, "Adam", 2014; Reddi et al., "On the convergence of Adam and beyond", 2018.
 
     Raises
     ------
@@ -57,6 +58,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         **how: Unpack[How],
     ) -> None:
         super().__init__(
@@ -68,7 +70,7 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
-                "decoupled_weight_decay": self.decoupled,
+                "decoupled_weight_decay": decoupled_weight_decay,
             },
             how,
         )
@@ -83,6 +85,7 @@ class Adam(Optimizer):
         # Plain floats: a NumPy scalar would lift float32 arithmetic to float64.
         lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
+        decoupled = self.decoupled or group["decoupled_weight_decay"]
         size = lr / (1.0 - beta1**t)
         root = math.sqrt(1.0 - beta2**t)
         moments = [state["exp_avg"], state["exp_avg_sq"]]
@@ -90,9 +93,9 @@ class Adam(Optimizer):
             moments.append(state["max_exp_avg_sq"])
         for g, w, m, v, *largest in blocks(grad, values, *(x._written_by(by) for x in moments)):
             s = self._scratch.like(w)
-            if group["maximize"] or (decay and not self.decoupled):
-                g = self._decayed(w, g, 0.0 if self.decoupled else decay, group["maximize"])
-            if decay and self.decoupled:
+            if group["maximize"] or (decay and not decoupled):
+                g = self._decayed(w, g, 0.0 if decoupled else decay, group["maximize"])
+            if decay and decoupled:
                 np.multiply(w, 1.0 - lr * decay, out=w)
             np.subtract(g, m, out=s)
             np.multiply(s, 1.0 - beta1, out=s)
@@ -123,7 +126,8 @@ class Adam(Optimizer):
         lr, decay, eps = (float(group[name]) for name in ("lr", "weight_decay", "eps"))
         beta1, beta2 = (float(beta) for beta in group["betas"])
         sign = -1.0 if group["maximize"] else 1.0
-        decay, keep = (0.0, 1.0 - lr * decay) if self.decoupled else (decay, 1.0)
+        decoupled = self.decoupled or group["decoupled_weight_decay"]
+        decay, keep = (0.0, 1.0 - lr * decay) if decoupled else (decay, 1.0)
         size, root = lr / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step)
         return sign, decay, keep, 1.0 - beta1, beta2, 1.0 - beta2, root, eps, -size, 1.0
 
@@ -164,7 +168,17 @@ class AdamW(Adam):
         maximize: bool = False,
         **how: Unpack[How],
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **how)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+            **how,
+        )
 
 
 def _form(group: Group) -> Form:

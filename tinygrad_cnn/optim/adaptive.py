@@ -139,7 +139,8 @@ class Adagrad(FormulaOptimizer):
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """The sum before the first step."""
-        return {"sum": np.full_like(w, float(self.defaults["initial_accumulator_value"]))}
+        first = float(self.defaults["initial_accumulator_value"])
+        return {"sum": np.full_like(w, complex(first, first) if w.dtype.kind == "c" else first)}
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""

@@ -21,7 +21,7 @@ from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.tape import again, do, taping
 from tinygrad_cnn.optim.checks import at_least_zero, check_betas
 from tinygrad_cnn.optim.memory import Scratch
-from tinygrad_cnn.optim.together import Form, Launched, PreparedStep, step_together
+from tinygrad_cnn.optim.together import Form, Launched, PreparedStep, new_step, step_together
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import FLOATING, Args, Array
 
@@ -184,11 +184,11 @@ class Optimizer:
         return type(self).__name__
 
     def __repr__(self) -> str:
-        lines = [f"{self._name()} ("]
+        groups = []
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            options = [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+            groups.append("\n".join([f"Parameter Group {i}", *options, ""]))
+        return f"{self._name()} (\n" + "\n".join(groups) + ")"
 
     @property
     def has_hooks(self) -> bool:
@@ -433,10 +433,15 @@ class Optimizer:
                     f"state but {len(new['params'])} in the optimiser"
                 )
             by_number.update(zip(map(int, old["params"]), new["params"], strict=True))
-            group = {key: copy.deepcopy(v) for key, v in old.items() if key != "params"}
-            for key, value in group.items():
-                if isinstance(new.get(key), tuple) and isinstance(value, list):
-                    group[key] = tuple(value)  # JSON has no tuples
+            # What an older file does not say stays; names are those of the parameters here.
+            group = {key: new[key] for key in self.defaults if key in new}
+            for key, value in old.items():
+                value = tuple(value) if isinstance(new.get(key), tuple) else value  # JSON has none
+                group[key] = copy.deepcopy(value)
+            group.pop("params")
+            group.pop("param_names", None)
+            if "param_names" in new:
+                group["param_names"] = new["param_names"]
             groups.append({"params": new["params"], **group})
         state: defaultdict[Tensor, State] = defaultdict(dict)
         wrong = []
@@ -515,8 +520,10 @@ def _copied(name: str, value: object, param: Tensor) -> object:
     """State to be kept: tensors and arrays are copied, in the parameter's dtype."""
     if isinstance(value, Tensor):
         value = value._array
+    if name == "step" and isinstance(value, int | float):  # as PyTorch had it up to 1.11
+        value = np.asarray(value, new_step().dtype)
     if not isinstance(value, np.ndarray | np.generic):
         return copy.deepcopy(value)
     array = np.asarray(value)
-    keep = name == "step" or array.dtype.kind not in FLOATING
+    keep = name == "step" or array.dtype.kind not in FLOATING or param.dtype.kind == "c"
     return from_numpy(np.array(array, dtype=array.dtype if keep else param.dtype, order="C"))

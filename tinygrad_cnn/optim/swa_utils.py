@@ -241,7 +241,7 @@ class SWALR(LRScheduler):
                 f"SWALR: `anneal_epochs` is {anneal_epochs!r} but an integer of at least 0 is "
                 f"expected"
             )
-        self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy
+        self.anneal_epochs, self._anneal_strategy = anneal_epochs, anneal_strategy
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -260,4 +260,4 @@ class SWALR(LRScheduler):
     def _share(self, step: int) -> float:
         """How much of the way is done after ``step`` steps."""
         done = max(0.0, min(1.0, step / max(1, self.anneal_epochs)))
-        return done if self.anneal_strategy == "linear" else (1 - math.cos(math.pi * done)) / 2
+        return done if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * done)) / 2

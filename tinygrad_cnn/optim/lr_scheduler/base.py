@@ -9,6 +9,15 @@ from collections.abc import Sequence
 from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
+_NOTHING_KEPT = frozenset(
+    {"_is_initial", "_get_lr_called_within_step", "verbose", "mode_worse", "default_min_lr"}
+)
+"""What PyTorch's schedules, or older ones of it, have in their states beside what counts."""
+
+
+_APART = frozenset({"optimizer", "_starting"})
+"""Attributes that are no part of the state."""
+
 
 class LRScheduler:
     """Base class of learning-rate schedules.
@@ -65,6 +74,15 @@ class LRScheduler:
         self._starting = True
         self._set_rates()
         self._starting = False
+
+    def _begin(self) -> None:
+        """Start anew, on the rates as they are."""
+        self.last_epoch = -1
+        self._start()
+
+    def _rewind(self) -> None:
+        """Take the first step back."""
+        self.last_epoch -= 1
 
     def get_lr(self) -> list[float]:
         """Return the rates for step ``last_epoch``, given those of the step before."""
@@ -138,24 +156,27 @@ class LRScheduler:
     def state_dict(self) -> StateDict:
         """Return everything but the optimiser: numbers, strings and lists, ready for JSON.
 
+        The keys are PyTorch's, whose schedule of this name can load it.
+
         >>> import tinygrad_cnn as tg
         >>> from tinygrad_cnn import optim
         >>> sgd = optim.SGD([tg.zeros(1, requires_grad=True)], lr=0.5)
         >>> optim.lr_scheduler.ExponentialLR(sgd, 0.9).state_dict()["last_epoch"]
         0
         """
-        return copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "optimizer"})
+        return copy.deepcopy({k: v for k, v in self.__dict__.items() if k not in _APART})
 
     def load_state_dict(self, state_dict: GivenState) -> None:
-        """Take over what `state_dict` returned. The optimiser's state is loaded apart.
+        """Take over what `state_dict` returned, here or in PyTorch.
+
+        The optimiser's state is loaded apart.
 
         Raises
         ------
         ValueError
             Entries are missing or unknown: the state belongs to another kind of schedule.
         """
-        _require_keys(self, self.state_dict(), state_dict)
-        self.__dict__.update(copy.deepcopy(dict(state_dict)))
+        self.__dict__.update(copy.deepcopy(_kept(self, state_dict)))
 
 
 def _never_stepped(optimizer: Optimizer) -> bool:
@@ -163,11 +184,15 @@ def _never_stepped(optimizer: Optimizer) -> bool:
     return type(optimizer).step is Optimizer.step and optimizer.step_count == 0
 
 
-def _require_keys(scheduler: LRScheduler, own: GivenState, given: GivenState) -> None:
-    if own.keys() != given.keys():
-        missing = sorted(own.keys() - given.keys()) or "none"
-        unexpected = sorted(given.keys() - own.keys()) or "none"
+def _kept(scheduler: LRScheduler, given: GivenState) -> StateDict:
+    """What counts of a state, if it is that of such a schedule."""
+    own = vars(scheduler).keys() - _APART
+    given = {k: v for k, v in given.items() if k not in _NOTHING_KEPT}
+    if own != given.keys():
+        missing = sorted(own - given.keys()) or "none"
+        unexpected = sorted(given.keys() - own) or "none"
         raise ValueError(
             f"{type(scheduler).__name__}.load_state_dict: the state is another schedule's "
             f"(missing: {missing}, unexpected: {unexpected})"
         )
+    return given

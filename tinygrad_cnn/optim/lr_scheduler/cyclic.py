@@ -104,7 +104,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0 = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
-        self.fraction: float = 0  # of a step, since the last one that `step` was told
+        self.T_cur: float = last_epoch  # steps in this period, which has T_i
+        self.T_i = T_0
         super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
@@ -118,18 +119,25 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             )
         self._step_count += 1
         self.last_epoch = math.floor(epoch)
-        self.fraction = epoch - self.last_epoch
+        self._go(epoch)
         self._write(self.get_lr())
+
+    def _go(self, steps: float) -> None:
+        """Find the period in which so many steps from the beginning end."""
+        self.T_i = self.T_0
+        self.T_cur = steps % self.T_0 if self.T_mult == 1 else steps
+        while self.T_cur >= self.T_i:
+            self.T_cur -= self.T_i
+            self.T_i *= self.T_mult
+
+    def _set_rates(self, restart: bool = False) -> None:
+        # The fraction of a step that `step` was told stays.
+        self._go(0 if restart else max(0, self.last_epoch + 1) + self.T_cur % 1)
+        super()._set_rates(restart)
 
     def get_lr(self) -> list[float]:
         """Return the rates for this step."""
-        done, period = self.last_epoch + self.fraction, self.T_0
-        if self.T_mult == 1:
-            done %= period
-        while done >= period:
-            done -= period
-            period *= self.T_mult
-        height = (1 + math.cos(math.pi * done / period)) / 2
+        height = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
 
@@ -140,9 +148,11 @@ class _WithMomentum(LRScheduler):
     use_beta1: bool
 
     def _look_for_momentum(self) -> None:
+        if not self.cycle_momentum:
+            return
         known = self.optimizer.defaults
         self.use_beta1 = "betas" in known
-        if self.cycle_momentum and not self.use_beta1 and "momentum" not in known:
+        if not self.use_beta1 and "momentum" not in known:
             raise ValueError(
                 f"{self._name()}: `cycle_momentum` is set but {type(self.optimizer).__name__} has "
                 f"neither momentum nor betas; pass cycle_momentum=False"
@@ -218,21 +228,17 @@ class OneCycleLR(_WithMomentum):
                 f"OneCycleLR: `anneal_strategy` is {anneal_strategy!r} but 'cos' or 'linear' is "
                 f"expected"
             )
-        self.anneal_strategy = anneal_strategy
+        self._anneal_func_type = anneal_strategy
         # Each phase: its last step, and the keys of a group between which it goes.
-        peak = float(pct_start * self.total_steps)
-        up = ["initial_lr", "max_lr", "max_momentum", "base_momentum"]
-        self.phases: list[list[Any]] = [[peak - 1, *up]]
+        peak, last = float(pct_start * self.total_steps), self.total_steps - 1
+        low, high = "base_momentum", "max_momentum"
+        phases: list[tuple[Any, ...]] = [(peak - 1, "initial_lr", "max_lr", high, low)]
         if three_phase:
-            back = ["max_lr", "initial_lr", "base_momentum", "max_momentum"]
-            self.phases.append([2 * peak - 2, *back])
-            self.phases.append(
-                [self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"]
-            )
+            phases.append((2 * peak - 2, "max_lr", "initial_lr", low, high))
+            phases.append((last, "initial_lr", "min_lr", high, high))
         else:
-            self.phases.append(
-                [self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"]
-            )
+            phases.append((last, "max_lr", "min_lr", low, high))
+        self._schedule_phases = [dict(zip(_PHASE, phase, strict=True)) for phase in phases]
         self.cycle_momentum = cycle_momentum
         self._look_for_momentum()
         highest = self._per_group("max_lr", max_lr)
@@ -257,13 +263,13 @@ class OneCycleLR(_WithMomentum):
                 f"OneCycleLR: step {step} but the schedule has {self.total_steps} (`total_steps`)"
             )
         start: float = 0.0
-        for phase in self.phases[:-1]:
-            if step <= phase[0]:
+        for phase in self._schedule_phases[:-1]:
+            if step <= phase["end_step"]:
                 break
-            start = phase[0]
+            start = phase["end_step"]
         else:
-            phase = self.phases[-1]
-        end, lr_from, lr_to, momentum_from, momentum_to = phase
+            phase = self._schedule_phases[-1]
+        end, lr_from, lr_to, momentum_from, momentum_to = (phase[key] for key in _PHASE)
         done = (step - start) / (end - start) if end != start else 1.0
         rates = []
         for group in self.optimizer.param_groups:
@@ -274,9 +280,12 @@ class OneCycleLR(_WithMomentum):
         return rates
 
     def _anneal(self, start: float, end: float, done: float) -> float:
-        if self.anneal_strategy == "linear":
+        if self._anneal_func_type == "linear":
             return (end - start) * done + start
         return end + (start - end) / 2.0 * (math.cos(math.pi * done) + 1)
+
+
+_PHASE = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
 
 
 def _positive(name: str, value: int) -> int:
@@ -345,12 +354,13 @@ class CyclicLR(_WithMomentum):
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size = float(step_size_up + down)
         self.step_ratio = step_size_up / self.total_size
-        self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
+        self.mode, self.gamma, self._scale_fn_custom = mode, gamma, scale_fn
         self.scale_mode = scale_mode
         if scale_fn is None:
             self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
-        self.base_momentums = self._per_group("base_momentum", base_momentum)
-        self.max_momentums = self._per_group("max_momentum", max_momentum)
+        if cycle_momentum:
+            self.base_momentums = self._per_group("base_momentum", base_momentum)
+            self.max_momentums = self._per_group("max_momentum", max_momentum)
         if last_epoch == -1:
             for i, group in enumerate(optimizer.param_groups):
                 group["lr"] = lowest[i]
@@ -363,7 +373,6 @@ class CyclicLR(_WithMomentum):
 
     def get_lr(self) -> list[float]:
         """Return the rates for this step; momenta are set on the way."""
-        lowest = self._rates() if self._starting else self.base_lrs
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         place = 1.0 + self.last_epoch / self.total_size - cycle
         up = place <= self.step_ratio
@@ -374,26 +383,26 @@ class CyclicLR(_WithMomentum):
                 self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
             ):
                 self._set_momentum(group, high - (high - low) * height * scale)
-        tops = zip(lowest, self.max_lrs, strict=True)
+        tops = zip(self.base_lrs, self.max_lrs, strict=True)
         return [low + (top - low) * height * scale for low, top in tops]
 
     def _scale(self, x: float) -> float:
-        if self.scale_fn is not None:
-            return self.scale_fn(x)
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
         if self.mode == "exp_range":
             return float(self.gamma**x)
         return 1.0 if self.mode == "triangular" else 1.0 / 2.0 ** (x - 1)
 
     def state_dict(self) -> StateDict:
         """Return everything but the optimiser and ``scale_fn``."""
-        function, self.scale_fn = self.scale_fn, None
+        function, self._scale_fn_custom = self._scale_fn_custom, None
         try:
             return super().state_dict()
         finally:
-            self.scale_fn = function
+            self._scale_fn_custom = function
 
     def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned; ``scale_fn`` stays."""
-        function = self.scale_fn
+        function = self._scale_fn_custom
         super().load_state_dict(state_dict)
-        self.scale_fn = function
+        self._scale_fn_custom = function

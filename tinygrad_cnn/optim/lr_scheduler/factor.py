@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
@@ -69,19 +69,25 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
-        self.milestones = sorted(milestones)  # one may come twice
+        self.milestones = Counter(milestones)  # one may come twice
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         """Return the rates for this step."""
-        times = self.milestones.count(self.last_epoch)
+        times = self.milestones[self.last_epoch]
         return self._scaled(self.gamma**times) if times else self._rates()
 
     def closed_form_lr(self) -> list[float]:
         """Return the rates from the initial ones."""
-        passed = bisect_right(self.milestones, self.last_epoch)
+        passed = sum(n for step, n in self.milestones.items() if step <= self.last_epoch)
         return [lr * self.gamma**passed for lr in self.base_lrs]
+
+    def load_state_dict(self, state_dict: GivenState) -> None:
+        """Take over what `state_dict` returned, here or in PyTorch."""
+        super().load_state_dict(state_dict)
+        # JSON has no integers for keys.
+        self.milestones = Counter({int(step): n for step, n in self.milestones.items()})
 
 
 class ExponentialLR(LRScheduler):

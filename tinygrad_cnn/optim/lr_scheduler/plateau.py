@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import SupportsFloat
 
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
-from tinygrad_cnn.optim.optimizer import Optimizer
+from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -81,10 +81,15 @@ class ReduceLROnPlateau(LRScheduler):
         """Whether steps are not being counted after a reduction."""
         return self.cooldown_counter > 0
 
-    def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]  # as in PyTorch
-        """Take note of the metric and reduce the rates if it is time."""
+    def step(  # type: ignore[override]  # as in PyTorch
+        self, metrics: SupportsFloat, epoch: int | None = None
+    ) -> None:
+        """Take note of the metric and reduce the rates if it is time.
+
+        ``epoch``, which PyTorch advises against, sets ``last_epoch``.
+        """
         current = float(metrics)
-        self.last_epoch += 1
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(current):
             self.best = current
             self.num_bad_epochs = 0
@@ -98,6 +103,15 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
         self._note_rates()
+
+    def state_dict(self) -> StateDict:
+        """Return everything but the optimiser; no best metric if none has been seen."""
+        state = super().state_dict()
+        return state if self.best is not None else {k: v for k, v in state.items() if k != "best"}
+
+    def load_state_dict(self, state_dict: GivenState) -> None:
+        """Take over what `state_dict` returned, here or in PyTorch."""
+        super().load_state_dict({"best": None, **state_dict})
 
     def _is_better(self, value: float) -> bool:
         if self.best is None:

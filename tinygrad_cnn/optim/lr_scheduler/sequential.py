@@ -6,7 +6,7 @@ import copy
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler, _require_keys
+from tinygrad_cnn.optim.lr_scheduler.base import _APART, LRScheduler, _kept
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
@@ -29,11 +29,15 @@ class _Several(LRScheduler):
                 raise ValueError(f"{me}: schedule {i} belongs to another optimiser")
         self._schedulers = list(schedulers)
 
+    def _rewind(self) -> None:
+        for schedule in self._schedulers:
+            schedule._rewind()
+
     def state_dict(self) -> StateDict:
         """Return everything but the optimiser: numbers, strings and lists, ready for JSON."""
-        apart = ("optimizer", "_schedulers", "base_lrs")
-        own = {k: copy.deepcopy(v) for k, v in vars(self).items() if k not in apart}
-        return own | {"_schedulers": [schedule.state_dict() for schedule in self._schedulers]}
+        own = {k: v for k, v in vars(self).items() if k not in _APART and k != "_schedulers"}
+        states = [schedule.state_dict() for schedule in self._schedulers]
+        return copy.deepcopy(own) | {"_schedulers": states}
 
     def load_state_dict(self, state_dict: GivenState) -> None:
         """Take over what `state_dict` returned.
@@ -43,8 +47,7 @@ class _Several(LRScheduler):
         ValueError
             The state belongs to other schedules.
         """
-        _require_keys(self, self.state_dict(), state_dict)
-        own = dict(state_dict)
+        own = _kept(self, state_dict)
         states = own.pop("_schedulers")
         if len(states) != len(self._schedulers):
             raise ValueError(
@@ -52,7 +55,7 @@ class _Several(LRScheduler):
                 f"{len(self._schedulers)} here"
             )
         for schedule, state in zip(self._schedulers, states, strict=True):
-            _require_keys(schedule, schedule.state_dict(), state)
+            _kept(schedule, state)
         for schedule, state in zip(self._schedulers, states, strict=True):
             schedule.load_state_dict(state)
         vars(self).update(copy.deepcopy(own))
@@ -105,13 +108,6 @@ class SequentialLR(_Several):
         self._rewind()
         self._start()
 
-    def _rewind(self) -> None:
-        for schedule in self._schedulers:
-            if isinstance(schedule, SequentialLR):
-                schedule._rewind()
-            else:
-                schedule.last_epoch -= 1
-
     def _start(self) -> None:
         first = self._schedulers[bisect_right(self._milestones, 0)]
         first._start()
@@ -123,6 +119,11 @@ class SequentialLR(_Several):
         first = self._schedulers[bisect_right(self._milestones, 0)]
         first._set_rates(restart=True)
         self._last_lr = first.get_last_lr()
+
+    def _begin(self) -> None:
+        self.last_epoch = 0
+        self._schedulers[bisect_right(self._milestones, 0)]._begin()
+        self._note_rates()
 
     def step(self) -> None:  # type: ignore[override]  # as in PyTorch
         """Go on by one."""
@@ -174,6 +175,22 @@ class ChainedScheduler(_Several):
         given = schedulers[0].optimizer if optimizer is None and schedulers else optimizer
         self._take(given, schedulers)  # type: ignore[arg-type]  # which looks at it
         self._note_rates()
+
+    def _start(self) -> None:
+        for schedule in self._schedulers:
+            schedule._start()
+        self._note_rates()
+
+    def _begin(self) -> None:
+        for schedule in self._schedulers:
+            schedule._begin()
+        self._note_rates()
+
+    def _set_rates(self, restart: bool = False) -> None:
+        """Begin anew from the initial rates, as when the turn of this chain comes."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self._begin()
 
     def step(self) -> None:  # type: ignore[override]  # as in PyTorch
         """Go on by one."""
