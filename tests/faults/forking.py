@@ -207,13 +207,28 @@ def forks(count: int, seed: int) -> list[str]:
     def fork(times: int, more: Callable[[], object] | None = None) -> None:
         for _ in range(times):
             time.sleep(draw.uniform(0, 0.02))
-            if (ended := Child(lambda: child(more)).end()) != (0, ""):
-                wrong.append(f"a child ended with {ended}")
+            ends(Child(lambda: child(more)))
+
+    def ends(started: Child) -> None:
+        if (ended := started.end()) != (0, ""):
+            wrong.append(f"a child ended with {ended}")
+
+    def fork_recording() -> None:
+        """Fork by the thread that is recording a function at that moment."""
+
+        @tg.compile
+        def forking(x: Tensor) -> Tensor:
+            assert sys.getprofile() is not None
+            ends(Child(lambda: child(lambda: None if sys.getprofile() is None else 1 / 0)))
+            return x * 2
+
+        forking(work.images)
 
     while_compiling = -(-count // COMPILING) if choice.has_numba() else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads are running
         fork(1)
+        fork_recording()
         busy = Busy(work.usual, work.record, work.masks, work.replays)
         with quick_switches(), busy:
             fork(count - while_compiling)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import threading
 from typing import Any
 
@@ -152,6 +153,32 @@ def test_a_forked_child_draws_what_its_parent_would_have():
     if not child:
         os._exit(compiled(x).numpy().tobytes() != wanted)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_forked_by_the_thread_that_records_does_not_record():
+    children = []
+
+    @tg.compile
+    def forking(x: tg.Tensor) -> tg.Tensor:
+        children.append(os.fork())
+        if not children[0] and sys.getprofile() is not None:
+            os._exit(1)
+        return x * 2
+
+    good = False
+    try:
+        forking(tg.ones(100))
+        double = tg.compile(lambda x: x * 2)
+        for _ in range(2):
+            double(tg.ones(100))
+        good = double.recordings == 1 and sys.getprofile() is None
+    finally:
+        if children == [0]:
+            os._exit(not good)
+    assert good
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def _mixed(generator: np.random.Generator | np.random.RandomState) -> Any:

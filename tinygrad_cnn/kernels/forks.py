@@ -42,9 +42,10 @@ def free_in_child(lock: L) -> L:
 
 
 def renew() -> None:
-    """Let go of all locks, as in a child."""
+    """Let go of all locks, as in a child, but those that this thread holds itself."""
     for lock in tuple(_locks):
-        lock._at_fork_reinit()
+        if not (hasattr(lock, "_is_owned") and lock._is_owned()):
+            lock._at_fork_reinit()
 
 
 @contextmanager

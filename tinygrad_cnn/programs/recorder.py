@@ -137,10 +137,16 @@ class Recorder:
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.setprofile(None)
+        if self in tape.taping:  # not in a child that was forked meanwhile, where nothing is held
+            self._end()
+            _lock.release()
+
+    def _end(self) -> None:
+        """Put everything back as it was."""
+        if sys.getprofile() == self._called:  # that of this thread
+            sys.setprofile(None)
         Variable._array, Variable._written_by = self.plain  # type: ignore[method-assign]
         tape.taping.remove(self)
-        _lock.release()
 
     def _idle(self) -> bool:
         """Whether what runs now is no unit's, but would be recorded."""
@@ -506,11 +512,13 @@ def needs_of(recorder: Recorder) -> list[tuple[Variable, Variable | None]]:
 
 
 def _after_fork() -> None:
-    """Nobody records in a child process: not the thread that did so in its parent."""
+    """Nobody records in a child process, whichever thread of its parent did and was forked."""
     for recorder in tuple(tape.taping):
-        tape.taping.remove(recorder)
         if isinstance(recorder, Recorder):
-            Variable._array, Variable._written_by = recorder.plain  # type: ignore[method-assign]
+            recorder.refuse("the process was forked")
+            recorder._end()
+        else:
+            tape.taping.remove(recorder)
 
 
 in_child(_after_fork)
