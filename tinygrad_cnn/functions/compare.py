@@ -12,6 +12,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import broadcast_shape, one_dtype, operand, to_tensor
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.written import wrapped
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.types import Array, DType, TensorLike
@@ -35,6 +36,9 @@ def _apply(
     if da is not db and (da is not None and db is not None and da != db):
         dtype = promotion.common_dtype(values)
         a, b = do(_in_dtype, a, b, dtype)
+    elif kinds == "biu":
+        dtype = promotion.common_dtype(values)
+        a, b = wrapped(a, dtype), wrapped(b, dtype)
     for argument, v in (("input", a), ("other", b)):
         dtype = np.asarray(v).dtype
         if dtype.kind not in kinds:

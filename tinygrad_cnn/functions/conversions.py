@@ -143,13 +143,18 @@ class Conversions(InPlaceMethods):
         return builtins.bool(self._array.item())
 
     def __int__(self) -> builtins.int:
-        return builtins.int(self.item())
+        return builtins.int(self._real())
 
     def __complex__(self) -> builtins.complex:
         return builtins.complex(self.item())
 
     def __float__(self) -> builtins.float:
-        return builtins.float(self.item())
+        return builtins.float(self._real())
+
+    def _real(self) -> Any:
+        """Its one element, if complex without the imaginary part, which must be 0."""
+        number = self.item()
+        return number.real if isinstance(number, complex) and not number.imag else number
 
     def __index__(self) -> builtins.int:
         if self._value.size != 1 or self._value.dtype.kind not in "biu":

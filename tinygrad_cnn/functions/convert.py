@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import warnings
 from collections.abc import Callable
@@ -66,8 +67,22 @@ def array_of(data: Any, dtype: DTypeLike = None) -> Array:
         raise DtypeError(f"tensor: `data` is complex, which does not fit into {wanted}")
     params = {"dtype": wanted, "order": "K"}
     if source is not data and not isinstance(data, Variable):  # of numbers
+        if wanted.kind in "iu" and wanted != source.dtype and not _is_numpys(_first(data)):
+            _fits(source, wanted)
         return made(ignoring_fp_errors(np.array, (source,), params))
     return do(ignoring_fp_errors, np.array, (source,), params)
+
+
+def _fits(numbers: Array, dtype: DType) -> None:
+    """Refuse Python's numbers that an integer ``dtype`` cannot hold; -1 fits unsigned ones."""
+    if not numbers.size:
+        return
+    most = np.iinfo(dtype).max
+    least = np.iinfo(dtype).min if dtype.kind == "i" else -int(most)
+    low, high = numbers.min().item(), numbers.max().item()
+    for n in (low, high):
+        if n != n or abs(n) == math.inf or not least <= int(n) <= most:
+            raise DtypeError(f"tensor: `data` holds {n}, which does not fit into {dtype}")
 
 
 def is_dtype(value: Any) -> bool:

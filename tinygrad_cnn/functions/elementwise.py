@@ -12,7 +12,7 @@ from tinygrad_cnn.autograd.layout import memory_format, order_of
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import (
     broadcast_shape,
     dtype_of,
@@ -22,6 +22,7 @@ from tinygrad_cnn.functions.convert import (
     unary,
 )
 from tinygrad_cnn.functions.export import export
+from tinygrad_cnn.functions.written import number
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import choice
 from tinygrad_cnn.ops import elementwise as ops
@@ -278,22 +279,14 @@ def where(condition: TensorLike, input: Any = None, other: Any = None) -> Any:
     """
     condition = to_tensor(condition)
     if input is None and other is None:
-        return tuple(wrap(i) for i in np.nonzero(condition._array))
+        return tuple(wrap(i) for i in np.nonzero(np.atleast_1d(condition._array)))
+    if condition._value.dtype == np.uint8:  # as in PyTorch, which warns
+        condition = to(condition, np.bool_)
     if condition._value.dtype.kind != "b":
         raise DtypeError(f"where: `condition` has dtype {condition.dtype}, expected bool")
     a, b = operand(input), operand(other)
     dtype = promotion.common_dtype([v._value if isinstance(v, Variable) else v for v in (a, b)])
     return choice.where(condition, to(a, dtype), to(b, dtype))
-
-
-def number(name: str, value: TensorLike, dtype: DType) -> Tensor:
-    """``value``, one number, in a dtype that can hold it."""
-    found = to_tensor(value, dtype if isinstance(value, (bool, int, float)) else None)
-    if found._value.ndim:
-        raise ShapeError(f"{name}: `value` has shape {found.shape}, expected a number")
-    if found._value.dtype.kind == "c" != dtype.kind:
-        raise DtypeError(f"{name}: `value` is complex, expected a number for {dtype}")
-    return to(found, dtype)
 
 
 @export(inplace=True)

@@ -15,6 +15,7 @@ from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.inplace import write
 from tinygrad_cnn.functions.shaping import broadcast_tensors, expand, reshape
 from tinygrad_cnn.functions.subscript import array_part, parse
+from tinygrad_cnn.functions.written import number, wrapped, written
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as ops
 from tinygrad_cnn.types import Array, DTypeLike, TensorLike
@@ -44,9 +45,10 @@ def _bad_index(x: Tensor, error: Exception) -> IndexError:
 
 
 def setitem(x: Tensor, index: Any, value: TensorLike) -> None:
-    """``x[index] = value``, differentiable in both; ``value`` is broadcast and cast to x's dtype.
+    """``x[index] = value``, differentiable in both; ``value`` is broadcast.
 
-    Where an index repeats, the last value written stays, and only it gets a gradient.
+    Numbers and, if the index has no arrays, tensors are cast to the dtype of ``x``. Where an index
+    repeats, the last value written stays, and only it gets a gradient.
     """
     if index is False:  # nothing is written, and PyTorch does not look at the value either
         return
@@ -58,7 +60,7 @@ def setitem(x: Tensor, index: Any, value: TensorLike) -> None:
         target_shape = np.shape(x._given[index])
     except (IndexError, ValueError) as error:
         raise _bad_index(x, error) from None
-    source = to(value, x.dtype)
+    source = to(value, x.dtype) if second is None else _values(x, value, second)
     while source.ndim > len(target_shape) and source.shape[0] == 1:  # as PyTorch allows
         source = source[0]
     if not broadcasts(source.shape, target_shape):
@@ -68,6 +70,10 @@ def setitem(x: Tensor, index: Any, value: TensorLike) -> None:
         )
     with x.changing():
         write(x, index, source, "x[i] = v")
+
+
+def _values(x: Tensor, value: TensorLike, index: tuple[Any, ...]) -> Tensor:
+    return written("x[i] = v", value, x.dtype, "v", index)
 
 
 def _index_tensor(name: str, index: TensorLike) -> Tensor:
@@ -232,20 +238,20 @@ def index_add(
     input: TensorLike, dim: int, index: TensorLike, source: TensorLike, *, alpha: float = 1
 ) -> Tensor:
     """``input`` with ``alpha`` times slice i of ``source`` added to its slice ``index[i]``."""
-    x, index = to_tensor(input), _index_tensor("index_add", index)
+    x, index = to_tensor(input), _vector("index_add", index)
+    source = written("index_add", source, x._value.dtype)
     if not x.ndim:  # one slice: itself
         axis("index_add", dim, 0)
-        source = to_tensor(source)
         if source.ndim:
             raise ShapeError(f"index_add: `source` has shape {source.shape}, expected ()")
         return own(index_add(reshape(x, 1), 0, index, reshape(source, 1), alpha=alpha)[0])
     d = axis("index_add", dim, x._value.ndim)
-    source = to(source, x._value.dtype)
     shape = (*x._value.shape[:d], index._value.size, *x._value.shape[d + 1 :])
     if source._value.shape != shape:
         raise ShapeError(f"index_add: `source` has shape {source.shape}, expected {shape}")
     check(in_range, "index_add", index, x._value.shape[d])
-    return ops.index_add(x, index, source if alpha == 1 else mul(source, alpha), dim=d)
+    factor = wrapped(alpha, x._value.dtype)
+    return ops.index_add(x, index, source if alpha == 1 else mul(source, factor), dim=d)
 
 
 @export()
@@ -310,9 +316,9 @@ def index_put(
     ``indices`` is a tuple with one index for each axis.
     """
     x = to_tensor(input)
-    values = to(values, x._value.dtype)
     try:
         index = tuple([p if isinstance(p, slice) else array_part(p) for p in indices])
+        values = written("index_put", values, x._value.dtype, "values", () if accumulate else index)
         shape = np.shape(x._given[index])
         if accumulate:
             return add(x, ops.ungetitem(expand(values, shape), index=index, shape=x._value.shape))
@@ -321,9 +327,18 @@ def index_put(
         raise _bad_index(x, error) from None
 
 
-def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
+def _vector(name: str, index: TensorLike, from_end: int | None = None) -> Tensor:
+    """``index``, a vector or one number, as a vector; negative ones count from ``from_end``."""
     index = _index_tensor(name, index)
+    if index._value.ndim > 1:
+        raise ShapeError(f"{name}: `index` has shape {index.shape}, expected a vector or a number")
+    index = index if index._value.ndim else reshape(index, 1)
+    return index if from_end is None else computed(_from_start, index, from_end)
+
+
+def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any, ...]:
     d = axis(name, dim, x._value.ndim)
+    index = _vector(name, index, x._value.shape[d] if name == "index_fill" else None)
     check(in_range, name, index, x._value.shape[d])
     return (slice(None),) * d + (index._given,)
 
@@ -333,6 +348,7 @@ def _along_axis(name: str, x: Tensor, dim: int, index: TensorLike) -> tuple[Any,
 def index_fill(input: TensorLike, dim: int, index: TensorLike, value: TensorLike) -> Tensor:
     """A copy of ``input`` with one number in the slices along ``dim`` that ``index`` lists."""
     x = to_tensor(input)
+    value = number("index_fill", value, x._value.dtype)
     if not x.ndim:  # one slice: itself
         axis("index_fill", dim, 0)
         return own(index_fill(reshape(x, 1), 0, index, value)[0])
@@ -348,6 +364,7 @@ def index_copy(input: TensorLike, dim: int, index: TensorLike, source: TensorLik
         axis("index_copy", dim, 0)
         return own(index_copy(reshape(x, 1), 0, index, reshape(to_tensor(source), -1))[0])
     places, source = _along_axis("index_copy", x, dim, index), to_tensor(source)
+    source = source if source.ndim else reshape(source, 1)
     shape = np.shape(x._given[places])
     if source.shape != shape:
         raise ShapeError(f"index_copy: `source` has shape {source.shape}, expected {shape}")
@@ -357,7 +374,8 @@ def index_copy(input: TensorLike, dim: int, index: TensorLike, source: TensorLik
 @export(inplace=True)
 def masked_scatter(input: TensorLike, mask: TensorLike, source: TensorLike) -> Tensor:
     """A copy of ``input`` with the values of ``source``, in order, where ``mask`` (bool) holds."""
-    x, mask, source = to_tensor(input), to_tensor(mask), to_tensor(source)
+    x, mask = to_tensor(input), to_tensor(mask)
+    source = written("masked_scatter", source, x._value.dtype)
     if mask._value.dtype.kind != "b":
         raise DtypeError(f"masked_scatter: `mask` has dtype {mask.dtype}, expected bool")
     x, mask = broadcast_tensors(x, mask)
@@ -429,7 +447,4 @@ def _first_found(x: Array, size: int, fill_value: int) -> Array:
 def fill(input: TensorLike, value: TensorLike) -> Tensor:
     """A copy of ``input`` with one number everywhere."""
     x = to_tensor(input)
-    number = to(value, x._value.dtype)
-    if number._value.ndim:
-        raise ShapeError(f"fill: `value` has shape {number.shape}, expected a number")
-    return ops.put(x, number, index=...)
+    return ops.put(x, number("fill", value, x._value.dtype), index=...)

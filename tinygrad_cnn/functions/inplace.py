@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.node import Node, SavedValue, clock
 from tinygrad_cnn.autograd.promotion import category
 from tinygrad_cnn.autograd.variable import Storage, Variable
-from tinygrad_cnn.functions.elementwise import number
+from tinygrad_cnn.functions.written import number
 from tinygrad_cnn.kernels.lazy import realize
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as ops

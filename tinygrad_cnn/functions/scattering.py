@@ -22,7 +22,7 @@ from tinygrad_cnn.functions.padding import diagonal
 from tinygrad_cnn.functions.shaping import expand, permute, reshape
 from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import index as ops
-from tinygrad_cnn.types import FLOATING, Array, DType, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -205,6 +205,7 @@ def _reduced(
         )
     places, values = to_tensor(index), to_tensor(src)
     if not x.ndim:
+        axis(name, dim, 0)
         lines = reshape(x, 1), 0, reshape(places, -1), reshape(values, -1)
         return own(reshape(_reduced(name, *lines, reduce, include_self), ()))
     d = axis(name, dim, x.ndim)
@@ -216,6 +217,8 @@ def _reduced(
         values = ops.getitem(values, index=tuple(slice(n) for n in places.shape))
     hit = computed(np.greater, hits, 0)
     if reduce in ("amax", "amin"):
+        if x.dtype.kind == "c":
+            raise DtypeError(f"{name}: `reduce` is {reduce!r}, but {x.dtype} has no order")
         return _extreme(x, d, places, values, reduce, hit, include_self)
     if not include_self:
         x = where(hit, to(1 if reduce == "prod" else 0, x.dtype), x)
@@ -225,7 +228,7 @@ def _reduced(
     if reduce == "sum":
         return total
     counts = computed(_counted, hits, include_self, x.dtype)
-    return div(total, counts) if x.dtype.kind in FLOATING else total // counts
+    return div(total, counts) if x.dtype.kind in INEXACT else total // counts
 
 
 def _counted(hits: Array, more: bool, dtype: DType) -> Array:

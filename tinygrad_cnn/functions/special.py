@@ -39,13 +39,14 @@ from tinygrad_cnn.functions.elementwise import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.ordering import ValuesIndices
+from tinygrad_cnn.functions.written import wrapped
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.tape import do, made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops import reduce as reductions
 from tinygrad_cnn.ops import special as ops
 from tinygrad_cnn.ops.conjugate import is_complex
-from tinygrad_cnn.types import FLOATING, Array, DType, TensorLike
+from tinygrad_cnn.types import FLOATING, INEXACT, Array, DType, TensorLike
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
@@ -193,8 +194,9 @@ def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, ...]:
     values = [getattr(v, "_value", v) for v in (a, b)]
     broadcast_shape(name, *values)
     dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64
-    number = (bool, int, float)
-    return tuple(made(np.asarray(v, dtype)) if isinstance(v, number) else v for v in (a, b))
+    if dtype.kind not in INEXACT:  # all of these are computed in floats
+        dtype = promotion.get_default_dtype()
+    return wrapped(a, dtype), wrapped(b, dtype)
 
 
 @export(inplace=True, numpy=np.copysign)
