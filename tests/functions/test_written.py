@@ -133,5 +133,7 @@ def test_python_numbers_wrap_around_in_integer_functions() -> None:
     x = tg.ones(1, dtype="uint8")
     assert (x ^ 65504).item() == 225
     assert (x | 300).item() == 45
+    assert ((x << 2).item(), (x << 70).item(), (4 >> x).item()) == (4, 0, 2)
+    assert tg.gcd(tg.tensor([6]), 4).tolist() == [2]
     assert tg.copysign(tg.ones(1, dtype="int8"), -300).item() == -1.0
     assert (int(tg.tensor(3 + 0j)), float(tg.tensor(2 + 0j))) == (3, 2.0)

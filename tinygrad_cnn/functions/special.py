@@ -187,14 +187,16 @@ def _last_best(values: Array, d: int, choose: np.ufunc) -> Array:
 # ---- of two arguments ----------------------------------------------------------------------
 
 
-def _two(name: str, input: TensorLike, other: TensorLike) -> tuple[Any, ...]:
+def _two(
+    name: str, input: TensorLike, other: TensorLike, in_floats: bool = True
+) -> tuple[Any, ...]:
     a, b = operand(input), operand(other)
     if isinstance(a, (bool, int, float)) and isinstance(b, (bool, int, float)):
         raise TypeError(f"{name}: `input` and `other` are numbers, expected a tensor")
     values = [getattr(v, "_value", v) for v in (a, b)]
     broadcast_shape(name, *values)
     dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64
-    if dtype.kind not in INEXACT:  # all of these are computed in floats
+    if in_floats and dtype.kind not in INEXACT:
         dtype = promotion.get_default_dtype()
     return wrapped(a, dtype), wrapped(b, dtype)
 
@@ -304,7 +306,7 @@ def _constant(
 
     Its dtype is of one of ``kinds`` or, without them, made floating.
     """
-    given = _two(name, input, other)
+    given = _two(name, input, other, kinds is None)
     dtype = promotion.common_dtype([getattr(v, "_value", v) for v in given])
     if kinds is None:
         dtype = dtype if dtype.kind in FLOATING else promotion.get_default_dtype()
