@@ -9,7 +9,7 @@ import threading
 import types
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,7 @@ from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.programs.cuts import Source, Uncut, source_of, unwrapped
 from tinygrad_cnn.programs.guards import State, Unreadable, may_read_anything, reach
+from tinygrad_cnn.programs.last_call import LastCall, is_simple
 from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
 from tinygrad_cnn.programs.plan import Plan, modes, unusual
 from tinygrad_cnn.programs.program import Instance, Program, inputs_of
@@ -72,7 +73,7 @@ class Recording:
             return True
         return all(tensor._grad is grad for tensor, grad in self.needs) and self.is_current()
 
-    def replay(self, leaves: list[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
+    def replay(self, leaves: Sequence[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
         """Run it, and return what the function would.
 
         Raises
@@ -140,6 +141,7 @@ class CompiledFunction:
         self.function, self.fullgraph = function, fullgraph
         self.roots = roots
         self.programs: OrderedDict[Any, list[Recording | Pair] | Cut | str] = OrderedDict()
+        self.last: LastCall | None = None  # which the next is compared with first
         self.waiting: dict[Any, Waiting] = {}  # whose backward pass is still to come
         self.anew: set[Any] = set()  # to be recorded again
         self.states: OrderedDict[Any, State] = OrderedDict()  # they keep alive what ids stand for
@@ -168,6 +170,11 @@ class CompiledFunction:
         why = _unusual()
         if why:
             return self._usual(why, args, kwargs)
+        last = self.last
+        if last is not None and not kwargs:
+            like = last.arrays(args)
+            if like is not None and last.program.fits():
+                return self._replay(last.program, args, like, args, kwargs)
         if self.cut is not None:
             return self.cut.call(*args, **kwargs)
         leaves: list[Any] = []
@@ -187,20 +194,16 @@ class CompiledFunction:
                     with suppress(KeyError):  # another thread may have let it go
                         self.programs.move_to_end(key)
                 arrays = [a._array if isinstance(a, Variable) else a for a in leaves]
-                try:
-                    result = recording.replay(leaves, arrays, args, kwargs)  # type: ignore[union-attr]
-                    self.replayed += 1
-                    return result
-                except Diverged as unit:
-                    why = f"with other numbers {unit} gives something of another kind"
-                    return self._usual(why, args, kwargs)
+                if is_simple(args, kwargs):
+                    self.last = LastCall(recording, state, args)
+                return self._replay(recording, leaves, arrays, args, kwargs)
         if self.recordings >= MOST_WASTED + self.replayed:
             why = "it gets other arguments, or finds another state, at each call"
-            self.programs[key] = why
-            self._bound()
+            self._keep(key, why)
             return self._usual(why, args, kwargs)
         if not anew and len(found or ()) == MOST_RECORDINGS and not any(r.replays for r in found):  # type: ignore[arg-type,union-attr]
-            self.programs[key] = why = "the gradients that it finds are others at each call"
+            why = "the gradients that it finds are others at each call"
+            self._keep(key, why)
             return self._usual(why, args, kwargs)
         waiting = self.waiting.get(key)
         if waiting is not None and not waiting.is_due():
@@ -208,6 +211,17 @@ class CompiledFunction:
         if watching and is_watched():  # it is recorded another time
             return self.function(*args, **kwargs)
         return self._record(key, state, args, kwargs, leaves)
+
+    def _replay(
+        self, program: Any, leaves: Sequence[Any], arrays: list[Array], args: Any, kwargs: Any
+    ) -> Any:
+        try:
+            result = program.replay(leaves, arrays, args, kwargs)
+        except Diverged as unit:
+            why = f"with other numbers {unit} gives something of another kind"
+            return self._usual(why, args, kwargs)
+        self.replayed += 1
+        return result
 
     def _key(self, args: Any, kwargs: Any, leaves: list[Any]) -> tuple[Any, State]:
         """What a call is known by, and what it can reach; its arrays are added to ``leaves``."""
@@ -305,19 +319,16 @@ class CompiledFunction:
                 assert type(found) is list
                 known = [recording for recording in found if recording.is_current()]
                 memory.clear()  # what the call needed again and again, a program has of its own
-                self.programs[key] = [
-                    Recording(program, described.template, needs),
-                    *known[: MOST_RECORDINGS - 1],
-                ]
+                made = Recording(program, described.template, needs)
+                self._keep(key, [made, *known[: MOST_RECORDINGS - 1]])
             except Refused as error:
                 if self.fullgraph:
                     raise RuntimeError(f"compile: fullgraph=True, but {error}") from None
                 cut = self._cut(recorder.line, str(error))
-                self.programs[key] = str(error) if cut is None else cut
+                self._keep(key, str(error) if cut is None else cut)
                 self.cut = cut
                 if cut is None:
                     self._tell(str(error))
-            self._bound()
         return result
 
     def _learn(self, recorder: Recorder, state: State, described: Description | None) -> bool:
@@ -375,16 +386,14 @@ class CompiledFunction:
     def recorded(self, key: Any, pair: Pair) -> None:
         """Have a forward and a backward pass to replay."""
         known = self.programs.get(key)
-        self.programs[key] = [pair, *(known if type(known) is list else [])[: MOST_WAYS - 1]]
-        self._bound()
+        self._keep(key, [pair, *(known if type(known) is list else [])[: MOST_WAYS - 1]])
 
     def refused(self, key: Any, why: str) -> None:
         """A backward pass could not be recorded."""
         if self.fullgraph:
             raise RuntimeError(f"compile: fullgraph=True, but {why}")
-        self.programs[key] = why
+        self._keep(key, why)
         self._tell(why)
-        self._bound()
 
     def missed(self, key: Any, pair: Pair, way: Any) -> None:
         """A backward pass came in another way than that of its program."""
@@ -397,9 +406,10 @@ class CompiledFunction:
             return
         other = next((p for p in pairs if p.way == way), None)
         if other is not None:
-            self.programs[key] = [other, *(p for p in known if p is not other)]
+            self._keep(key, [other, *(p for p in known if p is not other)])
         elif len(pairs) < MOST_WAYS:
             self.anew.add(key)
+            self.last = None
 
     def is_unchanged(self, number: int, args: Any, kwargs: Any) -> bool:
         """Whether what the function can reach is as it was in a state."""
@@ -410,7 +420,9 @@ class CompiledFunction:
         except Unreadable:
             return False
 
-    def _bound(self) -> None:
+    def _keep(self, key: Any, found: list[Recording | Pair] | Cut | str) -> None:
+        """Have what serves calls of a key; the least recently used goes."""
+        self.programs[key], self.last = found, None
         while len(self.programs) > MOST_PROGRAMS:
             self.programs.popitem(last=False)
 
@@ -559,11 +571,8 @@ def compiled_module(module: Module, fullgraph: bool) -> Module:
     call = CompiledFunction(module, fullgraph)
     functools.update_wrapper(call, module.forward, updated=())
 
-    def again(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(*args, **kwargs)
-
     names = {
-        "__call__": again,
+        "__call__": staticmethod(call.__call__),
         "__module__": kind.__module__,
         "__reduce_ex__": lambda self, protocol: (compiled_module, (module, fullgraph)),
         "explain": call.explain,

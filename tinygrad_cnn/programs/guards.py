@@ -82,11 +82,12 @@ class State:
         self.nodes: list[GraphNode] = []
         self.bare: list[tuple[None, None]] = []
         self.spaces: list[Space] = []
-        self.lengths: list[int] = []
+        self.lengths: list[tuple[Mapping[str, Any], int]] = []  # of the holders
         self.full: list[tuple[Any, list[Any]]] = []
         self.words: Words | None = None  # most of it, in so far as machine code can compare it
         self.others: list[Any] = []  # containers that it cannot
         self.other_spaces: list[Space] = []
+        self.other_lengths: list[tuple[Mapping[str, Any], int]] = []
         self.searches = 0
 
     def close(self) -> None:
@@ -105,17 +106,22 @@ class State:
             (_CONTENTS, [cell for cell, _ in self.cells], [value for _, value in self.cells]),
         ]
         self.full = [(held, list(held)) for held in self.containers]
-        self.lengths = list(map(len, self.holders))
+        self.lengths = [(held, len(held)) for held in self.holders]
         spaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         for space, name, value in self.names:
             spaces.setdefault(id(space), (space, {}))[1][name] = value
         for space, found in spaces.values():
             self.spaces.append((space, _getter(space, tuple(found)), found))
-        self.others, self.other_spaces = self.full, self.spaces
+        self._compare_apart()
+
+    def _compare_apart(self) -> None:
+        """Compare all in Python."""
+        self.words, self.others, self.other_spaces = None, self.full, self.spaces
+        self.other_lengths = self.lengths
 
     def _find_words(self) -> None:
         """Have machine code compare what it can."""
-        self.words, self.others, self.other_spaces = None, self.full, self.spaces
+        self._compare_apart()
         if self.searches == _MOST_SEARCHES or list(map(_HOOKS, self.nodes)) != self.bare:
             return
         found = words()
@@ -136,6 +142,7 @@ class State:
             found.slots(place, holders, values)
         self.others = [pair for pair in self.full if not found.container(*pair)]
         self.other_spaces = [s for s in self.spaces if not found.names(s[0], s[2])]
+        self.other_lengths = [pair for pair in self.lengths if not found.length(*pair)]
         found.close()
         self.words = found
 
@@ -151,11 +158,11 @@ class State:
             for space, get, values in self.other_spaces:
                 if not all(map(is_, get(space), values.values())):
                     return False
-            if list(map(len, self.holders)) != self.lengths or not _are_same(self.others):
+            if not _are_as_long(self.other_lengths) or not _are_same(self.others):
                 return False
         except (KeyError, ValueError, RuntimeError):  # gone, or changing in another thread
             return False
-        return not any(o.has_hooks for o in self.optimizers)
+        return not (self.optimizers and any(o.has_hooks for o in self.optimizers))
 
     def _refers_to_same(self) -> bool:
         """Whether what machine code can compare is as it was."""
@@ -165,8 +172,14 @@ class State:
         for space, get_all, found in self.spaces:
             if not all(map(is_, get_all(space), found.values())):
                 return False
+        if not _are_as_long(self.lengths):
+            return False
         hooks = list(map(_HOOKS, self.nodes)) != self.bare and any(map(_has_hooks, self.nodes))
         return hooks is self.tensor_hooks and _are_same(self.full)
+
+
+def _are_as_long(pairs: list[tuple[Mapping[str, Any], int]]) -> bool:
+    return all(len(held) == length for held, length in pairs)
 
 
 def _are_same(containers: list[tuple[Any, list[Any]]]) -> bool:

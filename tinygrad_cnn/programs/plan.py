@@ -165,7 +165,7 @@ def node_of(leaf: Any) -> GraphNode | None:
 
 def modes() -> tuple[Any, ...]:
     """On what else than arguments and objects computing depends."""
-    return choice.chosen.get(), algorithm.get(), threads.count(), get_default_dtype()
+    return choice.chosen.get(), algorithm.get(), threads.team(), get_default_dtype()
 
 
 def unusual(recording: bool) -> str:

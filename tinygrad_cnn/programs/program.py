@@ -293,6 +293,7 @@ class Instance:
         self.places = {r: slice(r.offset, r.offset + _padded(r)) for r in program.kept}
         self.views: Views = {}
         self.inputs = [self._view(ref) for ref in program.inputs]
+        self.given_to = self.inputs[: program.given]
         self.lease: Callable[[], Lease | None] = lambda: None
         self.lent: Array | None = None
         self.tensors: dict[Ref, Variable] = {}
@@ -445,7 +446,7 @@ class Instance:
 
     def check(self, given: Sequence[Array]) -> None:
         """Take the arrays ``given``, and do what comes first: so far nobody sees a change."""
-        for to, array in zip(self.inputs[: self.program.given], given, strict=True):
+        for to, array in zip(self.given_to, given, strict=True):
             to[...] = array
         if self.program.checks:
             ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})

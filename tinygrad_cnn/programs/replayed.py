@@ -97,7 +97,7 @@ class Pair:
             if len(self.free) < MOST_FREE:
                 self.free.append(note.instance)
 
-    def replay(self, leaves: list[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
+    def replay(self, leaves: Sequence[Any], arrays: list[Array], args: Any, kwargs: Any) -> Any:
         """Do the first half, and return what the function would.
 
         Raises
@@ -169,7 +169,7 @@ class ReplayedCall:
         instance: Halves,
         args: Any,
         kwargs: Any,
-        leaves: list[Any],
+        leaves: Sequence[Any],
         chance: list[Any],
     ) -> None:
         self.pair, self.instance, self.chance = pair, instance, chance
@@ -182,7 +182,7 @@ class ReplayedCall:
         self.storages: list[Any] = []
         self.versions: list[int] = []
 
-    def watch(self, leaves: list[Any], results: list[Any]) -> None:
+    def watch(self, leaves: Sequence[Any], results: list[Any]) -> None:
         """Remember how often memory was changed that the backward pass will read."""
         found = {"argument": lambda i: leaves[i].storage, "result": results.__getitem__}
         self.storages = [

@@ -59,13 +59,19 @@ class Words:
             return True
         return False
 
+    def length(self, space: Any, count: int) -> bool:
+        """How many names a namespace has; return whether there is a place for that."""
+        space = _dictionary(space)
+        if type(space) is dict:
+            self.add(id(space) + _HEAD, [count])
+        return type(space) is dict
+
     def names(self, space: Any, values: dict[str, Any]) -> bool:
         """What a namespace has under names; return whether there are places for all of that.
 
         Its table is where it was, or it has another one; in it a value follows its key.
         """
-        if type(space) is types.MappingProxyType:
-            space = gc.get_referents(space)[0]
+        space = _dictionary(space)
         if type(space) is not dict:
             return False
         table, others = _words_at(id(space) + _TABLE, 2)
@@ -97,6 +103,11 @@ class Words:
         return first_other == self._count
 
 
+def _dictionary(space: Any) -> Any:
+    """What a class's namespace is a view of."""
+    return gc.get_referents(space)[0] if type(space) is types.MappingProxyType else space
+
+
 def words() -> Words | None:
     """Places to be filled in; None where nothing is compared in this way (yet)."""
     used = "tinygrad_cnn.kernels.jit.threads.pool" in sys.modules  # compiled kernels are
@@ -112,11 +123,13 @@ def _is_known() -> bool:
     if dict.__basicsize__ != _TABLE + 2 * WORD:
         return False
     held, members = [object(), object(), object()], {object(), object()}
+    names = {"first": 1, "second": 2, "third": 3}
     length, first = _words_at(id(held) + _HEAD, 2)
     return (
         length == len(held)
         and _words_at(first, len(held)) == list(map(id, held))
         and _words_at(id(members) + _HEAD + WORD, 1) == [len(members)]
+        and _words_at(id(names) + _HEAD, 1) == [len(names)]
         and cell_place() is not None
     )
 
