@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tinygrad_cnn as tg
-from faults import wrong_states, wrong_uses
+from faults import wrong_states, wrong_types, wrong_uses
 from faults.wrong_uses import LAYERS, REFUSED, Use, tensors_like
 from tinygrad_cnn import nn
 from tinygrad_cnn.train import TrainError
@@ -86,7 +86,8 @@ def test_layers_given_other_tensors(name: str, place: int, kind: str) -> None:
     assert name in text or name == "TransformerEncoderLayer"  # its first layer says so
 
 
-@pytest.mark.parametrize("use", [*wrong_uses.SETTINGS, *wrong_uses.FUNCTIONS, *wrong_uses.STATES],
+@pytest.mark.parametrize("use", [*wrong_uses.SETTINGS, *wrong_uses.FUNCTIONS, *wrong_uses.STATES,
+                                 *wrong_types.EVERY],
                          ids=lambda use: use.name)  # fmt: skip
 def test_settings_functions_and_states(use: Use) -> None:
     with pytest.raises((*ERRORS, TrainError)) as caught:
@@ -114,6 +115,6 @@ def test_errors_of_users_modules_stay_as_they_are() -> None:
 
 def test_there_are_at_least_three_hundred() -> None:
     others = wrong_uses.SETTINGS + wrong_uses.FUNCTIONS + wrong_uses.STATES
-    others += wrong_states.EVERY
+    others += wrong_states.EVERY + wrong_types.EVERY
     assert len(LAYER_CASES) + len(WRONG_TENSORS) + len(others) >= 300
     assert REFUSED.keys() == LAYERS.keys()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import reprlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -30,7 +31,7 @@ from tinygrad_cnn.autograd.modes import (
 )
 from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Leaf, Node
 from tinygrad_cnn.autograd.variable import Variable, depend, in_order, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels import lazy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, within
 from tinygrad_cnn.kernels.tape import do, made, taping
@@ -74,10 +75,10 @@ def backward(
         A tensor does not require gradients, a gradient is missing, of the wrong shape, or the
         graph was already used and freed.
     """
-    roots = roots_of("backward", as_list(tensors), grad_tensors)
+    roots = roots_of("backward", as_list("backward", tensors), grad_tensors)
     targets = None
     if inputs is not None:
-        targets = targets_of("backward", as_list(inputs))
+        targets = targets_of("backward", as_list("backward", inputs))
         if not targets:
             raise RuntimeError("backward: `inputs` is empty, so there is nothing to collect")
     owned = Ownership(roots)
@@ -90,7 +91,7 @@ def backward(
         return
     found = _walk(roots, targets, retain_graph, create_graph)
     with set_grad_enabled(create_graph):
-        for t in as_list(inputs):  # type: ignore[arg-type]  # it is not None here
+        for t in as_list("backward", inputs):  # type: ignore[arg-type]  # it is not None here
             at = t.current_node()
             if at in found:
                 accumulate(t, at, found.pop(at), owned, create_graph)
@@ -149,11 +150,11 @@ def grad(
         )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
-    wanted = as_list(inputs)
+    wanted = as_list("grad", inputs)
     if is_grads_batched:
         options = (create_graph, only_inputs, allow_unused, False, materialize_grads)
         return _batched_grad(outputs, wanted, grad_outputs, retain_graph, options)
-    roots = roots_of("grad", as_list(outputs), grad_outputs)
+    roots = roots_of("grad", as_list("grad", outputs), grad_outputs)
     targets = targets_of("grad", wanted)
     found = _walk(roots, targets, retain_graph, create_graph)
     owned = Ownership(roots)
@@ -187,7 +188,7 @@ def _batched_grad(
     options: Args,
 ) -> Args:
     """The gradients for every element of a batch of gradients of the outputs."""
-    given = [] if grad_outputs is None else as_list(grad_outputs)
+    given = [] if grad_outputs is None else as_list("grad", grad_outputs)
     shapes = [None if u is None else tuple(u.shape) for u in given]
     sizes = {s[:1] for s in shapes if s is not None}
     if len(sizes) != 1 or sizes & {(), (0,)}:
@@ -521,11 +522,21 @@ def _laid_out(g: Tensor) -> Tensor:
 
 
 def as_list(
+    name: str,
     value: Variable | GradientEdge | Iterable[Variable | GradientEdge | None],
 ) -> list[Tensor]:
-    """One tensor, or several, as a list; Nones stay."""
-    found = [value] if isinstance(value, (Variable, GradientEdge)) else list(value)
-    return found  # type: ignore[return-value]  # every Variable is a Tensor
+    """One tensor, or several, as a list; Nones stay.
+
+    Raises
+    ------
+    DtypeError
+        It is neither.
+    """
+    if not isinstance(value, (Variable, GradientEdge, Iterable)):
+        raise DtypeError(f"{name}: got {reprlib.repr(value)}, expected a tensor or several")
+    found: Any = [value] if isinstance(value, (Variable, GradientEdge)) else list(value)
+    tensors: list[Tensor] = found  # every Variable is a Tensor
+    return tensors
 
 
 def roots_of(
@@ -534,13 +545,13 @@ def roots_of(
     given: Variable | Sequence[Variable | None] | None,
 ) -> dict[GraphNode, Tensor]:
     """The gradient to start from at each output's node."""
-    gradients = as_list([None] * len(outputs) if given is None else given)
+    gradients = as_list(name, [None] * len(outputs) if given is None else given)
     if len(gradients) != len(outputs):
         raise RuntimeError(f"{name}: {len(gradients)} gradients given for {len(outputs)} outputs")
     roots: dict[GraphNode, Tensor] = {}
     g: Tensor | None
     for i, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
-        node = out.current_node()
+        node = _node_of(name, f"output {i}", out)
         if node is None:
             raise RuntimeError(
                 f"{name}: output {i} (shape {out._value.shape}) does not require gradients: none "
@@ -571,11 +582,19 @@ def roots_of(
     return roots
 
 
+def _node_of(name: str, what: str, tensor: Any) -> GraphNode | None:
+    try:
+        node: GraphNode | None = tensor.current_node()
+    except AttributeError:
+        raise DtypeError(f"{name}: {what} is {reprlib.repr(tensor)}, expected a tensor") from None
+    return node
+
+
 def targets_of(name: str, inputs: Sequence[Variable]) -> set[GraphNode]:
     """The nodes at which gradients are wanted."""
     nodes: set[GraphNode] = set()
     for i, t in enumerate(inputs):
-        node = t.current_node()
+        node = _node_of(name, f"`inputs[{i}]`", t)
         if node is None:
             raise RuntimeError(
                 f"{name}: `inputs[{i}]` (shape {t._value.shape}) does not require gradients"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.modes import enable_grad
 from tinygrad_cnn.autograd.op import isolate
@@ -26,6 +27,7 @@ Tensors = Any
 
 
 @enable_grad()
+@checked
 def jacobian(
     func: AnyFunction,
     inputs: Tensors,
@@ -82,6 +84,7 @@ def jacobian(
 
 
 @enable_grad()
+@checked
 def hessian(
     func: AnyFunction,
     inputs: Tensors,
@@ -127,6 +130,7 @@ def hessian(
 
 
 @enable_grad()
+@checked
 def vjp(
     func: AnyFunction,
     inputs: Tensors,
@@ -150,6 +154,7 @@ def vjp(
 
 
 @enable_grad()
+@checked
 def jvp(
     func: AnyFunction,
     inputs: Tensors,
@@ -179,6 +184,7 @@ def jvp(
 
 
 @enable_grad()
+@checked
 def vhp(
     func: AnyFunction,
     inputs: Tensors,
@@ -201,6 +207,7 @@ def vhp(
 
 
 @enable_grad()
+@checked
 def hvp(
     func: AnyFunction,
     inputs: Tensors,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import reprlib
 import weakref
 from collections.abc import Callable, MutableMapping
 from typing import Any, Self
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.types import AnyFunction
 
 _next_id = itertools.count().__next__
@@ -50,6 +52,8 @@ class RemovableHandle:
 
 def add_hook(hooks: Hooks, function: AnyFunction, *, first: bool = False) -> RemovableHandle:
     """Register ``function``, as the ``first`` one if wanted; return the handle that removes it."""
+    if not callable(function):
+        raise DtypeError(f"a hook is {reprlib.repr(function)}, expected a function")
     handle = RemovableHandle(hooks)
     others = dict(hooks) if first else {}
     for number in others:

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self, TypeVar
 
+import numpy as np
+
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.kernels.fp_errors import within
 from tinygrad_cnn.types import AnyFunction
 
@@ -45,6 +48,8 @@ class _Mode:
     __slots__ = ("_applied", "_before", "_value")
 
     def __init__(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise DtypeError(f"{type(self).__name__}: got {value!r}, expected True or False")
         self._value = bool(value)
         self._applied = False
         self._before: list[bool] = []  # a stack: one object may be entered again inside itself
@@ -179,7 +184,8 @@ class inference_mode(_Bare):
     __slots__ = ()
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode)
+        super().__init__(mode)
+        self._value = not self._value
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.data.keyed import begin_sample
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
@@ -299,6 +300,7 @@ class StackDataset(Dataset[Any]):
         return tuple(d[index] for d in self.datasets)
 
 
+@checked
 def random_split(
     dataset: Dataset[T_co] | Sequence[T_co],
     lengths: Sequence[int | float],

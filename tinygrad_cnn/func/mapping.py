@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.func.tree import Tree, flatten
 from tinygrad_cnn.functions.convert import axis
@@ -69,6 +70,7 @@ def vmap(
             [0., 4.],
             [6., 6.]])
     """
+    need("vmap", "func", func, "AnyFunction")
     if randomness not in ("error", "different", "same"):
         raise ArgumentError(
             f"vmap: `randomness` is {randomness!r}, expected 'error', 'different' or 'same'"

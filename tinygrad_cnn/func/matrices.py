@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError
@@ -38,6 +39,7 @@ def jacobian(
     tensor([[4., 1.],
             [2., 5.]])
     """
+    need("jacrev", "func", func, "AnyFunction")
 
     def derivative(*args: Tree, **kwargs: Any) -> Tree:
         chosen, put = select("jacobian", args, argnums)
@@ -97,6 +99,7 @@ def jacfwd(
     tensor([[4., 1.],
             [2., 5.]])
     """
+    need("jacfwd", "func", func, "AnyFunction")
 
     def derivative(*args: Tree, **kwargs: Any) -> Tree:
         chosen, put = select("jacfwd", args, argnums)

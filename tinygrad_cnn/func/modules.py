@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cnn import functions as f
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tinygrad_cnn.nn.module.hooks import Kwargs
 
 
+@checked
 def functional_call(
     module: Module,
     parameters_and_buffers: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
@@ -62,6 +64,7 @@ def functional_call(
         return module(*inputs, **(kwargs or {}))
 
 
+@checked
 def stack_module_state(
     models: Sequence[Module],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.autograd.backward import grad as backward_grad
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode
@@ -49,6 +50,7 @@ class Traced:
         has_aux: bool,
         wanted: Tree,
     ) -> None:
+        need(name, "func", function, "AnyFunction")
         outside = is_grad_enabled()
         tensors(name, "an argument to be differentiated", wanted)
         with enable_grad():
@@ -154,6 +156,7 @@ def value_and_grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = Fals
     >>> tg.func.value_and_grad(lambda x: x**3)(tg.tensor(2.0))
     (tensor(8.), tensor(12.))
     """
+    need("value_and_grad", "func", func, "AnyFunction")
 
     def derivative(*args: Tree, **kwargs: Any) -> Tree:
         chosen, put = select("value_and_grad", args, argnums)
@@ -215,9 +218,10 @@ def grad(func: AnyFunction, argnums: ArgNums = 0, has_aux: bool = False) -> AnyF
     >>> grad(grad(lambda x: x**4))(tg.tensor(2.0))
     tensor(48.)
     """
+    function = value_and_grad(func, argnums, has_aux)
 
     def derivative(*args: Tree, **kwargs: Any) -> Tree:
-        value, gradient = value_and_grad(func, argnums, has_aux)(*args, **kwargs)
+        value, gradient = function(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
     return derivative

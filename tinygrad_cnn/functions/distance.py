@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.convert import axis, to_tensor
@@ -105,6 +106,7 @@ def cdist(
 
 
 @export(method=False, nn=True)
+@checked
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input1 @ weight[f] @ input2`` for each f: (..., a), (..., b), (f, a, b) → (..., f).
 
@@ -112,6 +114,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     >>> bilinear(tg.ones(2), tg.ones(3), tg.ones(1, 2, 3))
     tensor([6.])
     """
+    if weight.ndim != 3:
+        raise ShapeError(f"bilinear: `weight` has shape {weight.shape}, expected (f, a, b)")
     lead, (f, a, b) = input1.shape[:-1], weight.shape
     if (*lead, a) != input1.shape or (*lead, b) != input2.shape:
         raise ShapeError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
@@ -255,6 +256,7 @@ def upsample_bilinear(
 
 
 @export(top=False, method=False, nn=True)
+@checked
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The places, for `grid_sample`, of pixels moved by affine maps.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.units import check, computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError, ShapeError
@@ -299,6 +300,7 @@ def _even_share(counts: Array, dtype: DType) -> Array:
 
 
 @export()
+@checked
 def as_strided_scatter(
     input: TensorLike,
     src: TensorLike,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 from tinygrad_cnn.tensor import Tensor
@@ -65,6 +66,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     )
 
 
+@checked
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -81,6 +83,7 @@ def uniform_(
     return _fill(tensor, draws, "uniform_")
 
 
+@checked
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -96,6 +99,7 @@ def normal_(
     return _fill(tensor, draws, "normal_")
 
 
+@checked
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -129,6 +133,7 @@ def trunc_normal_(
     return _fill(tensor, np.clip(mean + std * draws, a, b), "trunc_normal_")
 
 
+@checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with ``val``.
 
@@ -139,16 +144,19 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     return _fill(tensor, np.asarray(val), "constant_")
 
 
+@checked
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with ones."""
     return _fill(tensor, np.asarray(1), "ones_")
 
 
+@checked
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
     return _fill(tensor, np.asarray(0), "zeros_")
 
 
+@checked
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with ones on its diagonal and zeros elsewhere.
 
@@ -166,6 +174,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]), "eye_")
 
 
+@checked
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill a convolution's weight so that each group passes its channels through.
 
@@ -195,6 +204,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _fill(tensor, values, "dirac_")
 
 
+@checked
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -213,6 +223,7 @@ def xavier_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill normally so that the variance is gain² · 2 / (fan_in + fan_out).
 
@@ -225,6 +236,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(fan_in + fan_out, 1)), generator)
 
 
+@checked
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
@@ -247,6 +259,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0,
@@ -268,6 +281,7 @@ def kaiming_normal_(
     )
 
 
+@checked
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Fill with a (semi-)orthogonal matrix times ``gain``; axes after the first are joined.
 
@@ -296,6 +310,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     return _fill(tensor, gain * q.reshape(tensor.shape), "orthogonal_")
 
 
+@checked
 def sparse_(
     tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
 ) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.tape import again, do, taping
@@ -507,6 +507,10 @@ def _require_order(name: str, params: object) -> None:
     if isinstance(params, set | frozenset):
         raise TypeError(
             f"{name}: `params` is a set, whose order changes from run to run; use a list"
+        )
+    if not isinstance(params, Iterable):
+        raise DtypeError(
+            f"{name}: `params` is {params!r}, expected an iterable of tensors or dicts"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.events import Call, unwatch, watch
 from tinygrad_cnn.autograd.graph import Packed, packed, packing, saved_tensors_hooks
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
@@ -200,6 +201,7 @@ def noop_context_fn() -> Contexts:
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
+@checked
 def checkpoint(
     function: AnyFunction,
     *args: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.gradcheck.compare import (
     FAIL,
@@ -36,6 +37,7 @@ _HOW = frozenset(
 )
 
 
+@checked
 def gradcheck(
     func: AnyFunction,
     inputs: Variable | Sequence[object],
@@ -123,6 +125,7 @@ def gradcheck(
     return found.verdict == PASS
 
 
+@checked
 def gradgradcheck(
     func: AnyFunction,
     inputs: Variable | Sequence[object],

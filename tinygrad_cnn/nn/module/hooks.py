@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
 from tinygrad_cnn.autograd.events import observe, watching
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.nn.module.attributes import Members
 from tinygrad_cnn.nn.module.backward_hooks import BackwardHook, BackwardPreHook, Passage
 from tinygrad_cnn.nn.module.explain import explained
@@ -52,6 +53,8 @@ class HookTable(Members):
         always: bool = False,
     ) -> RemovableHandle:
         """Register ``hook`` behind (or before) those that are there."""
+        if not callable(hook):
+            raise DtypeError(f"a hook is {hook!r}, expected a function")
         handle = RemovableHandle(self)
         if always:
             self.always.add(handle.id)

@@ -6,6 +6,7 @@ import copy
 from typing import TypeVar
 
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import ones_like, rsqrt, zeros_like
 from tinygrad_cnn.nn.layers.conv import _Conv
@@ -68,6 +69,7 @@ def fuse_linear_bn_weights(
     return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 
+@checked
 def fuse_conv_bn_eval(conv: _Conv, bn: _BatchNorm, transpose: bool = False) -> _Conv:
     """Return a convolution that does ``bn(conv(x))`` in evaluation.
 
@@ -85,6 +87,7 @@ def fuse_conv_bn_eval(conv: _Conv, bn: _BatchNorm, transpose: bool = False) -> _
     return _fused("fuse_conv_bn_eval", conv, bn, transpose or conv.transposed)
 
 
+@checked
 def fuse_linear_bn_eval(linear: Linear, bn: _BatchNorm) -> Linear:
     """Return a linear layer that does ``bn(linear(x))`` in evaluation.
 

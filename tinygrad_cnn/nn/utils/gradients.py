@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.promotion import get_default_dtype, is_half
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import wrap
@@ -75,6 +76,7 @@ def clip_grads_with_norm_(
     do(_scale, written, max_norm, total, writes=written)
 
 
+@checked
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -118,6 +120,7 @@ def clip_grad_norm_(
     return out
 
 
+@checked
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
@@ -137,6 +140,7 @@ def clip_grad_value_(
         do(np.clip, values, -bound, bound, values, writes=(values,))
 
 
+@checked
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """Join all values into one vector, in order; differentiable.
 
@@ -147,6 +151,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     return cat([param.reshape(-1) for param in parameters])
 
 
+@checked
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Copy the parts of a vector into the parameters, in order: undoes `parameters_to_vector`.
 

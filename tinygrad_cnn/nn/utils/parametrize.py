@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.nn.layers.containers import ModuleDict, ModuleList
 from tinygrad_cnn.nn.module.core import Module
@@ -105,6 +106,7 @@ def _check_alike(made: Tensor, tensor: Tensor) -> None:
         )
 
 
+@checked
 def register_parametrization(
     module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
 ) -> Module:

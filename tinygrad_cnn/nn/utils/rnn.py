@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import cat, from_numpy, full
 from tinygrad_cnn.tensor import Tensor
@@ -68,6 +69,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return None if permutation is None else from_numpy(np.argsort(permutation._array))
 
 
+@checked
 def pack_padded_sequence(
     input: Tensor,
     lengths: Tensor | Sequence[int],
@@ -111,6 +113,7 @@ def pack_padded_sequence(
     return PackedSequence(data, from_numpy(counts[counts > 0]), order, back)
 
 
+@checked
 def pad_packed_sequence(
     sequence: PackedSequence,
     batch_first: bool = False,
