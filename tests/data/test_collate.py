@@ -187,3 +187,30 @@ def test_a_data_set_may_leave_its_transform_to_the_loader() -> None:
     for whole in (dataset, data.Subset(dataset, range(4)), dataset + dataset):
         x, _ = next(iter(data.DataLoader(whole, batch_size=4)))
         assert x.tolist() == [10.0, 11.0, 12.0, 13.0]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [[1, 2], [1, 2.5], [2.5, 1], [True, False], [True, 2], [True, 2.5], [1, True]],
+    ids=str,
+)
+def test_numbers_of_several_kinds(samples: list[Any]) -> None:
+    torch = require_torch()
+    wanted = torch.utils.data.default_collate(samples)
+    found = data.default_collate(samples)
+    assert found.tolist() == wanted.tolist()
+    assert str(found.dtype) == str(wanted.dtype).removeprefix("torch.")
+
+
+def test_what_fits_no_batch_is_refused() -> None:
+    for samples in ([1, "a"], [2.5, "3"], [2**70, 1]):
+        with pytest.raises((TypeError, ValueError, RuntimeError)):
+            data.default_collate(samples)
+    with pytest.raises(RuntimeError, match=r"different shapes \(2,\), \(3,\)"):
+        data.default_collate([np.ones(2), np.ones(3)])
+
+
+def test_texts_are_not_batched() -> None:
+    names = np.array(["one", "two"])
+    loader = data.DataLoader([names, names], batch_size=None)
+    assert all(batch is names for batch in loader)

@@ -77,8 +77,8 @@ def checked(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except (AttributeError, TypeError, ValueError) as error:
-            if isinstance(error, RuntimeError):  # one of ours
-                raise
+            if isinstance(error, RuntimeError) or str(error).startswith(f"{_name(function)}:"):
+                raise  # it is one of ours
             wrong = _wrong_argument(function, args, kwargs)
             if wrong is None:
                 raise
@@ -87,8 +87,12 @@ def checked(function: F) -> F:
     return call  # type: ignore[return-value]  # same call signature, by wraps
 
 
+def _name(function: Callable[..., Any]) -> str:
+    return function.__qualname__.removesuffix(".__init__")
+
+
 def _wrong_argument(function: Callable[..., Any], args: Any, kwargs: Any) -> DtypeError | None:
-    name = function.__qualname__.removesuffix(".__init__")
+    name = _name(function)
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **kwargs)

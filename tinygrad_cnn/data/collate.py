@@ -8,7 +8,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tinygrad_cnn.functions import as_tensor, stack
+from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.functions import as_tensor, stack, tensor
 from tinygrad_cnn.tensor import Tensor
 
 
@@ -47,10 +48,12 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
     first = samples[0]
     if isinstance(first, Tensor | np.ndarray):
         return _stacked(samples)
-    if isinstance(first, np.generic | bool | float):
+    if isinstance(first, np.generic):
         return np.asarray(samples)
-    if isinstance(first, int):
-        return np.asarray(samples, np.int64)
+    if isinstance(first, float):
+        return tensor(list(samples), dtype=np.float64)._array
+    if isinstance(first, int):  # floats among them, or truths, as `tensor` takes them
+        return tensor(list(samples))._array
     if isinstance(first, str | bytes):
         return list(samples)
     if isinstance(first, Mapping):
@@ -58,7 +61,7 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
     if _is_sequence(first):
         if any(len(s) != len(first) for s in samples):
             lengths = sorted({len(s) for s in samples})
-            raise ValueError(f"default_collate: samples of one batch have {lengths} fields")
+            raise ArgumentError(f"default_collate: samples of one batch have {lengths} fields")
         fields = zip(*samples, strict=True)
         return rebuild(first, [collate_arrays(field) for field in fields])
     picture = hasattr(first, "getbands")  # a PIL image
@@ -76,7 +79,7 @@ def _stacked(samples: Sequence[Any]) -> Any:
     tensors = [as_tensor(s) for s in samples]
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
-        raise ValueError(
+        raise ShapeError(
             f"default_collate: samples of one batch have different shapes "
             f"{', '.join(sorted(map(str, shapes)))}; make them equal or give the DataLoader a "
             f"`collate_fn`"
@@ -88,12 +91,12 @@ def _stacked(samples: Sequence[Any]) -> Any:
 
 
 def to_tensors(batch: Any) -> Any:
-    """Wrap every array of a nested batch in a Tensor that shares its memory.
+    """Wrap every array of numbers in a nested batch in a Tensor that shares its memory.
 
     A container without arrays stays the same object.
     """
     if isinstance(batch, np.ndarray):
-        return as_tensor(batch)
+        return batch if batch.dtype.kind in "OSU" else as_tensor(batch)
     if isinstance(batch, Mapping):
         named = {key: to_tensors(value) for key, value in batch.items()}
         return _replaced(batch, named, batch.values(), named.values())

@@ -396,9 +396,19 @@ def argwhere(input: TensorLike) -> Tensor:
 
 
 @export(method=False)
-def isin(elements: TensorLike, test_elements: TensorLike) -> Tensor:
-    """For each of ``elements``, whether it is one of ``test_elements``."""
-    return computed(np.isin, to_tensor(elements), to_tensor(test_elements))
+def isin(
+    elements: TensorLike,
+    test_elements: TensorLike,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+) -> Tensor:
+    """For each of ``elements``, whether it is one of ``test_elements``, or with ``invert`` is none.
+
+    ``assume_unique`` promises that neither has a value twice.
+    """
+    given = to_tensor(elements), to_tensor(test_elements)
+    return computed(np.isin, *given, assume_unique=assume_unique, invert=invert)
 
 
 @export(method=False)

@@ -139,7 +139,9 @@ def triangular_solve(
 @export(method=False)
 def vander(x: TensorLike, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of a vector side by side, descending unless ``increasing``."""
-    out = linalg_norms.vander(x, N=N)
+    out = linalg_norms.vander(x, N=1 if N == 0 else N)
+    if N == 0:
+        return out[..., :0]
     return out if increasing else out.flip(-1)
 
 

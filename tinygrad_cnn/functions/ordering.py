@@ -10,9 +10,9 @@ from tinygrad_cnn.autograd.units import computed
 from tinygrad_cnn.autograd.variable import wrap
 from tinygrad_cnn.errors import ShapeError
 from tinygrad_cnn.functions.convert import axis, numpy_names, own, to_tensor
-from tinygrad_cnn.functions.elementwise import maximum, minimum
+from tinygrad_cnn.functions.elementwise import maximum, minimum, mul
 from tinygrad_cnn.functions.export import export
-from tinygrad_cnn.functions.reduction import amax, amin, not_empty
+from tinygrad_cnn.functions.reduction import amax, amin, has_order, not_empty
 from tinygrad_cnn.kernels.tape import made
 from tinygrad_cnn.ops import index as indexing
 from tinygrad_cnn.ops.shape import reshape
@@ -31,6 +31,7 @@ class ValuesIndices(NamedTuple):
 
 def _arg(name: str, x: TensorLike, dim: Any, keepdim: bool) -> Tensor:
     x = to_tensor(x)
+    has_order(name, x)
     find = getattr(np, name)
     if dim is None:
         not_empty(name, x, tuple(range(x._value.ndim)))
@@ -94,6 +95,7 @@ def max(
     if dim is None:
         return amax(input)
     x = to_tensor(input)
+    has_order("max", x)
     d = axis("max", dim, x._value.ndim)
     return _along(x, argmax(x, d, keepdim=True), d, keepdim)
 
@@ -109,6 +111,7 @@ def min(
     if dim is None:
         return amin(input)
     x = to_tensor(input)
+    has_order("min", x)
     d = axis("min", dim, x._value.ndim)
     return _along(x, argmin(x, d, keepdim=True), d, keepdim)
 
@@ -133,6 +136,7 @@ def sort(
     tensor([1, 2, 3])
     """
     x = to_tensor(input)
+    has_order("sort", x)
     d = axis("sort", dim, x._value.ndim)
     if not x._value.ndim:
         return ValuesIndices(x.clone(), wrap(made(np.zeros((), np.int64))))
@@ -160,6 +164,7 @@ def topk(
 ) -> ValuesIndices:
     """The ``k`` largest (or smallest) values along ``dim``, best first, with their indices."""
     x = to_tensor(input)
+    has_order("topk", x)
     d = axis("topk", dim, x._value.ndim)
     if not isinstance(k, (int, np.integer)) or not 0 <= k <= (
         x._value.shape[d] if x._value.ndim else 1
@@ -179,21 +184,30 @@ def median(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> 
     Of all values, those that are equal to it share the gradient.
     """
     x = to_tensor(input)
+    has_order("median", x)
     if dim is None:
         flat = reshape(x, shape=(x._value.size,))
-        if not x._value.size:  # of nothing it is NaN or, as PyTorch casts it, the least integer
-            real = x._value.dtype.kind == "f"
-            return flat.sum() * np.nan if real else wrap(np.array(np.iinfo(x.dtype).min))
-        middle = median(flat, 0).values._array
-        hit = flat._array == middle
-        if np.isnan(middle):
-            hit = np.isnan(flat._array)
-        return amax(indexing.getitem(flat, index=hit))
+        return of_equals(flat, median(flat, 0).values) if x._value.size else of_nothing(flat)
     d = axis("median", dim, x._value.ndim)
     if not x._value.ndim:
         return sort(x)
     not_empty("median", x, (d,))
     return _along(x, computed(_middle, x, d), d, keepdim)
+
+
+def of_equals(flat: Tensor, value: Tensor) -> Tensor:
+    """A value of a vector; those that are equal to it share the gradient."""
+    found, numbers = value._array, flat._array
+    hit = np.isnan(numbers) if np.isnan(found) else numbers == found
+    return amax(indexing.getitem(flat, index=hit))
+
+
+def of_nothing(flat: Tensor) -> Tensor:
+    """The median of an empty vector: NaN, as PyTorch casts it, or the least integer."""
+    dtype = flat._value.dtype
+    if dtype.kind in "biu":
+        return wrap(np.array(True if dtype.kind == "b" else np.iinfo(dtype).min, dtype))
+    return mul(flat.sum(), np.nan)
 
 
 def _middle(x: Array, d: int) -> Array:

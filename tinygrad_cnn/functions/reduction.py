@@ -153,6 +153,14 @@ def std_mean(
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
+def has_order(name: str, x: Tensor) -> None:
+    """Refuse complex numbers, of which none is larger than another."""
+    if is_complex(x):
+        raise DtypeError(
+            f"{name}: `input` is {x.dtype}, expected real numbers: complex ones have no order"
+        )
+
+
 def not_empty(name: str, x: Tensor, dims: tuple[int, ...]) -> None:
     for d in dims:
         if x._value.shape[d] == 0:
@@ -201,7 +209,8 @@ def _truth(
 ) -> Tensor:
     x = to_tensor(input)
     dtype = np.uint8 if x._value.dtype == np.uint8 else np.bool_  # PyTorch's former bools
-    dims = axes(name, dim, x._value.ndim)
+    none = isinstance(dim, (list, tuple)) and not dim  # unlike in sums, no axis is none
+    dims = () if none else axes(name, dim, x._value.ndim)
     return computed(_in_dtype, x, found, dtype, axis=dims, keepdims=keepdim)
 
 

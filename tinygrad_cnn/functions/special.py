@@ -39,6 +39,7 @@ from tinygrad_cnn.functions.elementwise import (
 )
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.ordering import ValuesIndices
+from tinygrad_cnn.functions.reduction import has_order
 from tinygrad_cnn.functions.written import wrapped
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.kernels.tape import do, made
@@ -113,7 +114,7 @@ def polygamma(n: Any, input: Any) -> Tensor:
 
 
 def _above_half(x: Array, p: int) -> None:
-    if p < 1 or not (x > (p - 1) / 2).all():
+    if p < 1 or (x <= (p - 1) / 2).any():
         raise ArgumentError(
             f"mvlgamma: `p` is {p} and `input` has a value of {np.min(x, initial=np.inf)}, "
             f"expected p of at least 1 and values above (p - 1) / 2"
@@ -166,6 +167,7 @@ def cummin(input: TensorLike, dim: int) -> ValuesIndices:
 
 def _running(name: str, input: TensorLike, dim: int, choose: np.ufunc) -> ValuesIndices:
     x = to_tensor(input)
+    has_order(name, x)
     d = axis(name, dim, x.ndim)
     if not x.ndim:
         return ValuesIndices(clone(x), wrap(made(np.zeros((), np.int64))))

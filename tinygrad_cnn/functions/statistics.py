@@ -18,9 +18,9 @@ from tinygrad_cnn.functions.convert import axis, floating, numpy_names, own, to_
 from tinygrad_cnn.functions.elementwise import clamp, div, lerp, mul, sqrt, sub
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.linear_algebra import mm
-from tinygrad_cnn.functions.ordering import ValuesIndices, sort
+from tinygrad_cnn.functions.ordering import ValuesIndices, of_equals, of_nothing, sort
 from tinygrad_cnn.functions.padding import diagonal
-from tinygrad_cnn.functions.reduction import not_empty
+from tinygrad_cnn.functions.reduction import has_order, not_empty
 from tinygrad_cnn.functions.shaping import movedim, reshape, squeeze, transpose
 from tinygrad_cnn.kernels.tape import do
 from tinygrad_cnn.ops import index as indexing
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 def _line(name: str, x: Tensor, dim: int) -> int:
+    has_order(name, x)
     d = axis(name, dim, x.ndim)
     not_empty(name, x, (d,) if x.ndim else ())
     return d
@@ -106,8 +107,10 @@ def _most_frequent(x: Array, d: int) -> Array:
 def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Any:
     """`median` of what is not NaN; along one axis its index too."""
     x = to_tensor(input)
+    has_order("nanmedian", x)
     if dim is None:
-        return nanmedian(reshape(x, -1), 0).values if x.numel() else x.median()
+        flat = reshape(x, -1)
+        return of_equals(flat, nanmedian(flat, 0).values) if x.numel() else of_nothing(flat)
     d = _line("nanmedian", x, dim)
     if not x.ndim:
         return sort(x)
