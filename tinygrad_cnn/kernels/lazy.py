@@ -177,7 +177,8 @@ def add(a: Any, b: Any) -> Lazy | None:
     if not _alike(a, b) or (a.expr[0] not in kinds and b.expr[0] not in kinds):
         return None
     _realize_unless(a, *kinds)
-    _realize_unless(b, *kinds)
+    if a.expr[0] in kinds:
+        b.realize()
     return Lazy(("add", a, b), a)
 
 

@@ -39,7 +39,7 @@ R = TypeVar("R")
 MOST = 8  # threads of a NumPy kernel: beyond, they mostly wait for the interpreter
 MOST_PARTS = 1024  # of a launch of a compiled kernel
 LEAST_SHARE = 1 << 16  # bytes read and written by a part that is worth waking a thread
-PRODUCTS_PER_BYTE = 8  # multiply-adds that take as long
+PRODUCTS_PER_BYTE = 3  # multiply-adds that take as long
 LEAST_BYTES = (
     1 << 19
 )  # read and written by a call that is worth a hand-over of some 50 microseconds

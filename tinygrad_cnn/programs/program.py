@@ -23,6 +23,7 @@ from tinygrad_cnn.autograd.variable import Variable, wrap, writings
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
 from tinygrad_cnn.kernels.memory import ALIGNMENT, Lease, aligned
 from tinygrad_cnn.programs.early import accepted
+from tinygrad_cnn.programs.epilogues import join
 from tinygrad_cnn.programs.memory import (
     CONSTANT,
     EXTERNAL,
@@ -91,6 +92,10 @@ class Program:
         first, self.checks = _checks_first(before)
         self.split, self.edges = len(first), len(found)
         self.units = _with_handouts(first, after, found)
+        for ref in (ref for unit in self.units for ref in unit.writes):
+            ref.region.written = True
+        self.early, self.stamps = accepted(self.units, recorder.externals, recorder.arrays)
+        join(self.units, self.early, len(self.units) if split is None else self.split)
         self.inputs, self.given = [*inputs, *later], len(inputs)
         self.gradients = list(gradients)
         self.written = list(recorder.written.values())
@@ -107,8 +112,6 @@ class Program:
             for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
                 _use(ref.region, number)
                 ref.region.floats |= ref.dtype.kind == "f"
-            for ref in unit.writes:
-                ref.region.written = True
         for ref in results:
             _use(ref.region, len(self.units) if split is None else self.split - 1)
         self.begun: dict[Region, int] = {}  # when gradients are written to
@@ -119,7 +122,6 @@ class Program:
                 _use(region, len(self.units))
                 if self.dropped.get(id(leaf), -1) >= 0:  # an error gives back that of the last run
                     region.first = 0
-        self.early, self.stamps = accepted(self.units, recorder.externals, recorder.arrays)
         for unit in self.early:
             if unit.early is not None and unit.early.is_whole:
                 for region in unit.born:
@@ -560,6 +562,8 @@ class Instance:
         if timed:
             spent = time.perf_counter() - start
             self.seconds[unit] = self.seconds.get(unit, 0.0) + spent
+        if unit.then is not None:
+            self._call(unit.then, timed)
 
 
 class _Told:

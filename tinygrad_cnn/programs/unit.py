@@ -37,7 +37,7 @@ class Launch:
     """A compiled kernel's launch."""
 
     def __init__(self, kernel: Any, parts: int, args: Any) -> None:
-        self.launch, self.parts, self.args = kernel.launch, parts, args
+        self.kernel, self.launch, self.parts, self.args = kernel, kernel.launch, parts, args
 
     def refs(self) -> list[Ref]:
         """The arrays among its arguments."""
@@ -83,6 +83,7 @@ class Unit:
         self.of_loops = False  # NumPy's, which were found by a call
         self.origin = Origin()
         self.early: Early | None = None
+        self.then: Unit | None = None  # what its launches do on their way
         self.opaque = False  # it is called again as it is
         self.prepared: Prepared | None = None  # or its launches are made, if that is ready
         self.draws = False  # random numbers

@@ -62,6 +62,7 @@ from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.kernels.threads import shares, team
 from tinygrad_cnn.types import Array
 
+NOTING = {"direct", "narrow", "winograd"}  # algorithms that tell who records of lost outputs
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
@@ -231,7 +232,8 @@ def conv2d(
                 choice, image, filters, bias, out, windows, parts, moments=moments
             )  # fmt: skip
         y = nchw(out)
-    if look_lost(out) and strictly(x, _grouped(w, groups), bias, out, windows):
+    noted = planes is None and choice.algorithm in NOTING
+    if look_lost(out, noted=noted) and strictly(x, _grouped(w, groups), bias, out, windows):
         found = None
     return load(y, moments=found or channel_moments(y)) if moments else y
 
@@ -275,7 +277,7 @@ def conv2d_input(
                 directly(lost, grad, _turned(w, taps, groups), None, target, windows, parts)
         else:
             _correlate(choice, grad, _turned(w, taps, groups), None, target, windows, parts)
-        if look_lost(target):
+        if look_lost(target, noted=choice.algorithm in NOTING):
             strictly(g, _turned(w, taps, groups), None, target, windows)
             sums = None
     for pixels in unread:
@@ -348,10 +350,12 @@ def directly(
         direct.correlate(some, w, bias, out[first:stop], windows, parts)
 
 
-def look_lost(out: Array) -> bool:
-    """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
+def look_lost(out: Array, *, noted: bool = False) -> bool:
+    """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f);
+    `noted` says that who records a program knows already that it depends on them.
+    """
     first = out[0, 0, 0]
-    if taping:
+    if taping and not noted:
         note_finite(first)
     return not math.isfinite(first.dot(first))
 

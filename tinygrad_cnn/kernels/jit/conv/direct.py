@@ -27,6 +27,7 @@ from tinygrad_cnn.kernels.conv_spec import Windows
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
+from tinygrad_cnn.kernels.jit.conv.finite import excess
 from tinygrad_cnn.kernels.jit.conv.plan import (
     PIECE,
     Geometry,
@@ -52,7 +53,9 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     gathered,
     start,
 )
+from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
 from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -125,7 +128,9 @@ def pack(w: Array, take: Take) -> Array:
 def _product_share(
     part: int, parts: int, g: Geometry, x: Pixels, w: Array, bias: Array, out: Array,
     strides: tuple[int, ...], tables: Tables, space: Array, wanted: int, gathering: Gathered,
+    lost: Array, epilogue: Epilogue,
 ) -> None:  # fmt: skip
+    lost[part] = 0
     filters = bias.shape[1]  # padded, of one group
     each = strides[2] // g.groups  # true filters of one group
     size = g.tap_count * g.depth
@@ -158,6 +163,11 @@ def _product_share(
                         window, source + 8 * p, tap, g.tap_count, g.depth, matrix, shift, to,
                         target + 8 * p, pixels - p, left,
                     )  # fmt: skip
+        last = strides[2] if g.groups > 1 else min(high, each)
+        if job == 0:
+            excess(y + low * BYTES, last - low, lost[part:].ctypes.data)
+        if epilogue.wanted:  # the outputs are dense
+            conclude(epilogue, out, y + low * BYTES, pixels, low, last)
         if wanted:
             line = strides[2] * BYTES
             whole = strides[1] == g.ow * line and strides[0] == g.oh * strides[1]
@@ -203,11 +213,13 @@ def correlate(
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
         sums = gathered(parts, f if moments else 1, take)
+        lost = np.empty(parts, np.float32)  # what `excess` of the first outputs is
         run(
             _product_share, parts, plan.geometry, pixels_of(x), packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
-            plan.tables, space, int(moments), sums,
+            plan.tables, space, int(moments), sums, lost, NONE,
         )  # fmt: skip
+        looked(lost)
         return finish(sums) if moments else None
 
 

@@ -24,6 +24,7 @@ from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.filter_cache import forget, kept
+from tinygrad_cnn.kernels.jit.conv.finite import excess
 from tinygrad_cnn.kernels.jit.conv.winograd_range import NOTES, is_wide_strip, note_filters, suits
 from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     SKEW,
@@ -49,6 +50,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     gradient_sums,
     start,
 )
+from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
 from tinygrad_cnn.kernels.lazy import Affine
 from tinygrad_cnn.kernels.memory import Take, scratch
 from tinygrad_cnn.kernels.tape import looked, taping
@@ -57,6 +59,7 @@ from tinygrad_cnn.types import Array
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
 SOME, ALL = 1, 2  # of the images are to be computed directly
+LOST = 4  # among the first outputs is an infinity or a NaN
 NO_SUMS = gathered(1, 1, np.empty)
 FILTER_BLOCK = 8  # input channels whose filters are transformed together
 
@@ -123,6 +126,7 @@ class Wanted(NamedTuple):
 def input_job(
     part: int, job: int, low: int, high: int, g: Strips, x: Pixels, u: Array, bias: Array,
     out: Array, strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
+    epilogue: Epilogue,
 ) -> None:  # fmt: skip
     """Compute filters [low, high) of the outputs of one job; wide (n + 1,) is the share's."""
     v, notes, sums = work.space[part].ctypes.data, work.notes[part], wanted.sums
@@ -162,6 +166,10 @@ def input_job(
                 g.ow - first - 4 * k, high - low,
             )  # fmt: skip
             t += 1
+        if epilogue.wanted:  # the outputs are dense
+            for i in range(min(4, g.oh - row)):
+                pixels = min(4 * across, g.ow - first)
+                conclude(epilogue, out, at + i * strides[1], pixels, low, high)
         if wanted.what == MASKED_SUMS:
             line, numbers = g.f * BYTES, wanted.numbers
             for i in range(min(4, g.oh - row)):
@@ -185,7 +193,7 @@ def input_job(
 @kernel(entry=True)
 def _product_share(
     part: int, parts: int, g: Strips, x: Pixels, u: Array, suitable: Array, bias: Array, out: Array,
-    strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted,
+    strides: tuple[int, ...], work: Work, wide: Array, wanted: Wanted, epilogue: Epilogue,
 ) -> None:  # fmt: skip
     own = wide[part]
     own[:] = 0
@@ -196,7 +204,12 @@ def _product_share(
         start(part, wanted.sums)
     first, last, low, high = share_of(part, parts, g)
     for job in range(first, last):
-        input_job(part, job, low, high, g, x, u, bias, out, strides, work, own, wanted)
+        input_job(part, job, low, high, g, x, u, bias, out, strides, work, own, wanted, epilogue)
+    if first == 0 < last:
+        found = work.notes[part]
+        excess(out.ctypes.data + low * BYTES, high - low, found.ctypes.data)
+        if found[0] != 0:
+            own[g.n] |= LOST
 
 
 def transformed_filters(
@@ -271,12 +284,12 @@ def correlate_winograd(
         run(
             _product_share, parts, g, pixels_of(x), u, suitable, shift, first_of(out),
             out.strides[:3], Work(ring, space, notes), wide,
-            Wanted(gathering, beside, numbers, centre, sums),
+            Wanted(gathering, beside, numbers, centre, sums), NONE,
         )  # fmt: skip
         looked(wide)
         if any(wide[:, n].tolist()):
             most = wide.max(0)
-            return None, (most[:n] != 0) | (most[n] == ALL)
+            return None, (most[:n] != 0) | (most[n] & ALL != 0)
         if mask is not None:
             return (sums.exact, centre), None
         return (finish(sums) if moments else None), None

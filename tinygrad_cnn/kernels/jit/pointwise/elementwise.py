@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
+from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.load.images import (
     FLOAT32,
     dense,
@@ -21,6 +22,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
     nchw,
 )
 from tinygrad_cnn.kernels.jit.norm.moments import gate
+from tinygrad_cnn.kernels.jit.pointwise.epilogue import sum_row
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, lower, realize, summands
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.threads import shares
@@ -93,12 +95,10 @@ def _relu_backward(
 
 @kernel(entry=True)
 def _affine_add(
-    part: int, parts: int, x: Array, scale: Array, shift: Array, least: float, b: Array,
+    part: int, parts: int, x: Array, scale: Array, shift: Array, inner: int, b: Array,
     relu: int, space: Array, out: Array,
 ) -> None:  # fmt: skip
-    """Write ``max(x*scale + shift, least) + b`` for x, b, out (pixels*c,); scale, shift (c,).
-
-    If `relu`, what is negative of it becomes 0.
+    """Write what an `Epilogue` is, for x, b, out (pixels*c,); scale, shift (c,).
 
     `space` (parts, 2, width) holds both again and again, so that rows are long. Costs two reads
     and one write.
@@ -109,21 +109,13 @@ def _affine_add(
         for k in range(c):
             scales[start + k] = scale[k]
             shifts[start + k] = shift[k]
-    bound, zero = np.float32(least), np.float32(0)
     rows = (x.size + width - 1) // width
     for r in range(rows * part // parts, rows * (part + 1) // parts):
-        source, other = x[r * width : (r + 1) * width], b[r * width : (r + 1) * width]
-        target = out[r * width : (r + 1) * width]
-        if relu:
-            for j in range(target.size):
-                value = source[j] * scales[j] + shifts[j]
-                value = (bound if value < bound else value) + other[j]
-                target[j] = zero if value <= zero else value
-        else:
-            for j in range(target.size):
-                value = source[j] * scales[j] + shifts[j]
-                value = bound if value < bound else value
-                target[j] = value + other[j]
+        at = r * width * BYTES
+        sum_row(
+            out.ctypes.data + at, x.ctypes.data + at, scales.ctypes.data, shifts.ctypes.data,
+            b.ctypes.data + at, min(width, x.size - r * width), inner, relu,
+        )  # fmt: skip
 
 
 def two(a: Array, b: Array) -> tuple[Array, Array, Callable[[Array], Array]] | None:
@@ -168,7 +160,7 @@ def _with_affine(a: Affine, b: Array, relu: bool) -> Array | None:
     parts = shares(3 * out.nbytes)
     with scratch() as take:
         run(
-            _affine_add, parts, image.reshape(-1), a.scale, a.shift, 0.0 if a.relu else -np.inf,
+            _affine_add, parts, image.reshape(-1), a.scale, a.shift, int(a.relu),
             other.reshape(-1), int(relu), take((parts, 2, -(-WIDTH // c) * c), FLOAT32),
             out.reshape(-1),
         )  # fmt: skip
