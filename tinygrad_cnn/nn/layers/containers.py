@@ -40,7 +40,7 @@ class _Numbered(Module):
 
     def _sliced(self, index: slice) -> Self:
         # Only ModuleList uses this one, whose constructor takes a list.
-        return type(self)(self._held()[index])  # type: ignore[call-arg]
+        return type(self)(self._held()[index])
 
     def __setitem__(self, index: int, module: Module) -> None:
         self._modules[self._name_at(index)] = _checked(self, module)

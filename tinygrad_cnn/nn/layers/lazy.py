@@ -201,7 +201,7 @@ class _LazyForward(_LazyConv):
         dtype: DTypeLike = None,
     ) -> None:
         rest = (dilation, groups, bias, padding_mode, device, dtype)
-        super().__init__(groups, out_channels, kernel_size, stride, padding, *rest)  # type: ignore[call-arg]
+        super().__init__(groups, out_channels, kernel_size, stride, padding, *rest)
         self._forget_features()
 
 
@@ -221,7 +221,7 @@ class _LazyTransposed(_LazyConv):
         dtype: DTypeLike = None,
     ) -> None:
         rest = (output_padding, groups, bias, dilation, padding_mode, device, dtype)
-        super().__init__(groups, out_channels, kernel_size, stride, padding, *rest)  # type: ignore[call-arg]
+        super().__init__(groups, out_channels, kernel_size, stride, padding, *rest)
         self._forget_features()
 
 
@@ -229,6 +229,21 @@ class _LazyNorm(_LazyFeatures):
     features = "num_features"
     unknown = ("running_mean", "running_var", "weight", "bias")
     num_features: int
+
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: DeviceLike = None,
+        dtype: DTypeLike = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        rest = (affine, track_running_stats, device, dtype)
+        super().__init__(0, eps, momentum, *rest, bias=bias)
+        self._forget_features()
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(self.unknown, (self.num_features,))
@@ -242,40 +257,6 @@ class _LazyNorm(_LazyFeatures):
 
     def _features_of(self, weight: Tensor) -> int:
         return weight.shape[0]
-
-
-class _LazyBatchNorm(_LazyNorm):
-    def __init__(
-        self,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: DeviceLike = None,
-        dtype: DTypeLike = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        rest = (affine, track_running_stats, device, dtype)
-        super().__init__(0, eps, momentum, *rest, bias=bias)  # type: ignore[call-arg]
-        self._forget_features()
-
-
-class _LazyInstanceNorm(_LazyNorm):
-    def __init__(
-        self,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device: DeviceLike = None,
-        dtype: DTypeLike = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        rest = (affine, track_running_stats, device, dtype)
-        super().__init__(0, eps, momentum, *rest, bias=bias)  # type: ignore[call-arg]
-        self._forget_features()
 
 
 class LazyConv1d(_LazyForward, Conv1d):
@@ -356,7 +337,7 @@ class LazyConvTranspose3d(_LazyTransposed, ConvTranspose3d):
     axes = 3
 
 
-class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
+class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
     """`BatchNorm1d` whose ``num_features`` is the number of channels of the first input.
 
     >>> import tinygrad_cnn as tg
@@ -369,7 +350,7 @@ class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
     axes = 1
 
 
-class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
+class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
     """`BatchNorm2d` whose ``num_features`` is the number of channels of the first input.
 
     >>> import tinygrad_cnn as tg
@@ -382,7 +363,7 @@ class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
     axes = 2
 
 
-class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
+class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
     """`BatchNorm3d` whose ``num_features`` is the number of channels of the first input.
 
     >>> import tinygrad_cnn as tg
@@ -395,8 +376,10 @@ class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
     axes = 3
 
 
-class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
+class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
     """`InstanceNorm1d` whose ``num_features`` is the number of channels of the first input.
+
+    As in PyTorch it is ``affine`` and has running statistics unless told otherwise.
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
@@ -408,8 +391,10 @@ class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
     axes = 1
 
 
-class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
+class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
     """`InstanceNorm2d` whose ``num_features`` is the number of channels of the first input.
+
+    As in PyTorch it is ``affine`` and has running statistics unless told otherwise.
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn
@@ -421,8 +406,10 @@ class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
     axes = 2
 
 
-class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
+class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
     """`InstanceNorm3d` whose ``num_features`` is the number of channels of the first input.
+
+    As in PyTorch it is ``affine`` and has running statistics unless told otherwise.
 
     >>> import tinygrad_cnn as tg
     >>> from tinygrad_cnn import nn

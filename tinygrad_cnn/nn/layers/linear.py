@@ -178,6 +178,11 @@ class PairwiseDistance(BinaryLayer):
     eps: float = 1e-6
     keepdim: bool = False
 
+    @property
+    def norm(self) -> float:
+        """``p``, under PyTorch's name."""
+        return self.p
+
 
 class Flatten(Module):
     """Join the axes from ``start_dim`` to ``end_dim`` into one.

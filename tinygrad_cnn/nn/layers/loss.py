@@ -23,7 +23,7 @@ from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers.checks import choice, positive, probability
 from tinygrad_cnn.nn.layers.containers import ModuleList, Sequential
 from tinygrad_cnn.nn.layers.function_layer import FunctionLayer, calls
-from tinygrad_cnn.nn.layers.linear import Linear
+from tinygrad_cnn.nn.layers.linear import Linear, PairwiseDistance
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DTypeLike
@@ -34,6 +34,7 @@ Flag = bool | None
 class _Loss(FunctionLayer):
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
     held: ClassVar[tuple[str, ...]] = ()  # the arguments that become buffers
+    above_zero: ClassVar[tuple[str, ...]] = ()  # the arguments that must be
     reduction: str
 
     def __post_init__(self, size_average: Flag = None, reduce: Flag = None) -> None:
@@ -46,10 +47,16 @@ class _Loss(FunctionLayer):
                 stacklevel=4,
             )
         choice(me, "reduction", self.reduction, self.reductions)
+        for name in self.above_zero:
+            positive(me, name, getattr(self, name))
+        self._check()
         for name in self.held:
             tensor = getattr(self, name)
             delattr(self, name)
             self.register_buffer(name, tensor)
+
+    def _check(self) -> None:
+        """Refuse arguments that no input goes with."""
 
     def extra_repr(self) -> str:
         """Return nothing, as PyTorch."""
@@ -166,12 +173,9 @@ class HuberLoss(_TargetLoss):
     tensor(4.)
     """
 
+    above_zero = ("delta",)
     reduction: str = "mean"
     delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("HuberLoss", "delta", self.delta)
 
 
 @calls(F.kl_div)
@@ -270,6 +274,14 @@ class MultiMarginLoss(_TargetLoss):
     size_average: InitVar[Flag] = None
     reduce: InitVar[Flag] = None
     reduction: str = "mean"
+
+    def _check(self) -> None:
+        if self.p not in (1, 2):
+            raise ArgumentError(f"MultiMarginLoss: `p` is {self.p} but 1 or 2 is expected")
+        if self.weight is not None and self.weight.ndim != 1:
+            raise ShapeError(
+                f"MultiMarginLoss: `weight` has shape {self.weight.shape} but (c,) is expected"
+            )
 
 
 @calls(F.hinge_embedding_loss)
@@ -385,6 +397,7 @@ class TripletMarginLoss(_Loss):
     tensor(0.)
     """
 
+    above_zero = ("margin",)
     margin: float = 1.0
     p: float = 2.0
     eps: float = 1e-6
@@ -409,11 +422,17 @@ class TripletMarginWithDistanceLoss(_Loss):
     tensor(2.)
     """
 
+    above_zero = ("margin",)
     _: KW_ONLY
     distance_function: Callable[[Tensor, Tensor], Tensor] | None = None
     margin: float = 1.0
     swap: bool = False
     reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distance_function is None:
+            self.distance_function = PairwiseDistance()
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Apply `F.triplet_margin_with_distance_loss`."""

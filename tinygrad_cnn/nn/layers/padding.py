@@ -63,6 +63,7 @@ class _CircularPad(_Pad):
 
 class _ZeroPad(_Pad):
     mode = "constant"
+    value: ClassVar[float] = 0.0
 
 
 class ConstantPad1d(_ConstantPad):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
 from tinygrad_cnn.autograd.devices import device as tg_device
 from tinygrad_cnn.autograd.rounding import bfloat16
@@ -52,8 +53,15 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
     """
 
     training: bool
+    call_super_init: bool = False
+    """Whether `__init__` hands its arguments on to the next base class, as PyTorch's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if (args or kwargs) and not self.call_super_init:
+            raise TypeError(
+                f"{type(self).__name__}.__init__() of `Module` takes no arguments but got "
+                f"{', '.join([*map(repr, args), *(f'{k}={v!r}' for k, v in kwargs.items())])}"
+            )
         held = self.__dict__
         held["training"] = True
         held["_parameters"] = Members()
@@ -62,6 +70,8 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         held["_modules"] = Members()
         for kind in HOOKS:
             held[kind] = HookTable()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     # -- modes --------------------------------------------------------------------------------
 
@@ -161,18 +171,29 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
 
     def _to(self, wanted: DType, kinds: str = FLOATING) -> Self:
         """Convert what is of these kinds of dtypes."""
-        for module in self.modules():
-            for param in module._parameters.values():
-                if param is not None and param.dtype.kind in kinds:
-                    _convert(param, wanted)
-            for name, buffer in module._buffers.items():
-                if buffer is not None and buffer.dtype.kind in kinds:
-                    module._buffers[name] = buffer.to(wanted)
+        return self._apply(lambda t: t.to(wanted) if t.dtype.kind in kinds else t)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Put ``fn(tensor)`` for parameters, gradients and buffers; what `to` and `type` call.
+
+        Subclasses that hold tensors elsewhere extend it. `Parameter` objects stay the same.
+        """
+        if recurse:
+            for module in self.children():
+                module._apply(fn)
+        with no_grad():
+            for param in self._parameters.values():
+                if param is not None:
+                    _replace(param, fn)
+            for name, buffer in self._buffers.items():
+                if buffer is not None:
+                    self._buffers[name] = fn(buffer)
         return self
 
     def type(self, dst_type: DTypeLike) -> Self:
-        """Convert floating parameters and buffers to a dtype, as `to`."""
-        return self.to(dst_type)
+        """Convert parameters and buffers to a dtype, integers too."""
+        wanted = dtype_of(dst_type, "Module.type")
+        return self._apply(lambda t: t.to(wanted))
 
     def to_empty(self, *, device: DeviceLike, recurse: bool = True) -> Self:
         """Return the module itself: there is no other device."""
@@ -232,12 +253,13 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
         return _frame(self._get_name(), lines, children)
 
 
-def _convert(param: Parameter, dtype: DType) -> None:
-    grad = param.grad
-    param.grad = None  # a gradient always has the dtype of its parameter
-    param.data = param.detach().to(dtype)
+def _replace(param: Parameter, fn: Callable[[Tensor], Tensor]) -> None:
+    new, grad = fn(param), param.grad
+    if new is not param:
+        param.grad = None  # a gradient always has the dtype of its parameter
+        param.data = new
     if grad is not None:
-        param.grad = grad.detach().to(dtype)
+        param.grad = fn(grad.detach())
 
 
 def _indent(text: str) -> str:

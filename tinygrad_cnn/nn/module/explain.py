@@ -56,8 +56,8 @@ def explained(module: Module, error: Exception, args: Args, kwargs: dict[str, An
     Only of this library's layers, and in the place of an error that does not name it.
     """
     kind = type(module)
-    ours = kind.forward.__module__.startswith(_PACKAGE)
-    if not ours:
+    ours = getattr(kind.forward, "__module__", None)  # None in code run by `exec`
+    if ours is None or not ours.startswith(_PACKAGE):
         return None
     found = next(_wrong_arguments(module, args, kwargs), None)
     if not type(error).__module__.startswith(_PACKAGE):

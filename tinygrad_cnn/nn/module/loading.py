@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
-from tinygrad_cnn.types import FLOATING, Array
+from tinygrad_cnn.types import Array
 
 undo_steps: ContextVar[list[Callable[[], None]] | None] = ContextVar("undo_steps", default=None)
 """What takes back the changes of the `load_state_dict` that is running."""
@@ -26,7 +26,7 @@ def take(owner: object, name: str, target: Tensor, value: object, assign: bool) 
         return f"is a {type(value).__name__} but a tensor is expected (tensor() makes one)"
     if array.shape == (1,) and target.shape == ():
         array = array.reshape(())
-    problem = _mismatch(array, target)
+    problem = _mismatch(array, target, assign)
     if problem is not None:
         return problem
     undo = undo_steps.get()
@@ -46,7 +46,7 @@ def take(owner: object, name: str, target: Tensor, value: object, assign: bool) 
             storage.version, storage.writer = version, writer  # nothing was written
 
         undo.append(restore)
-    np.copyto(values, array, casting="same_kind")
+    np.copyto(values, array, casting="unsafe")  # checked above
     return None
 
 
@@ -69,11 +69,10 @@ def _as_array(value: object) -> Array | None:
     return np.asarray(value)
 
 
-def _mismatch(array: Array, target: Tensor) -> str | None:
+def _mismatch(array: Array, target: Tensor, assign: bool) -> str | None:
     found = []
     if array.shape != target.shape:
         found.append(f"shape {array.shape} in the state but {target.shape} in the module")
-    kinds = array.dtype.kind, target.dtype.kind
-    if kinds[0] != kinds[1] and not any({*kinds} <= {*alike} for alike in ("iu", FLOATING)):
+    if not assign and array.dtype.kind == "c" != target.dtype.kind:
         found.append(f"dtype {array.dtype} in the state but {target.dtype} in the module")
     return ", ".join(found) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -60,18 +61,27 @@ class StateMixin:
     # -- saving -------------------------------------------------------------------------------
 
     def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> State:
         """Return all parameters and persistent buffers by path, and modules' extra state.
 
         The tensors share memory with the module's; with ``keep_vars`` they are the module's own
         `Parameter` objects. ``prefix`` is put before each path. ``destination`` is a mapping to add
-        to, by default a new one.
+        to, by default a new one. PyTorch's older form, all three by position, is taken with a
+        warning.
 
         >>> from tinygrad_cnn import nn
         >>> list(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict())[:3]
         ['0.weight', '0.bias', '1.weight']
         """
+        if args:
+            warnings.warn(
+                "state_dict: give `destination`, `prefix` and `keep_vars` by keyword",
+                FutureWarning,
+                stacklevel=2,
+            )
+            given: Any = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            destination, prefix, keep_vars = given
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
@@ -130,8 +140,8 @@ class StateMixin:
         """Copy the values of ``state_dict`` (tensors or arrays by path) into this module.
 
         If anything is wrong, parameters, buffers and extra state are what they were before.
-        Floating values may change their precision on the way in, as in PyTorch; integers do not
-        become floats. With ``assign`` the module takes the tensors themselves, in their dtype,
+        Values take the dtype that the module's have, as in PyTorch; only complex ones do not become
+        real. With ``assign`` the module takes the tensors themselves, in their dtype,
         instead of copying: `Parameter` objects are then new ones, which only optimisers made later
         know.
 
@@ -143,7 +153,8 @@ class StateMixin:
         Raises
         ------
         RuntimeError
-            Names are missing or unexpected (only if ``strict``), shapes or kinds of dtypes differ.
+            Names are missing or unexpected (only if ``strict``), shapes differ, or a
+            complex value meets a real one.
             The text lists all of it, and what may have been meant: names that are near, a prefix.
         TypeError
             ``state_dict`` is no mapping.

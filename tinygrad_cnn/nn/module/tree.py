@@ -137,9 +137,10 @@ class TreeMixin:
         Raises
         ------
         AttributeError
-            The module above is not there, or, with ``strict``, none at ``target``.
+            The module above is not there, or, with ``strict``, none at ``target``, or something
+            else is.
         ValueError
-            ``target`` is empty.
+            ``target`` is empty, or ``module`` no module.
 
         >>> from tinygrad_cnn import nn
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -150,9 +151,17 @@ class TreeMixin:
         path, _, name = target.rpartition(".")
         if not name:
             raise ArgumentError(f"set_submodule: `target` is {target!r} but a path is expected")
+        if not isinstance(module, TreeMixin):
+            raise ArgumentError(
+                f"set_submodule: `module` is {module!r} ({type(module).__name__}) but an nn.Module "
+                f"is expected"
+            )
+        above = self.get_submodule(path)
         if strict:
             self.get_submodule(target)
-        setattr(self.get_submodule(path), name, module)
+        elif not isinstance(getattr(above, name, module), TreeMixin):
+            raise AttributeError(f"set_submodule: {target!r} is there but no nn.Module")
+        setattr(above, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """Return the parameter at the dotted path ``target``.
