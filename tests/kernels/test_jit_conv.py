@@ -239,6 +239,8 @@ x, w, b = randoms(0, (5, 21, 11, 9), (42, 1, 3, 3), (42,), dtype="float32")
 three(x, w, b, PLAIN._replace(groups=21, padding=((1, 1), (1, 1))))
 x, w = randoms(0, (3, 37, 5, 7), (45, 37, 1, 1), dtype="float32")
 three(x, w, None, PLAIN)
+x, w = randoms(0, (1, 37, 5, 7), (45, 37, 3, 3), dtype="float32")  # few pixels
+three(x, w, None, PLAIN)
 """
 
 

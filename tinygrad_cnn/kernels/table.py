@@ -34,6 +34,7 @@ F = TypeVar("F", bound=Function)
 # hundred on, but small arrays would make everybody wait for the compiler who only tries something.
 MIN_JIT_SIZE = 1 << 12
 MIN_JIT_IMAGES = 1 << 10  # who has images has convolutions, which pay much earlier
+PRODUCTS_PER_NUMBER = 1 << 6  # multiply-adds that count as one: gradients of few, with many filters
 MIN_JIT_LAYER = 1 << 6  # of what networks end with: some ten numbers of one image
 MIN_JIT_SCORES = 10
 MIN_JIT_LINEAR = 1 << 11  # multiplications of a linear layer, of four rows at least
@@ -242,9 +243,13 @@ conv2d: Function = with_fallback(
     reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")
 )
 conv2d_input: Function = with_fallback(
-    reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, hints=("relu_input",)
+    reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES,
+    lambda g, w: max(g.size, g.size * w.size // max(len(w), 1) // PRODUCTS_PER_NUMBER),
+    hints=("relu_input",),
+)  # fmt: skip
+conv2d_weight: Function = with_fallback(
+    reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES, lambda g, x: max(g.size, x.size)
 )
-conv2d_weight: Function = with_fallback(reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES)
 cross_entropy = with_fallback(
     reference.cross_entropy, "pointwise.softmax", MIN_JIT_SCORES, lazy=False
 )

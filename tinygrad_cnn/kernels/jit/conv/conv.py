@@ -36,6 +36,7 @@ from tinygrad_cnn.kernels.conv_spec import (
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES
 from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, winograd_weight
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
+from tinygrad_cnn.kernels.jit.conv.few_pixels import correlate_few_pixels, units_of
 from tinygrad_cnn.kernels.jit.conv.finite import note_finite
 from tinygrad_cnn.kernels.jit.conv.planar import correlate_planes, correlate_planes_weight
 from tinygrad_cnn.kernels.jit.load.images import (
@@ -176,6 +177,11 @@ def _weight_plan(
     if 0 in (*g, *x) or _too_large(windows):
         return None
     parts = shares((math.prod(x) + math.prod(g)) * BYTES)  # each with sums of its own
+    n, c, h, w = x
+    products = math.prod(g) * c // spec.groups * math.prod(kernel)
+    many = shares(0, products)
+    if many > parts and units_of((n, h, w, c), g[1], windows, many):
+        parts = many
     return _plan("weight", x, g[1], windows, parts, wanted, True, True, by_planes)
 
 
@@ -334,7 +340,12 @@ def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Arr
         found = winograd_weight.correlate_winograd_weight(
             image, grad, windows.origin, parts, bias=bias
         )
-    return found or direct.correlate_weight(image, grad, windows, parts, bias=bias)
+    if found is not None:
+        return found
+    units = units_of(image.other.shape, grad.other.shape[3], windows, parts)
+    if units is not None:
+        return correlate_few_pixels(image, grad, windows, units, parts, bias=bias)
+    return direct.correlate_weight(image, grad, windows, parts, bias=bias)
 
 
 # ---- again, for numbers that the fast ways cannot take --------------------------------------
