@@ -24,6 +24,8 @@ from tinygrad_cnn import (
 from tinygrad_cnn.autograd import (
     enable_grad,
     inference_mode,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
@@ -184,7 +186,8 @@ __all__ = [
     "hinge_embedding_loss", "histc", "histogram", "hsplit", "hstack", "hypot", "i0", "igamma",
     "igammac", "iinfo", "imag", "index_add", "index_copy", "index_fill", "index_put",
     "index_reduce", "index_select", "inf", "inference_mode", "initial_seed", "inner",
-    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse", "is_autocast_cpu_enabled",
+    "instance_norm", "int", "int8", "int16", "int32", "int64", "inverse",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_autocast_cpu_enabled",
     "is_autocast_enabled", "is_complex", "is_conj", "is_deterministic_algorithms_warn_only_enabled",
     "is_floating_point", "is_grad_enabled", "is_inference_mode_enabled", "is_neg", "is_tensor",
     "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "istft",

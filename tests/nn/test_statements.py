@@ -101,6 +101,139 @@ fails(lambda: m.set_submodule("a.b", nn.ReLU()))
 m.set_submodule("new", nn.ReLU())
 put(repr(m))
 """,
+    "initialisers and draws refuse": """
+for cls in (t.float32, t.int64):
+    for name, args in (("uniform_", (2, 1)), ("normal_", (0, -1)), ("uniform_", (0, 1)),
+                       ("normal_", (0, 1))):
+        if cls == t.int64:
+            try:
+                getattr(nn.init, name)(t.zeros(2, dtype=cls), *args)
+            except RuntimeError:
+                put("refused")
+            continue
+        fails(lambda: getattr(nn.init, name)(t.zeros(2, dtype=cls), *args).shape[0])
+        fails(lambda: getattr(t.zeros(2, dtype=cls), name)(*args).shape[0])
+for name in ("exponential_", "cauchy_", "log_normal_", "random_", "normal_", "uniform_"):
+    try:
+        put(len(getattr(t.zeros(2, dtype=t.int64), name)()))
+    except RuntimeError:
+        put("refused")
+fails(lambda: nn.init.xavier_uniform_(t.zeros(2, 2), gain=-1))
+fails(lambda: nn.init.uniform_(t.zeros(2), generator=3))
+fails(lambda: t.rand(2, generator=3))
+put(bool((nn.init.kaiming_uniform_(t.zeros(2, 200), mode="FAN_OUT").abs() > 0.5).any()))
+put(nn.init._calculate_fan_in_and_fan_out(t.zeros(4, 3, 2)))
+put(nn.init._calculate_correct_fan(t.zeros(4, 3), "fan_out"))
+fails(lambda: nn.init._calculate_fan_in_and_fan_out(t.zeros(4)))
+""",
+    "weight normalisation": """
+new = nn.utils.parametrizations.weight_norm
+m = nn.Linear(2, 3)
+old = {"weight_g": values(3, 1), "weight_v": values(3, 2), "bias": values(3)}
+put(new(m).load_state_dict(old).missing_keys, m.weight)
+nn.Sequential(m).load_state_dict({"0." + k: v * 2 for k, v in old.items()})
+put(m.weight, list(m.state_dict()))
+fails(lambda: new(nn.Linear(2, 2), dim=5))
+fails(lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2), dim=5))
+for norm in (nn.utils.weight_norm, nn.utils.spectral_norm):
+    m = norm(nn.Linear(2, 2))
+    fails(lambda: norm(m) and 1)
+""",
+    "what is not known yet of lazy parameters": """
+p = nn.LazyLinear(2).weight
+for ask in (lambda: p.shape, lambda: p.numel(), lambda: len(p)):
+    try:
+        put(ask())
+    except (ValueError, RuntimeError):
+        put("refused")
+""",
+    "hooks keep the dtype": """
+x = values(3).requires_grad_()
+x.register_hook(lambda g: g.double())
+fails(lambda: (x * 2).sum().backward())
+put(x.grad)
+""",
+    "gradients that are asked for": """
+G = t.autograd.grad
+x = values(3).requires_grad_()
+fails(lambda: G(x.sum(), []))
+fails(lambda: G(x * 2, x, t.ones(3, dtype=t.complex64)))
+fails(lambda: G(x * (1 + 2j), x, t.ones(3)))
+put(G(x * 2, x, t.ones(3, dtype=t.float64)))
+put(t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled())
+with t.autograd.detect_anomaly(check_nan=False):
+    put(t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled())
+hooks = t.autograd.graph.saved_tensors_hooks
+def push(*given):
+    with hooks(*given):
+        pass
+fails(lambda: push(3, 4))
+fails(lambda: push(lambda v: v, 4))
+fails(lambda: push(lambda v: v, lambda v: v))
+""",
+    "arguments of a Function by name, and what is no tensor": """
+class Scaled(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, by, offset=0):
+        ctx.by = by
+        put(ctx.needs_input_grad)
+        return x * by + offset
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.by, None, None
+x = values(3).requires_grad_()
+fails(lambda: Scaled.apply(x, offset=1, by=3).sum().backward())
+fails(lambda: Scaled.apply(x, foo=1))
+class Later(t.autograd.Function):
+    @staticmethod
+    def forward(x, by=5):
+        return x * by
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        put(inputs)
+        ctx.by = inputs[1]
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.by, None
+for kwargs in ({}, {"by": 2}):
+    Later.apply(x, **kwargs).sum().backward()
+put(x.grad)
+class Keeps(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x, None, 3)
+        return x
+fails(lambda: Keeps.apply(x))
+""",
+    "the backward pass from a place in the graph": """
+x = values(3).requires_grad_()
+y = x * 2
+edge = t.autograd.graph.get_gradient_edge(y)
+t.autograd.backward(edge, t.ones(3), retain_graph=True)
+put(x.grad, t.autograd.grad([edge, (x * x).sum()], x, [values(3), None]))
+fails(lambda: t.autograd.backward(edge))
+""",
+    "what the backward of a Function returns": """
+class Twice(t.autograd.Function):
+    back = None
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+    @classmethod
+    def returning(cls, value):
+        return type("T", (cls,), {"backward": staticmethod(lambda ctx, g: value(g))})
+x = values(2, 1).requires_grad_()
+for value in (lambda g: g * 2, lambda g: g.expand(2, 3), lambda g: g.expand(4, 2, 3),
+              lambda g: g[:1], lambda g: g.sum(), lambda g: None, lambda g: (g, None),
+              lambda g: (g, g), lambda g: 3, lambda g: g.double(), lambda g: ()):
+    x.grad = None
+    fails(lambda: Twice.returning(value).apply(x).sum().backward())
+    put(x.grad)
+y = Twice.apply(x)
+put(y)
+fails(lambda: y.sum().backward())
+fails(lambda: t.autograd.Function.apply(x))
+""",
     "errors in modules of code without a name": """
 class Wrong(nn.Module):
     def forward(self, x):

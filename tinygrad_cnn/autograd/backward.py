@@ -151,6 +151,8 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad: `materialize_grads` is True, so `allow_unused` cannot be False")
     wanted = as_list("grad", inputs)
+    if not wanted:
+        raise ArgumentError("grad: `inputs` is empty, so that no gradient is asked for")
     if is_grads_batched:
         options = (create_graph, only_inputs, allow_unused, False, materialize_grads)
         return _batched_grad(outputs, wanted, grad_outputs, retain_graph, options)
@@ -441,6 +443,11 @@ def _run_hooks(node: GraphNode, g: Tensor) -> Tensor:
                 f"a hook on the output of {node.name()} returned {what}, expected None or a "
                 f"tensor of shape {g._value.shape}"
             )
+        if new._value.dtype != g._value.dtype:
+            raise RuntimeError(
+                f"a hook on the output of {node.name()} returned {new._value.dtype}, expected None "
+                f"or a tensor of {g._value.dtype}"
+            )
         g = new
     return g
 
@@ -558,6 +565,11 @@ def roots_of(
                 f"of the tensors it was made from has requires_grad=True, or it was made under "
                 f"no_grad() or detached"
             )
+        if isinstance(out, GradientEdge):
+            if not isinstance(g, Variable):
+                raise RuntimeError(f"{name}: output {i} is a place in the graph; pass its gradient")
+            roots[node] = roots[node] + g if node in roots else g
+            continue
         if g is None:
             if out._value.size != 1:
                 raise RuntimeError(
@@ -577,6 +589,13 @@ def roots_of(
                 f"{name}: gradient {i} has shape {g._value.shape} but its output {out._value.shape}"
             )
         if g._value.dtype != out._value.dtype:
+            if "c" in (g._value.dtype.kind, out._value.dtype.kind) and (
+                g._value.dtype.kind != out._value.dtype.kind
+            ):
+                raise RuntimeError(
+                    f"{name}: gradient {i} is {g._value.dtype} but its output {out._value.dtype}; "
+                    f"either both are complex or none"
+                )
             g = g.to(out._value.dtype)
         roots[node] = roots[node] + g if node in roots else g
     return roots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,7 +14,8 @@ from tinygrad_cnn.autograd.graph import Packed, packed
 from tinygrad_cnn.autograd.modes import is_recording, no_grad, set_grad_enabled
 from tinygrad_cnn.autograd.node import Gradients, Node, Parents, SavedValue
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.types import INEXACT, AnyFunction, Args, DType
+from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.types import INEXACT, AnyFunction, Args, DType, Shape
 
 Blank = tuple[tuple[int, ...], DType]
 """The shape and dtype of an output."""
@@ -34,6 +36,12 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Variable | None) -> None:
         """Keep inputs, outputs or other tensors (or None) for the backward pass."""
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Variable):
+                raise DtypeError(
+                    f"save_for_backward: `tensors[{i}]` is a {type(t).__name__}, expected a Tensor "
+                    f"or None; keep other things as attributes of `ctx`"
+                )
         self._to_save = tensors
 
     @property
@@ -110,16 +118,22 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Compute the output or outputs; to be overridden."""
-        raise TypeError("Function: a subclass must define the static method `forward`")
+        raise NotImplementedError("Function: a subclass must define the static method `forward`")
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Compute the gradient of every argument of ``forward``; to be overridden."""
-        raise TypeError("Function: a subclass must define the static method `backward`")
+        raise NotImplementedError("Function: a subclass must define the static method `backward`")
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run the operation on ``args`` and record it."""
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run the operation on arguments of ``forward`` and record it.
+
+        ``backward`` has a gradient for each of them, in the order of ``forward``; for those that
+        were left out too if there is ``setup_context``.
+        """
+        if kwargs or cls.setup_context is not None:
+            args = _in_order(cls, args, kwargs)
         if watching and observed(cls.apply):
             return observe("operation", cls.__name__, cls.apply, args, {})
         ctx = FunctionCtx()
@@ -152,6 +166,15 @@ class Function:
                 t.storage.written(cls.__name__)
         ctx._to_save = ctx._non_differentiable = ctx._dirty = ()
         return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
+
+
+def _in_order(cls: type[Function], args: Args, kwargs: dict[str, Any]) -> Args:
+    """The arguments of ``forward`` by position."""
+    with_context = cls.setup_context is None  # which stands first and is not ours to give
+    bound = inspect.signature(cls.forward).bind(*(None,) * with_context, *args, **kwargs)
+    if not with_context:
+        bound.apply_defaults()
+    return bound.args[1:] if with_context else bound.args
 
 
 def once_differentiable(backward: AnyFunction) -> AnyFunction:
@@ -251,6 +274,12 @@ def _output(node: Node, i: int) -> Node:
     return Node(OutputPart(node.op.name, i), (node,), (blank[0],), (blank[1],), {}, {})
 
 
+def _stretched(shape: Shape, to: Shape) -> bool:
+    """Whether ``to`` is ``shape``, or broadcasting makes one of the other."""
+    rest = to[len(to) - len(shape) :]
+    return len(to) >= len(shape) and all(a in (1, b) for a, b in zip(shape, rest, strict=True))
+
+
 class _Parts(dict[int, Any]):
     """Gradients of some of a function's outputs, by output number."""
 
@@ -276,9 +305,9 @@ class OutputPart:
 
 
 class _FunctionDerivative:
-    """Runs a `Function`'s backward."""
+    """Runs a `Function`'s backward; a gradient that was stretched is summed, as PyTorch's."""
 
-    broadcasts = False
+    broadcasts = True
 
     def __init__(self, cls: type[Function], outputs: list[Blank | None]) -> None:
         self.cls, self.outputs = cls, outputs
@@ -306,11 +335,11 @@ class _FunctionDerivative:
             )
         for i, gx in enumerate(gradients):
             if gx is not None and not isinstance(gx, Variable):
-                raise TypeError(
+                raise DtypeError(
                     f"{self.name}: backward returned a {type(gx).__name__} for argument {i}, "
                     f"expected a Tensor or None"
                 )
-            if gx is not None and wanted[i] and gx._value.shape != node.shapes[i]:
+            if gx is not None and wanted[i] and not _stretched(node.shapes[i], gx._value.shape):
                 raise RuntimeError(
                     f"{self.name}: backward returned a gradient of shape {gx._value.shape} for "
                     f"argument {i} of shape {node.shapes[i]}"

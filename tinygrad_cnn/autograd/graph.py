@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Node, SavedValue  # noqa: F401 (PyTorch's place)
@@ -104,7 +105,8 @@ class saved_tensors_hooks:
     RuntimeError
         The pack hook changed its tensor in place, or hooks are disabled.
     TypeError
-        The unpack hook did not return a tensor (raised in the backward pass).
+        A hook is no function, or the unpack hook did not return a tensor (raised in the backward
+        pass).
 
     Examples
     --------
@@ -120,6 +122,8 @@ class saved_tensors_hooks:
     def __init__(
         self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]
     ) -> None:
+        need("saved_tensors_hooks", "pack_hook", pack_hook, "AnyFunction")
+        need("saved_tensors_hooks", "unpack_hook", unpack_hook, "AnyFunction")
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
         self._before: list[Pair | None] = []
 

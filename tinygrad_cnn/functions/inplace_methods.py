@@ -12,7 +12,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.modes import is_recording
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import inplace
 from tinygrad_cnn.functions.convert import broadcasts, older_call, operand, to_tensor
 from tinygrad_cnn.functions.elementwise import check_addcdiv
@@ -196,6 +196,8 @@ class InPlaceMethods(Methods):
 
     def _sample(self, by: str, generator: Generator | None, method: str, *args: Any) -> Tensor:
         dtype = self._value.dtype
+        if by not in ("random_", "geometric_"):
+            floats_to_draw(by, dtype)
         drawn = draw(generator, method, *args, self._value.shape, dtype=dtype)
         return self._become(by, drawn)
 
@@ -207,8 +209,7 @@ class InPlaceMethods(Methods):
         generator: Generator | None = None,
     ) -> Tensor:
         """Fill with normal random numbers."""
-        if std < 0:
-            raise ArgumentError(f"normal_: `std` is {std}, which must not be negative")
+        deviation("normal_", std)
         return self._sample("normal_", generator, "normal", mean, std)
 
     def uniform_(
@@ -219,8 +220,7 @@ class InPlaceMethods(Methods):
         generator: Generator | None = None,
     ) -> Tensor:
         """Fill with uniform random numbers."""
-        if to < from_:
-            raise ArgumentError(f"uniform_: there is nothing from {from_} up to {to}")
+        rising("uniform_", from_, to)
         return self._sample("uniform_", generator, "uniform", from_, to)
 
     def bernoulli_(self, p: TensorLike = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -249,6 +249,7 @@ class InPlaceMethods(Methods):
         """Fill with random numbers of the Cauchy distribution around ``median``."""
         self._positive("cauchy_", "sigma", sigma, np.inf)
         shape, dtype = self._value.shape, self._value.dtype
+        floats_to_draw("cauchy_", dtype)
         return self._become("cauchy_", do(_cauchy, shape, dtype, median, sigma, generator))
 
     def exponential_(
@@ -296,6 +297,24 @@ class InPlaceMethods(Methods):
         if last < from_:
             raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
         return self._sample("random_", generator, "integers", from_, last + 1)
+
+
+def floats_to_draw(by: str, dtype: DType) -> None:
+    """Refuse a dtype that holds no draw of a continuous distribution."""
+    if dtype.kind not in (INEXACT if by == "normal_" else FLOATING):
+        raise DtypeError(f"{by}: the tensor has dtype {dtype}, expected a floating one")
+
+
+def deviation(by: str, std: float) -> None:
+    """Refuse a negative standard deviation."""
+    if std < 0:
+        raise ArgumentError(f"{by}: `std` is {std}, which must not be negative")
+
+
+def rising(by: str, low: float, high: float) -> None:
+    """Refuse bounds between which there is nothing."""
+    if high < low:
+        raise ArgumentError(f"{by}: there is nothing from {low} up to {high}")
 
 
 def _update(ufunc: np.ufunc, values: Array, other: Any) -> None:

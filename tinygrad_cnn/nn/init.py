@@ -15,7 +15,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError, ShapeError
-from tinygrad_cnn.ops.random import Generator, default_generator
+from tinygrad_cnn.functions.inplace_methods import deviation, floats_to_draw, rising
+from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array, DType
 
@@ -77,7 +78,9 @@ def uniform_(
     >>> bool((x >= -2).all()), bool((x <= 3).all())
     (True, True)
     """
-    draws = _numpy(generator).random(tensor.shape, dtype=_draw_dtype(tensor))
+    rising("uniform_", a, b)
+    floats_to_draw("uniform_", tensor.dtype)
+    draws = numpy_generator(generator).random(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= b - a
     draws += a
     return _fill(tensor, draws, "uniform_")
@@ -93,7 +96,9 @@ def normal_(
     >>> normal_(tg.empty(3), mean=5.0, std=0.0)
     tensor([5., 5., 5.])
     """
-    draws = _numpy(generator).standard_normal(tensor.shape, dtype=_draw_dtype(tensor))
+    deviation("normal_", std)
+    floats_to_draw("normal_", tensor.dtype)
+    draws = numpy_generator(generator).standard_normal(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= std
     draws += mean
     return _fill(tensor, draws, "normal_")
@@ -129,7 +134,7 @@ def trunc_normal_(
     if std <= 0:
         raise ArgumentError(f"trunc_normal_: `std` is {std} but a positive number is expected")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
-    draws = ndtri(low + (high - low) * _numpy(generator).random(tensor.shape))
+    draws = ndtri(low + (high - low) * numpy_generator(generator).random(tensor.shape))
     return _fill(tensor, np.clip(mean + std * draws, a, b), "trunc_normal_")
 
 
@@ -303,7 +308,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         return tensor
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
-    draws = _numpy(generator).standard_normal((max(rows, columns), min(rows, columns)))
+    draws = numpy_generator(generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(draws)
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)  # makes q uniformly distributed (Mezzadri 2006)
     q = q.T if rows < columns else q
@@ -329,7 +334,7 @@ def sparse_(
     """
     _require_ndim("sparse_", tensor, (2,))
     rows, columns = tensor.shape
-    draw = _numpy(generator)
+    draw = numpy_generator(generator)
     values = std * draw.standard_normal((rows, columns))
     zeros = math.ceil(sparsity * rows)
     for column in range(columns):
@@ -372,10 +377,6 @@ def pytorch_(model: M) -> M:
     return model
 
 
-def _numpy(generator: Generator | None) -> np.random.Generator:
-    return (default_generator if generator is None else generator).numpy
-
-
 def _draw_dtype(tensor: Tensor) -> DType:
     return np.dtype(np.float64 if tensor.dtype == np.float64 else np.float32)
 
@@ -386,10 +387,15 @@ def _fill(tensor: Tensor, values: Array, by: str) -> Tensor:
 
 
 def _he_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    fan = _fan(name, tensor, mode)
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def _fan(name: str, tensor: Tensor, mode: str) -> int:
     known = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
-    if mode not in known:
+    if mode.lower() not in known:
         raise ArgumentError(f"{name}: `mode` is {mode!r} but 'fan_in' or 'fan_out' is expected")
-    return calculate_gain(nonlinearity, a) / math.sqrt(max(known[mode], 1))
+    return known[mode.lower()]
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
@@ -414,6 +420,15 @@ def _require_ndim(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
             f"{name}: `tensor` has shape {tensor.shape} but "
             f"{' or '.join(map(str, wanted))} axes are expected"
         )
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """Do as `_fans`, under the name by which programs for PyTorch call it."""
+    return _fans("_calculate_fan_in_and_fan_out", tensor)
+
+
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    return _fan("_calculate_correct_fan", tensor, mode)
 
 
 # ---- older names ---------------------------------------------------------------------------

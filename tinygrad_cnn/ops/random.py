@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import CPU, DeviceLike, check_device, device
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels.forks import in_child
 from tinygrad_cnn.kernels.streams import Stream
 from tinygrad_cnn.kernels.tape import do, left_out, taping
@@ -143,6 +143,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def numpy_generator(generator: Generator | None) -> np.random.Generator:
     """The NumPy generator behind ``generator``, or behind the default one."""
     source = default_generator if generator is None else generator
+    if not isinstance(source, Generator):
+        raise DtypeError(
+            f"`generator` is {source!r} ({type(source).__name__}), expected a Generator"
+        )
     if taping:
         taping[0].drawn(source)
     return source.numpy

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from typing import Self
 
+from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.profiler.events import Event
 from tinygrad_cnn.profiler.session import Session, here
@@ -45,6 +46,7 @@ class record_function(ContextDecorator):
     """
 
     def __init__(self, name: str, args: str | None = None) -> None:
+        need("record_function", "name", name, "str")
         self.name = name
         self._open: list[tuple[Session, Event] | None] = []
 

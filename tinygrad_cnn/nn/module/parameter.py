@@ -96,6 +96,13 @@ class _Uninitialized(Tensor):
             f"`materialize`"
         )
 
+    def numel(self) -> int:
+        """Raise RuntimeError: there is no shape yet."""
+        return self.shape.numel()
+
+    def __len__(self) -> int:
+        return len(self.shape)  # which raises
+
     def materialize(self, shape: Sequence[int], dtype: DTypeLike = None) -> None:
         """Give the tensor a shape, and memory with any values."""
         kind = self.dtype if dtype is None else dtype

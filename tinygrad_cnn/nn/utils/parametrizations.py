@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, PositionError, ShapeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.module.core import Module
@@ -42,14 +42,39 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     """Train a tensor's norms and directions apart (Salimans and Kingma, 2016).
 
     ``original0`` are the norms, one for each index along ``dim`` (None: one for all), ``original1``
-    the directions.
+    the directions. States that `nn.utils.weight_norm` saved can be loaded.
+
+    Raises
+    ------
+    ValueError
+        There is no such tensor.
+    IndexError
+        It has no axis ``dim``.
 
     >>> from tinygrad_cnn import nn
     >>> layer = weight_norm(nn.Linear(20, 40))
     >>> layer.parametrizations.weight.original0.shape
     Size([40, 1])
     """
-    return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    weight = getattr(module, name, None)
+    if dim is not None and isinstance(weight, Tensor):
+        _axis_of("weight_norm", weight, dim)
+    register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    inner = f"parametrizations.{name}.original"
+
+    def older(state: dict[str, object], prefix: str, *rest: object) -> None:
+        """Take what `nn.utils.weight_norm` saved."""
+        for old, new in ((f"{name}_g", f"{inner}0"), (f"{name}_v", f"{inner}1")):
+            if prefix + old in state:
+                state[prefix + new] = state.pop(prefix + old)
+
+    module._register_load_state_dict_pre_hook(older)
+    return module
+
+
+def _axis_of(by: str, weight: Tensor, dim: int) -> None:
+    if not -weight.ndim <= dim < max(weight.ndim, 1):
+        raise PositionError(f"{by}: `dim` is {dim} but the tensor has {weight.ndim} axes")
 
 
 class _SpectralNorm(Module):
@@ -109,6 +134,8 @@ def spectral_norm(
     ------
     ValueError
         ``n_power_iterations`` is below 1, or there is no such tensor.
+    IndexError
+        It has no axis ``dim``.
 
     >>> import numpy as np
     >>> from tinygrad_cnn import nn
@@ -125,6 +152,7 @@ def spectral_norm(
         raise ArgumentError(f"spectral_norm: {type(module).__name__} has no tensor `{name}`")
     if dim is None:
         dim = 1 if getattr(module, "transposed", False) else 0
+    _axis_of("spectral_norm", weight, dim)
     norm = _SpectralNorm(weight.detach(), n_power_iterations, dim, eps)
     return register_parametrization(module, name, norm)
 

@@ -49,6 +49,22 @@ class PackedSequence(_Packed):
         data = self.data.to(*args, **options)
         return self if data is self.data else self._replace(data=data)
 
+    def double(self) -> Self:
+        """Convert the steps to float64."""
+        return self.to(np.float64)
+
+    def float(self) -> Self:
+        """Convert the steps to float32."""
+        return self.to(np.float32)
+
+    def half(self) -> Self:
+        """Convert the steps to float16."""
+        return self.to(np.float16)
+
+    def long(self) -> Self:
+        """Convert the steps to int64."""
+        return self.to(np.int64)
+
     def cpu(self) -> Self:
         """Return the sequences themselves: there is no other device."""
         return self

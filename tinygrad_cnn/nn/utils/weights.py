@@ -24,6 +24,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     >>> sorted(weight_norm(nn.Linear(2, 3)).state_dict())
     ['bias', 'weight_g', 'weight_v']
     """
+    _only_once("weight_norm", module, name)
     parametrizations.weight_norm(module, name, dim)
     _rename(module, name, {"original0": f"{name}_g", "original1": f"{name}_v"})
     return module
@@ -59,6 +60,7 @@ def spectral_norm(
     >>> sorted(spectral_norm(nn.Linear(2, 3)).state_dict())
     ['bias', 'weight_orig', 'weight_u', 'weight_v']
     """
+    _only_once("spectral_norm", module, name)
     parametrizations.spectral_norm(module, name, n_power_iterations, eps, dim)
     module.parametrizations[name][0].v_first = True
     names = {"original": f"{name}_orig", "0._u": f"{name}_u", "0._v": f"{name}_v"}
@@ -101,6 +103,11 @@ def skip_init(module_cls: Callable[..., M], *args: object, **kwargs: object) -> 
     made: M = quick(*args, **kwargs)
     made.__class__ = module_cls
     return made
+
+
+def _only_once(by: str, module: Module, name: str) -> None:
+    if name in module.__dict__.get("_renamed", ()):
+        raise ArgumentError(f"{by}: `{name}` of {type(module).__name__} is normalised already")
 
 
 def _rename(module: Module, name: str, names: dict[str, str]) -> None:
