@@ -19,7 +19,7 @@ from shared import algorithm, convolutions, layouts, pads, pytorch, seeds, wide
 from tinygrad_cnn.kernels import ConvSpec, reference, threads
 from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
-from tinygrad_cnn.kernels.jit.conv import conv
+from tinygrad_cnn.kernels.jit.conv import conv, direct
 from tinygrad_cnn.kernels.jit.conv.choose import choose
 from tinygrad_cnn.kernels.jit.load import images
 
@@ -177,6 +177,21 @@ def test_direct_convolution_keeps_a_nan_in_its_windows(channels: int, value: flo
     reached = np.zeros((10, 10), bool)
     reached[4:7, 4:7] = True
     np.testing.assert_array_equal(~np.isfinite(y[0]).all(0), reached)
+
+
+@pytest.mark.parametrize("shape", [(20, 9, 3, 3), (5, 33, 5, 5), (17, 4, 1, 3), (17, 4, 3, 1)])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("step", [1, -1, 2])
+def test_filters_are_packed_however_they_lie(
+    shape: tuple[int, ...], turned: bool, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (w,) = randoms(3, shape, dtype="float32")
+    grouped = w[None, ..., ::step, ::step].transpose(
+        *((0, 3, 4, 1, 2) if turned else (0, 3, 4, 2, 1))
+    )
+    found = direct.pack(grouped, np.empty)
+    monkeypatch.setattr(direct, "_order", lambda w: direct.ANYHOW)
+    np.testing.assert_array_equal(found, direct.pack(grouped, np.empty))
 
 
 def test_a_broadcast_gradient_is_read_as_it_is() -> None:

@@ -84,8 +84,8 @@ def batch_norm(
             dtypes = {v.dtype for v in known if v is not None}
             if dtypes == {x._value.dtype}:
                 arrays = (*known, eps, x._value.size // max(c, 1))
-                _, *numbers = do(ignoring_fp_errors, kernels.channel_numbers, arrays, {})
-                return ops.channel_affine(x, *numbers, owned=True)
+                numbers = do(ignoring_fp_errors, kernels.channel_numbers, arrays, {})
+                return ops.channel_affine(x, *numbers[1:3], owned=True)
         scale = rsqrt(var + eps)
         if weight is not None:
             scale = scale * weight

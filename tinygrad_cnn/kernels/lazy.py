@@ -146,7 +146,9 @@ def relu(x: Array | Lazy) -> Array | Lazy:
     if type(x) is Lazy:
         kind = x.expr[0]
         if kind == "scale_shift":
-            return Lazy(("relu", x), x)
+            y = Lazy(("relu", x), x)
+            y.table = x.table
+            return y
         if kind != "add":
             x = x.realize()
     found: Array = dispatch.relu(x)  # type: ignore[arg-type]  # sums too

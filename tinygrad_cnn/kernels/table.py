@@ -237,7 +237,7 @@ are_far = with_fallback(
 )
 channel_numbers = with_fallback(
     reference.channel_numbers, "norm.batch_norm", MIN_JIT_IMAGES,
-    lambda mean, *rest: mean.size * rest[-1], lazy=False,
+    lambda mean, *rest: mean.size * rest[4], lazy=False,
 )  # fmt: skip
 conv2d: Function = with_fallback(
     reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")

@@ -177,11 +177,15 @@ def batch_norm(
         known = x.stats and x.stats.get("moments")  # type: ignore[union-attr]
         mean, var = known or kernels.channel_moments(realize(x))
         count = x.size // x.shape[1]
-        invstd, scale, shift = kernels.channel_numbers(mean, var, weight, bias, eps, count)
+        invstd, scale, shift, far, table = kernels.channel_numbers(
+            mean, var, weight, bias, eps, count, FAR
+        )
         y = scale_shift(x, scale, shift)  # type: ignore[arg-type]
+        y.table = table
     else:
         y, mean, invstd, var = kernels.batch_norm(realize(x), weight, bias, eps=eps)
-    if _is_far(x, mean, invstd):
+        far = _is_far(x, mean, invstd)
+    if far:
         wide = _wide(realize(x), weight, bias)
         y, mean, invstd, var = kernels.batch_norm(*wide, eps=eps)
         y = y.astype(x.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,18 +62,21 @@ def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool:
 
 
 def channel_numbers(
-    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int
-) -> tuple[Array, Array, Array]:
-    """Return ``1/sqrt(var + eps)``, and scale and shift (c,) of the normalisation by these moments.
+    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int,
+    limit: float | None = None,
+) -> tuple[Array, Array, Array, bool, tuple[Any, ...] | None]:  # fmt: skip
+    """Return ``1/sqrt(var + eps)``; scale and shift (c,) of the normalisation by these moments;
+    whether these `are_far`, if there is a `limit`; and what a compiled kernel had better know.
 
     It is one of images with `count` numbers in a channel.
 
-    >>> channel_numbers(np.float32([1]), np.float32([4]), None, np.float32([3]), 0.0, 9)
+    >>> channel_numbers(np.float32([1]), np.float32([4]), None, np.float32([3]), 0.0, 9)[:3]
     (array([0.5], dtype=float32), array([0.5], dtype=float32), array([2.5], dtype=float32))
     """
     invstd = 1 / np.sqrt(var + var.dtype.type(eps))
     scale = invstd if weight is None else invstd * weight
-    return invstd, scale, -mean * scale if bias is None else bias - mean * scale
+    far = limit is not None and are_far(mean, invstd, limit, count)
+    return invstd, scale, -mean * scale if bias is None else bias - mean * scale, far, None
 
 
 def move_statistics(

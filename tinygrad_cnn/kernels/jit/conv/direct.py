@@ -67,6 +67,8 @@ Entry: TypeAlias = Callable[..., None]
 ANYHOW = 0
 TAP_BY_TAP = 1  # together, the taps of a channel side by side, as a user has them
 BESIDE = 2  # a single tap, whose columns lie side by side
+TAPS = 3  # the taps of a channel side by side, as in the adjoint with no stride
+TURNED = 4  # the same, the last one first
 
 
 @kernel(entry=True)
@@ -91,6 +93,17 @@ def _pack(part: int, parts: int, w: Array, order: int, step: int, packed: Array)
         elif order == BESIDE:
             at, distance = w[g].ctypes.data + first * BYTES, w.strides[3]
             copy_panel(at, distance, target.ctypes.data, depth, true)
+        elif order >= TAPS:
+            if true < width:
+                target[:] = 0
+            line, taps = width * BYTES, kh * kw
+            at, to, move = w[g].ctypes.data + first * step, target.ctypes.data, depth * line
+            if order == TURNED:
+                at, to, move = at - (taps - 1) * BYTES, to + (taps - 1) * move, -move
+            for d in range(depth):
+                transpose_pixels(
+                    to + d * line, move, 0, at + d * w.strides[3], step, taps, taps, true
+                )  # fmt: skip
         else:
             for d in range(depth):
                 for i in range(kh):
@@ -108,8 +121,11 @@ def _order(w: Array) -> int:
     *_, row, column, inner, side = w.strides
     if side == BYTES and kh * kw == 1:
         return BESIDE
-    together = (kw == 1 or column == BYTES) and (kh == 1 or row == kw * BYTES)
-    return TAP_BY_TAP if together and (depth == 1 or inner == kh * kw * BYTES) else ANYHOW
+    for unit, order in ((BYTES, TAPS), (-BYTES, TURNED)):
+        if (kw == 1 or column == unit) and (kh == 1 or row == kw * unit):
+            whole = order == TAPS and (depth == 1 or inner == kh * kw * BYTES)
+            return TAP_BY_TAP if whole else order
+    return ANYHOW
 
 
 def pack(w: Array, take: Take) -> Array:

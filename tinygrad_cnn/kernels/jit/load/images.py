@@ -149,7 +149,7 @@ GRADIENT = 2  # (x where other*e + f > 0, else 0)*a + other*b + d
 PLANAR = 3  # x, which lies plane by plane in memory; its mode has what is between images and planes
 
 
-_ZERO, _LEAST = 0.0, -np.inf  # d of those with a rectifier, and of those without
+ZERO, LEAST = 0.0, -np.inf  # d of those with a rectifier, and of those without
 
 # One of the above; kh and kw of the windows in which x is scattered, or 0; address of the index. Of
 # what is planar: 0; bytes from one image to the next, and from one plane.
@@ -189,7 +189,7 @@ def affine_table(x: Images | None, c: int, moved: Affine | None) -> Array:
     """
     if moved is None:
         return _no_table(c)
-    return kept_table(x, c, moved.scale, moved.shift, _ZERO if moved.relu else _LEAST)
+    return kept_table(x, c, moved.scale, moved.shift, ZERO if moved.relu else LEAST)
 
 
 def source_of(x: Images) -> Source:

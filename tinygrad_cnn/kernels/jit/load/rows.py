@@ -48,6 +48,11 @@ def _put(row: Array, target: Array) -> None:
         target[k] = 0
 
 
+def row_of(number: Number) -> Array:
+    """Return numbers in a row as they are, and one number as a row of one."""
+    return number if isinstance(number, np.ndarray) else constant(number, 1)
+
+
 @kernel(entry=True)
 def _table_share(
     part: int, parts: int, a: Array, b: Array, d: Array, e: Array, f: Array, table: Array
@@ -68,8 +73,7 @@ def table_of(
     [[3.0, 4.0], [5.0, 5.0], [0.0, 0.0]]
     """
     table = np.empty((5, c), np.float32)
-    rows = [v if isinstance(v, np.ndarray) else constant(v, 1) for v in (a, b, d, e, f)]
-    run(_table_share, 1, *rows, table)
+    run(_table_share, 1, row_of(a), row_of(b), row_of(d), row_of(e), row_of(f), table)
     return table
 
 

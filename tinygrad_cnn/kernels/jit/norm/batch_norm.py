@@ -11,11 +11,20 @@ their order: a thread count has one result.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
-from tinygrad_cnn.kernels.jit.load.images import FLOAT32, images_like, images_of, nchw, parameter
+from tinygrad_cnn.kernels.jit.load.images import (
+    FLOAT32,
+    ZERO,
+    images_like,
+    images_of,
+    nchw,
+    parameter,
+)
 from tinygrad_cnn.kernels.jit.norm.group_norm import affine_planes, batch_norm_planes
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.tape import looked
@@ -314,18 +323,27 @@ def batch_norm_backward(
     return _seen(gx), gweight, gbias
 
 
+@kernel()
+def _is_far(mean: float, invstd: float, limit: float) -> bool:
+    return not (abs(mean) * invstd <= np.float32(limit) and invstd > 0)
+
+
 @kernel(entry=True, fastmath=())
 def _numbers_share(
     part: int, parts: int, mean: Array, var: Array, weight: Array, bias: Array, eps: float,
-    found: Array,
+    limit: float, found: Array, far: Array,
 ) -> None:  # fmt: skip
-    """Write ``1/sqrt(var + eps)``, scale and shift to found (3, c)."""
+    """Write ``1/sqrt(var + eps)``, scale and shift to found (6, c), and zeros after them."""
+    found[3:] = 0
+    far[0] = 0
     for k in range(mean.size):
         # Rounded like the operations that are recorded where gradients are wanted.
         invstd = np.float32(1) / np.sqrt(var[k] + np.float32(eps))
         scale = invstd * weight[k]
         found[0, k], found[1, k] = invstd, scale
         found[2, k] = bias[k] - mean[k] * scale
+        if _is_far(mean[k], invstd, limit):
+            far[0] = 1
 
 
 @kernel(entry=True)
@@ -334,7 +352,7 @@ def _far_share(
 ) -> None:  # fmt: skip
     found[0] = 0
     for k in range(mean.size):
-        if not (abs(mean[k]) * invstd[k] <= np.float32(limit) and invstd[k] > 0):
+        if _is_far(mean[k], invstd[k], limit):
             found[0] = 1
 
 
@@ -349,17 +367,22 @@ def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool | None
 
 
 def channel_numbers(
-    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int
-) -> tuple[Array, Array, Array] | None:
-    """As `reference.channel_numbers`, for float32."""
+    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int,
+    limit: float | None = None,
+) -> tuple[Array, Array, Array, bool, tuple[Any, ...]] | None:  # fmt: skip
+    """As `reference.channel_numbers`, for float32; with what `kept_table` keeps for a rectifier."""
     shape = mean.shape
     centre, spread = parameter(mean, 0, shape), parameter(var, 1, shape)
     scale, shift = parameter(weight, 1, shape), parameter(bias, 0, shape)
     if centre is None or spread is None or scale is None or shift is None:
         return None
-    found = np.empty((3, mean.size), FLOAT32)
-    run(_numbers_share, 1, centre, spread, scale, shift, float(eps), found)
-    return found[0], found[1], found[2]
+    found, far = np.empty((6, mean.size), FLOAT32), np.empty(1, np.uint8)
+    run(
+        _numbers_share, 1, centre, spread, scale, shift, float(eps), float(limit or 0), found, far
+    )  # fmt: skip
+    invstd, factor, addend = found[0], found[1], found[2]
+    is_far = limit is not None and bool(looked(far)[0])
+    return invstd, factor, addend, is_far, ((factor, addend, ZERO), found[1:])
 
 
 @kernel(entry=True)

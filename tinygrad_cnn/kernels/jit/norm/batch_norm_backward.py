@@ -28,7 +28,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
     scattered_planes,
     with_table,
 )
-from tinygrad_cnn.kernels.jit.load.rows import constant, table_of
+from tinygrad_cnn.kernels.jit.load.rows import constant, row_of, table_of
 from tinygrad_cnn.kernels.jit.norm import batch_norm as norm
 from tinygrad_cnn.kernels.jit.norm.group_norm import batch_norm_planes_backward
 from tinygrad_cnn.kernels.jit.norm.moments import CHUNK_BYTES, add_gated, add_pixels, plain_table
@@ -84,9 +84,10 @@ def _sums_share(
 @kernel(entry=True)
 def _numbers_share(
     part: int, parts: int, exact: Array, pilot: Array, count: int, weight: Array, mean: Array,
-    invstd: Array, found: Array, gweight: Array, gbias: Array,
+    invstd: Array, e: Array, f: Array, found: Array, gweight: Array, gbias: Array,
 ) -> None:  # fmt: skip
-    """Write scale, slope and shift, found (3, c), and the gradients of weight and bias.
+    """Write scale, slope and shift to found (5, c), e and f (c,) or (1,) after them, and the
+    gradients of weight and bias.
 
     exact (shares, 2, c) are sums of g and of ``g*(x - pilot)``.
     """
@@ -102,6 +103,7 @@ def _numbers_share(
         slope = -factor * invstd[k] * inner / count
         found[0, k], found[1, k] = factor, slope
         found[2, k] = -factor * total / count - slope * mean[k]
+        found[3, k], found[4, k] = e[k % e.size], f[k % f.size]
         gweight[k], gbias[k] = inner, total
 
 
@@ -214,7 +216,7 @@ def norm_gradient(
         form = lower_normalised(g, inputs, one, one, one)
         assert form is not None
     planes = scattered_planes(form) if c < TILE.lanes else None
-    found = np.empty((3, c), np.float32)
+    found = np.empty((5, c), np.float32)
     gweight, gbias = np.empty(c, np.float32), np.empty(c, np.float32)
     source = None
     if planes is not None:
@@ -229,10 +231,15 @@ def norm_gradient(
             exact = np.empty((parts, 2, c))
             _add_up(with_table(source, table_of(c, *form[2:7])), centre, exact)
     run(
-        _numbers_share, 1, exact, pilot, x.size // c, scale, centre, factor, found, gweight, gbias
+        _numbers_share, 1, exact, pilot, x.size // c, scale, centre, factor, row_of(form.e),
+        row_of(form.f), found, gweight, gbias,
     )  # fmt: skip
+    a, b, d = found[0], found[1], found[2]
+    table = (a, b, d, form.e, form.f), found  # for those who read it next
     if source is None:
-        return normalised(g, load(inputs), *found), gweight, gbias
+        gx = normalised(g, load(inputs), a, b, d)
+        gx.table = table
+        return gx, gweight, gbias
     # In the order in which they have been read: not copied again by those who read them next.
     image = load(nchw(source.other))
     grad = load(nchw(source.x))
@@ -241,7 +248,9 @@ def norm_gradient(
     if isinstance(form.e, np.ndarray) and isinstance(form.f, np.ndarray):
         positive = Lazy(("relu", scale_shift(image, form.e, form.f)), image)
         grad = Lazy(("select", grad, positive), image)
-    return normalised(grad, image, *found), gweight, gbias
+    gx = normalised(grad, image, a, b, d)
+    gx.table = table
+    return gx, gweight, gbias
 
 
 def channel_gradient(
