@@ -64,9 +64,9 @@ def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool:
 def channel_numbers(
     mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int,
     limit: float | None = None,
-) -> tuple[Array, Array, Array, bool, tuple[Any, ...] | None]:  # fmt: skip
+) -> tuple[Array, Array, Array, bool | None, tuple[Any, ...] | None]:  # fmt: skip
     """Return ``1/sqrt(var + eps)``; scale and shift (c,) of the normalisation by these moments;
-    whether these `are_far`, if there is a `limit`; and what a compiled kernel had better know.
+    whether these `are_far`, None without a `limit`; and what a compiled kernel had better know.
 
     It is one of images with `count` numbers in a channel.
 
@@ -75,7 +75,7 @@ def channel_numbers(
     """
     invstd = 1 / np.sqrt(var + var.dtype.type(eps))
     scale = invstd if weight is None else invstd * weight
-    far = limit is not None and are_far(mean, invstd, limit, count)
+    far = None if limit is None else are_far(mean, invstd, limit, count)
     return invstd, scale, -mean * scale if bias is None else bias - mean * scale, far, None
 
 

@@ -63,7 +63,6 @@ from tinygrad_cnn.kernels.tape import taping
 from tinygrad_cnn.kernels.threads import shares, team
 from tinygrad_cnn.types import Array
 
-NOTING = {"direct", "narrow", "winograd"}  # algorithms that tell who records of lost outputs
 LONGEST_TABLE = 1 << 16  # output columns or taps: plans have a table of them
 
 
@@ -75,12 +74,14 @@ def all_float32(x: Images, y: Images, b: Array | None) -> bool:
 def _correlate(
     choice: Choice, x: Source, w: Array, bias: Array | None, out: Array, windows: Windows,
     parts: int, *, moments: bool = False,
-) -> tuple[Array, Array] | None:  # fmt: skip
-    """Write the correlation of x with w (groups, kh, kw, c/groups, f/groups) to out."""
+) -> tuple[tuple[Array, Array] | None, bool]:  # fmt: skip
+    """Write the correlation of x with w (groups, kh, kw, c/groups, f/groups) to out; return its
+    moments, if wanted and known, and whether a filter may be lost.
+    """
     if choice.algorithm == "depthwise":
         taps = w[..., 0, 0].transpose(1, 2, 0)  # (kh, kw, f)
         depthwise.correlate_depthwise(x, ordered(taps), bias, out, windows, parts)
-        return None
+        return None, look_lost(out)
     if choice.algorithm == "narrow":
         return narrow.correlate_few(
             x, w, bias, out, windows, parts, choice.block, moments=moments
@@ -223,23 +224,23 @@ def conv2d(
     if planes is not None:
         y, found = correlate_planes(planes, shape, w, bias, windows, parts, moments=moments)
         out = y.transpose(0, 2, 3, 1)  # (n, oh, ow, f)
+        lost = look_lost(out)
     else:
         out = empty((shape[0], *windows.size, w.shape[0]), FLOAT32)
         image = _image(x, choice)
         if choice.algorithm == "winograd":
-            found, wide = winograd.correlate_winograd(
+            found, wide, lost = winograd.correlate_winograd(
                 image, ordered(w), bias, out, windows.origin, parts, moments=moments, keep=keep
             )
             if wide is not None:
                 directly(wide, image, _grouped(w, groups), bias, out, windows, parts)
         else:
             filters = _grouped(w, groups)
-            found = _correlate(
+            found, lost = _correlate(
                 choice, image, filters, bias, out, windows, parts, moments=moments
             )  # fmt: skip
         y = nchw(out)
-    noted = planes is None and choice.algorithm in NOTING
-    if look_lost(out, noted=noted) and strictly(x, _grouped(w, groups), bias, out, windows):
+    if lost and strictly(x, _grouped(w, groups), bias, out, windows):
         found = None
     return load(y, moments=found or channel_moments(y)) if moments else y
 
@@ -276,14 +277,15 @@ def conv2d_input(
     for (pixels, taps, windows), choice in zip(read, choices, strict=True):
         target, parts = out if dense else out[:, *pixels], each[0].parts
         if choice.algorithm == "winograd":
-            sums, lost = winograd.correlate_winograd(
+            sums, wide, lost = winograd.correlate_winograd(
                 grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
             )
-            if lost is not None:
-                directly(lost, grad, _turned(w, taps, groups), None, target, windows, parts)
+            if wide is not None:
+                directly(wide, grad, _turned(w, taps, groups), None, target, windows, parts)
         else:
-            _correlate(choice, grad, _turned(w, taps, groups), None, target, windows, parts)
-        if look_lost(target, noted=choice.algorithm in NOTING):
+            turned = _turned(w, taps, groups)
+            _, lost = _correlate(choice, grad, turned, None, target, windows, parts)
+        if lost:
             strictly(g, _turned(w, taps, groups), None, target, windows)
             sums = None
     for pixels in unread:
@@ -361,12 +363,10 @@ def directly(
         direct.correlate(some, w, bias, out[first:stop], windows, parts)
 
 
-def look_lost(out: Array, *, noted: bool = False) -> bool:
-    """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f);
-    `noted` says that who records a program knows already that it depends on them.
-    """
+def look_lost(out: Array) -> bool:
+    """Return whether filters may be infinite or NaN, by their first outputs out (n, oh, ow, f)."""
     first = out[0, 0, 0]
-    if taping and not noted:
+    if taping:
         note_finite(first)
     return not math.isfinite(first.dot(first))
 

@@ -44,6 +44,7 @@ from tinygrad_cnn.kernels.jit.load.rows import padded_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     CHUNK,
+    NO_SUMS,
     Gathered,
     finish,
     finish_sums,
@@ -210,13 +211,13 @@ def _pays_to_split(shape: tuple[int, ...], windows: Windows, f: int, parts: int)
 def correlate(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
     *, moments: bool = False,
-) -> tuple[Array, Array] | None:  # fmt: skip
+) -> tuple[tuple[Array, Array] | None, bool]:  # fmt: skip
     """Write the correlation of x (n, h, w, c) with w to out.
 
     w is (groups, kh, kw, c/groups, f/groups) with any strides; x is C-contiguous; out
     (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
     an image. Returns the outputs' mean and variance (f,) if `moments`, for out whose pixels follow
-    one another in a row.
+    one another in a row; and whether a filter may be lost (`conv`).
     """
     f = out.shape[3]
     each = f // windows.groups
@@ -228,7 +229,7 @@ def correlate(
     with scratch() as take:
         packed = pack(w, take)
         space = take((parts, plan.floats), np.float32)
-        sums = gathered(parts, f if moments else 1, take)
+        sums = gathered(parts, f, take) if moments else NO_SUMS
         lost = np.empty(parts, np.float32)  # what `excess` of the first outputs is
         run(
             _product_share, parts, plan.geometry, pixels_of(x), packed, shift, first_of(out),
@@ -236,7 +237,7 @@ def correlate(
             plan.tables, space, int(moments), sums, lost, NONE,
         )  # fmt: skip
         looked(lost)
-        return finish(sums) if moments else None
+        return finish(sums) if moments else None, any(lost.tolist())
 
 
 def totals_of(parts: int, count: int, pieces: int, take: Take) -> Array:

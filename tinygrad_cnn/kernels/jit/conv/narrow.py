@@ -51,7 +51,7 @@ def _join(
 def correlate_few(
     x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
     block: int, *, moments: bool = False,
-) -> tuple[Array, Array] | None:  # fmt: skip
+) -> tuple[tuple[Array, Array] | None, bool]:  # fmt: skip
     """Do as `correlate` for one group and C-contiguous out (n, oh, ow, f), `block` outputs at once.
 
     A NaN or an infinity would spread to the outputs that are computed together with it: if there is
@@ -66,7 +66,7 @@ def correlate_few(
     run(_join, 1, split, shift[:0] if bias is None else bias, sw, joined, shift)
     whole, rest = ow // block * block, ow % block
     wider = windows._replace(kernel=(kh, wide), size=(oh, ow // block), stride=(sh, sw * block))
-    found = correlate(
+    found, _ = correlate(
         x, joined.reshape(1, kh, wide, -1, block * f),
         None if bias is None else shift,
         out[:, :, :whole].reshape(n, oh, ow // block, block * f),  # a view
@@ -80,7 +80,7 @@ def correlate_few(
         origin = (windows.origin[0], windows.origin[1] + whole * sw)
         others = windows._replace(size=(oh, rest), origin=origin)
         correlate(x, w, bias, out[:, :, whole:], others, parts)
-    return channel_moments(nchw(out)) if moments else None
+    return channel_moments(nchw(out)) if moments else None, False
 
 
 @instruction

@@ -41,7 +41,9 @@ from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, 
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like, pixels_of
 from tinygrad_cnn.kernels.jit.load.rows import padded_row, table_of
+from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
+    NO_SUMS,
     Gathered,
     finish,
     flush,
@@ -60,7 +62,6 @@ LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 MOMENTS, MASKED_SUMS = 1, 2  # what is gathered of the outputs
 SOME, ALL = 1, 2  # of the images are to be computed directly
 LOST = 4  # among the first outputs is an infinity or a NaN
-NO_SUMS = gathered(1, 1, np.empty)
 FILTER_BLOCK = 8  # input channels whose filters are transformed together
 
 
@@ -74,12 +75,18 @@ def _filters_block(
     `FILTER_BLOCK` channels at a time, as in PyTorch's order their taps lie together.
     """
     wide, plane = g.wide_f, g.c * g.wide_f + SKEW
-    per_depth, per_lane = (9 * g.f, 9) if turned else (9, 9 * g.c)
-    for lane in range(low, high):
+    line, numbers = wide * BYTES, w.ctypes.data
+    if turned:  # each channel's taps by themselves, the last one first
         for i in range(count):
-            start = (d + i) * per_depth + lane * per_lane
-            for k in range(9):
-                taps[(i * 9 + k) * wide + lane] = w[start + (8 - k if turned else k)]
+            transpose_pixels(
+                taps.ctypes.data + (i * 9 + 8) * line + low * BYTES, -line, 0,
+                numbers + ((d + i) * g.f + low) * 9 * BYTES, 9 * BYTES, 9, 9, high - low,
+            )  # fmt: skip
+    else:
+        transpose_pixels(
+            taps.ctypes.data + low * BYTES, line, 0, numbers + (low * g.c + d) * 9 * BYTES,
+            9 * g.c * BYTES, 9 * count, 9 * count, high - low,
+        )  # fmt: skip
     last = min(wide, (high + COLUMNS - 1) // COLUMNS * COLUMNS)
     for i in range(count):
         for k in range(9):
@@ -249,7 +256,7 @@ def correlate_winograd(
     moments: bool = False,
     mask: Affine | None = None,
     keep: bool = False,
-) -> tuple[tuple[Array, ...] | None, Array | None]:
+) -> tuple[tuple[Array, ...] | None, Array | None, bool]:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
@@ -263,6 +270,7 @@ def correlate_winograd(
         ``mask.x - centre``, float64 (parts, 2, f), and the centre (f,). Else None.
     wide: a mask (n,) of the images that the caller has to compute directly, after which the sums
         are none; or None.
+    lost: whether a filter may be (`conv`).
     """
     n, f = out.shape[0], out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
@@ -289,7 +297,8 @@ def correlate_winograd(
         looked(wide)
         if any(wide[:, n].tolist()):
             most = wide.max(0)
-            return None, (most[:n] != 0) | (most[n] & ALL != 0)
+            again = (most[:n] != 0) | (most[n] & ALL != 0)
+            return None, again if again.any() else None, True
         if mask is not None:
-            return (sums.exact, centre), None
-        return (finish(sums) if moments else None), None
+            return (sums.exact, centre), None, False
+        return (finish(sums) if moments else None), None, False

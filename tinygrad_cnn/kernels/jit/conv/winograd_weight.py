@@ -14,7 +14,6 @@ from tinygrad_cnn.kernels.checks import Pair
 from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
-from tinygrad_cnn.kernels.jit.conv.winograd import NO_SUMS
 from tinygrad_cnn.kernels.jit.conv.winograd_range import are_apart, sum_up
 from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     SKEW,
@@ -31,6 +30,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_sum
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.norm.moments import (
+    NO_SUMS,
     Gathered,
     finish_sums,
     gather_sums,

@@ -369,7 +369,7 @@ def are_far(mean: Array, invstd: Array, limit: float, count: int) -> bool | None
 def channel_numbers(
     mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, count: int,
     limit: float | None = None,
-) -> tuple[Array, Array, Array, bool, tuple[Any, ...]] | None:  # fmt: skip
+) -> tuple[Array, Array, Array, bool | None, tuple[Any, ...] | None] | None:  # fmt: skip
     """As `reference.channel_numbers`, for float32; with what `kept_table` keeps for a rectifier."""
     shape = mean.shape
     centre, spread = parameter(mean, 0, shape), parameter(var, 1, shape)
@@ -381,8 +381,9 @@ def channel_numbers(
         _numbers_share, 1, centre, spread, scale, shift, float(eps), float(limit or 0), found, far
     )  # fmt: skip
     invstd, factor, addend = found[0], found[1], found[2]
-    is_far = limit is not None and bool(looked(far)[0])
-    return invstd, factor, addend, is_far, ((factor, addend, ZERO), found[1:])
+    if limit is None:
+        return invstd, factor, addend, None, None
+    return invstd, factor, addend, bool(looked(far)[0]), ((factor, addend, ZERO), found[1:])
 
 
 @kernel(entry=True)

@@ -50,6 +50,9 @@ def gathered(parts: int, c: int, take: Take) -> Gathered:
     )
 
 
+NO_SUMS = gathered(1, 1, np.empty)  # for who gathers nothing
+
+
 def _add_pixels(
     e: Emitter, images: list[Value], step: Value, pixels: Value, channels: Value, chains: int,
     sums: Value, line: Value, of_channels: Callable[[Value, Value], Summands],
