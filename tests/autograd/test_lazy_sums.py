@@ -192,7 +192,8 @@ def test_a_sum_of_two_normalisations_waits():
     left, right = a(images), b(images)
     s = left + right
     assert waits(s)
-    assert left._value.expr[0] == right._value.expr[0] == "scale_shift"
+    assert left._value.expr[0] == "scale_shift"
+    assert right._value.expr[0] == "load"  # one of both is computed by itself anyway
     out = F.relu(s).detach().numpy()
     np.testing.assert_allclose(
         out, np.maximum(left.detach().numpy() + right.detach().numpy(), 0), rtol=1e-5, atol=1e-6

@@ -16,7 +16,9 @@ scratch space and the transformed filters kept in inference are outside these co
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import threading
 import weakref
 from collections import deque
@@ -232,6 +234,16 @@ class _Store:
                 self.order.remove(size)
         return note
 
+    def trim(self, nbytes: int) -> None:
+        """Give back what came last, until no more than that waits."""
+        with self.lock:
+            self._sort_in()
+            while self.held > nbytes:
+                size = self.order[-1]
+                del self.order[-1]
+                del self.by_size[size][-1]
+                self.held -= size
+
     def settle(self) -> None:
         """Book all that has come back."""
         with self.lock:
@@ -282,6 +294,21 @@ def stored_bytes() -> int:
     """Return how many bytes wait in the store for their next array."""
     _store.settle()
     return _store.held
+
+
+def trim_store(nbytes: int) -> None:
+    """Give memory that waits in the store back to the system, until at most `nbytes` wait.
+
+    >>> trim_store(0)
+    >>> stored_bytes()
+    0
+    """
+    _store.trim(nbytes)
+    if _malloc_trim is not None:  # else malloc keeps what it has got once
+        _malloc_trim(0)
+
+
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def set_store_limit(nbytes: int) -> int:

@@ -21,7 +21,7 @@ from tinygrad_cnn.autograd.node import Node
 from tinygrad_cnn.autograd.registry import REGISTRY
 from tinygrad_cnn.autograd.variable import Variable, wrap, writings
 from tinygrad_cnn.kernels.fp_errors import ignoring_fp_errors
-from tinygrad_cnn.kernels.memory import ALIGNMENT, Lease, aligned
+from tinygrad_cnn.kernels.memory import ALIGNMENT, Lease, aligned, stored_bytes, trim_store
 from tinygrad_cnn.programs.early import accepted
 from tinygrad_cnn.programs.epilogues import join
 from tinygrad_cnn.programs.memory import (
@@ -290,6 +290,7 @@ class Instance:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        trim_store(max(0, stored_bytes() - program.arena_bytes))
         self.arena = aligned(program.arena_bytes)
         self.memory: dict[Region, Array] = {}
         self.places = {r: slice(r.offset, r.offset + _padded(r)) for r in program.kept}

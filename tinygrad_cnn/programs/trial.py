@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_cnn.kernels.memory import stored_bytes, trim_store
 from tinygrad_cnn.programs.early import find_early
 from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, room, same_bits
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
@@ -79,8 +80,9 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
     """Find out whether a unit's launches alone do what its function does.
 
     ``before`` has the contents of what it changes in place. If the recording ``keeps`` what it
-    finds, look for early launches too.
+    finds, look for early launches too. Memory that was needed for this alone is given back.
     """
+    waiting = stored_bytes()
     try:
         trial = Trial(unit, before)
         if not all(map(trial.succeeds, trial.RUBBISH)):
@@ -94,6 +96,9 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
             unit.early = find_early(trial)
     except Exception:  # whatever it is, the unit is called as usual, or all its launches are made
         return
+    finally:
+        if stored_bytes() > waiting:
+            trim_store(waiting)
 
 
 def copied(content: Array) -> Array:
