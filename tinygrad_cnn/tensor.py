@@ -241,7 +241,7 @@ class Tensor(Conversions):
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Variable):
-                raise TypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
+                raise DtypeError(f"grad: got a {type(value).__name__}, expected a Tensor or None")
             if value is self:
                 raise RuntimeError("grad: a tensor cannot be its own gradient; use a clone()")
             if value._value.shape != self._value.shape or value._value.dtype != self._value.dtype:
@@ -427,7 +427,7 @@ class Tensor(Conversions):
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.ndim:
-            raise TypeError("iter: a tensor without dimensions cannot be iterated over")
+            raise DtypeError("iter: a tensor without dimensions cannot be iterated over")
         return iter(f.unbind(self))
 
     def __reversed__(self) -> Tensor:
@@ -631,7 +631,7 @@ class Tensor(Conversions):
                 dtype = rest.pop(0)  # type: ignore[assignment]  # f.to sees what it is
         check_device(device, "to")
         if len(rest) > 2 or not all(isinstance(flag, builtins.bool) for flag in rest):
-            raise TypeError(f"to: unexpected arguments {rest}")
+            raise DtypeError(f"to: unexpected arguments {rest}")
         return f.to(self, dtype, copy=builtins.bool(rest[1]) if len(rest) == 2 else copy)
 
     def cpu(self) -> Tensor:

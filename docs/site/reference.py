@@ -18,6 +18,7 @@ MODULES = {
     "Tensors": ("", "random", "autograd", "autograd.functional", "func"),
     "Families of functions": (
         "linalg", "fft", "special", "masked", "signal.windows", "distributions",
+        "distributions.constraints",
     ),
     "Networks": (
         "nn", "nn.functional", "nn.init", "nn.parallel", "nn.attention", "nn.utils", "nn.utils.rnn",

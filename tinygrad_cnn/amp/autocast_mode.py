@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from tinygrad_cnn.autograd.rounding import Cache, Fast, bfloat16, changes, converted, fast, use
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.types import AnyFunction, DType, DTypeLike
 
@@ -175,7 +175,7 @@ class autocast:  # PyTorch's name
     def __call__(self, func: AnyFunction) -> AnyFunction:
         """Decorate ``func``, so that its body runs in such a block."""
         if not callable(func):
-            raise TypeError(f"autocast: `func` is a {type(func).__name__}, expected a function")
+            raise DtypeError(f"autocast: `func` is a {type(func).__name__}, expected a function")
 
         @functools.wraps(func)
         def decorated(*args: Any, **kwargs: Any) -> Any:

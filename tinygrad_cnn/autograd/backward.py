@@ -583,7 +583,7 @@ def roots_of(
                 )
             g = wrap(made(np.ones_like(out._array)))
         elif not isinstance(g, Variable):
-            raise TypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
+            raise DtypeError(f"{name}: gradient {i} is a {type(g).__name__}, expected a Tensor")
         elif g._value.shape != out._value.shape:
             raise RuntimeError(
                 f"{name}: gradient {i} has shape {g._value.shape} but its output {out._value.shape}"

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.backward import grad
 from tinygrad_cnn.autograd.modes import enable_grad
 from tinygrad_cnn.autograd.op import isolate
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.types import AnyFunction, Args
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def _as_tuple(name: str, what: str, value: Tensors) -> tuple[Tensor, ...]:
     several = value if isinstance(value, tuple) else (value,)
     for t in several:
         if not isinstance(t, Variable):
-            raise TypeError(f"{name}: {what} holds a {type(t).__name__}, expected tensors")
+            raise DtypeError(f"{name}: {what} holds a {type(t).__name__}, expected tensors")
     return several
 
 

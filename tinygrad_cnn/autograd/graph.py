@@ -21,7 +21,7 @@ from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle
 from tinygrad_cnn.autograd.modes import no_grad
 from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Node, SavedValue  # noqa: F401 (PyTorch's place)
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.types import AnyFunction, Params
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Packed:
         with no_grad():
             found = self._unpack(self._packed)
         if not isinstance(found, Variable):
-            raise TypeError(
+            raise DtypeError(
                 f"saved_tensors_hooks: the unpack hook returned a {type(found).__name__}, "
                 f"expected a Tensor"
             )

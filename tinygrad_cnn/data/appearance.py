@@ -12,6 +12,7 @@ from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, channels_last, check_images, one_or_many
+from tinygrad_cnn.errors import ArgumentError
 
 _GREY: Final = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue (ITU-R BT.601)
 
@@ -49,9 +50,9 @@ class ColorJitter:
         given = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
         for name, value in given.items():
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"ColorJitter: `{name}` must be finite and >= 0, got {value}")
+                raise ArgumentError(f"ColorJitter: `{name}` must be finite and >= 0, got {value}")
         if not 0 <= hue <= 0.5:
-            raise ValueError(f"ColorJitter: `hue` must be between 0 and 0.5, got {hue}")
+            raise ArgumentError(f"ColorJitter: `hue` must be between 0 and 0.5, got {hue}")
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue = saturation, hue
 
@@ -61,7 +62,7 @@ class ColorJitter:
         check_images("ColorJitter", images)
         n, c, h, w = images.shape
         if c != 3 and (self.saturation or self.hue):
-            raise ValueError(
+            raise ArgumentError(
                 f"ColorJitter: `saturation` and `hue` need images with 3 channels, got {c} "
                 f"(images {images.shape})"
             )
@@ -115,7 +116,7 @@ class Cutout:
 
     def __init__(self, size: int, fill: float | Sequence[float] = 0.5) -> None:
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"Cutout: `size` must be a positive integer, got {size}")
+            raise ArgumentError(f"Cutout: `size` must be a positive integer, got {size}")
         self.size, self.fill = int(size), fill
 
     @one_or_many
@@ -125,7 +126,7 @@ class Cutout:
         n, c, h, w = images.shape
         fill = np.asarray(self.fill, np.float64)
         if fill.shape not in ((), (c,)):
-            raise ValueError(
+            raise ArgumentError(
                 f"Cutout: `fill` has shape {fill.shape} but a number or {c} numbers, one per "
                 f"channel, are expected (images {images.shape})"
             )
@@ -167,9 +168,9 @@ class Mixup:
 
     def __init__(self, alpha: float, classes: int) -> None:
         if not (math.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"Mixup: `alpha` must be finite and positive, got {alpha}")
+            raise ArgumentError(f"Mixup: `alpha` must be finite and positive, got {alpha}")
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-            raise ValueError(f"Mixup: `classes` must be a positive integer, got {classes}")
+            raise ArgumentError(f"Mixup: `classes` must be a positive integer, got {classes}")
         self.alpha, self.classes = alpha, classes
 
     def __call__(self, images: Images, rng: Random, labels: Images) -> tuple[Images, Images]:
@@ -199,13 +200,13 @@ class Mixup:
         if labels.ndim == 2 and labels.shape[1] == self.classes:
             return labels.astype(get_default_dtype())
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise ValueError(
+            raise ArgumentError(
                 f"Mixup: `labels` must be class numbers (n,), got {labels.dtype} of shape "
                 f"{labels.shape}"
             )
         wrong = labels[(labels < 0) | (labels >= self.classes)]
         if len(wrong):
-            raise ValueError(
+            raise ArgumentError(
                 f"Mixup: `labels` has {wrong[0]}, expected 0 to {self.classes - 1} (`classes`)"
             )
         return np.eye(self.classes, dtype=get_default_dtype())[labels]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.transforms import Transform
 from tinygrad_cnn.data.unpickling import load_trusting_nothing
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.notices import saying
 
 _RECORD: Final = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue planes
@@ -24,7 +25,7 @@ def _read_binary(path: Path) -> Labelled:
     """Return images (n, 3, 32, 32) and labels (n,) of a file of the binary version."""
     size = path.stat().st_size
     if size == 0 or size % _RECORD:
-        raise ValueError(
+        raise ArgumentError(
             f"CIFAR10: {path} has {size} bytes, expected a positive multiple of {_RECORD} "
             "(1 label byte + 3072 pixel bytes a record): truncated, or not CIFAR-10"
         )
@@ -38,21 +39,23 @@ def _read_python(path: Path) -> Labelled:
     data, labels = batch.get(b"data"), batch.get(b"labels")
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != _RECORD - 1:
         found = f"shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise ValueError(
+        raise ArgumentError(
             f"CIFAR10: {path} has `data` of {found}, expected a uint8 array (n, 3072): "
             "not a CIFAR-10 batch"
         )
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise ValueError(f"CIFAR10: {path} has no list of integer `labels`: not a CIFAR-10 batch")
+        raise ArgumentError(
+            f"CIFAR10: {path} has no list of integer `labels`: not a CIFAR-10 batch"
+        )
     if len(labels) != len(data) or not labels:
-        raise ValueError(f"CIFAR10: {path} has {len(labels)} labels for {len(data)} images")
+        raise ArgumentError(f"CIFAR10: {path} has {len(labels)} labels for {len(data)} images")
     return _checked(path, data.reshape(-1, 3, 32, 32), np.asarray(labels))
 
 
 def _checked(path: Path, images: Bytes, labels: NDArray[np.int64]) -> Labelled:
     wrong = np.flatnonzero((labels < 0) | (labels > 9))
     if len(wrong):
-        raise ValueError(
+        raise ArgumentError(
             f"CIFAR10: {path} has label {labels[wrong[0]]} at record {wrong[0]}, "
             "expected 0 to 9: not CIFAR-10"
         )
@@ -64,7 +67,7 @@ def _unpickled(path: Path) -> dict[bytes, object]:
     try:
         return load_trusting_nothing(path.read_bytes())
     except ValueError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"CIFAR10: {path} ({size} bytes) is not a pickled CIFAR-10 batch: {error}"
         ) from error
 
@@ -78,7 +81,7 @@ def _names_python(path: Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, bytes | str) for name in names):
         return []
     if sum(map(len, names)) > path.stat().st_size:  # one text a million times
-        raise ValueError(f"CIFAR10: {path} has names of classes that are longer than the file")
+        raise ArgumentError(f"CIFAR10: {path} has names of classes that are longer than the file")
     return [name.decode() if isinstance(name, bytes) else name for name in names]
 
 
@@ -165,7 +168,7 @@ def download_cifar10(
     from tinygrad_cnn.data.download import download, sha256_of, unpack
 
     if layout not in _LAYOUTS:
-        raise ValueError(f"download_cifar10: `layout` {layout!r} is not one of {list(_LAYOUTS)}")
+        raise ArgumentError(f"download_cifar10: `layout` {layout!r} is not one of {list(_LAYOUTS)}")
     chosen = _LAYOUTS[layout]
     url, sha256 = url or chosen.url, sha256 or chosen.sha256
     folder = Path(root) / chosen.folder
@@ -176,7 +179,7 @@ def download_cifar10(
     if not given:
         download(url, archive, sha256)
     elif (found := sha256_of(archive)) != sha256:
-        raise ValueError(
+        raise ArgumentError(
             f"download_cifar10: {archive} has SHA-256 {found}, expected {sha256}; remove it"
         )
     try:
@@ -261,7 +264,9 @@ class CIFAR10(ImageDataset):
             meta = folder / layout.meta
             self.classes = tuple(layout.names(meta))
             if len(self.classes) != 10:
-                raise ValueError(f"CIFAR10: {meta} names {len(self.classes)} classes, expected 10")
+                raise ArgumentError(
+                    f"CIFAR10: {meta} names {len(self.classes)} classes, expected 10"
+                )
         with saying(f"reading CIFAR-10 from {folder}"):
             files = layout.train if train else layout.test
             parts = [layout.read(folder / name) for name in files]

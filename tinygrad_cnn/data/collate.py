@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions import as_tensor, stack, tensor
 from tinygrad_cnn.tensor import Tensor
 
@@ -70,7 +70,7 @@ def collate_arrays(samples: Sequence[Any]) -> Any:
         if picture
         else "give the DataLoader a `collate_fn`"
     )
-    raise TypeError(
+    raise DtypeError(
         f"default_collate: cannot batch samples of type {type(first).__name__}; {advice}"
     )
 

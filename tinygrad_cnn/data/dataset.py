@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.data.keyed import begin_sample
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 from tinygrad_cnn.tensor import Tensor
@@ -85,7 +86,7 @@ class IterableDataset(Dataset[T_co]):
 
     def __len__(self) -> int:
         """Not known (a TypeError, after which ``list()`` goes on without)."""
-        raise TypeError(f"{type(self).__name__}: a stream has no length, unless it defines one")
+        raise DtypeError(f"{type(self).__name__}: a stream has no length, unless it defines one")
 
     def __bool__(self) -> bool:
         return True
@@ -111,7 +112,7 @@ class ChainDataset(IterableDataset[Any]):
         for i, part in enumerate(self.datasets):
             if not isinstance(part, IterableDataset):
                 kind = type(part).__name__
-                raise TypeError(
+                raise DtypeError(
                     f"ChainDataset: `datasets[{i}]` is a {kind}, expected an IterableDataset"
                 )
             yield part
@@ -172,12 +173,14 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __init__(self, *tensors: Tensor | Array) -> None:
         if not tensors:
-            raise ValueError("TensorDataset: at least one tensor is needed")
+            raise ArgumentError("TensorDataset: at least one tensor is needed")
         self.tensors = tuple(as_tensor(t) for t in tensors)
         shapes = [tuple(t.shape) for t in self.tensors]
         if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
             listed = ", ".join(map(str, shapes))
-            raise ValueError(f"TensorDataset: first dimensions must be equal, got shapes {listed}")
+            raise ArgumentError(
+                f"TensorDataset: first dimensions must be equal, got shapes {listed}"
+            )
 
     def __len__(self) -> int:
         return int(self.tensors[0].shape[0])
@@ -241,10 +244,10 @@ class ConcatDataset(Dataset[Any]):
     def __init__(self, datasets: Sequence[Dataset[Any] | Sequence[Any]]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
-            raise ValueError("ConcatDataset: `datasets` is empty")
+            raise ArgumentError("ConcatDataset: `datasets` is empty")
         for i, part in enumerate(self.datasets):
             if isinstance(part, IterableDataset):
-                raise TypeError(
+                raise DtypeError(
                     f"ConcatDataset: `datasets[{i}]` is a stream, expected numbered samples; "
                     "ChainDataset joins streams"
                 )
@@ -260,7 +263,9 @@ class ConcatDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
-            raise IndexError(f"ConcatDataset: index {index} is out of range ({len(self)} samples)")
+            raise PositionError(
+                f"ConcatDataset: index {index} is out of range ({len(self)} samples)"
+            )
         part = bisect.bisect_right(self.cumulative_sizes, position)
         return self.datasets[part][position - (self.cumulative_sizes[part - 1] if part else 0)]
 
@@ -284,11 +289,11 @@ class StackDataset(Dataset[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if bool(args) == bool(kwargs):
             given = f"got {len(args)} without and {len(kwargs)} with"
-            raise ValueError(f"StackDataset: data sets all with a name or all without, {given}")
+            raise ArgumentError(f"StackDataset: data sets all with a name or all without, {given}")
         self.datasets = args or kwargs
         lengths = [len(d) for d in (args or kwargs.values())]
         if len(set(lengths)) > 1:
-            raise ValueError(f"StackDataset: lengths must be equal, got {lengths}")
+            raise ArgumentError(f"StackDataset: lengths must be equal, got {lengths}")
         self._length = lengths[0]
 
     def __len__(self) -> int:
@@ -320,7 +325,7 @@ def random_split(
     """
     total = len(dataset)
     if not lengths or any(length < 0 for length in lengths):
-        raise ValueError(f"random_split: `lengths` must be numbers >= 0, got {list(lengths)}")
+        raise ArgumentError(f"random_split: `lengths` must be numbers >= 0, got {list(lengths)}")
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1 + 1e-9 and max(lengths) <= 1:
         sizes = [math.floor(total * share) for share in lengths]
         for i in range(total - sum(sizes)):
@@ -331,7 +336,7 @@ def random_split(
     else:
         sizes = [int(length) for length in lengths]
         if sizes != list(lengths) or sum(sizes) != total:
-            raise ValueError(
+            raise ArgumentError(
                 f"random_split: `lengths` {list(lengths)} must sum to the {total} samples of the "
                 "data set, or be fractions that sum to 1"
             )

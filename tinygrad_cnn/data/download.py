@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.error import HTTPError
 
+from tinygrad_cnn.errors import ArgumentError
+
 Report = Callable[[int, int | None], None]
 _CHUNK: Final = 1 << 18
 _TIMEOUT: Final = 30.0  # seconds without a byte
@@ -62,7 +64,7 @@ def download(url: str, path: Path, sha256: str, *, attempts: int = 4, wait: floa
     found = sha256_of(part)
     if found != sha256:
         part.unlink()
-        raise ValueError(
+        raise ArgumentError(
             f"download: {url} has SHA-256 {found}, expected {sha256}; it was deleted, try again"
         )
     os.replace(part, path)
@@ -158,10 +160,10 @@ def unpack(archive: Path, folder: Path, members: Collection[str]) -> None:
                             shutil.copyfileobj(source, target)
                         missing.remove(name.name)
         if missing:
-            raise ValueError(f"it lacks {folder.name}/{min(missing)}")
+            raise ArgumentError(f"it lacks {folder.name}/{min(missing)}")
         os.replace(inside, folder)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-        raise ValueError(f"unpack: {archive}: {error}") from error
+        raise ArgumentError(f"unpack: {archive}: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -174,5 +176,5 @@ def _checked(member: tarfile.TarInfo) -> PurePosixPath:
     name = PurePosixPath(member.name)
     plain = member.isreg() or member.isdir()
     if not plain or name.is_absolute() or ".." in name.parts or "\\" in member.name:
-        raise ValueError(f"it holds the member {member.name!r}, which is unsafe to unpack")
+        raise ArgumentError(f"it holds the member {member.name!r}, which is unsafe to unpack")
     return name

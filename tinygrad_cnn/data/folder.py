@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels.forks import free_in_child
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _opened(path: Files) -> Iterator[Image]:
 
     bombs = Image.DecompressionBombWarning, Image.DecompressionBombError
     if os.path.lexists(path) and not os.path.isfile(path):  # nobody may write to a pipe, ever
-        raise ValueError(f"{path} is no file")
+        raise ArgumentError(f"{path} is no file")
     try:
         with _OPENING, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -89,9 +90,9 @@ def _opened(path: Files) -> Iterator[Image]:
         raise FileNotFoundError(f"there is no file {path}") from None
     except UnidentifiedImageError:
         known = ", ".join(_FORMATS)
-        raise ValueError(f"{path} is not an image in one of the formats {known}") from None
+        raise ArgumentError(f"{path} is not an image in one of the formats {known}") from None
     except bombs:
-        raise ValueError(
+        raise ArgumentError(
             f"{path} is an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels, the limit against "
             "files that fill the memory (PIL.Image.MAX_IMAGE_PIXELS)"
         ) from None
@@ -99,7 +100,7 @@ def _opened(path: Files) -> Iterator[Image]:
         raise
     except Exception as error:  # malformed files raise nearly anything in Pillow
         text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read as an image ({text})") from error
+        raise ArgumentError(f"{path} cannot be read as an image ({text})") from error
 
 
 def _rgb(image: Image, png: bool) -> Image:
@@ -124,7 +125,7 @@ def _bytes_of(image: Image, png: bool) -> NDArray[np.uint8]:
     values = np.asarray(image)  # (h, w)
     low, high = float(values.min()), float(values.max())
     if not math.isfinite(low + high):  # NaN is the smallest and the largest
-        raise ValueError("its values are not finite")
+        raise ArgumentError("its values are not finite")
     if image.mode.startswith("I;16") or (image.mode == "I" and png):
         low, high = 0.0, 65535.0
     elif image.mode == "F" and low >= 0 and high <= 1:
@@ -201,7 +202,7 @@ class ImageFolder(Dataset[tuple[object, object]]):
         for name, value in given.items():
             if value is not None and not callable(value):
                 kind = type(value).__name__
-                raise TypeError(f"ImageFolder: `{name}` is a {kind}, not callable")
+                raise DtypeError(f"ImageFolder: `{name}` is a {kind}, not callable")
         self.root, self.loader = root, loader
         self.transform, self.target_transform = transform, target_transform
         self.extensions = IMG_EXTENSIONS if is_valid_file is None else None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.transforms import Normalize, ToFloat, Transform
+from tinygrad_cnn.errors import DtypeError
 
 Bytes = NDArray[np.uint8]
 
@@ -39,7 +40,7 @@ class ImageDataset(Dataset[tuple[Bytes, int]]):
     def __init__(self, transform: Transform | None = None, normalize: bool = True) -> None:
         if transform is not None and not callable(transform):
             kind = type(transform).__name__
-            raise TypeError(f"{type(self).__name__}: `transform` is a {kind}, not callable")
+            raise DtypeError(f"{type(self).__name__}: `transform` is a {kind}, not callable")
         self.transform = transform
         self.finish = Normalize(self.mean, self.std) if normalize else ToFloat()
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.ops.random import numpy_generator
 from tinygrad_cnn.types import Array
 
@@ -79,7 +80,7 @@ class SampleRandom:
         """Numbers in [0, 1) of shape ``size``, with 53 random bits each."""
         shape = (len(self),) if size is None else (size,) if isinstance(size, int) else tuple(size)
         if shape[:1] != (len(self),):
-            raise ValueError(
+            raise ArgumentError(
                 f"SampleRandom: `size` is {size} but a size that begins with the {len(self)} "
                 "samples of the batch is expected"
             )

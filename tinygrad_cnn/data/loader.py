@@ -23,7 +23,7 @@ from tinygrad_cnn.data.samplers import (
 )
 from tinygrad_cnn.data.threads import Threads
 from tinygrad_cnn.data.transforms import Transform
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.ops.random import Generator, default_generator
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class DataLoader:
             hasattr(dataset, "__getitem__") and (hasattr(dataset, "__len__") or not numbered)
         ):
             kind = type(dataset).__name__
-            raise TypeError(f"DataLoader: `dataset` needs len() and [i], which {kind} has not")
+            raise DtypeError(f"DataLoader: `dataset` needs len() and [i], which {kind} has not")
         if batch_size is not None:
             check_count("DataLoader", "batch_size", batch_size, 1)
         check_count("DataLoader", "num_workers", num_workers, 0)
@@ -209,11 +209,11 @@ class DataLoader:
         _check_context(multiprocessing_context)
         if generator is not None and not isinstance(generator, Generator):
             kind = type(generator).__name__
-            raise TypeError(f"DataLoader: `generator` must be a tg.Generator, got {kind}")
+            raise DtypeError(f"DataLoader: `generator` must be a tg.Generator, got {kind}")
         functions = {"transform": transform, "collate_fn": collate_fn}
         for name, value in {**functions, "worker_init_fn": worker_init_fn}.items():
             if value is not None and not callable(value):
-                raise TypeError(f"DataLoader: `{name}` is a {type(value).__name__}, not callable")
+                raise DtypeError(f"DataLoader: `{name}` is a {type(value).__name__}, not callable")
         given = {
             "shuffle": bool(shuffle),
             "sampler": sampler is not None,

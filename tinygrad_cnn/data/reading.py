@@ -14,6 +14,7 @@ from tinygrad_cnn.data.collate import collate_arrays, default_convert, rebuild
 from tinygrad_cnn.data.dataset import batch_transform, fetch, sample, samples
 from tinygrad_cnn.data.keyed import SAMPLE_SEED, SampleRandom, begin_sample, end_sample, keys
 from tinygrad_cnn.data.transforms import Images, Transform, channels_last
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.tensor import Tensor
 
 # Which random streams of an epoch: its order, the samples' transforms, what finishes them, and the
@@ -180,7 +181,7 @@ class Reading:
             if transform is None:
                 return batch
             kind = type(images).__name__
-            raise TypeError(f"DataLoader: `transform` needs batches of arrays, got a {kind} first")
+            raise DtypeError(f"DataLoader: `transform` needs batches of arrays, got a {kind} first")
         if transform is not None:
             rng = SampleRandom(keys(seed, _SAMPLE, np.asarray(indices)))
             if getattr(transform, "changes_labels", False):
@@ -203,7 +204,7 @@ def _with_labels(
 ) -> tuple[Images, list[Any]]:
     labels = rest[0]._array if rest and isinstance(rest[0], Tensor) else (rest or [None])[0]
     if not isinstance(labels, np.ndarray):
-        raise TypeError(
+        raise DtypeError(
             f"DataLoader: `transform` {transform!r} changes labels, but the batches have no array "
             "of labels after the images"
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.keyed import Random
 from tinygrad_cnn.data.transforms import Images, check_images, one_or_many
+from tinygrad_cnn.errors import ArgumentError
 
 # Bytes are interpolated in integers, three channels at once: each has 21 bits of a 64-bit word, 8
 # for the value and 13 for the weights of the four neighbours.
@@ -32,7 +33,7 @@ class RandomRotation:
 
     def __init__(self, degrees: float) -> None:
         if not (math.isfinite(degrees) and degrees >= 0):
-            raise ValueError(f"RandomRotation: `degrees` must be finite and >= 0, got {degrees}")
+            raise ArgumentError(f"RandomRotation: `degrees` must be finite and >= 0, got {degrees}")
         self.degrees = degrees
 
     @one_or_many

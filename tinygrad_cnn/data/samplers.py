@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from tinygrad_cnn.distributed.group import world
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import as_tensor, multinomial
 from tinygrad_cnn.ops.random import Generator, numpy_generator
 
@@ -24,7 +24,7 @@ def check_count(owner: str, name: str, value: object, least: int) -> None:
 
 def _check_flag(owner: str, name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise TypeError(f"{owner}: `{name}` is {value!r}, expected a bool")
+        raise DtypeError(f"{owner}: `{name}` is {value!r}, expected a bool")
 
 
 _AT_ONCE = 1 << 16

@@ -21,6 +21,7 @@ from tinygrad_cnn.data.images import Bytes, ImageDataset
 from tinygrad_cnn.data.keyed import Words, keys
 from tinygrad_cnn.data.rendering import Floats
 from tinygrad_cnn.data.transforms import Transform
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.forks import free_in_child
 from tinygrad_cnn.notices import saying
 
@@ -256,9 +257,9 @@ class Shapes(ImageDataset):
         super().__init__(transform, normalize)
         n = (10_000 if train else 2_000) if n is None else n
         if n < 0:
-            raise ValueError(f"Shapes: `n` must not be negative, got {n}")
+            raise ArgumentError(f"Shapes: `n` must not be negative, got {n}")
         if size < 8:
-            raise ValueError(f"Shapes: `size` must be at least 8 pixels, got {size}")
+            raise ArgumentError(f"Shapes: `size` must be at least 8 pixels, got {size}")
         self.train, self.seed, self.size = train, seed, size
         self._labels = np.arange(n) % len(_FIGURES)
         self._pixels: Bytes | None = None

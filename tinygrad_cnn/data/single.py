@@ -29,7 +29,7 @@ from tinygrad_cnn.data.transforms import (
     sides_of,
     size_of,
 )
-from tinygrad_cnn.errors import DtypeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.tensor import Tensor
 
@@ -48,7 +48,7 @@ def _planes(name: str, image: object) -> NDArray[np.generic]:
         array = image
     else:
         given = f"an array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"{name}: `image` is {given}, expected a PIL image or an array (h, w, c)")
+        raise DtypeError(f"{name}: `image` is {given}, expected a PIL image or an array (h, w, c)")
     array = array[:, :, None] if array.ndim == 2 else array
     return np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -117,7 +117,7 @@ class ConvertImageDtype:
         """Return ``image`` with the dtype."""
         if not isinstance(image, Tensor):
             kind = type(image).__name__
-            raise TypeError(f"ConvertImageDtype: `image` is a {kind}, expected a Tensor")
+            raise DtypeError(f"ConvertImageDtype: `image` is a {kind}, expected a Tensor")
         array, target = image._array, self.dtype
         if array.dtype.kind == "f" and target.kind == "f":
             return from_numpy(array.astype(target))
@@ -146,7 +146,7 @@ class Lambda:
 
     def __init__(self, lambd: Callable[..., object]) -> None:
         if not callable(lambd):
-            raise TypeError(f"Lambda: `lambd` is a {type(lambd).__name__}, not callable")
+            raise DtypeError(f"Lambda: `lambd` is a {type(lambd).__name__}, not callable")
         self.lambd = lambd
 
     def __call__(self, image: object, rng: Random | None = None) -> object:
@@ -189,13 +189,15 @@ class Resize:
         name = getattr(interpolation, "value", interpolation)  # torchvision's are an enumeration
         self.interpolation = str(name).lower()
         if self.interpolation not in _FILTERS:
-            raise ValueError(
+            raise ArgumentError(
                 f"Resize: `interpolation` is {interpolation!r}, expected {', '.join(_FILTERS)}"
             )
         if not antialias:
-            raise ValueError("Resize: `antialias` is False, expected True: reducing always smooths")
+            raise ArgumentError(
+                "Resize: `antialias` is False, expected True: reducing always smooths"
+            )
         if max_size is not None and (not isinstance(self.size, int) or max_size <= self.size):
-            raise ValueError(
+            raise ArgumentError(
                 f"Resize: `max_size` is {max_size}, expected more than a `size` of one number, "
                 f"which is {size}"
             )
@@ -320,7 +322,7 @@ class Grayscale:
 
     def __init__(self, num_output_channels: int = 1) -> None:
         if num_output_channels not in (1, 3):
-            raise ValueError(
+            raise ArgumentError(
                 f"Grayscale: `num_output_channels` is {num_output_channels}, expected 1 or 3"
             )
         self.num_output_channels = num_output_channels
@@ -339,7 +341,9 @@ class Grayscale:
         check_images("Grayscale", images)
         c = images.shape[1]
         if c not in (1, 3):
-            raise ValueError(f"Grayscale: images {images.shape} have {c} channels, expected 1 or 3")
+            raise ArgumentError(
+                f"Grayscale: images {images.shape} have {c} channels, expected 1 or 3"
+            )
         grey = channels_last(images)  # (n, h, w, c)
         if c == 3:
             grey = (grey @ _LUMA)[..., None]  # (n, h, w, 1)

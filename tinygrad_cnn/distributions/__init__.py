@@ -1,5 +1,6 @@
 """Probability distributions with PyTorch's names: samples, log-probabilities, divergences."""
 
+from tinygrad_cnn.distributions import constraints as constraints
 from tinygrad_cnn.distributions.continuous import Exponential, Laplace, Normal, Uniform
 from tinygrad_cnn.distributions.discrete import Bernoulli, Categorical
 from tinygrad_cnn.distributions.distribution import Distribution, Independent
@@ -14,6 +15,7 @@ __all__ = [
     "Laplace",
     "Normal",
     "Uniform",
+    "constraints",
     "kl_divergence",
     "register_kl",
 ]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
+from tinygrad_cnn.distributions.constraints import (
+    Constraint,
+    dependent,
+    interval,
+    nonnegative,
+    positive,
+    real,
+)
 from tinygrad_cnn.distributions.distribution import Distribution, together
-from tinygrad_cnn.functions import erf, erfinv, log, rand, randn, where
+from tinygrad_cnn.functions import erf, erfinv, log, rand, randn, where, zeros_like
 from tinygrad_cnn.tensor import Tensor
 
 
 class _Symmetric(Distribution):
     has_rsample = True
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": real, "scale": positive}
+    support = real
 
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None
     ) -> None:
         self.loc, self.scale = together(loc, scale)
         super().__init__(self.loc.shape, validate_args=validate_args)
-        self._require("scale", self.scale, self.scale > 0, "positive numbers")
 
     @property
     def mean(self) -> Tensor:
@@ -67,12 +76,14 @@ class Normal(_Symmetric):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""
+        value = self._value(value)
         squared = (value - self.loc) ** 2 / (2 * self.variance)
         out: Tensor = -squared - self.scale.log() - math.log(math.sqrt(2 * math.pi))
         return out
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability of less than ``value``."""
+        value = self._value(value)
         out: Tensor = 0.5 * (1 + erf((value - self.loc) / (self.scale * math.sqrt(2))))
         return out
 
@@ -110,7 +121,20 @@ class Laplace(_Symmetric):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""
+        value = self._value(value)
         out: Tensor = -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+        return out
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """The probability of less than ``value``."""
+        away = self._value(value) - self.loc
+        out: Tensor = 0.5 - 0.5 * away.sign() * (-away.abs() / self.scale).expm1()
+        return out
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The inverse of `cdf`."""
+        away = value - 0.5
+        out: Tensor = self.loc - self.scale * away.sign() * (-2 * away.abs()).log1p()
         return out
 
     def entropy(self) -> Tensor:
@@ -129,13 +153,26 @@ class Uniform(Distribution):
     """
 
     has_rsample = True
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"low": dependent, "high": dependent}
 
     def __init__(
         self, low: Tensor | float, high: Tensor | float, validate_args: bool | None = None
     ) -> None:
         self.low, self.high = together(low, high)
         super().__init__(self.low.shape, validate_args=validate_args)
-        self._require("low", self.low, self.low < self.high, "numbers below those of `high`")
+        below = Constraint("LessThan", "numbers below those of `high`", lambda x: x < self.high)
+        self._require("low", self.low, below)
+
+    @property
+    def support(self) -> Constraint:
+        """From ``low`` to ``high``."""
+        return interval(self.low, self.high)
+
+    @property
+    def mode(self) -> Tensor:
+        """NaN: all values are as likely."""
+        out: Tensor = self.high * math.nan
+        return out
 
     @property
     def mean(self) -> Tensor:
@@ -157,13 +194,20 @@ class Uniform(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density: -inf outside."""
+        value = self._value(value)
         inside: Any = (self.low <= value) & (value < self.high)
         out: Tensor = log(inside.to(self.low.dtype)) - (self.high - self.low).log()
         return out
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability of less than ``value``."""
+        value = self._value(value)
         out: Tensor = ((value - self.low) / (self.high - self.low)).clamp(0, 1)
+        return out
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The inverse of `cdf`."""
+        out: Tensor = value * (self.high - self.low) + self.low
         return out
 
     def entropy(self) -> Tensor:
@@ -182,11 +226,12 @@ class Exponential(Distribution):
     """
 
     has_rsample = True
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"rate": positive}
+    support = nonnegative
 
     def __init__(self, rate: Tensor | float, validate_args: bool | None = None) -> None:
         (self.rate,) = together(rate)
         super().__init__(self.rate.shape, validate_args=validate_args)
-        self._require("rate", self.rate, self.rate > 0, "positive numbers")
 
     @property
     def mean(self) -> Tensor:
@@ -206,8 +251,24 @@ class Exponential(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density: -inf below 0."""
+        value = self._value(value)
         density = self.rate.log() - self.rate * value
         out: Tensor = where(value >= 0, density, -math.inf)
+        return out
+
+    @property
+    def mode(self) -> Tensor:
+        """0."""
+        return zeros_like(self.rate)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """The probability of less than ``value``."""
+        out: Tensor = -(-self.rate * self._value(value)).expm1()
+        return out
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The inverse of `cdf`."""
+        out: Tensor = -(-value).log1p() / self.rate
         return out
 
     def entropy(self) -> Tensor:

@@ -11,7 +11,7 @@ from tinygrad_cnn import functions as f
 from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.func.transforms import ArgNums, Forward, Traced, grad, jvp, select, vjp
 from tinygrad_cnn.func.tree import Tree, flatten
 from tinygrad_cnn.tensor import Tensor
@@ -175,7 +175,7 @@ def hvp(
     if mode not in ("reverse", "forward"):
         raise ArgumentError(f"hvp: `mode` is {mode!r}, expected 'reverse' or 'forward'")
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
-        raise TypeError("hvp: `primals` and `tangents` must be tuples, one element per argument")
+        raise DtypeError("hvp: `primals` and `tangents` must be tuples, one element per argument")
     numbers = tuple(range(len(primals)))
     # of every argument, with the value beside it
     gradient = grad(lambda *args: (func(*args),) * 2, numbers, has_aux=True)

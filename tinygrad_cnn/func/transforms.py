@@ -18,7 +18,7 @@ from tinygrad_cnn.autograd.modes import enable_grad, is_grad_enabled
 from tinygrad_cnn.autograd.node import GraphNode
 from tinygrad_cnn.autograd.op import isolate
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.func.tree import Tree, flatten, tensors, transform
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import AnyFunction, Args
@@ -59,7 +59,7 @@ class Traced:
         self.aux: Tree = None
         if has_aux:
             if not (isinstance(value, tuple) and len(value) == 2):
-                raise TypeError(f"{name}: with has_aux=True the function must return (value, aux)")
+                raise DtypeError(f"{name}: with has_aux=True the function must return (value, aux)")
             value, self.aux = value
         self.value = value
         self.outputs = tensors(name, "the function's result", value)
@@ -273,7 +273,7 @@ def jvp(func: AnyFunction, primals: Tree, tangents: Tree, *, has_aux: bool = Fal
     (tensor([1., 4.]), tensor([ 2., 40.]))
     """
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
-        raise TypeError("jvp: `primals` and `tangents` must be tuples, one element per argument")
+        raise DtypeError("jvp: `primals` and `tangents` must be tuples, one element per argument")
     _, build = flatten(primals)
     traced = Traced("jvp", func, build, has_aux, primals)
     vs = _matching("jvp", "`tangents`", tangents, traced.inputs)

@@ -45,7 +45,7 @@ def tensors(name: str, what: str, tree: Tree) -> list[Tensor]:
     leaves, _ = flatten(tree)
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise TypeError(f"{name}: {what} holds a {type(leaf).__name__}, expected tensors")
+            raise DtypeError(f"{name}: {what} holds a {type(leaf).__name__}, expected tensors")
         if leaf.dtype.kind not in FLOATING:
             raise DtypeError(
                 f"{name}: {what} holds a tensor of dtype {leaf.dtype}, expected a floating one"

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions.convert import (
     axis,
     floating,
@@ -133,5 +134,5 @@ def log_softmax(input: TensorLike, dim: int | None = None, dtype: DTypeLike = No
 
 def _axis(name: str, x: Tensor, dim: int | None) -> int:
     if dim is None:
-        raise TypeError(f"{name}: `dim` is missing; for classes along the second axis it is 1")
+        raise DtypeError(f"{name}: `dim` is missing; for classes along the second axis it is 1")
     return axis(name, dim, x._value.ndim)

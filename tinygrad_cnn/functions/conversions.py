@@ -49,7 +49,7 @@ class Conversions(InPlaceMethods):
 
     def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
         if self._loses_gradient:
-            raise TypeError(
+            raise DtypeError(
                 "np.asarray: this tensor requires gradients, which an array would lose; use "
                 "t.detach() for its values"
             )
@@ -169,7 +169,7 @@ class Conversions(InPlaceMethods):
 
     def __len__(self) -> builtins.int:
         if not self._value.ndim:
-            raise TypeError("len: a tensor without dimensions has no length")
+            raise DtypeError("len: a tensor without dimensions has no length")
         return self._value.shape[0]
 
     def __contains__(self, value: Any) -> builtins.bool:

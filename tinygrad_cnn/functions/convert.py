@@ -270,7 +270,7 @@ def one_dtype(name: str, x: Tensor, **others: Tensor | None) -> None:
 def several(name: str, tensors: Tensors) -> list[Tensor]:
     """The tensors of a list or tuple (or the slices of one tensor)."""
     if not isinstance(tensors, (list, tuple, Variable, np.ndarray)):
-        raise TypeError(f"{name}: `tensors` is {tensors!r}, expected a list or tuple of tensors")
+        raise DtypeError(f"{name}: `tensors` is {tensors!r}, expected a list or tuple of tensors")
     return [to_tensor(x) for x in tensors]
 
 
@@ -287,7 +287,7 @@ def axis(name: str, dim: SupportsIndex, ndim: int) -> int:
     try:
         d = operator.index(dim)
     except TypeError:
-        raise TypeError(f"{name}: `dim` is {dim!r}, expected an integer") from None
+        raise DtypeError(f"{name}: `dim` is {dim!r}, expected an integer") from None
     n = max(ndim, 1)
     if not -n <= d < n:
         raise PositionError(f"{name}: `dim` is {d}, expected {-n} to {n - 1} for {ndim} dimensions")
@@ -318,7 +318,7 @@ def size_of(name: str, size: tuple[Sizes, ...], named: Sizes | None = None) -> t
     try:
         shape = tuple(operator.index(n) for n in size)  # type: ignore[arg-type]  # or TypeError
     except TypeError:
-        raise TypeError(f"{name}: `size` is {size!r}, expected integers") from None
+        raise DtypeError(f"{name}: `size` is {size!r}, expected integers") from None
     if any(n < 0 for n in shape):
         raise ShapeError(f"{name}: `size` is {shape}, but no side can be negative")
     return shape
@@ -387,7 +387,7 @@ def numpy_names(function: F) -> F:
             for numpys, ours in (("axis", "dim"), ("keepdims", "keepdim")):
                 if numpys in kwargs:
                     if ours in kwargs:
-                        raise TypeError(
+                        raise DtypeError(
                             f"{function.__name__}: `{numpys}` and `{ours}` are two names of one "
                             f"argument"
                         )

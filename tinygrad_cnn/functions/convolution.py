@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygrad_cnn import kernels
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import one_dtype, own, pair, to_tensor
 from tinygrad_cnn.functions.export import export
 from tinygrad_cnn.functions.padding import pad
@@ -259,7 +259,7 @@ def _conv_transpose(
     extra = pair(name, "output_padding", output_padding, n)
     kernel = w._value.shape[2:]
     if isinstance(padding, str):
-        raise TypeError(f"{name}: `padding` is {padding!r}, expected integers")
+        raise DtypeError(f"{name}: `padding` is {padding!r}, expected integers")
     border = _border(name, padding, kernel, strides, spacing)
     if x.shape[1] != w._value.shape[0]:
         raise ShapeError(

@@ -256,7 +256,7 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)
     if not hasattr(ext_tensor, "__dlpack__"):
-        raise TypeError(
+        raise DtypeError(
             f"from_dlpack: `ext_tensor` is a {type(ext_tensor).__name__}, expected an array with "
             f"__dlpack__"
         )
@@ -296,7 +296,7 @@ def from_numpy(ndarray: Array) -> Tensor:
         Its bytes are swapped or not aligned: use `tensor`, which copies.
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(
+        raise DtypeError(
             f"from_numpy: `ndarray` is a {type(ndarray).__name__}, expected numpy.ndarray"
         )
     if as_native(ndarray) is not ndarray:
@@ -495,7 +495,7 @@ def _evenly(
     if dtype.kind == "b":
         raise DtypeError(f"{name}: `dtype` is bool, expected one of numbers")
     if not isinstance(steps, (int, np.integer)):
-        raise TypeError(f"{name}: `steps` is {steps!r}, expected an integer")
+        raise DtypeError(f"{name}: `steps` is {steps!r}, expected an integer")
     if any(v.ndim for v in ends) or steps < 0:
         raise ArgumentError(
             f"{name}: `start`, `end` and `steps` are {start}, {end} and {steps}, expected two "

@@ -31,7 +31,7 @@ def _count(name: str, n: Any) -> int:
     try:
         count = operator.index(n)
     except TypeError:
-        raise TypeError(f"{name}: a length is {n!r}, expected an integer") from None
+        raise DtypeError(f"{name}: a length is {n!r}, expected an integer") from None
     if count < 1:
         raise ArgumentError(f"{name}: a length is {count}, expected at least 1")
     return count

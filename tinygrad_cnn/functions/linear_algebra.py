@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_cnn.errors import ArgumentError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import axis, broadcasts, older_call, one_dtype, own, to_tensor
 from tinygrad_cnn.functions.elementwise import add, mul
 from tinygrad_cnn.functions.export import export
@@ -313,7 +313,7 @@ def _written_out(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
     def term(indices: TensorLike) -> str:
         if not isinstance(indices, (tuple, list)):
-            raise TypeError(f"einsum: got {indices!r}, expected a list of indices")
+            raise DtypeError(f"einsum: got {indices!r}, expected a list of indices")
         out = ""
         for i in indices:
             if i is not Ellipsis and not (isinstance(i, (int, np.integer)) and 0 <= i < 52):

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.layout import memory_of
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ArgumentError, AxisError, ShapeError
+from tinygrad_cnn.errors import ArgumentError, AxisError, DtypeError, ShapeError
 from tinygrad_cnn.functions.convert import (
     axes,
     axis,
@@ -44,7 +44,7 @@ def integers(name: str, size: tuple[Sizes, ...], named: Sizes | None = None) -> 
     try:
         return tuple(map(operator.index, size))  # type: ignore[arg-type]  # or TypeError
     except TypeError:
-        raise TypeError(f"{name}: got {size!r}, expected integers") from None
+        raise DtypeError(f"{name}: got {size!r}, expected integers") from None
 
 
 def _target(name: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -405,7 +405,7 @@ def flip(input: TensorLike, *axes_: Sizes, dims: Sizes | None = None) -> Tensor:
     """``input`` reversed along axes: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
     x = to_tensor(input)
     if not axes_ and dims is None:
-        raise TypeError("flip: `dims` is missing: the axes along which to reverse")
+        raise DtypeError("flip: `dims` is missing: the axes along which to reverse")
     given = integers("flip", axes_, dims)
     return ops.flip(x, dims=axes("flip", given, x._value.ndim) if given else ())
 

@@ -34,7 +34,7 @@ def _between(name: str, argument: str, value: Any, most: float, why: str) -> int
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: `{argument}` is {value!r}, expected an integer") from None
+        raise DtypeError(f"{name}: `{argument}` is {value!r}, expected an integer") from None
     if not 0 < number <= most:
         raise ArgumentError(f"{name}: `{argument}` is {number}, expected {why}")
     return number

@@ -194,7 +194,7 @@ def _two(
 ) -> tuple[Any, ...]:
     a, b = operand(input), operand(other)
     if isinstance(a, (bool, int, float)) and isinstance(b, (bool, int, float)):
-        raise TypeError(f"{name}: `input` and `other` are numbers, expected a tensor")
+        raise DtypeError(f"{name}: `input` and `other` are numbers, expected a tensor")
     values = [getattr(v, "_value", v) for v in (a, b)]
     broadcast_shape(name, *values)
     dtype = promotion.common_dtype(values)  # of a number alone NumPy would make float64

@@ -75,7 +75,7 @@ def _window(
     try:
         n = operator.index(n)
     except TypeError:
-        raise TypeError(f"{name}: `{argument}` is {n!r}, expected an integer") from None
+        raise DtypeError(f"{name}: `{argument}` is {n!r}, expected an integer") from None
     if n < 0:
         raise ArgumentError(f"{name}: `{argument}` is {n}, expected a length of 0 or more")
     kind = dtype_of(dtype, name)
@@ -223,7 +223,7 @@ def general_cosine(
     tensor([0., 1., 0.])
     """
     if not isinstance(a, Iterable):
-        raise TypeError(f"general_cosine: `a` is {a!r}, expected a list of numbers")
+        raise DtypeError(f"general_cosine: `a` is {a!r}, expected a list of numbers")
     numbers = [float(v) for v in a]
     if not numbers:
         raise ArgumentError("general_cosine: `a` is empty, expected at least one number")

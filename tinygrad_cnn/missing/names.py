@@ -123,13 +123,12 @@ NegativeBinomial OneHotCategorical OneHotCategoricalStraightThrough Pareto Poiss
 PositiveDefiniteTransform PowerTransform RelaxedBernoulli RelaxedOneHotCategorical ReshapeTransform
 SigmoidTransform SoftmaxTransform SoftplusTransform StackTransform StickBreakingTransform StudentT
 TanhTransform Transform TransformedDistribution VonMises Weibull Wishart bernoulli beta biject_to
-binomial categorical cauchy chi2 constraint_registry constraints continuous_bernoulli dirichlet
-exp_family exponential fishersnedecor gamma generalized_pareto geometric gumbel half_cauchy
-half_normal identity_transform independent inverse_gamma kumaraswamy laplace lkj_cholesky
-log_normal logistic_normal lowrank_multivariate_normal mixture_same_family multinomial
-multivariate_normal negative_binomial normal one_hot_categorical pareto poisson relaxed_bernoulli
-relaxed_categorical studentT transform_to transformed_distribution transforms uniform utils
-von_mises weibull wishart
+binomial categorical cauchy chi2 constraint_registry continuous_bernoulli dirichlet exp_family
+exponential fishersnedecor gamma generalized_pareto geometric gumbel half_cauchy half_normal
+identity_transform independent inverse_gamma kumaraswamy laplace lkj_cholesky log_normal
+logistic_normal lowrank_multivariate_normal mixture_same_family multinomial multivariate_normal
+negative_binomial normal one_hot_categorical pareto poisson relaxed_bernoulli relaxed_categorical
+studentT transform_to transformed_distribution transforms uniform utils von_mises weibull wishart
 """,
     "signal.windows": """
 windows

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
+from tinygrad_cnn.errors import DtypeError
+
 
 class SDPBackend(IntEnum):
     """PyTorch's implementations of `scaled_dot_product_attention`."""
@@ -37,5 +39,5 @@ def sdpa_kernel(
     """
     given: list[Any] = backends if isinstance(backends, list) else [backends]
     if not all(isinstance(b, SDPBackend) for b in given):
-        raise TypeError(f"sdpa_kernel: `backends` is {backends!r}, expected SDPBackend or a list")
+        raise DtypeError(f"sdpa_kernel: `backends` is {backends!r}, expected SDPBackend or a list")
     yield

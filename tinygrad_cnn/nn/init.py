@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.inplace_methods import deviation, floats_to_draw, rising
-from tinygrad_cnn.ops.random import Generator, numpy_generator
+from tinygrad_cnn.ops.random import Generator, source_of
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array, DType
 
@@ -80,7 +80,7 @@ def uniform_(
     """
     rising("uniform_", a, b)
     floats_to_draw("uniform_", tensor.dtype)
-    draws = numpy_generator(generator).random(tensor.shape, dtype=_draw_dtype(tensor))
+    draws = source_of(generator).numpy.random(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= b - a
     draws += a
     return _fill(tensor, draws, "uniform_")
@@ -98,7 +98,7 @@ def normal_(
     """
     deviation("normal_", std)
     floats_to_draw("normal_", tensor.dtype)
-    draws = numpy_generator(generator).standard_normal(tensor.shape, dtype=_draw_dtype(tensor))
+    draws = source_of(generator).numpy.standard_normal(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= std
     draws += mean
     return _fill(tensor, draws, "normal_")
@@ -134,7 +134,7 @@ def trunc_normal_(
     if std <= 0:
         raise ArgumentError(f"trunc_normal_: `std` is {std} but a positive number is expected")
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
-    draws = ndtri(low + (high - low) * numpy_generator(generator).random(tensor.shape))
+    draws = ndtri(low + (high - low) * source_of(generator).numpy.random(tensor.shape))
     return _fill(tensor, np.clip(mean + std * draws, a, b), "trunc_normal_")
 
 
@@ -308,7 +308,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         return tensor
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
-    draws = numpy_generator(generator).standard_normal((max(rows, columns), min(rows, columns)))
+    draws = source_of(generator).numpy.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(draws)
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)  # makes q uniformly distributed (Mezzadri 2006)
     q = q.T if rows < columns else q
@@ -334,7 +334,7 @@ def sparse_(
     """
     _require_ndim("sparse_", tensor, (2,))
     rows, columns = tensor.shape
-    draw = numpy_generator(generator)
+    draw = source_of(generator).numpy
     values = std * draw.standard_normal((rows, columns))
     zeros = math.ceil(sparsity * rows)
     for column in range(columns):

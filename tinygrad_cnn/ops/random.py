@@ -63,7 +63,7 @@ class Generator:
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to ``seed`` (an integer; negative ones count from 2⁶⁴)."""
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise TypeError(f"manual_seed: `seed` is {seed!r}, expected an integer")
+            raise DtypeError(f"manual_seed: `seed` is {seed!r}, expected an integer")
         self._seed = int(seed)
         self.numpy = np.random.Generator(np.random.PCG64(int(seed) % 2**64))
         return self
@@ -140,13 +140,19 @@ def set_rng_state(state: dict[str, Any]) -> None:
     default_generator.set_state(state)
 
 
-def numpy_generator(generator: Generator | None) -> np.random.Generator:
-    """The NumPy generator behind ``generator``, or behind the default one."""
+def source_of(generator: Generator | None) -> Generator:
+    """``generator``, or the default one."""
     source = default_generator if generator is None else generator
     if not isinstance(source, Generator):
         raise DtypeError(
             f"`generator` is {source!r} ({type(source).__name__}), expected a Generator"
         )
+    return source
+
+
+def numpy_generator(generator: Generator | None) -> np.random.Generator:
+    """The NumPy generator behind ``generator``, or behind the default one."""
+    source = source_of(generator)
     if taping:
         taping[0].drawn(source)
     return source.numpy

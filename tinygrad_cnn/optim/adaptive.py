@@ -6,6 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer
 from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
@@ -62,7 +63,7 @@ class Adadelta(FormulaOptimizer):
         """Raise ValueError if an option is out of range."""
         super().check_options(group)
         if group["rho"] > 1:
-            raise ValueError(f"Adadelta: `rho` is {group['rho']} but at most 1 is expected")
+            raise ArgumentError(f"Adadelta: `rho` is {group['rho']} but at most 1 is expected")
 
     def move(self, w: Array, g: Array, held: Arrays, group: Group) -> None:
         """Change the parameter and its state in place."""
@@ -201,7 +202,7 @@ class Rprop(FormulaOptimizer):
         super().check_options(group)
         low, high = group["etas"]
         if not 0 < low < 1 < high:
-            raise ValueError(
+            raise ArgumentError(
                 f"Rprop: `etas` are {group['etas']} but one below 1 and one above are expected"
             )
 

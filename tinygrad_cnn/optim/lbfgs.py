@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
 from tinygrad_cnn.optim.optimizer import Closure, Group, Optimizer, Params, State
@@ -82,14 +83,14 @@ class LBFGS(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add the only group of parameters."""
         if self.param_groups:
-            raise ValueError("LBFGS: there are several groups but one is expected")
+            raise ArgumentError("LBFGS: there are several groups but one is expected")
         super().add_param_group(param_group)
 
     def check_options(self, group: Group) -> None:
         """Raise ValueError if an option is out of range."""
         super().check_options(group)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
-            raise ValueError(
+            raise ArgumentError(
                 f"LBFGS: `line_search_fn` is {group['line_search_fn']!r} but None or "
                 f"'strong_wolfe' is expected"
             )
@@ -103,7 +104,7 @@ class LBFGS(Optimizer):
             There is no ``closure``.
         """
         if closure is None:
-            raise TypeError("LBFGS: step needs a `closure` that computes the loss and gradients")
+            raise DtypeError("LBFGS: step needs a `closure` that computes the loss and gradients")
         self.step_count += 1
         return self._iterate(enable_grad()(closure))
 

@@ -7,6 +7,7 @@ from typing import Unpack
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.optimizer import Group, How, Params
 from tinygrad_cnn.types import Array
@@ -76,13 +77,13 @@ class Adafactor(FormulaOptimizer):
         """Raise ValueError if an option is out of range."""
         super().check_options(group)
         if group["beta2_decay"] > 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"Adafactor: `beta2_decay` is {group['beta2_decay']} but at most 0 is expected"
             )
         if group["d"] < 1:
-            raise ValueError(f"Adafactor: `d` is {group['d']} but at least 1 is expected")
+            raise ArgumentError(f"Adafactor: `d` is {group['d']} but at least 1 is expected")
         if min(group["eps"][0] or 0, group["eps"][1]) < 0:
-            raise ValueError(f"Adafactor: `eps` is {group['eps']} but at least 0 is expected")
+            raise ArgumentError(f"Adafactor: `eps` is {group['eps']} but at least 0 is expected")
 
     def first_state(self, w: Array, group: Group) -> Arrays:
         """Means of nothing."""
@@ -189,15 +190,17 @@ class Muon(FormulaOptimizer):
         """Raise ValueError if an option is out of range."""
         super().check_options(group)
         if group["adjust_lr_fn"] not in (None, "original", "match_rms_adamw"):
-            raise ValueError(
+            raise ArgumentError(
                 f"Muon: `adjust_lr_fn` is {group['adjust_lr_fn']!r} but 'original' or "
                 f"'match_rms_adamw' is expected"
             )
         if len(group["ns_coefficients"]) != 3 or group["ns_steps"] >= 100:
-            raise ValueError("Muon: three `ns_coefficients` and less than 100 `ns_steps` expected")
+            raise ArgumentError(
+                "Muon: three `ns_coefficients` and less than 100 `ns_steps` expected"
+            )
         for i, param in enumerate(group["params"]):
             if param.ndim != 2:
-                raise ValueError(
+                raise ArgumentError(
                     f"Muon: parameter {i} has shape {param.shape} but a matrix is expected"
                 )
 

@@ -89,7 +89,7 @@ def _hooked(
             given = hook(self, args, kwargs)
             if given is not None:
                 if not isinstance(given, tuple) or len(given) != 2:
-                    raise TypeError(
+                    raise DtypeError(
                         f"{self._name()}: a step hook returned {given!r}, expected None or "
                         f"(args, kwargs)"
                     )
@@ -145,14 +145,14 @@ class Optimizer:
         self._before_saving, self._after_saving = Hooks(), Hooks()
         self._before_loading, self._after_loading = Hooks(), Hooks()
         if isinstance(params, Tensor | np.ndarray):
-            raise TypeError(
+            raise DtypeError(
                 f"{self._name()}: `params` is a {type(params).__name__} but an iterable of tensors "
                 f"or of dicts is expected; write [{'param' if params.ndim else 'x'}]"
             )
         _require_order(self._name(), params)
         given: list[Any] = list(params)
         if not given:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name()}: `params` is empty (an iterator such as model.parameters() can be "
                 f"read only once)"
             )
@@ -164,7 +164,7 @@ class Optimizer:
         """The options of `How`, all that this optimiser has."""
         unknown = sorted(how.keys() - set(self.accepts))
         if unknown:
-            raise TypeError(f"{self._name()}: unexpected arguments {', '.join(unknown)}")
+            raise DtypeError(f"{self._name()}: unexpected arguments {', '.join(unknown)}")
         if how.get("fused") and (how.get("foreach") or how.get("differentiable")):
             raise ArgumentError(
                 f"{self._name()}: `fused` is True, so `foreach` and `differentiable` cannot be"
@@ -219,11 +219,11 @@ class Optimizer:
         """
         me = self._name()
         if not isinstance(param_group, dict):
-            raise TypeError(
+            raise DtypeError(
                 f"{me}: a group is a {type(param_group).__name__} but a dict is expected"
             )
         if "params" not in param_group:
-            raise ValueError(f"{me}: a group has no 'params', only {sorted(param_group)}")
+            raise ArgumentError(f"{me}: a group has no 'params', only {sorted(param_group)}")
         group = dict(param_group)
         params = group["params"]
         _require_order(me, params)
@@ -234,16 +234,16 @@ class Optimizer:
         known = {id(p) for held in self.param_groups for p in held["params"]}
         for i, param in enumerate(params):
             if not isinstance(param, Tensor):
-                raise TypeError(
+                raise DtypeError(
                     f"{me}: parameter {i} is a {type(param).__name__} but a Tensor is expected"
                 )
             if not param.is_leaf:
-                raise ValueError(
+                raise ArgumentError(
                     f"{me}: parameter {i} (shape {param.shape}) is the result of an operation but "
                     f"a leaf is expected; use detach().requires_grad_()"
                 )
             if id(param) in known:
-                raise ValueError(f"{me}: parameter {i} (shape {param.shape}) is given twice")
+                raise ArgumentError(f"{me}: parameter {i} (shape {param.shape}) is given twice")
             known.add(id(param))
         for option, value in self.defaults.items():
             group.setdefault(option, value)
@@ -420,7 +420,7 @@ class Optimizer:
             )
         saved = list(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
-            raise ValueError(
+            raise ArgumentError(
                 f"{me}.load_state_dict: {len(saved)} groups in the state but "
                 f"{len(self.param_groups)} in the optimiser"
             )
@@ -428,7 +428,7 @@ class Optimizer:
         groups = []
         for i, (old, new) in enumerate(zip(saved, self.param_groups, strict=True)):
             if len(old["params"]) != len(new["params"]):
-                raise ValueError(
+                raise ArgumentError(
                     f"{me}.load_state_dict: group {i} has {len(old['params'])} parameters in the "
                     f"state but {len(new['params'])} in the optimiser"
                 )
@@ -461,7 +461,7 @@ class Optimizer:
                         f"expected"
                     )
         if wrong:
-            raise ValueError(
+            raise ArgumentError(
                 f"{me}.load_state_dict: the state does not fit; nothing was loaded:\n  "
                 + "\n  ".join(wrong)
             )
@@ -505,7 +505,7 @@ def _is_complex(x: object) -> bool:
 
 def _require_order(name: str, params: object) -> None:
     if isinstance(params, set | frozenset):
-        raise TypeError(
+        raise DtypeError(
             f"{name}: `params` is a set, whose order changes from run to run; use a list"
         )
     if not isinstance(params, Iterable):
@@ -516,7 +516,7 @@ def _require_order(name: str, params: object) -> None:
 
 def _split_names(name: str, params: list[Any]) -> tuple[list[Any], list[str]]:
     if not all(isinstance(p, tuple) and len(p) == 2 for p in params):
-        raise TypeError(f"{name}: named and unnamed parameters are mixed in one group")
+        raise DtypeError(f"{name}: named and unnamed parameters are mixed in one group")
     return [param for _, param in params], [str(label) for label, _ in params]
 
 

@@ -6,6 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.optim.formula import Arrays, FormulaOptimizer, average
 from tinygrad_cnn.optim.memory import blocks
@@ -77,7 +78,7 @@ class SGD(Optimizer):
         """Raise ValueError if an option is out of range."""
         super().check_options(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError(
+            raise ArgumentError(
                 f"SGD: `nesterov` needs momentum > 0 and dampening = 0 but they are "
                 f"{group['momentum']} and {group['dampening']}"
             )

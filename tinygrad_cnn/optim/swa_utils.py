@@ -233,11 +233,11 @@ class SWALR(LRScheduler):
         ):
             group["swa_lr"] = lr
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
+            raise ArgumentError(
                 f"SWALR: `anneal_strategy` is {anneal_strategy!r} but 'cos' or 'linear' is expected"
             )
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"SWALR: `anneal_epochs` is {anneal_epochs!r} but an integer of at least 0 is "
                 f"expected"
             )

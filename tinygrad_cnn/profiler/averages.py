@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.instrument.tables import TextTable, aligned, html_table
 from tinygrad_cnn.profiler.events import Event
 
@@ -80,7 +81,7 @@ class Averages(list[Row]):
         """
         key = _TORCH_NAMES.get(sort_by, sort_by)
         if key not in _SORTS:
-            raise ValueError(
+            raise ArgumentError(
                 f"table: `sort_by` is {sort_by!r}, expected one of {', '.join(_SORTS)}"
             )
         if not self:
@@ -101,7 +102,7 @@ class Averages(list[Row]):
 def averages_of(events: Sequence[Event], depth: int, total: float, by: str) -> Averages:
     """Sum up the events that ran inside of ``depth`` operations."""
     if by not in ("op", "module", "line"):
-        raise ValueError(f"key_averages: `by` is {by!r}, expected 'op', 'module' or 'line'")
+        raise ArgumentError(f"key_averages: `by` is {by!r}, expected 'op', 'module' or 'line'")
     rows: dict[str, Row] = {}
     backward_calls: dict[str, int] = {}
     for event in events:

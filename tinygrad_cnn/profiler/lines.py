@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Leaf, grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.instrument.places import Line
 from tinygrad_cnn.instrument.running import reachable, tensors_in, unchanged
 from tinygrad_cnn.nn.module.core import Module
@@ -204,7 +205,7 @@ def profile_lines(
     ['Sequential.0 (Linear)', 'Sequential.1 (ReLU)', 'Sequential.2 (Linear)']
     """
     if runs < 1 or warmup < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"profile_lines: `runs` is {runs} and `warmup` {warmup}, expected ≥ 1 and ≥ 0"
         )
     with unchanged(function) if isinstance(function, Module) else nullcontext():

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tinygrad_cnn.autograd.events import unwatch, watch
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.instrument.tables import TextTable
 from tinygrad_cnn.nn.module.location import running_modules
 from tinygrad_cnn.profiler.averages import Averages, averages_of
@@ -180,7 +181,7 @@ class profile:
         [('exp', 2), ('add', 1)]
         """
         if by == "line" and not self.with_stack:
-            raise ValueError(
+            raise ArgumentError(
                 "profile: by='line' needs the lines; open it as profile(with_stack=True)"
             )
         return averages_of(self.events, self._depth, self.total, by)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.serialization.files import Buffers
 from tinygrad_cnn.serialization.source import SerializationError, Source
@@ -77,17 +78,17 @@ def read_arrays(source: Source) -> tuple[Arrays, dict[str, str]]:
         start, header = _header(source)
         metadata = header.pop(_METADATA, None) or {}
         if not all(isinstance(v, str) for v in metadata.values()):
-            raise ValueError("its metadata is not text")
+            raise ArgumentError("its metadata is not text")
         entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
         size = source.size - start
         arrays, end = {}, 0
         for name, entry in entries:
             first, last = entry["data_offsets"]
             if type(first) is not int or type(last) is not int or not end == first <= last <= size:
-                raise ValueError(f"{name!r} does not begin where the one before it ends")
+                raise ArgumentError(f"{name!r} does not begin where the one before it ends")
             arrays[name], end = _array(source, start, entry), last
         if end != size:
-            raise ValueError(f"{size - end} bytes are of no tensor")
+            raise ArgumentError(f"{size - end} bytes are of no tensor")
     except SerializationError:
         raise
     except MALFORMED as error:
@@ -102,7 +103,7 @@ def _header(source: Source) -> tuple[int, dict[str, Any]]:
     size = int.from_bytes(source.read(0, 8), "little")
     text = source.read(8, size) if size <= min(_LARGEST, source.size - 8) else b""
     if not text:
-        raise ValueError("it has no header")
+        raise ArgumentError("it has no header")
     header = json.loads(text.decode(), object_pairs_hook=_once)
     return 8 + size, header
 
@@ -111,7 +112,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object in which no name comes twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name comes twice")
+        raise ArgumentError("a name comes twice")
     return found
 
 
@@ -122,10 +123,10 @@ def _array(source: Source, start: int, entry: dict[str, Any]) -> Array:
             f"load: {source.name} has tensors of dtype {name!r:.40}, which tensors here cannot have"
         )
     if type(shape) is not list or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError("a shape that is not of integers")
+        raise ArgumentError("a shape that is not of integers")
     dtype = dtype_of(DTYPES[name])
     if len(entry) != 3 or math.prod(shape) * dtype.itemsize != last - first:
-        raise ValueError(f"{last - first} bytes of shape {shape}")
+        raise ArgumentError(f"{last - first} bytes of shape {shape}")
     values = source.array(start + first, last - first, dtype.itemsize)
     if name == "BOOL" and values.max(initial=0) > 1:  # any byte but 0 is True, and NumPy's is 1
         np.minimum(values, 1, out=values)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_cnn.autograd.layout import view_on
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.copying import Memory, rebuild
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -75,7 +76,7 @@ class Shared:
             try:
                 memory = self._memories[number] = Memory(np.zeros(size, np.uint8))
             except MemoryError:  # of gaps between tensors there may be any number
-                raise ValueError(f"its tensors lie in {size} bytes of memory") from None
+                raise ArgumentError(f"its tensors lie in {size} bytes of memory") from None
         layout = (values.dtype, values.shape, tuple(strides), offset)
         found = self._tensors.get((number, layout))
         if found is None:

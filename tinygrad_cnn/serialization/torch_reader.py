@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions.copying import Memory
 from tinygrad_cnn.serialization.source import SerializationError, Source
 from tinygrad_cnn.serialization.torch_names import StorageType
@@ -94,9 +95,9 @@ class _Archive:
         """The memory of a persistent id."""
         tag, kind, key, _place, count = what
         if tag != "storage" or not isinstance(kind, StorageType) or not isinstance(key, str):
-            raise ValueError("an id that is not one of a storage")
+            raise ArgumentError("an id that is not one of a storage")
         if type(count) is not int:
-            raise ValueError("a storage without a size")
+            raise ArgumentError("a storage without a size")
         memory = self.memories.get(key)
         if memory is None:
             values = self.bytes(f"data/{key}", mapped=True)
@@ -109,16 +110,16 @@ class _Archive:
         """An entry of the archive, each once."""
         info = self.entries[self.root + name]
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-            raise ValueError(f"{name} is compressed, which PyTorch's files are not")
+            raise ArgumentError(f"{name} is compressed, which PyTorch's files are not")
         header = self.source.read(info.header_offset, _HEADER)
         if header[:4] != _ZIP:
-            raise ValueError(f"{name} is not where it should be")
+            raise ArgumentError(f"{name} is not where it should be")
         start = info.header_offset + _HEADER + sum(struct.unpack_from("<HH", header, _HEADER - 4))
         self.left.take(info.file_size)
         values = self.source.array(start, info.file_size)
         checked = info.CRC and not (mapped and self.source.is_mapped)  # 0: it was not computed
         if checked and zlib.crc32(values.data) != info.CRC:
-            raise ValueError(f"the checksum of {name} does not match")
+            raise ArgumentError(f"the checksum of {name} does not match")
         return values
 
 
@@ -135,7 +136,7 @@ class _Row:
         self.read()
         version, system = self.read(), self.read()
         if version != _PROTOCOL or system["little_endian"] is not (sys.byteorder == "little"):
-            raise ValueError("another version, or of a machine with another order of bytes")
+            raise ArgumentError("another version, or of a machine with another order of bytes")
         start = self.file.tell()
         self.read(self.stored)
         self.fill(self.read())
@@ -149,20 +150,20 @@ class _Row:
     def fill(self, keys: Any) -> None:
         """Have the memories filled, which come in the order of ``keys``."""
         if sorted(keys) != sorted(self.memories):
-            raise ValueError("the memories of other tensors")
+            raise ArgumentError("the memories of other tensors")
         for key in keys:
             memory, kind = self.memories[key]
             size = int.from_bytes(self.file.read(8), "little", signed=True) * kind.dtype.itemsize
             if size != memory.flat.nbytes or self.file.readinto(memory.flat.data) != size:
-                raise ValueError("a memory that ends too early")
+                raise ArgumentError("a memory that ends too early")
 
     def stored(self, what: Any) -> Stored:
         """The memory of a persistent id, to be filled."""
         tag, kind, key, _place, count, part = what
         if tag != "storage" or not isinstance(kind, StorageType) or not isinstance(key, str):
-            raise ValueError("an id that is not one of a storage")
+            raise ArgumentError("an id that is not one of a storage")
         if type(count) is not int or count < 0:
-            raise ValueError("a storage without a size")
+            raise ArgumentError("a storage without a size")
         if key not in self.memories:
             size = count * kind.dtype.itemsize
             self.left.take(size)
@@ -179,5 +180,5 @@ class _Row:
 def _swapped(values: Array, kind: StorageType) -> Array:
     """Numbers of a machine with the other order of bytes."""
     if kind.name is None:
-        raise ValueError("bytes of a machine with another order of them")
+        raise ArgumentError("bytes of a machine with another order of them")
     return values.view(kind.dtype).byteswap().view(np.uint8)

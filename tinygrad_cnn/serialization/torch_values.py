@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import CPU, device
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import as_tensor
 from tinygrad_cnn.functions.convert import dtype_of
 from tinygrad_cnn.functions.copying import Memory, rebuild
@@ -28,7 +29,7 @@ class Stored:
 
     def __init__(self, memory: Memory, kind: StorageType, start: int, size: int) -> None:
         if start < 0 or size < 0 or start + size > memory.flat.nbytes:
-            raise ValueError(f"{size} bytes of a memory of {memory.flat.nbytes}")
+            raise ArgumentError(f"{size} bytes of a memory of {memory.flat.nbytes}")
         self.memory, self.dtype, self.start, self.size = memory, kind.dtype, start, size
 
 
@@ -53,19 +54,19 @@ class Values:
     ) -> Tensor:
         """The tensor that lies so in its memory; all is counted in numbers, not in bytes."""
         if not isinstance(stored, Stored) or not isinstance(dtype, np.dtype | type(None)):
-            raise ValueError("a tensor without memory")
+            raise ArgumentError("a tensor without memory")
         if not isinstance(shape, tuple) or not isinstance(strides, tuple):
-            raise ValueError("a tensor whose shape is no tuple")
+            raise ArgumentError("a tensor whose shape is no tuple")
         numbers = (offset, *shape, *strides)
         if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
-            raise ValueError("a tensor whose shape is not of integers")
+            raise ArgumentError("a tensor whose shape is not of integers")
         if len(shape) != len(strides) or len(shape) > _LONGEST:
-            raise ValueError(f"a tensor of {len(shape)} dimensions with {len(strides)} strides")
+            raise ArgumentError(f"a tensor of {len(shape)} dimensions with {len(strides)} strides")
         kind = stored.dtype if dtype is None else dtype
         item = kind.itemsize
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
         if 0 not in shape and (last + 1) * item > stored.size:
-            raise ValueError(f"a tensor beyond its memory of {stored.size} bytes")
+            raise ArgumentError(f"a tensor beyond its memory of {stored.size} bytes")
         at = 0 if 0 in shape else stored.start + offset * item
         steps = tuple(s * item for s in strides)
         if kind.kind == "b":
@@ -125,15 +126,15 @@ class Values:
     def _finished(self, made: Tensor, wanted: Any, metadata: Any) -> Tensor:
         if metadata:
             if not isinstance(metadata, dict) or not {*metadata} <= {"conj", "neg"}:
-                raise ValueError("a tensor with more than `conj` and `neg` in its metadata")
+                raise ArgumentError("a tensor with more than `conj` and `neg` in its metadata")
             if made.dtype.kind == "b":
-                raise ValueError("negative booleans")
+                raise ArgumentError("negative booleans")
             self._budget.take(made.nbytes)
             for name, change in (("conj", np.conj), ("neg", np.negative)):
                 if metadata.get(name):
                     made = as_tensor(change(made._array))
         if type(wanted) is not bool:
-            raise ValueError("a tensor that may or may not require a gradient")
+            raise ArgumentError("a tensor that may or may not require a gradient")
         return made.requires_grad_() if wanted else made
 
 
@@ -184,13 +185,13 @@ def _size(sides: Any) -> Size:
 def _device(kind: Any, index: Any = None) -> device:
     """Wherever it was, here it is the CPU."""
     if not isinstance(kind, str) or not isinstance(index, int | None):
-        raise ValueError("a device that has no name")
+        raise ArgumentError("a device that has no name")
     return device("cpu", index) if kind == "cpu" and index in (None, 0) else CPU
 
 
 def _parameter(data: Any, wanted: Any, _hooks: Any = None) -> Parameter:
     if not isinstance(data, Tensor) or type(wanted) is not bool:
-        raise ValueError("a parameter that is no tensor")
+        raise ArgumentError("a parameter that is no tensor")
     return Parameter(data, wanted)
 
 
@@ -201,10 +202,10 @@ def _parameter_with_state(data: Any, wanted: Any, hooks: Any, state: Any) -> Ten
 def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> Tensor:
     """A tensor on which a user hung something, or one of a class of its own."""
     if not isinstance(make, Call) or kind not in (Tensor, Parameter, Buffer):
-        raise ValueError("a tensor of another class")
+        raise ArgumentError("a tensor of another class")
     made = make.function(*arguments)
     if not isinstance(made, Tensor):
-        raise ValueError("a tensor that is none")
+        raise ArgumentError("a tensor that is none")
     return _having(made, state)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn import Conv2d, Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -81,7 +82,7 @@ def _grad_cam(
     layer = last_convolution(model) if layer is None else layer
     scores, maps = layer_output(model, images.detach().requires_grad_(), layer)
     if maps.ndim != 4:
-        raise ValueError(
+        raise ArgumentError(
             f"grad_cam: the output of layer {layer!r} has shape {maps.shape}, expected "
             "(n, maps, h, w): choose a convolution or what follows one"
         )
@@ -195,7 +196,7 @@ def last_convolution(model: Module) -> str:
     """
     names = [name for name, module in model.named_modules() if isinstance(module, Conv2d)]
     if not names:
-        raise ValueError("grad_cam: the model has no convolution; name a `layer`")
+        raise ArgumentError("grad_cam: the model has no convolution; name a `layer`")
     return names[-1]
 
 

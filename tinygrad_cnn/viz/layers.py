@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn import Conv2d, Module
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.viz.style import (
@@ -100,7 +101,9 @@ def filters(model: Module, path: StrPath | None = None, layer: str | None = None
     name = next(iter(found), None) if layer is None else layer
     if name is None or name not in found:
         known = ", ".join(found) or "none"
-        raise ValueError(f"filters: no convolution {layer or ''} in the model; there are {known}")
+        raise ArgumentError(
+            f"filters: no convolution {layer or ''} in the model; there are {known}"
+        )
     weight = found[name].weight.detach().numpy()  # (f, c, kh, kw)
     f, c, kh, kw = weight.shape
     largest = float(np.abs(weight).max()) or 1.0
@@ -209,7 +212,7 @@ def gradient_flow(model: Module, path: StrPath | None = None) -> Figure:
     found = [(n, p.grad.numpy()) for n, p in model.named_parameters() if p.grad is not None]
     weights = [(n.removesuffix(".weight"), np.abs(g)) for n, g in found if g.ndim > 1]
     if not weights:
-        raise ValueError("gradient_flow: no weight has a gradient; call `backward` before")
+        raise ArgumentError("gradient_flow: no weight has a gradient; call `backward` before")
     names = [name for name, _ in weights]
     figure = new_figure(max(5.0, 1.5 + 0.42 * len(names)), 4)
     axes = figure.subplots()

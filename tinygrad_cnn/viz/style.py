@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
@@ -152,7 +153,7 @@ def to_pixels(
     array = images._array if isinstance(images, Tensor) else np.asarray(images)
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise ValueError(
+        raise ArgumentError(
             f"to_pixels: `images` has shape {array.shape}, expected (n, c, h, w) with 1 or 3 "
             "channels"
         )

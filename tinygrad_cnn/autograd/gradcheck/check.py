@@ -20,7 +20,7 @@ from tinygrad_cnn.autograd.gradcheck.compare import (
 from tinygrad_cnn.autograd.gradcheck.numerical import normal
 from tinygrad_cnn.autograd.modes import enable_grad, no_grad
 from tinygrad_cnn.autograd.variable import Variable, wrap
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.types import AnyFunction, Array
 
 _HOW = frozenset(
@@ -93,7 +93,7 @@ def gradcheck(
     """
     unknown = sorted(how.keys() - _HOW)
     if unknown:
-        raise TypeError(f"gradcheck: unexpected arguments {', '.join(unknown)}")
+        raise DtypeError(f"gradcheck: unexpected arguments {', '.join(unknown)}")
     given = _inputs("gradcheck", inputs)
     wanted = [i for i, t in enumerate(given) if _live(t)]
     if not wanted:

@@ -29,6 +29,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygrad_cnn.autograd.promotion import get_default_dtype
 from tinygrad_cnn.data.keyed import Random, sample_random
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -61,7 +62,7 @@ def is_pil(image: object) -> TypeGuard[Image]:
 def pixels_of(name: str, image: Image) -> Images:
     """A PIL image of bytes as an array (h, w, c)."""
     if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: `image` has mode {image.mode!r}, expected one with a byte for each channel, "
             "such as 'L' or 'RGB' (`image.convert`)"
         )
@@ -90,7 +91,7 @@ def one_or_many(call: _Call) -> _Call:
             batch = pixels_of(name, images).transpose(2, 0, 1)[None]  # (1, c, h, w)
             return pil_of(call(self, batch, rng)[0].transpose(1, 2, 0), images.mode)
         if not isinstance(images, Tensor):
-            raise TypeError(
+            raise DtypeError(
                 f"{name}: `images` is a {type(images).__name__}, expected a PIL image, a Tensor "
                 "(c, h, w) or an array (n, c, h, w)"
             )
@@ -109,7 +110,9 @@ def _floats(call: _Call) -> _Call:
     def wrapped(self: object, images: object, rng: Random | None = None) -> object:
         if is_pil(images):
             name = type(self).__name__
-            raise TypeError(f"{name}: `images` is a PIL image, expected a Tensor: ToTensor() first")
+            raise DtypeError(
+                f"{name}: `images` is a PIL image, expected a Tensor: ToTensor() first"
+            )
         return taken(self, images, rng)
 
     return wrapped  # type: ignore[return-value]
@@ -122,9 +125,9 @@ def channels_last(images: Images) -> Images:
 
 def check_images(name: str, images: Images) -> None:
     if images.ndim != 4:
-        raise ValueError(f"{name}: `images` must be (n, c, h, w), got shape {images.shape}")
+        raise ArgumentError(f"{name}: `images` must be (n, c, h, w), got shape {images.shape}")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise TypeError(f"{name}: `images` must be uint8 or floating, got {images.dtype}")
+        raise DtypeError(f"{name}: `images` must be uint8 or floating, got {images.dtype}")
 
 
 def size_of(name: str, size: int | Sequence[int]) -> tuple[int, int]:
@@ -133,14 +136,14 @@ def size_of(name: str, size: int | Sequence[int]) -> tuple[int, int]:
     if len(pair) == 1:
         pair = pair * 2
     if len(pair) != 2 or isinstance(size, bool) or min(pair) < 1:
-        raise ValueError(f"{name}: `size` must be a positive integer or a pair, got {size}")
+        raise ArgumentError(f"{name}: `size` must be a positive integer or a pair, got {size}")
     return int(pair[0]), int(pair[1])
 
 
 def check_mode(name: str, mode: str) -> str:
     if mode not in _PADDING_MODES:
         known = ", ".join(_PADDING_MODES)
-        raise ValueError(f"{name}: `padding_mode` {mode!r} is not one of {known}")
+        raise ArgumentError(f"{name}: `padding_mode` {mode!r} is not one of {known}")
     return mode
 
 
@@ -148,7 +151,7 @@ def sides_of(name: str, padding: int | Sequence[int]) -> tuple[int, int, int, in
     """Left, top, right and bottom of a padding: one number, two (left, top), or all four."""
     given = (padding,) if isinstance(padding, int | np.integer) else tuple(padding)
     if len(given) not in (1, 2, 4) or min(given) < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: `padding` must be 1, 2 or 4 numbers that are not negative, got {padding}"
         )
     left, top, right, bottom = (given * 4)[:4]
@@ -203,7 +206,7 @@ class Compose:
         for position, transform in enumerate(self.transforms):
             if not callable(transform):
                 kind = type(transform).__name__
-                raise TypeError(f"Compose: `transforms[{position}]` is a {kind}, not callable")
+                raise DtypeError(f"Compose: `transforms[{position}]` is a {kind}, not callable")
 
     @property
     def changes_labels(self) -> bool:
@@ -224,7 +227,7 @@ class Compose:
                 images = transform(images, rng)
             return images
         if labels is None:
-            raise TypeError("Compose: a transform changes the labels too, but none are given")
+            raise DtypeError("Compose: a transform changes the labels too, but none are given")
         for transform in self.transforms:
             images, labels = apply(transform, images, rng, labels)
         return images, labels
@@ -245,7 +248,7 @@ class RandomHorizontalFlip:
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
-            raise ValueError(f"RandomHorizontalFlip: `p` must be between 0 and 1, got {p}")
+            raise ArgumentError(f"RandomHorizontalFlip: `p` must be between 0 and 1, got {p}")
         self.p = p
 
     @one_or_many
@@ -278,7 +281,7 @@ class RandomShift:
 
     def __init__(self, fraction: float = 0.125, padding_mode: str = "reflect") -> None:
         if not 0 <= fraction < 1:
-            raise ValueError(f"RandomShift: `fraction` must be in [0, 1), got {fraction}")
+            raise ArgumentError(f"RandomShift: `fraction` must be in [0, 1), got {fraction}")
         self.fraction = fraction
         self.padding_mode = check_mode("RandomShift", padding_mode)
 
@@ -328,7 +331,7 @@ class RandomCrop:
         padding_mode: str = "constant",
     ) -> None:
         if not isinstance(pad_if_needed, bool):
-            raise TypeError(f"RandomCrop: `pad_if_needed` is {pad_if_needed!r}, expected a bool")
+            raise DtypeError(f"RandomCrop: `pad_if_needed` is {pad_if_needed!r}, expected a bool")
         self.size = size_of("RandomCrop", size)
         self.padding = 0 if padding is None else padding
         self._sides = sides_of("RandomCrop", self.padding)
@@ -347,7 +350,7 @@ class RandomCrop:
             padded = pad(padded, (more_w, more_h) * 2, self.padding_mode, self.fill)
             n, h, w, _ = padded.shape
         if h < height or w < width:
-            raise ValueError(
+            raise ArgumentError(
                 f"RandomCrop: `size` {self.size} is larger than images of "
                 f"{images.shape[2]}x{images.shape[3]} with padding {self.padding}; "
                 "enlarge `padding`"
@@ -397,11 +400,11 @@ class Normalize:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         if len(self.mean) != len(self.std):
-            raise ValueError(
+            raise ArgumentError(
                 f"Normalize: `mean` has {len(self.mean)} channels but `std` has {len(self.std)}"
             )
         if not self.mean or not all(s > 0 and math.isfinite(s) for s in self.std):
-            raise ValueError(f"Normalize: `std` must be finite and positive, got {self.std}")
+            raise ArgumentError(f"Normalize: `std` must be finite and positive, got {self.std}")
 
     @_floats
     def __call__(self, images: Images, rng: Random | None = None) -> Images:
@@ -409,7 +412,7 @@ class Normalize:
         check_images("Normalize", images)
         n, c, h, w = images.shape
         if c != len(self.mean):
-            raise ValueError(
+            raise ArgumentError(
                 f"Normalize: `mean` has {len(self.mean)} channels but images have {c} "
                 f"(images {images.shape})"
             )

@@ -21,7 +21,7 @@ def integer(owner: str, name: str, value: object, *, least: int) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # tried
     except TypeError:
-        raise TypeError(
+        raise DtypeError(
             f"{owner}: `{name}` is {value!r} ({type(value).__name__}) but an int is expected"
         ) from None
     if number < least:

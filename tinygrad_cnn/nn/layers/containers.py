@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
-from tinygrad_cnn.errors import ArgumentError, PositionError
+from tinygrad_cnn.errors import ArgumentError, DtypeError, PositionError
 from tinygrad_cnn.nn.module.core import Module, _frame, _indent
 
 
@@ -93,7 +93,7 @@ class _Numbered(Module):
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add every module of ``modules`` at the end and return the container."""
         if not isinstance(modules, Iterable):
-            raise TypeError(
+            raise DtypeError(
                 f"{type(self).__name__}.extend: `modules` is a {type(modules).__name__} but an "
                 f"iterable of modules is expected"
             )
@@ -297,7 +297,7 @@ class ModuleDict(Module):
             ``modules`` is neither, or a value is no Module.
         """
         if not isinstance(modules, Iterable):
-            raise TypeError(
+            raise DtypeError(
                 f"ModuleDict.update: `modules` is a {type(modules).__name__} but a mapping or an "
                 f"iterable of (name, module) pairs is expected"
             )
@@ -313,4 +313,4 @@ def _checked(owner: Module, module: Any) -> Any:
         hint = f"the class {module.__name__}; write {module.__name__}()"
     else:
         hint = f"a {type(module).__name__}"
-    raise TypeError(f"{type(owner).__name__}: expected a Module, got {hint}")
+    raise DtypeError(f"{type(owner).__name__}: expected a Module, got {hint}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tinygrad_cnn.autograd.devices import DeviceLike
-from tinygrad_cnn.errors import PositionError
+from tinygrad_cnn.errors import DtypeError, PositionError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.layers import reset
@@ -225,7 +225,7 @@ class Unflatten(Module):
         super().__init__()
         self.dim = integer("Unflatten", "dim", dim, least=-64)
         if not isinstance(unflattened_size, tuple | list):
-            raise TypeError(
+            raise DtypeError(
                 f"Unflatten: `unflattened_size` is {unflattened_size!r} but a tuple of ints is "
                 f"expected"
             )

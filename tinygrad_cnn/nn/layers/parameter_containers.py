@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, KeysView, Mapping
 from typing import Any, Self
 
-from tinygrad_cnn.errors import PositionError
+from tinygrad_cnn.errors import DtypeError, PositionError
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
@@ -69,7 +69,7 @@ class ParameterList(Module):
             ``values`` is no iterable, or is a tensor.
         """
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
-            raise TypeError(
+            raise DtypeError(
                 f"ParameterList.extend: `values` is a {type(values).__name__} but an iterable of "
                 f"parameters is expected"
             )
@@ -111,7 +111,9 @@ class ParameterDict(Module):
 
     def __setitem__(self, key: str, value: object) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"ParameterDict: key {key!r} is a {type(key).__name__}, expected a str")
+            raise DtypeError(
+                f"ParameterDict: key {key!r} is a {type(key).__name__}, expected a str"
+            )
         _put(self, key, value)
         self._keys[key] = None
 
@@ -202,7 +204,7 @@ class ParameterDict(Module):
             ``parameters`` is neither, or a name is no str.
         """
         if not isinstance(parameters, Iterable):
-            raise TypeError(
+            raise DtypeError(
                 f"ParameterDict.update: `parameters` is a {type(parameters).__name__} but a "
                 f"mapping or an iterable of (name, parameter) pairs is expected"
             )

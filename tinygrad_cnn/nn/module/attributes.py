@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.nn.module.parameter import Buffer, Parameter
 from tinygrad_cnn.nn.module.tree import TreeMixin, walk
 from tinygrad_cnn.tensor import Tensor
@@ -123,7 +124,7 @@ class OwnerMixin:
             ):
                 if name in held[registry]:
                     if value is not None and not (kind == "buffer" and isinstance(value, Tensor)):
-                        raise TypeError(
+                        raise DtypeError(
                             f"{type(self).__name__}: cannot assign {type(value).__name__} to "
                             f"{kind} `{name}` (expected {wanted} or None; `del` it first to reuse "
                             f"the name)"
@@ -174,7 +175,7 @@ class OwnerMixin:
         kind = registry.strip("_").removesuffix("s")
         self._require_init(f"{kind} `{name}` is registered")
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name: expected a str, got {type(name).__name__}")
+            raise DtypeError(f"{kind} name: expected a str, got {type(name).__name__}")
         if "." in name:
             raise KeyError(f"{kind} name {name!r} contains a dot, which separates levels of a path")
         if name == "":
@@ -204,7 +205,7 @@ class OwnerMixin:
         """
         self._check_name("_parameters", name)
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(
+            raise DtypeError(
                 f"register_parameter: `{name}` is a {type(param).__name__} but nn.Parameter or "
                 f"None is expected; wrap it: nn.Parameter(...)"
             )
@@ -222,7 +223,7 @@ class OwnerMixin:
         """
         self._check_name("_buffers", name)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(
+            raise DtypeError(
                 f"register_buffer: `{name}` is a {type(tensor).__name__} but Tensor or None is "
                 f"expected"
             )
@@ -243,7 +244,7 @@ class OwnerMixin:
         """
         self._check_name("_modules", name)
         if module is not None and not _is_module(module):
-            raise TypeError(
+            raise DtypeError(
                 f"register_module: `{name}` is a {_name_of(module)} but a Module or None is "
                 f"expected (an instance, not a class)"
             )

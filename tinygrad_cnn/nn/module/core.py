@@ -58,7 +58,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if (args or kwargs) and not self.call_super_init:
-            raise TypeError(
+            raise DtypeError(
                 f"{type(self).__name__}.__init__() of `Module` takes no arguments but got "
                 f"{', '.join([*map(repr, args), *(f'{k}={v!r}' for k, v in kwargs.items())])}"
             )
@@ -78,7 +78,7 @@ class Module(CallMixin, OwnerMixin, StateMixin, TreeMixin):
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training (or, with False, to evaluation)."""
         if not isinstance(mode, bool):
-            raise TypeError(f"train: `mode` is {mode!r} but a bool is expected")
+            raise DtypeError(f"train: `mode` is {mode!r} but a bool is expected")
         self.training = mode
         for module in self.children():
             module.train(mode)

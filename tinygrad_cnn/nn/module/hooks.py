@@ -141,7 +141,7 @@ class CallMixin:
                 changed = hook(self, args, kwargs)
                 if changed is not None:
                     if not (isinstance(changed, tuple) and len(changed) == 2):
-                        raise TypeError(
+                        raise DtypeError(
                             f"forward pre-hook: expected None or (args, kwargs), got "
                             f"{type(changed).__name__}"
                         )

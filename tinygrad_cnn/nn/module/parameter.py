@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygrad_cnn.autograd.devices import DeviceLike, check_device
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions import empty
 from tinygrad_cnn.functions.convert import to_tensor
 from tinygrad_cnn.tensor import Tensor
@@ -46,7 +47,7 @@ class Parameter(Tensor):
         if data is None:
             data = empty(0)
         if not isinstance(data, Tensor | np.ndarray):
-            raise TypeError(
+            raise DtypeError(
                 f"Parameter: `data` is a {type(data).__name__} but a tensor or array is expected"
             )
         _share(self, data)

@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tinygrad_cnn.autograd import RemovableHandle
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.nn.module.hooks import Hook, HookTable
 from tinygrad_cnn.nn.module.loading import take, undo_steps
 from tinygrad_cnn.nn.module.near_names import inner_hint, near_names, prefix_hint
@@ -170,7 +171,7 @@ class StateMixin:
           weight: shape (2, 4) in the state but (2, 3) in the module
         """
         if not isinstance(state_dict, Mapping):
-            raise TypeError(
+            raise DtypeError(
                 f"load_state_dict: `state_dict` is a {type(state_dict).__name__} but a mapping "
                 f"from names to tensors is expected"
             )

@@ -16,7 +16,7 @@ from tinygrad_cnn.autograd.arguments import checked
 from tinygrad_cnn.autograd.promotion import get_default_dtype, is_half
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.autograd.variable import wrap
-from tinygrad_cnn.errors import ShapeError
+from tinygrad_cnn.errors import DtypeError, ShapeError
 from tinygrad_cnn.functions import cat
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors, ignoring_fp_errors
 from tinygrad_cnn.kernels.tape import do
@@ -170,7 +170,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     5.0
     """
     if not isinstance(vec, Tensor):
-        raise TypeError(
+        raise DtypeError(
             f"vector_to_parameters: `vec` is a {type(vec).__name__} but a Tensor is expected"
         )
     params = list(parameters)

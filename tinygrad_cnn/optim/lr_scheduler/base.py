@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
@@ -59,7 +60,7 @@ class LRScheduler:
 
     def _attach(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(
+            raise DtypeError(
                 f"{self._name()}: `optimizer` is a {type(optimizer).__name__} but an Optimizer is "
                 f"expected"
             )
@@ -147,7 +148,7 @@ class LRScheduler:
         n = len(self.optimizer.param_groups)
         values = list(value) if isinstance(value, Sequence) else [value] * n
         if len(values) != n:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name()}: `{name}` has {len(values)} values but the optimiser has {n} "
                 f"groups"
             )
@@ -191,7 +192,7 @@ def _kept(scheduler: LRScheduler, given: GivenState) -> StateDict:
     if own != given.keys():
         missing = sorted(own - given.keys()) or "none"
         unexpected = sorted(given.keys() - own) or "none"
-        raise ValueError(
+        raise ArgumentError(
             f"{type(scheduler).__name__}.load_state_dict: the state is another schedule's "
             f"(missing: {missing}, unexpected: {unexpected})"
         )

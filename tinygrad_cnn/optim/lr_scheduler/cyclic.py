@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import GivenState, Group, Optimizer, StateDict
 
@@ -38,7 +39,7 @@ class CosineAnnealingLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: `T_max` is {T_max} but at least 1 is expected")
+            raise ArgumentError(f"CosineAnnealingLR: `T_max` is {T_max} but at least 1 is expected")
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
@@ -97,7 +98,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ) -> None:
         for name, value in (("T_0", T_0), ("T_mult", T_mult)):
             if not isinstance(value, int) or value < 1:
-                raise ValueError(
+                raise ArgumentError(
                     f"CosineAnnealingWarmRestarts: `{name}` is {value!r} but a positive int is "
                     f"expected"
                 )
@@ -114,7 +115,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             super().step()
             return
         if epoch < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"CosineAnnealingWarmRestarts: `epoch` is {epoch} but at least 0 is expected"
             )
         self._step_count += 1
@@ -153,7 +154,7 @@ class _WithMomentum(LRScheduler):
         known = self.optimizer.defaults
         self.use_beta1 = "betas" in known
         if not self.use_beta1 and "momentum" not in known:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name()}: `cycle_momentum` is set but {type(self.optimizer).__name__} has "
                 f"neither momentum nor betas; pass cycle_momentum=False"
             )
@@ -214,7 +215,7 @@ class OneCycleLR(_WithMomentum):
         self._attach(optimizer)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError(
+                raise ArgumentError(
                     "OneCycleLR: `total_steps` or both `epochs` and `steps_per_epoch` are expected"
                 )
             total_steps = _positive("epochs", epochs) * _positive(
@@ -222,9 +223,9 @@ class OneCycleLR(_WithMomentum):
             )
         self.total_steps = _positive("total_steps", total_steps)
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: `pct_start` is {pct_start} but [0, 1] is expected")
+            raise ArgumentError(f"OneCycleLR: `pct_start` is {pct_start} but [0, 1] is expected")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
+            raise ArgumentError(
                 f"OneCycleLR: `anneal_strategy` is {anneal_strategy!r} but 'cos' or 'linear' is "
                 f"expected"
             )
@@ -259,7 +260,7 @@ class OneCycleLR(_WithMomentum):
         """Return the rates for this step; momenta are set on the way."""
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(
+            raise ArgumentError(
                 f"OneCycleLR: step {step} but the schedule has {self.total_steps} (`total_steps`)"
             )
         start: float = 0.0
@@ -290,7 +291,7 @@ _PHASE = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
 
 def _positive(name: str, value: int) -> int:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"OneCycleLR: `{name}` is {value!r} but a positive int is expected")
+        raise ArgumentError(f"OneCycleLR: `{name}` is {value!r} but a positive int is expected")
     return value
 
 
@@ -343,7 +344,7 @@ class CyclicLR(_WithMomentum):
     ) -> None:
         self._attach(optimizer)
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
-            raise ValueError(
+            raise ArgumentError(
                 f"CyclicLR: `mode` is {mode!r} but 'triangular', 'triangular2' or 'exp_range' is "
                 f"expected, or a `scale_fn`"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
@@ -32,7 +33,7 @@ class StepLR(LRScheduler):
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         if step_size < 1:
-            raise ValueError(f"StepLR: `step_size` is {step_size} but at least 1 is expected")
+            raise ArgumentError(f"StepLR: `step_size` is {step_size} but at least 1 is expected")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -140,7 +141,9 @@ class ConstantLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 <= factor <= 1:
-            raise ValueError(f"ConstantLR: `factor` is {factor} but a number in [0, 1] is expected")
+            raise ArgumentError(
+                f"ConstantLR: `factor` is {factor} but a number in [0, 1] is expected"
+            )
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -189,11 +192,11 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 < start_factor <= 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"LinearLR: `start_factor` is {start_factor} but a number in (0, 1] is expected"
             )
         if not 0 <= end_factor <= 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"LinearLR: `end_factor` is {end_factor} but a number in [0, 1] is expected"
             )
         self.start_factor = start_factor
@@ -286,7 +289,7 @@ class LambdaLR(LRScheduler):
         n = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * n if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != n:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name()}: `lr_lambda` has {len(self.lr_lambdas)} functions but the "
                 f"optimiser has {n} groups"
             )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import SupportsFloat
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.lr_scheduler.base import LRScheduler
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
 
@@ -47,19 +48,19 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> None:
         self._attach(optimizer)
         if factor >= 1.0:
-            raise ValueError(f"ReduceLROnPlateau: `factor` is {factor} but below 1 is expected")
+            raise ArgumentError(f"ReduceLROnPlateau: `factor` is {factor} but below 1 is expected")
         for name, value, known in (
             ("mode", mode, ("min", "max")),
             ("threshold_mode", threshold_mode, ("rel", "abs")),
         ):
             if value not in known:
-                raise ValueError(
+                raise ArgumentError(
                     f"ReduceLROnPlateau: `{name}` is {value!r} but one of {known} is expected"
                 )
         n = len(optimizer.param_groups)
         self.min_lrs = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * n
         if len(self.min_lrs) != n:
-            raise ValueError(
+            raise ArgumentError(
                 f"ReduceLROnPlateau: `min_lr` has {len(self.min_lrs)} values but the optimiser has "
                 f"{n} groups"
             )

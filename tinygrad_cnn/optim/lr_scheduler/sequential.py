@@ -6,6 +6,7 @@ import copy
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.optim.lr_scheduler.base import _APART, LRScheduler, _kept
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from tinygrad_cnn.optim.optimizer import GivenState, Optimizer, StateDict
@@ -19,14 +20,14 @@ class _Several(LRScheduler):
         self._attach(optimizer)
         me = self._name()
         if not schedulers:
-            raise ValueError(f"{me}: `schedulers` is empty but at least one is expected")
+            raise ArgumentError(f"{me}: `schedulers` is empty but at least one is expected")
         for i, schedule in enumerate(schedulers):
             if isinstance(schedule, ReduceLROnPlateau):
-                raise ValueError(
+                raise ArgumentError(
                     f"{me}: schedule {i} is a ReduceLROnPlateau, whose step needs a metric"
                 )
             if schedule.optimizer is not optimizer:
-                raise ValueError(f"{me}: schedule {i} belongs to another optimiser")
+                raise ArgumentError(f"{me}: schedule {i} belongs to another optimiser")
         self._schedulers = list(schedulers)
 
     def _rewind(self) -> None:
@@ -50,7 +51,7 @@ class _Several(LRScheduler):
         own = _kept(self, state_dict)
         states = own.pop("_schedulers")
         if len(states) != len(self._schedulers):
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name()}.load_state_dict: {len(states)} schedules in the state but "
                 f"{len(self._schedulers)} here"
             )
@@ -96,7 +97,7 @@ class SequentialLR(_Several):
     ) -> None:
         self._take(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"SequentialLR: {len(milestones)} milestones for {len(schedulers)} schedules but "
                 f"{len(schedulers) - 1} are expected"
             )

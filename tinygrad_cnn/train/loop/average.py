@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.kernels.tape import again
 from tinygrad_cnn.nn import Module
@@ -44,7 +45,9 @@ class WeightAverage:
 
     def __init__(self, model: Module, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"WeightAverage: `decay` is {decay} but a number in [0, 1) is needed")
+            raise ArgumentError(
+                f"WeightAverage: `decay` is {decay} but a number in [0, 1) is needed"
+            )
         self.model, self.decay, self.steps = model, decay, 0
         self._held = self._copies()
 
@@ -103,6 +106,6 @@ class WeightAverage:
         given = {name: t._array for name, t in saved if isinstance(t, Tensor)}
         shapes = {name: a.shape for name, a in given.items()}
         if shapes != {name: a.shape for name, a in self._held.items()}:
-            raise ValueError("WeightAverage: the state is another model's")
+            raise ArgumentError("WeightAverage: the state is another model's")
         self._held = {name: array.copy() for name, array in given.items()}
         self.steps = int(state["steps"])

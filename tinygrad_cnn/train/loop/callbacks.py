@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn.distributed import taking_long
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop import interrupt
@@ -89,7 +90,9 @@ class EarlyStopping(Callback):
 
     def __init__(self, patience: int, monitor: str = "val_loss") -> None:
         if patience < 1:
-            raise ValueError(f"EarlyStopping: `patience` is {patience} but at least 1 is expected")
+            raise ArgumentError(
+                f"EarlyStopping: `patience` is {patience} but at least 1 is expected"
+            )
         self.patience, self.monitor = patience, monitor
 
     def on_fit_begin(self, trainer: Trainer) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.nn.functional import cross_entropy
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.train import metrics
@@ -83,7 +84,7 @@ def _name(metric: object) -> str:
         return re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", type(metric).__name__).lower()
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "<lambda>")
     if name == "<lambda>":
-        raise TypeError(
+        raise DtypeError(
             f"fit: `metrics` has {metric!r}, which has no name, expected a dict such as "
             "{'name': function}"
         )

@@ -15,6 +15,7 @@ They are written ``name`` or ``name:value:value``:
 
 from typing import Any, TypeVar
 
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.optim import Optimizer, lr_scheduler
 from tinygrad_cnn.train.errors import TrainError
 
@@ -144,17 +145,17 @@ def check_scheduler(schedule: object, scheduler: object) -> None:
         One of these.
     """
     if isinstance(scheduler, str):
-        raise TypeError(
+        raise DtypeError(
             f"fit: `scheduler` is {scheduler!r}, expected an object of optim.lr_scheduler; text is "
             f"schedule={scheduler!r}"
         )
     if schedule is not None and not isinstance(schedule, str):
-        raise TypeError(
+        raise DtypeError(
             f"fit: `schedule` is a {type(schedule).__name__}, expected text such as 'onecycle'; an "
             "object of optim.lr_scheduler is `scheduler`"
         )
     if schedule is not None and scheduler is not None:
-        raise TypeError("fit: `schedule` and `scheduler` are given, expected one of them")
+        raise DtypeError("fit: `schedule` and `scheduler` are given, expected one of them")
 
 
 def when_to_step(scheduler: object) -> str:

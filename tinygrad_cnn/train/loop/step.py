@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.units import check
 from tinygrad_cnn.autograd.variable import wrap
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.kernels.tape import again, do
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.nn.module.attributes import changes
@@ -85,9 +86,11 @@ class TrainingStep:
         ranks: Ranks | None = None,
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"TrainingStep: `clip_norm` is {clip_norm} but a positive is expected")
+            raise ArgumentError(
+                f"TrainingStep: `clip_norm` is {clip_norm} but a positive is expected"
+            )
         if accumulate < 1 or warmup < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"TrainingStep: `accumulate` is {accumulate}, expected at least 1, and `warmup` "
                 f"{warmup}, expected at least 0"
             )

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.data import DataLoader
 from tinygrad_cnn.data.keyed import keys
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.memory import fit_into
 from tinygrad_cnn.memory.growth import StepWatch
 from tinygrad_cnn.nn import Module, SyncBatchNorm
@@ -101,7 +101,7 @@ class Trainer:
                 raise TrainError(f"fit: `{name}` is empty, expected at least one batch")
         steps = math.ceil(batches / settings["accumulate"])
         if (schedule is not None or settings["warmup"]) and not steps:
-            raise TypeError(
+            raise DtypeError(
                 f"fit: `train` is a {type(train).__name__} without a length, which a `schedule` "
                 "and `warmup` need"
             )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.tensor import Tensor
 
 Integers = NDArray[np.integer[Any]]
@@ -43,7 +44,7 @@ def accuracy(predictions: Integers, labels: Integers) -> float:
     0.75
     """
     if predictions.shape != labels.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"accuracy: `predictions` has shape {predictions.shape}, `labels` {labels.shape}"
         )
     return float(np.mean(predictions == labels)) if labels.size else float("nan")
@@ -65,17 +66,17 @@ def confusion_matrix(predictions: Integers, labels: Integers, classes: int) -> N
            [0, 1]])
     """
     if predictions.shape != labels.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"confusion_matrix: `predictions` has shape {predictions.shape}, "
             f"`labels` {labels.shape}"
         )
     for name, values in (("predictions", predictions), ("labels", labels)):
         if values.dtype.kind not in "iu":
-            raise ValueError(
+            raise ArgumentError(
                 f"confusion_matrix: `{name}` are {values.dtype}, expected integers: class numbers"
             )
         if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(
+            raise ArgumentError(
                 f"confusion_matrix: `{name}` has values from {values.min()} to {values.max()}, "
                 f"expected 0 to {classes - 1}"
             )
@@ -116,7 +117,7 @@ def top_k_accuracy(scores: Floats, labels: Integers, k: int = 5) -> float:
     0.5
     """
     if not 1 <= k <= scores.shape[1]:
-        raise ValueError(f"top_k_accuracy: `k` is {k}, expected 1 to {scores.shape[1]} classes")
+        raise ArgumentError(f"top_k_accuracy: `k` is {k}, expected 1 to {scores.shape[1]} classes")
     own = np.take_along_axis(scores, labels[:, None], axis=1)  # (n, 1)
     before = np.arange(scores.shape[1]) < labels[:, None]  # (n, classes)
     rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)

@@ -1,6 +1,7 @@
 """From names to optimisers, over the parameters of a model."""
 
 from tinygrad_cnn import optim
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Optimizer
 from tinygrad_cnn.train.errors import TrainError
@@ -40,7 +41,7 @@ def make_optimizer(
         raise TrainError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError(f"{type(model).__name__} has no parameters to train")
+        raise ArgumentError(f"{type(model).__name__} has no parameters to train")
     lr = default_lr(name) if lr is None else lr
     if name == "sgd":
         return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)

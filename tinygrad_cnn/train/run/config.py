@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from tinygrad_cnn.amounts import parse_size
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.train.errors import TrainError
 from tinygrad_cnn.train.loop.measures import parse_monitor
 from tinygrad_cnn.train.loop.schedules import SCHEDULES, parse_schedule
@@ -113,7 +113,7 @@ class Config:
     True
     >>> Config(model="models/lenet5.py", epochs=0)
     Traceback (most recent call last):
-    ValueError: Config: `epochs` is 0, expected at least 1
+    tinygrad_cnn.errors.ArgumentError: Config: `epochs` is 0, expected at least 1
     """
 
     model: str
@@ -305,7 +305,7 @@ def check(function: str, values: Mapping[str, object]) -> None:
         except ArgumentError as error:  # it names the setting
             raise ArgumentError(f"{function}: {error}") from error
         if not accepted:
-            raise ValueError(
+            raise ArgumentError(
                 f"{function}: `{name}` is {value!r}, expected {_setting(name).expected}"
             )
 
@@ -326,7 +326,7 @@ def fit_settings(given: Mapping[str, object]) -> dict[str, Any]:
     known = {n: getattr(Config, n) for n, setting in SETTINGS.items() if setting.fit}
     for name in given:
         if name not in known:
-            raise TypeError(f"fit: there is no setting `{name}`, expected {', '.join(known)}")
+            raise DtypeError(f"fit: there is no setting `{name}`, expected {', '.join(known)}")
     check("fit", given)
     return {**known, **given}
 

@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.serialization import (
     SerializationError,
     load_state,
@@ -180,10 +181,10 @@ class RunFolder:
                 rows = list(reader)
             missing = [name for name in COLUMNS[:7] if name not in (reader.fieldnames or ())]
             if missing:
-                raise ValueError(f"there is no column {', '.join(missing)}")
+                raise ArgumentError(f"there is no column {', '.join(missing)}")
             for number, row in enumerate(rows, 1):
                 if None in row or None in row.values() or row["epoch"] != str(number):
-                    raise ValueError(f"its row {number} is not that of epoch {number}")
+                    raise ArgumentError(f"its row {number} is not that of epoch {number}")
             return [{name: _number(name, text) for name, text in row.items()} for row in rows]
         except FileNotFoundError:
             raise TrainError(f"{self.path} has no metrics.csv yet (no epoch finished)") from None

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.viz.graph.column import write_svg
 from tinygrad_cnn.viz.graph.data import Graph
 from tinygrad_cnn.viz.graph.dot import Style, write_dot
@@ -45,7 +46,7 @@ class Options:
         elif self.columns is not None and (type(self.columns) is not int or self.columns < 1):
             wrong = f"`columns` is {self.columns!r}, expected None or an integer from 1 on"
         if wrong:
-            raise ValueError(f"render: {wrong}")
+            raise ArgumentError(f"render: {wrong}")
 
     def drawing(self, graph: Graph) -> Drawing:
         """What is to be drawn of ``graph``."""
@@ -61,7 +62,7 @@ def render(graph: Graph, path: str | os.PathLike[str], options: Options) -> str:
     """What `Graph.render` does."""
     place = Path(path)
     if place.suffix not in _ENDINGS:
-        raise ValueError(
+        raise ArgumentError(
             f"render: `path` is {str(path)!r}, expected it to end in {', '.join(_ENDINGS)}"
         )
     if place.suffix == ".html":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import grad
+from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions import from_numpy
 from tinygrad_cnn.instrument.running import tensors_in, unchanged
 from tinygrad_cnn.nn import Module
@@ -77,11 +78,11 @@ def trace(
     if not isinstance(target, Module):
         outputs = tensors_in(target)
         if not outputs:
-            raise TypeError(
+            raise DtypeError(
                 f"trace: `target` is a {type(target).__name__}, expected a Module or a tensor"
             )
         if inputs or loss is not None or timed or health:
-            raise TypeError("trace: inputs, loss, timed and health need a Module to run")
+            raise DtypeError("trace: inputs, loss, timed and health need a Module to run")
         graph = Notes(model, names).graph(outputs)
         return graph.backward() if backward else graph
     arguments = [_as_input(x) for x in inputs]
@@ -121,7 +122,7 @@ def _run(
             output = loss(output)
         results = tensors_in(output)
         if not results:
-            raise TypeError(
+            raise DtypeError(
                 f"trace: {type(model).__name__} returned a {type(output).__name__}, expected a "
                 f"tensor or tensors in tuples, lists and dicts"
             )

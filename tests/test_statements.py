@@ -234,6 +234,52 @@ put(y)
 fails(lambda: y.sum().backward())
 fails(lambda: t.autograd.Function.apply(x))
 """,
+    "distributions: what they are made of": """
+D = t.distributions
+p = t.tensor([[0.2, 0.8], [0.5, 0.5]])
+made = [D.Normal(0.0, p), D.Laplace(1.0, p), D.Uniform(-p, p), D.Exponential(p), D.Bernoulli(p),
+        D.Bernoulli(logits=p), D.Categorical(p), D.Categorical(logits=p),
+        D.Independent(D.Normal(p, 1.0), 1), D.Independent(D.Bernoulli(p), 0), D.Normal(0, 1),
+        D.Categorical(t.tensor([1, 3]))]
+for d in made:
+    put(repr(d).replace("torch.", ""), d.batch_shape, d.event_shape, d.mean, d.variance, d.mode)
+    put(d.has_rsample, d.has_enumerate_support, d.perplexity(), sorted(d.arg_constraints))
+    fails(lambda: d.enumerate_support())
+    fails(lambda: d.enumerate_support(False))
+    wide = d.expand((3, *d.batch_shape))
+    put(wide.batch_shape, wide.mean, wide.entropy(), wide.sample((2,)).shape, wide.mode)
+    fails(lambda: d.expand((7, 7)).batch_shape)
+    for v in (0.0, 0.3, 1.0, -1.0, 2.0, 1.5, math.nan):
+        fails(lambda: d.log_prob(t.full(d.batch_shape + d.event_shape, v)))
+        fails(lambda: d.cdf(t.full(d.batch_shape + d.event_shape, v)))
+        put(d.support.check(t.full(d.batch_shape + d.event_shape, v)))
+    fails(lambda: d.icdf(t.full(d.batch_shape + d.event_shape, 0.3)))
+    fails(lambda: d.log_prob(t.zeros(5)))
+    fails(lambda: d.log_prob("a"))
+    put(d.support.is_discrete, d.support.event_dim)
+""",
+    "distributions: what is checked": """
+D = t.distributions
+for bad in (lambda **k: D.Normal(0.0, -1.0, **k), lambda **k: D.Normal(math.nan, 1.0, **k),
+            lambda **k: D.Uniform(1.0, 1.0, **k), lambda **k: D.Exponential(0.0, **k),
+            lambda **k: D.Bernoulli(1.5, **k), lambda **k: D.Bernoulli(logits=math.nan, **k),
+            lambda **k: D.Categorical(t.tensor([0.0, 0.0]), **k),
+            lambda **k: D.Categorical(logits=t.tensor([math.nan, 1.0]), **k)):
+    fails(lambda: bad() and 1)
+    fails(lambda: bad(validate_args=False) and 1)
+    D.Distribution.set_default_validate_args(False)
+    fails(lambda: bad() and 1)
+    fails(lambda: bad(validate_args=True) and 1)
+    D.Distribution.set_default_validate_args(True)
+fails(lambda: D.Distribution.set_default_validate_args(3))
+c = D.constraints
+x = t.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, math.nan])
+for k in (c.real, c.positive, c.nonnegative, c.unit_interval, c.boolean, c.interval(0.0, 2.0),
+          c.integer_interval(0, 1), c.greater_than(0.5), c.greater_than_eq(0.5),
+          c.independent(c.real, 1), c.real_vector, c.simplex):
+    put(repr(k), k.check(x), k.is_discrete, k.event_dim)
+put(c.simplex.check(t.tensor([[0.5, 0.5], [0.5, 0.6], [1.5, -0.5]])))
+""",
     "errors in modules of code without a name": """
 class Wrong(nn.Module):
     def forward(self, x):
@@ -272,7 +318,12 @@ def run(program: str, lib: Any) -> list[Any]:
         return (lib.arange(math.prod(shape), dtype=lib.float32) * 0.7).cos().reshape(shape)
 
     known = {"t": lib, "nn": lib.nn, "fails": fails, "values": values, "copy": copy}
-    known |= {"put": lambda *v: story.extend(noted(x, lib) for x in v), "pickle": pickle, "np": np}
+    known |= {
+        "math": math,
+        "put": lambda *v: story.extend(noted(x, lib) for x in v),
+        "pickle": pickle,
+        "np": np,
+    }
     exec(program, known)
     return story
 
@@ -287,7 +338,9 @@ def same(ours: Any, theirs: Any) -> bool:
             and all(map(same, ours, theirs))
         )
     if isinstance(theirs, float):
-        return isinstance(ours, float) and math.isclose(ours, theirs, rel_tol=1e-4, abs_tol=1e-5)
+        return isinstance(ours, float) and bool(
+            np.isclose(ours, theirs, rtol=1e-4, atol=1e-5, equal_nan=True)
+        )
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
