@@ -280,6 +280,33 @@ for k in (c.real, c.positive, c.nonnegative, c.unit_interval, c.boolean, c.inter
     put(repr(k), k.check(x), k.is_discrete, k.event_dim)
 put(c.simplex.check(t.tensor([[0.5, 0.5], [0.5, 0.6], [1.5, -0.5]])))
 """,
+    "lerp goes from the nearer end": """
+a = t.tensor([math.inf, 1.0, math.inf, -math.inf, 1.0, -3e38, 0.1])
+b = t.tensor([1.0, math.inf, math.inf, math.inf, 3.0, 3e38, 0.3])
+for w in (0, 0.25, 0.5, 0.75, 1.0, -2.0, 3, math.nan):
+    put(t.lerp(a, b, w), t.lerp(a, b, t.tensor(float(w))), t.lerp(a, b, t.full((7,), float(w))))
+    put((t.lerp(t.tensor(0.1), t.tensor(0.3), w) == 0.3).item(), a.clone().lerp_(b, w))
+w = t.tensor([0.2, 0.7, 0.5, -0.5, 1.0], requires_grad=True)
+x, y = values(5).requires_grad_(), (values(2, 5) * 3).requires_grad_()
+(t.lerp(x, y, w) * values(2, 5).exp()).sum().backward()
+put(w.grad, x.grad, y.grad)
+""",
+    "how tensors are printed": """
+x = t.tensor([1.23456, 20.0])
+for options in ({"profile": "short"}, {"profile": "full"}, {"profile": "default", "precision": 2},
+                {"sci_mode": True}, {"profile": "default"}):
+    t.set_printoptions(**options)
+    put(repr(x), repr(t.ones(1001))[:40])
+for bad in ({"precision": "a"}, {"linewidth": "a"}):
+    try:
+        t.set_printoptions(**bad)
+        repr(x)
+        put("taken")
+    except (TypeError, ValueError):
+        put("refused")
+    t.set_printoptions(profile="default")
+put(repr(x))
+""",
     "errors in modules of code without a name": """
 class Wrong(nn.Module):
     def forward(self, x):

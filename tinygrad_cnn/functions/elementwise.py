@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -372,8 +373,24 @@ def round(input: TensorLike, *, decimals: int = 0) -> Tensor:
 
 @export(inplace=True)
 def lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
-    """``input + weight * (end - input)``."""
-    return add(input, mul(sub(end, input), weight))
+    """``input + weight * (end - input)``, from ``end`` where that is nearer, as PyTorch does.
+
+    >>> import tinygrad_cnn as tg
+    >>> tg.lerp(tg.tensor([0.0, tg.inf]), tg.tensor([8.0, 1.0]), 0.75)
+    tensor([6., inf])
+    """
+    start: Any = input
+    part: Any = weight
+    if not isinstance(weight, numbers.Number):
+        near = computed(_below_half, to_tensor(weight))
+        start, part = where(near, input, end), where(near, weight, sub(weight, 1))
+    elif not _below_half(weight):
+        start, part = end, part - 1
+    return add(start, mul(sub(end, input), part))
+
+
+def _below_half(weight: Any) -> Any:
+    return np.abs(weight) < 0.5
 
 
 @export(inplace=True)

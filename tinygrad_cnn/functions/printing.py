@@ -9,26 +9,34 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import promotion
+from tinygrad_cnn.autograd.arguments import need
+from tinygrad_cnn.errors import ArgumentError
 from tinygrad_cnn.types import FLOATING, Array
 
 
 @dataclass
 class _Options:
     precision: int = 4
-    threshold: int = 1000
+    threshold: float = 1000
     edgeitems: int = 3
     linewidth: int = 80
     sci_mode: bool | None = None
 
 
 _options = _Options()
+_PROFILES = {
+    "default": _Options(),
+    "short": _Options(precision=2, edgeitems=2),
+    "full": _Options(threshold=math.inf),
+}
 
 
 def set_printoptions(
     precision: int | None = None,
-    threshold: int | None = None,
+    threshold: float | None = None,
     edgeitems: int | None = None,
     linewidth: int | None = None,
+    profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
     """Change how tensors are written out.
@@ -43,9 +51,22 @@ def set_printoptions(
         How many elements at each edge then (3).
     linewidth
         Characters in a line (80).
+    profile
+        What the others are unless they are given: "default" (in brackets), "short" (2 digits, 2
+        elements at each edge) or "full" (all elements).
     sci_mode
         Scientific notation always (True), never (False), or where it helps (None).
+
+    Raises
+    ------
+    ValueError
+        There is no such profile, or a number is negative.
+    TypeError
+        An argument is no number, or ``sci_mode`` neither True, False nor None.
     """
+    if profile is not None and profile not in _PROFILES:
+        known = ", ".join(map(repr, _PROFILES))
+        raise ArgumentError(f"set_printoptions: `profile` is {profile!r}, expected one of {known}")
     given = {
         "precision": precision,
         "threshold": threshold,
@@ -53,8 +74,16 @@ def set_printoptions(
         "linewidth": linewidth,
     }
     for name, value in given.items():
-        if value is not None:
-            setattr(_options, name, value)
+        if value is None:
+            continue
+        need("set_printoptions", name, value, "float" if name == "threshold" else "int")
+        if value < 0:
+            raise ArgumentError(f"set_printoptions: `{name}` is {value}, expected at least 0")
+    if sci_mode is not None:
+        need("set_printoptions", "sci_mode", sci_mode, "bool")
+    chosen = {} if profile is None else vars(_PROFILES[profile])
+    for name, value in (chosen | {n: v for n, v in given.items() if v is not None}).items():
+        setattr(_options, name, value)
     _options.sci_mode = sci_mode
 
 
