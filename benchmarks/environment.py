@@ -80,6 +80,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "commit": commit(),
+        "lanes": os.environ.get("TINYGRAD_CNN_JIT_LANES"),  # of ours, if not as many as there are
     }
 
 
@@ -87,6 +88,8 @@ def sentence(environment: dict[str, Any]) -> str:
     """Return what `describe` found in words."""
     e = environment
     vector = f" ({e['vector']})" if e["vector"] else ""
+    if e.get("lanes"):
+        vector += f", ours with vectors of {e['lanes']} numbers"
     name = e["commit"].removesuffix(DIRTY) or "unknown"
     changed = " and changes that were not committed: to be measured again" * is_dirty(e)
     return (

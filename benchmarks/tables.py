@@ -1,4 +1,4 @@
-"""Write the tables of docs/measurements.md and docs/performance.md from the JSON files beside this.
+"""Write the tables of README.md and docs/ from the JSON files beside this.
 
     python benchmarks/tables.py [--check] [--clean] [FILE.json ...]
 
@@ -25,7 +25,7 @@ from convergence import difference, summary
 from convolutions import DIRECTIONS, LARGE, SLOWER, Shape, slow_rows
 
 HERE = Path(__file__).parent
-PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "measurements.md")]
+PAGES = ["README.md", "docs/performance.md", "docs/measurements.md"]
 NAMES = {
     "lenet5": "LeNet-5",
     "minivgg": "MiniVGG",
@@ -142,45 +142,49 @@ def both(results: Results) -> dict[tuple[str, int, str], dict[str, Any]]:
     }
 
 
-def ratio(cell: dict[str, Any]) -> str:
-    """Return our time as a part of PyTorch's, in bold, if it was measured undisturbed."""
-    figures = cell.get("results", {}).get(OURS, {})
-    if "ratio" not in figures:
-        return ""
-    return f"**{figures['ratio'][1]:.2f}**" if calm(cell) else BUSY
-
-
 def overview(results: Results) -> str:
-    """Batches of 64 and of one image, and memory, beside PyTorch's."""
-    found = both(results)
+    """Batches of 64 and of one image, as usual and compiled, and memory, beside PyTorch's."""
+    result, names = latest(results, None), (OURS, "compiled", BASELINE)
+    if result is None:
+        return MISSING
+    found = {(c["model"], c["what"], c["batch"]): c["results"] for c in result["cells"]}
     rows = []
-    for (model, batch, what), cell in found.items():
-        ours, theirs = (cell["results"].get(n, {}) for n in (OURS, BASELINE))
-        if batch == 64 and calm(cell) and "ms" in ours and "ms" in theirs:
+    for what in ("step", "inference"):
+        for model in NAMES:
+            each, one = (found.get((model, what, batch), {}) for batch in (64, 1))
+            if any("ms" not in cell.get(name, {}) for name in names for cell in (each, one)):
+                continue
+            parts = [
+                ", ".join(f"**{cell[name]['ratio'][1]:.2f}**" for name in names[:2])
+                for cell in (each, one)
+            ]
             rows.append(
                 [
                     f"{NAMES[model]}, {'training step' if what == 'step' else what}",
-                    f"{digits(ours['ms'][1])} ms",
-                    f"{digits(theirs['ms'][1])} ms",
-                    ratio(cell),
-                    f"{ours['peak_rss_mb']:.0f} MB, {theirs['peak_rss_mb']:.0f} MB",
-                    ratio(found.get((model, 1, what), {})),
+                    *(f"{digits(each[name]['ms'][1])} ms" for name in names),
+                    parts[0],
+                    ", ".join(f"{each[name]['peak_rss_mb']:.0f}" for name in names) + " MB",
+                    parts[1],
                 ]
             )
-    if not rows:
-        return MISSING
-    head = ["batch of 64", "ours", "PyTorch's", "ratio", "memory", "ratio, one image"]
-    return table(head, rows) + on(results["comparison"][-1])
+    head = ["batch of 64", "as usual", "compiled", "PyTorch", "ratios", "memory"]
+    return table([*head, "ratios, one image"], rows) + on(result)
 
 
-def compiled(results: Results) -> str:
+def latest(results: Results, lanes: str | None) -> dict[str, Any] | None:
+    """The latest comparison of compiled functions with such vectors, by default as there are."""
+    found = [r for r in results.get("compiled", ()) if r["environment"].get("lanes") == lanes]
+    return found[-1] if found else None
+
+
+def compiled(results: Results, lanes: str | None = None) -> str:
     """Programs and calls as usual, as parts of others' times.
 
     How much other programs disturbed it is said: of parts, both sides have their share.
     """
-    if "compiled" not in results:
+    result = latest(results, lanes)
+    if result is None:
         return MISSING
-    result = results["compiled"][-1]
     found = [cell["results"] for cell in result["cells"]]
     others = [n for n in (BASELINE, "torch-compile", "onnxruntime") if any(n in f for f in found)]
     rows = []
@@ -391,6 +395,7 @@ def roofline(results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "overview": overview,
     "compiled": compiled,
+    "compiled_avx2": lambda results: compiled(results, "8"),
     "imports": imports,
     "step": lambda results: times(results, "step"),
     "inference": lambda results: times(results, "inference"),
@@ -417,7 +422,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the page, or check it; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.json")
-    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, dest="pages")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        nargs="+",
+        default=[HERE.parent / page for page in PAGES],
+        dest="pages",
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument("--clean", action="store_true", help="fail for uncommitted changes")
     args = parser.parse_args(arguments)
