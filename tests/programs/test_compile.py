@@ -672,3 +672,25 @@ def test_modules_share_everything_with_what_is_compiled():
     assert not net.training
     assert "compiled" in compiled.explain()
     assert type(copy.deepcopy(compiled)).__name__ == "Sequential"
+
+
+def test_a_profile_names_what_users_called():
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(48, 4))
+    sgd = optim.SGD(net.parameters(), lr=0.1)
+
+    @tg.compile
+    def step(x):
+        sgd.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        sgd.step()
+        return loss
+
+    for _ in range(3):
+        step(tg.ones(5, 3, 4, 4))
+    with tg.profiler.profile() as p:
+        step(tg.ones(5, 3, 4, 4))
+    names = {row.name for row in p.key_averages()}
+    assert {"dropout", "linear", "clip_grad_norm_", "SGD.step"} <= names
+    assert not [name for name in names if name.startswith("_")]

@@ -157,12 +157,13 @@ def fixed(array: Array) -> Array:
 def count(array: Array) -> None:
     """Add one to an array (), int64."""
     if taping:
-        taping[0].unit(_count, (array,), {}, (array,))
+        taping[0].unit(add_one, (array,), {}, (array,))
     else:
         array += 1
 
 
-def _count(array: Array) -> None:
+def add_one(array: Array) -> None:
+    """Add one to an array ()."""
     array += 1
     if taping:
         taping[0].counted(array)

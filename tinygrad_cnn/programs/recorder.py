@@ -225,7 +225,7 @@ class Recorder:
         if name == "ignoring_fp_errors":
             name = getattr(arrays[0], "__name__", name)
         unit = Unit(function, name)
-        unit.origin = self.origins.here(self.outside)
+        unit.origin = self.origins.here(self.outside, name)
         unit.args = describe(tuple(arrays), self.operand)
         unit.params = describe(dict(params), self.operand)
         self._settle(writes)
@@ -289,7 +289,7 @@ class Recorder:
             function(*args)
             return
         unit = Unit(function, getattr(function, "__qualname__", repr(function)))
-        unit.origin = self.origins.here(self.outside)
+        unit.origin = self.origins.here(self.outside, unit.name)
         unit.args, unit.opaque = tuple(args), True
         unit.gradients = self.gradients()
         self._settle(())
