@@ -75,6 +75,7 @@ def test_states_and_sequences_without_a_batch(tmp_path: Path) -> None:
 def test_what_has_no_form(tmp_path: Path) -> None:
     with pytest.raises(OnnxError, match=r"projections have no form in ONNX \(in layer \(LSTM\)"):
         tg.onnx.export(Reader(nn.LSTM(3, 4, proj_size=2)), tg.randn(5, 2, 3), tmp_path / "a.onnx")
-    packed = Calls(lambda x: nn.LSTM(3, 4)(nn.utils.rnn.pack_sequence([x, x]))[0].data)
+    lstm = nn.LSTM(3, 4)
+    packed = Calls(lambda x: lstm(nn.utils.rnn.pack_sequence([x, x]))[0].data)
     with pytest.raises(OnnxError, match="LSTM"):
         tg.onnx.export(packed, tg.randn(5, 3), tmp_path / "a.onnx", dynamic_batch=False)

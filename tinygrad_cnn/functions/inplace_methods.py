@@ -301,7 +301,7 @@ class InPlaceMethods(Methods):
 
 def floats_to_draw(by: str, dtype: DType) -> None:
     """Refuse a dtype that holds no draw of a continuous distribution."""
-    if dtype.kind not in (INEXACT if by == "normal_" else FLOATING):
+    if dtype.kind not in (INEXACT if by in ("normal_", "uniform_") else FLOATING):
         raise DtypeError(f"{by}: the tensor has dtype {dtype}, expected a floating one")
 
 
