@@ -175,3 +175,19 @@ def test_structured_ones_are_pytorchs():
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize("dtype", [tg.complex64, tg.complex128])
+def test_both_parts_of_complex_numbers_are_drawn(dtype):
+    x = tg.empty(20_000, dtype=dtype)
+    for draw in (x.normal_, lambda mean, std: init.normal_(x, mean, std)):
+        values = draw(2.0, 3.0).numpy()
+        assert values.dtype == dtype
+        np.testing.assert_allclose(values.mean(), 2 + 2j, atol=0.1)
+        np.testing.assert_allclose([values.real.std(), values.imag.std()], 3 / 2**0.5, rtol=0.03)
+    for draw in (x.uniform_, lambda low, high: init.uniform_(x, low, high)):
+        values = draw(1.0, 3.0).numpy()
+        for part in (values.real, values.imag):
+            assert part.min() >= 1
+            assert part.max() < 3
+            np.testing.assert_allclose(part.mean(), 2, atol=0.02)

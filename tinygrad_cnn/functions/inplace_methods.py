@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -198,8 +199,21 @@ class InPlaceMethods(Methods):
         dtype = self._value.dtype
         if by not in ("random_", "geometric_"):
             floats_to_draw(by, dtype)
+        if dtype.kind == "c" and by in ("normal_", "uniform_"):
+            return self._of_parts(by, generator, method, *args)
         drawn = draw(generator, method, *args, self._value.shape, dtype=dtype)
         return self._become(by, drawn)
+
+    def _of_parts(
+        self, by: str, generator: Generator | None, method: str, low: Any, high: Any
+    ) -> Tensor:
+        """Fill with complex numbers, both parts of which are drawn; of normal ones each has half of
+        the variance.
+        """
+        high = high / math.sqrt(2) if by == "normal_" else high
+        real = np.zeros(0, self._value.dtype).real.dtype
+        drawn = draw(generator, method, low, high, (2, *self._value.shape), dtype=real)
+        return self._become(by, do(_complex_of, drawn))
 
     def normal_(
         self,
@@ -297,6 +311,11 @@ class InPlaceMethods(Methods):
         if last < from_:
             raise ArgumentError(f"random_: there is no integer from {from_} up to but without {to}")
         return self._sample("random_", generator, "integers", from_, last + 1)
+
+
+def _complex_of(parts: Array) -> Array:
+    """Complex numbers of parts (2, ...)."""
+    return np.asarray(parts[0] + 1j * parts[1], np.result_type(parts, np.complex64))
 
 
 def floats_to_draw(by: str, dtype: DType) -> None:

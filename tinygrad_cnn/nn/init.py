@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from tinygrad_cnn.autograd.arguments import checked
+from tinygrad_cnn.autograd.grad_mode import no_grad
 from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions.inplace_methods import deviation, floats_to_draw, rising
 from tinygrad_cnn.ops.random import Generator, source_of
@@ -80,6 +81,9 @@ def uniform_(
     """
     rising("uniform_", a, b)
     floats_to_draw("uniform_", tensor.dtype)
+    if tensor.dtype.kind == "c":
+        with no_grad():
+            return tensor.uniform_(a, b, generator=generator)
     draws = source_of(generator).numpy.random(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= b - a
     draws += a
@@ -98,6 +102,9 @@ def normal_(
     """
     deviation("normal_", std)
     floats_to_draw("normal_", tensor.dtype)
+    if tensor.dtype.kind == "c":
+        with no_grad():
+            return tensor.normal_(mean, std, generator=generator)
     draws = source_of(generator).numpy.standard_normal(tensor.shape, dtype=_draw_dtype(tensor))
     draws *= std
     draws += mean
