@@ -280,6 +280,47 @@ for k in (c.real, c.positive, c.nonnegative, c.unit_interval, c.boolean, c.inter
     put(repr(k), k.check(x), k.is_discrete, k.event_dim)
 put(c.simplex.check(t.tensor([[0.5, 0.5], [0.5, 0.6], [1.5, -0.5]])))
 """,
+    "hooks of all modules": """
+H = nn.modules.module
+said = []
+def say(what, result=None):
+    return lambda m, *rest: (said.append((what, type(m).__name__)), result)[1]
+handles = [H.register_module_forward_pre_hook(say("every pre")),
+           H.register_module_forward_hook(say("every forward")),
+           H.register_module_full_backward_hook(say("every backward")),
+           H.register_module_full_backward_pre_hook(say("every backward pre"))]
+m = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+m[0].register_forward_pre_hook(say("pre"))
+m[0].register_forward_hook(say("forward"))
+m[0].register_full_backward_hook(say("backward"))
+m[0].register_full_backward_pre_hook(say("backward pre"))
+m(values(1, 2).requires_grad_()).sum().backward()
+for handle in handles:
+    handle.remove()
+m(values(1, 2))
+put(said)
+def doubled(m, args, kwargs, y):
+    said.append(sorted(kwargs))
+    return y * 2
+always = H.register_module_forward_hook(say("always"), always_call=True)
+with H.register_module_forward_hook(doubled, with_kwargs=True):
+    put(nn.ReLU()(input=t.ones(2)))
+fails(lambda: nn.ReLU()())
+always.remove()
+fails(lambda: nn.ReLU()())
+owned = []
+handles = [getattr(H, f"register_module_{kind}_registration_hook")(
+               lambda m, name, value: owned.append((type(m).__name__, name)))
+           for kind in ("parameter", "buffer", "module")]
+handles.append(H.register_module_parameter_registration_hook(
+    lambda m, name, value: nn.Parameter(value * 0 + 7) if name == "w" else None))
+n = nn.Sequential(nn.BatchNorm1d(2))
+n.w = nn.Parameter(t.ones(1))
+for handle in handles:
+    handle.remove()
+n.w2 = nn.Parameter(t.ones(1))
+put(said, owned, n.w)
+""",
     "lerp goes from the nearer end": """
 a = t.tensor([math.inf, 1.0, math.inf, -math.inf, 1.0, -3e38, 0.1])
 b = t.tensor([1.0, math.inf, math.inf, math.inf, 3.0, 3e38, 0.3])

@@ -27,7 +27,7 @@ from tinygrad_cnn.autograd.node import GraphNode, Leaf
 from tinygrad_cnn.autograd.variable import Variable
 from tinygrad_cnn.nn.module.attributes import changes
 from tinygrad_cnn.nn.module.core import Module
-from tinygrad_cnn.nn.module.hooks import HOOKS
+from tinygrad_cnn.nn.module.hooks import HOOKS, everywhere
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.programs.words import Words, cell_place, slot_place, words
 from tinygrad_cnn.types import Array
@@ -288,7 +288,7 @@ class _Walk:
 
     def module(self, module: Module) -> None:
         held, state = vars(module), self.state
-        if any(held.get(name) for name in HOOKS[:4]):
+        if everywhere or any(held.get(name) for name in HOOKS[:4]):
             state.hooked.append(type(module).__name__)
         self.visit(type(module))
         for name, value in held.items():

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from tinygrad_cnn.autograd.hooks import Hooks
 from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.nn.module.parameter import Buffer, Parameter
 from tinygrad_cnn.nn.module.tree import TreeMixin, walk
@@ -19,6 +20,18 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _FOR_CONTAINER = {list: "List", tuple: "List", dict: "Dict", set: "List", frozenset: "List"}
 _MOST_MEMBERS = 64  # of a class, whose modules may have a new name each
 _LOOKED_AT = 100  # entries of a plain container that are searched for lost modules
+
+
+registering = {kind: Hooks() for kind in ("parameter", "buffer", "module")}
+"""By kind the hooks that see what modules are about to own."""
+
+
+def _seen(kind: str, module: OwnerMixin, name: str, member: Any) -> Any:
+    """What the hooks make of a member."""
+    for hook in tuple(registering[kind].values()):
+        changed = hook(module, name, member)
+        member = member if changed is None else changed
+    return member
 
 
 class Changes:
@@ -209,7 +222,7 @@ class OwnerMixin:
                 f"register_parameter: `{name}` is a {type(param).__name__} but nn.Parameter or "
                 f"None is expected; wrap it: nn.Parameter(...)"
             )
-        self._parameters[name] = param
+        self._parameters[name] = _seen("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Own ``tensor`` as state that is saved (if ``persistent``) but not trained.
@@ -227,7 +240,7 @@ class OwnerMixin:
                 f"register_buffer: `{name}` is a {type(tensor).__name__} but Tensor or None is "
                 f"expected"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = _seen("buffer", self, name, tensor)
         self._non_persistent_buffers_set.discard(name)
         if not persistent:
             self._non_persistent_buffers_set.add(name)
@@ -248,7 +261,7 @@ class OwnerMixin:
                 f"register_module: `{name}` is a {_name_of(module)} but a Module or None is "
                 f"expected (an instance, not a class)"
             )
-        self._modules[name] = module
+        self._modules[name] = _seen("module", self, name, module)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Do the same as `register_module`."""

@@ -48,7 +48,7 @@ class HookTable(Members):
         self,
         hook: Hook,
         *,
-        flag: bool = False,
+        flag: Any = False,
         prepend: bool = False,
         always: bool = False,
     ) -> RemovableHandle:
@@ -64,6 +64,10 @@ class HookTable(Members):
         self[handle.id] = (hook, flag)
         self.update(later)
         return handle
+
+
+everywhere = HookTable()
+"""Hooks of all modules; the flag of each has the kind, one of `HOOKS`, before it."""
 
 
 class CallMixin:
@@ -92,6 +96,7 @@ class CallMixin:
                 or self._forward_hooks
                 or self._backward_hooks
                 or self._backward_pre_hooks
+                or everywhere
             ):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
@@ -110,21 +115,22 @@ class CallMixin:
         try:
             args, kwargs = self._changed_arguments(args, kwargs)
             passage = None
-            if self._backward_hooks or self._backward_pre_hooks:
-                hooks = [hook for hook, _ in self._backward_hooks.values()]
-                pre_hooks = [hook for hook, _ in self._backward_pre_hooks.values()]
+            hooks = [hook for _, hook, _ in self._all_hooks("_backward_hooks")]
+            pre_hooks = [hook for _, hook, _ in self._all_hooks("_backward_pre_hooks")]
+            if hooks or pre_hooks:
                 passage = Passage(self, hooks, pre_hooks)
                 args = passage.enter(args)
             output = self.forward(*args, **kwargs)
-            for number, (hook, with_kwargs) in tuple(self._forward_hooks.items()):
+            for number, hook, with_kwargs in self._all_hooks("_forward_hooks"):
                 called.add(number)
                 changed = hook(self, args, *(kwargs,) * with_kwargs, output)
                 if changed is not None:
                     output = changed
             return output if passage is None else passage.leave(output)
         except Exception:
-            for number, (hook, with_kwargs) in tuple(self._forward_hooks.items()):
-                if number in self._forward_hooks.always - called:
+            left = (self._forward_hooks.always | everywhere.always) - called
+            for number, hook, with_kwargs in self._all_hooks("_forward_hooks"):
+                if number in left:
                     try:
                         hook(self, args, *(kwargs,) * with_kwargs, output)
                     except Exception as error:
@@ -134,9 +140,14 @@ class CallMixin:
                         )
             raise
 
+    def _all_hooks(self, kind: str) -> list[tuple[int, Hook, bool]]:
+        """Numbers, functions and flags of the hooks of a kind, those of all modules first."""
+        shared = [(n, hook, flag[1]) for n, (hook, flag) in everywhere.items() if flag[0] == kind]
+        return shared + [(n, *own) for n, own in getattr(self, kind).items()]
+
     def _changed_arguments(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """What the hooks before the forward pass make of its arguments."""
-        for hook, with_kwargs in tuple(self._forward_pre_hooks.values()):
+        for _, hook, with_kwargs in self._all_hooks("_forward_pre_hooks"):
             if with_kwargs:
                 changed = hook(self, args, kwargs)
                 if changed is not None:

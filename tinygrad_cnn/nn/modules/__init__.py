@@ -27,7 +27,7 @@ from tinygrad_cnn.nn.layers import (
     resampling,
     transformer,
 )
-from tinygrad_cnn.nn.module import core
+from tinygrad_cnn.nn.module import core, everywhere
 from tinygrad_cnn.nn.modules import utils as utils
 
 _SOURCES: dict[str, tuple[ModuleType, ...]] = {
@@ -68,6 +68,8 @@ def _made(name: str) -> ModuleType:
         here = {k: v for k, v in vars(source).items() if isinstance(v, type)}
         vars(module).update({k: v for k, v in here.items() if v.__module__ == source.__name__})
     vars(module).update(_BASES.get(name, {}))
+    if name == "module":
+        vars(module).update({n: getattr(everywhere, n) for n in everywhere.__all__})
     return module
 
 
