@@ -19,7 +19,7 @@ from shared import algorithm, convolutions, layouts, pads, pytorch, seeds, wide
 from tinygrad_cnn.kernels import ConvSpec, reference, threads
 from tinygrad_cnn.kernels.conv_spec import conv2d_windows
 from tinygrad_cnn.kernels.jit.compile.vector import TILE
-from tinygrad_cnn.kernels.jit.conv import conv, direct
+from tinygrad_cnn.kernels.jit.conv import conv, pack
 from tinygrad_cnn.kernels.jit.conv.choose import choose
 from tinygrad_cnn.kernels.jit.load import images
 
@@ -189,9 +189,17 @@ def test_filters_are_packed_however_they_lie(
     grouped = w[None, ..., ::step, ::step].transpose(
         *((0, 3, 4, 1, 2) if turned else (0, 3, 4, 2, 1))
     )
-    found = direct.pack(grouped, np.empty)
-    monkeypatch.setattr(direct, "_order", lambda w: direct.ANYHOW)
-    np.testing.assert_array_equal(found, direct.pack(grouped, np.empty))
+    slots, _ = pack.slots_of(grouped.shape[1:3], [(slice(None, None, -1), slice(0, 1))])
+    found = [pack.pack(grouped, np.empty, order) for order in (None, slots)]
+    monkeypatch.setattr(pack, "_order", lambda w, plain: pack.ANYHOW)
+    expected = [pack.pack(grouped, np.empty, order) for order in (None, slots)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_image_that_no_window_reads_has_no_gradient() -> None:
+    x, w = randoms(0, (1, 2, 3, 1), (3, 2, 1, 1), dtype="float32")
+    _, gx, _ = three(x, w, None, ConvSpec((1, 2), padding=((0, 0), (1, 0))))
+    assert not gx.any()
 
 
 def test_a_broadcast_gradient_is_read_as_it_is() -> None:

@@ -133,6 +133,13 @@ def _columns(*arrays: Array | None) -> int:
     return 0
 
 
+def _conv_size(x: Array, w: Array, *_: object) -> int:
+    """Return the numbers of x, or more if there are many filters for few numbers."""
+    channels = x.shape[1] if x.ndim == 4 else x.size
+    products = x.size * w.size // max(channels, 1)
+    return max(x.size, products // PRODUCTS_PER_NUMBER)
+
+
 def _size(x: Array, *_: object, **__: object) -> int:
     size: int = x.size
     return size
@@ -240,13 +247,11 @@ channel_numbers = with_fallback(
     lambda mean, *rest: mean.size * rest[4], lazy=False,
 )  # fmt: skip
 conv2d: Function = with_fallback(
-    reference.conv2d, "conv.conv", MIN_JIT_IMAGES, hints=("moments", "keep")
+    reference.conv2d, "conv.conv", MIN_JIT_IMAGES, _conv_size, hints=("moments", "keep")
 )
 conv2d_input: Function = with_fallback(
-    reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES,
-    lambda g, w: max(g.size, g.size * w.size // max(len(w), 1) // PRODUCTS_PER_NUMBER),
-    hints=("relu_input",),
-)  # fmt: skip
+    reference.conv2d_input, "conv.conv", MIN_JIT_IMAGES, _conv_size, hints=("relu_input",)
+)
 conv2d_weight: Function = with_fallback(
     reference.conv2d_weight, "conv.conv", MIN_JIT_IMAGES, lambda g, x: max(g.size, x.size)
 )

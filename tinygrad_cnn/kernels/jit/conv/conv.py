@@ -38,6 +38,7 @@ from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, w
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
 from tinygrad_cnn.kernels.jit.conv.few_pixels import correlate_few_pixels, units_of
 from tinygrad_cnn.kernels.jit.conv.finite import note_finite
+from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack, slots_of
 from tinygrad_cnn.kernels.jit.conv.planar import correlate_planes, correlate_planes_weight
 from tinygrad_cnn.kernels.jit.load.images import (
     FLOAT32,
@@ -56,7 +57,7 @@ from tinygrad_cnn.kernels.jit.load.images import (
 from tinygrad_cnn.kernels.jit.load.rows import ordered
 from tinygrad_cnn.kernels.jit.norm.moments import channel_moments
 from tinygrad_cnn.kernels.lazy import Affine, Lazy, load, lower, realize
-from tinygrad_cnn.kernels.memory import empty
+from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.reference.layout import all_finite
 from tinygrad_cnn.kernels.reference.strict import correlate_taps, correlate_weight_taps
 from tinygrad_cnn.kernels.tape import taping
@@ -87,21 +88,6 @@ def _correlate(
             x, w, bias, out, windows, parts, choice.block, moments=moments
         )  # fmt: skip
     return direct.correlate(x, w, bias, out, windows, parts, moments=moments)
-
-
-def _several_depthwise(
-    x: Source, g: Array, windows: Windows, parts: int, *, bias: bool
-) -> tuple[Array, Array | None]:
-    """Return what `conv2d_weight` does for a few filters per channel: each alone is depthwise."""
-    f, c = g.shape[1], windows.groups
-    gw, gbias = np.empty((f, 1, *windows.kernel), np.float32), np.empty(f, np.float32)
-    for k in range(f // c):
-        grad = planar_source(g[:, k :: f // c])
-        taps, sums = depthwise.correlate_depthwise_weight(x, grad, windows, parts, bias=bias)
-        gw[k :: f // c, 0] = taps.transpose(2, 0, 1)  # from (kh, kw, c)
-        if sums is not None:
-            gbias[k :: f // c] = sums
-    return gw, gbias if bias else None
 
 
 def _turned(w: Array, taps: Slices, groups: int) -> Array:
@@ -152,8 +138,10 @@ def _forward_plan(
 @lru_cache(maxsize=1024)
 def _input_plans(
     g: Shape, w: Shape, size: Pair, spec: ConvSpec, threads: int, wanted: ConvAlgorithm
-) -> tuple[tuple[Phase, ...], tuple[Slices, ...], tuple[Plan, ...]] | None:
-    """Return the phases of `conv2d_input`, what none reads, and how to go about each phase."""
+) -> tuple[tuple[Phase, ...], tuple[Slices, ...], tuple[Plan, ...], Array, list[int]] | None:
+    """Return the phases of `conv2d_input`, what none reads, how to go about each phase, and how
+    their taps are packed (`slots_of`).
+    """
     (kh, kw), (h, wide) = conv2d_input_windows(g, w, size, spec).kernel, size
     if 0 in (*g, *w) or max(wide, kh * kw) > LONGEST_TABLE:
         return None
@@ -165,7 +153,7 @@ def _input_plans(
         _plan("input", g, c, windows, parts, wanted, dense, len(read) == 1)
         for _, _, windows in read
     ]
-    return read, unread, tuple(plans)
+    return read, unread, tuple(plans), *slots_of((kh, kw), [taps for _, taps, _ in read])
 
 
 @lru_cache(maxsize=1024)
@@ -257,7 +245,7 @@ def conv2d_input(
     plans = _input_plans(shape, w.shape, size, spec, team(), algorithm.get())
     if plans is None or not all_float32(g, w, None):
         return None
-    read, unread, each = plans
+    read, unread, each, slots, first = plans
     choices = [plan.choice for plan in each]
     if dense:  # only then plane by plane
         choices[0], planes = _planes(g, each[0])
@@ -273,21 +261,28 @@ def conv2d_input(
     grad = _image(g, choices[0]) if len(read) == 1 else source_of(g)  # each phase reads it
     mask = lower(relu_input) if type(relu_input) is Lazy and dense else None
     mask = mask if type(mask) is Affine and mask.relu else None
-    sums = None
-    for (pixels, taps, windows), choice in zip(read, choices, strict=True):
-        target, parts = out if dense else out[:, *pixels], each[0].parts
-        if choice.algorithm == "winograd":
-            sums, wide, lost = winograd.correlate_winograd(
-                grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
-            )
-            if wide is not None:
-                directly(wide, grad, _turned(w, taps, groups), None, target, windows, parts)
-        else:
-            turned = _turned(w, taps, groups)
-            _, lost = _correlate(choice, grad, turned, None, target, windows, parts)
-        if lost:
-            strictly(g, _turned(w, taps, groups), None, target, windows)
-            sums = None
+    sums, parts = None, each[0].parts if read else 1
+    with scratch() as take:
+        packed = None
+        if choices and choices[0].algorithm == "direct":  # so are all phases
+            packed = pack(_grouped(w, groups, turned=True), take, slots)
+        for k, (pixels, taps, windows) in enumerate(read):
+            target, choice = out if dense else out[:, *pixels], choices[k]
+            if packed is not None:
+                filters = Filters(packed, w[:, 0].size // groups, first[k] * (w.shape[0] // groups))
+                _, lost = direct.correlate(grad, filters, None, target, windows, parts)
+            elif choice.algorithm == "winograd":
+                sums, wide, lost = winograd.correlate_winograd(
+                    grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
+                )
+                if wide is not None:
+                    directly(wide, grad, _turned(w, taps, groups), None, target, windows, parts)
+            else:
+                turned = _turned(w, taps, groups)
+                _, lost = _correlate(choice, grad, turned, None, target, windows, parts)
+            if lost:
+                strictly(g, _turned(w, taps, groups), None, target, windows)
+                sums = None
     for pixels in unread:
         out[:, *pixels] = 0
     return nchw(out) if sums is None else load(nchw(out), relu_sums=(relu_input, *sums))
@@ -330,7 +325,9 @@ def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Arr
         )
     image = _image(x, choice)
     if choice.algorithm == "several":
-        return _several_depthwise(image, realize(g), windows, parts, bias=bias)
+        return depthwise.correlate_several_weight(
+            image, realize(g), windows, parts, bias=bias
+        )  # fmt: skip
     grad = planar_source(g)
     if choice.algorithm == "depthwise":
         taps, gbias = depthwise.correlate_depthwise_weight(image, grad, windows, parts, bias=bias)

@@ -18,7 +18,14 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instr
 from tinygrad_cnn.kernels.jit.conv.direct import add_up_weight, weight_share
 from tinygrad_cnn.kernels.jit.conv.plan import Geometry, Tables, area, plan_of
 from tinygrad_cnn.kernels.jit.linear.products import windows_at
-from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
+from tinygrad_cnn.kernels.jit.load.images import (
+    COPY,
+    Pixels,
+    Source,
+    first_of,
+    pixels_of,
+    planar_source,
+)
 from tinygrad_cnn.kernels.jit.load.rows import collected, constant
 from tinygrad_cnn.kernels.memory import scratch
 from tinygrad_cnn.types import Array
@@ -152,3 +159,20 @@ def correlate_depthwise_weight(
             _weight_share, x, grad, plan, parts, math.prod(shape), 0, take, bias=bias
         )
         return collected(gw).reshape(shape), gbias
+
+
+def correlate_several_weight(
+    x: Source, g: Array, windows: Windows, parts: int, *, bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of filters (f, 1, kh, kw), a few for each channel, and of the bias, for
+    g (n, f, oh, ow): one filter of each is depthwise.
+    """
+    f, c = g.shape[1], windows.groups
+    gw, gbias = np.empty((f, 1, *windows.kernel), np.float32), np.empty(f, np.float32)
+    for k in range(f // c):
+        grad = planar_source(g[:, k :: f // c])
+        taps, sums = correlate_depthwise_weight(x, grad, windows, parts, bias=bias)
+        gw[k :: f // c, 0] = taps.transpose(2, 0, 1)  # from (kh, kw, c)
+        if sums is not None:
+            gbias[k :: f // c] = sums
+    return gw, gbias if bias else None

@@ -28,6 +28,7 @@ from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.finite import excess
+from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack
 from tinygrad_cnn.kernels.jit.conv.plan import (
     PIECE,
     Geometry,
@@ -37,8 +38,11 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
     gradients,
     plan_of,
 )
-from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
-from tinygrad_cnn.kernels.jit.linear.products import NARROW_ROWS, weight_sum, window_product
+from tinygrad_cnn.kernels.jit.linear.products import (
+    NARROW_ROWS,
+    weight_sum,
+    window_product,
+)
 from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
 from tinygrad_cnn.kernels.jit.load.rows import padded_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
@@ -57,100 +61,22 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
 from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
 from tinygrad_cnn.kernels.memory import Take, scratch
 from tinygrad_cnn.kernels.tape import looked
-from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 PIECES = 128
 Entry: TypeAlias = Callable[..., None]
 
-# How the weights of a filter, or column, lie in memory:
-ANYHOW = 0
-TAP_BY_TAP = 1  # together, the taps of a channel side by side, as a user has them
-BESIDE = 2  # a single tap, whose columns lie side by side
-TAPS = 3  # the taps of a channel side by side, as in the adjoint with no stride
-TURNED = 4  # the same, the last one first
-
-
-@kernel(entry=True)
-def _pack(part: int, parts: int, w: Array, order: int, step: int, packed: Array) -> None:
-    """Cut w (groups, kh, kw, depth, columns) into panels; columns are `step` bytes apart."""
-    groups, kh, kw, depth, columns = w.shape
-    padded = packed.shape[1] // (kh * kw * depth)
-    panels = (padded + COLUMNS - 1) // COLUMNS
-    for panel in range(groups * panels * part // parts, groups * panels * (part + 1) // parts):
-        g, first = panel // panels, panel % panels * COLUMNS
-        width = min(COLUMNS, padded - first)
-        true = min(width, columns - first)
-        target = packed[g, first * kh * kw * depth : (first + width) * kh * kw * depth]
-        if order == TAP_BY_TAP:
-            if true < width:
-                target[:] = 0
-            line = width * BYTES
-            transpose_pixels(
-                target.ctypes.data, depth * line, line - kh * kw * depth * line,
-                w[g].ctypes.data + first * step, step, depth * kh * kw, kh * kw, true,
-            )  # fmt: skip
-        elif order == BESIDE:
-            at, distance = w[g].ctypes.data + first * BYTES, w.strides[3]
-            copy_panel(at, distance, target.ctypes.data, depth, true)
-        elif order >= TAPS:
-            if true < width:
-                target[:] = 0
-            line, taps = width * BYTES, kh * kw
-            at, to, move = w[g].ctypes.data + first * step, target.ctypes.data, depth * line
-            if order == TURNED:
-                at, to, move = at - (taps - 1) * BYTES, to + (taps - 1) * move, -move
-            for d in range(depth):
-                transpose_pixels(
-                    to + d * line, move, 0, at + d * w.strides[3], step, taps, taps, true
-                )  # fmt: skip
-        else:
-            for d in range(depth):
-                for i in range(kh):
-                    for j in range(kw):
-                        at = ((i * kw + j) * depth + d) * width
-                        for lane in range(true):
-                            target[at + lane] = w[g, i, j, d, first + lane]
-                        for lane in range(true, width):
-                            target[at + lane] = 0
-
-
-def _order(w: Array) -> int:
-    """Return how w (groups, kh, kw, depth, columns) lies in memory, where that is of use."""
-    _, kh, kw, depth, _ = w.shape
-    *_, row, column, inner, side = w.strides
-    if side == BYTES and kh * kw == 1:
-        return BESIDE
-    for unit, order in ((BYTES, TAPS), (-BYTES, TURNED)):
-        if (kw == 1 or column == unit) and (kh == 1 or row == kw * unit):
-            whole = order == TAPS and (depth == 1 or inner == kh * kw * BYTES)
-            return TAP_BY_TAP if whole else order
-    return ANYHOW
-
-
-def pack(w: Array, take: Take) -> Array:
-    """Return filters (groups, kh, kw, depth, columns) cut into panels of `COLUMNS` columns.
-
-    The last panel has `LANES` columns if no more are left, and zeros after the last true one; each
-    is dense, (kh*kw*depth, columns).
-    """
-    groups, kh, kw, depth, columns = w.shape
-    packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
-    run(_pack, shares(2 * w.nbytes), w, _order(w), w.strides[4], packed)
-    return packed
-
 
 @kernel(entry=True)
 def _product_share(
     part: int, parts: int, g: Geometry, x: Pixels, w: Array, bias: Array, out: Array,
     strides: tuple[int, ...], tables: Tables, space: Array, wanted: int, gathering: Gathered,
-    lost: Array, epilogue: Epilogue,
+    lost: Array, epilogue: Epilogue, size: int, skip: int,
 ) -> None:  # fmt: skip
     lost[part] = 0
     filters = bias.shape[1]  # padded, of one group
     each = strides[2] // g.groups  # true filters of one group
-    size = g.tap_count * g.depth
     if wanted:
         start(part, gathering)
     source, target = tables.sources.ctypes.data, tables.targets.ctypes.data
@@ -170,7 +96,8 @@ def _product_share(
         for k in range(g.groups):
             window = at + k * g.depth * BYTES
             for first in range(low, high, COLUMNS):
-                matrix = w.ctypes.data + (k * size * filters + first * size) * BYTES
+                ahead = (k * filters + first) * size + skip * min(COLUMNS, filters - first)
+                matrix = w.ctypes.data + ahead * BYTES
                 shift = bias.ctypes.data + (k * filters + first) * BYTES
                 to = y + (k * each + first) * BYTES
                 left = each - first
@@ -209,12 +136,12 @@ def _pays_to_split(shape: tuple[int, ...], windows: Windows, f: int, parts: int)
 
 
 def correlate(
-    x: Source, w: Array, bias: Array | None, out: Array, windows: Windows, parts: int,
+    x: Source, w: Array | Filters, bias: Array | None, out: Array, windows: Windows, parts: int,
     *, moments: bool = False,
 ) -> tuple[tuple[Array, Array] | None, bool]:  # fmt: skip
     """Write the correlation of x (n, h, w, c) with w to out.
 
-    w is (groups, kh, kw, c/groups, f/groups) with any strides; x is C-contiguous; out
+    w is (groups, kh, kw, c/groups, f/groups) with any strides, or packed; x is C-contiguous; out
     (n, oh, ow, f) has its filters together and else any strides: it may be every second pixel of
     an image. Returns the outputs' mean and variance (f,) if `moments`, for out whose pixels follow
     one another in a row; and whether a filter may be lost (`conv`).
@@ -227,14 +154,15 @@ def correlate(
     )  # fmt: skip
     shift = padded_row(bias, windows.groups, each + -each % LANES)
     with scratch() as take:
-        packed = pack(w, take)
+        if not isinstance(w, Filters):
+            w = Filters(pack(w, take), math.prod(w.shape[1:4]), 0)
         space = take((parts, plan.floats), np.float32)
         sums = gathered(parts, f, take) if moments else NO_SUMS
         lost = np.empty(parts, np.float32)  # what `excess` of the first outputs is
         run(
-            _product_share, parts, plan.geometry, pixels_of(x), packed, shift, first_of(out),
+            _product_share, parts, plan.geometry, pixels_of(x), w.packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
-            plan.tables, space, int(moments), sums, lost, NONE,
+            plan.tables, space, int(moments), sums, lost, NONE, w.rows, w.first,
         )  # fmt: skip
         looked(lost)
         return finish(sums) if moments else None, any(lost.tolist())

@@ -10,8 +10,50 @@ All arguments of instructions are addresses, distances in bytes, or counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, Emitter, Value, instruction
 from tinygrad_cnn.kernels.jit.linear.panels import transposed, up_to
+
+State = list[Value]
+Places = Callable[[State], tuple[list[Value], State]]
+
+
+def _transpose(
+    e: Emitter, x: Value, plane: Value, pixels: Value, channels: Value, first: State, places: Places
+) -> None:
+    """Write ``x[c, p]`` to where ``places(state)`` says that the next pixels go, and what the state
+    is after them; `first` is that of pixel 0.
+    """
+    b, lanes = e.builder, e.lanes
+    squares = b.udiv(pixels, e.whole(lanes))
+    rest = b.sub(pixels, b.mul(squares, e.whole(lanes)))
+
+    def block(along: Value, mask: Value) -> None:
+        """Write a vector of channels, `along` bytes from the first one, of all pixels."""
+        channel = b.udiv(along, e.whole(BYTES))
+        start = b.add(x, b.mul(channel, plane))
+        if mask is None:
+            distances = [b.mul(plane, e.whole(r)) for r in range(lanes)]
+        else:  # channels that do not exist are the last one again
+            distances = up_to(e, b.sub(channels, channel), plane, lanes)
+        with e.loop(squares, [start, *first]) as turn:
+            at, *state = turn.values
+            loaded = [e.load(b.add(at, distance)) for distance in distances]
+            found, after = places(state)
+            for place, value in zip(found, transposed(e, loaded), strict=True):
+                e.store(value, b.add(place, along), mask)
+            turn.next = [e.add(at, e.width), *after]
+        at, *state = turn.results
+        with b.if_then(e.more(rest, 0)):
+            present = e.first_lanes(rest)
+            loaded = [e.load(b.add(at, distance), present) for distance in distances]
+            found, _ = places(state)
+            for k, value in enumerate(transposed(e, loaded)):
+                with b.if_then(e.more(rest, k)):
+                    e.store(value, b.add(found[k], along), mask)
+
+    e.channel_blocks(channels, block)
 
 
 @instruction
@@ -24,43 +66,36 @@ def transpose_pixels(
     Channels are `plane` apart in x; pixels are `step` apart in the target, and a row's first one is
     `skip` further from the row before. What follows a pixel's channels is left as it is.
     """
-    b, lanes = e.builder, e.lanes
-    squares = b.udiv(pixels, e.whole(lanes))
-    rest = b.sub(pixels, b.mul(squares, e.whole(lanes)))
+    b = e.builder
 
-    def places(first: Value, column: Value) -> tuple[list[Value], Value, Value]:
-        """Where the next pixels go, and place and column of the one after them."""
+    def places(state: State) -> tuple[list[Value], State]:
+        first, column = state
         found = []
-        for _ in range(lanes):
+        for _ in range(e.lanes):
             found.append(first)
             after = e.add(column, 1)
             over = b.icmp_signed("==", after, width)
             column = b.select(over, e.whole(0), after)
             first = b.add(first, b.add(step, b.select(over, skip, e.whole(0))))
-        return found, first, column
+        return found, [first, column]
 
-    def block(along: Value, mask: Value) -> None:
-        """Write a vector of channels, `along` bytes from the first one, of all pixels."""
-        channel = b.udiv(along, e.whole(BYTES))
-        start = b.add(x, b.mul(channel, plane))
-        if mask is None:
-            distances = [b.mul(plane, e.whole(r)) for r in range(lanes)]
-        else:  # channels that do not exist are the last one again
-            distances = up_to(e, b.sub(channels, channel), plane, lanes)
-        with e.loop(squares, [start, b.add(target, along), e.whole(0)]) as turn:
-            at, to, column = turn.values
-            loaded = [e.load(b.add(at, distance)) for distance in distances]
-            found, after, column = places(to, column)
-            for place, value in zip(found, transposed(e, loaded), strict=True):
-                e.store(value, place, mask)
-            turn.next = [e.add(at, e.width), after, column]
-        at, to, column = turn.results
-        with b.if_then(e.more(rest, 0)):
-            present = e.first_lanes(rest)
-            loaded = [e.load(b.add(at, distance), present) for distance in distances]
-            found = places(to, column)[0]
-            for k, value in enumerate(transposed(e, loaded)):
-                with b.if_then(e.more(rest, k)):
-                    e.store(value, found[k], mask)
+    _transpose(e, x, plane, pixels, channels, [target, e.whole(0)], places)
 
-    e.channel_blocks(channels, block)
+
+@instruction
+def transpose_taps(
+    e: Emitter, target: Value, slots: Value, step: Value, x: Value, plane: Value, taps: Value,
+    channels: Value,
+) -> None:  # fmt: skip
+    """Write ``target[slots[t], c] = x[c, t]`` for some taps, which are `step` apart in the target.
+
+    The table of slots goes on by `TILE.lanes` - 1 numbers of any kind.
+    """
+    b = e.builder
+
+    def places(state: State) -> tuple[list[Value], State]:
+        at = state[0]
+        found = [b.add(target, b.mul(e.table(at, k), step)) for k in range(e.lanes)]
+        return found, [e.add(at, 8 * e.lanes)]
+
+    _transpose(e, x, plane, taps, channels, [slots], places)
