@@ -321,6 +321,16 @@ for handle in handles:
 n.w2 = nn.Parameter(t.ones(1))
 put(said, owned, n.w)
 """,
+    "softmax without an axis, numbers made flat": """
+for shape in ((), (3,), (2, 3), (2, 3, 4), (1, 2, 3, 4)):
+    x = values(*shape)
+    for f in (t.nn.functional.softmax, t.nn.functional.log_softmax, t.nn.functional.softmin,
+              nn.Softmax(), nn.LogSoftmax(), nn.Softmin()):
+        put(f(x))
+for ends in ((0, -1), (1, -1), (0, 1), (-1, 0), (-2, -1)):
+    fails(lambda: t.tensor(1.0).flatten(*ends))
+fails(lambda: nn.Flatten()(t.tensor(1.0)))
+""",
     "lerp goes from the nearer end": """
 a = t.tensor([math.inf, 1.0, math.inf, -math.inf, 1.0, -3e38, 0.1])
 b = t.tensor([1.0, math.inf, math.inf, math.inf, 3.0, 3e38, 0.3])

@@ -112,7 +112,6 @@ def test_nan_goes_through():
             ValueError,
             r"prelu: `weight` has shape \(3,\) but \(1,\) or \(4,\)",
         ),
-        (lambda: nn.Softmax()(tg.ones(2, 4)), TypeError, "`dim` is missing"),
     ],
 )
 def test_bad_arguments(call, error, text):

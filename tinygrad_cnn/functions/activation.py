@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinygrad_cnn.autograd.events import observe, observed, watching
 from tinygrad_cnn.autograd.modes import is_recording
-from tinygrad_cnn.errors import DtypeError
 from tinygrad_cnn.functions.convert import (
     axis,
     floating,
@@ -110,6 +110,8 @@ def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> T
 def softmax(input: TensorLike, dim: int | None = None, dtype: DTypeLike = None) -> Tensor:
     """``exp(input) / sum(exp(input))`` along ``dim``.
 
+    Without ``dim``, with a warning, that is 0 for 0, 1 or 3 axes, else 1: PyTorch's older rule.
+
     >>> import tinygrad_cnn as tg
     >>> tg.softmax(tg.tensor([[1.0, 1.0]]), dim=1)
     tensor([[0.5000, 0.5000]])
@@ -133,6 +135,11 @@ def log_softmax(input: TensorLike, dim: int | None = None, dtype: DTypeLike = No
 
 
 def _axis(name: str, x: Tensor, dim: int | None) -> int:
+    n = x._value.ndim
     if dim is None:
-        raise DtypeError(f"{name}: `dim` is missing; for classes along the second axis it is 1")
-    return axis(name, dim, x._value.ndim)
+        dim = 0 if n in (0, 1, 3) else 1
+        warnings.warn(
+            f"{name}: `dim` is missing and taken to be {dim}, as PyTorch does; pass it",
+            stacklevel=4,
+        )
+    return axis(name, dim, n)

@@ -154,9 +154,10 @@ def flatten(input: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """``input`` with the axes from ``start_dim`` to ``end_dim`` made one."""
     x = to_tensor(input)
     shape = x._value.shape
+    n = max(len(shape), 1)
+    start, end = axis("flatten", start_dim, n), axis("flatten", end_dim, n)
     if not shape:
         return reshape(x, 1)
-    start, end = axis("flatten", start_dim, len(shape)), axis("flatten", end_dim, len(shape))
     if start == end:
         return x
     if start > end:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_cnn.autograd import no_grad
-from tinygrad_cnn.errors import ArgumentError
+from tinygrad_cnn.errors import ArgumentError, ShapeError
 from tinygrad_cnn.functions import cat, linalg_norms, ones_like, rand
 from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.parameter import Parameter
@@ -76,9 +76,16 @@ def l1_unstructured(
     >>> layer.weight.tolist(), [name for name, _ in layer.named_parameters()]
     ([[3.0, -0.0]], ['weight_orig'])
     """
-    return _unstructured(
-        module, name, amount, lambda w: w if importance_scores is None else importance_scores
-    )
+    return _unstructured(module, name, amount, lambda w: _scores(w, importance_scores))
+
+
+def _scores(weight: Tensor, given: Tensor | None) -> Tensor:
+    """What says how important each number of a parameter is: itself unless given."""
+    if given is not None and given.shape != weight.shape:
+        raise ShapeError(
+            f"prune: `importance_scores` has shape {given.shape}, expected {weight.shape}"
+        )
+    return weight if given is None else given
 
 
 def random_unstructured(module: Module, name: str, amount: Amount) -> Module:
@@ -103,7 +110,9 @@ def ln_structured(
     """
 
     def norms(w: Tensor, mask: Tensor) -> Tensor:
-        scores = (w if importance_scores is None else importance_scores) * mask
+        if w.ndim < 2:
+            raise ShapeError(f"prune: a parameter of shape {w.shape} has no slices")
+        scores = _scores(w, importance_scores) * mask
         return linalg_norms.vector_norm(scores.movedim(dim, 0).flatten(1), n, 1)
 
     return _structured(module, name, amount, dim, norms)
