@@ -29,6 +29,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_sum
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     NO_SUMS,
     Gathered,
@@ -113,9 +114,10 @@ def _taps_row(c: int, low: int, high: int, g: Strips, du: Array, taps: Array, gw
         du.ctypes.data + (c * g.wide_f + low) * BYTES, plane * BYTES,
         taps.ctypes.data + low * BYTES, g.wide_f * BYTES, (high - low + LANES - 1) // LANES,
     )  # fmt: skip
-    for o in range(low, high):
-        for k in range(9):
-            gw[(o * g.c + c) * 9 + k] = taps[k * g.wide_f + o]
+    transpose_pixels(
+        gw.ctypes.data + (low * g.c + c) * 9 * BYTES, g.c * 9 * BYTES, 0,
+        taps.ctypes.data + low * BYTES, g.wide_f * BYTES, high - low, high - low, 9,
+    )  # fmt: skip
 
 
 @kernel(entry=True)
