@@ -331,6 +331,11 @@ for ends in ((0, -1), (1, -1), (0, 1), (-1, 0), (-2, -1)):
     fails(lambda: t.tensor(1.0).flatten(*ends))
 fails(lambda: nn.Flatten()(t.tensor(1.0)))
 """,
+    "binary cross-entropy of what is no probability": """
+for given, wanted in ((0.5, 2.0), (0.5, -0.1), (0.5, math.nan), (1.5, 0.5), (math.nan, 0.5),
+                      (0.2, 1.0)):
+    fails(lambda: nn.BCELoss()(t.tensor([given]), t.tensor([wanted])))
+""",
     "lerp goes from the nearer end": """
 a = t.tensor([math.inf, 1.0, math.inf, -math.inf, 1.0, -3e38, 0.1])
 b = t.tensor([1.0, math.inf, math.inf, math.inf, 3.0, 3e38, 0.3])

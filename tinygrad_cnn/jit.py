@@ -7,6 +7,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+__all__ = [
+    "export",
+    "ignore",
+    "is_scripting",
+    "is_tracing",
+    "script",
+    "trace",
+    "unused",
+]
+
 _T = TypeVar("_T")
 
 

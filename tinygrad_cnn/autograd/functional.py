@@ -22,6 +22,15 @@ from tinygrad_cnn.types import AnyFunction, Args
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "vhp",
+    "vjp",
+]
+
 Tensors = Any
 """A tensor, or a tuple of tensors."""
 

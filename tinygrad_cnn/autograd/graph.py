@@ -19,13 +19,23 @@ import numpy as np
 from tinygrad_cnn.autograd.arguments import need
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle
 from tinygrad_cnn.autograd.modes import no_grad
-from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Node, SavedValue  # noqa: F401 (PyTorch's place)
+from tinygrad_cnn.autograd.node import GradientEdge, GraphNode, Node, SavedValue
 from tinygrad_cnn.autograd.variable import Storage, Variable, wrap
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.types import AnyFunction, Params
 
 if TYPE_CHECKING:
     from tinygrad_cnn.tensor import Tensor
+
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]
 
 Pair = tuple[AnyFunction, AnyFunction]
 _packing: ContextVar[Pair | None] = ContextVar("tinygrad_cnn.packing", default=None)

@@ -14,6 +14,23 @@ from typing import Any
 from tinygrad_cnn.autograd.rounding import limits_of
 from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "Constraint",
+    "boolean",
+    "dependent",
+    "greater_than",
+    "greater_than_eq",
+    "independent",
+    "integer_interval",
+    "interval",
+    "nonnegative",
+    "positive",
+    "real",
+    "real_vector",
+    "simplex",
+    "unit_interval",
+]
+
 
 class Constraint:
     """A set of values, of which each takes ``event_dim`` dimensions."""

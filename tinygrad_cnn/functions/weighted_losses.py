@@ -133,7 +133,7 @@ def binary_cross_entropy(
     TypeError
         Dtypes differ.
     ValueError
-        Shapes differ, ``input`` has values outside [0, 1], ``reduction`` is unknown.
+        Shapes differ, ``input`` or ``target`` has values outside [0, 1], ``reduction`` is unknown.
 
     >>> import tinygrad_cnn as tg
     >>> binary_cross_entropy(tg.tensor([0.5, 0.25]), tg.tensor([1.0, 0.0]))
@@ -142,7 +142,8 @@ def binary_cross_entropy(
     reduction = legacy_reduction(reduction, size_average, reduce)
     same_shape("binary_cross_entropy", input, target)
     one_dtype("binary_cross_entropy", input, target=target)
-    check(_are_probabilities, input)
+    check(_are_probabilities, "input", input)
+    check(_are_probabilities, "target", target)
     loss = -(target * _safe_log(input) + (1 - target) * _safe_log(1 - input))
     if weight is not None:
         loss = loss * weight
@@ -237,10 +238,10 @@ def _safe_log(x: Tensor) -> Tensor:
     return out
 
 
-def _are_probabilities(x: Array) -> None:
+def _are_probabilities(name: str, x: Array) -> None:
     if x.size and not (0 <= x.min() and x.max() <= 1):
         raise ArgumentError(
-            f"binary_cross_entropy: `input` has values from {x.min()} to {x.max()} but "
+            f"binary_cross_entropy: `{name}` has values from {x.min()} to {x.max()} but "
             f"probabilities in [0, 1] are expected; for logits use "
             f"binary_cross_entropy_with_logits"
         )

@@ -9,6 +9,11 @@ from typing import Any
 
 from tinygrad_cnn.errors import DtypeError
 
+__all__ = [
+    "SDPBackend",
+    "sdpa_kernel",
+]
+
 
 class SDPBackend(IntEnum):
     """PyTorch's implementations of `scaled_dot_product_attention`."""

@@ -20,6 +20,16 @@ from tinygrad_cnn.optim.lr_scheduler import LRScheduler
 from tinygrad_cnn.optim.optimizer import Optimizer
 from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "SWALR",
+    "AveragedModel",
+    "get_ema_avg_fn",
+    "get_ema_multi_avg_fn",
+    "get_swa_avg_fn",
+    "get_swa_multi_avg_fn",
+    "update_bn",
+]
+
 Average = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``average(averaged, current, number of models so far)``: the new average."""
 

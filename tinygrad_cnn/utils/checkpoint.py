@@ -29,6 +29,13 @@ from tinygrad_cnn.ops.random import get_rng_state, set_rng_state
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import AnyFunction, Array
 
+__all__ = [
+    "CheckpointError",
+    "checkpoint",
+    "checkpoint_sequential",
+    "noop_context_fn",
+]
+
 Contexts = tuple[AbstractContextManager[Any], AbstractContextManager[Any]]
 
 

@@ -37,6 +37,18 @@ from tinygrad_cnn.types import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = [
+    "Compose",
+    "Normalize",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomShift",
+    "ToFloat",
+    "Transform",
+    "apply",
+    "pad",
+]
+
 Images: TypeAlias = Array
 Transform: TypeAlias = Callable[..., Any]
 """``(images, rng) -> images``, or, with the attribute ``changes_labels = True``,

@@ -14,6 +14,12 @@ from tinygrad_cnn.ops.linear_systems import solve
 from tinygrad_cnn.ops.random import default_generator
 from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "orthogonal",
+    "spectral_norm",
+    "weight_norm",
+]
+
 
 def _norm_except(v: Tensor, dim: int | None) -> Tensor:
     """The norm over all axes but ``dim``, with the axes kept; over all for None."""

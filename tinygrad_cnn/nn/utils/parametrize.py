@@ -16,6 +16,15 @@ from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.module.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "ParametrizationList",
+    "cached",
+    "is_parametrized",
+    "register_parametrization",
+    "remove_parametrizations",
+    "type_before_parametrizations",
+]
+
 _kept: ContextVar[dict[Module, Tensor] | None] = ContextVar("kept", default=None)
 
 

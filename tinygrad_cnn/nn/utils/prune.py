@@ -17,6 +17,20 @@ from tinygrad_cnn.nn.module.core import Module
 from tinygrad_cnn.nn.parameter import Parameter
 from tinygrad_cnn.tensor import Tensor
 
+__all__ = [
+    "L1Unstructured",
+    "RandomUnstructured",
+    "custom_from_mask",
+    "global_unstructured",
+    "identity",
+    "is_pruned",
+    "l1_unstructured",
+    "ln_structured",
+    "random_structured",
+    "random_unstructured",
+    "remove",
+]
+
 Amount = float | int
 """A part of what is left, a float from 0 to 1, or a count."""
 

@@ -13,6 +13,17 @@ from tinygrad_cnn.functions import cat, from_numpy, full
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
 
+__all__ = [
+    "PackedSequence",
+    "invert_permutation",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "unpack_sequence",
+    "unpad_sequence",
+]
+
 
 class _Packed(NamedTuple):
     data: Tensor
