@@ -194,13 +194,13 @@ def test_filters_of_few_channels_get_their_gradients_by_planes(
         conv.conv2d_weight(g.transpose(0, 1, 3, 2), x, **around)
 
 
-def test_a_large_image_and_a_single_one_are_left_to_others() -> None:
-    def which(n: int, size: int) -> str:
+def test_large_images_and_too_few_for_the_threads_are_left_to_others() -> None:
+    def which(n: int, size: int, threads: int = 2) -> str:
         windows = conv2d_windows((n, 3, size, size), (3, 3, 5, 5), PLAIN)
-        return choose.choose("forward", (n, 3, size, size), 3, windows, 2, "auto").algorithm
+        return choose.choose("forward", (n, 3, size, size), 3, windows, threads, "auto").algorithm
 
-    assert which(8, 32) == "planar"
-    assert which(1, 32) == which(8, 1000) == "narrow"
+    assert which(8, 32) == which(1, 32) == "planar"
+    assert which(1, 32, threads=4) == which(8, 1000) == "narrow"
 
 
 WIDTHS = """

@@ -82,8 +82,9 @@ def choose(
 
     if whole and _winograd_pays(n, c, f, windows, wanted):
         return choice("winograd", f"36 products for 16 outputs, between {c} and {f} channels")
-    if dense and groups == 1 and windows.stride == (1, 1) and n >= parts:
-        reason = _planar_pays(shape, f, windows, weight and planes, scattered)
+    if dense and groups == 1 and windows.stride == (1, 1):
+        idle = max(1.0, parts / n)  # times as long as with an image for each thread
+        reason = _planar_pays(shape, f, windows, weight and planes, scattered, idle)
         if reason:
             return choice("planar", reason)
     if c == f == groups:
@@ -110,24 +111,24 @@ def _winograd_pays(n: int, c: int, f: int, windows: Windows, wanted: ConvAlgorit
 
 
 def _planar_pays(
-    shape: tuple[int, ...], f: int, windows: Windows, planes: bool, scattered: bool
+    shape: tuple[int, ...], f: int, windows: Windows, planes: bool, scattered: bool, idle: float
 ) -> str:
     """Why f filters are faster plane by plane, or "" if they are not.
 
     For the gradient of any number of filters, if all lies so: `planes`. Of scattered images an
-    area must hold all pixels.
+    area must hold all pixels. With fewer images than threads it takes `idle` times as long.
     """
     g, _, area = geometry_of(shape, f, windows)
     held = g.top <= 0 and g.left <= 0 and g.top + g.height >= g.h and g.left + g.width >= g.w
     blocks = MANY * g.many + FEW * g.few
     if area + blocks * g.line > MOST_FLOATS or (scattered and not held):
         return ""
-    if f < LANES and g.line * blocks < BETTER * LANES * g.oh * g.ow:
+    if f < LANES and idle * g.line * blocks < BETTER * LANES * g.oh * g.ow:
         return f"vectors of pixels are fuller than those of {f} filters"
     (kh, kw), c = windows.kernel, shape[1]
     here = (g.taps + -g.taps % VECTORS) * blocks * (g.line + PER_PLANE)
     there = kh * (kw * c + -(kw * c) % TILE.rows) * (f + -f % LANES) * g.oh * g.ow
-    if planes and here < BETTER_WEIGHT * there:
+    if planes and idle * here < BETTER_WEIGHT * there:
         return f"all lies plane by plane, and vectors of {kw * c} numbers of a window are less full"
     return ""
 
