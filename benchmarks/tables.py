@@ -255,9 +255,9 @@ def imports(results: Results) -> str:
     return table(head, rows) + on(found[-1])
 
 
-def reason(row: dict[str, Any]) -> str:
+def reason(row: dict[str, Any], call: float = CALL) -> str:
     """Return why a convolution is slower than PyTorch's, in a word that the page explains, as far
-    as that is known.
+    as that is known; ``call`` milliseconds are spent around its kernels.
 
     >>> row = {**Shape(4, 16, 32, 32, 16, 3, 2, 1)._asdict(), OURS: 0.3, BASELINE: 0.2}
     >>> reason({**row, "what": "dx"}), reason({**row, "what": "dw"})
@@ -269,7 +269,7 @@ def reason(row: dict[str, Any]) -> str:
         return "phases"
     if row["groups"] > 1:
         return "groups"
-    if row[OURS] - CALL <= SLOWER * row[BASELINE]:
+    if call and row[OURS] - call <= SLOWER * row[BASELINE]:
         return "call"
     if weights * 2 * weights > shape.flops * shape.f:  # more weights than outputs
         return "filters"
@@ -307,7 +307,7 @@ def convolutions(results: Results, kind: str = "convolutions") -> str:
     text = table(head, rows)
     if left:
         text += f"\n{left} more were disturbed by other programs and do not count.\n"
-    slow = slow_rows(timed)
+    slow, call = slow_rows(timed), CALL if kind == "convolutions" else 0
     if slow:
         text += "\nThe exceptions:\n\n"
         head = ["n×c×h×w → filters, kernel", "", "MFLOP", "ours", "PyTorch"]
@@ -317,7 +317,7 @@ def convolutions(results: Results, kind: str = "convolutions") -> str:
             shape = str(Shape(*(r[field] for field in Shape._fields)))
             row = [shape, r["what"], f"{r['flops'] / 1e6:.1f}"]
             row += [f"{r[name]:.3f} ms" for name in (OURS, BASELINE)]
-            rows.append([*row, f"{middle:.2f} ({low:.2f}–{high:.2f})", reason(r)])
+            rows.append([*row, f"{middle:.2f} ({low:.2f}–{high:.2f})", reason(r, call)])
         text += table([*head, "ratio (quartiles)", "reason"], rows)
     return text + on(result)
 

@@ -113,7 +113,10 @@ def find_early(trial: Trial) -> Early | None:
     if not steps:
         return None
     early = Early(unit, steps, reads)
-    if not _is_right(trial, early):
+    right = None
+    while right is None:
+        right = _is_right(trial, early)
+    if not right:
         return None
     if early.is_whole:
         for region in unit.born:
@@ -121,8 +124,10 @@ def find_early(trial: Trial) -> Early | None:
     return early
 
 
-def _is_right(trial: Trial, early: Early) -> bool:
-    """Try it out; what others write, they write where they did before."""
+def _is_right(trial: Trial, early: Early) -> bool | None:
+    """Try it out; what others write, they write where they did before: if that was not known, it
+    is from now on, and None says that it is to be tried again.
+    """
     unit = trial.unit
     memory, guards = _guarded(early.spans)
     for rubbish in trial.RUBBISH:
@@ -143,7 +148,7 @@ def _is_right(trial: Trial, early: Early) -> bool:
         changed = {s for s, array in memory.items() if not np.array_equal(array, before[s])}
         if changed:
             early.others = {ref: s for ref, s in early.others.items() if s not in changed}
-            return _is_right(trial, early)
+            return None
         if not trial.is_right(found):
             return False
         del found, own, others, before

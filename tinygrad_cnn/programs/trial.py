@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.kernels.memory import stored_bytes, trim_store
+from tinygrad_cnn.kernels.memory import trim_store
 from tinygrad_cnn.programs.early import find_early
 from tinygrad_cnn.programs.memory import LOCAL, Ref, Region, Views, room, same_bits
 from tinygrad_cnn.programs.unit import Unit, bytes_at, make
 from tinygrad_cnn.types import Array
+
+LARGE = 1 << 20  # bytes of operands, for which memory is worth a call to the system
 
 # Bytes may be anybody's numbers: NaN, of floating ones. Other integers may be used as an index.
 _RUBBISH = {np.dtype(np.uint8): 255}
@@ -80,11 +82,15 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
     """Find out whether a unit's launches alone do what its function does.
 
     ``before`` has the contents of what it changes in place. If the recording ``keeps`` what it
-    finds, look for early launches too. Memory that was needed for this alone is given back.
+    finds, look for early launches too.
     """
-    waiting = stored_bytes()
+    large = sum(region.nbytes for region in {ref.region for ref in unit.operands()}) > LARGE
+    if large:
+        trim_store(0)  # what the call no longer needs is for this
     try:
         trial = Trial(unit, before)
+        if large:
+            trim_store(0)
         if not all(map(trial.succeeds, trial.RUBBISH)):
             return
         if unit.of_loops:
@@ -96,9 +102,6 @@ def try_out(unit: Unit, before: list[tuple[Ref, Array]], *, keeps: bool) -> None
             unit.early = find_early(trial)
     except Exception:  # whatever it is, the unit is called as usual, or all its launches are made
         return
-    finally:
-        if stored_bytes() > waiting:
-            trim_store(waiting)
 
 
 def copied(content: Array) -> Array:
