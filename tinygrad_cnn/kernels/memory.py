@@ -209,7 +209,10 @@ class _Store:
                 shelf += [note.memory]
                 self.order += (note.size,)
                 self.held += note.size
-        while self.held > self.limit:
+        self._shrink(self.limit)
+
+    def _shrink(self, nbytes: int) -> None:
+        while self.held > nbytes:
             size = self.order[0]
             del self.order[0]
             del self.by_size[size][0]
@@ -235,14 +238,10 @@ class _Store:
         return note
 
     def trim(self, nbytes: int) -> None:
-        """Give back what came last, until no more than that waits."""
+        """Give back what came first, until no more than that waits."""
         with self.lock:
             self._sort_in()
-            while self.held > nbytes:
-                size = self.order[-1]
-                del self.order[-1]
-                del self.by_size[size][-1]
-                self.held -= size
+            self._shrink(nbytes)
 
     def settle(self) -> None:
         """Book all that has come back."""
@@ -324,10 +323,10 @@ def clear() -> None:
     """
     for forget in caches:
         forget()
-    set_store_limit(set_store_limit(0))
     stack = here.stack
     if stack.top == 0:
         stack.renew(0)
+    trim_store(0)
 
 
 # ---- accounting ----------------------------------------------------------------------------

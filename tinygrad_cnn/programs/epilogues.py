@@ -111,9 +111,9 @@ def _place(unit: Unit, x: Ref) -> tuple[Launch, int] | None:
             continue
         given = dict(zip(names, step.args.parts, strict=True))
         g, out, strides = given["g"], given["out"], given["strides"]
-        pixels, line = g.n * g.oh * g.ow, x.dtype.itemsize * math.prod(x.shape)
-        dense = tuple(strides[:2]) == (line // g.n, line // g.n // g.oh)
-        if type(out) is Ref and (out.region, out.at) == (x.region, x.at) and dense and pixels:
+        image = x.dtype.itemsize * math.prod(x.shape) // g.n  # bytes of one that is dense
+        lies = type(out) is Ref and (out.region, out.at) == (x.region, x.at)
+        if lies and tuple(strides[:2]) == (image, image // g.oh):
             return step, names.index("epilogue")
     return None
 

@@ -38,6 +38,7 @@ from tinygrad_cnn.programs.memory import (
     build,
 )
 from tinygrad_cnn.programs.recorder import Recorder
+from tinygrad_cnn.programs.trial import LARGE
 from tinygrad_cnn.programs.unit import Count, Launch, Look, Refused, Unit
 from tinygrad_cnn.types import Array
 
@@ -290,7 +291,8 @@ class Instance:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        trim_store(max(0, stored_bytes() - program.arena_bytes))
+        if program.arena_bytes > LARGE:  # instead of what the usual call had
+            trim_store(max(0, stored_bytes() - program.arena_bytes))
         self.arena = aligned(program.arena_bytes)
         self.memory: dict[Region, Array] = {}
         self.places = {r: slice(r.offset, r.offset + _padded(r)) for r in program.kept}

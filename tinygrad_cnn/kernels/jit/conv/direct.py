@@ -238,7 +238,7 @@ def add_up_weight(
     space = take((parts, plan.floats), np.float32)
     copied = grad.mode[0] != COPY
     beside = take((parts, plan.job_pixels * f if copied else 0), np.float32)
-    sums = gathered(parts, f if bias else 1, take)
+    sums = gathered(parts, f, take) if bias else NO_SUMS
     gw = take((parts, count), np.float32)
     run(
         share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw,

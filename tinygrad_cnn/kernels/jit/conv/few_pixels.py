@@ -34,6 +34,7 @@ from tinygrad_cnn.kernels.jit.linear.products import weight_sum
 from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, pixels_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
+    NO_SUMS,
     Gathered,
     finish_sums,
     gather_sums,
@@ -182,7 +183,7 @@ def correlate_few_pixels(
         copied = grad.mode[0] != COPY
         beside = take((parts, plan.job_pixels * f if copied else 0), np.float32)
         own = take((parts, held * u.floats), np.float32)
-        sums = gathered(parts, f if bias else 1, take)
+        sums = gathered(parts, f, take) if bias else NO_SUMS
         gw = np.empty((f, c // windows.groups, *windows.kernel), np.float32)
         run(
             _units_share, parts, plan.geometry, u, pixels_of(x), pixels_of(grad), f,

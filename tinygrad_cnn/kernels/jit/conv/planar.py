@@ -34,7 +34,7 @@ from tinygrad_cnn.kernels.jit.conv.planar_products import (
 from tinygrad_cnn.kernels.jit.load.fill import fill_planes
 from tinygrad_cnn.kernels.jit.load.images import FLOAT32, Planes
 from tinygrad_cnn.kernels.jit.load.rows import ordered, padded_row
-from tinygrad_cnn.kernels.jit.norm.moments import Gathered, finish, gathered
+from tinygrad_cnn.kernels.jit.norm.moments import NO_SUMS, Gathered, finish, gathered
 from tinygrad_cnn.kernels.jit.pointwise.sums import line_squares, line_sum
 from tinygrad_cnn.kernels.memory import empty, scratch
 from tinygrad_cnn.kernels.tape import fixed
@@ -173,7 +173,7 @@ def correlate_planes(
     with scratch() as take:
         space, beside = take((parts, area), FLOAT32), take((parts, planes * geometry.line), FLOAT32)
         row = take((parts, shape[1] * shape[3]), FLOAT32)
-        sums = gathered(parts, f if moments else 1, take)
+        sums = gathered(parts, f, take) if moments else NO_SUMS
         packed = take((planes * geometry.taps,), FLOAT32)
         run(_pack_share, 1, geometry, ordered(w).reshape(-1), packed)
         run(

@@ -30,8 +30,8 @@ class Epilogue(NamedTuple):
     out: Array
 
 
-_ONE = constant(0, 1)
-NONE = Epilogue(0, 0, 0, _ONE, _ONE, _ONE, _ONE)
+_ROW = constant(0, 1)
+NONE = Epilogue(0, 0, 0, _ROW, _ROW, _ROW, _ROW)
 
 
 @instruction
