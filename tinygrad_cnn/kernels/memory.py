@@ -82,7 +82,15 @@ class _Stack:
         """Start with another block."""
         self.block: npt.NDArray[np.uint8] = aligned(nbytes)
         self.peak = nbytes
-        self.views: dict[tuple[Any, ...], tuple[Array, int]] = {}
+        self.views: dict[tuple[Any, ...], tuple[Any, int]] = {}
+
+    def cut(self, room: Room) -> Any:
+        """Return what is made in a room; the same again at the same place."""
+        key = room, self.top
+        made = room.make(self.take)
+        if self.top <= self.block.size:
+            self.views[key] = made, self.top
+        return made
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         start = self.top
@@ -102,6 +110,15 @@ class _Stack:
             self.views = {}
         self.views[key] = array, top
         return array
+
+
+class Room:
+    """Work space that is cut in the same way again and again: what ``make(take)`` returns."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[Take], Any]) -> None:
+        self.make = make
 
 
 class _Here(threading.local):
@@ -139,6 +156,32 @@ class scratch:
 
     def __exit__(self, *error: object) -> None:
         self.stack.top = self.start
+
+
+class workspace(scratch):
+    """Lend the arrays of a `Room`, as `scratch` does: asked for at once, and found at once.
+
+    >>> room = Room(lambda take: (take((2, 3), np.float32), take((4,), np.uint8)))
+    >>> with workspace(room) as (a, b):
+    ...     a.shape, b.dtype.name
+    ((2, 3), 'uint8')
+    """
+
+    __slots__ = ("room",)
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+
+    def __enter__(self) -> Any:
+        self.stack = stack = here.stack
+        self.start = start = stack.top
+        if start == 0 and stack.block.size < min(stack.peak, SCRATCH_LIMIT):
+            stack.renew(min(stack.peak, SCRATCH_LIMIT))
+        known = stack.views.get((self.room, start))
+        if known is None:
+            return stack.cut(self.room)
+        made, stack.top = known
+        return made
 
 
 class Lease:

@@ -300,9 +300,12 @@ def conv2d_weight(
     )
     if plan is None or not all_float32(g, x, None):
         return None
-    found = _weight(g, x, plan, bias=bias)
-    strictly_weight(g, x, found[0], plan.windows)
-    return found if bias else found[0]
+    gw, gbias, lost = _weight(g, x, plan, bias=bias)
+    if lost is None:
+        lost = look_lost_weight(gw, plan.windows.groups)
+    if lost:
+        strictly_weight(g, x, gw, plan.windows)
+    return (gw, gbias) if bias else gw
 
 
 def _lie_by_planes(*arrays: Images) -> bool:
@@ -315,25 +318,29 @@ def _lie_by_planes(*arrays: Images) -> bool:
     return True
 
 
-def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Array | None]:
-    """Return the gradients of the filters (f, c/groups, kh, kw) and, if wanted, of the bias."""
+def _weight(
+    g: Images, x: Images, plan: Plan, *, bias: bool
+) -> tuple[Array, Array | None, bool | None]:  # fmt: skip
+    """Return the gradients of the filters (f, c/groups, kh, kw) and, if wanted, of the bias; and
+    whether a filter or a channel may be lost, if that is known.
+    """
     windows, parts = plan.windows, plan.parts
     choice, planes = _planes(x, plan)
     if planes is not None:
-        return correlate_planes_weight(
+        return *correlate_planes_weight(
             planes, x.shape, planes_of(g), g.shape[1], windows, parts, bias=bias
-        )
+        ), None  # fmt: skip
     image = _image(x, choice)
     if choice.algorithm == "several":
-        return depthwise.correlate_several_weight(
+        return *depthwise.correlate_several_weight(
             image, realize(g), windows, parts, bias=bias
-        )  # fmt: skip
+        ), None  # fmt: skip
     grad = planar_source(g)
     if choice.algorithm == "depthwise":
         taps, gbias = depthwise.correlate_depthwise_weight(image, grad, windows, parts, bias=bias)
-        return ordered(taps[:, :, None].transpose(3, 2, 0, 1)), gbias
+        return ordered(taps[:, :, None].transpose(3, 2, 0, 1)), gbias, None
     if choice.algorithm == "narrow":
-        return narrow.correlate_few_weight(image, grad, windows, parts, bias=bias)
+        return *narrow.correlate_few_weight(image, grad, windows, parts, bias=bias), None
     found = None
     if choice.algorithm == "winograd":
         found = winograd_weight.correlate_winograd_weight(
@@ -343,8 +350,8 @@ def _weight(g: Images, x: Images, plan: Plan, *, bias: bool) -> tuple[Array, Arr
         return found
     units = units_of(image.other.shape, grad.other.shape[3], windows, parts)
     if units is not None:
-        return correlate_few_pixels(image, grad, windows, units, parts, bias=bias)
-    return direct.correlate_weight(image, grad, windows, parts, bias=bias)
+        return *correlate_few_pixels(image, grad, windows, units, parts, bias=bias), None
+    return *direct.correlate_weight(image, grad, windows, parts, bias=bias), None
 
 
 # ---- again, for numbers that the fast ways cannot take --------------------------------------
@@ -378,15 +385,19 @@ def strictly(x: Images, w: Array, bias: Array | None, out: Array, windows: Windo
     return True
 
 
+def look_lost_weight(gw: Array, groups: int) -> bool:
+    """Return whether gradients may be infinite or NaN, by those of each filter's first tap, and of
+    the first filter of each group, in gw (f, c/groups, kh, kw).
+    """
+    column, rows = gw[:, 0, 0, 0], gw[:: gw.shape[0] // groups]
+    note_finite(column, rows)
+    return not (math.isfinite(np.vdot(column, column)) and math.isfinite(np.vdot(rows, rows)))
+
+
 def strictly_weight(g: Images, x: Images, gw: Array, windows: Windows) -> None:
     """Correct gw (f, c/groups, kh, kw), the gradient of the filters."""
-    f, depth = gw.shape[:2]
-    groups = windows.groups
-    column, rows = gw[:, 0, 0, 0], gw[:: f // groups]
-    note_finite(column, rows)
-    finite = math.isfinite(np.vdot(column, column)) and math.isfinite(np.vdot(rows, rows))
-    if finite or all_finite(gw):
+    if all_finite(gw):
         return
     found = correlate_weight_taps(images_like(realize(x)), images_like(realize(g)), windows)
     split = found.transpose(0, 4, 3, 1, 2)  # (groups, f/groups, c/groups, kh, kw)
-    gw[...] = split.reshape(f, depth, *windows.kernel)
+    gw[...] = split.reshape(gw.shape)

@@ -15,6 +15,7 @@ convolution.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like, pixels_of
-from tinygrad_cnn.kernels.jit.load.rows import padded_row, table_of
+from tinygrad_cnn.kernels.jit.load.rows import constant, padded_row, table_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     NO_SUMS,
@@ -54,7 +55,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
 )
 from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
 from tinygrad_cnn.kernels.lazy import Affine
-from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.memory import Room, Take, scratch, workspace
 from tinygrad_cnn.kernels.tape import looked, taping
 from tinygrad_cnn.types import Array
 
@@ -219,29 +220,77 @@ def _product_share(
             own[g.n] |= LOST
 
 
-def transformed_filters(
-    g: Strips, w: Array, turned: bool, take: Take, notes: Array, *, keep: bool = False
-) -> tuple[Array, Array]:
-    """Return the planes of filters w (f, c, 3, 3), or of turned ones (c, f, 3, 3), and what
-    `note_filters` says of the shares, of which each has a row of `notes`.
+def _plane_floats(g: Strips) -> int:
+    return 36 * (g.c * g.wide_f + SKEW)
 
-    If `keep`, they may be those of an earlier call (`filter_cache`).
-    """
-    parts, count = len(notes), 36 * (g.c * g.wide_f + SKEW)
 
-    def make(numbers: Array, u: Array) -> None:
-        taps = take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32)
-        run(_filters_share, parts, g, numbers, int(turned), u[:count], taps, notes, u[count:])
+class Filters(NamedTuple):
+    """Transformed filters, and the work space to make them."""
 
-    u = None
-    if keep and not taping:
-        u = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
-    elif not turned:
-        forget(w)
-    if u is None:
-        u = take((count + parts,), np.float32)
-        make(w.reshape(-1), u)
-    return u[:count], u[count:]
+    planes: Array
+    noted: Array  # what `note_filters` says of each share
+    taps: Array
+    notes: Array
+
+
+def _transform(w: Array, turned: bool, g: Strips, to: Filters) -> None:
+    """Transform filters w (f, c, 3, 3), or turned ones (c, f, 3, 3)."""
+    run(
+        _filters_share, len(to.noted), g, w.reshape(-1), int(turned), to.planes, to.taps, to.notes,
+        to.noted,
+    )  # fmt: skip
+
+
+def _room_for_filters(g: Strips, parts: int, planes: Array, take: Take) -> Filters:
+    return Filters(
+        planes[: _plane_floats(g)],
+        planes[_plane_floats(g) :],
+        take((parts, FILTER_BLOCK * 9 * g.wide_f), np.float32),
+        take((parts, note_count(g)), np.int32),
+    )
+
+
+def _kept_filters(w: Array, turned: bool, g: Strips, parts: int) -> tuple[Array, Array] | None:
+    """Return planes and notes of filters from an earlier call (`filter_cache`)."""
+
+    def make(numbers: Array, planes: Array) -> None:
+        with scratch() as take:
+            _transform(numbers, turned, g, _room_for_filters(g, parts, planes, take))
+
+    count = _plane_floats(g)
+    planes = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
+    return None if planes is None else (planes[:count], planes[count:])
+
+
+class Lent(NamedTuple):
+    """The work space of a call."""
+
+    work: Work
+    filters: Filters | None
+    wide: Array
+    wanted: Wanted  # of a call without mask
+
+
+@lru_cache(maxsize=512)
+def _room(g: Strips, parts: int, gathering: int, transforms: bool) -> Room:
+    """Return the work space for a convolution, which transforms filters or has them."""
+    zeros = constant(0, g.wide_f)
+
+    def make(take: Take) -> Lent:
+        filters, notes = None, None
+        if transforms:
+            planes = take((_plane_floats(g) + parts,), np.float32)
+            filters = _room_for_filters(g, parts, planes, take)
+            notes = filters.notes
+        ring = take((parts, ring_floats(g)), np.float32)
+        space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
+        if notes is None:
+            notes = take((parts, note_count(g)), np.int32)
+        sums = gathered(parts, g.f, take) if gathering else NO_SUMS
+        wanted = Wanted(gathering, zeros, zeros.reshape(1, -1), zeros, sums)
+        return Lent(Work(ring, space, notes), filters, take((parts, g.n + 1), np.uint8), wanted)
+
+    return Room(make)
 
 
 def correlate_winograd(
@@ -274,25 +323,26 @@ def correlate_winograd(
     """
     n, f = out.shape[0], out.shape[3]
     g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
-    wide = np.empty((parts, n + 1), np.uint8)
-    with scratch() as take:
+    filters = None
+    if keep and not taping:
+        filters = _kept_filters(w, turned, g, parts)
+    elif not turned:
+        forget(w)
+    gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
+    with workspace(_room(g, parts, gathering, filters is None)) as lent:
+        if filters is None:
+            _transform(w, turned, g, lent.filters)
+            filters = lent.filters[:2]
+        wanted, wide = lent.wanted, lent.wide
         shift = padded_row(bias, 1, g.wide_f)[0]
-        notes = take((parts, note_count(g)), np.int32)
-        u, suitable = transformed_filters(g, w, turned, take, notes, keep=keep)
-        ring = take((parts, ring_floats(g)), np.float32)
-        space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
-        gathering = MOMENTS if moments else 0 if mask is None else MASKED_SUMS
-        sums = gathered(parts, f, take) if gathering else NO_SUMS
-        beside, numbers, centre = shift, shift.reshape(1, -1), shift
         if mask is not None:
             image = images_like(mask.x)
-            beside, centre = image.reshape(-1), image[0, 0, 0]
             numbers = table_of(f, 0, 0, 0, mask.scale, mask.shift)
-            sums = sums._replace(exact=np.empty((parts, 2, f)))
+            sums = wanted.sums._replace(exact=np.empty((parts, 2, f)))
+            wanted = Wanted(gathering, image.reshape(-1), numbers, image[0, 0, 0], sums)
         run(
-            _product_share, parts, g, pixels_of(x), u, suitable, shift, first_of(out),
-            out.strides[:3], Work(ring, space, notes), wide,
-            Wanted(gathering, beside, numbers, centre, sums), NONE,
+            _product_share, parts, g, pixels_of(x), *filters, shift, first_of(out),
+            out.strides[:3], lent.work, wide, wanted, NONE,
         )  # fmt: skip
         looked(wide)
         if any(wide[:, n].tolist()):
@@ -300,5 +350,5 @@ def correlate_winograd(
             again = (most[:n] != 0) | (most[n] & ALL != 0)
             return None, again if again.any() else None, True
         if mask is not None:
-            return (sums.exact, centre), None, False
-        return (finish(sums) if moments else None), None, False
+            return (wanted.sums.exact, wanted.centre), None, False
+        return (finish(wanted.sums) if moments else None), None, False

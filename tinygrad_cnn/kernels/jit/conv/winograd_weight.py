@@ -8,6 +8,9 @@ multiply-adds for a tile instead of 144*c*f, as in the other direction.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from tinygrad_cnn.kernels.checks import Pair
@@ -38,7 +41,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     gathered,
     start,
 )
-from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.memory import Room, Take, workspace
 from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.types import Array
 
@@ -46,6 +49,7 @@ LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
 
 
 BIAS_PLANE = 7  # frequency (1, 1): the sum of a tile
+APART, LOST = 1, 2  # found out about the numbers
 
 
 @kernel()
@@ -124,8 +128,12 @@ def _taps_row(c: int, low: int, high: int, g: Strips, du: Array, taps: Array, gw
 def _taps_share(
     part: int, parts: int, g: Strips, du: Array, taps: Array, gw: Array, whole: Array, found: Array
 ) -> None:
-    found[0] = not (are_apart(whole[0]) or are_apart(whole[1]))
-    if not found[0]:
+    """Write the share's filters, and to found (parts,) 0; `APART` if the batch does not suit the
+    transforms, `LOST` if a filter or a channel may be (`conv`).
+    """
+    found[part] = 0
+    if are_apart(whole[0]) or are_apart(whole[1]):
+        found[part] = APART
         return
     _, _, low, high = share_of(part, parts, g)
     first, last = g.c * part // parts, g.c * (part + 1) // parts
@@ -133,6 +141,16 @@ def _taps_share(
         first, last = 0, g.c
     for c in range(first, last):
         _taps_row(c, low, high, g, du, taps[part], gw)
+    total = np.float32(0)
+    if low == 0:  # the first filter
+        for i in range(first * 9, last * 9):
+            total += gw[i] - gw[i]
+    if first == 0 < last:  # the first tap of each
+        for o in range(low, high):
+            at = o * g.c * 9
+            total += gw[at] - gw[at]
+    if total != 0:
+        found[part] = LOST
 
 
 def plane_floats(g: Strips) -> int:
@@ -145,36 +163,57 @@ def sum_floats(g: Strips) -> int:
     return 36 * (padded(g.c, ROWS) * g.wide_f + SKEW)
 
 
-def collect_weight(g: Strips, du: Array, whole: Array, take: Take, parts: int) -> Array | None:
-    """Return the gradients of filters (f, c, 3, 3) from the shares' sums; None if the batch, by
-    what `whole` says of the inputs and the gradients, does not suit the transforms.
-    """
-    gw = np.empty((g.f, g.c, 3, 3), np.float32)
-    taps, found = take((parts, 9 * g.wide_f), np.float32), take((1,), np.int32)
-    run(_taps_share, parts, g, du, taps, gw.reshape(-1), whole, found)
-    return gw if looked(found)[0] else None
+class _Lent(NamedTuple):
+    """The work space of a call."""
+
+    work: Work
+    numbers: Array  # `work.notes` as numbers
+    du: Array
+    whole: Array
+    taps: Array
+    found: Array
+    sums: Gathered
+
+
+@lru_cache(maxsize=512)
+def _room(g: Strips, parts: int, bias: bool) -> Room:
+    def make(take: Take) -> _Lent:
+        ring = take((parts, ring_floats(g)), np.float32)
+        space = take((parts, plane_floats(g)), np.float32)
+        notes = take((parts, note_count(g)), np.int32)
+        return _Lent(
+            Work(ring, space, notes),
+            notes.view(np.float32),
+            take((1 if g.split else parts, sum_floats(g)), np.float32),
+            take((2, parts, 3), np.float64),
+            take((parts, 9 * g.wide_f), np.float32),
+            take((parts,), np.int32),
+            gathered(parts, g.f, take) if bias else NO_SUMS,
+        )
+
+    return Room(make)
 
 
 def correlate_winograd_weight(
     x: Source, grad: Source, origin: Pair, parts: int, *, bias: bool = False
-) -> tuple[Array, Array | None] | None:
-    """Return the adjoint of `correlate_winograd` in w (f, c, 3, 3), and in the bias (f,) or None.
+) -> tuple[Array, Array | None, bool] | None:
+    """Return the adjoint of `correlate_winograd` in w (f, c, 3, 3), in the bias (f,) or None, and
+    whether a filter or a channel may be lost (`conv`).
 
     For grad (n, oh, ow, f). Each thread has its own sums of 36*c*f numbers. Returns None if the
     numbers do not suit the transforms.
     """
     _, oh, ow, f = grad.other.shape
     g = strips_of(x.other.shape, (oh, ow), f, origin, parts)
-    with scratch() as take:
-        ring = take((parts, ring_floats(g)), np.float32)
-        space = take((parts, plane_floats(g)), np.float32)
-        du = take((1 if g.split else parts, sum_floats(g)), np.float32)
-        notes = take((parts, note_count(g)), np.int32)
-        whole = take((2, parts, 3), np.float64)
-        sums = gathered(parts, f, take) if bias else NO_SUMS
+    with workspace(_room(g, parts, bias)) as lent:
+        work, numbers, du, whole, taps, found, sums = lent
         run(
-            _weight_share, parts, g, pixels_of(x), pixels_of(grad), du, Work(ring, space, notes),
-            notes.view(np.float32), whole, int(bias), sums,
+            _weight_share, parts, g, pixels_of(x), pixels_of(grad), du, work, numbers, whole,
+            int(bias), sums,
         )  # fmt: skip
-        gw = collect_weight(g, du, whole, take, parts)
-        return None if gw is None else (gw, finish_sums(sums) if bias else None)
+        gw = np.empty((g.f, g.c, 3, 3), np.float32)
+        run(_taps_share, parts, g, du, taps, gw.reshape(-1), whole, found)
+        notes = looked(found).tolist()
+        if APART in notes:
+            return None
+        return gw, finish_sums(sums) if bias else None, LOST in notes
