@@ -56,6 +56,8 @@ class Lazy:
     table
         ``(numbers, table)``: what compiled kernels read made of its numbers per channel, for the
         next of them (`kernels.jit.load.rows`).
+    source
+        ``(numbers, source)``: as what compiled kernels read it (`kernels.jit.load.images`).
 
     >>> x = load(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2))
     >>> y = Lazy(("relu", Lazy(("scale_shift", x, np.float32([2]), np.float32([-3])), x)), x)
@@ -72,6 +74,7 @@ class Lazy:
     stats: dict[str, Any] | None = None
     names: tuple[str, ...] = ()
     table: tuple[tuple[Any, ...], Array] | None = None
+    source: tuple[tuple[Any, ...], Any] | None = None
 
     def __init__(self, expr: tuple[Any, ...], like: Array | Lazy) -> None:
         self.expr = expr
@@ -101,6 +104,7 @@ class Lazy:
         with lock:
             if self.expr[0] != "load":
                 self.expr = ("load", array)  # and keep what it was made from no longer
+                self.source = None
 
 
 def load(array: Array, **stats: Any) -> Lazy:

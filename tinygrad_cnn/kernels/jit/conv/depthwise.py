@@ -23,7 +23,6 @@ from tinygrad_cnn.kernels.jit.load.images import (
     Pixels,
     Source,
     first_of,
-    pixels_of,
     planar_source,
 )
 from tinygrad_cnn.kernels.jit.load.rows import collected, constant
@@ -124,7 +123,7 @@ def correlate_depthwise(
     with scratch() as take:
         space = take((parts, plan.floats), np.float32)
         run(
-            _share, parts, plan.geometry, pixels_of(x), w.reshape(-1), shift, first_of(out),
+            _share, parts, plan.geometry, x.pixels, w.reshape(-1), shift, first_of(out),
             out.strides[:2], plan.tables, space,
         )  # fmt: skip
 

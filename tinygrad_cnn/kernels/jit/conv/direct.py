@@ -43,7 +43,7 @@ from tinygrad_cnn.kernels.jit.linear.products import (
     weight_sum,
     window_product,
 )
-from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of, pixels_of
+from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, first_of
 from tinygrad_cnn.kernels.jit.load.rows import padded_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
@@ -160,7 +160,7 @@ def correlate(
         sums = gathered(parts, f, take) if moments else NO_SUMS
         lost = np.empty(parts, np.float32)  # what `excess` of the first outputs is
         run(
-            _product_share, parts, plan.geometry, pixels_of(x), w.packed, shift, first_of(out),
+            _product_share, parts, plan.geometry, x.pixels, w.packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
             plan.tables, space, int(moments), sums, lost, NONE, w.rows, w.first,
         )  # fmt: skip
@@ -241,7 +241,7 @@ def add_up_weight(
     sums = gathered(parts, f, take) if bias else NO_SUMS
     gw = take((parts, count), np.float32)
     run(
-        share, parts, plan.geometry, pixels_of(x), pixels_of(grad), f, gw,
+        share, parts, plan.geometry, x.pixels, grad.pixels, f, gw,
         totals_of(parts, count, plan.pieces, take), width, plan.tables, space, beside, int(bias),
         sums,
     )  # fmt: skip

@@ -31,7 +31,7 @@ from tinygrad_cnn.kernels.jit.conv.plan import (
     plan_of,
 )
 from tinygrad_cnn.kernels.jit.linear.products import weight_sum
-from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.load.images import COPY, Pixels, Source
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     NO_SUMS,
@@ -186,7 +186,7 @@ def correlate_few_pixels(
         sums = gathered(parts, f, take) if bias else NO_SUMS
         gw = np.empty((f, c // windows.groups, *windows.kernel), np.float32)
         run(
-            _units_share, parts, plan.geometry, u, pixels_of(x), pixels_of(grad), f,
+            _units_share, parts, plan.geometry, u, x.pixels, grad.pixels, f,
             gw.reshape(-1), plan.tables, space, beside, own, int(bias), sums,
         )  # fmt: skip
         return gw, finish_sums(sums) if bias else None

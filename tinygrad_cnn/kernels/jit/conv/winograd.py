@@ -40,7 +40,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
-from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like, pixels_of
+from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like
 from tinygrad_cnn.kernels.jit.load.rows import constant, padded_row, table_of
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
@@ -341,7 +341,7 @@ def correlate_winograd(
             sums = wanted.sums._replace(exact=np.empty((parts, 2, f)))
             wanted = Wanted(gathering, image.reshape(-1), numbers, image[0, 0, 0], sums)
         run(
-            _product_share, parts, g, pixels_of(x), *filters, shift, first_of(out),
+            _product_share, parts, g, x.pixels, *filters, shift, first_of(out),
             out.strides[:3], lent.work, wide, wanted, NONE,
         )  # fmt: skip
         looked(wide)

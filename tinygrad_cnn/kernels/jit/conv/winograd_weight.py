@@ -31,7 +31,7 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import weight_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_sum
-from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, pixels_of
+from tinygrad_cnn.kernels.jit.load.images import Pixels, Source
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     NO_SUMS,
@@ -208,7 +208,7 @@ def correlate_winograd_weight(
     with workspace(_room(g, parts, bias)) as lent:
         work, numbers, du, whole, taps, found, sums = lent
         run(
-            _weight_share, parts, g, pixels_of(x), pixels_of(grad), du, work, numbers, whole,
+            _weight_share, parts, g, x.pixels, grad.pixels, du, work, numbers, whole,
             int(bias), sums,
         )  # fmt: skip
         gw = np.empty((g.f, g.c, 3, 3), np.float32)

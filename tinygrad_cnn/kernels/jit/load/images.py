@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from operator import is_
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from tinygrad_cnn.kernels.jit.load.rows import constant, kept_table, ordered, ta
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.lazy import Affine, Gradient, Lazy, lower, new_tuple, realize
 from tinygrad_cnn.kernels.memory import empty
-from tinygrad_cnn.kernels.tape import fixed
+from tinygrad_cnn.kernels.tape import fixed, taping
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
 
@@ -166,7 +167,8 @@ class Source(NamedTuple):
     other: Array  # (n, h, w, c), or x again where there is none
     table: Array  # (5, c): numbers per channel
     mode: Mode
-    places: Array | None = None  # uint8 of x's shape: where in its window a number goes
+    places: Array | None  # uint8 of x's shape: where in its window a number goes
+    pixels: Pixels
 
 
 class Pixels(NamedTuple):
@@ -176,6 +178,13 @@ class Pixels(NamedTuple):
     other: Array
     table: Array
     mode: Mode
+
+
+def _source(x: Array, other: Array, table: Array, mode: Mode, places: Array | None) -> Source:
+    numbers = x[0, :, :, 0].reshape(-1) if mode[0] == PLANAR else x.reshape(-1)  # the first plane
+    beside = numbers if other is x else other.reshape(-1)
+    pixels = new_tuple(Pixels, (numbers, beside, table, mode))
+    return new_tuple(Source, (x, other, table, mode, places, pixels))
 
 
 @lru_cache(maxsize=64)
@@ -195,12 +204,24 @@ def affine_table(x: Images | None, c: int, moved: Affine | None) -> Array:
 def source_of(x: Images) -> Source:
     """Return float32 x (n, c, h, w) as a source; what is not channels last is copied, and what
     cannot be computed on the way is realized.
+
+    A `Lazy` keeps it for the next reader. Who records has each reader make its own.
     """
     found = lower(x)
+    if type(x) is not Lazy or taping or found is None:
+        return _made_source(x, found)
+    parts = (found,) if isinstance(found, np.ndarray) else found
+    known = x.source
+    if known is None or len(known[0]) != len(parts) or not all(map(is_, known[0], parts)):
+        known = x.source = parts, _made_source(x, found)
+    source: Source = known[1]
+    return source
+
+
+def _made_source(x: Images, found: Array | Affine | Gradient | None) -> Source:
     if type(found) is Affine:
         image, c = images_like(found.x), found.x.shape[1]
-        table = affine_table(x, c, found)
-        return new_tuple(Source, (image, image, table, _AFFINE, None))
+        return _source(image, image, affine_table(x, c, found), _AFFINE, None)
     if type(found) is Gradient:
         source = gradient_source(found, x)
         if source is not None:
@@ -210,26 +231,23 @@ def source_of(x: Images) -> Source:
 
 def _unchanged(image: Array) -> Source:
     """Return images (n, h, w, c), channels last in memory, as a source."""
-    return new_tuple(Source, (image, image, _no_table(image.shape[3]), _COPY, None))
+    return _source(image, image, _no_table(image.shape[3]), _COPY, None)
 
 
 def planar_source(x: Images) -> Source:
     """Return x as `source_of`, but an array whose planes are dense as it is, without a copy."""
-    if type(x) is Lazy and x.expr[0] == "load":
-        x = x.expr[1]
-    if not isinstance(x, np.ndarray):
+    array = x.expr[1] if type(x) is Lazy and x.expr[0] == "load" else x
+    if not isinstance(array, np.ndarray) or not array.flags.aligned:
         return source_of(x)
-    image = x.transpose(0, 2, 3, 1)  # (n, h, w, c)
-    flags = image.flags
-    if not flags.aligned:
+    image = array.transpose(0, 2, 3, 1)  # (n, h, w, c)
+    if image.flags.c_contiguous:
         return source_of(x)
-    if flags.c_contiguous:
-        return _unchanged(image)
     h, w = x.shape[2:]
-    dense = (w == 1 or x.strides[3] == BYTES) and (h == 1 or x.strides[2] == w * BYTES)
+    dense = (w == 1 or array.strides[3] == BYTES) and (h == 1 or array.strides[2] == w * BYTES)
     if not dense:
         return source_of(x)
-    return Source(image, image, _no_table(x.shape[1]), (PLANAR, 0, x.strides[0], x.strides[1]))
+    mode = (PLANAR, 0, array.strides[0], array.strides[1])
+    return _source(image, image, _no_table(x.shape[1]), mode, None)
 
 
 def gradient_source(found: Gradient, x: Images | None = None) -> Source | None:
@@ -252,7 +270,7 @@ class GradientImages(NamedTuple):
 
 def with_table(held: GradientImages, table: Array) -> Source:
     """Return the source of these images."""
-    return new_tuple(Source, (held.x, held.other, table, held.mode, held.places))
+    return _source(held.x, held.other, table, held.mode, held.places)
 
 
 def gradient_images(found: Gradient) -> GradientImages | None:
@@ -273,22 +291,12 @@ def gradient_images(found: Gradient) -> GradientImages | None:
 
 def some_images(source: Source, first: int, stop: int) -> Source:
     """Return images [first, stop) of a source."""
-    x, other, table, mode, places = source
+    x, other, table, mode, places, _ = source
     if places is not None:
         places = places[first:stop]
         mode = (*mode[:3], places.ctypes.data)
-    return Source(x[first:stop], other[first:stop], table, mode, places)
-
-
-def pixels_of(source: Source) -> Pixels:
-    """Return a source, which the caller keeps, as kernels take it."""
-    if source.mode[0] == PLANAR:
-        numbers = source.x[0, :, :, 0].reshape(-1)  # the first plane
-        return Pixels(numbers, numbers, source.table, source.mode)
-    x, other, table, mode, _ = source
-    numbers = x.reshape(-1)
-    beside = numbers if other is x else other.reshape(-1)
-    return new_tuple(Pixels, (numbers, beside, table, mode))
+    some = x[first:stop]
+    return _source(some, some if other is x else other[first:stop], table, mode, places)
 
 
 # ---- planes -----------------------------------------------------------------------------------
@@ -345,6 +353,6 @@ def planes_of(x: Array | Lazy) -> Planes:
         if planes is not None:
             return planes
     source = source_of(x)
-    numbers, other, table, mode = pixels_of(source)
+    numbers, other, table, mode = source.pixels
     places = _NO_PLACES if source.places is None else source.places.reshape(-1)
     return Planes(numbers, other, places, table, mode, PIXELS)

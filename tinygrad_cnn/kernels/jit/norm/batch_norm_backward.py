@@ -24,7 +24,6 @@ from tinygrad_cnn.kernels.jit.load.images import (
     images_like,
     nchw,
     parameter,
-    pixels_of,
     scattered_planes,
     with_table,
 )
@@ -136,7 +135,7 @@ def _written(source: Source) -> Array:
     """Return what a source stands for as (n, c, h, w), channels last in memory."""
     out = empty(source.other.shape, FLOAT32)
     parts = shares(out.nbytes * (3 if source.mode[0] == GRADIENT else 2))
-    run(_written_share, parts, pixels_of(source), out.shape[1:3], out.shape[-1], out.reshape(-1))
+    run(_written_share, parts, source.pixels, out.shape[1:3], out.shape[-1], out.reshape(-1))
     return nchw(out)
 
 
@@ -151,7 +150,7 @@ def _add_up(source: Source, centre: Array, exact: Array) -> None:
         h, w = source.other.shape[1:3]
         space = take((parts, w * c if source.places is not None else 0), np.float32)
         run(
-            _sums_share, parts, pixels_of(source), plain_table(c), centre, (h, w), space, exact,
+            _sums_share, parts, source.pixels, plain_table(c), centre, (h, w), space, exact,
             take(exact.shape, np.float32),
         )  # fmt: skip
 

@@ -23,7 +23,6 @@ from tinygrad_cnn.kernels.jit.load.images import (
     images_like,
     images_of,
     nchw,
-    pixels_of,
     source_of,
 )
 from tinygrad_cnn.kernels.jit.norm.planar import max_pool_planes
@@ -230,7 +229,7 @@ def max_pool2d(x: Array | Lazy, **window: Unpack[PoolWindow]) -> tuple[Array, Ar
         return nchw(y), nchw(index)
     with scratch() as take:
         space = take((parts, spec.kernel_size[0], w, c), FLOAT32)
-        run(_source_share, parts, pixels_of(source), (h, w), spec, y, index, space)
+        run(_source_share, parts, source.pixels, (h, w), spec, y, index, space)
     return nchw(y), nchw(index)
 
 
