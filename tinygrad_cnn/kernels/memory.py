@@ -97,6 +97,7 @@ class _Stack:
         key = shape, dtype, start
         known = self.views.get(key)
         if known is not None:
+            array: Array
             array, self.top = known
             return array
         nbytes = _padded(shape, dtype)  # type: ignore[arg-type]  # a dtype or a type
