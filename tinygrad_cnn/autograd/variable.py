@@ -9,7 +9,7 @@ both compute first what waits. From memory that was exposed once, nothing waits 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -522,6 +522,21 @@ def wrap(value: object, node: GraphNode | None = None, storage: Storage | None =
     else:  # a ufunc on 0-d arrays returns a NumPy scalar: tensors always hold arrays
         out._value = np.asarray(value)
     return out
+
+
+def written_by(tensors: Sequence[Variable], by: str) -> list[Array]:
+    """The values of many tensors, each as by `Variable._written_by`."""
+    found: list[Array] = []
+    for t in tensors:
+        storage, value = t.storage, t._value
+        if storage.dependents or storage.loaded is not None or storage.memory is not None:
+            storage.settle()
+        storage.version += 1
+        storage.writer = by
+        t._saved = None
+        found.append(value if type(value) is np.ndarray else t._array)
+    writings.count += len(found)
+    return found
 
 
 def operand(value: Array | Lazy, storage: Storage) -> Array | Lazy:

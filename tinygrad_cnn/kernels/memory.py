@@ -22,7 +22,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -50,10 +50,6 @@ class Take(Protocol):
     def __call__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array: ...
 
 
-def _nbytes(shape: tuple[int, ...], dtype: DType) -> int:
-    return dtype.itemsize * math.prod(shape)
-
-
 def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
     """Return `nbytes` uninitialised bytes that start on a cache line."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -62,9 +58,10 @@ def aligned(nbytes: int) -> npt.NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=1024)  # kernels ask for the same shapes at every step
-def _padded(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
-    nbytes = _nbytes(shape, np.dtype(dtype))
-    return nbytes + -nbytes % ALIGNMENT
+def _measured(shape: tuple[int, ...], dtype: Hashable) -> tuple[DType, int]:
+    """Return the dtype of such an array, and how many bytes it takes."""
+    kind = np.dtype(dtype)  # type: ignore[call-overload]  # a dtype or a type
+    return kind, kind.itemsize * math.prod(shape)
 
 
 class _Stack:
@@ -100,7 +97,8 @@ class _Stack:
             array: Array
             array, self.top = known
             return array
-        nbytes = _padded(shape, dtype)  # type: ignore[arg-type]  # a dtype or a type
+        nbytes = _measured(shape, dtype)[1]  # type: ignore[arg-type]  # a dtype or a type
+        nbytes += -nbytes % ALIGNMENT
         self.top = top = start + nbytes
         if top > self.peak:
             self.peak = top
@@ -310,8 +308,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     >>> empty((2, 3), np.float32).shape
     (2, 3)
     """
-    kind = np.dtype(dtype)
-    nbytes = _nbytes(shape, kind)
+    kind, nbytes = _measured(shape, dtype)  # type: ignore[arg-type]  # a dtype or a type
     if nbytes < SMALLEST_STORED:
         return np.empty(shape, kind)
     size, lease = _rounded(nbytes), Lease()

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.autograd.events import observe, watching
 from tinygrad_cnn.autograd.hooks import Hooks, RemovableHandle, add_hook
+from tinygrad_cnn.autograd.variable import written_by
 from tinygrad_cnn.errors import ArgumentError, DtypeError
 from tinygrad_cnn.functions import from_numpy, view_as_complex, view_as_real
 from tinygrad_cnn.kernels.fp_errors import ignore_fp_errors
@@ -318,11 +319,9 @@ class Optimizer:
         launches: list[Launched] | None = []
         for group in self.param_groups:
             given = [(p, p._grad._array) for p in group["params"] if p._grad is not None]
-            real = True
-            for param, _ in given:
-                if param._written_by(by).dtype.kind == "c":
-                    real = False
-            launched = step_together(self, given, group, by) if real else None
+            arrays = written_by([p for p, _ in given], by)
+            real = "c" not in {a.dtype.kind for a in arrays}
+            launched = step_together(self, given, arrays, group, by) if real else None
             if launched is not None:
                 if launches is not None:
                     launches.append(launched)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_cnn import kernels
 from tinygrad_cnn.autograd.promotion import get_default_dtype
+from tinygrad_cnn.autograd.variable import written_by
 from tinygrad_cnn.functions import from_numpy, zeros
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Array
@@ -60,9 +61,12 @@ def new_step() -> Tensor:
 
 
 def step_together(
-    optimizer: Optimizer, given: Sequence[tuple[Tensor, Array]], group: Group, by: str
-) -> Launched | None:
-    """Step all parameters of a group in one launch, if a compiled kernel can; else do nothing."""
+    optimizer: Optimizer, given: Sequence[tuple[Tensor, Array]], arrays: Sequence[Array],
+    group: Group, by: str,
+) -> Launched | None:  # fmt: skip
+    """Step all parameters of a group, given with their gradients, and their ``arrays``, in one
+    launch, if a compiled kernel can; else do nothing.
+    """
     form = optimizer.form(group)
     if form is None or not given:
         return None
@@ -78,10 +82,8 @@ def step_together(
     if steps is None:
         return None
     numbers = np.array(optimizer.numbers(group, steps + 1, bool(form.kept) and first), np.float32)
-    rows = [
-        (p._array, g, *[s[name]._written_by(by) for name in form.kept])
-        for (p, g), s in zip(given, states, strict=True)
-    ]
+    held = [written_by([s[name] for s in states], by) for name in form.kept]
+    rows = list(zip(arrays, [g for _, g in given], *held, strict=True))
     if not kernels.step(form.formula, rows, numbers):
         return None
     if first:

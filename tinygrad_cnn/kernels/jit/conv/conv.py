@@ -38,7 +38,7 @@ from tinygrad_cnn.kernels.jit.conv import depthwise, direct, narrow, winograd, w
 from tinygrad_cnn.kernels.jit.conv.choose import Choice, choose
 from tinygrad_cnn.kernels.jit.conv.few_pixels import correlate_few_pixels, units_of
 from tinygrad_cnn.kernels.jit.conv.finite import note_finite
-from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack, slots_of
+from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack, packed_shape, slots_of
 from tinygrad_cnn.kernels.jit.conv.planar import correlate_planes, correlate_planes_weight
 from tinygrad_cnn.kernels.jit.load.images import (
     FLOAT32,
@@ -265,12 +265,15 @@ def conv2d_input(
     with scratch() as take:
         packed = None
         if choices and choices[0].algorithm == "direct":  # so are all phases
-            packed = pack(_grouped(w, groups, turned=True), take, slots)
+            filters = _grouped(w, groups, turned=True)
+            room = packed_shape(groups, math.prod(filters.shape[1:4]), filters.shape[4])
+            packed = take(room, FLOAT32)
+            pack(filters, packed, slots)
         for k, (pixels, taps, windows) in enumerate(read):
             target, choice = out if dense else out[:, *pixels], choices[k]
             if packed is not None:
-                filters = Filters(packed, w[:, 0].size // groups, first[k] * (w.shape[0] // groups))
-                _, lost = direct.correlate(grad, filters, None, target, windows, parts)
+                some = Filters(packed, w[:, 0].size // groups, first[k] * (w.shape[0] // groups))
+                _, lost = direct.correlate(grad, some, None, target, windows, parts)
             elif choice.algorithm == "winograd":
                 sums, wide, lost = winograd.correlate_winograd(
                     grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask

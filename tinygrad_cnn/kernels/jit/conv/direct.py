@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -28,7 +29,7 @@ from tinygrad_cnn.kernels.jit.compile.build import kernel
 from tinygrad_cnn.kernels.jit.compile.entry import run
 from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.conv.finite import excess
-from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack
+from tinygrad_cnn.kernels.jit.conv.pack import Filters, pack, packed_shape
 from tinygrad_cnn.kernels.jit.conv.plan import (
     PIECE,
     Geometry,
@@ -59,7 +60,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
-from tinygrad_cnn.kernels.memory import Take, scratch
+from tinygrad_cnn.kernels.memory import Room, Take, scratch, workspace
 from tinygrad_cnn.kernels.tape import looked
 from tinygrad_cnn.types import Array
 
@@ -153,12 +154,13 @@ def correlate(
         x.other.shape, windows, out.strides[:3], parts, 0, True, x.mode[0] != COPY, split
     )  # fmt: skip
     shift = padded_row(bias, windows.groups, each + -each % LANES)
-    with scratch() as take:
+    rows = 0 if isinstance(w, Filters) else math.prod(w.shape[1:4])
+    packed = packed_shape(windows.groups, rows, each)
+    with workspace(_room(parts, plan.floats, f if moments else 0, packed)) as lent:
+        space, sums, lost, own = lent
         if not isinstance(w, Filters):
-            w = Filters(pack(w, take), math.prod(w.shape[1:4]), 0)
-        space = take((parts, plan.floats), np.float32)
-        sums = gathered(parts, f, take) if moments else NO_SUMS
-        lost = np.empty(parts, np.float32)  # what `excess` of the first outputs is
+            pack(w, own)
+            w = Filters(own, rows, 0)
         run(
             _product_share, parts, plan.geometry, x.pixels, w.packed, shift, first_of(out),
             (out.strides[0], out.strides[1], f),
@@ -166,6 +168,23 @@ def correlate(
         )  # fmt: skip
         looked(lost)
         return finish(sums) if moments else None, any(lost.tolist())
+
+
+@lru_cache(maxsize=512)
+def _room(parts: int, floats: int, filters: int, packed: tuple[int, int]) -> Room:
+    """Return the threads' work space: areas of pixels, sums of outputs if there are to be any, what
+    `excess` of the first outputs is; and packed filters.
+    """
+
+    def make(take: Take) -> tuple[Array, Gathered, Array, Array]:
+        return (
+            take((parts, floats), np.float32),
+            gathered(parts, filters, take) if filters else NO_SUMS,
+            take((parts,), np.float32),
+            take(packed, np.float32),
+        )
+
+    return Room(make)
 
 
 def totals_of(parts: int, count: int, pieces: int, take: Take) -> Array:

@@ -41,7 +41,7 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     gathered,
     start,
 )
-from tinygrad_cnn.kernels.memory import scratch
+from tinygrad_cnn.kernels.memory import Room, Take, workspace
 from tinygrad_cnn.types import Array
 
 LANES, ROWS, COLUMNS = TILE.lanes, TILE.rows, TILE.columns
@@ -178,15 +178,27 @@ def correlate_few_pixels(
     f, c = grad.other.shape[3], x.other.shape[3]
     plan = plan_units(x, u, windows)
     held = 1 if plan.geometry.jobs == 1 else -(-u.total // parts)
-    with scratch() as take:
-        space = take((parts, plan.floats), np.float32)
-        copied = grad.mode[0] != COPY
-        beside = take((parts, plan.job_pixels * f if copied else 0), np.float32)
-        own = take((parts, held * u.floats), np.float32)
-        sums = gathered(parts, f, take) if bias else NO_SUMS
+    copied = plan.job_pixels * f if grad.mode[0] != COPY else 0
+    with workspace(_room(parts, plan.floats, copied, held * u.floats, f if bias else 0)) as lent:
+        space, beside, own, sums = lent
         gw = np.empty((f, c // windows.groups, *windows.kernel), np.float32)
         run(
-            _units_share, parts, plan.geometry, u, x.pixels, grad.pixels, f,
-            gw.reshape(-1), plan.tables, space, beside, own, int(bias), sums,
+            _units_share, parts, plan.geometry, u, x.pixels, grad.pixels, f, gw.reshape(-1),
+            plan.tables, space, beside, own, int(bias), sums,
         )  # fmt: skip
         return gw, finish_sums(sums) if bias else None
+
+
+@lru_cache(maxsize=512)
+def _room(parts: int, floats: int, copied: int, own: int, biases: int) -> Room:
+    """Return the threads' work space: areas of pixels, gradients, sums, and those of biases."""
+
+    def make(take: Take) -> tuple[Array, Array, Array, Gathered]:
+        return (
+            take((parts, floats), np.float32),
+            take((parts, copied), np.float32),
+            take((parts, own), np.float32),
+            gathered(parts, biases, take) if biases else NO_SUMS,
+        )
+
+    return Room(make)

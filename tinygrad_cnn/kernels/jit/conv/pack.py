@@ -19,7 +19,6 @@ from tinygrad_cnn.kernels.jit.compile.vector import BYTES, TILE
 from tinygrad_cnn.kernels.jit.linear.panels import copy_panel
 from tinygrad_cnn.kernels.jit.linear.products import clear_bytes
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels, transpose_taps
-from tinygrad_cnn.kernels.memory import Take
 from tinygrad_cnn.kernels.tape import fixed
 from tinygrad_cnn.kernels.threads import shares
 from tinygrad_cnn.types import Array
@@ -133,17 +132,19 @@ def _order(w: Array, *, plain: bool) -> int:
     return ROW_BY_ROW if plain and together else TAP_BY_TAP
 
 
-def pack(w: Array, take: Take, slots: Array | None = None) -> Array:
-    """Return filters (groups, kh, kw, depth, columns) cut into panels of `COLUMNS` columns.
+def packed_shape(groups: int, rows: int, columns: int) -> tuple[int, int]:
+    """Return what packed filters of so many weights (rows) and columns take."""
+    return groups, rows * (columns + -columns % LANES)
+
+
+def pack(w: Array, packed: Array, slots: Array | None = None) -> None:
+    """Cut filters (groups, kh, kw, depth, columns) into panels of `COLUMNS` columns, in packed, of
+    `packed_shape`.
 
     The last panel has `LANES` columns if no more are left, and zeros after the last true one; each
     is dense, (kh*kw*depth, columns). Taps go to `slots`, or stay in their order.
     """
-    groups, kh, kw, depth, columns = w.shape
-    packed = take((groups, kh * kw * depth * (columns + -columns % LANES)), np.float32)
     order = _order(w, plain=slots is None)
-    run(
-        _pack, shares(2 * w.nbytes), w, order, _in_order(kh * kw) if slots is None else slots,
-        packed,
-    )  # fmt: skip
-    return packed
+    if slots is None:
+        slots = _in_order(w.shape[1] * w.shape[2])
+    run(_pack, shares(2 * w.nbytes), w, order, slots, packed)

@@ -124,8 +124,10 @@ def dense(x: Array) -> tuple[Array, Callable[[Array], Array]] | None:
 
 
 def first_of(out: Array) -> Array:
-    """Return the first number of an array, as an array: what kernels take as its address."""
-    return out[:1, 0, 0, :1].reshape(-1)
+    """Return an array (n, h, w, c) in a row, or its first number if that is no view: what kernels
+    take as its address.
+    """
+    return out.reshape(-1) if out.flags.c_contiguous else out[:1, 0, 0, :1].reshape(-1)
 
 
 def parameter(value: Array | None, default: float, shape: tuple[int, ...]) -> Array | None:
