@@ -266,8 +266,8 @@ def conv2d_input(
         packed = None
         if choices and choices[0].algorithm == "direct":  # so are all phases
             filters = _grouped(w, groups, turned=True)
-            room = packed_shape(groups, math.prod(filters.shape[1:4]), filters.shape[4])
-            packed = take(room, FLOAT32)
+            shape_of_all = packed_shape(groups, math.prod(filters.shape[1:4]), filters.shape[4])
+            packed = take(shape_of_all, FLOAT32)
             pack(filters, packed, slots)
         for k, (pixels, taps, windows) in enumerate(read):
             target, choice = out if dense else out[:, *pixels], choices[k]
