@@ -45,9 +45,10 @@ def relu_backward(dy: Array | Lazy, out: Array | Lazy) -> Array | Lazy:
 
 
 @op(
-    vjp=lambda g, y: relu_backward(g, y),
+    vjp=(lambda g, y: relu_backward(g, y),),
+    array_vjp=lambda g, y: (lazy.select(g, y),),
     piecewise=True,
-    lazy=("x",),
+    lazy=("x", "g", "y"),
     samples=unary(away_from=0),
     oracle=lambda x: max(x, 0.0),
     onnx="Relu",

@@ -259,8 +259,8 @@ def conv2d_input(
         return gx
     out = empty((shape[0], *size, w.shape[1] * groups), FLOAT32)
     grad = _image(g, choices[0]) if len(read) == 1 else source_of(g)  # each phase reads it
-    mask = lower(relu_input) if type(relu_input) is Lazy and dense else None
-    mask = mask if type(mask) is Affine and mask.relu else None
+    gate = lower(relu_input) if type(relu_input) is Lazy and dense else None
+    gated = relu_input if type(gate) is Affine and gate.relu else None
     sums, parts = None, each[0].parts if read else 1
     with scratch() as take:
         packed = None
@@ -275,6 +275,7 @@ def conv2d_input(
                 some = Filters(packed, w[:, 0].size // groups, first[k] * (w.shape[0] // groups))
                 _, lost = direct.correlate(grad, some, None, target, windows, parts)
             elif choice.algorithm == "winograd":
+                mask = None if gated is None else source_of(gated)
                 sums, wide, lost = winograd.correlate_winograd(
                     grad, ordered(w), None, target, windows.origin, parts, turned=True, mask=mask
                 )

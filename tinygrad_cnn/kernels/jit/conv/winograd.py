@@ -40,8 +40,8 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
 )
 from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
-from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of, images_like
-from tinygrad_cnn.kernels.jit.load.rows import constant, padded_row, table_of
+from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of
+from tinygrad_cnn.kernels.jit.load.rows import constant, padded_row
 from tinygrad_cnn.kernels.jit.load.transpose import transpose_pixels
 from tinygrad_cnn.kernels.jit.norm.moments import (
     NO_SUMS,
@@ -54,7 +54,6 @@ from tinygrad_cnn.kernels.jit.norm.moments import (
     start,
 )
 from tinygrad_cnn.kernels.jit.pointwise.epilogue import NONE, Epilogue, conclude
-from tinygrad_cnn.kernels.lazy import Affine
 from tinygrad_cnn.kernels.memory import Room, Take, scratch, workspace
 from tinygrad_cnn.kernels.tape import looked, taping
 from tinygrad_cnn.types import Array
@@ -303,7 +302,7 @@ def correlate_winograd(
     *,
     turned: bool = False,
     moments: bool = False,
-    mask: Affine | None = None,
+    mask: Source | None = None,
     keep: bool = False,
 ) -> tuple[tuple[Array, ...] | None, Array | None, bool]:
     """Write the 3x3 correlation of x (n, h, w, c) with w (f, c, 3, 3) to out (n, oh, ow, f).
@@ -336,10 +335,9 @@ def correlate_winograd(
         wanted, wide = lent.wanted, lent.wide
         shift = padded_row(bias, 1, g.wide_f)[0]
         if mask is not None:
-            image = images_like(mask.x)
-            numbers = table_of(f, 0, 0, 0, mask.scale, mask.shift)
-            sums = wanted.sums._replace(exact=np.empty((parts, 2, f)))
-            wanted = Wanted(gathering, image.reshape(-1), numbers, image[0, 0, 0], sums)
+            _, single, counts = wanted.sums
+            sums = Gathered(np.empty((parts, 2, f)), single, counts)
+            wanted = Wanted(gathering, mask.pixels.x, mask.table, mask.x[0, 0, 0], sums)
         run(
             _product_share, parts, g, x.pixels, *filters, shift, first_of(out),
             out.strides[:3], lent.work, wide, wanted, NONE,

@@ -147,7 +147,7 @@ def parameter(value: Array | None, default: float, shape: tuple[int, ...]) -> Ar
 
 # What a source stands for, with the numbers of a channel in the rows of its table:
 COPY = 0  # x
-AFFINE = 1  # max(x*a + b, d); d is 0 for a rectifier, else minus infinity
+AFFINE = 1  # max(x*a + b, d); d is 0 for a rectifier, else minus infinity; e and f are a and b
 GRADIENT = 2  # (x where other*e + f > 0, else 0)*a + other*b + d
 PLANAR = 3  # x, which lies plane by plane in memory; its mode has what is between images and planes
 
@@ -200,7 +200,8 @@ def affine_table(x: Images | None, c: int, moved: Affine | None) -> Array:
     """
     if moved is None:
         return _no_table(c)
-    return kept_table(x, c, moved.scale, moved.shift, ZERO if moved.relu else LEAST)
+    scale, shift = moved.scale, moved.shift
+    return kept_table(x, c, scale, shift, ZERO if moved.relu else LEAST, scale, shift)
 
 
 def source_of(x: Images) -> Source:

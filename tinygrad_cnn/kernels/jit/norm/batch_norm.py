@@ -333,15 +333,15 @@ def _numbers_share(
     part: int, parts: int, mean: Array, var: Array, weight: Array, bias: Array, eps: float,
     limit: float, found: Array, far: Array,
 ) -> None:  # fmt: skip
-    """Write ``1/sqrt(var + eps)``, scale and shift to found (6, c), and zeros after them."""
-    found[3:] = 0
+    """Write ``1/sqrt(var + eps)``, scale, shift, 0, scale and shift to found (6, c)."""
     far[0] = 0
     for k in range(mean.size):
         # Rounded like the operations that are recorded where gradients are wanted.
         invstd = np.float32(1) / np.sqrt(var[k] + np.float32(eps))
         scale = invstd * weight[k]
-        found[0, k], found[1, k] = invstd, scale
-        found[2, k] = bias[k] - mean[k] * scale
+        shift = bias[k] - mean[k] * scale
+        found[0, k], found[1, k], found[2, k], found[3, k] = invstd, scale, shift, 0
+        found[4, k], found[5, k] = scale, shift
         if _is_far(mean[k], invstd, limit):
             far[0] = 1
 
@@ -383,7 +383,9 @@ def channel_numbers(
     invstd, factor, addend = found[0], found[1], found[2]
     if limit is None:
         return invstd, factor, addend, None, None
-    return invstd, factor, addend, bool(looked(far)[0]), ((factor, addend, ZERO), found[1:])
+    return invstd, factor, addend, bool(looked(far)[0]), (
+        (factor, addend, ZERO, factor, addend), found[1:],
+    )  # fmt: skip
 
 
 @kernel(entry=True)
