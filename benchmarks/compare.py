@@ -8,7 +8,7 @@ processes take turns (`turns`). All start from the same weights, and must give t
 where nothing is random, the same losses, or they are listed as computing something else. What is
 not installed is listed with the command that installs it; ``--python jax=PATH`` lets one competitor
 run in another environment. A step is forward pass, loss, backward pass and SGD with momentum and
-weight decay on random images (n, 3, 32, 32) in float32.
+weight decay, at a rate at which nothing is learnt, on random images (n, 3, 32, 32) in float32.
 """
 
 from __future__ import annotations

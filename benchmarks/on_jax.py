@@ -14,7 +14,7 @@ from jax import lax
 Arrays = dict[str, Any]
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 EPSILON, KEEP = 1e-5, 0.9  # of batch normalisation; share of the running statistics that stays
-RATE, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
+RATE, MOMENTUM, DECAY = 1e-6, 0.9, 5e-4  # as in `competitors`
 
 
 class Layers:

@@ -69,7 +69,7 @@ class Network:
             parameters += [norm.weight, norm.bias]
         for parameter in parameters:
             parameter.requires_grad = True
-        optimizer = nn.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
+        optimizer = nn.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4)
 
         @TinyJit
         def step() -> Tensor:
