@@ -17,8 +17,10 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 2.0  # seconds for a worker to finish its batch, when it is told to end
 _ORPHAN: Final = 5.0  # the same, when whoever asked is gone
+
+_HELD: Final = (signal.SIGINT, signal.SIGTERM)
 
 _consumers: weakref.WeakSet[Connection] = weakref.WeakSet()
 """The consumer's ends of all pipes. A forked worker closes its copies: as long as anybody has one
@@ -86,7 +90,8 @@ class Processes:
             target=_main, args=args, name=f"DataLoader-{number}", daemon=True
         )
         try:
-            process.start()
+            with _held(process):
+                process.start()
         except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
             tasks.close()
             results.close()
@@ -170,6 +175,25 @@ class Processes:
         return None
 
 
+@contextmanager
+def _held(process: BaseProcess) -> Iterator[None]:
+    """Signals that come while a process starts wait until it has its own handlers (`_main`).
+
+    A server of forks would keep the mask for whatever else it forks: there, nothing is held.
+    """
+    method = getattr(process, "_start_method", None)
+    if method == "forkserver" or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    if method == "spawn":  # which starts it too, and whose start lets signals through again
+        resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 def _explain(reading: Reading, error: Exception) -> None:
     """Raise an error that names what cannot be pickled, if that is it."""
     for name in ("dataset", "collate_fn", "transform", "worker_init_fn"):
@@ -238,6 +262,8 @@ def _main(
         end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the consumer's, who ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the program's own handler
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     if get_num_threads() != threads:
         set_num_threads(threads)
     own = (seed + number) % 2**64
