@@ -29,10 +29,10 @@ from tinygrad_cnn.programs.guards import State, Unreadable, may_read_anything, r
 from tinygrad_cnn.programs.last_call import LastCall, is_simple
 from tinygrad_cnn.programs.memory import Diverged, Ref, TooLate
 from tinygrad_cnn.programs.plan import Plan, modes, unusual
-from tinygrad_cnn.programs.program import Instance, Program, inputs_of
+from tinygrad_cnn.programs.program import Instance, Program, around, inputs_of
 from tinygrad_cnn.programs.recorder import Recorder, needs_of
 from tinygrad_cnn.programs.replayed import MOST_WAYS, Pair
-from tinygrad_cnn.programs.results import Description, result_of
+from tinygrad_cnn.programs.results import Description, New, result_of
 from tinygrad_cnn.programs.training import FirstCall, Waiting
 from tinygrad_cnn.programs.unit import Refused
 from tinygrad_cnn.types import Array
@@ -87,11 +87,20 @@ class Recording:
             instance = self.free.pop()
         except IndexError:
             instance = Instance(self.program)
-        instance.check(arrays)
-        if not instance.release():
-            instance = Instance(self.program)
+        plain = instance.plain is not None and not watching
+        if not plain:
             instance.check(arrays)
+            if not instance.release():
+                instance = Instance(self.program)
+                instance.check(arrays)
         try:
+            if plain:
+                found = instance.run_plainly(arrays)
+                self.replays += 1
+                if type(self.result) is New:
+                    return around(found[0], self.result)
+                made = iter(found)
+                return result_of(self.result, leaves, lambda new: around(next(made), new))
             instance.run(timed=self.replays == 1)
             self.replays += 1
             return result_of(self.result, leaves, instance.made)
@@ -167,14 +176,14 @@ class CompiledFunction:
         if taping:  # it is part of another recording
             return self.function(*args, **kwargs)
         self.calls += 1
-        why = _unusual()
-        if why:
-            return self._usual(why, args, kwargs)
         last = self.last
         if last is not None and not kwargs:
             like = last.arrays(args)
             if like is not None and last.program.fits():
                 return self._replay(last.program, args, like, args, kwargs)
+        why = _unusual()
+        if why:
+            return self._usual(why, args, kwargs)
         if self.cut is not None:
             return self.cut.call(*args, **kwargs)
         leaves: list[Any] = []

@@ -70,6 +70,9 @@ class Program:
     split, edges
         How many units are the first half (`halves`), by default all; and how many gradients the
         second half hands out.
+    is_plain
+        Whether a run is one call into machine code, which reads arguments and writes results, and
+        changes nothing else.
     regions, changed
         Where arrays lie; and those that were there before and that the first half changes.
     """
@@ -113,6 +116,7 @@ class Program:
             for ref in (*unit.operands(), *unit.work(), *unit.results(), *_seen(unit)):
                 _use(ref.region, number)
                 ref.region.floats |= ref.dtype.kind == "f"
+        self.results = list(results)
         for ref in results:
             _use(ref.region, len(self.units) if split is None else self.split - 1)
         self.begun: dict[Region, int] = {}  # when gradients are written to
@@ -133,6 +137,14 @@ class Program:
         self.kept_bytes = sum(r.nbytes for r in self.kept)
         self.constants = [r for r in regions.order if r.kind == CONSTANT and r.written]
         self.usual_bytes = regions.peak
+        others = (self.checks, self.gradients, self.written, self.constants)
+        self.is_plain = (
+            split is None
+            and bool(self.units)
+            and not any(others)
+            and all(unit.native and unit.prepared is None for unit in self.units)
+            and all(map(_is_dense, (*inputs, *results)))
+        )
         self.regions = regions.order
         changed = dict.fromkeys(r for u in first for r in u.writes if r.region.kind == EXTERNAL)
         self.changed = [r.array for r in changed if r.array is not None and split is not None]
@@ -259,6 +271,16 @@ def _place(regions: list[Region]) -> int:
     return _place_in(min(orders, key=_place_in))
 
 
+def _is_dense(ref: Ref) -> bool:
+    """Whether an array's numbers lie together, in whatever order."""
+    nbytes = ref.dtype.itemsize
+    for stride, length in sorted(zip(ref.strides, ref.shape, strict=True)):
+        if length != 1 and stride != nbytes:
+            return False
+        nbytes *= length
+    return bool(nbytes > 0)
+
+
 def _place_in(order: list[Region]) -> int:
     placed: list[Region] = []
     size = 0
@@ -311,15 +333,23 @@ class Instance:
         self.stamp: Any = None  # when they were made
         self.looked = -1  # how often anything had been written when that was last compared
         self.steps: list[tuple[Unit | None, int, int]] = []
-        self.owners: list[Unit] = []
+        self.owners: list[Unit | None] = []
         self.half = 0  # the number of the first step of the second half
         words: list[Word] = []
+        self.plain: tuple[int, int] | None = None  # the instructions of a run, if it is plain
+        results = [self._view(ref) for ref in program.results] if program.is_plain else []
+        self.new = list(map(_maker, results))
+        slots = np.zeros(len(self.inputs) + len(results), np.int64)
+        self.slots = slots.data  # addresses of array objects: a plain run's
         late: dict[Unit, list[Word]] = {}
         for unit in program.early:
             soon, late[unit] = self._early(unit)
             self.owners += [unit] * len(soon)
             words += soon
         self.early = len(words)
+        if program.is_plain:
+            words += _transfers(self.inputs, slots)
+            self.owners += [None] * len(self.inputs)
         for number, unit in enumerate(program.units):
             if number == program.split:
                 self.half = len(self.steps)
@@ -335,6 +365,10 @@ class Instance:
             if self.steps[self.half :] and self.steps[-1][0] is None:
                 first = self.steps.pop()[1]
             self.steps.append((None, first, len(words)))
+        if program.is_plain:
+            words += _transfers(results, slots[len(self.inputs) :], back=True)
+            self.owners += [None] * len(results)
+            self.plain = (self.early, len(words))
         if words:
             from tinygrad_cnn.kernels.jit.threads.pool import replay
 
@@ -368,11 +402,7 @@ class Instance:
 
     def made(self, template: Any) -> Variable:
         """A result (`results.New`), which has memory of its own."""
-        out = wrap(self._view(template.ref).copy(order="K"))
-        if template.op is not None:
-            out.node = Node(template.op, (), (), (), {}, {})
-            out.node.saved = None  # the graph was walked
-        return out
+        return around(self._view(template.ref).copy(order="K"), template)
 
     def _gradient(self, ref: Ref) -> Variable:
         """The tensor around an array, one and the same in a run."""
@@ -455,6 +485,21 @@ class Instance:
             to[...] = array
         if self.program.checks:
             ignoring_fp_errors(self._follow, (self.steps[: self.program.checks], False), {})
+
+    def run_plainly(self, given: Sequence[Array]) -> list[Array]:
+        """Run what is plain, with arrays laid out as when it was recorded; return the results."""
+        assert self.plain is not None
+        results = [new() for new in self.new]
+        slots, slot = self.slots, 0
+        for array in (*given, *results):
+            slots[slot] = id(array)
+            slot += 1
+        self._begin()
+        first, last = self.plain
+        at = self.replay(self.address, first, last)
+        if at < last:
+            ignoring_fp_errors(self._turn, (at, last, False), {})
+        return results
 
     def prepare(self) -> None:
         """Have constants as they were, and tell of what will be changed."""
@@ -541,13 +586,16 @@ class Instance:
                 continue
             while at < end:
                 unit, stop = self.owners[at], min(self.ends[at], end)
+                assert unit is not None
                 _tell(unit, partial(self._follow_one, (None, at, stop), timed))
                 at = stop
 
     def _turn(self, at: int, end: int, timed: bool) -> None:
         """Go on where a unit has to go another way with these numbers."""
         while at < end:
-            self._call(self.owners[at], timed)
+            unit = self.owners[at]
+            assert unit is not None  # who looks at numbers is one
+            self._call(unit, timed)
             at = self.replay(self.address, self.ends[at], end)
 
     def _call(self, unit: Unit, timed: bool) -> None:
@@ -567,6 +615,30 @@ class Instance:
             self.seconds[unit] = self.seconds.get(unit, 0.0) + spent
         if unit.then is not None:
             self._call(unit.then, timed)
+
+
+def _maker(like: Array) -> Callable[[], Array]:
+    """What makes arrays laid out like one."""
+    if like.flags.c_contiguous:
+        return partial(np.empty, like.shape, like.dtype)
+    return partial(np.empty_like, like)
+
+
+def _transfers(arrays: Sequence[Array], slots: Array, *, back: bool = False) -> list[Word]:
+    """Instructions to fetch arguments, or to deliver results, of array objects in ``slots``."""
+    from tinygrad_cnn.kernels.jit.threads.pool_words import DELIVER, FETCH
+
+    kind, at = DELIVER if back else FETCH, slots.ctypes.data
+    return [(kind, a.ctypes.data, at + slots.itemsize * n, a.nbytes) for n, a in enumerate(arrays)]
+
+
+def around(array: Array, template: Any) -> Variable:
+    """A result (`results.New`) whose memory this is."""
+    out = wrap(array)
+    if template.op is not None:
+        out.node = Node(template.op, (), (), (), {}, {})
+        out.node.saved = None  # the graph was walked
+    return out
 
 
 class _Told:

@@ -21,6 +21,10 @@ Algorithm = Literal["planar", "winograd", "depthwise", "several", "narrow", "dir
 # As long as this many multiply-adds of direct convolution, per pair of channels, take, measured,
 PER_TILE = 54  # the products for a tile of 16 outputs, and its transforms
 PER_FILTER = 1000  # the transforms of a filter
+# Where filters are transformed already: for rows of tiles in registers, of 4x4 or 2x2 outputs each
+PER_TILE_OF = {4: 80, 2: 25}
+PER_LAUNCH, MOST_PER_LAUNCH = 700_000, 700  # for all pairs of channels together; at most for each
+BETTER_KEPT = 0.96  # of direct convolution's time
 
 # Plane by plane: `planar`
 MOST_FLOATS = 1 << 18  # of an image's area and results: they stay in a second-level cache
@@ -38,7 +42,7 @@ class Choice(NamedTuple):
 
     algorithm: Algorithm
     reason: str
-    block: int  # outputs side by side that `narrow` computes as one
+    block: int  # outputs side by side that `narrow` and `winograd` compute together
     as_it_lies: bool  # whether images that lie plane by plane are read so: few rows twice
 
 
@@ -53,6 +57,7 @@ def choose(
     dense: bool = True,
     whole: bool = True,
     planes: bool = False,
+    kept: bool = False,
     scattered: bool = False,
 ) -> Choice:
     """Return how to correlate images of `shape` (n, c, h, w) with f filters on `parts` threads.
@@ -65,6 +70,7 @@ def choose(
     dense: the outputs lie together, not as every second pixel of an image.
     whole: the windows have all of the kernel's taps.
     planes: images and gradients lie plane by plane in memory (asked for the weights only).
+    kept: the filters are transformed already (forward).
     scattered: the images are `planes.SCATTERED`, the gradient behind pooling.
 
     >>> def which(c: int, f: int, n: int = 64, size: int = 32, groups: int = 1) -> str:
@@ -80,8 +86,10 @@ def choose(
     def choice(algorithm: Algorithm, reason: str, block: int = 1) -> Choice:
         return Choice(algorithm, reason, block, as_it_lies)
 
-    if whole and _winograd_pays(n, c, f, windows, wanted):
-        return choice("winograd", f"36 products for 16 outputs, between {c} and {f} channels")
+    tile = _tile(n, c, f, windows, wanted, kept) if whole else 0
+    if tile:
+        products = f"{(tile + 2) ** 2} products for {tile * tile} outputs"
+        return choice("winograd", f"{products}, between {c} and {f} channels", tile)
     if dense and groups == 1 and windows.stride == (1, 1):
         idle = max(1.0, parts / n)  # times as long as with an image for each thread
         reason = _planar_pays(shape, f, windows, weight and planes, scattered, idle)
@@ -100,14 +108,29 @@ def choose(
     return choice("direct", "any geometry, and no other way is faster")
 
 
-def _winograd_pays(n: int, c: int, f: int, windows: Windows, wanted: ConvAlgorithm) -> bool:
-    """For few pixels the transforms of the filters take longer than the products."""
+def _tile(n: int, c: int, f: int, windows: Windows, wanted: ConvAlgorithm, kept: bool) -> int:
+    """Return the outputs along the side of Winograd's tiles; 0 where he does not pay."""
     if not supports_winograd(windows, c, f, wanted):
-        return False
+        return 0
+    if wanted == "winograd":
+        return 4
     oh, ow = windows.size
-    tiles = -(-oh // 4) * -(-ow // 4)
-    there = n * tiles * PER_TILE + PER_FILTER + c * f // 50  # large ones leave the caches
-    return wanted == "winograd" or there < n * oh * ow * 9
+    direct = n * oh * ow * 9
+
+    def tiles(side: int) -> int:
+        return n * -(-oh // side) * -(-ow // side)
+
+    if kept:
+        launch = min(MOST_PER_LAUNCH, PER_LAUNCH // (c * f))
+        times = {
+            side: tile * (tiles(side) + -tiles(side) % TILE.rows) + launch
+            for side, tile in PER_TILE_OF.items()
+        }
+        best = min(times, key=times.__getitem__)
+        return best if times[best] < BETTER_KEPT * direct else 0
+    # For few pixels the transforms of the filters take longer than the products.
+    there = tiles(4) * PER_TILE + PER_FILTER + c * f // 50  # large ones leave the caches
+    return 4 if there < direct else 0
 
 
 def _planar_pays(

@@ -124,15 +124,16 @@ def _too_large(windows: Windows) -> bool:
 
 @lru_cache(maxsize=1024)
 def _forward_plan(
-    x: Shape, w: Shape, b: Shape | None, spec: ConvSpec, threads: int, wanted: ConvAlgorithm
-) -> Plan | None:
+    x: Shape, w: Shape, b: Shape | None, spec: ConvSpec, threads: int, wanted: ConvAlgorithm,
+    keep: bool,
+) -> Plan | None:  # fmt: skip
     """Return how `conv2d` goes about it; None where it does not."""
     windows = conv2d_windows(x, w, spec, "conv2d", b)
     if 0 in (*x, *w, *(b or ())) or _too_large(windows):
         return None
     outputs = x[0] * math.prod(windows.size)
     parts = shares((math.prod(x) + outputs * w[0]) * BYTES, outputs * math.prod(w))
-    return _plan("forward", x, w[0], windows, parts, wanted)
+    return _plan("forward", x, w[0], windows, parts, wanted, True, True, False, keep)
 
 
 @lru_cache(maxsize=1024)
@@ -201,7 +202,7 @@ def conv2d(
     """
     shape, groups = x.shape, spec.groups
     plan = _forward_plan(
-        shape, w.shape, None if b is None else b.shape, spec, team(), algorithm.get()
+        shape, w.shape, None if b is None else b.shape, spec, team(), algorithm.get(), keep
     )
     if plan is None or not all_float32(x, w, b):
         return None
@@ -218,8 +219,9 @@ def conv2d(
         image = _image(x, choice)
         if choice.algorithm == "winograd":
             found, wide, lost = winograd.correlate_winograd(
-                image, ordered(w), bias, out, windows.origin, parts, moments=moments, keep=keep
-            )
+                image, ordered(w), bias, out, windows.origin, parts, choice.block,
+                moments=moments, keep=keep,
+            )  # fmt: skip
             if wide is not None:
                 directly(wide, image, _grouped(w, groups), bias, out, windows, parts)
         else:

@@ -11,6 +11,10 @@ Per tile, 2*36*c*f floating-point operations in products instead of 2*144*c*f, a
 vector operations times 16 in transforms: worth it from about 16 channels on both sides. The
 transforms add and subtract large numbers, so that the error is some ten times that of a direct
 convolution.
+
+F(2x2, 3x3) is the same with tiles of 2x2 outputs and 16 planes: 16 products for 4 outputs instead
+of 36. Its transformed filters are less than half as large, and reading them is most of the work for
+few tiles.
 """
 
 from __future__ import annotations
@@ -38,7 +42,12 @@ from tinygrad_cnn.kernels.jit.conv.winograd_strips import (
     share_of,
     strips_of,
 )
-from tinygrad_cnn.kernels.jit.conv.winograd_transforms import filter_transform, output_transform
+from tinygrad_cnn.kernels.jit.conv.winograd_transforms import (
+    filter_transform,
+    filter_transform_2,
+    output_transform,
+    output_transform_2,
+)
 from tinygrad_cnn.kernels.jit.linear.products import plane_product
 from tinygrad_cnn.kernels.jit.load.images import Pixels, Source, first_of
 from tinygrad_cnn.kernels.jit.load.rows import constant, padded_row
@@ -95,10 +104,12 @@ def _filters_block(
         for first in range(low, last, COLUMNS):
             width = min(COLUMNS, wide - first)
             to = first * g.c + (d + i) * width
-            filter_transform(
-                taps.ctypes.data + (i * 9 * wide + first) * BYTES, wide * BYTES,
-                planes.ctypes.data + to * BYTES, plane * BYTES, width // LANES,
-            )  # fmt: skip
+            source = taps.ctypes.data + (i * 9 * wide + first) * BYTES
+            target, vectors = planes.ctypes.data + to * BYTES, width // LANES
+            if g.tile == 4:
+                filter_transform(source, wide * BYTES, target, plane * BYTES, vectors)
+            else:
+                filter_transform_2(source, wide * BYTES, target, plane * BYTES, vectors)
 
 
 @kernel(entry=True)
@@ -139,10 +150,12 @@ def input_job(
     v, notes, sums = work.space[part].ctypes.data, work.notes[part], wanted.sums
     plane_v, plane_m = g.tiles * g.wide_c + SKEW, g.tiles * g.wide_f + SKEW
     plane_u = g.c * g.wide_f + SKEW
-    m = v + 36 * plane_v * BYTES
+    tile = g.tile
+    frequencies = (tile + 2) * (tile + 2)
+    m = v + frequencies * plane_v * BYTES
     ring = work.ring[part].ctypes.data
     count = planes_of(job, g, 0, 0, g.c, x, ring, v, plane_v * BYTES, notes)
-    for e in range(36):
+    for e in range(frequencies):
         for column in range(low, high, COLUMNS):
             width = min(COLUMNS, g.wide_f - column)
             panel = u.ctypes.data + (e * plane_u + column * g.c) * BYTES
@@ -163,34 +176,40 @@ def input_job(
         note = NOTES + 2 * (strip - job * g.strips)
         if is_wide_strip(notes[note], notes[note + 1]):
             wide[image] = wide[g.n] = SOME
-        row, first = 4 * row, 4 * first
+        row, first = tile * row, tile * first
         at = out.ctypes.data + image * strides[0] + row * strides[1] + first * strides[2]
         at += low * BYTES
         for k in range(across):
-            output_transform(
-                m + (t * g.wide_f + low) * BYTES, plane_m * BYTES, bias.ctypes.data + low * BYTES,
-                at + 4 * k * strides[2], strides[1], strides[2], g.oh - row,
-                g.ow - first - 4 * k, high - low,
-            )  # fmt: skip
+            source, to = m + (t * g.wide_f + low) * BYTES, at + tile * k * strides[2]
+            if tile == 4:
+                output_transform(
+                    source, plane_m * BYTES, bias.ctypes.data + low * BYTES, to, strides[1],
+                    strides[2], g.oh - row, g.ow - first - 4 * k, high - low,
+                )  # fmt: skip
+            else:
+                output_transform_2(
+                    source, plane_m * BYTES, bias.ctypes.data + low * BYTES, to, strides[1],
+                    strides[2], g.oh - row, g.ow - first - 2 * k, high - low,
+                )  # fmt: skip
             t += 1
         if epilogue.wanted:  # the outputs are dense
-            for i in range(min(4, g.oh - row)):
-                pixels = min(4 * across, g.ow - first)
+            for i in range(min(tile, g.oh - row)):
+                pixels = min(tile * across, g.ow - first)
                 conclude(epilogue, out, at + i * strides[1], pixels, low, high)
         if wanted.what == MASKED_SUMS:
             line, numbers = g.f * BYTES, wanted.numbers
-            for i in range(min(4, g.oh - row)):
+            for i in range(min(tile, g.oh - row)):
                 pixel = ((image * g.oh + row + i) * g.ow + first) * line + low * BYTES
                 gradient_sums(
                     out.ctypes.data + pixel, wanted.beside.ctypes.data + pixel, line,
-                    min(4 * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
+                    min(tile * across, g.ow - first), high - low, numbers.ctypes.data + low * BYTES,
                     line, wanted.centre.ctypes.data + low * BYTES,
                     sums.single[part, 1].ctypes.data + low * BYTES, line,
                 )  # fmt: skip
         if wanted.what == MOMENTS:
-            for i in range(min(4, g.oh - row)):
+            for i in range(min(tile, g.oh - row)):
                 gather(
-                    part, at + i * strides[1], strides[2], min(4 * across, g.ow - first),
+                    part, at + i * strides[1], strides[2], min(tile * across, g.ow - first),
                     low, high, sums,
                 )  # fmt: skip
     if wanted.what:
@@ -219,8 +238,12 @@ def _product_share(
             own[g.n] |= LOST
 
 
+def _frequencies(g: Strips) -> int:
+    return (g.tile + 2) ** 2
+
+
 def _plane_floats(g: Strips) -> int:
-    return 36 * (g.c * g.wide_f + SKEW)
+    return _frequencies(g) * (g.c * g.wide_f + SKEW)
 
 
 class Filters(NamedTuple):
@@ -257,7 +280,7 @@ def _kept_filters(w: Array, turned: bool, g: Strips, parts: int) -> tuple[Array,
             _transform(numbers, turned, g, _room_for_filters(g, parts, planes, take))
 
     count = _plane_floats(g)
-    planes = kept(w, (g.c, g.f, int(turned), parts), count + parts, make)
+    planes = kept(w, (g.c, g.f, g.tile, int(turned), parts), count + parts, make)
     return None if planes is None else (planes[:count], planes[count:])
 
 
@@ -282,7 +305,8 @@ def _room(g: Strips, parts: int, gathering: int, transforms: bool) -> Room:
             filters = _room_for_filters(g, parts, planes, take)
             notes = filters.notes
         ring = take((parts, ring_floats(g)), np.float32)
-        space = take((parts, 36 * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)), np.float32)
+        floats = _frequencies(g) * (g.tiles * (g.wide_c + g.wide_f) + 2 * SKEW)
+        space = take((parts, floats), np.float32)
         if notes is None:
             notes = take((parts, note_count(g)), np.int32)
         sums = gathered(parts, g.f, take) if gathering else NO_SUMS
@@ -299,6 +323,7 @@ def correlate_winograd(
     out: Array,
     origin: Pair,
     parts: int,
+    tile: int = 4,
     *,
     turned: bool = False,
     moments: bool = False,
@@ -309,7 +334,8 @@ def correlate_winograd(
 
     If `turned`, w is (c, f, 3, 3) and is rotated by half a turn: the adjoint in the input. w is
     C-contiguous; out may have any strides, its filters lying together. If `keep`, the transformed
-    filters are kept for the next call with the same array w.
+    filters are kept for the next call with the same array w. A tile has `tile` x `tile` outputs, 4
+    or 2 along a side.
 
     Returns
     -------
@@ -321,7 +347,7 @@ def correlate_winograd(
     lost: whether a filter may be (`conv`).
     """
     n, f = out.shape[0], out.shape[3]
-    g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts)
+    g = strips_of(x.other.shape, (out.shape[1], out.shape[2]), f, origin, parts, tile)
     filters = None
     if keep and not taping:
         filters = _kept_filters(w, turned, g, parts)

@@ -131,23 +131,24 @@ def strip_peak(notes: Array) -> int:
 
 @kernel()
 def strip_level(
-    ring: int, base: int, side: int, line: int, pixel: int, tiles: int, notes: Array
+    ring: int, base: int, side: int, tile: int, line: int, pixel: int, tiles: int, notes: Array
 ) -> int:
     """Return the typical sum of squares in a window of a strip, as bits; 0 if there is nothing.
 
-    Its `side` rows are those of `ring` from `base` on, `line` apart.
+    Its `side` rows are those of `ring` from `base` on, `line` apart; tiles are `tile` pixels apart.
     """
     sums, counts = 0, 0
     blocks, at = pixel // (LANES * BYTES), notes.ctypes.data + POWER * BYTES
-    for place in ((side - 4) // 2, side // 2):  # of the 2x2 pixels in a tile
+    start = (side - tile) // 2
+    for place in (start, start + tile // 2):  # of the 2x2 pixels in a tile
         above = base + place - (side if base + place >= side else 0)
         below = above + 1 if above + 1 < side else 0
         above, below = ring + above * line, ring + below * line
         # Every second tile, and the only one at both places.
-        first = 1 if place == side // 2 and tiles > 1 else 0
+        first = 1 if place > start and tiles > 1 else 0
         total, count = 0, 0
-        for tile in range(first, tiles, 2):
-            across = (4 * tile + place) * pixel
+        for k in range(first, tiles, 2):
+            across = (tile * k + place) * pixel
             pixel_power(above + across, below + across, pixel, blocks, at)
             power = notes[POWER]
             if power > 0:

@@ -1,9 +1,10 @@
-"""The transforms of Winograd's F(4x4, 3x3), a vector of channels at a time.
+"""The transforms of Winograd's F(4x4, 3x3) and F(2x2, 3x3), a vector of channels at a time.
 
 ``y = A' [(G w G') * (B' x B)] A`` after Lavin and Gray 2016, "Fast algorithms for convolutional
-neural networks", section 4.2, with the matrices of interpolation at 0, 1, -1, 2, -2 and infinity.
-Each is applied to columns, then rows, by the fewest additions known (common terms are shared), and
-stays in registers from the load of the pixels to the store of the result.
+neural networks", sections 4.1 and 4.2, with the matrices of interpolation at 0, 1, -1, 2, -2 and
+infinity, or at 0, 1, -1 and infinity. Each is applied to columns, then rows, by the fewest
+additions known (common terms are shared), and stays in registers from the load of the pixels to the
+store of the result.
 
 All arguments are addresses, distances in bytes, or counts.
 """
@@ -73,6 +74,25 @@ def _weight(e: Emitter, m: list[Value]) -> list[Value]:
     ]
 
 
+def _patch_2(e: Emitter, d: list[Value]) -> list[Value]:
+    """B' d: 4 pixels to 4 frequencies."""
+    b = e.builder
+    return [b.fsub(d[0], d[2]), b.fadd(d[1], d[2]), b.fsub(d[2], d[1]), b.fsub(d[1], d[3])]
+
+
+def _output_2(e: Emitter, m: list[Value]) -> list[Value]:
+    """A' m: 4 frequencies to 2 outputs."""
+    b = e.builder
+    return [b.fadd(m[0], b.fadd(m[1], m[2])), b.fsub(b.fsub(m[1], m[2]), m[3])]
+
+
+def _filter_2(e: Emitter, w: list[Value]) -> list[Value]:
+    """G w: 3 taps to 4 frequencies."""
+    b, half = e.builder, e.constant(1 / 2)
+    p, q = b.fmul(half, b.fadd(w[0], w[2])), b.fmul(half, w[1])
+    return [w[0], b.fadd(p, q), b.fsub(p, q), w[2]]
+
+
 def _both(e: Emitter, apply: Transform, square: list[list[Value]]) -> list[Value]:
     """Apply a transform to the columns, then the rows, of a square; return the rows in a row."""
     columns = [apply(e, list(column)) for column in zip(*square, strict=True)]
@@ -81,14 +101,15 @@ def _both(e: Emitter, apply: Transform, square: list[list[Value]]) -> list[Value
 
 
 def _strip(
-    e: Emitter, apply: Transform, side: int, watched: tuple[int, int], ring: Value, base: Value,
-    row: Value, pixel: Value, tiles: Value, planes: Value, wide: Value, plane: Value, peaks: Value,
+    e: Emitter, apply: Transform, side: int, apart: int, watched: tuple[int, int], ring: Value,
+    base: Value, row: Value, pixel: Value, tiles: Value, planes: Value, wide: Value, plane: Value,
+    peaks: Value,
 ) -> None:  # fmt: skip
-    """Transform the squares of a strip of pixels, 4 apart, to planes.
+    """Transform the squares of a strip of pixels, so far `apart`, to planes.
 
     The largest magnitudes in the planes of the `watched` frequencies, of both axes, are noted.
     """
-    noted = [6 * i + j for i in watched for j in watched]
+    noted = [(apart + 2) * i + j for i in watched for j in watched]
     b, rows = e.builder, []
     for i in range(side):
         slot = e.add(base, i)
@@ -110,14 +131,14 @@ def _strip(
                 if place in noted:
                     peak = e.largest(peak, e.magnitudes(value))
             turn.next = [e.add(x, e.width), e.add(turn.values[1], e.width), peak]
-        after = [b.add(along, b.shl(pixel, e.whole(2))), b.add(to, wide)]
+        after = [b.add(along, b.mul(pixel, e.whole(apart))), b.add(to, wide)]
         tile.next = [*after, turn.results[2]]
     e.store(b.bitcast(tile.results[2], e.type), peaks)
 
 
-# Of the patches, each pixel of the 4x4 in the middle is in the frequencies +-1, with a weight of
-# 1, 4 or 16; of the gradients, in +-2, with one from 1 to 64. Where it is next to one that cancels
-# it in one of these planes, another one sees it.
+# Of the patches, each pixel of the 4x4 or 2x2 in the middle is in the frequencies +-1, with a
+# weight of 1, 4 or 16; of the gradients, in +-2, with one from 1 to 64. Where it is next to one
+# that cancels it in one of these planes, another one sees it.
 
 
 @instruction
@@ -131,7 +152,16 @@ def patch_strip(
     are `wide` bytes after those of the tile before. A vector of the largest magnitudes in some of
     the planes, as whole numbers, goes to `peaks`.
     """
-    _strip(e, _patch, 6, (1, 2), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
+    _strip(e, _patch, 6, 4, (1, 2), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
+
+
+@instruction
+def patch_strip_2(
+    e: Emitter, ring: Value, base: Value, row: Value, pixel: Value, tiles: Value, planes: Value,
+    wide: Value, plane: Value, peaks: Value,
+) -> None:  # fmt: skip
+    """Write 16 planes for 4x4 pixels, 2 apart, as `patch_strip`."""
+    _strip(e, _patch_2, 4, 2, (1, 2), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
 
 
 @instruction
@@ -140,7 +170,37 @@ def gradient_strip(
     wide: Value, plane: Value, peaks: Value,
 ) -> None:  # fmt: skip
     """Write 36 planes ``A d A'`` for 4x4 output gradients d side by side, as `patch_strip`."""
-    _strip(e, _gradient, 4, (3, 4), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
+    _strip(e, _gradient, 4, 4, (3, 4), ring, base, row, pixel, tiles, planes, wide, plane, peaks)
+
+
+def _outputs(
+    e: Emitter, apply: Transform, tile: int, planes: Value, plane: Value, bias: Value, y: Value,
+    row: Value, pixel: Value, rows: Value, columns: Value, channels: Value,
+) -> None:  # fmt: skip
+    b, side = e.builder, tile + 2
+    full = b.and_(e.more(rows, tile - 1), e.more(columns, tile - 1))
+
+    def block(along: Value, mask: Value) -> None:
+        found = e.steps(b.add(planes, along), plane, side * side)
+        square = [[e.load(found[side * i + j]) for j in range(side)] for i in range(side)]
+        shift = e.load(b.add(bias, along))
+        outputs = [b.fadd(value, shift) for value in _both(e, apply, square)]
+        places = [
+            at
+            for start in e.steps(b.add(y, along), row, tile)
+            for at in e.steps(start, pixel, tile)
+        ]
+        with b.if_else(full) as (whole, part):
+            with whole:
+                for value, at in zip(outputs, places, strict=True):
+                    e.store(value, at, mask)
+            with part:
+                for index, (value, at) in enumerate(zip(outputs, places, strict=True)):
+                    i, j = divmod(index, tile)
+                    with b.if_then(b.and_(e.more(rows, i), e.more(columns, j))):
+                        e.store(value, at, mask)
+
+    e.channel_blocks(channels, block)
 
 
 @instruction
@@ -149,28 +209,16 @@ def output_transform(
     rows: Value, columns: Value, channels: Value,
 ) -> None:  # fmt: skip
     """Write ``A' m A + bias`` of 36 planes to 4x4 outputs, of which (rows, columns) exist."""
-    b = e.builder
-    full = b.and_(e.more(rows, 3), e.more(columns, 3))
+    _outputs(e, _output, 4, planes, plane, bias, y, row, pixel, rows, columns, channels)
 
-    def block(along: Value, mask: Value) -> None:
-        found = e.steps(b.add(planes, along), plane, 36)
-        square = [[e.load(found[6 * i + j]) for j in range(6)] for i in range(6)]
-        shift = e.load(b.add(bias, along))
-        outputs = [b.fadd(value, shift) for value in _both(e, _output, square)]
-        places = [
-            at for start in e.steps(b.add(y, along), row, 4) for at in e.steps(start, pixel, 4)
-        ]
-        with b.if_else(full) as (whole, part):
-            with whole:
-                for value, at in zip(outputs, places, strict=True):
-                    e.store(value, at, mask)
-            with part:
-                for index, (value, at) in enumerate(zip(outputs, places, strict=True)):
-                    i, j = divmod(index, 4)
-                    with b.if_then(b.and_(e.more(rows, i), e.more(columns, j))):
-                        e.store(value, at, mask)
 
-    e.channel_blocks(channels, block)
+@instruction
+def output_transform_2(
+    e: Emitter, planes: Value, plane: Value, bias: Value, y: Value, row: Value, pixel: Value,
+    rows: Value, columns: Value, channels: Value,
+) -> None:  # fmt: skip
+    """Write ``A' m A + bias`` of 16 planes to 2x2 outputs, as `output_transform`."""
+    _outputs(e, _output_2, 2, planes, plane, bias, y, row, pixel, rows, columns, channels)
 
 
 def _dense(
@@ -195,6 +243,14 @@ def filter_transform(
 ) -> None:
     """Write 36 planes ``G w G'`` of 9 taps, for `blocks` vectors of filters."""
     _dense(e, _filter, 3, taps, tap, planes, plane, blocks)
+
+
+@instruction
+def filter_transform_2(
+    e: Emitter, taps: Value, tap: Value, planes: Value, plane: Value, blocks: Value
+) -> None:
+    """Write 16 planes ``G w G'`` of 9 taps, as `filter_transform`."""
+    _dense(e, _filter_2, 3, taps, tap, planes, plane, blocks)
 
 
 @instruction

@@ -33,9 +33,11 @@ from tinygrad_cnn.kernels.jit.threads.pool_words import (
     BUSY,
     CHECKED_FLAGS,
     COUNT,
+    DELIVER,
     DESCRIPTION,
     DONE,
     EXPECT,
+    FETCH,
     FUNCTION,
     HEAD,
     IDLE,
@@ -300,6 +302,10 @@ class _Pool:
                     b.ret(now)
             with self.instruction(e, at, COUNT, again):
                 b.store(e.add(e.read(first), 1), e.pointer(first))
+            with self.instruction(e, at, FETCH, again):
+                e.copy(first, e.read(e.add(e.read(second), HEAD)), size)
+            with self.instruction(e, at, DELIVER, again):
+                e.copy(e.read(e.add(e.read(second), HEAD)), first, size)
             b.ret(now)
 
     def compare(self) -> None:

@@ -29,3 +29,6 @@ INSTRUCTION_WORDS = 4
 LAUNCH = 0  # the block at the first address
 EXPECT = 1  # that bytes at two addresses are the same, so many
 COUNT = 2  # one more at the first address, a word
+# An array object's address stands at the second one. From (to) its numbers, so many bytes are
+FETCH = 3  # copied to the first address
+DELIVER = 4  # filled with those at the first address
